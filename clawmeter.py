@@ -1,0 +1,11329 @@
+"""Clawmeter: what OpenClaw agents cost, do and break, in one module.
+
+    clawmeter                      serve the page on http://127.0.0.1:3377 and follow OpenClaw
+    clawmeter report --by model    cost and usage in the terminal
+    clawmeter doctor               what was found, what cannot be read, what to do
+    clawmeter demo                 all of it on a made-up home
+    clawmeter --help               everything else
+
+It reads the transcripts of every agent, in every format since early 2026, into a ledger of its own (SQLite), in which
+each model call is counted once and stays for good. It never writes to OpenClaw's files and calls no other host.
+
+Sections, each using only those above it:
+
+    Imports and constants
+    Errors
+    Settings
+    Time, money and text
+    OpenClaw home
+    Event model
+    Pricing
+    Store
+    Source: session transcripts
+    Queries
+    Exports
+    Access
+    Live stream
+    Application object
+    HTTP API
+    Demo home
+    Command line
+    Web UI
+"""
+###############################################################################
+# Imports and constants #######################################################
+###############################################################################
+# Only what reading needs is imported here: flask, cheroot, watchdog, rich and
+# the rest are imported where they are used, so that `clawmeter ingest` and its
+# worker processes start in a tenth of a second and stay small.
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import csv
+import hashlib
+import hmac
+import io
+import json
+import logging
+import marshal
+import math
+import os
+import queue
+import random
+import re
+import secrets
+import shutil
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import tomllib
+import urllib.parse
+from collections import Counter, defaultdict, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
+from datetime import UTC, date, datetime, timedelta
+from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
+from hashlib import blake2b
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, cast
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import orjson
+import zstandard
+
+if TYPE_CHECKING:
+    from flask import Flask, Request, Response
+
+VERSION = "0.1.0"
+__version__ = VERSION
+
+log = logging.getLogger("clawmeter")
+
+Json = dict[str, Any]
+
+NANO = 10**9
+MINUTE_MS = 60_000
+HOUR_MS = 3_600_000
+DAY_MS = 86_400_000
+#: Every UTC offset in use since 1972 is a multiple of 15 minutes, so slots of this
+#: length never straddle a local midnight or a local hour of any zone.
+SLOT_MS = 900_000
+NONE_KEY = "(none)"
+
+
+###############################################################################
+# Errors ######################################################################
+###############################################################################
+# One base class; a message says what was tried on what, and what to do about it.
+
+
+class ClawmeterError(Exception):
+    """Base of every error that Clawmeter raises on purpose; its text is meant for the user."""
+
+
+class SettingsError(ClawmeterError):
+    """A flag, variable or settings file that cannot be used."""
+
+
+class HomeNotFound(ClawmeterError):  # noqa: N818 - reads as the sentence it is
+    """No OpenClaw home where we looked."""
+
+
+class SourceError(ClawmeterError):
+    """A file or database of OpenClaw that cannot be read now."""
+
+
+class StoreError(ClawmeterError):
+    """The ledger cannot be opened or written."""
+
+
+class LedgerBusyError(StoreError):
+    """Another Clawmeter process holds the ledger."""
+
+
+class QueryError(ClawmeterError):
+    """A question that cannot be answered: `code` for programs, text for people, HTTP status."""
+
+    def __init__(self, code: str, message: str, status: int = 400) -> None:
+        super().__init__(message)
+        self.code = code
+        self.status = status
+
+
+###############################################################################
+# Settings ####################################################################
+###############################################################################
+# One table says which settings exist. Order of authority: flag, environment,
+# `.env` (state directory or --env-file), clawmeter.toml, default.
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One row of SETTINGS: where a value may come from, what it is, and its default."""
+
+    name: str
+    env: tuple[str, ...]
+    kind: str  # text | int | float | bool | path | list
+    default: Any
+    help: str
+
+
+SETTINGS: tuple[Setting, ...] = (
+    Setting("host", ("CLAWMETER_HOST",), "text", "127.0.0.1", "address to listen on"),
+    Setting("port", ("CLAWMETER_PORT", "PORT"), "int", 3377, "port to listen on; 0 takes any free one"),
+    Setting("lan", ("CLAWMETER_LAN",), "bool", False, "listen on all interfaces"),
+    Setting("state_dir", ("CLAWMETER_STATE",), "path", None, "where the ledger, tokens and clawmeter.toml live (default: $XDG_STATE_HOME/clawmeter, else ~/.local/state/clawmeter)"),
+    Setting("db", ("CLAWMETER_DB",), "path", None, "the ledger file itself, if it is to live elsewhere than in the state directory"),
+    Setting("history", ("CLAWMETER_HISTORY",), "bool", True, "keep the ledger between runs; without it, a private temporary file"),
+    Setting("agents_dir", ("OPENCLAW_AGENTS_DIR",), "path", None, "an OpenClaw `agents` folder, when it is not inside a home"),
+    Setting("time_zone", ("CLAWMETER_TZ", "TZ"), "text", None, "IANA zone whose days are used (default: the machine's)"),
+    Setting("token", ("CLAWMETER_TOKEN",), "text", None, "dashboard token, instead of the one made on first start"),
+    Setting("token_file", ("CLAWMETER_TOKEN_FILE",), "path", None, "file with the dashboard token"),
+    Setting("allowed_hosts", ("CLAWMETER_ALLOWED_HOSTS",), "list", (), "further host names under which the page may be opened"),
+    Setting("tls_cert", ("CLAWMETER_TLS_CERT",), "path", None, "certificate file (PEM); with tls_key the server speaks HTTPS"),
+    Setting("tls_key", ("CLAWMETER_TLS_KEY",), "path", None, "key file (PEM) of the certificate"),
+    Setting("budget_daily_usd", ("BUDGET_DAILY_LIMIT",), "float", None, "daily budget in USD"),
+    Setting("budget_monthly_usd", ("BUDGET_MONTHLY_LIMIT",), "float", None, "monthly budget in USD"),
+    Setting("cache_write_ttl", ("CLAWMETER_CACHE_WRITE_TTL",), "text", "5m", "lifetime assumed for cache writes when a list price is used: 5m or 1h"),
+    Setting("poll", ("CLAWMETER_POLL",), "bool", False, "look for changes every 2 s instead of waiting for file events (network mounts)"),
+    Setting("log_level", ("CLAWMETER_LOG_LEVEL",), "text", "warning", "debug, info, warning or error"),
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class PriceOverride:
+    """A price from clawmeter.toml: USD per million tokens. `tiers` are (prompt tokens above which, prices)."""
+
+    prices: dict[str, Decimal]
+    tiers: tuple[tuple[int, dict[str, Decimal]], ...] = ()
+    replace_recorded: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything a Clawmeter is told from outside; see SETTINGS for the meaning of each name."""
+
+    state_dir: Path
+    host: str = "127.0.0.1"
+    port: int = 3377
+    lan: bool = False
+    db: Path | None = None
+    history: bool = True
+    homes: tuple[Path, ...] = ()
+    agents_dir: Path | None = None
+    time_zone: str | None = None
+    token: str | None = None
+    token_file: Path | None = None
+    allowed_hosts: tuple[str, ...] = ()
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+    budget_daily_usd: float | None = None
+    budget_monthly_usd: float | None = None
+    cache_write_ttl: str = "5m"
+    poll: bool = False
+    log_level: str = "warning"
+    prices: Mapping[str, PriceOverride] = field(default_factory=dict)
+    plan_providers: tuple[str, ...] = ()
+    metered_providers: tuple[str, ...] = ()
+    open_browser: bool = False
+
+    @property
+    def ledger_path(self) -> Path:
+        """The ledger file."""
+        return self.db or self.state_dir / "clawmeter.db"
+
+    def zone(self) -> ZoneInfo:
+        """The zone whose days are used; SettingsError for one that does not exist."""
+        return find_zone(self.time_zone or machine_zone())
+
+
+PRICE_FIELDS = ("input", "output", "cache_read", "cache_write", "cache_write_1h")
+
+
+def default_state_dir(env: Mapping[str, str]) -> Path:
+    """Where state lives unless told otherwise."""
+    if base := env.get("XDG_STATE_HOME"):
+        return Path(base) / "clawmeter"
+    return Path(env.get("HOME") or Path.home()) / ".local" / "state" / "clawmeter"
+
+
+def read_env_file(path: Path) -> dict[str, str]:
+    """Read KEY=VALUE lines; quotes around a value and `export` in front are taken off."""
+    out: dict[str, str] = {}
+    for number, raw in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        line = raw.strip()
+        if not line or line.startswith("#"):
+            continue
+        key, sep, value = line.removeprefix("export ").partition("=")
+        if not sep:
+            msg = f"{path} line {number}: expected NAME=value"
+            raise SettingsError(msg)
+        value = value.strip()
+        if len(value) >= 2 and value[0] == value[-1] and value[0] in "\"'":
+            value = value[1:-1]
+        else:
+            value = re.split(r"\s+#", value, maxsplit=1)[0]
+        out[key.strip()] = value
+    return out
+
+
+def convert_setting(setting: Setting, value: Any, origin: str) -> Any:  # noqa: PLR0911 - a table in code
+    """Turn a text or TOML value into the setting's type; SettingsError names its origin."""
+    try:
+        match setting.kind:
+            case "int":
+                return int(value)
+            case "float":
+                number = float(value)
+                if not math.isfinite(number) or number < 0:
+                    raise ValueError
+                return number
+            case "bool":
+                if isinstance(value, bool):
+                    return value
+                return {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False, "": False}[str(value).lower()]  # fmt: skip
+            case "path":
+                return Path(os.path.expandvars(str(value))).expanduser()
+            case "list":
+                items = value if isinstance(value, list) else str(value).split(",")
+                return tuple(s for x in items if (s := str(x).strip()))
+            case _:
+                return str(value)
+    except (ValueError, KeyError, TypeError):
+        msg = f"{origin}: {value!r} is not a {setting.kind} for {setting.name} ({setting.help})"
+        raise SettingsError(msg) from None
+
+
+def parse_price_table(name: str, table: Any, origin: str) -> PriceOverride:
+    """Read one [prices."provider/model"] table."""
+
+    def fields(t: Mapping[str, Any]) -> dict[str, Decimal]:
+        out = {}
+        for key in PRICE_FIELDS:
+            if key in t:
+                value = Decimal(str(t[key]))
+                if not value.is_finite() or value < 0:
+                    raise ValueError(key)
+                out[key] = value
+        return out
+
+    try:
+        unknown = set(table) - set(PRICE_FIELDS) - {"tiers", "replace_recorded"}
+        if unknown:
+            raise ValueError(", ".join(sorted(unknown)))
+        tiers = tuple(sorted(((int(t["above"]), fields(t)) for t in table.get("tiers", ())), key=lambda t: t[0]))
+        return PriceOverride(fields(table), tiers, bool(table.get("replace_recorded", False)))
+    except (ValueError, TypeError, KeyError, AttributeError, InvalidOperation) as error:
+        msg = (
+            f"{origin}: [prices.{json.dumps(name)}] is not a price ({error}); it takes {', '.join(PRICE_FIELDS)} in USD per "
+            "million tokens, replace_recorded = true|false, and tiers = [{above = 200000, input = …}]"
+        )
+        raise SettingsError(msg) from None
+
+
+def load_settings(
+    flags: Mapping[str, Any] | None = None,
+    env: Mapping[str, str] | None = None,
+    *,
+    env_file: Path | None = None,
+    config_file: Path | None = None,
+) -> Settings:
+    """Gather the settings from flags, environment, `.env` and clawmeter.toml.
+
+    `flags` holds names of SETTINGS (None = not given) plus `homes` and `open_browser`.
+    Raises SettingsError with the origin of what is wrong.
+    """
+    flags = {k: v for k, v in (flags or {}).items() if v is not None}
+    env = dict(os.environ if env is None else env)
+    values: dict[str, Any] = {}
+    state_dir = Path(flags.get("state_dir") or env.get("CLAWMETER_STATE") or default_state_dir(env)).expanduser()
+    dotenv: dict[str, str] = {}
+    path = env_file or state_dir / ".env"
+    try:
+        dotenv = read_env_file(path)
+    except FileNotFoundError:
+        if env_file:
+            msg = f"--env-file {env_file}: no such file"
+            raise SettingsError(msg) from None
+    except (OSError, UnicodeDecodeError) as error:
+        msg = f"cannot read {path}: {error}"
+        raise SettingsError(msg) from None
+    if "CLAWMETER_STATE" in dotenv and "state_dir" not in flags and "CLAWMETER_STATE" not in env:
+        state_dir = Path(dotenv["CLAWMETER_STATE"]).expanduser()
+    path = config_file or state_dir / "clawmeter.toml"
+    toml: Json = {}
+    try:
+        toml = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        if config_file:
+            msg = f"--config {config_file}: no such file"
+            raise SettingsError(msg) from None
+    except (OSError, ValueError) as error:
+        msg = f"cannot read {path}: {error}"
+        raise SettingsError(msg) from None
+    unknown = set(toml) - {s.name for s in SETTINGS} - {"prices", "billing", "homes"}
+    if unknown:
+        msg = f"{path}: unknown setting {', '.join(sorted(unknown))}; known are {', '.join(s.name for s in SETTINGS)}, [prices], [billing]"
+        raise SettingsError(msg)
+    for setting in SETTINGS:
+        if setting.name in flags:
+            values[setting.name] = convert_setting(setting, flags[setting.name], f"--{setting.name.replace('_', '-')}")
+            continue
+        for source, where in ((env, "environment"), (dotenv, ".env")):
+            name = next((n for n in setting.env if source.get(n)), None)
+            if name == "TZ" and not is_zone(source[name]):
+                continue  # TZ may hold a POSIX rule, or a file name; then the machine's zone is asked
+            if name:
+                values[setting.name] = convert_setting(setting, source[name], f"{where} {name}")
+                break
+        else:
+            if setting.name in toml:
+                values[setting.name] = convert_setting(setting, toml[setting.name], str(path))
+    values["state_dir"] = state_dir
+    values["homes"] = tuple(Path(h).expanduser() for h in flags.get("homes") or toml.get("homes") or ())
+    values["open_browser"] = bool(flags.get("open_browser"))
+    values["prices"] = {name: parse_price_table(name, t, str(path)) for name, t in dict(toml.get("prices", {})).items()}
+    billing = dict(toml.get("billing", {}))
+    if set(billing) - {"plan", "metered"}:
+        msg = f"{path}: [billing] takes plan = [\"provider\", …] and metered = [\"provider\", …]"
+        raise SettingsError(msg)
+    values["plan_providers"] = tuple(map(str, billing.get("plan", ())))
+    values["metered_providers"] = tuple(map(str, billing.get("metered", ())))
+    if token_file := values.get("token_file"):
+        try:
+            values.setdefault("token", token_file.read_text(encoding="utf-8").strip() or None)
+        except OSError as error:
+            msg = f"cannot read the token file {token_file}: {error.strerror}"
+            raise SettingsError(msg) from None
+    settings = Settings(**values)
+    settings.zone()
+    if settings.cache_write_ttl not in ("5m", "1h"):
+        msg = f"cache_write_ttl is 5m or 1h, not {settings.cache_write_ttl!r}"
+        raise SettingsError(msg)
+    return settings
+
+
+###############################################################################
+# Time, money and text ########################################################
+###############################################################################
+# Epoch milliseconds, integer nano-USD and half-open ranges; pure functions.
+
+
+def is_zone(name: str) -> bool:
+    """Say whether this is a zone name that Python knows."""
+    try:
+        ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        return False
+    return True
+
+
+def find_zone(name: str) -> ZoneInfo:
+    """The IANA zone of this name; SettingsError when there is none."""
+    if not is_zone(name):
+        msg = f"unknown time zone {name!r}; use a name like Europe/Berlin or UTC"
+        raise SettingsError(msg)
+    return ZoneInfo(name)
+
+
+def machine_zone() -> str:
+    """The IANA name of the machine's zone; UTC where it cannot be told."""
+    try:
+        target = os.path.realpath("/etc/localtime")
+        if "zoneinfo/" in target:
+            name = target.split("zoneinfo/", 1)[1].removeprefix("posix/")
+            if is_zone(name):
+                return "UTC" if name == "Etc/UTC" else name
+        name = Path("/etc/timezone").read_text(encoding="ascii").strip()
+        if is_zone(name):
+            return "UTC" if name == "Etc/UTC" else name
+    except (OSError, UnicodeDecodeError):
+        return "UTC"
+    return "UTC"
+
+
+_EPOCH = date(1970, 1, 1).toordinal()
+
+
+class DayCache(dict[str, int]):
+    """Epoch ms of the midnight of `YYYY-MM-DD`: thousands of entries share a date."""
+
+    def __missing__(self, key: str) -> int:
+        ms = (date.fromisoformat(key).toordinal() - _EPOCH) * DAY_MS
+        if len(self) > 5000:
+            self.clear()
+        self[key] = ms
+        return ms
+
+
+def parse_iso_ms(text: str, days: DayCache) -> int:
+    """Epoch ms of an ISO-8601 time; ValueError for anything else.
+
+    The usual form, 2026-11-21T05:06:12.996Z, is cut by position: fromisoformat costs five times as much.
+    """
+    if len(text) == 24 and text[23] == "Z" and text[10] == "T":
+        return (
+            days[text[:10]]
+            + int(text[11:13]) * HOUR_MS
+            + int(text[14:16]) * MINUTE_MS
+            + int(text[17:19]) * 1000
+            + int(text[20:23])
+        )
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return round(moment.timestamp() * 1000)
+
+
+def iso_ms(ts_ms: int, zone: ZoneInfo | None = None) -> str:
+    """ISO-8601 with milliseconds; UTC as `Z` unless a zone is given."""
+    text = datetime.fromtimestamp(ts_ms / 1000, zone or UTC).isoformat(timespec="milliseconds")
+    return text if zone else text.replace("+00:00", "Z")
+
+
+def midnight_ms(day: date, zone: ZoneInfo) -> int:
+    """Epoch ms at which a local day starts (the first instant of it, where clocks jump over midnight)."""
+    return round(datetime(day.year, day.month, day.day, tzinfo=zone).timestamp() * 1000)
+
+
+def day_of(ts_ms: int, zone: ZoneInfo) -> date:
+    """The local date of an instant."""
+    return datetime.fromtimestamp(ts_ms / 1000, zone).date()
+
+
+@dataclass(frozen=True, slots=True)
+class TimeRange:
+    """Half-open: from_ms <= t < to_ms."""
+
+    from_ms: int
+    to_ms: int
+
+
+def parse_time(text: str, zone: ZoneInfo, now_ms: int, *, end: bool = False) -> int | None:
+    """Epoch ms of one end of a range; None for `all` (no limit on this side).
+
+    Takes epoch ms, ISO dates and times, today, yesterday, week (ISO week), month and Nd (N local days with
+    today). With `end`, what names a day, week or month means the end of it. QueryError for the rest.
+    """
+    today = day_of(now_ms, zone)
+    word = text.strip().lower()
+    if word == "all":
+        return None
+    if re.fullmatch(r"\d{9,15}", word):
+        return int(word)
+    first, last = today, today
+    if word == "now":
+        return now_ms
+    if word == "yesterday":
+        first = last = today - timedelta(days=1)
+    elif word == "week":
+        first = today - timedelta(days=today.weekday())
+        last = first + timedelta(days=6)
+    elif word == "month":
+        first = today.replace(day=1)
+        last = (first + timedelta(days=32)).replace(day=1) - timedelta(days=1)
+    elif match := re.fullmatch(r"(\d{1,5})d", word):
+        first = today - timedelta(days=max(1, int(match[1])) - 1)
+    elif word != "today":
+        try:
+            if len(word) == 10:
+                first = last = date.fromisoformat(word)
+            else:
+                moment = datetime.fromisoformat(text.strip())
+                return round((moment if moment.tzinfo else moment.replace(tzinfo=zone)).timestamp() * 1000)
+        except (ValueError, OverflowError):
+            msg = f"cannot read the time {text!r}: use a date (2026-11-06), a time (2026-11-06T08:00), epoch ms, today, yesterday, week, month, 7d or all"
+            raise QueryError("bad_time", msg) from None
+    try:
+        return midnight_ms(last + timedelta(days=1) if end else first, zone)
+    except (ValueError, OverflowError):
+        msg = f"the time {text!r} is out of range"
+        raise QueryError("bad_time", msg) from None
+
+
+def nano_usd(value: float | str | Decimal) -> int | None:
+    """Integer nano-USD of an amount in USD, half to even; None when it is not a finite number.
+
+    Far from a tie, rounding the double is exact; near one, or for huge amounts, decimal arithmetic on
+    the shortest text of the double decides (that text is what OpenClaw wrote).
+    """
+    if isinstance(value, float):
+        scaled = value * 1e9
+        if -1e14 < scaled < 1e14:
+            nearest = round(scaled)
+            if abs(scaled - nearest) < 0.45:
+                return nearest
+    elif type(value) is int:
+        return value * NANO
+    try:
+        amount = Decimal(repr(value) if isinstance(value, float) else str(value))
+        if not amount.is_finite():
+            return None
+        return int((amount * NANO).quantize(Decimal(1), ROUND_HALF_EVEN))
+    except (InvalidOperation, ValueError):
+        return None
+
+
+def usd(nano: int) -> float:
+    """USD as a double, for people and charts; sums are made in nano-USD."""
+    return nano / NANO
+
+
+def format_usd(nano: int | None) -> str:
+    """Money as UI.md wants it: $1,234.56, $0.0421, < $0.0001, — for unknown, $0 for zero."""
+    if nano is None:
+        return "—"
+    if nano == 0:
+        return "$0"
+    sign, nano = ("-", -nano) if nano < 0 else ("", nano)
+    if nano >= NANO:
+        cents = (nano + 5_000_000) // 10_000_000
+        return f"{sign}${cents // 100:,}.{cents % 100:02d}"
+    if nano < 100_000:
+        return f"{sign}< $0.0001" if not sign else "> -$0.0001"
+    return f"{sign}${nano / NANO:.4f}"
+
+
+def format_count(value: float | None) -> str:
+    """A count for people: 1.24 M, 940 k, 12."""
+    if value is None:
+        return "—"
+    for limit, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if value >= limit:
+            scaled = value / limit
+            return f"{scaled:.3g} {unit}" if scaled < 1000 else f"{scaled:,.0f} {unit}"
+    return f"{value:,.0f}"
+
+
+def format_bytes(value: float) -> str:
+    """Bytes for people, in powers of 1000."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if value < 1000 or unit == "GB":
+            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1000
+    raise AssertionError
+
+
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def plain(text: Any, limit: int = 200) -> str:
+    """Text that is safe on a terminal and in a log: no control, direction or surrogate characters, one line."""
+    cleaned = _CONTROL.sub("\ufffd", str(text).replace("\n", " ").replace("\t", " "))
+    return cleaned if len(cleaned) <= limit else cleaned[: limit - 1] + "…"
+
+
+def sound(text: Any) -> str:
+    """Text that SQLite and UTF-8 accept: lone surrogates, which JavaScript's slice() leaves, are replaced."""
+    value = str(text)
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        value = value.encode("utf-8", "replace").decode()
+    return value.replace("\x00", "\ufffd")
+
+
+_SECRET = re.compile(
+    r"(?i)(\b(?:token|api[_-]?key|secret|password|authorization|bearer)\b[\"']?\s*[:=]\s*[\"']?)([^\s\"',}]{6,})|\b(sk-[A-Za-z0-9_-]{8,}|xox[a-z]-[\w-]{8,}|\d{6,}:[A-Za-z0-9_-]{20,})"
+)
+
+
+def redact(text: str) -> str:
+    """Hide what looks like a secret; for logs and error texts that quote files."""
+    return _SECRET.sub(lambda m: f"{m[1]}[redacted]" if m[1] else "[redacted]", text)
+
+
+###############################################################################
+# OpenClaw home ###############################################################
+###############################################################################
+# Where OpenClaw keeps things, in every layout since early 2026 (tests/data/README.md
+# names the versions). Nothing here opens a transcript, and nothing ever writes.
+
+CONFIG_NAMES = ("openclaw.json", "clawdbot.json", "moltbot.json")
+#: Kinds of transcript sources. The rank decides between two versions of one entry in one
+#: session: what OpenClaw works with beats what it put away, which beats what it copied.
+RANKS = {"live": 3, "database": 3, "reset": 2, "deleted": 2, "cold": 2, "imported": 1, "bak": 0, "checkpoint": 0}
+_TRANSCRIPT_NAME = re.compile(
+    r"(?P<sid>[^.]+)(?P<checkpoint>\.checkpoint\.[^.]+)?\.jsonl(?:\.(?P<put>reset|deleted|bak)\..+?)?(?P<zst>\.zst)?"
+)
+_IMPORTED_NAME = re.compile(r".*?\.?(?P<sid>[^.]+)\.jsonl\.imported-\d+(?P<zst>\.zst)?")
+
+
+@dataclass(frozen=True, slots=True)
+class TranscriptPath:
+    """One file or database that holds transcript entries."""
+
+    path: str
+    kind: str  # a key of RANKS
+    agent: str
+    session_id: str  # "" for a database or a cold archive, which name it inside
+    compressed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class AgentPaths:
+    """One agent's folder; `name` is the agent id, with @home behind it in a second home."""
+
+    name: str
+    folder: Path
+
+    @property
+    def sessions(self) -> Path:
+        """Where live and archived JSONL transcripts and sessions.json are."""
+        return self.folder / "sessions"
+
+    @property
+    def database(self) -> Path:
+        """The transcript database of OpenClaw 2026.8 and later."""
+        return self.folder / "agent" / "openclaw-agent.sqlite"
+
+    @property
+    def import_archive(self) -> Path:
+        """Where the upgrade to SQLite moves the JSONL files it has imported."""
+        return self.folder / "session-sqlite-import-archive"
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigPrice:
+    """USD per million tokens from models.providers.*.models[].cost, as written."""
+
+    input: Decimal
+    output: Decimal
+    cache_read: Decimal | None
+    cache_write: Decimal | None
+
+
+@dataclass(frozen=True, slots=True)
+class OpenClawConfig:
+    """What we take from openclaw.json. Secrets stay in `gateway_token`, which nothing prints."""
+
+    version: str | None = None
+    gateway_port: int = 18789
+    gateway_bind: str = "loopback"
+    gateway_auth: str = "token"
+    gateway_token: str | None = field(default=None, repr=False)
+    agents: tuple[str, ...] = ()
+    agent_folders: Mapping[str, str] = field(default_factory=dict)
+    workspaces: Mapping[str, str] = field(default_factory=dict)
+    log_file: str | None = None
+    prices: Mapping[tuple[str, str], ConfigPrice] = field(default_factory=dict)
+    base_urls: Mapping[str, str] = field(default_factory=dict)
+    context_windows: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    plan_providers: frozenset[str] = frozenset()
+    problem: str | None = None
+
+
+def parse_json5(text: str) -> Any:
+    """Parse JSON, or else JSON5 (a slow parser, so plain JSON is tried first). Raises ValueError."""
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        import json5  # noqa: PLC0415 - 40 ms, needed for hand-written files only
+
+        return json5.loads(text)
+
+
+def merge_config(base: Any, over: Any) -> Any:
+    """Merge two config values: objects by key, everything else by replacement."""
+    if isinstance(base, dict) and isinstance(over, dict):
+        return {**base, **{k: merge_config(base.get(k), v) for k, v in over.items()}}
+    return over
+
+
+def expand_config(value: Any, folder: Path, env: Mapping[str, str], depth: int = 0) -> Any:
+    """Resolve `$include` (relative to the file) and ${VAR}. An unset variable stays as it is written."""
+    if depth > 10:
+        msg = "$include goes deeper than 10 files"
+        raise ValueError(msg)
+    if isinstance(value, str):
+        return re.sub(r"(?<!\$)\$\{([A-Z_][A-Z0-9_]*)\}", lambda m: env.get(m[1], m[0]), value)
+    if isinstance(value, list):
+        return [expand_config(v, folder, env, depth) for v in value]
+    if isinstance(value, dict):
+        out: Any = {}
+        names = value.get("$include", ())
+        for name in [names] if isinstance(names, str) else names:
+            path = folder / str(name)
+            included = parse_json5(path.read_text(encoding="utf-8"))
+            out = merge_config(out, expand_config(included, path.parent, env, depth + 1))
+        own = {k: expand_config(v, folder, env, depth) for k, v in value.items() if k != "$include"}
+        return merge_config(out, own)
+    return value
+
+
+def as_dict(value: Any) -> Json:
+    """The value if it is an object, else an empty one: OpenClaw's files are not ours to trust."""
+    return value if isinstance(value, dict) else {}
+
+
+def read_config(home: Path, env: Mapping[str, str]) -> OpenClawConfig:
+    """Read a home's openclaw.json; whatever is wrong with it ends up in `problem`."""
+    path = Path(env["OPENCLAW_CONFIG_PATH"]) if env.get("OPENCLAW_CONFIG_PATH") else None
+    if path is None or not path.is_file():
+        path = next((p for n in CONFIG_NAMES if (p := home / n).is_file()), None)
+    if path is None:
+        return OpenClawConfig(problem="no openclaw.json")
+    try:
+        raw = as_dict(expand_config(parse_json5(path.read_text(encoding="utf-8-sig")), path.parent, env))
+    except (OSError, ValueError, RecursionError) as error:
+        return OpenClawConfig(problem=f"cannot read {path}: {plain(error)}")
+    gateway, agents = as_dict(raw.get("gateway")), as_dict(raw.get("agents"))
+    auth = as_dict(gateway.get("auth"))
+    listed: dict[str, Json] = {}
+    entries = agents.get("entries")
+    if isinstance(entries, dict):
+        listed = {str(k): as_dict(v) for k, v in entries.items()}
+    elif isinstance(agents.get("list"), list):
+        listed = {str(a["id"]): a for a in agents["list"] if isinstance(a, dict) and "id" in a}
+    prices: dict[tuple[str, str], ConfigPrice] = {}
+    windows: dict[tuple[str, str], int] = {}
+    urls: dict[str, str] = {}
+    for provider, table in as_dict(as_dict(raw.get("models")).get("providers")).items():
+        table = as_dict(table)  # noqa: PLW2901
+        urls[provider] = str(table.get("baseUrl") or "")
+        for model in table.get("models") if isinstance(table.get("models"), list) else ():
+            model = as_dict(model)  # noqa: PLW2901
+            key = (provider, str(model.get("id")))
+            if isinstance(model.get("contextWindow"), int):
+                windows[key] = model["contextWindow"]
+            if price := parse_config_price(model.get("cost")):
+                prices[key] = price
+    plan = {
+        str(p.get("provider") or name.split(":")[0])
+        for name, p in as_dict(as_dict(raw.get("auth")).get("profiles")).items()
+        if isinstance(p, dict) and str(p.get("mode", "")).lower() in ("oauth", "subscription")
+    }
+    token = auth.get("token")
+    port = gateway.get("port")
+    return OpenClawConfig(
+        version=str(v) if (v := as_dict(raw.get("meta")).get("lastTouchedVersion")) else None,
+        gateway_port=port if isinstance(port, int) else 18789,
+        gateway_bind=str(gateway.get("bind") or "loopback"),
+        gateway_auth=str(auth.get("mode") or "token"),
+        gateway_token=token if isinstance(token, str) and token and not token.startswith("${") else None,
+        agents=tuple(listed),
+        agent_folders={k: str(v["agentDir"]) for k, v in listed.items() if v.get("agentDir")},
+        workspaces={k: str(w) for k, v in listed.items() if (w := v.get("workspace") or as_dict(agents.get("defaults")).get("workspace"))},
+        log_file=str(f) if (f := as_dict(raw.get("logging")).get("file")) else None,
+        prices=prices,
+        base_urls=urls,
+        context_windows=windows,
+        plan_providers=frozenset(plan),
+    )  # fmt: skip
+
+
+def parse_config_price(cost: Any) -> ConfigPrice | None:
+    """A price from the config. All zeros are what OpenClaw fills in when it knows none: no price."""
+    if not isinstance(cost, dict):
+        return None
+    values: list[Decimal | None] = []
+    for key in ("input", "output", "cacheRead", "cacheWrite"):
+        value = cost.get(key)
+        if value is None:
+            values.append(None)
+        elif isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value >= 0:
+            values.append(Decimal(repr(value)))
+        else:
+            return None
+    if not any(values):
+        return None
+    return ConfigPrice(values[0] or Decimal(0), values[1] or Decimal(0), values[2], values[3])
+
+
+@dataclass(frozen=True, slots=True)
+class OpenClawHome:
+    """One OpenClaw state directory, and how it was found."""
+
+    path: Path
+    found_by: str
+    agents_folder: Path
+    label: str = ""
+
+    def agents(self) -> list[AgentPaths]:
+        """The agents that have a folder, in name order. Raises SourceError when the folder cannot be listed."""
+        try:
+            with os.scandir(self.agents_folder) as entries:
+                names = sorted(e.name for e in entries if e.is_dir())
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            msg = f"cannot list {self.agents_folder}: {error.strerror}"
+            raise SourceError(msg) from error
+        suffix = f"@{self.label}" if self.label else ""
+        return [AgentPaths(name + suffix, self.agents_folder / name) for name in names]
+
+    @property
+    def state_database(self) -> Path:
+        """Cron jobs and runs, sub-agent runs and the list of agent databases (2026.6 and later)."""
+        return self.path / "state" / "openclaw.sqlite"
+
+
+def is_home(path: Path) -> bool:
+    """Whether a folder looks like an OpenClaw state directory."""
+    return (path / "agents").is_dir() or any((path / n).is_file() for n in CONFIG_NAMES)
+
+
+def find_homes(settings: Settings, env: Mapping[str, str] | None = None) -> tuple[list[OpenClawHome], list[OpenClawHome]]:
+    """The homes to read, and others that exist beside them.
+
+    The first place of this order that has a home is read: --home (all of them), OPENCLAW_STATE_DIR,
+    OPENCLAW_HOME or its .openclaw, OPENCLAW_AGENTS_DIR, ~/.openclaw, ~/.openclaw-*, ~/.clawdbot,
+    ~/.moltbot. Raises HomeNotFound, also for a named place without a home.
+    """
+    env = os.environ if env is None else env
+    user = Path(env.get("HOME") or Path.home())
+
+    def home_at(path: Path, found_by: str, label: str = "") -> OpenClawHome | None:
+        for candidate in (path, path / ".openclaw"):
+            if is_home(candidate):
+                real = candidate.resolve()
+                return OpenClawHome(real, found_by, real / "agents", label)
+        return None
+
+    if settings.homes:
+        chosen = []
+        for number, path in enumerate(settings.homes):
+            label = (path.resolve().name.lstrip(".") or f"home{number + 1}") if number else ""
+            if any(h.label == label for h in chosen) and number:
+                label += str(number + 1)
+            home = home_at(path, "--home", label)
+            if home is None:
+                msg = f"no OpenClaw home at {path}: it has neither an `agents` folder nor an openclaw.json"
+                raise HomeNotFound(msg)
+            chosen.append(home)
+        return chosen, []
+    found: list[OpenClawHome] = []
+    for name in ("OPENCLAW_STATE_DIR", "OPENCLAW_HOME"):
+        if value := env.get(name):
+            home = home_at(Path(value).expanduser(), name)
+            if home is None and not found:
+                msg = f"{name}={value}, but there is no OpenClaw home: neither an `agents` folder nor an openclaw.json"
+                raise HomeNotFound(msg)
+            found += [home] if home else []
+    if settings.agents_dir:
+        folder = settings.agents_dir.resolve()
+        if not folder.is_dir():
+            msg = f"OPENCLAW_AGENTS_DIR={settings.agents_dir}: no such folder"
+            raise HomeNotFound(msg)
+        found.append(OpenClawHome(folder.parent, "OPENCLAW_AGENTS_DIR", folder))
+    profiles = sorted(p for p in user.glob(".openclaw-*") if p.is_dir()) if user.is_dir() else []
+    for path in [user / ".openclaw", *profiles, user / ".clawdbot", user / ".moltbot"]:
+        if home := home_at(path, f"~/{path.name}"):
+            found.append(home)
+    unique = list({h.path: h for h in reversed(found)}.values())[::-1]
+    if not unique:
+        msg = (
+            "no OpenClaw home found (looked at OPENCLAW_STATE_DIR, OPENCLAW_HOME, OPENCLAW_AGENTS_DIR, ~/.openclaw, ~/.openclaw-*, "
+            "~/.clawdbot, ~/.moltbot).\nName it in one of three ways: `clawmeter --home PATH`, OPENCLAW_STATE_DIR=PATH, or homes = "
+            '["PATH"] in clawmeter.toml.\nTo see Clawmeter without OpenClaw, run `clawmeter demo`.'
+        )
+        raise HomeNotFound(msg)
+    return unique[:1], unique[1:]
+
+
+def classify_transcript(name: str) -> tuple[str, str, bool] | None:
+    """(kind, session id, compressed) of a file name in a sessions folder; None for other files.
+
+    `<sid>.trajectory.jsonl` holds run traces with copies of messages: never a transcript.
+    """
+    match = _TRANSCRIPT_NAME.fullmatch(name)
+    if match is None:
+        return None
+    kind = "checkpoint" if match["checkpoint"] else match["put"] or "live"
+    return kind, match["sid"], bool(match["zst"])
+
+
+def list_transcripts(agent: AgentPaths) -> Iterator[TranscriptPath]:
+    """Every file and database of an agent that holds transcript entries; OSError if a folder cannot be listed."""
+    folder = str(agent.sessions)
+    for name in scan_names(folder):
+        if found := classify_transcript(name):
+            kind, sid, compressed = found
+            yield TranscriptPath(f"{folder}/{name}", kind, agent.name, sid, compressed)
+        elif name == "cold":
+            for cold in scan_names(f"{folder}/cold"):
+                if cold.endswith((".jsonl.zst", ".jsonl")):
+                    yield TranscriptPath(f"{folder}/cold/{cold}", "cold", agent.name, "", cold.endswith(".zst"))
+    folder = str(agent.import_archive)
+    for name in scan_names(folder):
+        if ".trajectory." not in name and (match := _IMPORTED_NAME.fullmatch(name)):
+            yield TranscriptPath(f"{folder}/{name}", "imported", agent.name, match["sid"], bool(match["zst"]))
+    if agent.database.is_file():
+        yield TranscriptPath(str(agent.database), "database", agent.name, "")
+
+
+def scan_names(folder: str) -> list[str]:
+    """Names in a folder, sorted; empty when there is no such folder."""
+    try:
+        return sorted(os.listdir(folder))
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def list_indexes(agent: AgentPaths) -> Iterator[str]:
+    """sessions.json, and the copies of it that the upgrade to SQLite put away."""
+    folder = str(agent.import_archive)
+    for name in scan_names(folder):
+        if ".sessions.json.imported-" in name:
+            yield f"{folder}/{name}"
+    path = str(agent.sessions / "sessions.json")
+    if os.path.isfile(path):
+        yield path
+
+
+###############################################################################
+# Event model #################################################################
+###############################################################################
+# What a source makes of bytes. A model call and a message are plain tuples in the
+# column order below, because a cold index makes a million of them; everything else
+# is a dataclass. Ids of sessions and models are hashes of their names, so that
+# worker processes agree on them without talking.
+
+#: The columns of `model_calls` that a source fills, in order.
+CALL_FIELDS = (
+    "entry_key", "ts_ms", "session", "model", "flags", "stop_reason", "input_tokens", "output_tokens",
+    "cache_read_tokens", "cache_write_tokens", "reasoning_tokens", "latency_ms", "thinking_level", "tools",
+    "recorded_nano", "recorded_input_nano", "recorded_output_nano", "recorded_cache_read_nano",
+    "recorded_cache_write_nano", "rank",
+)  # fmt: skip
+(C_KEY, C_TS, C_SESSION, C_MODEL, C_FLAGS, C_STOP, C_INPUT, C_OUTPUT, C_READ, C_WRITE, C_REASONING, C_LATENCY, C_THINKING,
+ C_TOOLS, C_RECORDED, C_RECORDED_INPUT, C_RECORDED_OUTPUT, C_RECORDED_READ, C_RECORDED_WRITE, C_RANK) = range(20)  # fmt: skip
+FLAG_HEARTBEAT = 1
+FLAG_FAILOVER = 2
+FLAG_PLAN = 4
+
+#: The columns of `messages`, in order: entries that are not model calls.
+MESSAGE_FIELDS = ("entry_key", "session", "ts_ms", "kind", "tool", "is_error", "duration_ms")
+
+MAX_TOKENS = 10**9
+MAX_COST_NANO = 10_000 * NANO
+
+CallRow = tuple[Any, ...]
+MessageRow = tuple[Any, ...]
+
+
+def hash_id(bits: int, *parts: str) -> int:
+    """A stable positive integer id for a name; 63 bits for sessions, 48 for models."""
+    digest = blake2b("\0".join(parts).encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    return int.from_bytes(digest, "big") >> (64 - bits)
+
+
+def session_rowid(agent: str, session_id: str) -> int:
+    """The id of a session in the ledger."""
+    return hash_id(63, agent, session_id)
+
+
+def model_rowid(provider: str, model: str, api: str) -> int:
+    """The id of a model in the ledger."""
+    return hash_id(48, provider, model, api)
+
+
+def entry_key(entry_id: str, timestamp: Any) -> int:
+    """The identity of a transcript entry, apart from its usage: 64 bits of (id, message.timestamp or else outer).
+
+    Neither agent, session, path, model nor cost is in it, so that every copy of an entry has the same key. Two
+    model calls are the same call when this key and the four token counts are equal (columns compared exactly, which
+    beats hashing them); with other counts they are one rewritten call in one session and two calls in two.
+    """
+    digest = blake2b(f"{entry_id}\0{timestamp}".encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    return int.from_bytes(digest, "big", signed=True)
+
+
+@dataclass(slots=True)
+class SessionSeen:
+    """What a transcript says about its session. Times are epoch ms, None when not known."""
+
+    agent: str
+    session_id: str
+    header_ms: int | None = None
+    first_ms: int | None = None
+    last_ms: int | None = None
+    last_kind: str | None = None  # user | toolResult | toolUse | <stop reason>: the state rule of the live view
+    version: int | None = None
+    stored_as: str = "live"
+    # Where reading stopped, for the entries that follow: id and turn of the last entry, its level and model error.
+    tail_id: str | None = None
+    tail_heartbeat: bool = False
+    thinking_level: str | None = None
+    failed_model: int | None = None
+
+
+@dataclass(slots=True)
+class SessionFacts:
+    """What an index says about a session key: sessions.json, session_windows, cron and sub-agent runs."""
+
+    agent: str
+    session_id: str
+    key: str
+    updated_ms: int = 0
+    channel: str | None = None
+    chat_type: str | None = None
+    origin_provider: str | None = None
+    label: str | None = None
+    parent_key: str | None = None
+    status: str | None = None
+    context_tokens: int | None = None
+    context_window: int | None = None
+    prompt: str | None = None  # JSON: characters of the parts of the system prompt
+
+
+@dataclass(slots=True)
+class SubagentRun:
+    """One run of a sub-agent, from subagents/runs.json or `subagent_runs`."""
+
+    run_id: str
+    child_key: str
+    parent_key: str
+    label: str | None
+    status: str
+    created_ms: int | None
+    started_ms: int | None
+    ended_ms: int | None
+
+
+@dataclass(slots=True)
+class CronRun:
+    """One run of a cron job as its log tells it."""
+
+    job_id: str
+    run_ms: int
+    status: str
+    session_id: str | None
+    duration_ms: int | None
+
+
+@dataclass(slots=True)
+class Implausible:
+    """A call whose numbers cannot be right: shown, never summed."""
+
+    entry_key: int
+    session: int
+    ts_ms: int
+    reason: str
+    usage: str
+
+
+@dataclass(slots=True)
+class Reading:
+    """What one pass over a piece of a source gave. Plain data: it crosses process borders."""
+
+    calls: list[CallRow] = field(default_factory=list)
+    messages: list[MessageRow] = field(default_factory=list)
+    models: dict[int, tuple[str, str, str]] = field(default_factory=dict)
+    sessions: dict[int, SessionSeen] = field(default_factory=dict)
+    implausible: list[Implausible] = field(default_factory=list)
+    bad_lines: int = 0
+    last_error: str | None = None
+
+    def bad(self, where: str, why: str) -> None:
+        """Count an entry that could not be read and keep the last one."""
+        self.bad_lines += 1
+        self.last_error = f"{where}: {why}"
+
+
+HEARTBEAT = re.compile(r"(\[[^\]\n]{1,60}\] )?(Read HEARTBEAT\.md if it exists|\[OpenClaw heartbeat poll\])")
+_TOKEN_FIELDS = ("input", "output", "cacheRead", "cacheWrite")
+
+
+def whole(value: Any) -> int | None:
+    """A token count as an int; 0 for a missing one, None for what cannot be one."""
+    if type(value) is int:
+        return value if 0 <= value <= MAX_TOKENS else None
+    if value is None:
+        return 0
+    if isinstance(value, float) and value.is_integer() and 0 <= value <= MAX_TOKENS:
+        return int(value)
+    return None
+
+
+class EntryParser:
+    """Turn the entries of one transcript, in order, into rows of a Reading.
+
+    One parser for every era: a line of a JSONL file and a row of `transcript_events` hold the same object
+    (seen in OpenClaw 2026.2.12 to 2026.9.6). `find_turn(entry_id)` answers whether the turn of an entry that was read
+    in an earlier pass is a heartbeat's; it is asked only for parents that this pass has not seen.
+    """
+
+    def __init__(
+        self,
+        seen: SessionSeen,
+        rank: int,
+        reading: Reading,
+        find_turn: Callable[[str], bool] | None = None,
+        days: DayCache | None = None,
+    ) -> None:
+        self.seen = seen
+        self.rank = rank
+        self.reading = reading
+        self.find_turn = find_turn
+        self.days = DayCache() if days is None else days
+        self.session = session_rowid(seen.agent, seen.session_id)
+        self.heartbeat: dict[str, bool] = {}
+        self.call_ms: dict[str, int] = {}
+        self.model_ids: dict[tuple[Any, Any, Any], int] = {}
+        self.nameless: Counter[tuple[Any, ...]] = Counter()
+        if seen.tail_id is not None:
+            self.heartbeat[seen.tail_id] = seen.tail_heartbeat
+        reading.sessions[self.session] = seen
+
+    def parse(self, raw: bytes | str, where: Callable[[], str]) -> bool:
+        """Parse one entry; False when it is not one (the reading counts it)."""
+        try:
+            entry = orjson.loads(raw)
+        except orjson.JSONDecodeError as error:
+            entry = parse_lenient(raw)
+            if entry is None:
+                self.reading.bad(where(), f"not JSON ({plain(error, 80)}); skipped")
+                return False
+        if type(entry) is not dict:
+            self.reading.bad(where(), "not a JSON object; skipped")
+            return False
+        try:
+            self.take(entry)
+        except (ValueError, TypeError, AttributeError, KeyError, OverflowError) as error:
+            self.reading.bad(where(), f"an entry of a form we do not know ({plain(error, 80)}); skipped")
+            return False
+        return True
+
+    def take(self, entry: Json) -> None:
+        """Account for one entry."""
+        seen = self.seen
+        kind = entry.get("type")
+        stamp = entry.get("timestamp")
+        outer = parse_iso_ms(stamp, self.days) if type(stamp) is str else int(stamp) if type(stamp) in (int, float) else None
+        if kind == "session":
+            if outer is not None and (seen.header_ms is None or outer < seen.header_ms):
+                seen.header_ms = outer
+            version = entry.get("version")
+            seen.version = version if isinstance(version, int) else seen.version
+            return
+        if outer is not None:
+            if seen.first_ms is None or outer < seen.first_ms:
+                seen.first_ms = outer
+            if seen.last_ms is None or outer > seen.last_ms:
+                seen.last_ms = outer
+        entry_id = entry.get("id")
+        parent = entry.get("parentId")
+        message = entry.get("message") if kind == "message" else None
+        turn = False
+        if type(message) is dict and message.get("role") == "user":
+            turn = self.is_heartbeat_prompt(message.get("content"))
+            seen.last_kind = "user"
+            seen.failed_model = None
+        elif parent is not None:
+            known = self.heartbeat.get(parent)
+            if known is None and self.find_turn is not None:
+                known = self.find_turn(parent)
+            turn = bool(known)
+        if type(entry_id) is str:
+            self.heartbeat[entry_id] = turn
+            seen.tail_id, seen.tail_heartbeat = entry_id, turn
+        if type(message) is dict:
+            self.take_message(entry, message, entry_id, stamp, outer, turn)
+        elif kind == "thinking_level_change":
+            seen.thinking_level = sound(entry.get("thinkingLevel"))
+        elif kind in ("compaction", "reset"):
+            key = entry_key(str(entry_id), stamp)
+            self.reading.messages.append((key, self.session, outer, kind, None, 0, None))
+
+    @staticmethod
+    def is_heartbeat_prompt(content: Any) -> bool:
+        """Whether a user message is OpenClaw's heartbeat prompt (2026.2: the long one; later: the poll)."""
+        if type(content) is str:
+            return HEARTBEAT.match(content) is not None
+        if type(content) is list:
+            for block in content:
+                if type(block) is dict and block.get("type") == "text":
+                    return HEARTBEAT.match(str(block.get("text"))) is not None
+        return False
+
+    def take_message(self, entry: Json, message: Json, entry_id: Any, stamp: Any, outer: int | None, turn: bool) -> None:  # noqa: FBT001
+        """Account for an entry of type message."""
+        inner = message.get("timestamp")
+        role = message.get("role")
+        moment = inner if "timestamp" in message else stamp
+        if role == "assistant":
+            usage = message.get("usage")
+            if type(usage) is dict and message.get("provider") != "openclaw":
+                self.take_call(message, usage, entry_id, moment, inner, outer, turn)
+                return
+            kind = "injected" if message.get("provider") == "openclaw" else "assistant"
+            row_tool, failed, duration = None, 0, None
+        elif role == "toolResult":
+            kind, row_tool = "toolResult", sound(message.get("toolName") or "?")
+            details = message.get("details")
+            details = details if type(details) is dict else {}
+            code = details.get("exitCode")
+            failed = int(bool(message.get("isError")) or details.get("status") == "error" or (type(code) in (int, float) and code > 0))
+            duration = details.get("durationMs")
+            if type(duration) is not int:
+                called = self.call_ms.get(message.get("toolCallId"))  # type: ignore[arg-type]
+                duration = outer - called if called is not None and outer is not None and outer >= called else None
+            self.seen.last_kind = "toolResult"
+        elif role == "custom":
+            details = message.get("details")
+            kind = "custom"
+            name = details.get("toolName") if type(details) is dict else None
+            row_tool, failed, duration = (sound(name) if name else None), 0, None
+        else:
+            kind, row_tool, failed, duration = ("user" if role == "user" else f"role:{sound(role)}"[:80]), None, 0, None
+        when = outer if outer is not None else int(inner) if type(inner) in (int, float) else None
+        key = entry_key(self.name_of(entry_id, kind, moment), moment)
+        self.reading.messages.append((key, self.session, when, kind, row_tool, failed, duration))
+
+    def name_of(self, entry_id: Any, *what: Any) -> str:
+        """The id of an entry; one without gets the session and its ordinal among those that look the same."""
+        if type(entry_id) is str:
+            return entry_id
+        if entry_id is not None:
+            return str(entry_id)
+        self.nameless[what] += 1
+        return f"{self.seen.session_id}#{self.nameless[what]}#{what}"
+
+    def take_call(
+        self, message: Json, usage: Json, entry_id: Any, moment: Any, inner: Any, outer: int | None, turn: bool  # noqa: FBT001
+    ) -> None:  # fmt: skip
+        """Account for a model call."""
+        seen, reading = self.seen, self.reading
+        api, provider, model = message.get("api"), message.get("provider"), message.get("model")
+        model_id = self.model_ids.get((provider, model, api))
+        if model_id is None:
+            names = (sound(provider or "unknown"), sound(model or "unknown"), sound(api or ""))
+            model_id = self.model_ids[provider, model, api] = model_rowid(*names)
+            reading.models[model_id] = names
+        requested = int(inner) if type(inner) is int or type(inner) is float else None
+        when = outer if outer is not None else requested
+        stop = message.get("stopReason")
+        tools = None
+        content = message.get("content")
+        if type(content) is list:
+            names_used = [tool_name(b) for b in content if type(b) is dict and b.get("type") == "toolCall"]
+            if names_used:
+                tools = json.dumps(names_used, ensure_ascii=False) if len(names_used) > 1 else '["' + names_used[0] + '"]'
+                if when is not None:
+                    for block in content:
+                        if type(block) is dict and type(block.get("id")) is str:
+                            self.call_ms[block["id"]] = when
+        tokens_in, tokens_out = whole(usage.get("input")), whole(usage.get("output"))
+        cached, written = whole(usage.get("cacheRead")), whole(usage.get("cacheWrite"))
+        cost = usage.get("cost")
+        recorded = c_in = c_out = c_read = c_write = None
+        implausible = tokens_in is None or tokens_out is None or cached is None or written is None
+        if type(cost) is dict and cost.get("total") is not None:
+            recorded = nano_usd(cost["total"]) if type(cost["total"]) in (int, float) else None
+            if recorded is None or not 0 <= recorded <= MAX_COST_NANO:
+                implausible = True
+            elif recorded:
+                c_in, c_out, c_read, c_write = (
+                    nano_usd(v) if type(v := cost.get(k)) is float or type(v) is int else None for k in _TOKEN_FIELDS
+                )
+        key = entry_key(self.name_of(entry_id, moment, tokens_in, tokens_out, cached, written), moment)
+        seen.last_kind = "toolUse" if tools else str(stop)
+        if implausible or when is None:
+            reason = "no time" if when is None else "negative, not a number, over 10⁹ tokens or over $10,000 in one call"
+            text = sound(json.dumps(usage, default=str))[:500]
+            reading.implausible.append(Implausible(key, self.session, when or 0, reason, text))
+            return
+        flags = FLAG_HEARTBEAT if turn else 0
+        if seen.failed_model is not None and seen.failed_model != model_id:
+            flags |= FLAG_FAILOVER
+        seen.failed_model = model_id if stop == "error" else None
+        reasoning = usage.get("reasoningTokens")
+        latency = when - requested if requested is not None and outer is not None and 0 <= outer - requested < DAY_MS else None
+        reading.calls.append((
+            key, when, self.session, model_id, flags, stop if type(stop) is str and stop.isascii() else sound(stop), tokens_in, tokens_out,
+            cached, written, reasoning if type(reasoning) is int and 0 <= reasoning <= MAX_TOKENS else None, latency, seen.thinking_level, tools,
+            recorded, c_in, c_out, c_read, c_write, self.rank,
+        ))  # fmt: skip
+
+
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9_.:-]+")
+
+
+def tool_name(block: Json) -> str:
+    """The name of a tool call; behind the `tool_call` wrapper of 2026.9, the tool it calls."""
+    name = block.get("name")
+    if name == "tool_call":
+        arguments = block.get("arguments")
+        if type(arguments) is dict and type(arguments.get("id")) is str:
+            name = arguments["id"]
+    text = str(name)[:120]
+    if _PLAIN_NAME.fullmatch(text):
+        return text
+    return json.dumps(sound(text))[1:-1].replace("\\", "/").replace('"', "'")
+
+
+def parse_lenient(raw: bytes | str) -> Any:
+    """Parse what orjson refuses and JavaScript writes: lone surrogates, NaN. None when it is not JSON at all."""
+    try:
+        text = raw.decode("utf-8") if isinstance(raw, bytes) else raw
+        return json.loads(text.removeprefix("\ufeff"))
+    except (ValueError, RecursionError):
+        return None
+
+
+###############################################################################
+# Pricing #####################################################################
+###############################################################################
+# What a call costs when OpenClaw did not say, and what it would cost by list. A price
+# is resolved once per (provider, model, day), in integer pico-USD per token, so that
+# every sum is exact. List prices come from genai-prices, whose 16 MB of data live in a
+# short-lived child process, not here.
+
+PICO_PER_USD_MTOK = 10**6
+LOCAL_PROVIDERS = frozenset({"ollama", "lmstudio", "lm-studio", "llamacpp", "llama.cpp", "llama-cpp", "vllm", "local", "mlx", "jan", "localai"})  # fmt: skip
+#: Names that OpenClaw uses for providers and genai-prices does not.
+PROVIDER_ALIASES = {
+    "amazon-bedrock": "aws", "xai": "x-ai", "google-vertex": "google", "google-antigravity": "google", "google-gemini-cli": "google",
+    "moonshot": "moonshotai", "kimi-coding": "moonshotai", "openai-codex": "openai", "codex-cli": "openai", "claude-cli": "anthropic",
+    "azure-openai-responses": "azure", "z-ai": "zai",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """Pico-USD per token (1 USD per million tokens = 10⁶). `above`: prompt tokens above which it holds."""
+
+    input: int
+    output: int
+    cache_read: int
+    cache_write: int
+    above: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Tariff:
+    """The prices of one model on one day, cheapest tier first, and where they come from."""
+
+    basis: str  # override | config | list | local
+    tiers: tuple[Price, ...]
+    replace_recorded: bool = False
+
+    def price_for(self, prompt_tokens: int) -> Price:
+        """The tier that holds for a call with this many prompt tokens (all of its tokens are charged by it)."""
+        chosen = self.tiers[0]
+        for tier in self.tiers[1:]:
+            if prompt_tokens > tier.above:
+                chosen = tier
+        return chosen
+
+
+def pico(usd_per_mtok: Decimal) -> int:
+    """Pico-USD per token of USD per million tokens."""
+    return int((usd_per_mtok * PICO_PER_USD_MTOK).quantize(Decimal(1), ROUND_HALF_EVEN))
+
+
+def nano_from_pico(value: int) -> int:
+    """Nano-USD of pico-USD, half to even."""
+    whole_part, rest = divmod(value, 1000)
+    return whole_part + (rest > 500 or (rest == 500 and whole_part & 1))
+
+
+def make_price(prices: Mapping[str, Decimal | None], *, ttl: str, above: int = 0, base: Price | None = None) -> Price:
+    """A Price from USD per million tokens. Cached tokens without a price of their own cost what input costs."""
+    get = prices.get
+    tokens_in = get("input")
+    p_in = pico(tokens_in) if tokens_in is not None else base.input if base else 0
+    p_out = pico(v) if (v := get("output")) is not None else base.output if base else 0
+    p_read = pico(v) if (v := get("cache_read")) is not None else base.cache_read if base else p_in
+    write = get("cache_write_1h") if ttl == "1h" and get("cache_write_1h") is not None else get("cache_write")
+    p_write = pico(write) if write is not None else base.cache_write if base else p_in
+    return Price(p_in, p_out, p_read, p_write, above)
+
+
+def price_tokens(price: Price, tokens_in: int, tokens_out: int, cached: int, written: int) -> tuple[int, int, int, int, int]:
+    """(total, input, output, cache read, cache write) in nano-USD. The total is rounded once, not summed from rounded parts."""
+    a, b, c, d = tokens_in * price.input, tokens_out * price.output, cached * price.cache_read, written * price.cache_write
+    return nano_from_pico(a + b + c + d), nano_from_pico(a), nano_from_pico(b), nano_from_pico(c), nano_from_pico(d)
+
+
+class ListPrices:
+    """List prices over time, asked from a child process that holds genai-prices.
+
+    `find(provider, model)` gives [(from_day, tiers)], newest last, where from_day counts days since 1970 and
+    tiers are USD per million tokens. Answers are kept; the child ends when it has not been asked for a while.
+    """
+
+    def __init__(self, load: Callable[[], dict[str, Any]] | None = None, command: Sequence[str] | None = None) -> None:
+        self.lock = threading.Lock()
+        self.child: subprocess.Popen[bytes] | None = None
+        self.command = command or [sys.executable, "-I", os.path.abspath(__file__), "_list-prices"]
+        self.known: dict[tuple[str, str], list[tuple[int, list[Json]]]] = {}
+        self.problem: str | None = None
+
+    def start(self) -> None:
+        """Start the child now, so that its 0.2 s of imports pass beside our work."""
+        with self.lock:
+            self._start()
+
+    def _start(self) -> None:
+        if self.child is None or self.child.poll() is not None:
+            try:
+                self.child = subprocess.Popen(  # noqa: S603 - our own interpreter and file
+                    self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+                )
+            except OSError as error:
+                self.problem = f"cannot start the price process: {error}"
+
+    def find(self, provider: str, model: str) -> list[tuple[int, list[Json]]]:
+        """The list prices of a model; empty when there are none."""
+        key = (provider, model)
+        with self.lock:
+            if key not in self.known:
+                self.known[key] = self._ask(key)
+            return self.known[key]
+
+    def _ask(self, key: tuple[str, str]) -> list[tuple[int, list[Json]]]:
+        self._start()
+        if self.child is None or self.child.stdin is None or self.child.stdout is None:
+            return []
+        try:
+            self.child.stdin.write(orjson.dumps(key) + b"\n")
+            self.child.stdin.flush()
+            answer = orjson.loads(self.child.stdout.readline())
+        except (OSError, ValueError) as error:
+            self.problem = f"the price process failed: {error}"
+            self.close_child()
+            return []
+        self.problem = None
+        return [(int(d), t) for d, t in answer]
+
+    def close_child(self) -> None:
+        """End the child; what it answered stays known."""
+        child, self.child = self.child, None
+        if child is not None:
+            if child.stdin:
+                child.stdin.close()
+            child.terminate()
+            child.wait(5)
+            if child.stdout:
+                child.stdout.close()
+
+    def close(self) -> None:
+        """End the child."""
+        with self.lock:
+            self.close_child()
+
+
+def serve_list_prices() -> int:
+    """The child process: answer [provider, model] lines with [[from_day, tiers], …] lines."""
+    from genai_prices import data_snapshot  # noqa: PLC0415 - 0.2 s and 16 MB, in this process only
+    from genai_prices.types import ConditionalPrice, TieredPrices  # noqa: PLC0415
+
+    snapshot = data_snapshot.get_snapshot()
+
+    def tiers_of(price: Any) -> list[Json]:
+        names = {"input": "input_mtok", "output": "output_mtok", "cache_read": "cache_read_mtok", "cache_write": "cache_write_mtok", "cache_write_1h": "cache_write_1h_mtok"}  # fmt: skip
+        values = {ours: getattr(price, theirs, None) for ours, theirs in names.items()}
+        if values["input"] is None and values["output"] is None:
+            return []
+        starts = sorted({t.start for v in values.values() if isinstance(v, TieredPrices) for t in v.tiers})
+        out: list[Json] = []
+        for above in [0, *starts]:
+            tier: Json = {"above": above}
+            for name, value in values.items():
+                if isinstance(value, TieredPrices):
+                    held = [t.price for t in value.tiers if t.start <= above] if above else []
+                    value = held[-1] if held else value.base  # noqa: PLW2901
+                if value is not None:
+                    tier[name] = str(value)
+            out.append(tier)
+        return out
+
+    for line in sys.stdin.buffer:
+        provider, model = orjson.loads(line)
+        found = None
+        for name in dict.fromkeys((PROVIDER_ALIASES.get(provider, provider), provider)):
+            with contextlib.suppress(LookupError):
+                found = snapshot.find_provider_model(model, None, name, None)[1]
+                break
+        answer: list[Any] = []
+        if found is not None:
+            days = {0}
+            if isinstance(found.prices, list):
+                for item in found.prices:
+                    start = getattr(getattr(item, "constraint", None), "start_date", None)
+                    if isinstance(item, ConditionalPrice) and start is not None:
+                        days.add(start.toordinal() - _EPOCH)
+            for day in sorted(days):
+                noon = datetime(1970, 1, 1, 12, tzinfo=UTC) + timedelta(days=day)
+                answer.append((day, tiers_of(found.get_prices(noon))))
+        sys.stdout.buffer.write(orjson.dumps(answer) + b"\n")
+        sys.stdout.buffer.flush()
+    return 0
+
+
+#: What pricing adds to a call, in order: the columns of `model_calls` after CALL_FIELDS.
+PRICED_FIELDS = ("basis", "cost_nano", "list_nano", "priced_input_nano", "priced_output_nano", "priced_cache_read_nano", "priced_cache_write_nano")  # fmt: skip
+
+
+class PriceBook:
+    """Prices by DESIGN §4: override, recorded, config, list, local, unpriced; and who pays by plan."""
+
+    def __init__(self, settings: Settings, configs: Sequence[OpenClawConfig], lists: ListPrices) -> None:
+        self.settings = settings
+        self.lists = lists
+        self.config_prices: dict[tuple[str, str], ConfigPrice] = {}
+        self.base_urls: dict[str, str] = {}
+        plan: set[str] = set()
+        for config in reversed(configs):
+            self.config_prices.update(config.prices)
+            self.base_urls.update(config.base_urls)
+            plan |= config.plan_providers
+        self.plan = (plan | set(settings.plan_providers)) - set(settings.metered_providers)
+        self.names: dict[int, tuple[str, str, str]] = {}
+        self.resolved: dict[tuple[int, int], tuple[Tariff | None, Tariff | None, bool]] = {}
+
+    def fingerprint(self) -> str:
+        """Changes when any call's price could."""
+        from importlib.metadata import PackageNotFoundError, version  # noqa: PLC0415
+
+        try:
+            source = version("genai-prices")
+        except PackageNotFoundError:
+            source = "none"
+        what = [source, VERSION, self.settings.cache_write_ttl, sorted(self.plan), sorted((k, repr(v)) for k, v in self.config_prices.items()),
+                sorted(self.base_urls.items()), sorted((k, repr(v)) for k, v in self.settings.prices.items())]  # fmt: skip
+        return blake2b(repr(what).encode(), digest_size=16).hexdigest()
+
+    def override(self, provider: str, model: str) -> Tariff | None:
+        """The user's price for a model, by `provider/model` or by model alone."""
+        found = self.settings.prices.get(f"{provider}/{model}") or self.settings.prices.get(model)
+        if found is None:
+            return None
+        ttl = self.settings.cache_write_ttl
+        base = make_price(found.prices, ttl=ttl)
+        tiers = [base, *(make_price(p, ttl=ttl, above=above, base=base) for above, p in found.tiers)]
+        return Tariff("override", tuple(tiers), found.replace_recorded)
+
+    def config(self, provider: str, model: str) -> Tariff | None:
+        """The price in openclaw.json."""
+        found = self.config_prices.get((provider, model))
+        return Tariff("config", (make_price(asdict(found), ttl="5m"),)) if found else None
+
+    def listed(self, provider: str, model: str, day: int) -> Tariff | None:
+        """The list price on a day (days since 1970, UTC)."""
+        held: list[Json] = []
+        for from_day, tiers in self.lists.find(provider, model):
+            if from_day <= day:
+                held = tiers
+        if not held:
+            return None
+        ttl = self.settings.cache_write_ttl
+        prices = [{k: Decimal(v) for k, v in t.items() if k != "above"} for t in held]
+        return Tariff("list", tuple(make_price(p, ttl=ttl, above=t["above"]) for p, t in zip(prices, held, strict=True)))
+
+    def is_local(self, provider: str) -> bool:
+        """A server for local models on this machine: its calls cost nothing."""
+        if provider.lower() not in LOCAL_PROVIDERS:
+            return False
+        host = urllib.parse.urlsplit(self.base_urls.get(provider, "")).hostname or "localhost"
+        return host == "localhost" or host.startswith("127.") or host in ("::1", "0.0.0.0", "host.docker.internal")  # noqa: S104
+
+    def resolve(self, model_id: int, day: int) -> tuple[Tariff | None, Tariff | None, bool]:
+        """(tariff for a call without recorded cost, list tariff, paid by plan) of a model on a day."""
+        key = (model_id, day)
+        if (found := self.resolved.get(key)) is None:
+            provider, model, _ = self.names[model_id]
+            listed = self.listed(provider, model, day)
+            tariff = self.override(provider, model) or self.config(provider, model) or listed
+            if tariff is None and self.is_local(provider):
+                tariff = Tariff("local", (Price(0, 0, 0, 0),))
+            plan = provider in self.plan or f"{provider}/{model}" in self.plan
+            if len(self.resolved) > 50_000:
+                self.resolved.clear()
+            found = self.resolved[key] = (tariff, listed, plan)
+        return found
+
+    def settle(self, row: CallRow) -> CallRow:
+        """A call row with its PRICED_FIELDS behind it, and the plan flag set."""
+        tariff, listed, plan = self.resolve(row[C_MODEL], row[C_TS] // DAY_MS)
+        tokens = row[C_INPUT], row[C_OUTPUT], row[C_READ], row[C_WRITE]
+        prompt = tokens[0] + tokens[2] + tokens[3]
+        recorded = row[C_RECORDED]
+        list_nano = price_tokens(listed.price_for(prompt), *tokens)[0] if listed else None
+        if plan != bool(row[C_FLAGS] & FLAG_PLAN):
+            row = (*row[:C_FLAGS], row[C_FLAGS] ^ FLAG_PLAN, *row[C_FLAGS + 1 :])
+        if recorded and not (tariff and tariff.replace_recorded):
+            return (*row, "recorded", recorded, list_nano, None, None, None, None)
+        if not (prompt or tokens[1]):
+            return (*row, "recorded", 0, list_nano, None, None, None, None)
+        if tariff is None:
+            return (*row, "unpriced", 0, None, None, None, None, None)
+        total, *parts = price_tokens(tariff.price_for(prompt), *tokens)
+        return (*row, tariff.basis, total, list_nano, *parts)
+
+
+###############################################################################
+# Store #######################################################################
+###############################################################################
+# One SQLite database, the only place where numbers live. `Store.add()` is the only
+# writer of usage; readers use `Store.reading()`. A checkpoint and what it covers are
+# committed together. Three rollups answer most questions: `usage_quarter_hours`,
+# `usage_days` per zone in use and `usage_tool_days`; all are sums over `model_calls`
+# by one list of MEASURES, moved by delta in the transaction that changes a call.
+
+SCHEMA_VERSION = 1
+APPLICATION_ID = 0x436C614D  # "ClaM"
+
+#: (name, SQL over a row `c` of model_calls): what every rollup and every session sums.
+MEASURES: tuple[tuple[str, str], ...] = (
+    ("model_calls", "1"),
+    ("input_tokens", "c.input_tokens"),
+    ("output_tokens", "c.output_tokens"),
+    ("cache_read_tokens", "c.cache_read_tokens"),
+    ("cache_write_tokens", "c.cache_write_tokens"),
+    ("cost_nano", "iif(c.flags & 4, 0, c.cost_nano)"),
+    ("recorded_nano", "ifnull(c.recorded_nano, 0)"),
+    ("plan_nano", "iif(c.flags & 4, c.cost_nano, 0)"),
+    ("unpriced_calls", "(c.basis = 'unpriced')"),
+    ("compared_recorded_nano", "iif(c.recorded_nano > 0 AND c.list_nano IS NOT NULL, c.recorded_nano, 0)"),
+    ("compared_list_nano", "iif(c.recorded_nano > 0 AND c.list_nano IS NOT NULL, c.list_nano, 0)"),
+    ("tool_calls", "iif(c.tools IS NULL, 0, json_array_length(c.tools))"),
+    ("model_errors", "(c.stop_reason = 'error')"),
+    ("aborts", "(c.stop_reason = 'aborted')"),
+    ("failovers", "((c.flags & 2) > 0)"),
+    ("latency_ms", "ifnull(c.latency_ms, 0)"),
+)
+MEASURE_NAMES = tuple(name for name, _ in MEASURES)
+#: What a session counts beside its model calls: (column, SQL over a row `m` of messages).
+MESSAGE_MEASURES: tuple[tuple[str, str], ...] = (
+    ("user_messages", "(m.kind = 'user')"),
+    ("tool_results", "(m.kind = 'toolResult')"),
+    ("tool_errors", "(m.kind = 'toolResult' AND m.is_error)"),
+    ("compactions", "(m.kind = 'compaction')"),
+)
+
+_SUM_COLUMNS = ", ".join(f"{n} INTEGER NOT NULL DEFAULT 0" for n in MEASURE_NAMES)
+_CALL_COLUMNS = """
+  id INTEGER PRIMARY KEY,
+  entry_key INTEGER NOT NULL, ts_ms INTEGER NOT NULL, session INTEGER NOT NULL, model INTEGER NOT NULL, flags INTEGER NOT NULL,
+  stop_reason TEXT, input_tokens INTEGER NOT NULL, output_tokens INTEGER NOT NULL, cache_read_tokens INTEGER NOT NULL,
+  cache_write_tokens INTEGER NOT NULL, reasoning_tokens INTEGER, latency_ms INTEGER, thinking_level TEXT, tools TEXT,
+  recorded_nano INTEGER, recorded_input_nano INTEGER, recorded_output_nano INTEGER, recorded_cache_read_nano INTEGER,
+  recorded_cache_write_nano INTEGER, rank INTEGER NOT NULL, basis TEXT NOT NULL, cost_nano INTEGER NOT NULL, list_nano INTEGER,
+  priced_input_nano INTEGER, priced_output_nano INTEGER, priced_cache_read_nano INTEGER, priced_cache_write_nano INTEGER
+"""
+SCHEMA = f"""
+CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
+CREATE TABLE models (id INTEGER PRIMARY KEY, provider TEXT NOT NULL, model TEXT NOT NULL, api TEXT NOT NULL);
+CREATE TABLE sessions (
+  id INTEGER PRIMARY KEY, agent TEXT NOT NULL, session_id TEXT NOT NULL, key TEXT, channel TEXT, index_channel TEXT, chat_type TEXT,
+  origin_provider TEXT, label TEXT, cause TEXT NOT NULL DEFAULT 'unknown', cron_job TEXT, parent_key TEXT, parent INTEGER, status TEXT,
+  header_ms INTEGER, first_ms INTEGER, last_ms INTEGER, facts_ms INTEGER NOT NULL DEFAULT 0, version INTEGER, stored_as TEXT,
+  last_kind TEXT, tail_id TEXT, tail_heartbeat INTEGER, thinking_level TEXT, failed_model INTEGER, context_tokens INTEGER,
+  context_window INTEGER, prompt TEXT, {_SUM_COLUMNS}, {", ".join(f"{n} INTEGER NOT NULL DEFAULT 0" for n, _ in MESSAGE_MEASURES)}
+);
+CREATE INDEX sessions_by_id ON sessions(session_id);
+CREATE INDEX sessions_by_key ON sessions(key);
+CREATE INDEX sessions_by_parent ON sessions(parent) WHERE parent IS NOT NULL;
+CREATE INDEX sessions_by_parent_key ON sessions(parent_key) WHERE parent_key IS NOT NULL;
+CREATE INDEX sessions_by_last ON sessions(last_ms);
+CREATE TABLE model_calls ({_CALL_COLUMNS});
+CREATE TABLE messages (
+  id INTEGER PRIMARY KEY, entry_key INTEGER NOT NULL, session INTEGER NOT NULL, ts_ms INTEGER, kind TEXT NOT NULL, tool TEXT,
+  is_error INTEGER NOT NULL, duration_ms INTEGER
+);
+CREATE TABLE call_copies (call INTEGER NOT NULL, session INTEGER NOT NULL, PRIMARY KEY (call, session)) WITHOUT ROWID;
+CREATE INDEX call_copies_by_session ON call_copies(session);
+CREATE TABLE message_copies (message INTEGER NOT NULL, session INTEGER NOT NULL, PRIMARY KEY (message, session)) WITHOUT ROWID;
+CREATE INDEX message_copies_by_session ON message_copies(session);
+CREATE TABLE implausible (entry_key INTEGER PRIMARY KEY, session INTEGER NOT NULL, ts_ms INTEGER, reason TEXT NOT NULL, usage TEXT NOT NULL);
+CREATE TABLE usage_quarter_hours (
+  slot INTEGER NOT NULL, session INTEGER NOT NULL, model INTEGER NOT NULL, heartbeat INTEGER NOT NULL, {_SUM_COLUMNS},
+  PRIMARY KEY (slot, session, model, heartbeat)) WITHOUT ROWID;
+CREATE TABLE usage_sessions (
+  session INTEGER NOT NULL, model INTEGER NOT NULL, heartbeat INTEGER NOT NULL, {_SUM_COLUMNS},
+  PRIMARY KEY (session, model, heartbeat)) WITHOUT ROWID;
+CREATE TABLE zones (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, used_ms INTEGER NOT NULL);
+CREATE TABLE usage_days (
+  zone INTEGER NOT NULL, day INTEGER NOT NULL, session INTEGER NOT NULL, model INTEGER NOT NULL, heartbeat INTEGER NOT NULL,
+  {_SUM_COLUMNS}, PRIMARY KEY (zone, day, session, model, heartbeat)) WITHOUT ROWID;
+CREATE TABLE usage_tool_days (
+  zone INTEGER NOT NULL, day INTEGER NOT NULL, tool TEXT NOT NULL, session INTEGER NOT NULL, model INTEGER NOT NULL,
+  heartbeat INTEGER NOT NULL, {_SUM_COLUMNS}, PRIMARY KEY (zone, day, tool, session, model, heartbeat)) WITHOUT ROWID;
+CREATE TABLE sources (
+  path TEXT PRIMARY KEY, kind TEXT NOT NULL, agent TEXT NOT NULL, session_id TEXT NOT NULL, dev INTEGER, inode INTEGER, size INTEGER,
+  mtime_ns INTEGER, position INTEGER NOT NULL DEFAULT 0, head BLOB, tail BLOB, lines INTEGER NOT NULL DEFAULT 0,
+  indexed_bytes INTEGER NOT NULL DEFAULT 0, bad_lines INTEGER NOT NULL DEFAULT 0, pending_line INTEGER NOT NULL DEFAULT 0,
+  state TEXT NOT NULL DEFAULT 'ok', error TEXT, schema_version INTEGER, seen_ms INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID;
+CREATE TABLE rewrite_generations (
+  path TEXT NOT NULL, session_id TEXT NOT NULL, generation TEXT NOT NULL, PRIMARY KEY (path, session_id)) WITHOUT ROWID;
+CREATE TABLE subagent_runs (
+  run_id TEXT PRIMARY KEY, child_key TEXT NOT NULL, parent_key TEXT NOT NULL, label TEXT, status TEXT NOT NULL, created_ms INTEGER,
+  started_ms INTEGER, ended_ms INTEGER) WITHOUT ROWID;
+CREATE INDEX subagent_runs_by_child ON subagent_runs(child_key);
+CREATE TABLE cron_runs (
+  job_id TEXT NOT NULL, run_ms INTEGER NOT NULL, status TEXT NOT NULL, session_id TEXT, duration_ms INTEGER, PRIMARY KEY (job_id, run_ms)
+) WITHOUT ROWID;
+CREATE VIEW usage_events AS SELECT
+  strftime('%Y-%m-%dT%H:%M:%fZ', c.ts_ms / 1000.0, 'unixepoch') AS event_ts, c.ts_ms, s.agent AS agent_id, s.session_id,
+  s.key AS session_key, s.channel, s.chat_type, s.origin_provider, m.provider AS model_provider, m.model, m.api, c.stop_reason,
+  c.input_tokens, c.output_tokens, c.cache_read_tokens, c.cache_write_tokens,
+  c.input_tokens + c.output_tokens + c.cache_read_tokens + c.cache_write_tokens AS total_tokens,
+  iif(c.basis = 'recorded', c.recorded_input_nano, c.priced_input_nano) / 1e9 AS cost_input,
+  iif(c.basis = 'recorded', c.recorded_output_nano, c.priced_output_nano) / 1e9 AS cost_output,
+  iif(c.basis = 'recorded', c.recorded_cache_read_nano, c.priced_cache_read_nano) / 1e9 AS cost_cache_read,
+  iif(c.basis = 'recorded', c.recorded_cache_write_nano, c.priced_cache_write_nano) / 1e9 AS cost_cache_write,
+  iif(c.basis = 'unpriced', NULL, c.cost_nano / 1e9) AS cost_total,
+  iif(c.flags & 1, 'heartbeat', s.cause) AS cause, c.latency_ms, c.thinking_level, c.reasoning_tokens, c.basis AS cost_basis,
+  iif(c.flags & 4, 'plan', 'metered') AS billing_mode, c.cost_nano AS cost_total_nano, c.recorded_nano AS cost_recorded_nano,
+  c.list_nano AS cost_list_nano, c.tools
+  FROM model_calls c JOIN sessions s ON s.id = c.session JOIN models m ON m.id = c.model;
+CREATE VIEW usage_by_session AS SELECT
+  session_id, agent AS agent_id, key AS session_key, channel, cause, cron_job, label, status, first_ms, last_ms, model_calls,
+  input_tokens, output_tokens, cache_read_tokens, cache_write_tokens, cost_nano / 1e9 AS cost_usd, plan_nano / 1e9 AS plan_cost_usd,
+  unpriced_calls, tool_calls, tool_errors, model_errors, aborts, failovers, compactions FROM sessions;
+CREATE VIEW usage_by_day AS SELECT
+  z.name AS time_zone, date(d.day * 86400, 'unixepoch') AS day, s.agent AS agent_id, m.provider AS model_provider, m.model,
+  sum(d.model_calls) AS model_calls, sum(d.input_tokens) AS input_tokens, sum(d.output_tokens) AS output_tokens,
+  sum(d.cache_read_tokens) AS cache_read_tokens, sum(d.cache_write_tokens) AS cache_write_tokens, sum(d.cost_nano) / 1e9 AS cost_usd,
+  sum(d.plan_nano) / 1e9 AS plan_cost_usd, sum(d.unpriced_calls) AS unpriced_calls
+  FROM usage_days d JOIN zones z ON z.id = d.zone JOIN sessions s ON s.id = d.session JOIN models m ON m.id = d.model GROUP BY 1, 2, 3, 4, 5;
+"""
+#: Made after a cold index, because filling an index in order costs a third of filling it at random.
+INDEXES = """
+CREATE INDEX IF NOT EXISTS model_calls_by_entry ON model_calls(entry_key);
+CREATE INDEX IF NOT EXISTS model_calls_by_session ON model_calls(session, ts_ms);
+CREATE INDEX IF NOT EXISTS model_calls_by_time ON model_calls(ts_ms);
+CREATE INDEX IF NOT EXISTS messages_by_entry ON messages(entry_key);
+CREATE INDEX IF NOT EXISTS messages_by_session ON messages(session, ts_ms);
+"""
+ALL_CALL_FIELDS = (*CALL_FIELDS, *PRICED_FIELDS)
+_INSERT_CALL = f"INSERT INTO model_calls ({', '.join(ALL_CALL_FIELDS)}) VALUES ({', '.join('?' * len(ALL_CALL_FIELDS))})"
+_INSERT_MESSAGE = f"INSERT INTO messages ({', '.join(MESSAGE_FIELDS)}) VALUES ({', '.join('?' * len(MESSAGE_FIELDS))})"
+_USAGE = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens")
+
+
+def rollup_sql(table: str, keys: Mapping[str, str], rows: str, sums: Mapping[str, str], where: str = "") -> str:
+    """The statement that adds the sums of `rows` to a rollup table, by key."""
+    adds = ", ".join(f"{n} = {n} + excluded.{n}" for n in sums)
+    return (
+        f"INSERT INTO {table} ({', '.join(keys)}, {', '.join(sums)}) SELECT {', '.join(keys.values())}, "  # noqa: S608 - constants only
+        f"{', '.join(f'sum({e})' for e in sums.values())} FROM {rows} WHERE {where or 'true'} GROUP BY {', '.join(keys.values())} "
+        f"ON CONFLICT DO UPDATE SET {adds}"
+    )
+
+
+def signed(sign: str) -> dict[str, str]:
+    """MEASURES as SQL, times a sign."""
+    return {n: f"{sign}({e})" if sign else e for n, e in MEASURES}
+
+
+def quarter_hour_sql(rows: str, sign: str = "") -> str:
+    """Add rows `c` of model_calls to usage_quarter_hours."""
+    keys = {"slot": f"c.ts_ms / {SLOT_MS}", "session": "c.session", "model": "c.model", "heartbeat": "c.flags & 1"}
+    return rollup_sql("usage_quarter_hours", keys, rows, signed(sign))
+
+
+def sessions_sql(rows: str, sums: Mapping[str, str]) -> str:
+    """Add rows `q` of (session, model, heartbeat, measures) to usage_sessions."""
+    return rollup_sql("usage_sessions", {"session": "q.session", "model": "q.model", "heartbeat": "q.heartbeat"}, rows, sums)
+
+
+def days_sql(rows: str, sums: Mapping[str, str]) -> str:
+    """Add rows `q` of (slot, session, model, heartbeat, measures) to usage_days of the zone ?1, by temp.slot_days."""
+    keys = {"zone": "?1", "day": "sd.day", "session": "q.session", "model": "q.model", "heartbeat": "q.heartbeat"}
+    return rollup_sql("usage_days", keys, f"{rows} JOIN temp.slot_days sd ON sd.slot = q.slot", sums)
+
+
+def split_sql(expression: str) -> str:
+    """A measure's share of one tool of a call: equal parts, the remainder to the first."""
+    n = "json_array_length(c.tools)"
+    return f"iif(c.tools IS NULL, {expression}, iif(t.key = 0, {expression} - ({n} - 1) * (({expression}) / {n}), ({expression}) / {n}))"
+
+
+def tool_rows(rows: str) -> str:
+    """Rows `c` of model_calls, once for each of their tools `t`; once with t NULL for calls without tools."""
+    return f"{rows} LEFT JOIN json_each(c.tools) t"
+
+
+def tool_days_sql(rows: str, sign: str = "") -> str:
+    """Add rows `c` of model_calls to usage_tool_days of the zone ?1, by temp.slot_days."""
+    keys = {"zone": "?1", "day": "sd.day", "tool": f"ifnull(t.value, '{NONE_KEY}')", "session": "c.session", "model": "c.model", "heartbeat": "c.flags & 1"}  # fmt: skip
+    sums = {n: f"{sign}({split_sql(e)})" if sign else split_sql(e) for n, e in MEASURES}
+    return rollup_sql("usage_tool_days", keys, tool_rows(f"{rows} JOIN temp.slot_days sd ON sd.slot = c.ts_ms / {SLOT_MS}"), sums)
+
+
+def cause_of(key: str | None) -> str:
+    """The cause of a session's calls by its key; heartbeats are told per call."""
+    if key is None:
+        return "unknown"
+    if ":cron:" in key:
+        return "cron"
+    if ":hook:" in key:
+        return "hook"
+    if ":subagent:" in key:
+        return "subagent"
+    return "user"
+
+
+def cron_job_of(key: str | None) -> str | None:
+    """The id of the cron job in a session key."""
+    match = re.search(r":cron:([^:]+)", key or "")
+    return match[1] if match else None
+
+
+def channel_of(key: str | None, told: str | None) -> str | None:
+    """A session's channel: what the index says, else what a channel key says; nothing without a key."""
+    if key is None:
+        return None
+    part = key.split(":")
+    if not told and len(part) >= 5 and part[3] in ("direct", "dm", "group", "channel"):
+        return part[2]
+    return told
+
+
+class StateLock:
+    """The right to write a ledger, held by one process: a lock file beside it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.file: io.TextIOWrapper | None = None
+
+    def acquire(self) -> bool:
+        """Take the lock; False when another process has it."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        file = open(self.path, "a+", encoding="ascii")  # noqa: SIM115 - held until release
+        try:
+            if os.name == "nt":
+                import msvcrt  # noqa: PLC0415
+
+                msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
+            else:
+                import fcntl  # noqa: PLC0415
+
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            file.close()
+            return False
+        self.file = file
+        return True
+
+    def release(self) -> None:
+        """Give the lock back."""
+        if self.file:
+            self.file.close()
+            self.file = None
+
+
+@dataclass(slots=True)
+class Source:
+    """A checkpoint: how far a file or database has been read. Column for column the table `sources`."""
+
+    path: str
+    kind: str
+    agent: str
+    session_id: str
+    dev: int | None = None
+    inode: int | None = None
+    size: int | None = None
+    mtime_ns: int | None = None
+    position: int = 0  # file: bytes; database: highest rowid
+    head: bytes | None = None
+    tail: bytes | None = None
+    lines: int = 0
+    indexed_bytes: int = 0
+    bad_lines: int = 0
+    pending_line: int = 0
+    state: str = "ok"  # ok | unreadable | partial | gone
+    error: str | None = None
+    schema_version: int | None = None
+    seen_ms: int = 0
+
+
+SOURCE_FIELDS = tuple(Source.__slots__)  # type: ignore[attr-defined]
+_SAVE_SOURCE = f"INSERT OR REPLACE INTO sources ({', '.join(SOURCE_FIELDS)}) VALUES ({', '.join('?' * len(SOURCE_FIELDS))})"
+
+
+@dataclass(slots=True)
+class Changes:
+    """What a transaction changed, for those who watch."""
+
+    calls: int = 0
+    sessions: set[int] = field(default_factory=set)
+
+
+class Store:
+    """The ledger. One writer connection behind a lock, short-lived readers from a small pool.
+
+    `opener` opens (and if need be repairs) the file: history.py's, or `open_private` without history.
+    """
+
+    def __init__(self, path: Path, prices: PriceBook, *, opener: Callable[[Path], tuple[sqlite3.Connection, str | None]], clock: Callable[[], float] = time.time) -> None:  # fmt: skip
+        self.path = path
+        self.prices = prices
+        self.clock = clock
+        self.lock = threading.RLock()
+        self.db, self.notice = opener(path)
+        self.version = 0
+        self.watchers: list[Callable[[Changes], None]] = []
+        self.readers: queue.LifoQueue[sqlite3.Connection] = queue.LifoQueue()
+        self.closed = False
+        self.bulk = False
+        self._prepare()
+
+    def _prepare(self) -> None:
+        db = self.db
+        if db.execute("PRAGMA user_version").fetchone()[0] == 0:
+            with self.transaction():
+                for statement in SCHEMA.split(";\n"):
+                    db.execute(statement)
+                db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+                db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        db.executescript(
+            "CREATE TEMP TABLE changes (sign INTEGER, " + _CALL_COLUMNS.replace("PRIMARY KEY", "") + ");"
+            "CREATE TEMP TABLE message_changes (sign INTEGER, session INTEGER, kind TEXT, is_error INTEGER);"
+            "CREATE TEMP TABLE slot_days (slot INTEGER PRIMARY KEY, day INTEGER NOT NULL);"
+        )
+        self.prices.names.update({i: (p, m, a) for i, p, m, a in db.execute("SELECT id, provider, model, api FROM models")})
+        fingerprint = self.prices.fingerprint()
+        if self.meta("prices") != fingerprint:
+            self.reprice(fingerprint)
+
+    # -- connections --------------------------------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """A write transaction: all of it or nothing. StoreError when the disk refuses."""
+        with self.lock:
+            if self.db.in_transaction:
+                yield self.db
+                return
+            try:
+                self.db.execute("BEGIN IMMEDIATE")
+                try:
+                    yield self.db
+                    self.db.execute("COMMIT")
+                except BaseException:
+                    if self.db.in_transaction:
+                        self.db.execute("ROLLBACK")
+                    raise
+            except sqlite3.OperationalError as error:
+                msg = f"cannot write the ledger {self.path}: {error}"
+                raise StoreError(msg) from error
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """A connection for reading with one consistent view; never blocks the writer."""
+        try:
+            db = self.readers.get_nowait()
+        except queue.Empty:
+            db = open_reader(self.path)
+        try:
+            db.execute("BEGIN")
+            try:
+                yield db
+            finally:
+                db.execute("ROLLBACK")
+        finally:
+            if self.closed or self.readers.qsize() >= 4:
+                db.close()
+            else:
+                self.readers.put(db)
+
+    def close(self) -> None:
+        """Close all connections."""
+        with self.lock:
+            self.closed = True
+            while not self.readers.empty():
+                self.readers.get().close()
+            self.db.close()
+
+    def meta(self, key: str) -> Any:
+        """A value of the table meta, or None."""
+        row = self.db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+        return row[0] if row else None
+
+    def set_meta(self, key: str, value: Any) -> None:
+        """Set a value of the table meta."""
+        self.db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
+
+    # -- adding -------------------------------------------------------------------------------------------------------
+
+    def add(self, reading: Reading, sources: Iterable[Source] = (), generations: Iterable[tuple[str, str, str]] = ()) -> Changes:
+        """Add what was read and move the checkpoints, in one transaction."""
+        changes = Changes()
+        with self.transaction() as db:
+            self._add_names(db, reading)
+            moved = [s for s in reading.sessions if self._see_session(db, s, reading.sessions[s])]
+            if self.bulk:
+                db.executemany(_INSERT_CALL, map(self.prices.settle, reading.calls))
+                db.executemany(_INSERT_MESSAGE, reading.messages)
+                changes.calls = len(reading.calls)
+            else:
+                self._add_calls(db, reading.calls, changes)
+                self._add_messages(db, reading.messages)
+                for session in moved:
+                    self._reattribute(db, session)
+                self._apply_changes(db, changes)
+            for item in reading.implausible:
+                db.execute("INSERT OR IGNORE INTO implausible VALUES (?, ?, ?, ?, ?)", (item.entry_key, item.session, item.ts_ms, item.reason, item.usage))  # fmt: skip
+            db.executemany(_SAVE_SOURCE, [tuple(getattr(s, f) for f in SOURCE_FIELDS) for s in sources])
+            db.executemany("INSERT OR REPLACE INTO rewrite_generations VALUES (?, ?, ?)", generations)
+            changes.sessions.update(reading.sessions)
+        if not self.bulk and (changes.calls or changes.sessions):
+            self.announce(changes)
+        return changes
+
+    def announce(self, changes: Changes) -> None:
+        """Tell the watchers that numbers changed."""
+        self.version += 1
+        for watch in self.watchers:
+            watch(changes)
+
+    def _add_names(self, db: sqlite3.Connection, reading: Reading) -> None:
+        for model_id, names in reading.models.items():
+            if model_id not in self.prices.names:
+                db.execute("INSERT OR IGNORE INTO models VALUES (?, ?, ?, ?)", (model_id, *names))
+                self.prices.names[model_id] = names
+
+    def _see_session(self, db: sqlite3.Connection, rowid: int, seen: SessionSeen) -> bool:
+        """Widen what is known of a session; True when its start moved."""
+        row = db.execute("SELECT header_ms, first_ms FROM sessions WHERE id = ?", (rowid,)).fetchone()
+        if row is None:
+            db.execute("INSERT INTO sessions (id, agent, session_id) VALUES (?, ?, ?)", (rowid, seen.agent, seen.session_id))
+            row = (None, None)
+        db.execute(
+            "UPDATE sessions SET header_ms = ifnull(min(header_ms, ?1), ifnull(header_ms, ?1)), first_ms = ifnull(min(first_ms, ?2), ifnull(first_ms, ?2)),"
+            " last_ms = ifnull(max(last_ms, ?3), ifnull(last_ms, ?3)), version = ifnull(max(version, ?4), ifnull(version, ?4)) WHERE id = ?5",
+            (seen.header_ms, seen.first_ms, seen.last_ms, seen.version, rowid),
+        )  # fmt: skip
+        if RANKS[seen.stored_as] >= 3:
+            db.execute(
+                "UPDATE sessions SET last_kind = ifnull(?, last_kind), tail_id = ?, tail_heartbeat = ?, thinking_level = ?, failed_model = ?, stored_as = ? WHERE id = ?",
+                (seen.last_kind, seen.tail_id, seen.tail_heartbeat, seen.thinking_level, seen.failed_model, seen.stored_as, rowid),
+            )  # fmt: skip
+        else:
+            db.execute("UPDATE sessions SET stored_as = ? WHERE id = ? AND stored_as IS NULL", (seen.stored_as, rowid))
+        before = row[0] if row[0] is not None else row[1]
+        now = db.execute("SELECT ifnull(header_ms, first_ms) FROM sessions WHERE id = ?", (rowid,)).fetchone()[0]
+        return bool(before != now)
+
+    def _add_calls(self, db: sqlite3.Connection, calls: Iterable[CallRow], changes: Changes) -> None:
+        """Insert new calls, leave known ones, replace rewritten ones, and note who else has a copy."""
+        newest = db.execute("SELECT ifnull(max(id), 0) FROM model_calls").fetchone()[0]
+        find = f"SELECT id, session, rank, flags & 1, {', '.join(_USAGE)} FROM model_calls WHERE entry_key = ? ORDER BY id"
+        for row in calls:
+            known = db.execute(find, (row[C_KEY],)).fetchall()
+            if not known:
+                db.execute(_INSERT_CALL, self.prices.settle(row))
+                continue
+            usage = row[C_INPUT : C_WRITE + 1]
+            same = next((k for k in known if k[4:] == usage), None)
+            rewritten = next((k for k in known if k[4:] != usage and self._holds(db, k[0], k[1], row[C_SESSION])), None)
+            if same is not None:
+                self._meet_copy(db, same, row, newest)
+                if rewritten is not None:  # an older or newer wording of the same entry is also here: one of them goes
+                    winner, loser = (same, rewritten) if max(row[C_RANK], same[2]) >= rewritten[2] else (rewritten, same)
+                    if self._holds(db, winner[0], winner[1], row[C_SESSION]):
+                        self._remove_call(db, loser[0], newest)
+            elif rewritten is not None:
+                if row[C_RANK] >= rewritten[2]:
+                    self._replace_call(db, rewritten, row, newest)
+            else:
+                db.execute(_INSERT_CALL, self.prices.settle(row))
+        db.execute("INSERT INTO changes SELECT 1, * FROM model_calls WHERE id > ?", (newest,))
+        changes.calls += db.execute("SELECT count(*) FROM model_calls WHERE id > ?", (newest,)).fetchone()[0]
+
+    @staticmethod
+    def _holds(db: sqlite3.Connection, call: int, owner: int, session: int) -> bool:
+        """Whether a session owns a call or has a copy of it."""
+        return owner == session or db.execute("SELECT 1 FROM call_copies WHERE call = ? AND session = ?", (call, session)).fetchone() is not None
+
+    def _meet_copy(self, db: sqlite3.Connection, known: Sequence[Any], row: CallRow, newest: int) -> None:
+        """The same call once more: learn from it what the first copy could not tell."""
+        call, owner, rank, heartbeat = known[:4]
+        if row[C_FLAGS] & FLAG_HEARTBEAT and not heartbeat or row[C_RANK] > rank:
+            with self._changing(db, call, newest):
+                db.execute("UPDATE model_calls SET flags = flags | ?, rank = max(rank, ?) WHERE id = ?", (row[C_FLAGS] & FLAG_HEARTBEAT, row[C_RANK], call))  # fmt: skip
+        if owner != row[C_SESSION]:
+            db.executemany("INSERT OR IGNORE INTO call_copies VALUES (?, ?)", [(call, owner), (call, row[C_SESSION])])
+            self._choose_owner(db, call, newest)
+
+    @contextlib.contextmanager
+    def _changing(self, db: sqlite3.Connection, call: int, newest: int) -> Iterator[None]:
+        """Note a change of a call that earlier transactions have summed."""
+        if call <= newest:
+            db.execute("INSERT INTO changes SELECT -1, * FROM model_calls WHERE id = ?", (call,))
+        yield
+        if call <= newest:
+            db.execute("INSERT INTO changes SELECT 1, * FROM model_calls WHERE id = ?", (call,))
+
+    def _replace_call(self, db: sqlite3.Connection, known: Sequence[Any], row: CallRow, newest: int) -> None:
+        priced = list(self.prices.settle(row))
+        priced[C_SESSION] = known[1]  # the owner stays: attribution is not identity
+        priced[C_FLAGS] |= known[3]
+        with self._changing(db, known[0], newest):
+            db.execute(f"UPDATE model_calls SET {', '.join(f'{f} = ?' for f in ALL_CALL_FIELDS)} WHERE id = ?", (*priced, known[0]))
+
+    def _remove_call(self, db: sqlite3.Connection, call: int, newest: int) -> None:
+        if call <= newest:
+            db.execute("INSERT INTO changes SELECT -1, * FROM model_calls WHERE id = ?", (call,))
+        db.execute("DELETE FROM model_calls WHERE id = ?", (call,))
+        db.execute("DELETE FROM call_copies WHERE call = ?", (call,))
+
+    _EARLIEST = "ORDER BY ifnull(ifnull(s.header_ms, s.first_ms), 9e18), s.session_id, s.agent LIMIT 1"
+
+    def _choose_owner(self, db: sqlite3.Connection, call: int, newest: int) -> None:
+        """A copied call belongs to the session with the earliest header."""
+        owner = db.execute(f"SELECT s.id FROM call_copies k JOIN sessions s ON s.id = k.session WHERE k.call = ? {self._EARLIEST}", (call,)).fetchone()[0]  # fmt: skip
+        if db.execute("SELECT session FROM model_calls WHERE id = ?", (call,)).fetchone()[0] != owner:
+            with self._changing(db, call, newest):
+                db.execute("UPDATE model_calls SET session = ? WHERE id = ?", (owner, call))
+
+    def _add_messages(self, db: sqlite3.Connection, messages: Iterable[MessageRow]) -> None:
+        for row in messages:
+            known = db.execute("SELECT id, session FROM messages WHERE entry_key = ?", (row[0],)).fetchone()
+            if known is None:
+                db.execute(_INSERT_MESSAGE, row)
+                db.execute("INSERT INTO message_changes VALUES (1, ?, ?, ?)", (row[1], row[3], row[5]))
+            elif known[1] != row[1]:
+                db.executemany("INSERT OR IGNORE INTO message_copies VALUES (?, ?)", [(known[0], known[1]), (known[0], row[1])])
+                self._choose_message_owner(db, known[0])
+
+    def _choose_message_owner(self, db: sqlite3.Connection, message: int) -> None:
+        owner = db.execute(f"SELECT s.id FROM message_copies k JOIN sessions s ON s.id = k.session WHERE k.message = ? {self._EARLIEST}", (message,)).fetchone()[0]  # fmt: skip
+        before, kind, error = db.execute("SELECT session, kind, is_error FROM messages WHERE id = ?", (message,)).fetchone()
+        if before != owner:
+            db.executemany("INSERT INTO message_changes VALUES (?, ?, ?, ?)", [(-1, before, kind, error), (1, owner, kind, error)])
+            db.execute("UPDATE messages SET session = ? WHERE id = ?", (owner, message))
+
+    def _reattribute(self, db: sqlite3.Connection, session: int) -> None:
+        """A session's start moved: decide again whose its copied entries are."""
+        newest = 1 << 62  # `changes` has every row already
+        for (call,) in db.execute("SELECT call FROM call_copies WHERE session = ?", (session,)).fetchall():
+            self._choose_owner(db, call, newest)
+        for (message,) in db.execute("SELECT message FROM message_copies WHERE session = ?", (session,)).fetchall():
+            self._choose_message_owner(db, message)
+
+    def _apply_changes(self, db: sqlite3.Connection, changes: Changes) -> None:
+        """Move every rollup by what changed, and forget the changes."""
+        changes.sessions.update(r[0] for r in db.execute("SELECT DISTINCT session FROM changes"))
+        if db.execute("SELECT 1 FROM changes LIMIT 1").fetchone():
+            db.execute(quarter_hour_sql("temp.changes c", "c.sign*"))
+            each = ", ".join(f"c.sign*({e}) AS {n}" for n, e in MEASURES)
+            rows = f"(SELECT c.ts_ms / {SLOT_MS} AS slot, c.session, c.model, c.flags & 1 AS heartbeat, {each} FROM temp.changes c) q"
+            sums = {n: f"q.{n}" for n in MEASURE_NAMES}
+            db.execute(sessions_sql(rows, sums))
+            slots = [r[0] for r in db.execute(f"SELECT DISTINCT ts_ms / {SLOT_MS} FROM changes")]
+            for zone_id, name in db.execute("SELECT id, name FROM zones").fetchall():
+                self._map_slots(db, slots, ZoneInfo(name))
+                db.execute(days_sql(rows, sums), (zone_id,))
+                db.execute(tool_days_sql("temp.changes c", "c.sign*"), (zone_id,))
+            moved = ", ".join(f"sum(c.sign*({e})) AS {n}" for n, e in MEASURES)
+            db.execute(
+                f"UPDATE sessions SET {', '.join(f'{n} = sessions.{n} + d.{n}' for n in MEASURE_NAMES)} "
+                f"FROM (SELECT c.session, {moved} FROM temp.changes c GROUP BY c.session) d WHERE sessions.id = d.session"
+            )
+            db.execute("DELETE FROM changes")
+        sums = ", ".join(f"sum(m.sign*({e})) AS {n}" for n, e in MESSAGE_MEASURES)
+        db.execute(
+            f"UPDATE sessions SET {', '.join(f'{n} = sessions.{n} + d.{n}' for n, _ in MESSAGE_MEASURES)} "
+            f"FROM (SELECT m.session, {sums} FROM temp.message_changes m GROUP BY m.session) d WHERE sessions.id = d.session"
+        )
+        db.execute("DELETE FROM message_changes")
+
+    @staticmethod
+    def _map_slots(db: sqlite3.Connection, slots: Iterable[int], zone: ZoneInfo) -> None:
+        """Fill temp.slot_days: the local day (days since 1970) of each quarter of an hour."""
+        db.execute("DELETE FROM slot_days")
+        db.executemany("INSERT INTO slot_days VALUES (?, ?)", ((s, day_of(s * SLOT_MS, zone).toordinal() - _EPOCH) for s in slots))
+
+    # -- cold index ---------------------------------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def bulk_load(self) -> Iterator[None]:
+        """Fill an empty ledger: rows first, then indexes, copies and rollups, all in one transaction.
+
+        A kill at any moment leaves the ledger empty as it was, so nothing can be counted twice.
+        """
+        with self.transaction() as db:
+            self.bulk = True
+            try:
+                yield
+                db.execute("CREATE INDEX model_calls_by_entry ON model_calls(entry_key)")
+                db.execute("CREATE INDEX messages_by_entry ON messages(entry_key)")
+                self._merge_calls(db)
+                self._merge_messages(db)
+                self.finish_indexes(db)
+                self.rebuild(db)
+            finally:
+                self.bulk = False
+        self.announce(Changes(calls=1))
+
+    def finish_indexes(self, db: sqlite3.Connection) -> None:
+        """Make the indexes that a bulk load leaves to the end."""
+        for statement in INDEXES.strip().split(";\n"):
+            db.execute(statement)
+
+    def _merge_calls(self, db: sqlite3.Connection) -> None:
+        """Make one row of each call that a bulk load found in several places."""
+        db.execute("CREATE TEMP TABLE twice AS SELECT entry_key FROM model_calls GROUP BY entry_key HAVING count(*) > 1")
+        partition = f"entry_key, session, {', '.join(_USAGE)}"
+        db.execute(
+            f"CREATE TEMP TABLE kept AS SELECT min(id) AS id, max(rank) AS rank, max(flags & 1) AS heartbeat FROM model_calls "
+            f"WHERE entry_key IN (SELECT entry_key FROM twice) GROUP BY {partition}"
+        )
+        db.execute("DELETE FROM model_calls WHERE entry_key IN (SELECT entry_key FROM twice) AND id NOT IN (SELECT id FROM kept)")
+        db.execute("UPDATE model_calls SET rank = k.rank, flags = flags | k.heartbeat FROM kept k WHERE k.id = model_calls.id")
+        rest = db.execute("SELECT entry_key FROM model_calls WHERE entry_key IN (SELECT entry_key FROM twice) GROUP BY entry_key HAVING count(*) > 1").fetchall()  # fmt: skip
+        fields = ", ".join(CALL_FIELDS)
+        for (key,) in rest:  # forks and rewritten entries: the rules of _add_calls decide
+            rows = db.execute(f"SELECT {fields} FROM model_calls WHERE entry_key = ? ORDER BY id", (key,)).fetchall()
+            db.execute("DELETE FROM model_calls WHERE entry_key = ?", (key,))
+            self._add_calls(db, rows, Changes())
+        db.execute("DELETE FROM changes")
+        db.execute("DROP TABLE twice")
+        db.execute("DROP TABLE kept")
+
+    def _merge_messages(self, db: sqlite3.Connection) -> None:
+        db.execute("CREATE TEMP TABLE twice AS SELECT entry_key FROM messages GROUP BY entry_key HAVING count(*) > 1")
+        db.execute(
+            "DELETE FROM messages WHERE entry_key IN (SELECT entry_key FROM twice) AND id NOT IN "
+            "(SELECT min(id) FROM messages WHERE entry_key IN (SELECT entry_key FROM twice) GROUP BY entry_key, session)"
+        )
+        rest = db.execute("SELECT entry_key FROM messages WHERE entry_key IN (SELECT entry_key FROM twice) GROUP BY entry_key HAVING count(*) > 1").fetchall()  # fmt: skip
+        for (key,) in rest:
+            rows = db.execute(f"SELECT {', '.join(MESSAGE_FIELDS)} FROM messages WHERE entry_key = ? ORDER BY id", (key,)).fetchall()
+            db.execute("DELETE FROM messages WHERE entry_key = ?", (key,))
+            self._add_messages(db, rows)
+        db.execute("DELETE FROM message_changes")
+        db.execute("DROP TABLE twice")
+
+    def rebuild(self, db: sqlite3.Connection) -> None:
+        """Make every rollup anew from model_calls and messages."""
+        db.execute("DELETE FROM usage_quarter_hours")
+        db.execute(quarter_hour_sql("model_calls c"))
+        db.execute("DELETE FROM usage_sessions")
+        db.execute(sessions_sql("usage_quarter_hours q", {n: f"q.{n}" for n in MEASURE_NAMES}))
+        sums = ", ".join(f"sum(q.{n}) AS {n}" for n in MEASURE_NAMES)
+        zeros = ", ".join(f"{n} = 0" for n in (*MEASURE_NAMES, *(n for n, _ in MESSAGE_MEASURES)))
+        db.execute(f"UPDATE sessions SET {zeros}")
+        db.execute(
+            f"UPDATE sessions SET {', '.join(f'{n} = d.{n}' for n in MEASURE_NAMES)} "
+            f"FROM (SELECT q.session, {sums} FROM usage_sessions q GROUP BY q.session) d WHERE sessions.id = d.session"
+        )
+        sums = ", ".join(f"sum({e}) AS {n}" for n, e in MESSAGE_MEASURES)
+        db.execute(
+            f"UPDATE sessions SET {', '.join(f'{n} = d.{n}' for n, _ in MESSAGE_MEASURES)} "
+            f"FROM (SELECT m.session, {sums} FROM messages m GROUP BY m.session) d WHERE sessions.id = d.session"
+        )
+        for zone_id, name in db.execute("SELECT id, name FROM zones").fetchall():
+            self._build_zone(db, zone_id, ZoneInfo(name))
+
+    def _build_zone(self, db: sqlite3.Connection, zone_id: int, zone: ZoneInfo) -> None:
+        db.execute("DELETE FROM usage_days WHERE zone = ?", (zone_id,))
+        db.execute("DELETE FROM usage_tool_days WHERE zone = ?", (zone_id,))
+        self._map_slots(db, [r[0] for r in db.execute("SELECT DISTINCT slot FROM usage_quarter_hours")], zone)
+        db.execute(days_sql("usage_quarter_hours q", {n: f"q.{n}" for n in MEASURE_NAMES}), (zone_id,))
+        db.execute(tool_days_sql("model_calls c"), (zone_id,))
+
+    def use_zone(self, name: str, *, most: int = 6) -> None:
+        """Keep day rows for a zone, because somebody asks for its days; the least recently used of many is dropped."""
+        with self.transaction() as db:
+            now = int(self.clock() * 1000)
+            if db.execute("UPDATE zones SET used_ms = ? WHERE name = ?", (now, name)).rowcount:
+                return
+            for (old,) in db.execute("SELECT id FROM zones ORDER BY used_ms DESC LIMIT -1 OFFSET ?", (most - 1,)).fetchall():
+                for table in ("usage_days", "usage_tool_days"):
+                    db.execute(f"DELETE FROM {table} WHERE zone = ?", (old,))
+                db.execute("DELETE FROM zones WHERE id = ?", (old,))
+            zone_id = db.execute("INSERT INTO zones (name, used_ms) VALUES (?, ?) RETURNING id", (name, now)).fetchone()[0]
+            self._build_zone(db, zone_id, ZoneInfo(name))
+
+    def reprice(self, fingerprint: str) -> None:
+        """Price every call again, because a price or the way of billing changed."""
+        with self.transaction() as db:
+            fields = ", ".join(CALL_FIELDS)
+            sets = ", ".join(f"{f} = ?" for f in ("flags", *PRICED_FIELDS))
+            last = 0
+            while rows := db.execute(f"SELECT {fields}, id FROM model_calls WHERE id > ? ORDER BY id LIMIT 20000", (last,)).fetchall():
+                last = rows[-1][-1]
+                priced = [(self.prices.settle(r[:-1]), r[-1]) for r in rows]
+                db.executemany(f"UPDATE model_calls SET {sets} WHERE id = ?", [(p[C_FLAGS], *p[len(CALL_FIELDS) :], i) for p, i in priced])
+            if last:
+                self.rebuild(db)
+            self.set_meta("prices", fingerprint)
+
+    # -- what indexes say ---------------------------------------------------------------------------------------------
+
+    def learn(self, facts: Iterable[SessionFacts], runs: Iterable[SubagentRun] = (), crons: Iterable[CronRun] = (), sources: Iterable[Source] = ()) -> Changes:  # fmt: skip
+        """Take over what the indexes say about sessions. No number moves: what they tell are columns of `sessions`."""
+        changes = Changes()
+        with self.transaction() as db:
+            for run in runs:
+                db.execute("INSERT OR REPLACE INTO subagent_runs VALUES (?, ?, ?, ?, ?, ?, ?, ?)", (run.run_id, run.child_key, run.parent_key, run.label, run.status, run.created_ms, run.started_ms, run.ended_ms))  # fmt: skip
+                for (session,) in db.execute("SELECT id FROM sessions WHERE key = ? AND parent_key IS NULL", (run.child_key,)).fetchall():
+                    db.execute("UPDATE sessions SET parent_key = ? WHERE id = ?", (run.parent_key, session))
+                    changes.sessions.add(session)
+            db.executemany("INSERT OR REPLACE INTO cron_runs VALUES (?, ?, ?, ?, ?)", [(c.job_id, c.run_ms, c.status, c.session_id, c.duration_ms) for c in crons])  # fmt: skip
+            for fact in facts:
+                if self._learn_one(db, fact):
+                    changes.sessions.add(session_rowid(fact.agent, fact.session_id))
+            for session in changes.sessions:
+                self._link_parents(db, session)
+            db.executemany(_SAVE_SOURCE, [tuple(getattr(s, f) for f in SOURCE_FIELDS) for s in sources])
+        if changes.sessions and not self.bulk:
+            self.announce(changes)
+        return changes
+
+    def _learn_one(self, db: sqlite3.Connection, fact: SessionFacts) -> bool:
+        rowid = session_rowid(fact.agent, fact.session_id)
+        names = "key, index_channel, chat_type, origin_provider, label, parent_key, status, context_tokens, context_window, prompt, facts_ms"
+        row = db.execute(f"SELECT {names} FROM sessions WHERE id = ?", (rowid,)).fetchone()
+        if row is None:
+            db.execute("INSERT INTO sessions (id, agent, session_id) VALUES (?, ?, ?)", (rowid, fact.agent, fact.session_id))
+            row = (None,) * 10 + (0,)
+        # The longest key wins, whatever comes first: a cron run's own key over its job's. Other facts: the newest index wins.
+        key = max((k for k in (row[0], fact.key) if k), key=lambda k: (len(k), k))
+        newer = fact.updated_ms >= row[10]
+        told = (fact.channel, fact.chat_type, fact.origin_provider, fact.label, fact.parent_key, fact.status, fact.context_tokens, fact.context_window, fact.prompt)  # fmt: skip
+        merged = [(new if new is not None else old) if newer else (old if old is not None else new) for new, old in zip(told, row[1:10], strict=True)]  # fmt: skip
+        if merged[4] is None and (run := db.execute("SELECT parent_key FROM subagent_runs WHERE child_key = ?", (key,)).fetchone()):
+            merged[4] = run[0]
+        after = (key, *merged, max(row[10], fact.updated_ms))
+        if after == tuple(row):
+            return False
+        db.execute(
+            f"UPDATE sessions SET ({names}) = ({', '.join('?' * 11)}), channel = ?, cause = ?, cron_job = ? WHERE id = ?",
+            (*after, channel_of(key, merged[0]), cause_of(key), cron_job_of(key), rowid),
+        )
+        return True
+
+    def _link_parents(self, db: sqlite3.Connection, session: int) -> None:
+        """Find the session that spawned this one, and the ones that this one may have spawned."""
+        key, parent_key = db.execute("SELECT key, parent_key FROM sessions WHERE id = ?", (session,)).fetchone()
+        children = [r[0] for r in db.execute("SELECT id FROM sessions WHERE parent_key = ? AND parent_key IS NOT NULL", (key,))]
+        for child in children + ([session] if parent_key else []):
+            wanted, start = db.execute("SELECT parent_key, ifnull(ifnull(header_ms, first_ms), 0) FROM sessions WHERE id = ?", (child,)).fetchone()
+            # A key lives on through resets with new session ids: the parent is the newest one that began before its child.
+            parent = db.execute(
+                "SELECT id FROM (SELECT id, ifnull(ifnull(header_ms, first_ms), 9e18) AS began FROM sessions WHERE key = ? AND id <> ?) "
+                "ORDER BY began <= ? DESC, abs(began - ?), id LIMIT 1", (wanted, child, start, start)
+            ).fetchone()  # fmt: skip
+            db.execute("UPDATE sessions SET parent = ? WHERE id = ?", (parent[0] if parent else None, child))
+
+    def link_all_parents(self) -> None:
+        """Find the parents of all sessions that have one; after a bulk load."""
+        with self.transaction() as db:
+            for (session,) in db.execute("SELECT id FROM sessions WHERE parent_key IS NOT NULL").fetchall():
+                self._link_parents(db, session)
+
+    # -- checkpoints --------------------------------------------------------------------------------------------------
+
+    def sources(self) -> dict[str, Source]:
+        """All checkpoints by path."""
+        with self.lock:
+            return {r[0]: Source(*r) for r in self.db.execute(f"SELECT {', '.join(SOURCE_FIELDS)} FROM sources")}
+
+    def save_source(self, source: Source) -> None:
+        """Write one checkpoint (state and error, when there is nothing else to write)."""
+        with self.transaction() as db:
+            db.execute(_SAVE_SOURCE, tuple(getattr(source, f) for f in SOURCE_FIELDS))
+
+    def generations(self, path: str) -> dict[str, str]:
+        """The rewrite generation of each session of a database, as it was when last read."""
+        with self.lock:
+            return dict(self.db.execute("SELECT session_id, generation FROM rewrite_generations WHERE path = ?", (path,)))
+
+    def session_tail(self, agent: str, session_id: str) -> SessionSeen:
+        """Where reading of a session stopped, for the entries that follow."""
+        with self.lock:
+            row = self.db.execute("SELECT tail_id, tail_heartbeat, thinking_level, failed_model FROM sessions WHERE id = ?", (session_rowid(agent, session_id),)).fetchone()  # fmt: skip
+        seen = SessionSeen(agent, session_id)
+        if row:
+            seen.tail_id, seen.tail_heartbeat, seen.thinking_level, seen.failed_model = row[0], bool(row[1]), row[2], row[3]
+        return seen
+
+    def is_empty(self) -> bool:
+        """Whether no call has ever been read."""
+        with self.lock:
+            return self.db.execute("SELECT 1 FROM sources LIMIT 1").fetchone() is None
+
+
+def open_reader(path: Path) -> sqlite3.Connection:
+    """A read-only connection to a ledger, also while a server writes it."""
+    db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None, check_same_thread=False, timeout=5)
+    db.execute("PRAGMA query_only = 1")
+    db.execute("PRAGMA cache_size = -4000")
+    db.execute("PRAGMA mmap_size = 0")
+    return db
+
+
+def tune_writer(db: sqlite3.Connection) -> None:
+    """The pragmas of the writing connection: WAL, so that readers never wait; no fsync per commit, which WAL does not need."""
+    db.execute("PRAGMA journal_mode = WAL")
+    db.execute("PRAGMA synchronous = NORMAL")
+    db.execute("PRAGMA cache_size = -16000")
+    db.execute("PRAGMA temp_store = MEMORY")
+
+
+def open_private(path: Path) -> tuple[sqlite3.Connection, str | None]:
+    """A ledger without history: an empty file that the application removes on exit."""
+    db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    tune_writer(db)
+    return db, None
+
+
+###############################################################################
+# Source: session transcripts #################################################
+###############################################################################
+# Files and databases of OpenClaw become Readings. Everything is opened for reading
+# only, for a short time, and nothing is created beside it. Facts: tests/data/README.md.
+
+BLOCK_BYTES = 4 * 1024 * 1024
+MAX_LINE_BYTES = 128 * 1024 * 1024
+MAX_EVENT_BYTES = 64 * 1024 * 1024
+#: How long one read transaction on a database in use may take.
+READ_SLICE_S = 0.08
+
+
+def short_hash(data: bytes) -> bytes:
+    """A 16-byte hash, to see whether bytes are still the same."""
+    return blake2b(data, digest_size=16).digest()
+
+
+def same_start(file: io.BufferedReader | io.FileIO, source: Source) -> bool:
+    """Whether the part of a file that was read before is still there: its first 256 bytes and the last 1 KB of it."""
+    file.seek(0)
+    head = file.read(min(256, source.position))
+    file.seek(max(0, source.position - 1024))
+    tail = file.read(min(1024, source.position))
+    return short_hash(head) == source.head and short_hash(tail) == source.tail
+
+
+def sign_start(file: io.BufferedReader | io.FileIO, source: Source) -> None:
+    """Note the start and the end of what was read, for same_start."""
+    file.seek(0)
+    source.head = short_hash(file.read(min(256, source.position)))
+    file.seek(max(0, source.position - 1024))
+    source.tail = short_hash(file.read(min(1024, source.position)))
+
+
+def find_turn_in_file(path: str, entry_id: str) -> bool:
+    """Whether an entry's turn is a heartbeat's, by reading the file from its start. Rare: a branch to an old entry."""
+    seen = SessionSeen("", "")
+    parser = EntryParser(seen, 0, Reading())
+    with contextlib.suppress(OSError), open(path, "rb") as file:
+        for line in file:
+            if len(line) <= MAX_LINE_BYTES:
+                parser.parse(line, lambda: path)
+            if entry_id in parser.heartbeat:
+                return parser.heartbeat[entry_id]
+    return False
+
+
+def read_transcript_file(place: TranscriptPath, known: Source | None, seen: SessionSeen, days: DayCache | None = None) -> Iterator[tuple[Reading, Source]]:  # fmt: skip
+    """Read what is new in a transcript file, in pieces of some megabytes with the checkpoint after each.
+
+    Yields nothing when nothing is new. A last line without its end stays unread until it is complete, and counts as
+    a bad line meanwhile. Raises OSError when the file cannot be opened.
+    """
+    if place.compressed:
+        yield from read_compressed_file(place, known, seen)
+        return
+    with open(place.path, "rb", buffering=0) as file:
+        info = os.fstat(file.fileno())
+        source = Source(place.path, place.kind, place.agent, place.session_id)
+        if known is not None:
+            same_file = (known.dev, known.inode) == (info.st_dev, info.st_ino)
+            if same_file and known.size == info.st_size and known.mtime_ns == info.st_mtime_ns and known.state == "ok":
+                return
+            grown = same_file and info.st_size >= known.position and not (info.st_size == known.size == known.position)
+            if grown and same_start(file, known):
+                source = replace(known, state="ok", error=None)
+        if source.position == 0:
+            seen = SessionSeen(place.agent, place.session_id)
+        seen.stored_as = place.kind
+        source.dev, source.inode, source.size, source.mtime_ns = info.st_dev, info.st_ino, info.st_size, info.st_mtime_ns
+        source.pending_line = 0
+        find_turn = (lambda entry_id: find_turn_in_file(place.path, entry_id)) if source.position else None
+        rest = b""
+        skipping = False
+        file.seek(source.position)
+        while True:
+            block = file.read(BLOCK_BYTES)
+            reading = Reading()
+            parser = EntryParser(seen, RANKS[place.kind], reading, find_turn, days)
+            if not block:
+                last = rest.strip()
+                if last and not skipping:
+                    complete = last.endswith(b"}") and parse_lenient_or_none(last) is not None
+                    if complete:
+                        source.lines += 1
+                        parser.parse(last, lambda: f"{place.path} line {source.lines}")
+                        source.position += len(rest)
+                    else:
+                        source.pending_line = 1
+                        source.error = f"{place.path} line {source.lines + 1}: not finished; it is read when it is"
+                finish_file(file, source, reading)
+                yield reading, source
+                return
+            data = rest + block if rest else block
+            lines = data.split(b"\n")
+            rest = lines.pop()
+            if source.position == 0 and lines and lines[0].startswith(b"\xef\xbb\xbf"):
+                lines[0] = lines[0][3:]
+            source.position += len(data) - len(rest)
+            if skipping and lines:
+                lines.pop(0)
+                source.lines += 1
+                skipping = False
+            for line in lines:
+                source.lines += 1
+                if line and not line.isspace():
+                    parser.parse(line, lambda: f"{place.path} line {source.lines}")
+            if len(rest) > MAX_LINE_BYTES:
+                reading.bad(f"{place.path} line {source.lines + 1}", f"longer than {format_bytes(MAX_LINE_BYTES)}; skipped")
+                source.position += len(rest)
+                rest, skipping = b"", True
+            seen = carry_on(seen, parser)
+            finish_file(None, source, reading)
+            if reading.calls or reading.messages:
+                find_turn = parser_turns(parser, place.path)
+                sign_start(file, source)
+                file.seek(source.position + len(rest))
+                yield reading, replace(source, state="partial")
+
+
+def parse_lenient_or_none(raw: bytes) -> Any:
+    """The JSON value of a line, by either parser, or None."""
+    try:
+        return orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        return parse_lenient(raw)
+
+
+def parser_turns(parser: EntryParser, path: str) -> Callable[[str], bool]:
+    """Ask the previous piece of a file first, and the file itself when it does not know either."""
+    turns = parser.heartbeat
+
+    def find(entry_id: str) -> bool:
+        known = turns.get(entry_id)
+        return find_turn_in_file(path, entry_id) if known is None else known
+
+    return find
+
+
+def carry_on(seen: SessionSeen, parser: EntryParser) -> SessionSeen:
+    """What the next piece of a file must know of this one."""
+    del parser
+    return replace(seen)
+
+
+def finish_file(file: io.FileIO | None, source: Source, reading: Reading) -> None:
+    """Move the counters of a piece into its checkpoint."""
+    source.bad_lines += reading.bad_lines
+    source.error = reading.last_error or source.error
+    source.indexed_bytes = source.position
+    if file is not None:
+        sign_start(file, source)
+        source.state = "ok"
+
+
+def read_compressed_file(place: TranscriptPath, known: Source | None, seen: SessionSeen) -> Iterator[tuple[Reading, Source]]:
+    """Read a zstd archive from its start; a half-written one gives what it has and is tried again when it changes."""
+    info = os.stat(place.path)
+    if known is not None and (known.size, known.mtime_ns, known.inode) == (info.st_size, info.st_mtime_ns, info.st_ino) and known.state != "unreadable":  # fmt: skip
+        return
+    source = Source(place.path, place.kind, place.agent, place.session_id, info.st_dev, info.st_ino, info.st_size, info.st_mtime_ns)
+    session_id = place.session_id
+    seen = SessionSeen(place.agent, session_id, stored_as=place.kind)
+    reading = Reading()
+    parser = EntryParser(seen, RANKS[place.kind], reading) if session_id else None
+    rest = b""
+    problem: str | None = None
+    with open(place.path, "rb") as raw:
+        stream = zstandard.ZstdDecompressor(max_window_size=1 << 27).stream_reader(raw, read_across_frames=True)
+        while True:
+            try:
+                block = stream.read(BLOCK_BYTES)
+            except zstandard.ZstdError as error:
+                problem, block = f"{place.path}: the archive is damaged or not finished ({error})", b""
+            data = rest + block
+            lines = data.split(b"\n")
+            rest = lines.pop()
+            if not block:
+                lines.append(rest)
+            if len(rest) > MAX_LINE_BYTES:
+                problem, lines = f"{place.path}: a line is longer than {format_bytes(MAX_LINE_BYTES)}", []
+            for line in lines:
+                if not line or line.isspace():
+                    continue
+                source.lines += 1
+                if parser is None:  # a cold archive is named by its hash: its header says whose it is
+                    header = as_dict(parse_lenient_or_none(line))
+                    seen.session_id = session_id = str(header.get("id") or Path(place.path).name.split(".")[0])
+                    parser = EntryParser(seen, RANKS[place.kind], reading)
+                if problem and line is lines[-1] and not block:
+                    break
+                parser.parse(line, lambda: f"{place.path} line {source.lines}")
+            if not block or problem:
+                break
+    if problem:
+        reading.bad(place.path, problem.removeprefix(f"{place.path}: "))
+    source.session_id = session_id
+    source.bad_lines, source.error = reading.bad_lines, problem or reading.last_error
+    source.position = source.indexed_bytes = info.st_size
+    source.state = "partial" if problem else "ok"
+    yield reading, source
+
+
+# -- databases --------------------------------------------------------------------------------------------------------
+
+
+class DatabaseChangedError(SourceError):
+    """A database changed under an immutable read: read it again."""
+
+
+@contextlib.contextmanager
+def open_foreign(path: str) -> Iterator[sqlite3.Connection]:
+    """Open one of OpenClaw's databases for a moment, without leaving a trace beside it.
+
+    SQLite's mode=ro creates -wal and -shm where they are missing, and a reader that stays makes the gateway leave them
+    behind. So: no -wal, the file alone (immutable), checked afterwards; -wal and -shm, mode=ro; a -wal without -shm (a
+    copied home), a private copy. Observed with SQLite 3.40 and OpenClaw 2026.9.6. Raises SourceError.
+    """
+    uri = Path(path).absolute().as_uri()
+    wal, shm = f"{path}-wal", f"{path}-shm"
+    try:
+        has_wal = os.path.exists(wal) and os.path.getsize(wal) > 0
+        has_shm = os.path.exists(shm)
+        with contextlib.ExitStack() as stack:
+            before = os.stat(path)
+            if has_wal and not has_shm:
+                folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="clawmeter-"))
+                copy = f"{folder}/copy.sqlite"
+                shutil.copyfile(path, copy)
+                shutil.copyfile(wal, f"{copy}-wal")
+                target = copy
+                db = sqlite3.connect(target, isolation_level=None, timeout=1)
+            elif has_wal or (os.path.exists(wal) and has_shm):
+                db = sqlite3.connect(f"{uri}?mode=ro", uri=True, isolation_level=None, timeout=1)
+            else:
+                db = sqlite3.connect(f"{uri}?immutable=1", uri=True, isolation_level=None, timeout=1)
+            try:
+                db.text_factory = bytes
+                db.execute("PRAGMA query_only = 1")
+                yield db
+            finally:
+                db.close()
+            if not has_wal:
+                after = os.stat(path)
+                if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns) or (os.path.exists(wal) and os.path.getsize(wal)):  # fmt: skip
+                    msg = f"{path} changed while it was read"
+                    raise DatabaseChangedError(msg)
+    except (sqlite3.Error, OSError) as error:
+        msg = f"cannot read {path}: {error}"
+        raise SourceError(msg) from error
+
+
+def columns_of(db: sqlite3.Connection, table: str) -> set[str]:
+    """The columns of a table; empty when there is none. Schemas change several times a month: we look, never assume."""
+    return {r[1].decode() for r in db.execute(f"PRAGMA table_info({table})")}
+
+
+def text_of(value: Any) -> str | None:
+    """A TEXT value as str."""
+    if value is None:
+        return None
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+
+
+def unzst_event(decompressor: zstandard.ZstdDecompressor, blob: bytes) -> bytes:
+    """The JSON of a compressed row. Raises ZstdError, also for a frame that claims more than an event may have.
+
+    `max_output_size` alone does not protect: it is ignored when the frame declares its own size.
+    """
+    claimed = zstandard.frame_content_size(blob)
+    if claimed > MAX_EVENT_BYTES:
+        msg = f"it claims {claimed} bytes"
+        raise zstandard.ZstdError(msg)
+    return decompressor.decompress(blob, max_output_size=MAX_EVENT_BYTES if claimed < 0 else claimed)
+
+
+class RowReader:
+    """Parse rows of transcript_events into a Reading, session by session."""
+
+    def __init__(self, path: str, agent: str, tails: Callable[[str], SessionSeen]) -> None:
+        self.path = path
+        self.agent = agent
+        self.tails = tails
+        self.unzst = zstandard.ZstdDecompressor(max_window_size=1 << 27)
+        self.days = DayCache()
+        self.reading = Reading()
+        self.parsers: dict[bytes, EntryParser] = {}
+        self.turns: dict[tuple[bytes, str], bool] = {}
+        self.db: sqlite3.Connection | None = None
+
+    def take(self, session: bytes, seq: int, event_json: bytes | None, event_zstd: bytes | None) -> None:
+        """Parse one row: the JSON text, or the zstd frame of it."""
+        parser = self.parsers.get(session)
+        if parser is None:
+            seen = self.tails(session.decode("utf-8", "replace"))
+            seen.stored_as = "database"
+            parser = EntryParser(seen, RANKS["database"], self.reading, lambda e: self.find_turn(session, e), self.days)
+            self.parsers[session] = parser
+        raw = event_json
+        if raw is None:
+            try:
+                raw = unzst_event(self.unzst, event_zstd or b"")
+            except zstandard.ZstdError as error:
+                self.reading.bad(self.where(session, seq), f"a damaged zstd frame ({error}); skipped")
+                return
+        parser.parse(raw, lambda: self.where(session, seq))
+
+    def where(self, session: bytes, seq: int) -> str:
+        """The place of a row, for messages."""
+        return f"{self.path} session {session.decode('utf-8', 'replace')} row {seq}"
+
+    def find_turn(self, session: bytes, entry_id: str) -> bool:
+        """Whether the turn of an entry that is not in this pass is a heartbeat's: walk up through the table."""
+        if self.db is None:
+            return False
+        trail: list[str] = []
+        answer = False
+        current: str | None = entry_id
+        while current is not None and len(trail) < 10_000:
+            if (known := self.turns.get((session, current))) is not None:
+                answer = known
+                break
+            trail.append(current)
+            try:
+                row = self.db.execute(
+                    "SELECT e.event_json, e.event_zstd FROM transcript_event_identities i JOIN transcript_events e "
+                    "ON e.session_id = i.session_id AND e.seq = i.seq WHERE i.session_id = CAST(? AS TEXT) AND i.event_id = ?", (session, current)
+                ).fetchone()  # fmt: skip
+            except sqlite3.Error:  # an older schema without these columns: then the turn is not known, which means no heartbeat
+                break
+            if row is None:
+                break
+            try:
+                raw = row[0] if row[0] is not None else unzst_event(self.unzst, row[1])
+            except zstandard.ZstdError:
+                break  # the reading counts the damaged row where it meets it
+            entry = as_dict(parse_lenient_or_none(raw))
+            message = as_dict(entry.get("message"))
+            if message.get("role") == "user":
+                answer = EntryParser.is_heartbeat_prompt(message.get("content"))
+                break
+            parent = entry.get("parentId")
+            current = parent if isinstance(parent, str) else None
+        for entry in trail:
+            self.turns[session, entry] = answer
+        return answer
+
+    def flush(self) -> Reading:
+        """The reading so far; the next one goes on where it ends."""
+        done, self.reading = self.reading, Reading()
+        for parser in self.parsers.values():
+            parser.seen = replace(parser.seen)
+            parser.reading = self.reading
+        self.parsers = dict(list(self.parsers.items())[-4:])
+        for parser in self.parsers.values():
+            self.reading.sessions[parser.session] = parser.seen
+        return done
+
+
+_ROW_COLUMNS = ("session_id", "seq", "event_json", "event_zstd")
+
+
+def row_select(columns: set[str]) -> str:
+    """The columns of transcript_events that there are, NULL for those of later schemas."""
+    return ", ".join(c if c in columns else f"NULL AS {c}" for c in _ROW_COLUMNS)
+
+
+def read_database_sessions(path: str, agent: str, session_ids: Sequence[str]) -> Iterator[Reading]:
+    """Read whole sessions of a transcript database, in short transactions. Raises SourceError."""
+    reader = RowReader(path, agent, lambda sid: SessionSeen(agent, sid))
+    index, next_seq, attempts = 0, -(2**62), 0
+    while index < len(session_ids):
+        started = time.monotonic()
+        try:
+            with open_foreign(path) as db:
+                reader.db = db
+                select = row_select(columns_of(db, "transcript_events"))
+                taken = 0
+                while index < len(session_ids):
+                    sid = session_ids[index]
+                    rows = db.execute(f"SELECT {select} FROM transcript_events WHERE session_id = ? AND seq >= ? ORDER BY seq", (sid, next_seq))
+                    while batch := rows.fetchmany(200):
+                        for session, seq, text, blob in batch:
+                            reader.take(session, seq, text, blob)
+                            taken += len(text or blob or b"")
+                        next_seq = batch[-1][1] + 1
+                        if taken > BLOCK_BYTES or time.monotonic() - started > READ_SLICE_S:
+                            break
+                    else:
+                        index, next_seq = index + 1, -(2**62)
+                        if taken <= BLOCK_BYTES and time.monotonic() - started <= READ_SLICE_S:
+                            continue
+                    break
+            attempts = 0
+        except DatabaseChangedError:
+            attempts += 1
+            if attempts > 5:
+                raise
+        finally:
+            reader.db = None
+        yield reader.flush()
+
+
+def read_row_identity(db: sqlite3.Connection, rowid: int) -> bytes | None:
+    """A hash of the row at a rowid, to see whether it is still the same row."""
+    row = db.execute("SELECT session_id, seq, created_at FROM transcript_events WHERE rowid = ?", (rowid,)).fetchone()
+    return short_hash(repr(row).encode()) if row else None
+
+
+@dataclass(slots=True)
+class DatabasePlan:
+    """What is to be read of a transcript database: everything, or rows above a rowid and some sessions anew."""
+
+    source: Source
+    sessions: list[tuple[str, int]]  # (session id, about how many rows) to read whole
+    above: int | None  # rowid above which rows are new; None when whole sessions cover all
+    since_ms: int | None  # rows of a reused rowid range: read again from here
+    generations: list[tuple[str, str, str]]
+    archives: list[tuple[str, str]]
+
+
+def plan_database(place: TranscriptPath, known: Source | None, generations: Mapping[str, str]) -> DatabasePlan | None:
+    """Look at a transcript database and say what is new; None when nothing is. Raises SourceError."""
+    signature = database_signature(place.path)
+    if known is not None and known.state == "ok" and (known.dev, known.inode, known.size, known.mtime_ns) == signature:
+        return None
+    source = Source(place.path, "database", place.agent, "")
+    source.dev, source.inode, source.size, source.mtime_ns = signature
+    with open_foreign(place.path) as db:
+        source.schema_version = db.execute("PRAGMA user_version").fetchone()[0]
+        columns = columns_of(db, "transcript_events")
+        if not {"session_id", "seq", "event_json"} <= columns:
+            return DatabasePlan(source, [], None, None, [], [])
+        newest = db.execute("SELECT max(rowid) FROM transcript_events").fetchone()[0] or 0
+        source.position = newest
+        source.head = read_row_identity(db, newest) if "created_at" in columns else None
+        created = db.execute("SELECT created_at FROM transcript_events WHERE rowid = ?", (newest,)).fetchone() if "created_at" in columns else None
+        source.seen_ms = created[0] if created else 0
+        marks: list[tuple[str, str]] = []
+        if {"session_id", "generation"} <= columns_of(db, "transcript_rewrite_watermarks"):
+            marks = [(text_of(s) or "", text_of(g) or "") for s, g in db.execute("SELECT session_id, generation FROM transcript_rewrite_watermarks")]
+        fresh = [(place.path, s, g) for s, g in marks if generations.get(s) != g]
+        archives = []
+        if {"session_id", "generation", "encoding", "archive_blob"} <= columns_of(db, "session_transcript_archives"):
+            archives = [(text_of(s) or "", text_of(g) or "") for s, g in db.execute("SELECT session_id, generation FROM session_transcript_archives")]
+        unread = [(s, g) for s, g in archives if generations.get(f"archive:{s}") != g]
+        fresh += [(place.path, f"archive:{s}", g) for s, g in unread]
+        same_file = known is not None and known.inode == source.inode and known.position > 0 and known.state == "ok"
+        if known is None or not same_file:
+            return DatabasePlan(source, list_database_sessions(db), None, None, fresh, unread)
+        rewritten = [(s, 0) for p, s, g in fresh if s in generations and not s.startswith("archive:")]
+        since = None
+        if "created_at" in columns and known.head != read_row_identity(db, known.position):
+            since = known.seen_ms - DAY_MS  # the newest row is gone, so rowids may have been used again
+        source.bad_lines, source.error = known.bad_lines, known.error
+        return DatabasePlan(source, rewritten, known.position, since, fresh, unread)
+
+
+def database_signature(path: str) -> tuple[int, int, int, int]:
+    """(device, inode, bytes of file and WAL, newest change) of a database; SourceError when it is not there."""
+    try:
+        info = os.stat(path)
+    except OSError as error:
+        msg = f"cannot read {path}: {error.strerror}"
+        raise SourceError(msg) from error
+    size, changed = info.st_size, info.st_mtime_ns
+    with contextlib.suppress(OSError):
+        wal = os.stat(f"{path}-wal")
+        size, changed = size + wal.st_size, max(changed, wal.st_mtime_ns)
+    return info.st_dev, info.st_ino, size, changed
+
+
+def list_database_sessions(db: sqlite3.Connection) -> list[tuple[str, int]]:
+    """The sessions in transcript_events and about how many rows each has; one index step a session."""
+    out: list[tuple[str, int]] = []
+    last = b""
+    while True:
+        row = db.execute("SELECT session_id FROM transcript_events WHERE session_id > CAST(? AS TEXT) ORDER BY session_id LIMIT 1", (last,)).fetchone()  # fmt: skip
+        if row is None:
+            return out
+        last = row[0]
+        rows = db.execute("SELECT max(seq) FROM transcript_events WHERE session_id = CAST(? AS TEXT)", (last,)).fetchone()[0]
+        out.append((last.decode("utf-8", "replace"), (rows or 0) + 1))
+
+
+def read_database_rows(place: TranscriptPath, above: int, upto: int, since_ms: int | None, tails: Callable[[str], SessionSeen]) -> Iterator[Reading]:  # fmt: skip
+    """Read the rows of a rowid range, and again those since a time where rowids may have been reused. Raises SourceError."""
+    reader = RowReader(place.path, place.agent, tails)
+    with open_foreign(place.path) as db:
+        select = row_select(columns_of(db, "transcript_events"))
+        reader.db = db
+        try:
+            if since_ms is not None:
+                for session, seq, text, blob in db.execute(f"SELECT {select} FROM transcript_events WHERE created_at >= ? ORDER BY session_id, seq", (since_ms,)):  # fmt: skip
+                    reader.take(session, seq, text, blob)
+                yield reader.flush()
+            taken = 0
+            for session, seq, text, blob in db.execute(f"SELECT {select} FROM transcript_events WHERE rowid > ? AND rowid <= ? ORDER BY rowid", (above, upto)):  # fmt: skip
+                reader.take(session, seq, text, blob)
+                taken += len(text or blob or b"")
+                if taken > BLOCK_BYTES:
+                    yield reader.flush()
+                    taken = 0
+            yield reader.flush()
+        finally:
+            reader.db = None
+
+
+def read_database_archives(place: TranscriptPath, wanted: Iterable[tuple[str, str]]) -> Reading:
+    """Read transcripts that OpenClaw has archived inside the database. Their bad lines are those of the .zst file beside it."""
+    reading = Reading()
+    with open_foreign(place.path) as db:
+        for session_id, generation in wanted:
+            row = db.execute("SELECT encoding, archive_blob FROM session_transcript_archives WHERE session_id = ? AND generation = ?", (session_id, generation)).fetchone()  # fmt: skip
+            if row is None:
+                continue
+            parser = EntryParser(SessionSeen(place.agent, session_id, stored_as="deleted"), RANKS["deleted"], reading)
+            stream: Any = io.BytesIO(row[1])
+            if row[0] == b"zstd":
+                stream = io.BufferedReader(cast("Any", zstandard.ZstdDecompressor(max_window_size=1 << 27).stream_reader(stream, read_across_frames=True)), BLOCK_BYTES)
+            try:
+                for line in stream:
+                    if not line.isspace():
+                        parser.parse(line, lambda: f"{place.path} archive of {session_id}")
+            except (zstandard.ZstdError, OSError) as error:
+                reading.bad(f"{place.path} archive of {session_id}", f"damaged ({error})")
+    reading.bad_lines = 0
+    return reading
+
+
+# -- indexes ----------------------------------------------------------------------------------------------------------
+
+
+def parse_prompt_report(report: Any) -> str | None:
+    """The composition of a system prompt as compact JSON: characters of files, tools and skills. None without a report.
+
+    Fact: `systemPromptReport` of a session entry, OpenClaw 2026.4.24 to 2026.9.6.
+    """
+    if not isinstance(report, dict):
+        return None
+
+    def number(value: Any) -> int:
+        return value if isinstance(value, int) and value >= 0 else 0
+
+    def pairs(items: Any, *fields: str) -> list[list[Any]]:
+        rows = [i for i in items if isinstance(i, dict)] if isinstance(items, list) else []
+        return [[sound(i.get("name"))[:120], sum(number(i.get(f)) for f in fields)] for i in rows[:400]]
+
+    prompt, skills, tools = as_dict(report.get("systemPrompt")), as_dict(report.get("skills")), as_dict(report.get("tools"))
+    out = {
+        "generated_ms": number(report.get("generatedAt")),
+        "system_chars": number(prompt.get("chars")),
+        "project_chars": number(prompt.get("projectContextChars")),
+        "skills_chars": number(skills.get("promptChars")),
+        "tools_list_chars": number(tools.get("listChars")),
+        "tools_schema_chars": number(tools.get("schemaChars")),
+        "files": pairs(report.get("injectedWorkspaceFiles"), "injectedChars"),
+        "tools": pairs(tools.get("entries"), "summaryChars", "schemaChars"),
+        "skills": pairs(skills.get("entries"), "blockChars"),
+    }
+    return json.dumps(out, separators=(",", ":"), ensure_ascii=False)
+
+
+def text_or_none(value: Any) -> str | None:
+    """A non-empty string, made storable; None for anything else."""
+    return sound(value)[:500] if isinstance(value, str) and value else None
+
+
+def int_or_none(value: Any) -> int | None:
+    """An int, or None."""
+    return int(value) if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) else None
+
+
+def parse_session_entry(agent: str, key: str, entry: Any) -> Iterator[SessionFacts]:
+    """What an entry of sessions.json, or `entry_json` of session_nodes, says; usually one fact.
+
+    Facts: OpenClaw 2026.2.12 (`channel`, `lastChannel`, `origin`), 2026.6.11 (more fields), 2026.9.6 (one `delivery`).
+    Token and cost fields of an entry are those of the last run only and are not read.
+    """
+    if not isinstance(entry, dict) or not isinstance(entry.get("sessionId"), str):
+        return
+    delivery = as_dict(entry.get("delivery"))
+    origin = as_dict(entry.get("origin")) or as_dict(delivery.get("origin"))
+    fact = SessionFacts(
+        agent, sound(entry["sessionId"]), sound(key), int_or_none(entry.get("updatedAt")) or 0,
+        channel=text_or_none(entry.get("channel")) or text_or_none(entry.get("lastChannel")) or text_or_none(as_dict(delivery.get("context")).get("channel")),
+        chat_type=text_or_none(entry.get("chatType")) or text_or_none(origin.get("chatType")),
+        origin_provider=text_or_none(origin.get("provider")),
+        label=text_or_none(entry.get("label")) or text_or_none(entry.get("displayName")),
+        parent_key=text_or_none(entry.get("spawnedBy")),
+        status=text_or_none(entry.get("status")),
+        context_tokens=int_or_none(entry.get("totalTokens")),
+        context_window=int_or_none(entry.get("contextTokens")),
+        prompt=parse_prompt_report(entry.get("systemPromptReport")),
+    )  # fmt: skip
+    yield fact
+    named = classify_transcript(os.path.basename(str(entry.get("sessionFile") or "")))
+    if named and named[1].startswith(f"{fact.session_id}-"):  # a topic of a group has a file of its own: <sessionId>-topic-<n>.jsonl
+        yield replace(fact, session_id=named[1])
+
+
+def read_session_index(path: str, agent: str) -> list[SessionFacts]:
+    """Read a sessions.json. Raises SourceError for what is none."""
+    try:
+        raw = Path(path).read_bytes()
+        table = parse_lenient_or_none(raw)
+    except OSError as error:
+        msg = f"cannot read {path}: {error.strerror}"
+        raise SourceError(msg) from error
+    if not isinstance(table, dict):
+        msg = f"{path} is not a session index; its sessions have no keys until it is"
+        raise SourceError(msg)
+    facts = [f for key, entry in table.items() for f in parse_session_entry(agent, key, entry)]
+    # After the upgrade OpenClaw itself no longer knows the channel of an imported session: a cold index must not know
+    # more than a later one would.
+    return [replace(f, channel=None) for f in facts] if ".imported-" in path else facts
+
+
+def read_database_index(path: str, agent: str, since_ms: int) -> tuple[list[SessionFacts], int]:
+    """What session_windows, session_nodes and the archive table say since a time; (facts, newest time). Raises SourceError."""
+    facts: list[SessionFacts] = []
+    newest = since_ms
+    with open_foreign(path) as db:
+        columns = columns_of(db, "session_windows")
+        if {"session_id", "session_key", "updated_at"} <= columns:
+            names = [c if c in columns else f"NULL AS {c}" for c in ("channel", "chat_type", "spawned_by", "status", "display_name")]
+            for sid, key, updated, channel, chat, parent, status, label in db.execute(
+                f"SELECT session_id, session_key, updated_at, {', '.join(names)} FROM session_windows WHERE updated_at >= ?", (since_ms,)
+            ):  # fmt: skip
+                newest = max(newest, updated)
+                facts.append(SessionFacts(agent, text_of(sid) or "", text_of(key) or "", updated, text_of(channel), text_of(chat), None, text_of(label), text_of(parent), text_of(status)))  # fmt: skip
+        columns = columns_of(db, "session_nodes")
+        if {"session_key", "current_session_id", "entry_json", "updated_at"} <= columns:
+            spawned = "spawned_by" if "spawned_by" in columns else "NULL"
+            label_column = "label" if "label" in columns else "NULL"
+            for key, sid, raw, updated, parent, label in db.execute(
+                f"SELECT session_key, current_session_id, entry_json, updated_at, {spawned}, {label_column} FROM session_nodes WHERE updated_at >= ?", (since_ms,)
+            ):  # fmt: skip
+                newest = max(newest, updated)
+                entry = as_dict(parse_lenient_or_none(raw or b"{}"))
+                entry["sessionId"] = text_of(sid)
+                entry.setdefault("spawnedBy", text_of(parent))
+                entry["label"] = text_of(label) or entry.get("label")
+                entry["updatedAt"] = updated
+                facts += parse_session_entry(agent, text_of(key) or "", entry)
+        columns = columns_of(db, "session_transcript_archives")
+        if {"session_id", "session_key", "created_at"} <= columns:
+            for sid, key, created in db.execute("SELECT session_id, session_key, created_at FROM session_transcript_archives WHERE created_at >= ?", (since_ms,)):  # fmt: skip
+                newest = max(newest, created)
+                facts.append(SessionFacts(agent, text_of(sid) or "", text_of(key) or ""))
+    return [f for f in facts if f.session_id and f.key], newest
+
+
+@dataclass(slots=True)
+class StateReading:
+    """What the home's state says about keys, sub-agents and cron runs."""
+
+    facts: list[SessionFacts] = field(default_factory=list)
+    runs: list[SubagentRun] = field(default_factory=list)
+    crons: list[CronRun] = field(default_factory=list)
+
+    def key(self, home: OpenClawHome, session_id: Any, key: Any) -> None:
+        """Note that a session has a key, where both are known."""
+        if isinstance(session_id, str) and isinstance(key, str) and key.startswith("agent:"):
+            suffix = f"@{home.label}" if home.label else ""
+            self.facts.append(SessionFacts(key.split(":")[1] + suffix, sound(session_id), sound(key)))
+
+    def cron(self, home: OpenClawHome, entry: Json, key: Any = None) -> None:
+        """Note a run of a cron job from its log record."""
+        job, when = entry.get("jobId"), int_or_none(entry.get("runAtMs"))
+        self.key(home, entry.get("sessionId"), key or entry.get("sessionKey"))
+        if isinstance(job, str) and when is not None:
+            self.crons.append(CronRun(sound(job), when, str(entry.get("status") or "?"), text_or_none(entry.get("sessionId")), int_or_none(entry.get("durationMs"))))  # fmt: skip
+
+
+def list_state_files(home: OpenClawHome) -> list[str]:
+    """The files of a home that know keys, cron runs and sub-agent runs, in every era."""
+    folder = str(home.path)
+    paths = [f"{folder}/cron/runs/{n}" for n in scan_names(f"{folder}/cron/runs") if n.endswith(".jsonl")]
+    paths.append(f"{folder}/subagents/runs.json")
+    paths.append(str(home.state_database))
+    return [p for p in paths if os.path.isfile(p)]
+
+
+def read_state_file(home: OpenClawHome, path: str, since_ms: int) -> tuple[StateReading, int]:
+    """Read one of list_state_files; (what it says, newest time of a database's runs). Raises SourceError."""
+    out = StateReading()
+    if path.endswith(".sqlite"):
+        return out, read_state_database(home, path, since_ms, out)
+    try:
+        raw = Path(path).read_bytes()
+    except OSError as error:
+        msg = f"cannot read {path}: {error.strerror}"
+        raise SourceError(msg) from error
+    if path.endswith(".jsonl"):  # 2026.2: cron/runs/<jobId>.jsonl
+        for line in raw.splitlines():
+            out.cron(home, as_dict(parse_lenient_or_none(line)))
+        return out, 0
+    runs = as_dict(as_dict(parse_lenient_or_none(raw)).get("runs"))
+    for run_id, run in runs.items():
+        run = as_dict(run)  # noqa: PLW2901
+        if isinstance(run.get("childSessionKey"), str) and isinstance(run.get("requesterSessionKey"), str):
+            status = as_dict(run.get("outcome")).get("status") or ("ended" if run.get("endedAt") else "running")
+            out.runs.append(SubagentRun(sound(run_id), sound(run["childSessionKey"]), sound(run["requesterSessionKey"]), text_or_none(run.get("label")),
+                                        sound(status), int_or_none(run.get("createdAt")), int_or_none(run.get("startedAt")), int_or_none(run.get("endedAt"))))  # fmt: skip
+    return out, 0
+
+
+def read_state_database(home: OpenClawHome, path: str, since_ms: int, out: StateReading) -> int:
+    """Cron runs and sub-agent runs of state/openclaw.sqlite (2026.6: cron_run_logs; later: task_runs). Raises SourceError."""
+    newest = since_ms
+    with open_foreign(path) as db:
+        if {"job_id", "ts", "session_id", "session_key", "status", "run_at_ms"} <= columns_of(db, "cron_run_logs"):
+            for job, ts, status, sid, key, run_at, duration in db.execute("SELECT job_id, ts, status, session_id, session_key, run_at_ms, duration_ms FROM cron_run_logs WHERE ts >= ?", (since_ms,)):  # fmt: skip
+                newest = max(newest, ts)
+                out.cron(home, {"jobId": text_of(job), "runAtMs": run_at, "status": text_of(status), "sessionId": text_of(sid), "durationMs": duration}, text_of(key))  # fmt: skip
+        if {"runtime", "source_id", "child_session_key", "detail_json", "created_at"} <= columns_of(db, "task_runs"):
+            for job, key, raw, created in db.execute("SELECT source_id, child_session_key, detail_json, created_at FROM task_runs WHERE runtime = 'cron' AND created_at >= ?", (since_ms - DAY_MS,)):  # fmt: skip
+                newest = max(newest, created)
+                detail = as_dict(parse_lenient_or_none(raw or b"{}"))
+                out.cron(home, {**detail, "jobId": text_of(job), "runAtMs": detail.get("runAtMs") or created}, text_of(key))
+        columns = columns_of(db, "subagent_runs")
+        if {"run_id", "child_session_key", "requester_session_key"} <= columns:
+            names = ("label", "created_at", "started_at", "ended_at", "outcome_json", "payload_json")
+            select = ", ".join(c if c in columns else f"NULL AS {c}" for c in names)
+            for run, child, parent, label, created, started, ended, outcome, payload in db.execute(f"SELECT run_id, child_session_key, requester_session_key, {select} FROM subagent_runs"):  # fmt: skip
+                body = as_dict(parse_lenient_or_none(payload or b"{}"))
+                execution = as_dict(body.get("execution"))
+                result = as_dict(parse_lenient_or_none(outcome)) if outcome else as_dict(execution.get("outcome"))
+                began, done = started or int_or_none(execution.get("startedAt")), ended or int_or_none(execution.get("endedAt"))
+                status = result.get("status") or ("ended" if done else "running")
+                out.runs.append(SubagentRun(text_of(run) or "", text_of(child) or "", text_of(parent) or "", text_of(label) or text_or_none(body.get("label")),
+                                            sound(status), created, began, done))  # fmt: skip
+    return newest
+
+
+# -- the indexer ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class Progress:
+    """How far the index is; bytes of everything there is to read."""
+
+    total_bytes: int = 0
+    indexed_bytes: int = 0
+    complete: bool = False
+    started: float = 0.0
+    files: int = 0
+    databases: int = 0
+
+    def eta_s(self, now: float) -> float | None:
+        """Seconds left, None when that cannot be told yet."""
+        if self.complete or not self.indexed_bytes or now <= self.started:
+            return None
+        return max(0.0, (self.total_bytes - self.indexed_bytes) * (now - self.started) / self.indexed_bytes)
+
+
+#: A piece of work for a worker process: files, or sessions of a database.
+Task = tuple[str, str, str, str, bool, list[str]]  # kind file|database, path, source kind, agent, compressed, session ids
+Frame = tuple[Any, ...]
+
+
+def pack_reading(reading: Reading, source: Source | None, done_bytes: int) -> bytes:
+    """A reading as bytes for a pipe; marshal is three times as fast as pickle and both ends are this very file."""
+    sessions = [(i, *(getattr(s, f) for f in SessionSeen.__slots__)) for i, s in reading.sessions.items()]  # type: ignore[attr-defined]
+    implausible = [(i.entry_key, i.session, i.ts_ms, i.reason, i.usage) for i in reading.implausible]
+    packed_source = tuple(getattr(source, f) for f in SOURCE_FIELDS) if source else None
+    return marshal.dumps((reading.calls, reading.messages, reading.models, sessions, implausible, reading.bad_lines, reading.last_error, packed_source, done_bytes))
+
+
+def unpack_reading(data: bytes) -> tuple[Reading, Source | None, int]:
+    """Undo pack_reading."""
+    calls, messages, models, sessions, implausible, bad, error, source, done = marshal.loads(data)  # noqa: S302 - from our own child
+    reading = Reading(calls, messages, models, {s[0]: SessionSeen(*s[1:]) for s in sessions}, [Implausible(*i) for i in implausible], bad, error)
+    return reading, Source(*source) if source else None, done
+
+
+def work(tasks: Iterable[Task], send: Callable[[bytes], None]) -> None:
+    """Read what the tasks name and send packed readings: the body of a worker process."""
+    days = DayCache()
+    for kind, path, source_kind, agent, compressed, session_ids in tasks:
+        done = 0
+        try:
+            if kind == "database":
+                for reading in read_database_sessions(path, agent, session_ids):
+                    send(pack_reading(reading, None, 0))
+                continue
+            place = TranscriptPath(path, source_kind, agent, session_ids[0], compressed)
+            for reading, source in read_transcript_file(place, None, SessionSeen(agent, session_ids[0]), days):
+                send(pack_reading(reading, source, source.indexed_bytes - done))
+                done = source.indexed_bytes
+        except (OSError, SourceError) as error:
+            source = Source(path, source_kind, agent, "", state="unreadable", error=plain(error))
+            send(pack_reading(Reading(), source, 0))
+
+
+def serve_index_worker() -> int:
+    """A worker process: tasks come as one marshal value on stdin, readings go as length-prefixed frames to stdout."""
+    out = sys.stdout.buffer
+
+    def send(data: bytes) -> None:
+        out.write(len(data).to_bytes(8, "big"))
+        out.write(data)
+        out.flush()
+
+    work(marshal.load(sys.stdin.buffer), send)  # noqa: S302 - from our own parent
+    return 0
+
+
+class WorkerPool:
+    """Worker processes that read a list of tasks each; iterating gives their readings as they come.
+
+    Where no other thread runs yet (the command line) workers are forked, which takes 5 ms; otherwise each is a fresh
+    interpreter, because a fork of a threaded process may inherit a locked lock.
+    """
+
+    def __init__(self, shares: Sequence[Sequence[Task]]) -> None:
+        self.frames: queue.Queue[bytes | None] = queue.Queue(8)
+        self.pipes: list[io.BufferedReader] = []
+        self.forked: list[int] = []
+        self.children: list[subprocess.Popen[bytes]] = []
+        can_fork = sys.platform.startswith("linux") and threading.active_count() == 1
+        for share in shares:
+            if can_fork:
+                self._fork(list(share))
+            else:
+                child = subprocess.Popen([sys.executable, "-I", os.path.abspath(__file__), "_index-worker"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)  # noqa: S603  # fmt: skip
+                self.children.append(child)
+                marshal.dump(list(share), cast("Any", child.stdin))
+                cast("Any", child.stdin).close()
+                self.pipes.append(cast("io.BufferedReader", child.stdout))
+        self.threads = [threading.Thread(target=self._receive, args=(p,), name="index-worker-pipe", daemon=True) for p in self.pipes]
+        for thread in self.threads:
+            thread.start()
+
+    def _fork(self, share: list[Task]) -> None:
+        read_end, write_end = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            code = 1
+            try:
+                os.close(read_end)
+                with os.fdopen(write_end, "wb") as out:
+
+                    def send(data: bytes) -> None:
+                        out.write(len(data).to_bytes(8, "big"))
+                        out.write(data)
+
+                    work(share, send)
+                code = 0
+            except BrokenPipeError:
+                code = 0  # the parent has gone
+            except BaseException:
+                log.exception("an index worker failed")
+            finally:
+                os._exit(code)
+        os.close(write_end)
+        self.forked.append(pid)
+        self.pipes.append(os.fdopen(read_end, "rb"))
+
+    def _receive(self, pipe: io.BufferedReader) -> None:
+        with pipe:
+            while head := pipe.read(8):
+                self.frames.put(pipe.read(int.from_bytes(head, "big")))
+        self.frames.put(None)
+
+    def __iter__(self) -> Iterator[tuple[Reading, Source | None, int]]:
+        running = len(self.pipes)
+        while running:
+            frame = self.frames.get()
+            if frame is None:
+                running -= 1
+            else:
+                yield unpack_reading(frame)
+        for child in self.children:
+            if child.wait():
+                msg = f"an index worker ended with status {child.returncode}"
+                raise SourceError(msg)
+        for pid in self.forked:
+            if os.waitpid(pid, 0)[1]:
+                msg = "an index worker ended early"
+                raise SourceError(msg)
+        self.forked.clear()
+
+    def close(self) -> None:
+        """End workers that still run."""
+        for child in self.children:
+            child.kill()
+        for pid in self.forked:
+            with contextlib.suppress(OSError):
+                os.kill(pid, signal.SIGKILL)
+                os.waitpid(pid, 0)
+
+
+class Indexer:
+    """Keeps a Store in step with the homes: a cold index by worker processes, then small reads of what changed."""
+
+    #: Below this, worker processes cost more than they save.
+    PARALLEL_BYTES = 8 * 1024 * 1024
+
+    def __init__(self, homes: Sequence[OpenClawHome], store: Store, *, workers: int | None = None) -> None:
+        self.homes = homes
+        self.store = store
+        self.workers = min(2, os.cpu_count() or 1) if workers is None else workers
+        self.lock = threading.RLock()
+        self.known = store.sources()
+        self.progress = Progress(started=time.monotonic())
+        self.problems: dict[str, str] = {}
+        self.stopping = threading.Event()
+        self.lag_ms: int | None = None
+        self.inodes = {(s.dev, s.inode): s for s in self.known.values() if s.kind in RANKS and s.kind != "database"}
+
+    # -- a whole pass -------------------------------------------------------------------------------------------------
+
+    def index(self, on_progress: Callable[[Progress], None] | None = None) -> int:
+        """Read everything that is new in all homes; how many calls that gave. Raises StoreError when they cannot be kept."""
+        with self.lock:
+            self.progress = Progress(started=time.monotonic())
+            places = self._list_places()
+            added = 0
+            empty = self.store.is_empty()
+            if empty:
+                with self.store.bulk_load():
+                    self._cold(places, on_progress)
+                    self._read_indexes()
+                self.store.link_all_parents()
+                with self.store.reading() as db:
+                    added = db.execute("SELECT count(*) FROM model_calls").fetchone()[0]
+            else:
+                for place in places:
+                    if self.stopping.is_set():
+                        return added
+                    added += self._catch_up(place)
+                    self._advance(place, on_progress)
+                self._read_indexes()
+                self._mark_gone({p.path for p in places})
+            self.progress.complete = True
+            self.progress.indexed_bytes = self.progress.total_bytes
+            if on_progress:
+                on_progress(self.progress)
+            return added
+
+    def _list_places(self) -> list[TranscriptPath]:
+        places: list[TranscriptPath] = []
+        for home in self.homes:
+            try:
+                agents = home.agents()
+                self.problems.pop(str(home.agents_folder), None)
+            except SourceError as error:
+                self.problems[str(home.agents_folder)] = str(error)
+                continue
+            for agent in agents:
+                try:
+                    places += list_transcripts(agent)
+                    self.problems.pop(str(agent.folder), None)
+                except OSError as error:
+                    self.problems[str(agent.folder)] = f"cannot list {error.filename}: {error.strerror}"
+        for place in places:
+            self.progress.total_bytes += self._size(place)
+            self.progress.databases += place.kind == "database"
+            self.progress.files += place.kind != "database"
+        return places
+
+    @staticmethod
+    def _size(place: TranscriptPath) -> int:
+        try:
+            return database_signature(place.path)[2] if place.kind == "database" else os.stat(place.path).st_size
+        except (OSError, SourceError):
+            return 0
+
+    def _advance(self, place: TranscriptPath, on_progress: Callable[[Progress], None] | None) -> None:
+        self.progress.indexed_bytes += self._size(place)
+        if on_progress:
+            on_progress(self.progress)
+
+    def _cold(self, places: Sequence[TranscriptPath], on_progress: Callable[[Progress], None] | None) -> None:
+        """Fill an empty ledger; in worker processes when there is much to read."""
+        tasks: list[tuple[int, Task]] = []
+        plans: list[tuple[TranscriptPath, DatabasePlan]] = []
+        for place in places:
+            if place.kind != "database":
+                tasks.append((self._size(place), ("file", place.path, place.kind, place.agent, place.compressed, [place.session_id])))
+                continue
+            try:
+                plan = plan_database(place, None, {})
+            except SourceError as error:
+                self._unreadable(place, error)
+                continue
+            if plan:
+                plans.append((place, plan))
+                rows = sum(n for _, n in plan.sessions) or 1
+                per_row = max(1, (plan.source.size or 0) // rows)
+                group: list[str] = []
+                weight = 0
+                for sid, count in plan.sessions:
+                    group.append(sid)
+                    weight += count * per_row
+                    if weight > BLOCK_BYTES:
+                        tasks.append((weight, ("database", place.path, "database", place.agent, False, group)))
+                        group, weight = [], 0
+                if group:
+                    tasks.append((weight, ("database", place.path, "database", place.agent, False, group)))
+        tasks.sort(key=lambda t: -t[0])
+        by_path = {p.path: p for p, _ in plans}
+        bad: Counter[str] = Counter()
+        for reading, source, done in self._run(tasks):
+            self.progress.indexed_bytes += done
+            if source is None:
+                for seen in reading.sessions.values():
+                    path = next((p for p, place in by_path.items() if place.agent == seen.agent), "")
+                    bad[path] += reading.bad_lines
+                    if reading.last_error:
+                        self.known.setdefault(path, Source(path, "database", seen.agent, "")).error = reading.last_error
+                    break
+                else:
+                    if reading.last_error:
+                        bad[next((p for p in by_path if reading.last_error.startswith(p)), "")] += reading.bad_lines
+                self.store.add(reading)
+            else:
+                self.known[source.path] = source
+                self.store.add(reading, [source])
+                if source.state == "unreadable":
+                    self.problems[source.path] = source.error or "cannot be read"
+            if on_progress:
+                on_progress(self.progress)
+        for place, plan in plans:
+            plan.source.bad_lines = bad[place.path]
+            plan.source.error = known.error if (known := self.known.get(place.path)) else None
+            plan.source.indexed_bytes = plan.source.size or 0
+            reading = read_database_archives(place, plan.archives)
+            self.known[place.path] = plan.source
+            self.store.add(reading, [plan.source], plan.generations)
+
+    def _run(self, tasks: Sequence[tuple[int, Task]]) -> Iterator[tuple[Reading, Source | None, int]]:
+        total = sum(size for size, _ in tasks)
+        if self.workers < 2 or total < self.PARALLEL_BYTES:
+            frames: deque[bytes] = deque()
+            for _, task in tasks:
+                work([task], frames.append)
+                while frames:
+                    yield unpack_reading(frames.popleft())
+            return
+        self.store.prices.lists.start()
+        shares: list[tuple[int, list[Task]]] = [(0, []) for _ in range(self.workers)]
+        for size, task in tasks:  # longest first, each to the worker with the least so far
+            lightest = min(range(self.workers), key=lambda i: shares[i][0])
+            shares[lightest] = (shares[lightest][0] + size, [*shares[lightest][1], task])
+        pool = WorkerPool([s for _, s in shares])
+        try:
+            yield from pool
+        finally:
+            pool.close()
+
+    # -- one source ---------------------------------------------------------------------------------------------------
+
+    def _catch_up(self, place: TranscriptPath) -> int:
+        """Read what is new in one file or database; how many calls it gave."""
+        try:
+            added = self._read_database(place) if place.kind == "database" else self._read_file(place)
+        except FileNotFoundError:
+            return 0  # renamed or deleted since it was listed: the next pass sees where to
+        except (OSError, SourceError) as error:
+            self._unreadable(place, error)
+            return 0
+        self.problems.pop(place.path, None)
+        return added
+
+    def _unreadable(self, place: TranscriptPath, error: Exception) -> None:
+        text = plain(error) if isinstance(error, SourceError) else f"cannot read {place.path}: {getattr(error, 'strerror', None) or error}"
+        if self.problems.get(place.path) == text:
+            return
+        self.problems[place.path] = text
+        source = replace(self.known.get(place.path) or Source(place.path, place.kind, place.agent, place.session_id), state="unreadable", error=text)
+        self.known[place.path] = source
+        self.store.save_source(source)
+
+    def _read_file(self, place: TranscriptPath) -> int:
+        known = self.known.get(place.path)
+        info = os.stat(place.path)
+        if known is None:
+            moved = self.inodes.get((info.st_dev, info.st_ino))
+            if moved and not os.path.exists(moved.path):  # renamed: /new, reset and delete rename the live file
+                known = replace(moved, path=place.path, kind=place.kind)
+        if known and known.state == "ok" and (known.size, known.mtime_ns, known.inode) == (info.st_size, info.st_mtime_ns, info.st_ino):
+            if known.path not in self.known:
+                self._keep(known)
+                self.store.save_source(known)
+            return 0
+        added = 0
+        seen = self.store.session_tail(place.agent, place.session_id)
+        for reading, source in read_transcript_file(place, known, seen):
+            added += self.store.add(reading, [source]).calls
+            self._keep(source)
+        return added
+
+    def _keep(self, source: Source) -> None:
+        self.known[source.path] = source
+        self.inodes[source.dev, source.inode] = source
+
+    def _read_database(self, place: TranscriptPath) -> int:
+        known = self.known.get(place.path)
+        plan = plan_database(place, known, self.store.generations(place.path))
+        if plan is None:
+            return 0
+        added, bad = 0, 0
+        error: str | None = None
+
+        def keep(reading: Reading) -> None:
+            nonlocal added, bad, error
+            added += self.store.add(reading).calls
+            bad += reading.bad_lines
+            error = reading.last_error or error
+
+        if plan.sessions:
+            for reading in read_database_sessions(place.path, place.agent, [s for s, _ in plan.sessions]):
+                keep(reading)
+        if plan.above is not None and (plan.source.position > plan.above or plan.since_ms is not None):
+            for reading in read_database_rows(place, plan.above, plan.source.position, plan.since_ms, lambda sid: self.store.session_tail(place.agent, sid)):  # fmt: skip
+                keep(reading)
+        last = read_database_archives(place, plan.archives) if plan.archives else Reading()
+        plan.source.bad_lines += bad
+        plan.source.error = error or plan.source.error
+        plan.source.indexed_bytes = plan.source.size or 0
+        added += self.store.add(last, [plan.source], plan.generations).calls
+        self._keep(plan.source)
+        return added
+
+    def _mark_gone(self, present: set[str]) -> None:
+        for source in list(self.known.values()):
+            if source.kind in RANKS and source.path not in present and source.state != "gone" and not os.path.exists(source.path):
+                gone = replace(source, state="gone")
+                self.known[source.path] = gone
+                self.problems.pop(source.path, None)
+                self.store.save_source(gone)
+
+    # -- indexes ------------------------------------------------------------------------------------------------------
+
+    def _read_indexes(self) -> None:
+        for home in self.homes:
+            with contextlib.suppress(SourceError):  # said by _list_places
+                for agent in home.agents():
+                    for path in list_indexes(agent):
+                        self._read_index(path, agent)
+                    if agent.database.is_file():
+                        self._read_database_index(str(agent.database), agent)
+            for path in list_state_files(home):
+                self._read_state(home, path)
+
+    def _changed(self, path: str, key: str) -> tuple[Source | None, tuple[int, int, int, int] | None]:
+        """The checkpoint of an index and its new signature; None when it has not changed."""
+        try:
+            signature = database_signature(path)
+        except SourceError:
+            return None, None
+        known = self.known.get(key)
+        if known and known.state == "ok" and (known.dev, known.inode, known.size, known.mtime_ns) == signature:
+            return known, None
+        return known, signature
+
+    def _read_index(self, path: str, agent: AgentPaths) -> None:
+        known, signature = self._changed(path, path)
+        if signature is None:
+            return
+        source = Source(path, "index", agent.name, "", *signature)
+        try:
+            facts = read_session_index(path, agent.name)
+            self.problems.pop(path, None)
+        except SourceError as error:
+            # OpenClaw replaces the file in one step, so a broken one is news; a second look comes with the next change.
+            self.problems[path] = str(error)
+            self.known[path] = replace(known, state="unreadable", error=str(error)) if known else replace(source, size=None, state="unreadable", error=str(error))
+            self.store.save_source(self.known[path])
+            return
+        self.store.learn(facts, sources=[source])
+        self.known[path] = source
+
+    def _read_database_index(self, path: str, agent: AgentPaths) -> None:
+        key = f"{path}#index"
+        known, signature = self._changed(path, key)
+        if signature is None:
+            return
+        same = known is not None and known.inode == signature[1]
+        try:
+            facts, newest = read_database_index(path, agent.name, known.seen_ms if known and same else 0)
+        except SourceError as error:
+            self.problems[key] = str(error)
+            return
+        self.problems.pop(key, None)
+        source = Source(key, "index", agent.name, "", *signature, seen_ms=newest)
+        self.store.learn(facts, sources=[source])
+        self.known[key] = source
+
+    def _read_state(self, home: OpenClawHome, path: str) -> None:
+        key = f"{path}#state"
+        known, signature = self._changed(path, key)
+        if signature is None:
+            return
+        same = known is not None and known.inode == signature[1]
+        try:
+            state, newest = read_state_file(home, path, known.seen_ms if known and same else 0)
+        except SourceError as error:
+            self.problems[key] = str(error)
+            return
+        self.problems.pop(key, None)
+        source = Source(key, "index", "", "", *signature, seen_ms=newest)
+        self.store.learn(state.facts, state.runs, state.crons, [source])
+        self.known[key] = source
+
+    # -- coverage -----------------------------------------------------------------------------------------------------
+
+    def is_running(self) -> bool:
+        """Whether a whole pass is under way."""
+        return not self.progress.complete
+
+
+###############################################################################
+# Queries #####################################################################
+###############################################################################
+# Every number that anybody sees is made here, from the ledger and nothing else. API,
+# command line, page, export and alert call the same methods. Read-only; `usage()` is
+# the one that the others ask.
+
+BY_TIME = ("hour", "day", "week", "month")
+#: What usage can be grouped by, beside time: SQL over u (rollup row), s (sessions), m (models).
+BY_SQL: Mapping[str, str] = {
+    "model": "m.model",
+    "provider": "m.provider",
+    "provider_model": "m.provider || '/' || m.model",
+    "agent": "s.agent",
+    "channel": f"ifnull(s.channel, '{NONE_KEY}')",
+    "cause": "iif(u.heartbeat, 'heartbeat', s.cause)",
+    "session": "s.session_id",
+    "session_key": f"ifnull(s.key, '{NONE_KEY}')",
+    "cron_job": f"ifnull(s.cron_job, '{NONE_KEY}')",
+    "tool": "u.tool",
+}
+BY = (*BY_TIME, *BY_SQL)
+#: The filters of usage and lists: SQL that holds for a row; ? is the value.
+FILTER_SQL: Mapping[str, str] = {
+    "agent": "s.agent = ?",
+    "model": "? IN (m.model, m.provider || '/' || m.model)",
+    "provider": "m.provider = ?",
+    "channel": f"ifnull(s.channel, '{NONE_KEY}') = ?",
+    "cause": "iif(u.heartbeat, 'heartbeat', s.cause) = ?",
+    "session": "? IN (s.session_id, s.key)",
+}
+#: Fields of T, in the order of the answer, and the measure behind each.
+TOTAL_FIELDS: Mapping[str, str] = {
+    "model_calls": "model_calls",
+    "input_tokens": "input_tokens",
+    "output_tokens": "output_tokens",
+    "cache_read_tokens": "cache_read_tokens",
+    "cache_write_tokens": "cache_write_tokens",
+    "cost_nano_usd": "cost_nano",
+    "recorded_cost_nano_usd": "recorded_nano",
+    "plan_cost_nano_usd": "plan_nano",
+    "unpriced_calls": "unpriced_calls",
+}
+_TOTAL_MEASURES = tuple(TOTAL_FIELDS.values())
+MAX_ROWS = 10_000
+RUNNING_MS = 10 * MINUTE_MS
+IDLE_MS = 60 * MINUTE_MS
+_TREE_COST = "(WITH RECURSIVE tree(id) AS (SELECT s.id UNION SELECT k.id FROM sessions k JOIN tree ON k.parent = tree.id) SELECT sum(k.cost_nano) FROM tree JOIN sessions k ON k.id = tree.id)"
+_DEAREST_MODEL = "(SELECT m.model FROM usage_sessions u JOIN models m ON m.id = u.model WHERE u.session = s.id GROUP BY u.model ORDER BY sum(u.cost_nano + u.plan_nano) DESC LIMIT 1)"
+#: Columns of the session list to sort by; text ascends unless asked otherwise.
+SESSION_SORTS: Mapping[str, str] = {
+    "last_activity_ms": "s.last_ms", "started_ms": "ifnull(s.header_ms, s.first_ms)", "duration_ms": "s.last_ms - ifnull(s.header_ms, s.first_ms)",
+    "total_cost": "s.cost_nano", "tree_cost_nano_usd": _TREE_COST, "message_count": "s.model_calls",
+    "total_tokens": "s.input_tokens + s.output_tokens + s.cache_read_tokens + s.cache_write_tokens", "tool_calls": "s.tool_calls",
+    "tool_errors": "s.tool_errors", "model_errors": "s.model_errors", "agent": "s.agent", "model": _DEAREST_MODEL, "channel": "s.channel",
+    "cause": "s.cause", "label": "ifnull(s.label, s.key)", "id": "s.session_id",
+}  # fmt: skip
+SESSION_TEXT_SORTS = frozenset({"agent", "model", "channel", "cause", "label", "id"})
+
+
+class Ledger(Protocol):
+    """What queries need of a ledger: a consistent view of it. A Store gives one, and so does a LedgerFile."""
+
+    path: Path
+
+    def reading(self) -> contextlib.AbstractContextManager[sqlite3.Connection]:
+        """A read-only connection in a transaction."""
+
+
+class LedgerFile:
+    """A ledger that another process writes, opened for reading."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """A read-only connection in a transaction. StoreError when there is no ledger."""
+        try:
+            db = open_reader(self.path)
+            db.execute("BEGIN")
+            version = db.execute("PRAGMA user_version").fetchone()[0]
+        except sqlite3.Error as error:
+            msg = f"cannot read the ledger {self.path}: {error}"
+            raise StoreError(msg) from error
+        try:
+            if version != SCHEMA_VERSION:
+                msg = f"the ledger {self.path} has schema {version}, this Clawmeter knows {SCHEMA_VERSION}"
+                raise StoreError(msg)
+            yield db
+        finally:
+            db.close()
+
+
+class Sums:
+    """A row of totals under way: one int per measure of T."""
+
+    __slots__ = ("values",)
+
+    def __init__(self, values: Sequence[int] | None = None) -> None:
+        self.values = list(values) if values else [0] * len(_TOTAL_MEASURES)
+
+    def add(self, values: Sequence[int]) -> None:
+        """Add a row."""
+        mine = self.values
+        for i, value in enumerate(values):
+            mine[i] += value
+
+    def render(self) -> Json:
+        """T of the API."""
+        out: Json = dict(zip(TOTAL_FIELDS, self.values, strict=True))
+        tokens = sum(self.values[1:5])
+        cost = out["cost_nano_usd"]
+        return {
+            **{k: out[k] for k in tuple(TOTAL_FIELDS)[:5]},
+            "total_tokens": tokens,
+            "cost_usd": usd(cost),
+            **{k: out[k] for k in tuple(TOTAL_FIELDS)[5:]},
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class UsageQuery:
+    """One question about usage, with everything resolved."""
+
+    from_ms: int | None
+    to_ms: int | None
+    zone: ZoneInfo
+    by: str
+    filters: tuple[tuple[str, str], ...] = ()
+    sort: str | None = None
+    limit: int = MAX_ROWS
+    offset: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A part of a range that one table answers: rows u of (t, session, model, heartbeat, measures)."""
+
+    table: str
+    where: str
+    params: tuple[int, ...]
+    time: str  # SQL for t; a day number in the days tables, else a slot
+    is_days: bool = False
+
+
+def parse_int(text: str | None, name: str, *, default: int, least: int, most: int) -> int:
+    """An integer parameter within limits. QueryError outside."""
+    if text is None or text == "":
+        return default
+    try:
+        value = int(text)
+    except ValueError:
+        value = least - 1
+    if not least <= value <= most:
+        msg = f"{name} is a whole number from {least} to {most}, not {text!r}"
+        raise QueryError("bad_parameter", msg)
+    return value
+
+
+def parse_choice(text: str | None, name: str, choices: Iterable[str], default: str) -> str:
+    """One of several words. QueryError for others."""
+    if text is None or text == "":
+        return default
+    if text not in choices:
+        msg = f"{name} is one of {', '.join(choices)}, not {text!r}"
+        raise QueryError("bad_parameter", msg)
+    return text
+
+
+def day_number(ts_ms: int, zone: ZoneInfo) -> int:
+    """Days from 1970-01-01 to the local date of an instant."""
+    return day_of(ts_ms, zone).toordinal() - _EPOCH
+
+
+def day_from_number(number: int) -> date:
+    """The date of a day number."""
+    return date.fromordinal(number + _EPOCH)
+
+
+def time_key(by: str, day: date) -> str:
+    """The key of the day, week or month of a date."""
+    if by == "day":
+        return day.isoformat()
+    if by == "month":
+        return day.isoformat()[:7]
+    year, week, _ = day.isocalendar()
+    return f"{year}-W{week:02d}"
+
+
+def hour_key(slot: int, zone: ZoneInfo) -> str:
+    """The key of the local hour of a slot, with its UTC offset."""
+    return datetime.fromtimestamp(slot * SLOT_MS // 1000, zone).replace(minute=0).isoformat(timespec="minutes")
+
+
+class Queries:
+    """Questions and answers. Parameters are raw strings or None; answers are plain JSON values."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        settings: Settings,
+        *,
+        homes: Sequence[OpenClawHome] = (),
+        configs: Sequence[OpenClawConfig] = (),
+        clock: Callable[[], float] = time.time,
+        indexer: Indexer | None = None,
+        want_zone: Callable[[str], None] | None = None,
+        status: Callable[[], Json] | None = None,
+    ) -> None:
+        self.ledger = ledger
+        self.settings = settings
+        self.homes = homes
+        self.configs = configs
+        self.clock = clock
+        self.indexer = indexer
+        self.want_zone = want_zone
+        self.status = status
+        self.default_zone = settings.zone()
+        self.windows = {k: v for c in reversed(configs) for k, v in c.context_windows.items()}
+
+    # -- parameters ---------------------------------------------------------------------------------------------------
+
+    def zone(self, tz: str | None) -> ZoneInfo:
+        """The zone of a question."""
+        if not tz:
+            return self.default_zone
+        try:
+            return find_zone(tz)
+        except SettingsError as error:
+            raise QueryError("bad_time_zone", str(error)) from None
+
+    def now_ms(self) -> int:
+        """Now, by the application's clock."""
+        return int(self.clock() * 1000)
+
+    def parse_range(self, from_: str | None, to: str | None, zone: ZoneInfo, default: str = "30d") -> tuple[int | None, int | None]:
+        """(from, to) in epoch ms, None for no limit. Without `to`: the end of today."""
+        now = self.now_ms()
+        start = parse_time(from_ or default, zone, now)
+        if to:
+            end = parse_time(to, zone, now, end=True)
+        else:
+            end = None if start is None else parse_time("today", zone, now, end=True)
+        if start is not None and end is not None and start >= end:
+            if to:
+                msg = f"the range is empty: from ({iso_ms(start, zone)}) is not before to ({iso_ms(end, zone)})"
+                raise QueryError("bad_range", msg)
+            end = start + DAY_MS
+        return start, end
+
+    # -- usage --------------------------------------------------------------------------------------------------------
+
+    def usage(
+        self, *, from_: str | None = None, to: str | None = None, tz: str | None = None, by: str | None = None, agent: str | None = None,
+        model: str | None = None, provider: str | None = None, channel: str | None = None, cause: str | None = None,
+        session: str | None = None, sort: str | None = None, limit: str | None = None, offset: str | None = None,
+    ) -> Json:  # fmt: skip
+        """The answer of /api/usage and of `clawmeter report --json`."""
+        zone = self.zone(tz)
+        start, end = self.parse_range(from_, to, zone)
+        given = {"agent": agent, "model": model, "provider": provider, "channel": channel, "cause": cause, "session": session}
+        sorts = ("key", "label", "total_tokens", "cost_usd", *TOTAL_FIELDS)
+        query = UsageQuery(
+            start, end, zone, parse_choice(by, "by", BY, "day"), tuple((k, v) for k, v in given.items() if v is not None and v != ""),
+            parse_choice(sort, "sort", sorts, "") or None, parse_int(limit, "limit", default=MAX_ROWS, least=1, most=MAX_ROWS),
+            parse_int(offset, "offset", default=0, least=0, most=10**9),
+        )  # fmt: skip
+        with self.ledger.reading() as db:
+            return self.answer(db, query)
+
+    def answer(self, db: sqlite3.Connection, query: UsageQuery) -> Json:
+        """Answer a usage question on an open connection."""
+        query = self._limit_range(db, query)
+        rows = self._time_rows(db, query) if query.by in BY_TIME else self._key_rows(db, query)
+        totals = Sums()
+        for sums in rows.values():
+            totals.add(sums.values)
+        rendered = [(key, sums.render()) for key, sums in rows.items()]
+        labels: dict[str, str] = {}
+        if query.sort == "label":
+            labels = self._labels(db, query.by, list(rows))
+            rendered.sort(key=lambda r: (labels.get(r[0]) or r[0], r[0]))
+        elif query.sort == "key":
+            rendered.sort(key=lambda r: r[0])
+        elif query.sort:
+            figure = query.sort
+            rendered.sort(key=lambda r: (-r[1][figure], r[0]))
+        elif query.by not in BY_TIME:
+            rendered.sort(key=lambda r: (-r[1]["cost_nano_usd"], -r[1]["plan_cost_nano_usd"], -r[1]["total_tokens"], r[0]))
+        shown = rendered[query.offset : query.offset + query.limit]
+        labels = labels or self._labels(db, query.by, [k for k, _ in shown])
+        return {
+            "from_ms": query.from_ms,
+            "to_ms": query.to_ms,
+            "tz": query.zone.key,
+            "by": query.by,
+            "totals": totals.render(),
+            "rows": [{"key": k, "label": labels.get(k) or k, **t} for k, t in shown],
+            "row_count": len(rendered),
+            "coverage": self.coverage(db),
+        }
+
+    def totals(self, db: sqlite3.Connection, from_ms: int | None, to_ms: int | None, zone: ZoneInfo) -> Sums:
+        """The totals of a range."""
+        sums = Sums()
+        for segment in self._segments(db, UsageQuery(from_ms, to_ms, zone, "none")):
+            row = db.execute(f"SELECT {self._sums('u')} FROM {segment.table} WHERE {segment.where}", segment.params).fetchone()
+            sums.add([v or 0 for v in row])
+        return sums
+
+    @staticmethod
+    def _sums(alias: str) -> str:
+        return ", ".join(f"sum({alias}.{m})" for m in _TOTAL_MEASURES)
+
+    def _limit_range(self, db: sqlite3.Connection, query: UsageQuery) -> UsageQuery:
+        """Give an unlimited range its ends: the first and the last call, in whole days."""
+        if query.from_ms is not None and query.to_ms is not None:
+            return query
+        first, last = db.execute("SELECT min(slot), max(slot) FROM usage_quarter_hours").fetchone()
+        start, end = query.from_ms, query.to_ms
+        today = day_of(self.now_ms(), query.zone)
+        if end is None:
+            day = max(today, day_of(last * SLOT_MS, query.zone)) if last is not None else today
+            end = midnight_ms(day + timedelta(days=1), query.zone)
+        if start is None:
+            day = day_of(first * SLOT_MS, query.zone) if first is not None else today
+            start = min(midnight_ms(day, query.zone), end - 1)
+        return replace(query, from_ms=start, to_ms=max(end, start + 1))
+
+    def _segments(self, db: sqlite3.Connection, query: UsageQuery) -> list[Segment]:
+        """Cut a range into whole days (day rows, where the zone has them), quarters of an hour, and what is left."""
+        start = query.from_ms if query.from_ms is not None else 0
+        end = query.to_ms if query.to_ms is not None else 1 << 52
+        tool = query.by == "tool"
+        zone_id = None if query.by == "hour" else self._zone_id(db, query.zone)
+        segments: list[Segment] = []
+
+        def calls(a: int, b: int) -> None:
+            if a < b:
+                exprs = ", ".join(f"{split_sql(e) if tool else e} AS {n}" for n, e in MEASURES if n in _TOTAL_MEASURES)
+                rows, extra = (tool_rows("model_calls c"), f", ifnull(t.value, '{NONE_KEY}') AS tool") if tool else ("model_calls c", "")
+                inner = f"(SELECT c.ts_ms / {SLOT_MS} AS slot, c.session, c.model, c.flags & 1 AS heartbeat{extra}, {exprs} FROM {rows} WHERE c.ts_ms >= {a} AND c.ts_ms < {b}) u"
+                segments.append(Segment(inner, "true", (), "u.slot"))
+
+        def slots(a: int, b: int) -> None:
+            """Whole slots from a to b, and the calls at ends that are not on a slot."""
+            first, last = -(-a // SLOT_MS), b // SLOT_MS
+            if tool or first >= last:
+                calls(a, b)
+                return
+            calls(a, first * SLOT_MS)
+            segments.append(Segment("usage_quarter_hours u", "u.slot >= ? AND u.slot < ?", (first, last), "u.slot"))
+            calls(last * SLOT_MS, b)
+
+        if zone_id is None:
+            slots(start, end)
+            return segments
+        first_day = day_number(start, query.zone) if start > -(10**13) else 0
+        if midnight_ms(day_from_number(first_day), query.zone) < start:
+            first_day += 1
+        last_day = day_number(min(end, 10**13), query.zone)
+        if first_day >= last_day:
+            slots(start, end)
+            return segments
+        slots(start, midnight_ms(day_from_number(first_day), query.zone))
+        table = "usage_tool_days u" if tool else "usage_days u"
+        segments.append(Segment(table, f"u.zone = {zone_id} AND u.day >= ? AND u.day < ?", (first_day, last_day), "u.day", is_days=True))
+        slots(midnight_ms(day_from_number(last_day), query.zone), end)
+        return segments
+
+    def _zone_id(self, db: sqlite3.Connection, zone: ZoneInfo) -> int | None:
+        row = db.execute("SELECT id FROM zones WHERE name = ?", (zone.key,)).fetchone()
+        if row is None:
+            if self.want_zone:
+                self.want_zone(zone.key)
+            return None
+        return int(row[0])
+
+    @staticmethod
+    def _joins(query: UsageQuery, *, key: str = "") -> tuple[str, str, list[str]]:
+        """The joins and conditions that a key and filters need."""
+        conditions = [FILTER_SQL[name] for name, _ in query.filters]
+        text = " ".join([key, *conditions])
+        joins = " JOIN sessions s ON s.id = u.session" if "s." in text else ""
+        joins += " JOIN models m ON m.id = u.model" if "m." in text else ""
+        return joins, "".join(f" AND {c}" for c in conditions), [value for _, value in query.filters]
+
+    def _key_rows(self, db: sqlite3.Connection, query: UsageQuery) -> dict[str, Sums]:
+        key = BY_SQL[query.by]
+        joins, conditions, values = self._joins(query, key=key)
+        rows: dict[str, Sums] = {}
+        for segment in self._segments(db, query):
+            sql = f"SELECT {key} AS k, {self._sums('u')} FROM {segment.table}{joins} WHERE {segment.where}{conditions} GROUP BY k"
+            for k, *sums in db.execute(sql, (*segment.params, *values)):
+                if k in rows:
+                    rows[k].add(sums)
+                else:
+                    rows[k] = Sums(sums)
+        return {k: s for k, s in rows.items() if any(s.values)}
+
+    def _time_rows(self, db: sqlite3.Connection, query: UsageQuery) -> dict[str, Sums]:
+        zone, by = query.zone, query.by
+        start, end = cast("int", query.from_ms), cast("int", query.to_ms)
+        rows = {key: Sums() for key in self.time_keys(by, start, end, zone)}
+        joins, conditions, values = self._joins(query)
+        for segment in self._segments(db, query):
+            sql = f"SELECT {segment.time} AS t, {self._sums('u')} FROM {segment.table}{joins} WHERE {segment.where}{conditions} GROUP BY t"
+            for t, *sums in db.execute(sql, (*segment.params, *values)):
+                if by == "hour":
+                    key = hour_key(t, zone)
+                else:
+                    key = time_key(by, day_from_number(t) if segment.is_days else day_of(t * SLOT_MS, zone))
+                rows.setdefault(key, Sums()).add(sums)
+        return rows
+
+    @staticmethod
+    def time_keys(by: str, start: int, end: int, zone: ZoneInfo) -> list[str]:
+        """Every key of a range, ascending. QueryError for ranges of more than a million hours."""
+        if by == "hour":
+            if end - start > 3 * 366 * DAY_MS:
+                msg = "by=hour takes at most three years; ask for days"
+                raise QueryError("range_too_long", msg)
+            return list(dict.fromkeys(hour_key(s, zone) for s in range(start // SLOT_MS, -(-end // SLOT_MS))))
+        first, last = day_number(start, zone), day_number(end - 1, zone)
+        if last - first > 200 * 366:
+            msg = "the range is longer than 200 years"
+            raise QueryError("range_too_long", msg)
+        return list(dict.fromkeys(time_key(by, day_from_number(d)) for d in range(first, last + 1)))
+
+    @staticmethod
+    def _labels(db: sqlite3.Connection, by: str, keys: Sequence[str]) -> dict[str, str]:
+        """What a person calls the keys: a session's label or key."""
+        if by not in ("session", "session_key") or not keys:
+            return {}
+        column = "session_id" if by == "session" else "key"
+        out: dict[str, str] = {}
+        for start in range(0, len(keys), 500):
+            part = keys[start : start + 500]
+            marks = ", ".join("?" * len(part))
+            for key, label in db.execute(f"SELECT {column}, ifnull(label, key) FROM sessions WHERE {column} IN ({marks}) AND model_calls > 0", part):
+                if label:
+                    out[key] = label
+        return out
+
+    def coverage(self, db: sqlite3.Connection) -> Json:
+        """C of the API: how much of what OpenClaw has on disk the numbers cover."""
+        kinds = ", ".join(f"'{k}'" for k in RANKS)
+        size, done, bad, unreadable, newest = db.execute(
+            f"SELECT ifnull(sum(size), 0), ifnull(sum(indexed_bytes), 0), ifnull(sum(bad_lines + pending_line), 0), "
+            f"ifnull(sum(state = 'unreadable'), 0), max(seen_ms) FROM sources WHERE kind IN ({kinds}) AND state <> 'gone'"
+        ).fetchone()
+        unreadable += db.execute("SELECT count(*) FROM sources WHERE kind = 'index' AND state = 'unreadable'").fetchone()[0]
+        implausible = db.execute("SELECT count(*) FROM implausible").fetchone()[0]
+        complete = unreadable == 0
+        progress = self.indexer.progress if self.indexer else None
+        if progress and not progress.complete:
+            size, done, complete = progress.total_bytes, min(progress.indexed_bytes, progress.total_bytes), False
+        elif self.indexer is None and not db.execute("SELECT 1 FROM sources LIMIT 1").fetchone():
+            complete = False
+        as_of = self.now_ms()
+        if self.indexer is None:
+            row = db.execute("SELECT value FROM meta WHERE key = 'as_of_ms'").fetchone()
+            as_of = row[0] if row else as_of
+        return {
+            "complete": complete, "indexed_bytes": done, "total_bytes": size, "bad_lines": bad, "unreadable": unreadable,
+            "implausible": implausible, "as_of_ms": as_of,
+        }  # fmt: skip
+
+    # -- the endpoints of the ClawMeter seed --------------------------------------------------------------------------
+
+    def summary(self, *, tz: str | None = None) -> Json:
+        """Spend of today, the last 7 local days, this month and ever, in USD; counts; budgets."""
+        zone, now = self.zone(tz), self.now_ms()
+        with self.ledger.reading() as db:
+
+            def spent(word: str) -> Sums:
+                return self.totals(db, parse_time(word, zone, now), parse_time("today", zone, now, end=True), zone)
+
+            ever = self.totals(db, None, None, zone).render()
+            sessions = db.execute("SELECT count(*) FROM sessions WHERE model_calls > 0").fetchone()[0]
+            return {
+                "today": spent("today").render()["cost_usd"],
+                "week": spent("7d").render()["cost_usd"],
+                "month": spent("month").render()["cost_usd"],
+                "allTime": ever["cost_usd"],
+                "sessions": sessions,
+                "messages": ever["model_calls"],
+                "budgetDaily": self.settings.budget_daily_usd,
+                "budgetMonthly": self.settings.budget_monthly_usd,
+            }
+
+    def daily(self, *, days: str | None = None, tz: str | None = None) -> list[Json]:
+        """Cost, tokens and model calls of each of the last days."""
+        count = parse_int(days, "days", default=30, least=1, most=3660)
+        answer = self.usage(from_=f"{count}d", tz=tz, by="day")
+        return [
+            {"date": r["key"], "cost": r["cost_usd"], "input_tokens": r["input_tokens"], "output_tokens": r["output_tokens"], "messages": r["model_calls"]}
+            for r in answer["rows"]
+        ]  # fmt: skip
+
+    def models(self) -> list[Json]:
+        """Cost and calls of every model, dearest first."""
+        with self.ledger.reading() as db:
+            rows = db.execute(
+                f"SELECT m.model, m.provider, {self._sums('u')} FROM usage_sessions u JOIN models m ON m.id = u.model GROUP BY 1, 2 HAVING sum(u.model_calls) > 0"
+            ).fetchall()
+        out = []
+        for model, provider, *sums in rows:
+            total = Sums(sums).render()
+            out.append({"model": model, "provider": provider, "total_cost": total["cost_usd"], "message_count": total["model_calls"], **total})
+        return sorted(out, key=lambda r: (-r["cost_nano_usd"], -r["total_tokens"], r["provider"], r["model"]))
+
+    def top_sessions(self, *, limit: str | None = None) -> list[Json]:
+        """The dearest sessions."""
+        count = parse_int(limit, "limit", default=10, least=1, most=1000)
+        return self.sessions(limit=str(count), sort="total_cost")[0]
+
+    def alerts(self) -> list[Json]:
+        """Alerts that have fired; none are defined yet."""
+        return []
+
+    # -- sessions -----------------------------------------------------------------------------------------------------
+
+    def sessions(
+        self, *, limit: str | None = None, offset: str | None = None, sort: str | None = None, order: str | None = None, q: str | None = None,
+        agent: str | None = None, model: str | None = None, channel: str | None = None, cause: str | None = None, state: str | None = None,
+        from_: str | None = None, to: str | None = None, tz: str | None = None,
+    ) -> tuple[list[Json], int]:  # fmt: skip
+        """A page of sessions and how many there are; newest activity first unless asked otherwise."""
+        most = parse_int(limit, "limit", default=50, least=1, most=1000)
+        skip = parse_int(offset, "offset", default=0, least=0, most=10**9)
+        column = parse_choice(sort, "sort", SESSION_SORTS, "last_activity_ms")
+        sorting = SESSION_SORTS[column]
+        direction = parse_choice(order, "order", ("asc", "desc"), "asc" if column in SESSION_TEXT_SORTS else "desc")
+        where, params = ["(s.model_calls > 0 OR s.first_ms IS NOT NULL)"], []
+        for column, value in (("s.agent", agent), (f"ifnull(s.channel, '{NONE_KEY}')", channel), ("s.cause", cause)):
+            if value:
+                where.append(f"{column} = ?")
+                params.append(value)
+        if model:
+            where.append("s.id IN (SELECT u.session FROM usage_sessions u JOIN models m ON m.id = u.model WHERE ? IN (m.model, m.provider || '/' || m.model))")
+            params.append(model)
+        if q:
+            where.append("(instr(lower(s.session_id), lower(?1)) OR instr(lower(ifnull(s.key, '')), lower(?1)) OR instr(lower(ifnull(s.label, '')), lower(?1)))".replace("?1", "?"))  # fmt: skip
+            params += [q] * 3
+        now = self.now_ms()
+        if state:
+            wanted = parse_choice(state, "state", ("running", "idle", "ended"), "")
+            where.append(f"{self._state_sql(now)} = ?")
+            params.append(wanted)
+        if from_ or to:
+            start, end = self.parse_range(from_, to, self.zone(tz), "all")
+            where.append("ifnull(s.last_ms, 0) >= ? AND ifnull(s.first_ms, 0) < ?")
+            params += [start or 0, end if end is not None else 1 << 52]  # type: ignore[list-item]
+        condition = " AND ".join(where)
+        with self.ledger.reading() as db:
+            total = db.execute(f"SELECT count(*) FROM sessions s WHERE {condition}", params).fetchone()[0]
+            ids = [r[0] for r in db.execute(f"SELECT s.id FROM sessions s WHERE {condition} ORDER BY {sorting} {direction} NULLS LAST, s.id LIMIT ? OFFSET ?", (*params, most, skip))]  # fmt: skip
+            return self._session_rows(db, ids), total
+
+    @staticmethod
+    def _state_sql(now: int) -> str:
+        running = f"(s.last_kind IN ('user', 'toolResult', 'toolUse') AND s.last_ms > {now - RUNNING_MS})"
+        return f"CASE WHEN {running} THEN 'running' WHEN s.last_ms > {now - IDLE_MS} THEN 'idle' ELSE 'ended' END"
+
+    _SESSION_COLUMNS = (
+        "id", "session_id", "agent", "key", "channel", "chat_type", "origin_provider", "cause", "cron_job", "label", "parent", "parent_key", "status", "header_ms",
+        "first_ms", "last_ms", "stored_as", "version", "thinking_level", "context_tokens", "context_window", *MEASURE_NAMES, *(n for n, _ in MESSAGE_MEASURES),
+    )  # fmt: skip
+
+    def _session_rows(self, db: sqlite3.Connection, ids: Sequence[int]) -> list[Json]:
+        """Rows of the session list, in the order of the ids."""
+        out: dict[int, Json] = {}
+        columns = ", ".join(f"s.{c}" for c in self._SESSION_COLUMNS)
+        for start in range(0, len(ids), 500):
+            part = ids[start : start + 500]
+            marks = ", ".join("?" * len(part))
+            dearest: dict[int, tuple[str, str]] = {}
+            for session, provider, model in db.execute(
+                f"SELECT u.session, m.provider, m.model FROM usage_sessions u JOIN models m ON m.id = u.model WHERE u.session IN ({marks}) "
+                "GROUP BY 1, 2, 3 ORDER BY sum(u.cost_nano + u.plan_nano), sum(u.input_tokens + u.output_tokens + u.cache_read_tokens + u.cache_write_tokens), sum(u.model_calls)", part
+            ):  # fmt: skip
+                dearest[session] = (provider, model)
+            trees = dict(db.execute(
+                f"WITH RECURSIVE tree(root, id) AS (SELECT id, id FROM sessions WHERE id IN ({marks}) UNION SELECT t.root, s.id FROM sessions s JOIN tree t ON s.parent = t.id) "
+                "SELECT t.root, sum(s.cost_nano) FROM tree t JOIN sessions s ON s.id = t.id GROUP BY 1", part
+            ).fetchall())  # fmt: skip
+            for state, parent, *values in db.execute(
+                f"SELECT {self._state_sql(self.now_ms())}, p.session_id, {columns} FROM sessions s LEFT JOIN sessions p ON p.id = s.parent WHERE s.id IN ({marks})", part
+            ):  # fmt: skip
+                row = dict(zip(self._SESSION_COLUMNS, values, strict=True))
+                out[row["id"]] = self._render_session(row, state, parent, dearest.get(row["id"], (None, None)), trees.get(row["id"], 0))
+        return [out[i] for i in ids if i in out]
+
+    def _render_session(self, row: Json, state: str, parent: str | None, model: tuple[str | None, str | None], tree_nano: int) -> Json:
+        began = row["header_ms"] if row["header_ms"] is not None else row["first_ms"]
+        total = Sums([row[m] for m in _TOTAL_MEASURES]).render()
+        window = row["context_window"] or self.windows.get((model[0] or "", model[1] or ""))
+        return {
+            "id": row["session_id"], "agent": row["agent"], "model": model[1], "total_cost": total["cost_usd"], "message_count": total["model_calls"],
+            "provider": model[0], "key": row["key"], "channel": row["channel"], "chat_type": row["chat_type"], "origin_provider": row["origin_provider"],
+            "cause": row["cause"], "cron_job": row["cron_job"], "label": row["label"], "state": state, "inferred": True, "status": row["status"],
+            "started_ms": began, "last_activity_ms": row["last_ms"],
+            "duration_ms": row["last_ms"] - began if row["last_ms"] is not None and began is not None else None,
+            "tree_cost_nano_usd": tree_nano, "parent_session": parent, "parent_key": row["parent_key"], "tool_calls": row["tool_calls"],
+            "tool_errors": row["tool_errors"], "model_errors": row["model_errors"], "aborts": row["aborts"], "failovers": row["failovers"],
+            "compactions": row["compactions"], "user_messages": row["user_messages"], "context_tokens": row["context_tokens"], "context_window": window,
+            "thinking_level": row["thinking_level"], "stored_as": row["stored_as"], **total,
+        }  # fmt: skip
+
+    @staticmethod
+    def _find_session(db: sqlite3.Connection, session_id: str) -> int:
+        """The ledger id of a session by its id, or by its key (the newest that has it)."""
+        for column in ("session_id", "key"):
+            row = db.execute(f"SELECT id FROM sessions WHERE {column} = ? ORDER BY ifnull(last_ms, 0) DESC, model_calls DESC LIMIT 1", (session_id,)).fetchone()
+            if row:
+                return int(row[0])
+        msg = f"no session {plain(session_id, 80)} in the ledger"
+        raise QueryError("session_not_found", msg, 404)
+
+    def session(self, session_id: str) -> Json:
+        """A session in full: its row, its models, tools, sub-agents, prompt and where it is stored."""
+        with self.ledger.reading() as db:
+            rowid = self._find_session(db, session_id)
+            row = self._session_rows(db, [rowid])[0]
+            models = []
+            for provider, model, *sums in db.execute(
+                f"SELECT m.provider, m.model, {self._sums('u')} FROM usage_sessions u JOIN models m ON m.id = u.model WHERE u.session = ? GROUP BY 1, 2", (rowid,)
+            ):  # fmt: skip
+                models.append({"provider": provider, "model": model, **Sums(sums).render()})
+            children = [r[0] for r in db.execute("SELECT id FROM sessions WHERE parent = ? ORDER BY first_ms", (rowid,))]
+            prompt, agent, sid = db.execute("SELECT prompt, agent, session_id FROM sessions WHERE id = ?", (rowid,)).fetchone()
+            sources = [
+                {"path": p, "kind": k, "state": s} for p, k, s in
+                db.execute("SELECT path, kind, state FROM sources WHERE session_id = ? AND agent = ? ORDER BY path", (sid, agent))
+            ]  # fmt: skip
+            copied = db.execute("SELECT count(*) FROM call_copies k JOIN model_calls c ON c.id = k.call WHERE k.session = ? AND c.session <> ?", (rowid, rowid)).fetchone()[0]  # fmt: skip
+            return {
+                **row,
+                "models": sorted(models, key=lambda m: (-m["cost_nano_usd"], -m["total_tokens"])),
+                "tools": self._tools(db, rowid),
+                "subagents": self._session_rows(db, children),
+                "prompt": orjson.loads(prompt) if prompt else None,
+                "copied_calls": copied,
+                "sources": sources,
+                "coverage": self.coverage(db),
+            }
+
+    @staticmethod
+    def _tools(db: sqlite3.Connection, rowid: int) -> list[Json]:
+        """Calls, errors and durations of the tools of a session."""
+        tools: dict[str, Json] = defaultdict(lambda: {"calls": 0, "errors": 0, "durations": []})
+        for name, count in db.execute("SELECT t.value, count(*) FROM model_calls c, json_each(c.tools) t WHERE c.session = ? AND c.tools IS NOT NULL GROUP BY 1", (rowid,)):  # fmt: skip
+            tools[name]["calls"] = count
+        for name, failed, duration in db.execute("SELECT tool, is_error, duration_ms FROM messages WHERE session = ? AND kind = 'toolResult'", (rowid,)):
+            tools[name]["errors"] += failed
+            if duration is not None:
+                tools[name]["durations"].append(duration)
+        out = []
+        for name, t in tools.items():
+            d = sorted(t["durations"])
+            pick = lambda q, d=d: d[min(len(d) - 1, int(q * len(d)))] if d else None  # noqa: E731
+            out.append({"tool": name, "calls": t["calls"], "errors": t["errors"], "p50_ms": pick(0.5), "p95_ms": pick(0.95)})
+        return sorted(out, key=lambda t: (-t["calls"], t["tool"]))
+
+    def timeline(self, session_id: str) -> Json:
+        """What happened in a session, in order, from the ledger alone: calls, messages, tools, compactions."""
+        with self.ledger.reading() as db:
+            rowid = self._find_session(db, session_id)
+            sid = db.execute("SELECT session_id FROM sessions WHERE id = ?", (rowid,)).fetchone()[0]
+            items: list[Json] = []
+            for ts, latency, provider, model, stop, i, o, r, w, cost, basis, tools, flags in db.execute(
+                "SELECT c.ts_ms, c.latency_ms, m.provider, m.model, c.stop_reason, c.input_tokens, c.output_tokens, c.cache_read_tokens, c.cache_write_tokens, "
+                "c.cost_nano, c.basis, c.tools, c.flags FROM model_calls c JOIN models m ON m.id = c.model WHERE c.session = ? ORDER BY c.ts_ms, c.id LIMIT 20000", (rowid,)
+            ):  # fmt: skip
+                items.append({
+                    "ts_ms": ts, "kind": "model_call", "latency_ms": latency, "provider": provider, "model": model, "stop_reason": stop, "input_tokens": i,
+                    "output_tokens": o, "cache_read_tokens": r, "cache_write_tokens": w, "cost_nano_usd": None if basis == "unpriced" else cost, "cost_basis": basis,
+                    "billing_mode": "plan" if flags & FLAG_PLAN else "metered", "tools": orjson.loads(tools) if tools else [], "is_heartbeat": bool(flags & FLAG_HEARTBEAT),
+                    "is_failover": bool(flags & FLAG_FAILOVER),
+                })  # fmt: skip
+            for ts, kind, tool, failed, duration in db.execute("SELECT ts_ms, kind, tool, is_error, duration_ms FROM messages WHERE session = ? ORDER BY ts_ms, id LIMIT 40000", (rowid,)):  # fmt: skip
+                items.append({"ts_ms": ts, "kind": kind, "tool": tool, "is_error": bool(failed), "duration_ms": duration})
+            items.sort(key=lambda x: x["ts_ms"] or 0)
+            return {"session": sid, "items": items, "coverage": self.coverage(db)}
+
+    def subagents(self, *, limit: str | None = None, offset: str | None = None) -> list[Json]:
+        """Sub-agent sessions, newest first: task label, parent, depth, status, own and tree cost."""
+        most = parse_int(limit, "limit", default=100, least=1, most=1000)
+        skip = parse_int(offset, "offset", default=0, least=0, most=10**9)
+        with self.ledger.reading() as db:
+            ids = [r[0] for r in db.execute("SELECT id FROM sessions WHERE cause = 'subagent' OR parent IS NOT NULL ORDER BY ifnull(last_ms, 0) DESC, id LIMIT ? OFFSET ?", (most, skip))]  # fmt: skip
+            rows = self._session_rows(db, ids)
+            for rowid, row in zip(ids, rows, strict=True):
+                run = db.execute("SELECT run_id, label, status, created_ms, started_ms, ended_ms FROM subagent_runs WHERE child_key = ? ORDER BY created_ms DESC LIMIT 1", (row["key"],)).fetchone()  # fmt: skip
+                depth = db.execute("WITH RECURSIVE up(id, n) AS (SELECT parent, 1 FROM sessions WHERE id = ? UNION ALL SELECT s.parent, n + 1 FROM sessions s JOIN up ON s.id = up.id WHERE n < 50) SELECT max(n) FROM up WHERE id IS NOT NULL", (rowid,)).fetchone()[0]  # fmt: skip
+                names = ("run_id", "run_label", "run_status", "run_created_ms", "run_started_ms", "run_ended_ms")
+                row.update(zip(names, run or (None,) * 6, strict=True), depth=depth or 1)
+            return rows
+
+    # -- transcripts --------------------------------------------------------------------------------------------------
+
+    def transcript(self, session_id: str, *, kinds: str | None = None, offset: str | None = None, limit: str | None = None, q: str | None = None) -> Json:
+        """A page of a session's entries, read from OpenClaw's own storage now. `kinds`: messages, tools, errors, thinking; several by comma."""
+        start = parse_int(offset, "offset", default=0, least=0, most=10**9)
+        most = parse_int(limit, "limit", default=100, least=1, most=1000)
+        wanted = {k for k in (kinds or "").split(",") if k}
+        for kind in wanted:
+            parse_choice(kind, "kinds", ("messages", "tools", "errors", "thinking"), "")
+        with self.ledger.reading() as db:
+            rowid = self._find_session(db, session_id)
+            sid, agent = db.execute("SELECT session_id, agent FROM sessions WHERE id = ?", (rowid,)).fetchone()
+            places = [
+                TranscriptPath(p, k, agent, s, p.endswith(".zst")) for p, k, s in
+                db.execute("SELECT path, kind, session_id FROM sources WHERE agent = ? AND state <> 'gone' AND (session_id = ? OR kind = 'database')", (agent, sid))
+                if k in RANKS
+            ]  # fmt: skip
+        places.sort(key=lambda p: (-RANKS[p.kind], p.path))
+        entries, used, problems = read_transcript(places, sid, wanted, q)
+        return {
+            "session": sid, "entries": entries[start : start + most], "offset": start, "limit": most, "total": len(entries), "available": bool(used),
+            "sources": used, "reason": None if used else ("; ".join(problems) or "OpenClaw no longer has this transcript; the ledger keeps its numbers"),
+        }  # fmt: skip
+
+    # -- overview and health ------------------------------------------------------------------------------------------
+
+    def overview(self, *, from_: str | None = None, to: str | None = None, tz: str | None = None) -> Json:
+        """Everything the first page shows, from one view of the ledger."""
+        zone, now = self.zone(tz), self.now_ms()
+        start, end = self.parse_range(from_, to, zone, "7d")
+        with self.ledger.reading() as db:
+            query = self._limit_range(db, UsageQuery(start, end, zone, "day"))
+            start, end = cast("int", query.from_ms), cast("int", query.to_ms)
+            coverage = self.coverage(db)
+            days = self.answer(db, replace(query, from_ms=min(parse_time("60d", zone, now) or 0, start), to_ms=parse_time("today", zone, now, end=True)))["rows"] if start < now else []  # fmt: skip
+            by_cost = {r["key"]: r["cost_nano_usd"] for r in days}
+
+            def grouped(by: str) -> list[Json]:
+                return cast("list[Json]", self.answer(db, replace(query, by=by))["rows"])
+
+            top = [r[0] for r in db.execute("SELECT s.id FROM sessions s WHERE s.last_ms >= ? AND ifnull(s.first_ms, 0) < ? ORDER BY s.cost_nano + s.plan_nano DESC, s.id LIMIT 10", (start, end))]  # fmt: skip
+            live = [r[0] for r in db.execute(f"SELECT s.id FROM sessions s WHERE s.last_ms > ? AND s.last_ms <= ? ORDER BY ({self._state_sql(now)} = 'running') DESC, s.last_ms DESC LIMIT 20", (now - IDLE_MS, now + DAY_MS))]  # fmt: skip
+            ever = db.execute("SELECT count(*) FROM sessions WHERE model_calls > 0").fetchone()[0]
+            by_model = grouped("provider_model")
+            return {
+                "as_of_ms": now, "tz": zone.key, "from_ms": start, "to_ms": end, "coverage": coverage,
+                "figures": {
+                    **{name: self._figure(db, word, zone, now, by_cost) for name, word in (("today", "today"), ("week", "7d"), ("month", "month"))},
+                    "month_end": self._projection(db, zone, now),
+                },
+                "budgets": {"daily_usd": self.settings.budget_daily_usd, "monthly_usd": self.settings.budget_monthly_usd},
+                "all_time": {"sessions": ever, **self.totals(db, None, None, zone).render()},
+                "by_day": self._stacked_days(db, query, by_model, now),
+                "by_cause": grouped("cause"), "by_agent": grouped("agent"), "by_model": by_model,
+                "top_sessions": self._session_rows(db, top), "live": self._session_rows(db, live), "activity": self._activity(db, now),
+                "attention": self._attention(coverage, by_model), "source": self._source_strip(db, coverage),
+            }  # fmt: skip
+
+    def _figure(self, db: sqlite3.Connection, word: str, zone: ZoneInfo, now: int, by_cost: Mapping[str, int]) -> Json:
+        """One figure of Overview: a span up to now, the same elapsed span before it, and a line of days."""
+        start = cast("int", parse_time(word, zone, now))
+        end = cast("int", parse_time("today", zone, now, end=True))
+        first = day_of(start, zone)
+        if word == "month":
+            before_day = (first - timedelta(days=1)).replace(day=1)
+        else:
+            before_day = first - (day_of(now, zone) - first) - timedelta(days=1)
+        before = midnight_ms(before_day, zone)
+        before_end = min(before + (now - start), start)
+        line = [by_cost.get((day_of(now, zone) - timedelta(days=n)).isoformat(), 0) for n in range(13 if word == "today" else 29, -1, -1)]
+        return {
+            "from_ms": start, "to_ms": end, "totals": self.totals(db, start, end, zone).render(),
+            "before": self.totals(db, before, before_end, zone).render(), "spark_nano_usd": line,
+        }  # fmt: skip
+
+    def _projection(self, db: sqlite3.Connection, zone: ZoneInfo, now: int) -> Json:
+        """What the month will cost: what is spent, and the mean of recent full days for the rest, with a range from their spread."""
+        today = day_of(now, zone)
+        first = today.replace(day=1)
+        next_month = (first + timedelta(days=32)).replace(day=1)
+        spent = self.totals(db, midnight_ms(first, zone), midnight_ms(today + timedelta(days=1), zone), zone).values[5]
+        begun = db.execute("SELECT min(slot) FROM usage_quarter_hours").fetchone()[0]
+        available = (today - day_of(begun * SLOT_MS, zone)).days if begun is not None else 0
+        used = min(14, available)
+        empty = {"projected_nano_usd": None, "low_nano_usd": None, "high_nano_usd": None, "days_used": used}
+        if used < 3:
+            return {**empty, "basis": "needs three full days of use"}
+        query = UsageQuery(midnight_ms(today - timedelta(days=used), zone), midnight_ms(today, zone), zone, "day")
+        values = [s.values[5] for s in self._time_rows(db, query).values()]
+        today_so_far = self.totals(db, midnight_ms(today, zone), now + 1, zone).values[5]
+        mean = sum(values) / len(values)
+        spread = math.sqrt(sum((v - mean) ** 2 for v in values) / (len(values) - 1))
+        rest = (next_month - today).days - 1
+        rest_of_today = max(0.0, mean - today_so_far)
+        projected = spent + rest_of_today + rest * mean
+        margin = 1.28 * spread * math.sqrt(rest + 1)
+        return {
+            "projected_nano_usd": round(projected), "low_nano_usd": round(max(spent, projected - margin)), "high_nano_usd": round(projected + margin),
+            "days_used": used, "basis": f"spent so far, and the mean of the last {used} full days for the {rest} days left; the range holds in 8 of 10 months like them",
+        }  # fmt: skip
+
+    def _stacked_days(self, db: sqlite3.Connection, query: UsageQuery, by_model: Sequence[Json], now: int) -> Json:
+        """Cost by day and model: the six dearest and the others."""
+        zone = query.zone
+        start, end = cast("int", query.from_ms), cast("int", query.to_ms)
+        days = self.time_keys("day", start, end, zone)[-400:]
+        place = {d: i for i, d in enumerate(days)}
+        names = [r["key"] for r in by_model[:6]]
+        lines = {n: [0] * len(days) for n in names}
+        other = [0] * len(days)
+        for segment in self._segments(db, query):
+            sql = f"SELECT {segment.time} AS t, m.provider || '/' || m.model AS k, sum(u.cost_nano) FROM {segment.table} JOIN models m ON m.id = u.model WHERE {segment.where} GROUP BY t, k"
+            for t, key, cost in db.execute(sql, segment.params):
+                day = (day_from_number(t) if segment.is_days else day_of(t * SLOT_MS, zone)).isoformat()
+                if day in place:
+                    lines.get(key, other)[place[day]] += cost
+        series = [{"key": n, "label": n.split("/", 1)[1], "cost_nano_usd": v, "total_nano_usd": sum(v)} for n, v in lines.items() if any(v)]
+        if any(other):
+            series.append({"key": "other", "label": "Other", "cost_nano_usd": other, "total_nano_usd": sum(other)})
+        return {"days": days, "partial_last": bool(days) and days[-1] == day_of(now, zone).isoformat(), "series": series}
+
+    @staticmethod
+    def _activity(db: sqlite3.Connection, now: int) -> list[Json]:
+        """What started, failed or was compacted lately."""
+        items: list[Json] = []
+        name = "s.session_id, s.agent, ifnull(s.label, s.key)"
+        for ts, sid, agent, label in db.execute(f"SELECT ifnull(s.header_ms, s.first_ms) AS t, {name} FROM sessions s WHERE s.last_ms > ? AND t > ? ORDER BY t DESC LIMIT 12", (now - DAY_MS, now - DAY_MS)):  # fmt: skip
+            items.append({"ts_ms": ts, "kind": "started", "session": sid, "agent": agent, "label": label, "text": "session started"})
+        for ts, stop, model, sid, agent, label in db.execute(
+            f"SELECT c.ts_ms, c.stop_reason, m.model, {name} FROM model_calls c JOIN sessions s ON s.id = c.session JOIN models m ON m.id = c.model "
+            "WHERE c.ts_ms > ? AND c.stop_reason IN ('error', 'aborted') ORDER BY c.ts_ms DESC LIMIT 12", (now - DAY_MS,)
+        ):  # fmt: skip
+            text = f"{model}: {'the model call failed' if stop == 'error' else 'the run was aborted'}"
+            items.append({"ts_ms": ts, "kind": "failed" if stop == "error" else "ended", "session": sid, "agent": agent, "label": label, "text": text})
+        for ts, sid, agent, label in db.execute(
+            f"SELECT m.ts_ms, {name} FROM sessions s JOIN messages m ON m.session = s.id WHERE s.last_ms > ? AND s.compactions > 0 AND m.kind = 'compaction' AND m.ts_ms > ? ORDER BY m.ts_ms DESC LIMIT 6", (now - DAY_MS, now - DAY_MS)
+        ):  # fmt: skip
+            items.append({"ts_ms": ts, "kind": "compacted", "session": sid, "agent": agent, "label": label, "text": "context compacted"})
+        return sorted(items, key=lambda i: -(i["ts_ms"] or 0))[:12]
+
+    def _attention(self, coverage: Json, by_model: Sequence[Json]) -> list[Json]:
+        """At most five things a person should look at."""
+        out: list[Json] = []
+        status = self.status() if self.status else {}
+        for text in status.get("problems", [])[:2]:
+            out.append({"level": "bad", "kind": "problem", "text": text, "action": {"label": "See health", "href": "#/health"}})
+        if coverage["unreadable"]:
+            text = f"{coverage['unreadable']} source{'s' if coverage['unreadable'] != 1 else ''} of OpenClaw cannot be read"
+            out.append({"level": "bad", "kind": "unreadable", "text": text, "action": {"label": "See health", "href": "#/health"}})
+        unpriced = [r for r in by_model if r["unpriced_calls"]]
+        if unpriced:
+            calls = sum(r["unpriced_calls"] for r in unpriced)
+            names = ", ".join(r["key"] for r in unpriced[:3]) + (" and others" if len(unpriced) > 3 else "")
+            text = f"{calls:,} calls have no price ({names}); their tokens are counted, their cost is not known"
+            out.append({"level": "warn", "kind": "unpriced", "text": text, "action": {"label": "Set a price", "href": "#/cost"}})
+        if coverage["implausible"]:
+            text = f"{coverage['implausible']} calls with impossible numbers are left out of the sums"
+            out.append({"level": "warn", "kind": "implausible", "text": text, "action": {"label": "See health", "href": "#/health"}})
+        return out[:5]
+
+    def _source_strip(self, db: sqlite3.Connection, coverage: Json) -> Json:
+        files, databases = db.execute("SELECT ifnull(sum(kind <> 'database'), 0), ifnull(sum(kind = 'database'), 0) FROM sources WHERE kind <> 'index' AND state <> 'gone'").fetchone()  # fmt: skip
+        agents, sessions = db.execute("SELECT count(DISTINCT agent), count(*) FROM sessions WHERE model_calls > 0").fetchone()
+        total = coverage["total_bytes"]
+        progress = self.indexer.progress if self.indexer else None
+        return {
+            "openclaw_versions": sorted({c.version for c in self.configs if c.version}), "homes": [str(h.path) for h in self.homes], "agents": agents,
+            "sessions": sessions, "files": files, "databases": databases,
+            "indexed_percent": 100.0 if coverage["complete"] or not total else round(100 * coverage["indexed_bytes"] / total, 1),
+            "eta_s": progress.eta_s(time.monotonic()) if progress else None, "lag_ms": self.indexer.lag_ms if self.indexer else None,
+            "ledger_bytes": file_size(self.ledger.path), "disk_free_bytes": shutil.disk_usage(self.ledger.path.parent).free, "rss_bytes": own_rss_bytes(),
+            "gateway": "not connected",
+        }  # fmt: skip
+
+    def health(self) -> Json:
+        """Is everything read, and if not, what and why, and what to do."""
+        status = self.status() if self.status else {}
+        with self.ledger.reading() as db:
+            coverage = self.coverage(db)
+            sources = [
+                {"path": p, "kind": k, "agent": a, "state": s, "bad_lines": b + n, "last_error": e, "size_bytes": z, "indexed_bytes": i, "schema_version": v}
+                for p, k, a, s, b, n, e, z, i, v in db.execute(
+                    "SELECT path, kind, agent, state, bad_lines, pending_line, error, size, indexed_bytes, schema_version FROM sources WHERE state <> 'gone' "
+                    "ORDER BY (state <> 'ok') DESC, (bad_lines + pending_line) DESC, path LIMIT 2000")
+            ]  # fmt: skip
+            implausible = [
+                {"session": s, "ts_ms": t, "reason": r, "usage": u} for s, t, r, u in
+                db.execute("SELECT s.session_id, i.ts_ms, i.reason, i.usage FROM implausible i JOIN sessions s ON s.id = i.session ORDER BY i.ts_ms DESC LIMIT 50")
+            ]  # fmt: skip
+            counts = db.execute("SELECT (SELECT count(*) FROM sessions WHERE model_calls > 0), (SELECT count(*) FROM model_calls), (SELECT count(*) FROM messages)").fetchone()
+        problems = [{"level": "bad", "text": t, "what_to_do": "see the log, or run `clawmeter doctor`"} for t in status.get("problems", [])]
+        problems += [
+            {"level": "bad", "text": s["last_error"] or f"{s['path']} cannot be read", "what_to_do": "give the user that runs Clawmeter read access to it"}
+            for s in sources if s["state"] == "unreadable"
+        ][:50]  # fmt: skip
+        if coverage["bad_lines"]:
+            last = next((s["last_error"] for s in sources if s["bad_lines"] and s["last_error"]), None)
+            problems.append({"level": "warn", "text": f"{coverage['bad_lines']} lines could not be read; the last one: {last}", "what_to_do": "nothing is lost but these lines; a line that is finished later is read then"})  # fmt: skip
+        return {
+            "status": "degraded" if any(p["level"] == "bad" for p in problems) else "ok", "version": VERSION, "coverage": coverage, "sources": sources,
+            "problems": problems, "implausible": implausible,
+            "store": {"path": str(self.ledger.path), "size_bytes": file_size(self.ledger.path), "sessions": counts[0], "model_calls": counts[1], "messages": counts[2], "notice": status.get("notice")},
+            "homes": [{"path": str(h.path), "found_by": h.found_by, "version": c.version, "problem": c.problem} for h, c in zip(self.homes, self.configs, strict=True)],
+            "process": {"rss_bytes": own_rss_bytes(), "threads": threading.active_count(), "uptime_s": status.get("uptime_s")},
+        }  # fmt: skip
+
+    # -- how a figure came about --------------------------------------------------------------------------------------
+
+    def formula(self, session_id: str, prices: PriceBook) -> Json:
+        """The cost of a session, call by call of each model: tokens, price, basis, and recorded against list."""
+        with self.ledger.reading() as db:
+            rowid = self._find_session(db, session_id)
+            row = self._session_rows(db, [rowid])[0]
+            parts = []
+            for model_id, day, basis, plan, calls, i, o, r, w, cost, recorded, listed, comparable in db.execute(
+                f"SELECT c.model, c.ts_ms / {DAY_MS}, c.basis, c.flags & 4 > 0, count(*), sum(c.input_tokens), sum(c.output_tokens), sum(c.cache_read_tokens), "
+                "sum(c.cache_write_tokens), sum(c.cost_nano), sum(ifnull(c.recorded_nano, 0)), sum(c.list_nano), sum(iif(c.list_nano IS NULL, 0, ifnull(c.recorded_nano, 0))) "
+                "FROM model_calls c WHERE c.session = ? GROUP BY 1, 2, 3, 4 ORDER BY 2, 1", (rowid,)
+            ):  # fmt: skip
+                provider, model, _ = prices.names.get(model_id) or db.execute("SELECT provider, model, api FROM models WHERE id = ?", (model_id,)).fetchone()
+                prices.names.setdefault(model_id, (provider, model, ""))
+                tariff, listing, _ = prices.resolve(model_id, day)
+                used = listing if basis == "recorded" else tariff
+                parts.append({
+                    "day": day_from_number(day).isoformat(), "provider": provider, "model": model, "basis": basis, "billing_mode": "plan" if plan else "metered",
+                    "model_calls": calls, "input_tokens": i, "output_tokens": o, "cache_read_tokens": r, "cache_write_tokens": w, "cost_nano_usd": cost,
+                    "recorded_nano_usd": recorded, "list_nano_usd": listed,
+                    "list_differs_percent": round(100 * (listed - comparable) / comparable, 1) if listed is not None and comparable else None,
+                    "price": {"basis": used.basis, "tiers": [asdict(t) for t in used.tiers]} if used else None,
+                })  # fmt: skip
+        return {"session": row["id"], "key": row["key"], "cost_nano_usd": row["cost_nano_usd"], "plan_cost_nano_usd": row["plan_cost_nano_usd"], "parts": parts}
+
+    def compared(self, query: UsageQuery) -> Json:
+        """Recorded against list, over the calls that have both."""
+        with self.ledger.reading() as db:
+            query = self._limit_range(db, query)
+            recorded = listed = 0
+            joins, conditions, values = self._joins(query)
+            for segment in self._segments(db, replace(query, by="day")):
+                if not segment.table.endswith(" u") or segment.table.startswith("("):
+                    continue  # the edge inside a quarter of an hour: a comparison can do without it
+                row = db.execute(f"SELECT sum(u.compared_recorded_nano), sum(u.compared_list_nano) FROM {segment.table}{joins} WHERE {segment.where}{conditions}", (*segment.params, *values)).fetchone()  # fmt: skip
+                recorded, listed = recorded + (row[0] or 0), listed + (row[1] or 0)
+        percent = 100 * (listed - recorded) / recorded if recorded else None
+        return {"recorded_nano_usd": recorded, "list_nano_usd": listed, "list_differs_percent": percent}
+
+
+def file_size(path: Path) -> int:
+    """Bytes of a SQLite file and its WAL; 0 when there is none."""
+    total = 0
+    for suffix in ("", "-wal"):
+        with contextlib.suppress(OSError):
+            total += os.path.getsize(f"{path}{suffix}")
+    return total
+
+
+def own_rss_bytes() -> int:
+    """Resident memory of this process; 0 where it cannot be told."""
+    try:
+        import psutil  # noqa: PLC0415 - 5 ms; only pages need it
+
+        return int(psutil.Process().memory_info().rss)
+    except (ImportError, OSError):
+        return 0
+
+
+# -- transcripts, read when somebody opens one ------------------------------------------------------------------------
+
+MAX_TEXT = 200_000
+
+
+def read_entries(place: TranscriptPath, session_id: str) -> Iterator[Json]:
+    """Every entry of a session in one source, in order. Raises OSError or SourceError."""
+    if place.kind == "database":
+        with open_foreign(place.path) as db:
+            unzst = zstandard.ZstdDecompressor(max_window_size=1 << 27)
+            columns = columns_of(db, "transcript_events")
+            if columns:
+                for _, _, text, blob in db.execute(f"SELECT {row_select(columns)} FROM transcript_events WHERE session_id = ? ORDER BY seq", (session_id,)):
+                    with contextlib.suppress(zstandard.ZstdError):  # counted when it was indexed
+                        yield as_dict(parse_lenient_or_none(text if text is not None else unzst_event(unzst, blob or b"")))
+            if columns_of(db, "session_transcript_archives"):
+                for encoding, blob in db.execute("SELECT encoding, archive_blob FROM session_transcript_archives WHERE session_id = ?", (session_id,)):
+                    with contextlib.suppress(zstandard.ZstdError):
+                        data = blob if encoding == b"identity" else unzst.stream_reader(blob, read_across_frames=True).read(1 << 30)
+                        for line in data.split(b"\n"):
+                            yield as_dict(parse_lenient_or_none(line))
+        return
+    with open(place.path, "rb") as raw:
+        stream: Any = raw
+        if place.compressed:
+            reader = zstandard.ZstdDecompressor(max_window_size=1 << 27).stream_reader(raw, read_across_frames=True)
+            stream = io.BufferedReader(cast("Any", reader), 1 << 20)
+        try:
+            for line in stream:
+                yield as_dict(parse_lenient_or_none(line.lstrip(b"\xef\xbb\xbf")))
+        except zstandard.ZstdError:
+            return
+
+
+def render_blocks(content: Any, kind: str) -> list[Json]:
+    """The content blocks of one type."""
+    return [b for b in content if isinstance(b, dict) and b.get("type") == kind] if isinstance(content, list) else []
+
+
+def render_entry(entry: Json, source: str, days: DayCache) -> Json | None:
+    """An entry of a transcript as the API shows it; None for the header and what is not shown."""
+    kind = entry.get("type")
+    if kind in (None, "session"):
+        return None
+    try:
+        ts = parse_iso_ms(entry["timestamp"], days)
+    except (KeyError, ValueError, TypeError):
+        ts = None
+    out: Json = {
+        "id": entry.get("id"), "parent_id": entry.get("parentId"), "ts_ms": ts, "kind": kind, "role": None, "text": None, "thinking": [], "tool_calls": [],
+        "tool_name": None, "tool_call_id": None, "is_error": False, "duration_ms": None, "model": None, "provider": None, "usage": None, "cost_nano_usd": None,
+        "stop_reason": None, "error": None, "images": 0, "source": source,
+    }  # fmt: skip
+    message = entry.get("message")
+    if kind != "message" or not isinstance(message, dict):
+        rest = {k: v for k, v in entry.items() if k not in ("type", "id", "parentId", "timestamp")}
+        text = entry.get("summary") if isinstance(entry.get("summary"), str) else json.dumps(rest, ensure_ascii=False, default=str)
+        out["text"] = sound(text)[:MAX_TEXT]
+        return out
+    content = message.get("content")
+    role = message.get("role")
+    text = content if isinstance(content, str) else "\n".join(str(b.get("text") or "") for b in render_blocks(content, "text"))
+    details = as_dict(message.get("details"))
+    out.update(
+        role=sound(role), kind={"toolResult": "tool_result"}.get(str(role), sound(role)), text=sound(text)[:MAX_TEXT], images=len(render_blocks(content, "image")),
+        thinking=[sound(b.get("thinking"))[:MAX_TEXT] for b in render_blocks(content, "thinking")],
+        tool_calls=[{"id": b.get("id"), "name": sound(b.get("name")), "arguments": storable(b.get("arguments"))} for b in render_blocks(content, "toolCall")],
+        tool_name=text_or_none(message.get("toolName")), tool_call_id=text_or_none(message.get("toolCallId")), duration_ms=int_or_none(details.get("durationMs")),
+        model=text_or_none(message.get("model")), provider=text_or_none(message.get("provider")), stop_reason=text_or_none(message.get("stopReason")),
+        error=text_or_none(message.get("errorMessage")),
+    )  # fmt: skip
+    code = details.get("exitCode")
+    out["is_error"] = bool(message.get("isError")) or details.get("status") == "error" or (isinstance(code, int) and code > 0) or out["stop_reason"] == "error"
+    usage = message.get("usage")
+    if isinstance(usage, dict):
+        out["usage"] = {k: int_or_none(usage.get(k)) for k in (*_TOKEN_FIELDS, "totalTokens", "reasoningTokens")}
+        total = as_dict(usage.get("cost")).get("total")
+        out["cost_nano_usd"] = nano_usd(total) if isinstance(total, int | float) and total else None
+    return out
+
+
+def storable(value: Any, depth: int = 0) -> Any:
+    """A JSON value with sound strings, not too deep and not too long."""
+    if depth > 20:
+        return "…"
+    if isinstance(value, str):
+        return sound(value)[:MAX_TEXT]
+    if isinstance(value, dict):
+        return {sound(k): storable(v, depth + 1) for k, v in value.items()}
+    if isinstance(value, list):
+        return [storable(v, depth + 1) for v in value[:2000]]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def entry_matches(entry: Json, kinds: set[str]) -> bool:
+    """Whether an entry is of one of the kinds that a reader of transcripts asks for; all are when none is named."""
+    if not kinds:
+        return True
+    return (
+        ("messages" in kinds and entry["role"] in ("user", "assistant") and bool(entry["text"]))
+        or ("tools" in kinds and bool(entry["tool_calls"] or entry["kind"] == "tool_result" or entry["tool_name"]))
+        or ("errors" in kinds and bool(entry["is_error"] or entry["error"]))
+        or ("thinking" in kinds and bool(entry["thinking"]))
+    )
+
+
+def read_transcript(places: Sequence[TranscriptPath], session_id: str, kinds: set[str], q: str | None) -> tuple[list[Json], list[str], list[str]]:
+    """The entries of a session from all its sources, each once, in time order; (entries, sources used, problems)."""
+    seen: set[tuple[Any, Any]] = set()
+    rows: list[tuple[int, int, Json]] = []
+    used: list[str] = []
+    problems: list[str] = []
+    days = DayCache()
+    needle = q.lower() if q else None
+    for place in places:
+        count = 0
+        try:
+            for raw in read_entries(place, session_id):
+                if not raw:
+                    continue
+                count += 1
+                identity = (raw.get("id"), raw.get("timestamp"))
+                if raw.get("id") is not None and identity in seen:
+                    continue
+                seen.add(identity)
+                entry = render_entry(raw, place.kind, days)
+                if entry is not None:
+                    rows.append((entry["ts_ms"] or 0, len(rows), entry))
+        except (OSError, SourceError) as error:
+            problems.append(plain(error))
+        if count:
+            used.append(place.path)
+    rows.sort(key=lambda r: r[:2])
+    out = []
+    for n, (_, _, entry) in enumerate(rows):
+        entry["n"] = n
+        if entry_matches(entry, kinds) and (needle is None or needle in json.dumps(entry, ensure_ascii=False, default=str).lower()):
+            out.append(entry)
+    return out, used, problems
+
+
+###############################################################################
+# Exports #####################################################################
+###############################################################################
+# The ledger as files for other programs: one row per model call, one per session.
+# Streamed, so that a million rows need no memory; formula-safe, because labels and
+# keys are text that a stranger may have written.
+
+EVENT_COLUMNS = (
+    "event_ts", "agent_id", "session_id", "session_key", "channel", "chat_type", "origin_provider", "model_provider", "model", "api",
+    "stop_reason", "input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "total_tokens", "cost_input", "cost_output",
+    "cost_cache_read", "cost_cache_write", "cost_total", "cause", "latency_ms", "thinking_level", "reasoning_tokens", "cost_basis", "billing_mode",
+    "cost_total_nano", "cost_recorded_nano", "cost_list_nano",
+)  # fmt: skip
+SESSION_COLUMNS = (
+    "session_id", "agent_id", "session_key", "channel", "cause", "cron_job", "label", "status", "first_ms", "last_ms", "model_calls", "input_tokens",
+    "output_tokens", "cache_read_tokens", "cache_write_tokens", "cost_usd", "plan_cost_usd", "unpriced_calls", "tool_calls", "tool_errors",
+    "model_errors", "aborts", "failovers", "compactions",
+)  # fmt: skip
+EXPORTS = (("usage_events", EVENT_COLUMNS, "ts_ms"), ("sessions", SESSION_COLUMNS, "first_ms"))
+
+
+def csv_cell(value: Any) -> Any:
+    """A value for a CSV file: text that a spreadsheet would take for a formula gets an apostrophe in front (OWASP)."""
+    if isinstance(value, str):
+        text = _CONTROL.sub("\ufffd", value)
+        return f"'{text}" if text[:1] in "=+-@\t\r\n" and text else text
+    if isinstance(value, float):
+        return f"{value:.9f}".rstrip("0").rstrip(".") if abs(value) < 1e9 else repr(value)
+    return value
+
+
+def export_rows(db: sqlite3.Connection, name: str, columns: Sequence[str], order: str) -> Iterator[tuple[Any, ...]]:
+    """The rows of an export, oldest first."""
+    view = {"usage_events": "usage_events", "sessions": "usage_by_session"}[name]
+    where = "WHERE model_calls > 0" if name == "sessions" else ""
+    return iter(db.execute(f"SELECT {', '.join(columns)} FROM {view} {where} ORDER BY {order}"))
+
+
+def write_exports(ledger: Ledger, form: str, folder: Path) -> list[tuple[Path, int]]:
+    """Write usage_events and sessions as `csv` or `json` into a folder; [(file, rows)]. Each file appears whole or not at all."""
+    folder.mkdir(parents=True, exist_ok=True)
+    out: list[tuple[Path, int]] = []
+    with ledger.reading() as db:
+        for name, columns, order in EXPORTS:
+            target = folder / f"{name}.{form}"
+            partial = target.with_name(f".{target.name}.{os.getpid()}")
+            count = 0
+            try:
+                with open(partial, "w", encoding="utf-8", newline="") as file:
+                    if form == "csv":
+                        writer = csv.writer(file)
+                        writer.writerow(columns)
+                        for row in export_rows(db, name, columns, order):
+                            writer.writerow([csv_cell(v) for v in row])
+                            count += 1
+                    else:
+                        file.write("[")
+                        for row in export_rows(db, name, columns, order):
+                            file.write(",\n" if count else "\n")
+                            file.write(json.dumps(dict(zip(columns, row, strict=True)), ensure_ascii=False))
+                            count += 1
+                        file.write("\n]\n")
+                os.replace(partial, target)
+            except OSError as error:
+                msg = f"cannot write {target}: {error.strerror}"
+                raise ClawmeterError(msg) from error
+            finally:
+                with contextlib.suppress(FileNotFoundError):
+                    partial.unlink()
+            out.append((target, count))
+    return out
+
+
+###############################################################################
+# Access ######################################################################
+###############################################################################
+# Who may ask, and how far that goes: the dashboard token, named tokens, browser
+# logins. Knows files and time, nothing of HTTP: the HTTP API section asks it.
+# Stands above the application object because that one owns it.
+
+SCOPES = ("full", "read", "metrics", "otlp")
+LOGIN_S = 30 * 86_400
+#: Far above what one person's browsers need; bounds the file on a shared machine.
+MAX_LOGINS = 200
+SECRET = re.compile(r"[\x21-\x7e]{1,512}")
+
+
+def write_private(path: Path, data: bytes) -> None:
+    """Replace a file in one step, readable by its owner only (0600 from its first byte)."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    new = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        new.replace(path)
+    except BaseException:
+        new.unlink(missing_ok=True)
+        raise
+
+
+@contextlib.contextmanager
+def lock_file(path: Path) -> Iterator[None]:
+    """Hold a lock between processes: `clawmeter token` and a login must not undo each other."""
+    try:
+        import fcntl
+    except ImportError:  # Windows: two writers in the same millisecond, the later one wins
+        yield
+        return
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def file_signature(path: Path) -> tuple[int, int, int] | None:
+    """Return what changes when a file is replaced or rewritten; None if there is none to see."""
+    try:
+        info = path.stat()
+    except OSError:
+        return None
+    return info.st_mtime_ns, info.st_ino, info.st_size
+
+
+def digest_of(secret: str) -> str:
+    """Return what is stored of a secret; plain SHA-256, as 256 random bits need no salt."""
+    return hashlib.sha256(secret.encode("utf-8", "replace")).hexdigest()
+
+
+def is_loopback(address: str) -> bool:
+    """Tell whether an address is this machine's own (127/8, ::1, also IPv4 inside IPv6)."""
+    import ipaddress
+
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    return bool((getattr(parsed, "ipv4_mapped", None) or parsed).is_loopback)
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """Whom a request speaks for: `kind` dashboard, token, login or gateway, and its scope."""
+
+    kind: str
+    scope: str
+    id: str
+
+    def allows(self, method: str, path: str) -> bool:
+        """Tell whether this scope covers a request (DESIGN §6)."""
+        if self.scope == "full":
+            return True
+        if self.scope == "otlp":
+            return path.startswith("/v1/")
+        if method not in {"GET", "HEAD"}:
+            # Whoever came in may leave again.
+            return self.kind == "login" and path == "/api/logout"
+        return path == "/metrics" if self.scope == "metrics" else not path.startswith("/v1/")
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """One row of access.json: a named token or a browser's login; never the secret itself."""
+
+    id: str
+    kind: str
+    scope: str
+    sha256: str
+    created_ms: int
+    expires_ms: int | None = None
+    #: A token's name, a login's browser.
+    label: str = ""
+    remote: str | None = None
+    #: What a login was made with: a named token's id or the dashboard token's; it ends with that.
+    parent: str | None = None
+
+    def row(self) -> dict[str, Any]:
+        """Return what people and the API may see."""
+        row = asdict(self)
+        del row["sha256"], row["kind"], row["parent"]
+        return row
+
+
+class Attempts:
+    """Counts wrong secrets: at most 10 an address and 100 altogether in five minutes.
+
+    The loopback address does not count towards the total, so that the network
+    cannot lock the machine's owner out. The same wrong secret again is no new
+    guess: a scraper with a revoked token must not block its whole host.
+    """
+
+    WINDOW_S = 300.0
+    PER_ADDRESS = 10
+    TOTAL = 100
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._by_address: dict[str, deque[tuple[float, str]]] = {}
+
+    def wait_s(self, address: str) -> int:
+        """Return the seconds until this address may try again; 0 means now."""
+        with self._lock:
+            self._forget()
+            now, waits = self._clock(), [0.0]
+            mine = self._by_address.get(self._key(address)) or deque()
+            if len(mine) >= self.PER_ADDRESS:
+                waits.append(mine[0][0] + self.WINDOW_S - now)
+            if not is_loopback(address):
+                others = [rows for key, rows in self._by_address.items() if key != "own"]
+                times = [at for rows in others for at, _ in rows]
+                if len(times) >= self.TOTAL:
+                    waits.append(min(times) + self.WINDOW_S - now)
+            return math.ceil(max(waits))
+
+    def count(self, address: str, secret: str) -> None:
+        """Note one wrong secret."""
+        digest = digest_of(secret)
+        with self._lock:
+            rows = self._by_address.setdefault(self._key(address), deque(maxlen=self.PER_ADDRESS))
+            if all(seen != digest for _, seen in rows):
+                rows.append((self._clock(), digest))
+
+    def _key(self, address: str) -> str:
+        import ipaddress
+
+        if is_loopback(address):
+            return "own"
+        # One household's IPv6 network is a /64: its 2^64 addresses count as one.
+        with contextlib.suppress(ValueError):
+            return str(ipaddress.ip_network((address, 64), strict=False))
+        return address
+
+    def _forget(self) -> None:
+        oldest = self._clock() - self.WINDOW_S
+        for key, rows in list(self._by_address.items()):
+            while rows and rows[0][0] <= oldest:
+                rows.popleft()
+            if not rows:
+                del self._by_address[key]
+
+
+class Access:
+    """The credentials of one state directory, shared by every process that uses it.
+
+    `token` holds the dashboard token in clear (it is printed as a link);
+    `access.json` holds digests only. Both are looked at again whenever they
+    change, so a token made or revoked by `clawmeter token` counts at once.
+    """
+
+    def __init__(
+        self,
+        state_dir: Path,
+        *,
+        settings: Settings,
+        gateway_tokens: Callable[[], list[str]],
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.attempts = Attempts(clock)
+        self._token_path = state_dir / "token"
+        self._path = state_dir / "access.json"
+        self._lock_path = state_dir / "access.lock"
+        self._given = (settings.token or "").strip() or None
+        hosts = (*settings.allowed_hosts, settings.host)
+        self._allowed_hosts = tuple(host.lower().rstrip(".") for host in hosts)
+        self._gateway_tokens = gateway_tokens
+        self._clock = clock
+        self._lock = threading.RLock()
+        self._token: str | None = None
+        self._token_seen: tuple[int, int, int] | None = None
+        self._rows: tuple[Credential, ...] = ()
+        self._rows_seen: tuple[int, int, int] | None = None
+        self._damage: OSError | None = None
+        self._own_names: frozenset[str] | None = None
+
+    # -- the dashboard token
+
+    def load_token(self) -> str:
+        """Return the dashboard token, made on first use; ClawmeterError when it cannot be kept."""
+        if self._given:
+            if not SECRET.fullmatch(self._given):
+                raise SettingsError("the given token is not 1 to 512 printable ASCII characters")
+            return self._given
+        with self._lock:
+            seen = file_signature(self._token_path)
+            if self._token is None or seen is None or seen != self._token_seen:
+                # Looked at before reading: a change in between is then seen next time.
+                self._token, self._token_seen = self._read_token() or self._make_token(), seen
+            return self._token
+
+    def rotate(self) -> str:
+        """Make a new dashboard token; every login made with the old one ends with it."""
+        if self._given:
+            raise ClawmeterError("the dashboard token is given from outside; change it there")
+        return self._make_token(replace=True)
+
+    def _read_token(self) -> str | None:
+        try:
+            text = self._token_path.read_text("ascii").strip()
+            if self._token_path.stat().st_mode & 0o077:
+                log.warning("%s was readable by others; made private", self._token_path)
+                self._token_path.chmod(0o600)
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError) as error:
+            raise ClawmeterError(f"cannot read the token {self._token_path}: {error}") from error
+        if text and not SECRET.fullmatch(text):
+            raise ClawmeterError(f"{self._token_path} holds no token; delete it for a new one")
+        return text or None
+
+    def _make_token(self, *, replace: bool = False) -> str:
+        try:
+            with lock_file(self._lock_path):
+                if not replace and (made := self._read_token()):  # another process was first
+                    return made
+                token = secrets.token_urlsafe(32)
+                write_private(self._token_path, f"{token}\n".encode())
+        except OSError as error:
+            raise ClawmeterError(
+                f"cannot write the token {self._token_path}: {error}; "
+                "make the state directory writable or give one by --token-file"
+            ) from error
+        return token
+
+    # -- named tokens and logins
+
+    def create_token(self, name: str, scope: str) -> tuple[Credential, str]:
+        """Make a named token; return its row and, this once, its secret."""
+        if scope not in SCOPES:
+            raise ClawmeterError(f"unknown scope {scope!r}; it is one of {', '.join(SCOPES)}")
+        if not name.strip() or not name.isprintable() or len(name) > 64:
+            raise ClawmeterError("a token's name has 1 to 64 printable characters")
+        secret = "cm_" + secrets.token_urlsafe(32)
+        row = Credential(
+            id=secrets.token_hex(6),
+            kind="token",
+            scope=scope,
+            sha256=digest_of(secret),
+            created_ms=self._now_ms(),
+            label=name.strip(),
+        )
+        with self._changing() as rows:
+            if any(other.kind == "token" and other.label == row.label for other in rows):
+                raise ClawmeterError(
+                    f"there is a token named {row.label!r} already; revoke it first"
+                )
+            rows.append(row)
+        return row, secret
+
+    def list_tokens(self) -> list[Credential]:
+        """Return the named tokens, oldest first."""
+        return [row for row in self._current() if row.kind == "token"]
+
+    def revoke_token(self, name_or_id: str) -> bool:
+        """Remove a named token and the logins made with it; False if there is none such."""
+        return self._remove(lambda row: row.kind == "token" and name_or_id in {row.id, row.label})
+
+    def log_in(
+        self, secret: str, *, remote: str, user_agent: str = ""
+    ) -> tuple[Credential, str] | None:
+        """Exchange a dashboard or named token for (a login's row, the cookie's value)."""
+        grant = self._grant_of(secret)
+        if grant is None or grant.scope not in {"full", "read"}:
+            return None
+        value, now_ms = secrets.token_urlsafe(32), self._now_ms()
+        row = Credential(
+            id=secrets.token_hex(6),
+            kind="login",
+            scope=grant.scope,
+            sha256=digest_of(value),
+            created_ms=now_ms,
+            expires_ms=now_ms + LOGIN_S * 1000,
+            label="".join(c for c in user_agent if c.isprintable())[:200],
+            remote=remote,
+            parent=grant.id,
+        )
+        try:
+            with self._changing() as rows:
+                logins = [other for other in rows if other.kind == "login"]
+                for other in logins[: max(0, len(logins) + 1 - MAX_LOGINS)]:
+                    rows.remove(other)
+                rows.append(row)
+        except ClawmeterError as error:
+            # A full disk must not keep people from the page that says so.
+            log.warning("%s; this login ends with this process", error)
+        return row, value
+
+    def list_logins(self) -> list[Credential]:
+        """Return the browser logins that still count, oldest first."""
+        return [row for row in self._current() if row.kind == "login" and self._is_live(row)]
+
+    def revoke_login(self, login_id: str) -> bool:
+        """End one login; False if there is none such."""
+        return self._remove(lambda row: row.kind == "login" and row.id == login_id)
+
+    # -- questions of a request
+
+    def check_bearer(self, secret: str, *, is_private: bool) -> Grant | None:
+        """Return what a Bearer secret stands for; `is_private`: it came by loopback or TLS."""
+        if not SECRET.fullmatch(secret):
+            return None
+        grant = self._grant_of(secret)
+        if grant is None and is_private:
+            for known in self._gateway_tokens():
+                if known.strip() and hmac.compare_digest(digest_of(known), digest_of(secret)):
+                    grant = Grant("gateway", "full", "gateway")
+        return grant
+
+    def check_cookie(self, value: str) -> Grant | None:
+        """Return what a login cookie stands for, None when unknown, revoked or expired."""
+        row = self._find("login", value) if SECRET.fullmatch(value) else None
+        return Grant("login", row.scope, row.id) if row and self._is_live(row) else None
+
+    def holds(self, grant: Grant) -> bool:
+        """Tell whether a grant given earlier still stands (long-lived streams ask)."""
+        if grant.kind == "dashboard":
+            return grant.id == self._dashboard_id()
+        rows = self._current()
+        return grant.kind == "gateway" or any(
+            row.id == grant.id and self._is_live(row) for row in rows
+        )
+
+    def is_own_host(self, host: str) -> bool:
+        """Tell whether a Host header names this machine; a rebound foreign name does not."""
+        match = re.fullmatch(r"(\[[0-9a-f:.]+\]|[^\s:/@\[\]]+)(:[0-9]{1,5})?", host.lower())
+        if not match:
+            return False
+        name = match[1].rstrip(".")
+        if name.startswith("[") or re.fullmatch(r"[0-9]{1,3}(\.[0-9]{1,3}){3}", name):
+            return True
+        if name == "localhost" or name.endswith(".localhost") or name in self._allowed_hosts:
+            return True
+        if any(known.startswith(".") and name.endswith(known) for known in self._allowed_hosts):
+            return True
+        return name in self._machine_names()
+
+    def _machine_names(self) -> frozenset[str]:
+        if self._own_names is None:
+            # getfqdn may ask DNS for seconds: only for a name that nobody knows, without a lock.
+            own = socket.gethostname().lower().rstrip(".")
+            short = own.split(".", 1)[0]
+            names = {own, short, f"{short}.local", socket.getfqdn().lower().rstrip(".")}
+            self._own_names = frozenset(names - {""})
+        return self._own_names
+
+    def _grant_of(self, secret: str) -> Grant | None:
+        found = None
+        try:
+            if hmac.compare_digest(digest_of(self.load_token()), digest_of(secret)):
+                found = Grant("dashboard", "full", self._dashboard_id())
+        except ClawmeterError as error:
+            log.error("%s", error)  # noqa: TRY400 (the message says it all)
+        row = self._find("token", secret)
+        return found or (Grant("token", row.scope, row.id) if row else None)
+
+    def _dashboard_id(self) -> str:
+        return "dashboard-" + digest_of(self.load_token())[:16]
+
+    def _find(self, kind: str, secret: str) -> Credential | None:
+        digest, found = digest_of(secret), None
+        for row in self._current():
+            if hmac.compare_digest(row.sha256, digest) and row.kind == kind:
+                found = row
+        return found
+
+    def _is_live(self, row: Credential) -> bool:
+        if row.expires_ms is not None and row.expires_ms <= self._now_ms():
+            return False
+        if row.kind != "login":
+            return True
+        parents = {other.id for other in self._current() if other.kind == "token"}
+        return row.parent in parents or row.parent == self._dashboard_id()
+
+    def _now_ms(self) -> int:
+        return int(self._clock() * 1000)
+
+    # -- the file
+
+    def _current(self) -> tuple[Credential, ...]:
+        with self._lock:
+            seen = file_signature(self._path)
+            if seen != self._rows_seen:
+                self._rows, self._rows_seen = self._read_rows(), seen
+            return self._rows
+
+    def _read_rows(self) -> tuple[Credential, ...]:
+        known = {item.name for item in fields(Credential)}
+        try:
+            content = orjson.loads(self._path.read_bytes())["credentials"]
+            # A newer version's further fields are left alone.
+            rows = [Credential(**{k: row[k] for k in known & set(row)}) for row in content]
+            rows = [row for row in rows if row.scope in SCOPES and str(row.sha256).isascii()]
+        except FileNotFoundError:
+            self._damage, rows = None, []
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            # Closed rather than open, and not overwritten: perhaps only `sudo` made it.
+            self._damage, rows = OSError(f"it cannot be read ({error}); mend or delete it"), []
+            log.error("%s cannot be read: %s; no named token or login works", self._path, error)  # noqa: TRY400
+        else:
+            self._damage = None
+        return tuple(rows)
+
+    @contextlib.contextmanager
+    def _changing(self) -> Iterator[list[Credential]]:
+        """Give the rows to change and write them back; a failed write keeps them in memory."""
+        with self._lock, contextlib.ExitStack() as stack:
+            failure: OSError | None = None
+            try:
+                stack.enter_context(lock_file(self._lock_path))
+            except OSError as error:
+                failure = error
+            rows = [row for row in self._current() if row.kind == "token" or self._is_live(row)]
+            failure = failure or self._damage
+            yield rows
+            self._rows = tuple(rows)
+            content = {"version": 1, "credentials": [asdict(row) for row in rows]}
+            try:
+                if failure:
+                    raise failure
+                write_private(self._path, orjson.dumps(content, option=orjson.OPT_INDENT_2))
+            except OSError as error:
+                raise ClawmeterError(f"cannot write {self._path}: {error}") from error
+            self._rows_seen = file_signature(self._path)
+
+    def _remove(self, is_meant: Callable[[Credential], bool]) -> bool:
+        with self._changing() as rows:
+            kept = [row for row in rows if not is_meant(row)]
+            removed = len(kept) < len(rows)
+            rows[:] = kept
+        return removed
+
+
+###############################################################################
+# Live stream #################################################################
+###############################################################################
+# Server-sent events to open pages. publish() never waits: each page has its own
+# small set of pending events, merged while the page is slow to take them.
+# Owned by the application object; the HTTP API section turns it into answers.
+
+MAX_STREAMS = 64
+HEARTBEAT_S = 15.0
+#: A page gets at most about ten events a second, four at a time.
+EVENT_GAP_S = 0.1
+EVENTS_AT_ONCE = 4
+#: Pending sessions of one page; a page further behind is told to load anew.
+MAX_PENDING = 256
+
+
+class StreamsFull(ClawmeterError):
+    """No further stream: as many as allowed are open, or the server is going down."""
+
+
+class Subscription:
+    """What one page has still to be told."""
+
+    def __init__(self, stream: Stream, is_allowed: Callable[[], bool]) -> None:
+        self._stream = stream
+        self._is_allowed = is_allowed
+        self._wake = threading.Condition()
+        self._pending: dict[tuple[str, str], Any] = {}
+        self._is_closed = False
+
+    def offer(self, event: str, data: Mapping[str, Any]) -> None:
+        """Add an event; one of the same kind and session that still waits is merged or replaced."""
+        with self._wake:
+            if event == "usage":
+                self._offer_usage(data)
+            else:
+                key = (event, str(data.get("session") or data.get("id") or ""))
+                if key in self._pending or len(self._pending) < MAX_PENDING:
+                    self._pending[key] = data
+                else:
+                    self._offer_usage({"truncated": True})
+            self._wake.notify_all()
+
+    def _offer_usage(self, data: Mapping[str, Any]) -> None:
+        old = self._pending.get(("usage", ""), {})
+        sessions = list(dict.fromkeys([*old.get("sessions", ()), *data.get("sessions", ())]))
+        merged = {**old, **data}
+        merged["version"] = max(old.get("version", 0), data.get("version", 0))
+        merged["calls"] = old.get("calls", 0) + data.get("calls", 0)
+        merged["sessions"] = sessions[:MAX_PENDING]
+        if len(sessions) > MAX_PENDING or old.get("truncated"):
+            merged["truncated"] = True
+        # Not moved to the end: a busy session list must not starve the totals.
+        self._pending[("usage", "")] = merged
+
+    def close(self) -> None:
+        """End the stream, from any thread, more than once if need be."""
+        with self._wake:
+            self._is_closed = True
+            self._wake.notify_all()
+        self._stream.forget(self)
+
+    def frames(self) -> Iterator[bytes]:
+        """Yield the stream's bytes until the page leaves, access ends or the server stops."""
+        try:
+            yield b"retry: 2000\n: clawmeter\n\n"
+            checked = time.monotonic()
+            while True:
+                batch = self._take(HEARTBEAT_S)
+                if batch is None:
+                    return
+                if not batch or time.monotonic() - checked > HEARTBEAT_S:
+                    if not self._is_allowed():
+                        return
+                    checked = time.monotonic()
+                yield b"".join(batch) or b":\n\n"
+                with self._wake:
+                    self._wake.wait_for(lambda: self._is_closed, EVENT_GAP_S * len(batch))
+        finally:
+            self.close()
+
+    def _take(self, timeout_s: float) -> list[bytes] | None:
+        with self._wake:
+            self._wake.wait_for(lambda: self._is_closed or self._pending, timeout_s)
+            if self._is_closed:
+                return None
+            keys = sorted(self._pending, key=lambda key: key[0] != "usage")[:EVENTS_AT_ONCE]
+            taken = [(key[0], self._pending.pop(key)) for key in keys]
+        return [
+            b"event: %b\ndata: %b\n\n" % (event.encode(), to_json(data)) for event, data in taken
+        ]
+
+
+class Stream:
+    """Tells every open page what changed."""
+
+    def __init__(self, *, max_streams: int = MAX_STREAMS) -> None:
+        self._max = max_streams
+        self._lock = threading.Lock()
+        self._open: set[Subscription] = set()
+        self._is_closed = False
+        self._on_open: Callable[[], None] | None = None
+
+    def __len__(self) -> int:
+        """Return how many pages are open."""
+        return len(self._open)
+
+    def watch(self, on_open: Callable[[], None] | None) -> None:
+        """Have a server told of each new stream: it keeps one of its threads busy."""
+        self._on_open = on_open
+
+    def publish(self, event: str, data: Mapping[str, Any]) -> None:
+        """Tell every open page; returns at once."""
+        with self._lock:
+            pages = list(self._open)
+        for page in pages:
+            page.offer(event, data)
+
+    def subscribe(self, is_allowed: Callable[[], bool] = lambda: True) -> Subscription:
+        """Open a stream, or raise StreamsFull; `is_allowed` is asked again at each heartbeat."""
+        page = Subscription(self, is_allowed)
+        with self._lock:
+            if self._is_closed:
+                raise StreamsFull("the server is shutting down")
+            if len(self._open) >= self._max:
+                raise StreamsFull(f"{self._max} live streams are open already; close a page")
+            self._open.add(page)
+        if self._on_open:
+            self._on_open()
+        return page
+
+    def forget(self, page: Subscription) -> None:
+        """Take a closed subscription off the list."""
+        with self._lock:
+            self._open.discard(page)
+
+    def close(self) -> None:
+        """End all streams at once and refuse new ones."""
+        with self._lock:
+            self._is_closed = True
+            pages = list(self._open)
+        for page in pages:
+            page.close()
+
+
+###############################################################################
+# Application object ##########################################################
+###############################################################################
+# One Clawmeter owns everything that changes: ledger, indexer, watcher, access and
+# stream. Two of them in one process work side by side.
+
+
+def load_history() -> Any:
+    """The module history.py beside this file; None without one. A foreign `history` on the path is never imported."""
+    import importlib.util  # noqa: PLC0415
+
+    path = Path(__file__).with_name("history.py")
+    if not path.is_file():
+        return None
+    spec = importlib.util.spec_from_file_location("clawmeter_history", path)
+    if spec is None or spec.loader is None:
+        return None
+    if "CLAWMETER_HISTORY" not in path.read_text(encoding="utf-8", errors="replace"):
+        log.warning("%s is not Clawmeter's history module; going on without history", path)
+        return None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+class Watcher:
+    """Says which paths of the homes changed: by file events, by a look at known -wal files every second, and a full list every minute.
+
+    File events need filtering: our own reads raise `opened` and `closed` events (watchdog on inotify). On network mounts,
+    which raise none, everything is listed every two seconds instead.
+    """
+
+    EVENTS = frozenset({"created", "modified", "moved", "deleted"})
+    NETWORK = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "fuse.sshfs", "afs", "ceph", "glusterfs", "virtiofs", "drvfs"})
+
+    def __init__(self, homes: Sequence[OpenClawHome], *, poll: bool) -> None:
+        self.homes = homes
+        self.changed = threading.Event()
+        self.lock = threading.Lock()
+        self.paths: set[str] = set()
+        self.watched: dict[str, Any] = {}
+        self.observer: Any = None
+        self.poll = poll or any(self.is_network(h.agents_folder) for h in homes)
+
+    def is_network(self, path: Path) -> bool:
+        """Whether a folder is on a network file system, where file events do not come."""
+        import psutil  # noqa: PLC0415
+
+        best, kind = "", ""
+        with contextlib.suppress(OSError):
+            for part in psutil.disk_partitions(all=True):
+                if str(path).startswith(part.mountpoint) and len(part.mountpoint) > len(best):
+                    best, kind = part.mountpoint, part.fstype
+        return kind in self.NETWORK
+
+    def start(self) -> None:
+        """Begin to listen."""
+        if self.poll:
+            return
+        from watchdog.observers import Observer  # noqa: PLC0415
+
+        self.observer = Observer()
+        self.observer.daemon = True
+        try:
+            self.observer.start()
+            self.refresh()
+        except OSError as error:  # out of inotify watches
+            log.warning("file events are not available (%s); looking every 2 s instead", error)
+            self.poll = True
+
+    def folders(self) -> Iterator[str]:
+        """The folders in which something can happen that matters."""
+        for home in self.homes:
+            yield str(home.agents_folder)
+            with contextlib.suppress(SourceError):
+                for agent in home.agents():
+                    yield str(agent.folder)
+                    yield str(agent.sessions)
+                    yield str(agent.folder / "agent")
+            for name in ("state", "cron", "cron/runs", "subagents"):
+                yield str(home.path / name)
+
+    def refresh(self) -> None:
+        """Listen to folders that have appeared, and forget those that are gone."""
+        if self.observer is None:
+            return
+        from watchdog.events import FileSystemEventHandler  # noqa: PLC0415
+
+        watcher = self
+
+        class Handler(FileSystemEventHandler):
+            def on_any_event(self, event: Any) -> None:
+                if event.event_type in watcher.EVENTS:
+                    watcher.note(os.fsdecode(event.src_path))
+                    if event.event_type == "moved":
+                        watcher.note(os.fsdecode(event.dest_path))
+
+        present = {f for f in self.folders() if os.path.isdir(f)}
+        for gone in set(self.watched) - present:
+            with contextlib.suppress(KeyError, OSError):
+                self.observer.unschedule(self.watched.pop(gone))
+        for folder in present - set(self.watched):
+            with contextlib.suppress(OSError):
+                self.watched[folder] = self.observer.schedule(Handler(), folder, recursive=False)
+
+    def note(self, path: str) -> None:
+        """A path changed."""
+        with self.lock:
+            self.paths.add(path)
+        self.changed.set()
+
+    def take(self) -> set[str]:
+        """The paths that changed since the last call."""
+        with self.lock:
+            paths, self.paths = self.paths, set()
+            self.changed.clear()
+        return paths
+
+    def stop(self) -> None:
+        """Stop listening."""
+        if self.observer is not None:
+            self.observer.stop()
+            self.observer.join(2)
+
+
+class Clawmeter:
+    """The application: reads the homes into the ledger and answers questions about it.
+
+    `start()` begins the index and the live reading in a thread; `stop()` ends it. Raises LedgerBusyError when another
+    process holds the ledger, HomeNotFound when there is nothing to read.
+    """
+
+    FULL_PASS_S = 60.0
+    POLL_S = 2.0
+    WAL_S = 1.0
+
+    def __init__(self, settings: Settings, *, env: Mapping[str, str] | None = None, clock: Callable[[], float] = time.time) -> None:
+        self.settings = settings
+        self.env = dict(os.environ if env is None else env)
+        self.clock = clock
+        self.homes, self.other_homes = find_homes(settings, self.env)
+        self.configs = [read_config(h.path, self.env) for h in self.homes]
+        self.began = time.monotonic()
+        self.failures: dict[str, str] = {}
+        self.stopping = threading.Event()
+        self.passed = threading.Event()
+        self.thread: threading.Thread | None = None
+        self.zones: queue.Queue[str] = queue.Queue()
+        self.asked_zones: set[str] = set()
+        self.lists = ListPrices()
+        self.temporary: tempfile.TemporaryDirectory[str] | None = None
+        self.stack = contextlib.ExitStack()
+        try:
+            self._open()
+        except BaseException:
+            self.stack.close()
+            raise
+
+    def _open(self) -> None:
+        settings = self.settings
+        history = load_history() if settings.history else None
+        path = settings.ledger_path
+        opener: Callable[[Path], tuple[sqlite3.Connection, str | None]] = open_private
+        if history is None:
+            self.temporary = tempfile.TemporaryDirectory(prefix="clawmeter-ledger-")
+            self.stack.callback(self.temporary.cleanup)
+            path = Path(self.temporary.name) / "clawmeter.db"
+        else:
+            try:
+                make_private_dir(path.parent)
+            except OSError as error:
+                msg = f"cannot use the state directory {path.parent}: {error.strerror}; name another with --state"
+                raise StoreError(msg) from error
+            lock = StateLock(path.with_name(f"{path.name}.lock"))
+            if not lock.acquire():
+                msg = f"another Clawmeter is using the ledger {path}"
+                raise LedgerBusyError(msg)
+            self.stack.callback(lock.release)
+            opener = history.History(schema_version=SCHEMA_VERSION, application_id=APPLICATION_ID).open
+        self.stack.callback(self.lists.close)
+        prices = PriceBook(settings, self.configs, self.lists)
+        try:
+            self.store = Store(path, prices, opener=opener, clock=self.clock)
+        except (sqlite3.Error, OSError) as error:
+            msg = f"cannot open the ledger {path}: {error}"
+            raise StoreError(msg) from error
+        self.stack.callback(self.store.close)
+        if self.store.notice:
+            log.warning("%s", self.store.notice)
+        self.had_data = not self.store.is_empty()
+        self.indexer = Indexer(self.homes, self.store)
+        self.queries = Queries(
+            self.store, settings, homes=self.homes, configs=self.configs, clock=self.clock, indexer=self.indexer, want_zone=self.want_zone, status=self.status
+        )  # fmt: skip
+        self.access = Access(settings.state_dir, settings=settings, gateway_tokens=self.gateway_tokens, clock=self.clock)
+        self.stream = Stream()
+        self.store.watchers.append(self._announce)
+        self.watcher = Watcher(self.homes, poll=settings.poll)
+
+    # -- answers ------------------------------------------------------------------------------------------------------
+
+    def gateway_tokens(self) -> list[str]:
+        """The gateway tokens of the homes."""
+        return [c.gateway_token for c in self.configs if c.gateway_token]
+
+    def problems(self) -> list[str]:
+        """What does not work now, one sentence each."""
+        lists = [self.lists.problem] if self.lists.problem else []
+        return [*self.failures.values(), *self.indexer.problems.values(), *lists]
+
+    def status(self) -> Json:
+        """What queries tell about the application itself."""
+        return {"problems": self.problems(), "notice": self.store.notice, "uptime_s": round(time.monotonic() - self.began, 1)}
+
+    def readiness(self) -> tuple[bool, float]:
+        """(whether the numbers can be relied on, percent indexed)."""
+        progress = self.indexer.progress
+        percent = 100.0 * progress.indexed_bytes / progress.total_bytes if progress.total_bytes else 0.0
+        return self.had_data or progress.complete, 100.0 if progress.complete else min(percent, 99.9)
+
+    def want_zone(self, name: str) -> None:
+        """Somebody asks for the days of a zone: keep day rows for it from now on."""
+        if name not in self.asked_zones and name != "UTC+0":
+            self.asked_zones.add(name)
+            self.zones.put(name)
+            self.watcher.changed.set()
+
+    def _announce(self, changes: Changes) -> None:
+        if not len(self.stream):
+            return
+        with self.store.lock:
+            marks = ", ".join("?" * min(len(changes.sessions), 200))
+            ids = [r[0] for r in self.store.db.execute(f"SELECT session_id FROM sessions WHERE id IN ({marks})", list(changes.sessions)[:200])]
+        self.stream.publish("usage", {"version": self.store.version, "calls": changes.calls, "sessions": ids})
+
+    # -- running ------------------------------------------------------------------------------------------------------
+
+    def index(self, on_progress: Callable[[Progress], None] | None = None) -> int:
+        """One pass over everything, now; how many calls it gave. Raises StoreError."""
+        added = self.indexer.index(on_progress)
+        self._note_time()
+        return added
+
+    def _note_time(self) -> None:
+        with self.store.transaction():
+            self.store.set_meta("as_of_ms", int(self.clock() * 1000))
+
+    def ingest_now(self) -> Json:
+        """One pass, for POST /api/ingest."""
+        began = time.monotonic()
+        added = self.index()
+        with self.store.reading() as db:
+            calls = db.execute("SELECT count(*) FROM model_calls").fetchone()[0]
+            coverage = self.queries.coverage(db)
+        return {"new_calls": added, "calls": calls, "seconds": round(time.monotonic() - began, 3), "coverage": coverage}
+
+    def start(self) -> None:
+        """Index and follow the homes in a thread of their own."""
+        self.thread = threading.Thread(target=self._follow, name="follow", daemon=True)
+        self.thread.start()
+
+    def stop(self) -> None:
+        """End the thread and close everything, within three seconds."""
+        self.stopping.set()
+        self.indexer.stopping.set()
+        self.watcher.changed.set()
+        self.stream.close()
+        if self.thread is not None:
+            self.thread.join(2.5)
+        self.watcher.stop()
+        self.stack.close()
+
+    def _follow(self) -> None:
+        """The thread: a full pass, then what changes. It outlives every error and says it."""
+        self.watcher.start()
+        next_full = 0.0
+        next_wal = 0.0
+        while not self.stopping.is_set():
+            try:
+                now = time.monotonic()
+                if now >= next_full:
+                    self._full_pass()
+                    next_full = time.monotonic() + (self.POLL_S if self.watcher.poll else self.FULL_PASS_S)
+                paths = self.watcher.take()
+                if now >= next_wal:
+                    next_wal = now + self.WAL_S
+                    paths |= self._changed_databases()
+                if paths and self._take_paths(paths):
+                    next_full = 0.0
+                while not self.zones.empty():
+                    self.store.use_zone(self.zones.get())
+                self.failures.pop("ledger", None)
+            except StoreError as error:
+                self._fail("ledger", f"{error}; nothing is lost, and reading goes on when it can be written again")
+                next_full = time.monotonic() + 5
+            except Exception as error:  # a thread must not end for one bad surprise
+                log.exception("reading failed")
+                self._fail("reading", f"reading failed: {plain(error)}; it is tried again")
+                next_full = time.monotonic() + 5
+            wait = min(next_full, next_wal) - time.monotonic()
+            if wait > 0:
+                self.watcher.changed.wait(wait)
+                if self.watcher.changed.is_set():
+                    self.stopping.wait(0.02)  # let a burst of events become one read
+
+    def _fail(self, what: str, text: str) -> None:
+        if self.failures.get(what) != text:
+            log.error("%s", text)
+            self.failures[what] = text
+            self.stream.publish("health", {"problems": self.problems()})
+
+    def _full_pass(self) -> None:
+        first = not self.passed.is_set()
+        last = 0.0
+
+        def report(progress: Progress) -> None:
+            nonlocal last
+            now = time.monotonic()
+            if now - last > 0.5:
+                last = now
+                self.stream.publish("health", {"indexed_bytes": progress.indexed_bytes, "total_bytes": progress.total_bytes, "eta_s": progress.eta_s(now)})
+
+        self.index(report if first else None)
+        self.failures.pop("reading", None)
+        if first:
+            self.asked_zones.add(self.queries.default_zone.key)
+            self.store.use_zone(self.queries.default_zone.key)
+            self.passed.set()
+            self.stream.publish("health", {"complete": True})
+            self.lists.close()
+        self.watcher.refresh()
+
+    def _changed_databases(self) -> set[str]:
+        """Databases whose WAL grew without a file event (memory-mapped writes raise none on some systems)."""
+        changed = set()
+        for source in self.indexer.known.values():
+            if source.kind == "database" and source.state == "ok":
+                with contextlib.suppress(SourceError):
+                    if database_signature(source.path) != (source.dev, source.inode, source.size, source.mtime_ns):
+                        changed.add(source.path)
+        return changed
+
+    def _take_paths(self, paths: set[str]) -> bool:
+        """Read what changed; True when a full pass is needed to see it (new agents, files gone)."""
+        full = False
+        places: dict[str, TranscriptPath] = {}
+        indexes: set[tuple[str, AgentPaths]] = set()
+        databases: set[AgentPaths] = set()
+        states: set[tuple[OpenClawHome, str]] = set()
+        for path in paths:
+            folder, name = os.path.split(path)
+            for home in self.homes:
+                agents_folder = str(home.agents_folder)
+                if folder == agents_folder or os.path.dirname(folder) == agents_folder:
+                    full = full or not name.endswith((".sqlite", "-wal", "-shm"))
+                    continue
+                if not path.startswith(agents_folder + os.sep):
+                    if path.startswith(str(home.path) + os.sep):
+                        base = path.removesuffix("-wal").removesuffix("-shm")
+                        if base in (str(home.state_database), str(home.path / "subagents" / "runs.json")) or base.endswith(".jsonl"):
+                            states.add((home, base))
+                    continue
+                agent_name, _, rest = path[len(agents_folder) + 1 :].partition(os.sep)
+                agent = AgentPaths(f"{agent_name}@{home.label}" if home.label else agent_name, home.agents_folder / agent_name)
+                if rest.startswith("agent" + os.sep):
+                    if name.startswith(agent.database.name):
+                        databases.add(agent)
+                elif name == "sessions.json":
+                    indexes.add((path, agent))
+                elif found := classify_transcript(name):
+                    if os.path.exists(path):
+                        places[path] = TranscriptPath(path, found[0], agent.name, found[1], found[2])
+                    else:
+                        full = True
+                elif rest.count(os.sep) and "import-archive" in rest:
+                    full = True
+        with self.indexer.lock:
+            # Indexes first: a call is then shown under its key and channel at once.
+            for path, agent in indexes:
+                self.indexer._read_index(path, agent)  # noqa: SLF001 - one machine in two parts
+            newest = 0.0
+            for place in places.values():
+                self.indexer._catch_up(place)  # noqa: SLF001
+                newest = max(newest, mtime(place.path))
+            for agent in databases:
+                if agent.database.is_file():
+                    place = TranscriptPath(str(agent.database), "database", agent.name, "")
+                    self.indexer._catch_up(place)  # noqa: SLF001
+                    self.indexer._read_database_index(str(agent.database), agent)  # noqa: SLF001
+                    newest = max(newest, mtime(f"{agent.database}-wal"))
+            for home, path in states:
+                if os.path.isfile(path):
+                    self.indexer._read_state(home, path)  # noqa: SLF001
+            if newest:
+                self.indexer.lag_ms = max(0, round((time.time() - newest) * 1000))
+        return full
+
+
+def mtime(path: str) -> float:
+    """When a file changed; 0 when it is gone."""
+    try:
+        return os.stat(path).st_mtime
+    except OSError:
+        return 0.0
+
+
+def make_private_dir(path: Path) -> None:
+    """A directory that only its owner can enter."""
+    if not path.is_dir():
+        path.mkdir(parents=True, mode=0o700)
+        path.chmod(0o700)
+
+
+###############################################################################
+# HTTP API ####################################################################
+###############################################################################
+# ROUTES says which addresses there are, what they take and what they answer; Api
+# answers those that are more than one query; create_app() puts the access checks
+# before them; Server is cheroot with the limits that an open port needs.
+# /api/openapi.json is made from the tables that check the input: it cannot lie.
+
+MAX_BODY_BYTES = 1_000_000
+SECURITY_HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
+        "connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "X-Frame-Options": "DENY",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    # SameSite knows no ports: without this a page on localhost:8000 could embed our answers.
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+
+
+class ApiError(ClawmeterError):
+    """An answer that is an error: status, code for programs, message for people."""
+
+    def __init__(
+        self, status: int, code: str, message: str, headers: Mapping[str, str] | None = None
+    ) -> None:
+        super().__init__(message)
+        self.status, self.code, self.message = status, code, message
+        self.headers = dict(headers or {})
+
+
+def to_json(value: object) -> bytes:
+    """Serialise an answer; NaN becomes null, and what is not valid text is replaced."""
+    try:
+        return orjson.dumps(value)
+    except TypeError:
+        # Lone surrogates, as JavaScript's slice() leaves them, and integers above 64 bits.
+        return orjson.dumps(_printable(value))
+
+
+def _printable(value: object) -> object:
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode()
+    if isinstance(value, Mapping):
+        return {str(_printable(key)): _printable(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_printable(item) for item in value]
+    if isinstance(value, int) and not -(2**63) <= value < 2**64:
+        return str(value)
+    return value
+
+
+def error_body(code: str, message: str) -> dict[str, Any]:
+    """Return the one shape of an error."""
+    return {"error": {"code": code, "message": message}}
+
+
+# Parameters and routes -------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Param:
+    """One query parameter: how it is described and checked."""
+
+    name: str
+    help: str
+    schema: Mapping[str, Any]
+    is_required: bool = False
+
+    def complaint(self, value: str) -> str | None:
+        """Say what is wrong with a value, or None. Times and zones are left to the query."""
+        schema = self.schema
+        if "minimum" in schema:
+            low, high = schema["minimum"], schema["maximum"]
+            if not re.fullmatch("[0-9]{1,15}", value) or not low <= int(value) <= high:
+                return f"{self.name} is a whole number from {low} to {high}"
+        elif "enum" in schema:
+            if value not in schema["enum"]:
+                return f"{self.name} is one of {', '.join(schema['enum'])}"
+        elif "pattern" in schema:
+            if not re.fullmatch(schema["pattern"].strip("^$"), value):
+                return f"{self.name}: {self.help}"
+        elif not schema.get("minLength", 1) <= len(value) <= schema.get("maxLength", 100):
+            return f"{self.name} has 1 to {schema.get('maxLength', 100)} characters"
+        return None
+
+
+def _integer(low: int, high: int) -> dict[str, Any]:
+    return {"type": "integer", "minimum": low, "maximum": high}
+
+
+def _one_of(words: str) -> dict[str, Any]:
+    return {"type": "string", "enum": words.split()}
+
+
+def _text(shortest: int, longest: int) -> dict[str, Any]:
+    return {"type": "string", "minLength": shortest, "maxLength": longest}
+
+
+_DAY = (
+    "20([0-9]{2}-((0[13578]|1[02])-(0[1-9]|[12][0-9]|3[01])|(0[469]|11)-(0[1-9]|[12][0-9]|30)"
+    "|02-(0[1-9]|1[0-9]|2[0-8]))|([02468][048]|[13579][26])-02-29)"
+)
+_CLOCK = r"T([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9](\.[0-9]{1,6})?)?"
+_OFFSET = "(Z|[+-](0[0-9]|1[0-3]):[0-5][0-9])?"
+_TIME = {
+    "anyOf": [
+        _one_of("all today week month"),
+        {"type": "string", "pattern": "^[1-9][0-9]{0,3}d$"},
+        {"type": "string", "pattern": f"^{_DAY}({_CLOCK}{_OFFSET})?$"},
+        {"type": "string", "pattern": "^1[0-9]{12}$"},
+    ]
+}
+_NAME = _text(1, 1000)
+RANGE = (
+    Param("from", "start: an ISO date or time, epoch ms, today, week, month, 7d or all", _TIME),
+    Param("to", "end, excluded; a bare date as the end includes that day", _TIME),
+    Param("tz", "IANA time zone: Europe/Berlin", {"$ref": "#/components/schemas/Zone"}),
+)
+PAGE = (
+    Param("limit", "rows at most", _integer(1, 10_000)),
+    Param("offset", "rows to skip", _integer(0, 10**9)),
+)
+FILTERS = (
+    Param("agent", "only this agent", _NAME),
+    Param("model", "only this model, as recorded", _NAME),
+    Param("channel", "only this channel", _NAME),
+    Param("cause", "only this: user, cron, heartbeat, hook, subagent or unknown", _NAME),
+)
+SEARCH = Param("q", "text to look for", _text(0, 1000))
+BY_PARAM = Param(
+    "by",
+    "what a row stands for",
+    _one_of(
+        "hour day week month model provider provider_model agent channel cause session "
+        "session_key cron_job tool"
+    ),
+)
+USAGE_SORT = Param(
+    "sort",
+    "order of the rows: key or label ascending, a figure descending",
+    _one_of(
+        "key label cost_usd cost_nano_usd model_calls input_tokens output_tokens "
+        "cache_read_tokens cache_write_tokens total_tokens recorded_cost_nano_usd "
+        "plan_cost_nano_usd unpriced_calls"
+    ),
+)
+SESSION_SORT = Param(
+    "sort",
+    "column to order by",
+    _one_of(
+        "last_activity_ms started_ms duration_ms total_cost tree_cost_nano_usd message_count "
+        "total_tokens tool_calls tool_errors model_errors agent model channel cause label id"
+    ),
+)
+_KIND = "(messages|tools|errors|thinking)"
+KINDS = Param(
+    "kinds",
+    "which entries, by comma: messages, tools, errors, thinking",
+    {"type": "string", "pattern": f"^{_KIND}(,{_KIND}){{0,3}}$"},
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One address: what it takes and answers (a shape of SHAPES)."""
+
+    path: str
+    #: The method of Api that answers it, else the query of that name.
+    name: str
+    help: str
+    answer: str
+    params: tuple[Param, ...] = ()
+    method: str = "GET"
+    is_open: bool = False
+    media: str = "application/json"
+
+    def flask_path(self) -> str:
+        """Return the path as Flask writes it; its last part is any text, slashes included."""
+        return re.sub(r"\{(\w+)\}$", r"<text:\1>", self.path).replace("{", "<").replace("}", ">")
+
+    def arguments(self, given: Mapping[str, list[str]]) -> dict[str, str | None]:
+        """Check a query string and return all parameters, `from` as `from_`, None if not given."""
+        known = {param.name: param for param in self.params}
+        for name, values in given.items():
+            if name not in known:
+                takes = ", ".join(known) or "none"
+                message = f"unknown parameter {name!r}; {self.path} takes: {takes}"
+                raise ApiError(400, "unknown_parameter", message)
+            if len(values) > 1:
+                raise ApiError(400, "bad_parameter", f"{name} is given {len(values)} times")
+            if complaint := known[name].complaint(values[0]):
+                raise ApiError(400, "bad_parameter", complaint)
+        for param in self.params:
+            if param.is_required and param.name not in given:
+                message = f"{param.name} is missing: {param.help}"
+                raise ApiError(400, "missing_parameter", message)
+        return {
+            "from_" if name == "from" else name: given[name][0] if name in given else None
+            for name in known
+        }
+
+
+ROUTES = (
+    Route("/api/overview", "overview", "All that the first page shows", "Overview", RANGE),
+    Route(
+        "/api/usage",
+        "usage",
+        "Calls, tokens and cost of a range, grouped",
+        "Usage",
+        (
+            *(*RANGE, BY_PARAM, *FILTERS, USAGE_SORT, *PAGE),
+            Param("provider", "only this provider", _NAME),
+            Param("session", "only this session id", _NAME),
+        ),
+    ),
+    Route("/api/summary", "summary", "Cost of today, 7 days, month, ever", "Summary", RANGE[2:]),
+    Route(
+        "/api/daily",
+        "daily",
+        "Cost and tokens by day",
+        "[Day]",
+        (Param("days", "how many days", _integer(1, 3660)), RANGE[2]),
+    ),
+    Route(
+        "/api/sessions",
+        "sessions",
+        "Sessions; X-Total-Count says how many there are in all",
+        "[SessionRow]",
+        (
+            *(*PAGE, SESSION_SORT, Param("order", "direction", _one_of("asc desc")), SEARCH),
+            *(*FILTERS, Param("state", "only this state", _one_of("running idle ended")), *RANGE),
+        ),
+    ),
+    Route("/api/sessions/{session_id}", "session", "One session in full", "Session"),
+    Route(
+        "/api/timeline",
+        "timeline",
+        "A session's calls and tools on one time axis",
+        "Timeline",
+        (Param("session", "a session id", _NAME, is_required=True),),
+    ),
+    Route(
+        "/api/transcript/{session_id}",
+        "transcript",
+        "A session's entries, read from OpenClaw's own storage",
+        "Transcript",
+        (KINDS, *PAGE, SEARCH),
+    ),
+    Route("/api/subagents", "subagents", "Sub-agents and who spawned them", "", PAGE),
+    Route("/api/models", "models", "Cost by model", "[Model]"),
+    Route("/api/top-sessions", "top_sessions", "Dearest sessions", "[SessionRow]", PAGE[:1]),
+    Route("/api/alerts", "alerts", "Alerts, latest first", "[Alert]"),
+    Route("/api/ingest", "ingest", "Read what is new, now", "Ingest", method="POST"),
+    Route("/api/health", "health", "Sources, store, process: what is wrong", "Health"),
+    Route("/api/stream", "stream", "Changes as they happen", "text", media="text/event-stream"),
+    Route(
+        "/api/login",
+        "login",
+        "Exchange a token for a cookie",
+        "LoggedIn",
+        method="POST",
+        is_open=True,
+    ),
+    Route("/api/logout", "logout", "End this login", "LoggedOut", method="POST"),
+    Route("/api/logins", "logins", "Browsers that are logged in", "[Login]"),
+    Route("/api/logins/{login_id}", "end_login", "Log a browser out", "LoggedOut", method="DELETE"),
+    Route("/api/openapi.json", "openapi", "This description", ""),
+    Route("/metrics", "metrics", "Totals for Prometheus", "text", media="text/plain"),
+    Route("/healthz", "healthz", "Whether the process answers", "Alive", is_open=True),
+    Route("/readyz", "readyz", "Whether the numbers are complete", "Alive", is_open=True),
+    Route("/", "index", "The page", "text", is_open=True, media="text/html"),
+    Route("/assets/{digest}/{name}", "asset", "A page's file", "text", is_open=True, media="*/*"),
+)
+
+# The description -------------------------------------------------------------
+
+#: name:kind, where s is text, i an integer, n a number, b a boolean, o an object, a anything,
+#: Name a shape, [x] a list, x? perhaps null; `name?` may be missing; +Name has all of Name's.
+SHAPES = {
+    "Totals": "model_calls:i input_tokens:i output_tokens:i cache_read_tokens:i "
+    "cache_write_tokens:i total_tokens:i cost_usd:n cost_nano_usd:i recorded_cost_nano_usd:i "
+    "plan_cost_nano_usd:i unpriced_calls:i",
+    "Coverage": "complete:b indexed_bytes:i total_bytes:i bad_lines:i unreadable:i "
+    "implausible:i as_of_ms:i",
+    "Row": "key:s label:s +Totals",
+    "Usage": "from_ms:i to_ms:i tz:s by:s totals:Totals rows:[Row] row_count:i coverage:Coverage",
+    "Summary": "today:n week:n month:n allTime:n sessions:i messages:i budgetDaily:n? "
+    "budgetMonthly:n?",
+    "Day": "date:s cost:n input_tokens:i output_tokens:i messages:i",
+    "Model": "model:s provider:s? total_cost:n message_count:i",
+    "SessionRow": "id:s agent:s? key:s? channel:s? chat_type:s? cause:s? label:s? model:s? "
+    "provider:s? state:s inferred:b started_ms:i? last_activity_ms:i? duration_ms:i? "
+    "total_cost:n message_count:i tree_cost_nano_usd:i parent_session:s? tool_calls:i "
+    "tool_errors:i model_errors:i aborts:i compactions:i failovers:i context_tokens:i? "
+    "context_window:i? stored_as:s? +Totals",
+    "Session": "+SessionRow",
+    "Timeline": "session?:s",
+    "Entry": "n:i id:s? parent_id:s? ts_ms:i? kind:s role?:s? text?:s? cost_nano_usd?:i?",
+    "Transcript": "session:s entries:[Entry] offset:i limit:i total:i available:b sources:[s] "
+    "reason:s?",
+    "Alert": "",
+    "Ingest": "new_calls:i calls:i seconds:n coverage:Coverage",
+    "Span": "from_ms:i to_ms:i totals:Totals before:Totals spark_nano_usd:[i]",
+    "MonthEnd": "projected_nano_usd:i? low_nano_usd:i? high_nano_usd:i? days_used:i? basis:s?",
+    "Figures": "today:Span week:Span month:Span month_end:MonthEnd",
+    "Series": "key:s label:s cost_nano_usd:[i] total_nano_usd:i",
+    "ByDay": "days:[s] partial_last:b series:[Series]",
+    "AllTime": "sessions:i +Totals",
+    "Activity": "ts_ms:i kind:s session:s? agent:s? label:s? text:s?",
+    "Attention": "level:s kind:s text:s action?:o?",
+    "Budgets": "daily_usd:n? monthly_usd:n?",
+    "Overview": "as_of_ms:i tz:s from_ms:i to_ms:i coverage:Coverage figures:Figures "
+    "budgets:Budgets all_time:AllTime by_day:ByDay by_cause:[Row] by_agent:[Row] by_model:[Row] "
+    "top_sessions:[SessionRow] live:[SessionRow] activity:[Activity] attention:[Attention] "
+    "source:o",
+    "Source": "path:s kind:s agent:s? state:s bad_lines:i last_error:s? size_bytes:i? "
+    "indexed_bytes:i? lag_ms:i?",
+    "Problem": "level:s text:s what_to_do:s?",
+    "Health": "status:s version:s coverage:Coverage sources:[Source] problems:[Problem] store:o "
+    "homes:[a] process:o",
+    "Token": "token:s",
+    "LoggedIn": "scope:s expires_ms:i",
+    "LoggedOut": "logged_out:b",
+    "Login": "id:s scope:s created_ms:i expires_ms:i label:s remote:s? current:b",
+    "Alive": "status:s",
+    "ErrorText": "code:s message:s",
+    "Error": "error:ErrorText indexed_percent?:n",
+}
+_KINDS: dict[str, dict[str, str]] = {
+    "s": {"type": "string"},
+    "i": {"type": "integer"},
+    "n": {"type": "number"},
+    "b": {"type": "boolean"},
+    "o": {"type": "object"},
+    "text": {"type": "string"},
+    "a": {},
+    "": {},
+}
+
+
+def _schema(kind: str) -> dict[str, Any]:
+    if kind.endswith("?"):
+        return {"anyOf": [_schema(kind[:-1]), {"type": "null"}]}
+    if kind.startswith("["):
+        return {"type": "array", "items": _schema(kind[1:-1])}
+    return dict(_KINDS[kind]) if kind in _KINDS else {"$ref": f"#/components/schemas/{kind}"}
+
+
+def _shape(words: str) -> dict[str, Any]:
+    properties: dict[str, Any] = {}
+    required: list[str] = []
+    for word in words.split():
+        name, _, kind = word.partition(":")
+        if name.startswith("+"):
+            base = _shape(SHAPES[name[1:]])
+            properties |= base["properties"]
+            required += base["required"]
+        else:
+            properties[name.rstrip("?")] = _schema(kind)
+            required += [] if name.endswith("?") else [name]
+    return {"type": "object", "properties": properties, "required": required}
+
+
+def describe_api() -> dict[str, Any]:
+    """Return the OpenAPI 3.1 description of every route."""
+    from zoneinfo import available_timezones
+
+    schemas = {name: _shape(words) for name, words in SHAPES.items()}
+    schemas["Token"] |= {"additionalProperties": False, "properties": {"token": _text(1, 512)}}
+    schemas["Zone"] = {"type": "string", "enum": sorted(available_timezones())}
+    paths: dict[str, Any] = {}
+    for route in ROUTES:
+        paths.setdefault(route.path, {})[route.method.lower()] = _operation(route)
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Clawmeter",
+            "version": VERSION,
+            "description": "Cost and activity of OpenClaw agents. Exact money is in whole "
+            "nano-dollars, time in epoch milliseconds; null is not known.",
+        },
+        "security": [{"bearer": []}, {"cookie": []}],
+        "paths": paths,
+        "components": {
+            "schemas": schemas,
+            "securitySchemes": {
+                "bearer": {"type": "http", "scheme": "bearer"},
+                "cookie": {"type": "apiKey", "in": "cookie", "name": "clawmeter_3377"},
+            },
+        },
+    }
+
+
+def _operation(route: Route) -> dict[str, Any]:
+    def body(kind: str, media: str = "application/json") -> dict[str, Any]:
+        return {media: {"schema": _schema(kind)}}
+
+    def error(description: str) -> dict[str, Any]:
+        return {"description": description, "content": body("Error")}
+
+    parts = re.findall(r"\{(\w+)\}", route.path)
+    params: list[dict[str, Any]] = [
+        *({"name": part, "in": "path", "required": True, "schema": _NAME} for part in parts),
+        *(
+            {
+                "name": param.name,
+                "in": "query",
+                "required": param.is_required,
+                "description": param.help,
+                "schema": param.schema,
+            }
+            for param in route.params
+        ),
+    ]
+    answers: dict[str, dict[str, Any]] = {
+        "200": {"description": route.help, "content": body(route.answer, route.media)},
+        "400": error("a parameter or the body is wrong; the message names it"),
+        "default": error("any other error"),
+    }
+    if route.name == "sessions":
+        count = {"required": True, "schema": {"type": "integer", "minimum": 0}}
+        answers["200"]["headers"] = {"X-Total-Count": count}
+        first = "$response.body#/0/id"
+        answers["200"]["links"] = {
+            "session": {"operationId": "session", "parameters": {"session_id": first}},
+            "transcript": {"operationId": "transcript", "parameters": {"session_id": first}},
+            "timeline": {"operationId": "timeline", "parameters": {"session": first}},
+        }
+    if not route.is_open or route.name == "login":
+        answers["401"] = error("no valid credential")
+        answers["403"] = error("the credential does not allow this")
+    if parts:
+        answers["404"] = error("there is no such thing")
+    result: dict[str, Any] = {"operationId": route.name, "summary": route.help}
+    result |= {"parameters": params, "responses": answers}
+    result |= {"security": []} if route.is_open else {}
+    if route.name == "login":
+        answers["429"] = error("too many wrong tokens; Retry-After says how long to wait")
+        result["requestBody"] = {"required": True, "content": body("Token")}
+    return result
+
+
+# Answers ---------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request that passed the checks."""
+
+    request: Request
+    grant: Grant | None
+    args: dict[str, str | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Blob:
+    """A text that stays while we run, compressed once."""
+
+    media: str
+    plain: bytes
+    packed: bytes
+
+    @classmethod
+    def of(cls, media: str, text: str) -> Blob:
+        """Compress a text as far as it goes."""
+        import gzip
+
+        plain = text.encode()
+        return cls(media, plain, gzip.compress(plain, 9, mtime=0))
+
+    def send(self, request: Request, cache: str) -> Response:
+        """Answer with the text, compressed if the client takes that."""
+        headers = {"Cache-Control": cache, "Vary": "Accept-Encoding"}
+        if not takes_gzip(request):
+            return make_response(self.plain, self.media, headers=headers)
+        headers["Content-Encoding"] = "gzip"
+        return make_response(self.packed, self.media, headers=headers)
+
+
+class Api:
+    """Answers the routes that are more than one query with the route's parameters."""
+
+    def __init__(self, meter: Clawmeter, index_html: str) -> None:
+        self._meter = meter
+        self._index = Blob.of("text/html; charset=utf-8", index_html)
+        self._assets = {name: Blob.of(*asset) for name, asset in ASSETS.items()}
+
+    def sessions(self, call: Call) -> Response:
+        """List sessions, and say how many there are in all."""
+        rows, total = self._meter.queries.sessions(**call.args)
+        return json_response(call.request, rows, headers={"X-Total-Count": str(total)})
+
+    def timeline(self, call: Call) -> object:
+        """Show one session's time axis."""
+        return self._meter.queries.timeline(call.args["session"])
+
+    def ingest(self, _call: Call) -> object:
+        """Read what is new."""
+        return self._meter.ingest_now()
+
+    def metrics(self, _call: Call) -> Response:
+        """Give Prometheus the totals."""
+        return make_response(*render_prometheus(self._meter))
+
+    def openapi(self, _call: Call) -> object:
+        """Describe the API."""
+        return describe_api()
+
+    def healthz(self, _call: Call) -> object:
+        """Say that the process answers."""
+        return {"status": "alive"}
+
+    def readyz(self, call: Call) -> object:
+        """Say whether the numbers are complete."""
+        is_ready, percent = self._meter.readiness()
+        if is_ready:
+            return {"status": "ready"}
+        body = error_body("indexing", f"the first index is under way: {percent:.0f} %")
+        body["indexed_percent"] = round(percent, 1)
+        return json_response(call.request, body, status=503, headers={"Retry-After": "2"})
+
+    def stream(self, call: Call) -> Response:
+        """Send changes until the page leaves or its credential ends."""
+        grant, access = call.grant, self._meter.access
+        if call.request.method == "HEAD":
+            return make_response(b"", "text/event-stream")
+        try:
+            page = self._meter.stream.subscribe(lambda: grant is not None and access.holds(grant))
+        except StreamsFull as error:
+            raise ApiError(503, "too_many_streams", str(error), {"Retry-After": "5"}) from error
+        connection = call.request.environ.get("clawmeter.connection")
+        if connection is not None:
+            connection.on_hangup = page.close
+        # nginx would hold the events back.
+        headers = {"X-Accel-Buffering": "no"}
+        response = make_response(page.frames(), "text/event-stream", headers=headers)
+        response.call_on_close(page.close)
+        return response
+
+    def login(self, call: Call) -> Response:
+        """Exchange a token for a cookie."""
+        request, access = call.request, self._meter.access
+        remote = request.remote_addr or ""
+        refuse_after_many(access, remote)
+        secret = read_token(request)
+        made = access.log_in(
+            secret, remote=remote, user_agent=request.headers.get("User-Agent", "")
+        )
+        if made is None:
+            access.attempts.count(remote, secret)
+            message = "this is not a token of this Clawmeter; `clawmeter token` shows it"
+            raise ApiError(401, "wrong_token", message)
+        login, value = made
+        response = json_response(request, {"scope": login.scope, "expires_ms": login.expires_ms})
+        set_cookie(response, request, value, LOGIN_S)
+        return response
+
+    def logout(self, call: Call) -> Response:
+        """End the login that asks."""
+        grant = call.grant
+        is_login = grant is not None and grant.kind == "login"
+        ended = grant is not None and is_login and self._meter.access.revoke_login(grant.id)
+        response = json_response(call.request, {"logged_out": ended})
+        set_cookie(response, call.request, "", 0)
+        return response
+
+    def logins(self, call: Call) -> object:
+        """List the browsers that are logged in."""
+        own = call.grant.id if call.grant else None
+        return [{**row.row(), "current": row.id == own} for row in self._meter.access.list_logins()]
+
+    def end_login(self, _call: Call, login_id: str) -> object:
+        """Log a browser out."""
+        if not self._meter.access.revoke_login(login_id):
+            raise ApiError(404, "login_not_found", "there is no such login; it may have ended")
+        return {"logged_out": True}
+
+    def index(self, call: Call) -> Response:
+        """Send the page."""
+        response = self._index.send(call.request, "no-cache")
+        response.set_etag(hashlib.sha256(self._index.plain).hexdigest()[:16], weak=True)
+        response.make_conditional(call.request)
+        return response
+
+    def asset(self, call: Call, digest: str, name: str) -> Response:
+        """Send one of the page's files, to be kept for a year: another text, another digest."""
+        if digest != ASSET_DIGEST or name not in self._assets:
+            raise ApiError(404, "not_found", "there is no such file; reload the page")
+        return self._assets[name].send(call.request, "public, max-age=31536000, immutable")
+
+
+def render_prometheus(meter: Clawmeter) -> tuple[bytes, str]:
+    """Return the totals as Prometheus reads them and their media type; all from the usage query."""
+    from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+    from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+    from prometheus_client.registry import Collector
+
+    names = ("provider", "model", "agent")
+
+    class Totals(Collector):
+        def collect(self) -> Iterator[Any]:
+            def counter(name: str, text: str, *more: str) -> CounterMetricFamily:
+                return CounterMetricFamily(f"clawmeter_{name}", text, labels=(*names, *more))
+
+            calls, cost = (
+                counter("model_calls", "Model calls."),
+                counter("cost_usd", "Cost in USD."),
+            )
+            unpriced = counter("unpriced_calls", "Model calls without a known price.")
+            tokens = counter("tokens", "Tokens.", "type")
+            by_agent = meter.queries.usage(from_="all", by="agent")
+            for agent in (row["key"] for row in by_agent["rows"]):
+                usage = meter.queries.usage(from_="all", by="provider_model", agent=agent)
+                for row in usage["rows"]:
+                    provider, _, model = row["key"].partition("/")
+                    labels = (provider, model, agent)
+                    calls.add_metric(labels, row["model_calls"])
+                    cost.add_metric(labels, row["cost_nano_usd"] / 1e9)
+                    unpriced.add_metric(labels, row["unpriced_calls"])
+                    for kind in ("input", "output", "cache_read", "cache_write"):
+                        tokens.add_metric((*labels, kind), row[f"{kind}_tokens"])
+            yield from (calls, tokens, cost, unpriced)
+            coverage = by_agent["coverage"]
+            for name in ("indexed_bytes", "total_bytes", "bad_lines", "unreadable", "implausible"):
+                yield GaugeMetricFamily(f"clawmeter_{name}", "Coverage.", value=coverage[name])
+            yield GaugeMetricFamily("clawmeter_streams", "Open pages.", value=len(meter.stream))
+            info = GaugeMetricFamily("clawmeter_build_info", "Who answers.", labels=("version",))
+            info.add_metric((VERSION,), 1)
+            yield info
+
+    # Not auto_describe: it would collect once more, only to look for double names.
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(Totals())
+    return generate_latest(registry), CONTENT_TYPE_LATEST
+
+
+def make_response(
+    body: bytes | Iterator[bytes],
+    media: str,
+    *,
+    status: int = 200,
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    """Build an answer with the headers that every answer carries."""
+    from flask import Response
+
+    response = Response(body, status, content_type=media)
+    response.headers.update({**SECURITY_HEADERS, "Cache-Control": "no-store", **(headers or {})})
+    return response
+
+
+def json_response(
+    request: Request, value: object, *, status: int = 200, headers: Mapping[str, str] | None = None
+) -> Response:
+    """Build a JSON answer, compressed where that pays and the client takes it."""
+    import gzip
+
+    body, extra = to_json(value), {"Vary": "Accept-Encoding", **(headers or {})}
+    if len(body) > 1024 and takes_gzip(request):
+        body, extra["Content-Encoding"] = gzip.compress(body, 5, mtime=0), "gzip"
+    return make_response(body, "application/json", status=status, headers=extra)
+
+
+def takes_gzip(request: Request) -> bool:
+    """Tell whether the client says that it unpacks gzip."""
+    return "Accept-Encoding" in request.headers and request.accept_encodings.quality("gzip") > 0
+
+
+def read_token(request: Request) -> str:
+    """Read {"token": "…"} from a body; ApiError says what is wrong with it."""
+    if request.mimetype != "application/json":
+        raise ApiError(415, "not_json", "send the token as application/json")
+    try:
+        body = orjson.loads(read_body(request))
+    except ValueError as error:
+        raise ApiError(400, "bad_body", "the body is not JSON") from error
+    if not isinstance(body, dict) or set(body) != {"token"} or not isinstance(body["token"], str):
+        raise ApiError(400, "bad_body", 'the body is not {"token": "…"}')
+    if not 1 <= len(body["token"]) <= 512:
+        raise ApiError(400, "bad_body", "a token has 1 to 512 characters")
+    return body["token"]
+
+
+def read_body(request: Request) -> bytes:
+    """Read a body of at most MAX_BODY_BYTES, also one sent in chunks."""
+    from cheroot.errors import MaxSizeExceeded
+
+    # Not by werkzeug's get_data(): it cuts a chunked body at the limit and says nothing.
+    length, is_chunked = request.content_length or 0, request.environ.get("wsgi.input_terminated")
+    wanted = MAX_BODY_BYTES + 1 if is_chunked else min(length, MAX_BODY_BYTES + 1)
+    try:
+        body = bytes(request.environ["wsgi.input"].read(wanted))
+    except (MaxSizeExceeded, OSError, ValueError) as error:
+        # Of one chunk above its own limit cheroot says this, of all else something else.
+        is_large, body = "Too Large" in str(error), b""
+    else:
+        is_large = len(body) > MAX_BODY_BYTES
+    if is_large:
+        message = f"the body has more than {MAX_BODY_BYTES} bytes"
+        raise ApiError(413, "request_entity_too_large", message)
+    if len(body) < (1 if is_chunked else wanted):
+        raise ApiError(400, "bad_body", "the body did not arrive whole")
+    return body
+
+
+def set_cookie(response: Response, request: Request, value: str, max_age_s: int) -> None:
+    """Set the cookie of a login; no seconds remove it."""
+    name, secure = cookie_name(request), is_tls(request)
+    response.set_cookie(name, value, max_age_s, secure=secure, httponly=True, samesite="Strict")
+
+
+def cookie_name(request: Request) -> str:
+    """Return the cookie's name. It holds the port: cookies themselves know none."""
+    return f"clawmeter_{request.environ.get('SERVER_PORT', '')}"
+
+
+# Checks ----------------------------------------------------------------------
+
+
+def is_tls(request: Request) -> bool:
+    """Tell whether our own listener encrypted this; what a proxy claims does not count."""
+    return bool(request.environ.get("wsgi.url_scheme") == "https")
+
+
+def is_private(request: Request) -> bool:
+    """Tell whether nobody on a network could listen: TLS, or loopback without a proxy."""
+    is_proxied = any(
+        name in {"HTTP_FORWARDED", "HTTP_VIA", "HTTP_X_REAL_IP"}
+        or name.startswith("HTTP_X_FORWARDED")
+        for name in request.environ
+    )
+    return is_tls(request) or (is_loopback(request.remote_addr or "") and not is_proxied)
+
+
+def refuse_after_many(access: Access, remote: str) -> None:
+    """Raise 429 for an address that guessed too often."""
+    if wait_s := access.attempts.wait_s(remote):
+        message = f"too many wrong tokens; try again in {wait_s} s"
+        raise ApiError(429, "too_many_attempts", message, {"Retry-After": str(wait_s)})
+
+
+def identify(access: Access, request: Request) -> Grant | None:
+    """Return whom a request speaks for. An Authorization header decides alone, right or wrong."""
+    header = request.headers.get("Authorization")
+    if header is None:
+        return access.check_cookie(request.cookies.get(cookie_name(request), ""))
+    match = re.fullmatch(r"bearer +(\S+)", header.strip(), re.IGNORECASE)
+    secret, remote = match[1] if match else "", request.remote_addr or ""
+    if is_private(request):
+        # Not counted: who could guess here can read the token's file, and a script with an old
+        # token must not shut its owner out.
+        return access.check_bearer(secret, is_private=True)
+    refuse_after_many(access, remote)
+    grant = access.check_bearer(secret, is_private=False)
+    if grant is None and secret:
+        access.attempts.count(remote, secret)
+    return grant
+
+
+def check_site(request: Request) -> None:
+    """Refuse what another site's page asks for, where the browser says so."""
+    if request.headers.get("Sec-Fetch-Site", "none") not in {"same-origin", "none"}:
+        raise ApiError(403, "wrong_origin", "another site's page asked for this")
+
+
+def check_origin(request: Request) -> None:
+    """Refuse a change unless our own page asks for it."""
+    scheme = "https" if is_tls(request) else "http"
+    own = f"{scheme}://{request.environ.get('HTTP_HOST', '')}".lower()
+    if request.headers.get("Origin", "").lower() != own:
+        message = f"a change needs Authorization: Bearer or Origin: {own}"
+        raise ApiError(403, "wrong_origin", message)
+    check_site(request)
+
+
+def check_access(access: Access, request: Request) -> Grant | None:
+    """Check a request before all else and return whom it speaks for (DESIGN §6)."""
+    host, method, path = request.environ.get("HTTP_HOST", ""), request.method, request.path
+    if not access.is_own_host(host):
+        message = f"not a name of this server: {host[:100]!r}; use its IP address or allowed_hosts"
+        raise ApiError(421, "host_not_allowed", message)
+    is_open = path in {"/", "/healthz", "/readyz", "/api/login"} or path.startswith("/assets/")
+    has_header = "Authorization" in request.headers
+    grant = identify(access, request) if has_header or not is_open else None
+    if grant is None and not is_open:
+        message = (
+            "no valid credential: log in at /, or send Authorization: Bearer with the token "
+            "that `clawmeter token` shows"
+        )
+        headers = {"WWW-Authenticate": 'Bearer realm="clawmeter"'}
+        raise ApiError(401, "no_credential", message, headers)
+    if method not in {"GET", "HEAD"} and not (grant and has_header):
+        check_origin(request)
+    elif grant and not has_header:
+        # Cookies know no ports: a page on localhost:8000 could use up our streams.
+        check_site(request)
+    if grant and not is_open and not grant.allows(method, path):
+        message = f"{method} {path[:100]} is not in the scope of this credential: {grant.scope}"
+        raise ApiError(403, "wrong_scope", message)
+    return grant
+
+
+def create_app(meter: Clawmeter) -> Flask:
+    """Build the WSGI application of one Clawmeter; two in one process do not meet."""
+    from flask import Flask, g, request
+    from werkzeug.exceptions import HTTPException
+    from werkzeug.routing import BaseConverter
+
+    class AnyText(BaseConverter):
+        # Session keys may begin with a slash, which werkzeug's own path converter does not take.
+        regex = r"[\s\S]+"
+        part_isolating = False
+
+    app = Flask(__name__, static_folder=None, template_folder=None)
+    app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
+    app.url_map.converters["text"] = AnyText
+    app.url_map.merge_slashes = False
+    template = app.jinja_env.from_string(INDEX_HTML)
+    api = Api(meter, template.render(digest=ASSET_DIGEST, version=VERSION))
+
+    def fail(
+        status: int, code: str, message: str, headers: Mapping[str, str] | None = None
+    ) -> Response:
+        return json_response(request, error_body(code, message), status=status, headers=headers)
+
+    @app.before_request
+    def check() -> None:
+        g.grant = check_access(meter.access, request)
+
+    @app.errorhandler(ApiError)
+    def on_api_error(error: ApiError) -> Response:
+        return fail(error.status, error.code, error.message, error.headers)
+
+    @app.errorhandler(QueryError)
+    def on_query_error(error: QueryError) -> Response:
+        return fail(error.status, error.code, error.message)
+
+    @app.errorhandler(ClawmeterError)
+    def on_clawmeter_error(error: ClawmeterError) -> Response:
+        # Ours, with advice in it: a full disk, another process's lock.
+        log.warning("%s %s: %s", request.method, request.path, error)
+        return fail(503, "unavailable", str(error))
+
+    @app.errorhandler(HTTPException)
+    def on_http_exception(error: HTTPException) -> Response:
+        methods = getattr(error, "valid_methods", None)
+        headers = {"Allow": ", ".join(sorted(methods))} if methods else {}
+        code = re.sub(r"\W+", "_", error.name.lower())
+        return fail(error.code or 500, code, error.description or error.name, headers)
+
+    @app.errorhandler(Exception)
+    def on_exception(error: Exception) -> Response:
+        log.error("%s %s failed", request.method, request.path, exc_info=error)
+        return fail(500, "internal_error", "this failed; the server's log says why")
+
+    def serve(route: Route) -> Callable[..., Response]:
+        handler = getattr(api, route.name, None)
+
+        def view(**parts: str) -> Response:
+            call = Call(request, g.grant, route.arguments(request.args.to_dict(flat=False)))
+            if handler:
+                answer = handler(call, **parts)
+            else:
+                answer = getattr(meter.queries, route.name)(*parts.values(), **call.args)
+            return (
+                answer if isinstance(answer, app.response_class) else json_response(request, answer)
+            )
+
+        return view
+
+    for route in ROUTES:
+        app.add_url_rule(route.flask_path(), route.name, serve(route), methods=[route.method])
+    return app
+
+
+# Server ----------------------------------------------------------------------
+
+THREADS = 10
+#: Above those and one a stream: clients that send or take their bytes slowly hold one each.
+SPARE_THREADS = 40
+MAX_CONNECTIONS = 512
+READ_S = 10
+WRITE_S = 120
+
+
+def has_hung_up(connection: socket.socket) -> bool:
+    """Tell whether the other side has gone; False where the system cannot say."""
+    import select
+
+    if not hasattr(select, "poll"):
+        return False  # Windows: the next heartbeat finds out
+    poll = select.poll()
+    try:
+        poll.register(connection, getattr(select, "POLLRDHUP", 0))
+        return bool(poll.poll(0))
+    except (OSError, ValueError):  # closed meanwhile
+        return True
+
+
+def shut(connection: socket.socket, how: int) -> None:
+    """Shut a socket from another thread, so that whoever waits on it wakes up."""
+    with contextlib.suppress(OSError):
+        # The plain socket's method: TLS's own would take the session from under its user.
+        socket.socket.shutdown(connection, how)
+
+
+def build_wsgi_server(
+    app: Flask, bind: tuple[str, int], stream: Stream, tls: tuple[Path, Path] | None
+) -> Any:
+    """Build cheroot's server with what it lacks for an open port.
+
+    As it comes (11.1: server.py, connections.py, workers/threadpool.py) a silent
+    connection holds a thread for ten seconds and a TLS handshake holds everyone,
+    unread chunks are taken for the next request, a refused upload is reset before
+    its answer is read, the parser's errors are bare text, a page that has gone is
+    noticed at the second heartbeat, and quick calls of shrink() are forgotten.
+    """
+    import ssl
+
+    from cheroot import connections, server, wsgi
+    from cheroot.ssl.builtin import BuiltinSSLAdapter
+    from cheroot.workers import threadpool
+
+    class Headers(server.HeaderReader):
+        def _allow_header(self, key_name: bytes) -> bool:
+            # Sec_Fetch_Site and Sec-Fetch-Site are one in WSGI's environ.
+            return b"_" not in key_name
+
+    class Request(server.HTTPRequest):
+        header_reader = Headers()
+
+        def read_request_line(self) -> bool:
+            try:
+                return bool(super().read_request_line())  # type: ignore[no-untyped-call]
+            except ValueError:  # from urlsplit, which cheroot expects for bad Unicode only
+                self.simple_response("400 Bad Request", "this address cannot be")
+                return False
+
+        def read_request_headers(self) -> bool:
+            if not super().read_request_headers():  # type: ignore[no-untyped-call]
+                return False
+            length = self.inheaders.get(b"Content-Length")
+            if length is not None and (self.chunked_read or not length.isdigit()):
+                self.simple_response("400 Bad Request", "this Content-Length cannot be")
+                return False
+            return True
+
+        def respond(self) -> None:
+            if self.chunked_read:
+                self.close_connection = self.conn.must_drain = True
+            super().respond()
+
+        def send_headers(self) -> None:
+            self.conn.read_by, self.conn.write_by = None, time.monotonic() + WRITE_S
+            super().send_headers()
+            if self.close_connection and vars(self.rfile).get("remaining"):
+                self.conn.must_drain = True
+
+        def simple_response(self, status: str, msg: str = "") -> None:
+            reason = str(status)[4:]
+            code = re.sub(r"\W+", "_", reason.lower())
+            self.close_connection = self.conn.must_drain = True
+            self.conn.write_error(str(status), code, msg or reason)
+
+    class Connection(server.HTTPConnection):
+        RequestHandlerClass = Request
+        #: The moments (monotonic) by which the request must be here, the answer taken.
+        read_by: float | None = None
+        write_by: float | None = None
+        #: Set by a live stream: called when its page has gone.
+        on_hangup: Callable[[], None] | None = None
+        must_drain = False
+        needs_handshake = tls is not None
+
+        def communicate(self) -> bool:
+            self.read_by = time.monotonic() + READ_S
+            try:
+                return self._shake_hands() and bool(super().communicate())  # type: ignore[no-untyped-call]
+            finally:
+                self.read_by = self.write_by = self.on_hangup = None
+
+        def _shake_hands(self) -> bool:
+            if self.needs_handshake:
+                try:
+                    self.socket.do_handshake()
+                except OSError as error:
+                    log.debug("TLS handshake with %s failed: %s", self.remote_addr, error)
+                    if "HTTP_REQUEST" in str(getattr(error, "reason", "")):
+                        self.write_error("400 Bad Request", "https_only", "this port is HTTPS")
+                    return False
+                self.needs_handshake = False
+            return True
+
+        def write_error(self, status: str, code: str, message: str) -> None:
+            body = to_json(error_body(code, message))
+            lines = {
+                **SECURITY_HEADERS,
+                "Cache-Control": "no-store",
+                "Connection": "close",
+                "Content-Type": "application/json",
+                "Content-Length": str(len(body)),
+            }
+            head = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
+            answer = f"HTTP/1.1 {status}\r\n{head}\r\n".encode("latin-1", "replace") + body
+            with contextlib.suppress(OSError):
+                # Without a handshake there is no session to write through: in clear then.
+                send = socket.socket.sendall if self.needs_handshake else type(self.socket).sendall
+                send(self.socket, answer)
+
+        def close(self) -> None:
+            if self.must_drain:
+                self._drain()
+            super().close()
+
+        def _drain(self) -> None:
+            # Closing with bytes unread resets the connection: the client sees that, not why.
+            shut(self.socket, socket.SHUT_WR)
+            until, left = time.monotonic() + 1.0, 8 * MAX_BODY_BYTES
+            with contextlib.suppress(OSError, ValueError):
+                while left > 0 and (wait_s := until - time.monotonic()) > 0:
+                    self.socket.settimeout(wait_s)
+                    got = len(socket.socket.recv(self.socket, 65_536))
+                    left = left - got if got else 0
+
+    class Connections(connections.ConnectionManager):
+        server: Any
+        _selector: Any
+
+        def put(self, conn: Any) -> None:
+            try:
+                super().put(conn)
+            except (KeyError, OSError, ValueError):  # the server stops, or the client went
+                conn.close()
+
+        def stop(self) -> None:
+            self._stop_requested = True
+            with contextlib.suppress(OSError):  # wakes select(), which else sleeps on
+                socket.create_connection(self.server.bind_addr, 0.5).close()
+            super().stop()
+
+        def _expire(self, threshold: float) -> None:
+            super()._expire(threshold)  # type: ignore[misc]
+            self.server.look_after()
+
+    class Pool(threadpool.ThreadPool):
+        _threads: list[Any]
+
+        def most(self) -> int:
+            return THREADS + len(stream)
+
+        def put(self, obj: Any) -> None:
+            super().put(obj)
+            if self.qsize > self.idle and len(self._threads) < self.most() + SPARE_THREADS:
+                self._threads.append(self._spawn_worker())
+
+        def make_room(self) -> None:
+            if len(self._threads) < self.most():
+                self.grow(1)
+
+        def tidy(self) -> None:
+            # Only those that idle: a busy one's notice would queue in front of new requests.
+            self.shrink(min(len(self._threads) - self.most(), self.idle))
+            names = {worker.name for worker in self._threads}
+            for name in set(self.server.stats["Worker Threads"]) - names:
+                self.server.stats["Worker Threads"].pop(name, None)
+
+        def connections(self) -> list[Any]:
+            return [conn for worker in list(self._threads) if (conn := worker.conn) is not None]
+
+        def _spawn_worker(self) -> Any:
+            worker = threadpool.WorkerThread(self.server)  # type: ignore[no-untyped-call]
+            worker.daemon = True  # one that hangs in a query must not keep the process
+            worker.name = f"http-{worker.name}"
+            worker.start()
+            return worker
+
+        @staticmethod
+        def _force_close(conn: Any) -> None:
+            if conn is not None:
+                shut(conn.socket, socket.SHUT_RDWR)
+
+    class Gateway(wsgi.Gateway_10):
+        def get_environ(self) -> dict[str, Any]:  # type: ignore[override]
+            environ: dict[str, Any] = super().get_environ()  # type: ignore[no-untyped-call]
+            # cheroot takes the scheme from "GET https://…" and keeps %2F as it is.
+            environ["wsgi.url_scheme"] = "https" if tls else "http"
+            path = self.req.uri.split(b"?", 1)[0]
+            if path.startswith(b"/"):
+                environ["PATH_INFO"] = urllib.parse.unquote_to_bytes(path).decode("latin-1")
+            # How IPv4 clients look on a socket for both families.
+            environ["REMOTE_ADDR"] = environ["REMOTE_ADDR"].removeprefix("::ffff:")
+            environ["clawmeter.connection"] = self.req.conn
+            return environ
+
+    class TlsAdapter(BuiltinSSLAdapter):
+        def __init__(self, certificate: Path, private_key: Path) -> None:
+            self.context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+            self.context.load_cert_chain(certificate, private_key)
+
+        def wrap(self, sock: socket.socket) -> tuple[ssl.SSLSocket, dict[str, str]]:
+            # The handshake comes in a worker's time, not in that of the accepting thread.
+            context: ssl.SSLContext = self.context
+            tls_socket = context.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
+            return tls_socket, {"HTTPS": "on"}
+
+    class WsgiServer(wsgi.Server):
+        ConnectionClass = Connection
+        max_request_header_size = 32_768
+        #: Above our own limit, which answers better; this one keeps a single chunk out of memory.
+        max_request_body_size = MAX_BODY_BYTES + 65_536
+        keep_alive_conn_limit = 128
+        bind_error: OSError | None = None
+        _connections: Any
+
+        def bind(self, family: int, type: int, proto: int = 0) -> socket.socket:  # noqa: A002
+            address, nodelay, adapter = self.bind_addr, self.nodelay, self.ssl_adapter
+            sock: socket.socket = self.prepare_socket(
+                address, family, type, proto, nodelay, adapter
+            )
+            try:
+                sock.bind(address)
+            except OSError as error:
+                self.bind_error = error
+                sock.close()
+                raise
+            self.socket, self.bind_addr = sock, sock.getsockname()[:2]
+            return sock
+
+        def prepare(self) -> None:
+            super().prepare()
+            self._connections.close()
+            self._connections = Connections(self)
+
+        def process_conn(self, conn: Any) -> None:
+            if conn.last_used is not None:
+                super().process_conn(conn)
+            elif len(self._connections._selector) < MAX_CONNECTIONS:  # noqa: SLF001
+                # A new one waits for its first byte in the selector, not in a worker.
+                self._connections.put(conn)
+            else:
+                conn.close()
+
+        def look_after(self) -> None:
+            now = time.monotonic()
+            for conn in self.requests.connections():
+                # Taken once: its worker may finish meanwhile and reset them.
+                on_hangup, read_by, write_by = conn.on_hangup, conn.read_by, conn.write_by
+                if on_hangup:
+                    if has_hung_up(conn.socket):
+                        on_hangup()
+                elif read_by and now > read_by:
+                    shut(conn.socket, socket.SHUT_RD)
+                elif write_by and now > write_by:
+                    shut(conn.socket, socket.SHUT_RDWR)
+            self.requests.tidy()
+
+        def error_log(
+            self,
+            msg: str = "",
+            level: int = logging.INFO,
+            traceback: bool = False,  # noqa: FBT001, FBT002 (as cheroot calls it)
+        ) -> None:
+            level = level if level > logging.INFO else logging.DEBUG
+            log.log(level, "http: %s", msg, exc_info=traceback)
+
+    result = WsgiServer(
+        bind,
+        app,
+        server_name="Clawmeter",
+        request_queue_size=128,
+        timeout=READ_S,
+        shutdown_timeout=1,
+    )
+    result.software = "Clawmeter"
+    result.gateway = Gateway
+    result.requests = Pool(result, min=THREADS)
+    if tls:
+        result.ssl_adapter = TlsAdapter(*tls)
+    return result
+
+
+class Server:
+    """The listening side: cheroot on one port, from start() to stop()."""
+
+    def __init__(self, meter: Clawmeter, app: Flask | None = None) -> None:
+        self._meter = meter
+        self._app = app or create_app(meter)
+        self._wsgi: Any = None
+        self._bound = ("", 0)
+
+    def start(self) -> None:
+        """Listen, and answer in threads of its own; ClawmeterError says why it cannot."""
+        settings = self._meter.settings
+        self._meter.access.load_token()  # better no server than one that nobody can enter
+        hosts = [settings.host]
+        if settings.lan:
+            # One socket for both families where the system has that.
+            hosts = ["::", "0.0.0.0"] if socket.has_dualstack_ipv6() else ["0.0.0.0"]  # noqa: S104
+        for host in hosts:
+            try:
+                self._wsgi = self._listen(host)
+                break
+            except ClawmeterError:
+                if host == hosts[-1]:
+                    raise
+        self._bound = self._wsgi.bind_addr
+        self._meter.stream.watch(self._wsgi.requests.make_room)
+        threading.Thread(target=self._wsgi.serve, name="http", daemon=True).start()
+
+    def _listen(self, host: str) -> Any:
+        import errno
+
+        settings = self._meter.settings
+        cert, key, port = settings.tls_cert, settings.tls_key, settings.port
+        if bool(cert) != bool(key):
+            raise SettingsError("TLS needs a certificate and its key: give both or neither")
+        tls = (cert, key) if cert and key else None
+        try:
+            wsgi = build_wsgi_server(self._app, (host, port), self._meter.stream, tls)
+        except OSError as error:  # ssl.SSLError is one
+            raise SettingsError(f"cannot use {cert} with {key} for TLS: {error}") from error
+        try:
+            wsgi.prepare()
+        except OSError as error:
+            cause = wsgi.bind_error or error
+            advice = {
+                errno.EADDRINUSE: "something listens there, perhaps another Clawmeter "
+                "(`clawmeter status` says): stop it or choose another --port",
+                errno.EACCES: "the system reserves it: choose a --port above 1023",
+                errno.EADDRNOTAVAIL: "this machine has no such address: choose another --host",
+            }.get(cause.errno or 0, str(cause))
+            raise ClawmeterError(f"cannot listen on {host} port {port}: {advice}") from error
+        return wsgi
+
+    @property
+    def port(self) -> int:
+        """The real port, also when 0 was asked for."""
+        return int(self._bound[1])
+
+    @property
+    def url(self) -> str:
+        """Where a browser on this machine finds the page."""
+        host = self._bound[0]
+        return self._url_of("127.0.0.1" if host in {"::", "0.0.0.0"} else host)  # noqa: S104
+
+    @property
+    def urls(self) -> list[str]:
+        """Where browsers find the page: `url`, then this machine's addresses on its networks."""
+        import psutil
+
+        addresses = [row for rows in psutil.net_if_addrs().values() for row in rows]
+        hosts = [row.address for row in addresses if row.family == socket.AF_INET]
+        outer = [host for host in hosts if self._meter.settings.lan and not is_loopback(host)]
+        return [self.url, *map(self._url_of, outer)]
+
+    def _url_of(self, host: str) -> str:
+        scheme = "https" if self._meter.settings.tls_cert else "http"
+        return f"{scheme}://{f'[{host}]' if ':' in host else host}:{self.port}"
+
+    def stop(self, timeout_s: float = 2.5) -> None:
+        """End all streams, then the server; returns in `timeout_s` even where a query hangs."""
+        wsgi, self._wsgi = self._wsgi, None
+        if wsgi is None:
+            return
+        self._meter.stream.watch(None)
+        self._meter.stream.close()
+        stopper = threading.Thread(target=wsgi.stop, name="http-stop", daemon=True)
+        stopper.start()
+        stopper.join(timeout_s)
+        if stopper.is_alive():
+            log.warning("a request outlasts the server's %.1f s to stop; left behind", timeout_s)
+        # cheroot enters each server in a table of the process and never takes it out.
+        getattr(logging, "statistics", {}).pop(f"Cheroot HTTPServer {id(wsgi)}", None)
+
+
+###############################################################################
+# Demo home ###################################################################
+###############################################################################
+# A made-up OpenClaw home for people without one: an install that began with
+# JSONL transcripts (2026.6.11) and was upgraded to SQLite (2026.9.6). DemoTalk
+# turns scripts into transcript rows, make_demo_home() plays sixty days of them,
+# DemoWriter goes on live. Shares no code with the reader: it must not help it.
+# Tables and lists of columns are read across here, not down:
+# fmt: off
+
+
+@dataclass(frozen=True, slots=True)
+class DemoModel:
+    """A model and its USD per million tokens: input, output, cache read, cache write."""
+
+    provider: str
+    name: str
+    api: str
+    price: tuple[float, float, float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class DemoAgent:
+    """One agent: who it is, what it runs on, how often people talk to it."""
+
+    name: str
+    job: str
+    models: tuple[str, ...]  # the usual one, its fallback, then others for some conversations
+    thread: str  # its standing conversation, as OpenClaw writes it in a session key
+    per_day: tuple[float, float]  # conversations on a working day, on a weekend day
+    hours: tuple[float, float, float]  # first, last and busiest local hour
+    prompt: int  # tokens of its system prompt and tools
+    bulk: float  # how large its tool results are
+
+
+@dataclass(slots=True)
+class DemoSession:
+    """One session while it is being made."""
+
+    agent: str
+    key: str
+    session_id: str
+    model: DemoModel
+    ts_ms: int  # of its newest row
+    channel: str | None = None
+    chat_type: str | None = None
+    label: str | None = None
+    parent: DemoSession | None = None
+    depth: int = 0
+    fork_of: tuple[DemoSession, str] | None = None
+    fate: str = "live"  # live, reset or deleted
+    status: str = "done"
+    first_ms: int = 0
+    usual: DemoModel | None = None  # while it is on its fallback
+    context: int = 0  # tokens the provider has seen
+    fresh: int = 0  # tokens it has not seen yet
+    called_ms: int = 0  # the last model call: its prompt cache lives for five minutes
+    last_id: str | None = None
+    last_usage: dict[str, Any] = field(default_factory=dict)
+    topics: list[str] = field(default_factory=list)
+    rows: list[DemoRow] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class DemoRow:
+    """One transcript entry."""
+
+    session: DemoSession
+    ts_ms: int
+    event: dict[str, Any]
+
+
+DEMO_HEARTBEAT_MODEL = "claude-haiku-4-5"
+DEMO_MODELS = {model.name: model for model in (
+    DemoModel("anthropic", "claude-opus-4-6", "anthropic-messages", (5, 25, 0.5, 6.25)),
+    DemoModel("anthropic", "claude-sonnet-4-6", "anthropic-messages", (3, 15, 0.3, 3.75)),
+    DemoModel("anthropic", "claude-haiku-4-5", "anthropic-messages", (1, 5, 0.1, 1.25)),
+    DemoModel("openai", "gpt-5.2", "openai-responses", (1.75, 14, 0.175, 0)),
+    DemoModel("openai-codex", "gpt-5.2-codex", "openai-codex-responses", (1.75, 14, 0.175, 0)),
+    DemoModel("google", "gemini-3.1-pro-preview", "google-generative-ai", (2, 12, 0.2, 0)),
+    DemoModel("openrouter", "moonshotai/kimi-k2.5", "openai-completions", (0.6, 3, 0.1, 0)),
+    DemoModel("northwind", "northwind-large", "openai-completions", (0.8, 3.2, 0.08, 0)),
+    DemoModel("northwind", "northwind-preview", "openai-completions", (0, 0, 0, 0)),
+    DemoModel("ollama", "qwen3:32b", "openai-completions", (0, 0, 0, 0)),
+)}
+DEMO_AGENTS = {
+    "main": DemoAgent("Juniper", "household, calendar and errands",
+        ("claude-sonnet-4-6", "gpt-5.2", "gemini-3.1-pro-preview", "qwen3:32b"),
+        "telegram:direct:550142077", (2.2, 2.8), (7, 22.5, 19), 21_000, 3.0),
+    "research": DemoAgent("Marlow", "reading, comparing and summing up",
+        ("gemini-3.1-pro-preview", "claude-sonnet-4-6", "moonshotai/kimi-k2.5", "claude-opus-4-6"),
+        "discord:channel:118204417733590016", (1.4, 0.6), (9, 21, 14), 26_000, 4.4),
+    "coder": DemoAgent("Tess", "code, tests and releases",
+        ("claude-opus-4-6", "gpt-5.2", "claude-sonnet-4-6", "northwind-preview"),
+        "discord:channel:118204417733590272", (3.2, 0.5), (8.5, 19, 11), 38_000, 4.5),
+    "support": DemoAgent("Nora", "answers to customers",
+        ("gpt-5.2", "claude-haiku-4-5", "northwind-large", "gpt-5.2"),
+        "slack:channel:c07f3q9k2ab", (3.2, 0.3), (8, 18, 10), 32_000, 6.5),
+    "ops": DemoAgent("Felix", "servers, backups and certificates",
+        ("gpt-5.2-codex", "claude-sonnet-4-6", "qwen3:32b", "gpt-5.2-codex"),
+        "slack:channel:c05r8t1m6yz", (1.4, 0.3), (7.5, 20, 13), 30_000, 4.0),
+}
+#: Whose newest conversation goes on while the demo runs, and how lively it is.
+DEMO_LIVE = {"main": 3, "coder": 1, "support": 3}
+#: Cron jobs: name, agent, model, schedule, and the same as local hours and weekdays (Monday is 0).
+DEMO_CRONS = (
+    ("morning-briefing", "main", "claude-sonnet-4-6", "0 7 * * *", (7.0,), range(7)),
+    ("inbox-triage", "support", "northwind-large", "0 8,13 * * 1-5", (8.0, 13.0), range(5)),
+    ("backup-check", "ops", "qwen3:32b", "30 3 * * *", (3.5,), range(7)),
+    ("weekly-report", "research", "gemini-3.1-pro-preview", "0 8 * * 1", (8.0,), range(1)),
+)
+#: What each tool's arguments are called, in the order the scripts write them.
+DEMO_TOOLS = {
+    "exec": ("command",), "read": ("path",), "write": ("path", "content"),
+    "edit": ("path", "oldText", "newText"), "web_search": ("query",), "web_fetch": ("url",),
+    "memory_search": ("query",), "message": ("to", "text"),
+}
+#: Since 2026.8 all other tools are called through `tool_call`.
+DEMO_DIRECT_TOOLS = ("exec", "read", "write", "edit")
+#: Tokens of a result, least and most: a model reads more than these short transcripts show.
+DEMO_RESULT_TOKENS = {"read": (1500, 8000), "web_fetch": (3000, 12000), "web_search": (900, 2600)}
+DEMO_WORDS = {
+    "area": ("auth", "billing", "search", "upload", "export", "notifications", "invoices"),
+    "service": ("ledger-api", "image-proxy", "mailer", "scheduler", "api-gateway", "webhooks"),
+    "host": ("elm", "cedar", "rowan", "birch", "alder"),
+    "day": ("Monday", "Tuesday", "Thursday", "Friday", "Saturday", "Sunday"),
+    "food": ("mushrooms", "dairy", "nuts", "gluten", "fennel"),
+    "city": ("Lisbon", "Turin", "Ghent", "Graz", "Aarhus", "Porto"),
+    "item": ("desk lamp", "trail backpack", "kitchen scale", "wool blanket", "travel kettle"),
+    "topic": ("heat pumps", "e-ink displays", "balcony solar", "cargo bikes", "night trains"),
+    "n": ("4", "5", "6", "7", "8", "9", "12"),
+}
+#: "# agent: title", then > says the user, ~ thinks, < answers, & label: task starts a sub-agent,
+#: "tool: arguments => result" (=! when it fails). A line that begins with a space goes on.
+DEMO_SCRIPTS = r"""
+# main: Dinner for {n} on {day}
+> Can you plan a dinner for {n} on {day}? One of them does not eat {food}.
+memory_search: dinner guests oven => 2 notes: "oven runs hot, minus 10 degrees", "big pot holds 6 l"
+< How about lemon risotto, a green salad and pear crumble? All of it works without {food},
+ and everything but the risotto can be made an hour ahead.
+> Good. Put the shopping list into the household notes.
+write: household/shopping.md | 500 g risotto rice\n4 lemons\n1 kg pears\n2 lettuce => wrote 11 lines
+< Done: 11 lines, sorted by shop. The lemons are on it twice on purpose, half are for the salad.
+# main: A weekend in {city}
+> We want to take the train to {city} on {day} and be back two days later. What does it take?
+web_search: night train {city} timetable => 1. Timetable, direct at 21:34\n2. Seat reservation
+web_fetch: https://rail.example/timetable/{num} => 21:34 to 07:12, 1 change, bikes on request
+~ The direct train leaves late enough to finish work first; the way back has a tight change.
+< There is a train at 21:34 that arrives at 07:12 with one change. On the way back take the 16:05:
+ the 17:35 leaves only six minutes for the change.
+> Put both into the calendar, please.
+exec: calendar add "Train to {city}" --at 21:34 => created event {num}
+< Both are in the calendar with a reminder two hours before.
+# main: The washing machine says E{n}
+> The washing machine stopped with E{n}. Is that something I can fix?
+memory_search: washing machine model => note: "WM-{num}, bought in March, 3 years of warranty"
+web_fetch: https://manuals.example/wm-{num} => E{n}: water does not drain. Clean the filter behind
+ the flap; check the hose for kinks.
+< E{n} means that it cannot drain. Open the flap at the lower right, put a flat bowl under it and
+ clean the filter. If it comes again it is the pump, and that is still under warranty.
+# main: What is on this week
+> What do I have this week, and what can be moved?
+exec: calendar list --days 7 => Mon 09:30 dentist\nTue 18:00 choir\nThu 10:00 {city} call
+< Three things. Only the {city} call can move: both others on it are free on Friday morning too.
+> Move it, and tell them.
+exec: calendar move {num} --to Friday => moved
+message: {city} call | Could we move our call to Friday 10:00? => sent
+< Moved, and both are asked. I will tell you when they answer.
+# research: {topic}: what changed this year
+> I need an overview of {topic}: what changed this year and what is still open?
+web_search: {topic} review comparison test => 1. A long test of {n} devices\n2. Trade magazine,
+ buyer's guide\n3. University report, 48 pages
+web_fetch: https://journal.example/{num} => We compare {n} products over a year. Efficiency rose by
+ 11 %, prices fell by 7 %, service intervals did not change.
+~ The report and the magazine disagree about the price; the magazine counts the installation.
+& survey: Find three independent tests of {topic} and list method, sample and main result of each.
+< In short: efficiency up by about 11 %, prices down by 7 % without installation, and the open
+ question is service life, since no test runs longer than a year. Sources and a table follow.
+write: reports/{num}.md | # Overview: {topic} => wrote 64 lines
+< The overview is in reports/{num}.md, with the three tests side by side.
+# research: Check a claim about {topic}
+> Somebody told me that {topic} pay for themselves within two years. Is that right?
+web_search: {topic} payback time study => 1. Study with {n} households\n2. Calculator\n3. Forum
+web_fetch: https://study.example/{num} =! 503 Service Unavailable
+web_fetch: https://mirror.example/{num} => Median payback 4.6 years (3.1 to 7.9), {n} households
+< Only in the best case. The study that is usually quoted has a median of 4.6 years, and the two
+ years are its best household. I would not repeat the claim.
+# coder: Flaky test in {area}
+> The {area} test fails on CI about one time in five. Can you find out why?
+exec: pytest -q tests/test_{area}.py --count 20 =! 3 failed, 17 passed in 41.20s
+read: tests/test_{area}.py => def test_{area}_expires(client, clock):\n    clock.move(seconds=60)\n
+     assert client.get("/{area}").status == 401
+~ The clock moves by exactly the lifetime. Whether the request comes before or after the boundary
+ depends on the machine.
+edit: tests/test_{area}.py | seconds=60 | seconds=61 => 1 replacement
+exec: pytest -q tests/test_{area}.py --count 50 => 50 passed in 98.72s
+< The test moved the clock by exactly the lifetime and raced with the boundary. It now goes one
+ second beyond it: 50 runs, 50 passed. The product code was right.
+> Nice. Commit it.
+exec: git commit -am "tests: move the clock beyond the lifetime" => [main 4f1c{num}] 1 file changed
+< Committed as 4f1c{num}.
+# coder: Make {area} faster
+> The {area} page takes two seconds with a large account. Have a look?
+exec: python -m cProfile -s cumtime bench/{area}.py => 1.84 s  load_rows\n0.11 s  render
+read: app/{area}/queries.py => def load_rows(account):\n    for item in items(account):\n
+         yield fetch_one(item)  # one query for each row
+~ One query per row. A join does it in one; the index on account exists already.
+edit: app/{area}/queries.py | fetch_one(item) | fetch_all(account) => 1 replacement
+exec: python bench/{area}.py => before 1.97 s, after 0.09 s
+& review: Review the change in app/{area}/queries.py: same rows, same order, no new query.
+< It made one query for each row; now it makes one for all: 1.97 s before, 0.09 s after. Same rows
+ and same order, which the tests compare.
+# coder: Add an export to {area}
+> Please add a CSV export to {area}, streaming, with the columns of the table.
+read: app/{area}/views.py => class Page(View):\n    template = "{area}.html"
+write: app/{area}/export.py | def export_rows(account): ... => wrote 38 lines
+exec: pytest -q tests/{area} =! 1 failed: a cell that begins with "=" is not quoted
+~ A spreadsheet would run that as a formula. The test is right.
+edit: app/{area}/export.py | yield row | yield safe(row) => 1 replacement
+exec: pytest -q tests/{area} => 27 passed in 3.41s
+< The export is at /{area}.csv: streaming, same columns, and cells that look like formulas are made
+ harmless. 27 tests pass.
+# support: Where is order {num}?
+> Customer asks where order {num} ({item}) is. It should have come on {day}.
+exec: shop order {num} => paid, packed, handed over two days ago, parcel P-{num}
+web_fetch: https://parcel.example/P-{num} => At the depot since yesterday, 14:20
+< It left our warehouse two days ago and has been at the depot since yesterday. Suggested answer:
+ "Your {item} is at the depot near you and should arrive tomorrow. We keep an eye on it."
+> Send that.
+message: order {num} | Your {item} is at the depot near you and should arrive tomorrow. => sent
+< Sent, and I look at the parcel again tomorrow morning.
+# support: Refund for a {item}
+> The {item} of order {num} arrived broken and there is a photo. What do we do?
+exec: shop order {num} => delivered {n} days ago, 39.90, paid by card
+memory_search: refund rules => "within 30 days, photo is enough, no return under 50"
+< It is within the 30 days and under 50, so: refund, no return needed. Shall I start it?
+> Yes.
+exec: shop refund {num} --reason damaged => refund R-{num} created
+< Refund R-{num} is on its way; the customer sees it within three working days.
+# ops: Disk on {host}
+> {host} reports 91 % disk. What is eating it?
+exec: ssh {host} du -xh --max-depth=2 /var | sort -h | tail -2 => 18G /var/lib\n61G /var/backups
+~ The rotation keeps everything since the rename in spring: its pattern no longer matches.
+edit: roles/backup/rotate.sh | old-*.tar | backup-*.tar => 1 replacement
+exec: ssh {host} rotate.sh --keep 30 => removed 184 archives, freed 49G
+< Old backups: the rotation looked for a name that changed in spring. 184 archives are gone, the
+ newest 30 are kept, and the disk is at 44 %.
+# ops: Certificate of {service}
+> When does the certificate of {service} run out, and is the renewal working?
+exec: check-cert {service}.internal.example => notAfter in 11 days
+exec: ssh {host} systemctl status renew.timer =! Unit renew.timer is not active
+exec: ssh {host} systemctl enable --now renew.timer => enabled
+< It would have run out in 11 days: the renewal timer was off since the last reinstall. It is on
+ again and the new certificate is in place.
+# ops: {service} restarts at night
+> {service} restarted {n} times last night. Why?
+exec: journalctl -u {service} --since yesterday | grep -c oom => {n}
+read: /etc/systemd/system/{service}.service => MemoryMax=512M\nRestart=always
+edit: /etc/systemd/system/{service}.service | MemoryMax=512M | MemoryMax=768M => 1 replacement
+& survey: List the memory peaks of {service} for the last seven nights from the metrics on {host}.
+< The hourly report needs about 600 MB for a minute and the limit was 512. It is 768 now; the peaks
+ of the last week leave enough room.
+# sub: survey
+read: notes/{num}.md => 3 headings, 41 lines
+exec: grep -rn "{area}" src | head -20 => src/{area}/views.py:41\nsrc/{area}/jobs.py:17
+& detail: Look at the second place in detail and say whether it matters.
+< Three findings, each with its source. The second one matters most; the others confirm it.
+# sub: review
+exec: git diff --stat => 1 file changed, 3 insertions, 9 deletions
+exec: pytest -q tests/{area} => 31 passed in 4.02s
+< No objection: same rows, same order, one query less for each row. A comment would help.
+# sub: detail
+read: src/{area}/jobs.py => def run(batch):\n    return [one(item) for item in batch]
+< It matters only for batches larger than {n}00, and there are none in the last month.
+# cron: morning-briefing
+exec: calendar list --days 1 => 09:30 dentist\n18:00 choir
+web_fetch: https://weather.example/{city} => 7 to 13 degrees, rain from 16:00
+message: telegram | Dentist at 09:30, choir at 18:00. Rain from 16:00: take the tram. => sent
+< Briefing sent: two appointments, rain from 16:00.
+# cron: inbox-triage
+exec: mail list --unread --limit 20 => {n} unread, most of them about orders
+exec: mail label --from triage.json => {n} labelled, 2 drafts written
+< {n} mails sorted, two drafts are waiting for a look, nothing urgent.
+# cron: backup-check
+exec: ssh {host} restic snapshots --latest 1 => 1 snapshot, 02:10, 41.7 GiB
+< Last night's backup of {host} is there and has the usual size.
+# cron: weekly-report
+memory_search: this week => 14 notes
+web_search: {topic} news this week => {n} results, one new test
+write: reports/week-{num}.md | # This week => wrote 88 lines
+< The weekly report is written: what was decided, what is open, and one new test to watch.
+# heartbeat: quiet
+< HEARTBEAT_OK
+# heartbeat: reminder
+message: telegram | Choir in an hour, and the rain has started. => sent
+< Reminded of the choir.
+"""
+
+_DEMO_STEP = re.compile(r"(\w+): (.*?) =(>|!) (.*)", re.DOTALL)
+_DEMO_SLOT = re.compile(r"\{(\w+)\}")
+_DEMO_USAGE = ("input", "output", "cacheRead", "cacheWrite")
+DemoScript = tuple[str, list[tuple[str, str]]]
+
+
+def _demo_scripts() -> dict[str, list[DemoScript]]:
+    """Parse DEMO_SCRIPTS into (title, [(mark, text)]) by agent, `sub`, `cron` or `heartbeat`."""
+    scripts: dict[str, list[DemoScript]] = {}
+    text = DEMO_SCRIPTS.strip().replace("\\n\n ", "\\n").replace("\n ", " ")
+    for block in text.removeprefix("# ").split("\n# "):
+        title, *lines = block.split("\n")
+        agent, _, title = title.partition(": ")
+        steps = [(line[0], line[2:]) if line[0] in "><~&" else ("", line) for line in lines]
+        scripts.setdefault(agent, []).append((title, steps))
+    return scripts
+
+
+def _demo_iso(ts_ms: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(ts_ms // 1000)) + f".{ts_ms % 1000:03d}Z"
+
+
+def _demo_workspace(home: Path, agent: str) -> Path:
+    return home / ("workspace" if agent == "main" else f"workspace-{agent}")
+
+
+class DemoTalk:
+    """Plays scripts: turns them into transcript rows, one at a time.
+
+    `at(ts_ms, delay_ms)` gives the time of a row that follows one at `ts_ms`: a made past adds
+    the delay, a live writer looks at the clock. Before `upgrade_ms` rows look as 2026.6.11 wrote
+    them, after it as 2026.9.6 does.
+    """
+
+    def __init__(self, home: Path, rng: random.Random, upgrade_ms: int,
+                 at: Callable[[int, int], int]) -> None:
+        self.home, self.rng, self.upgrade_ms, self.at = home, rng, upgrade_ms, at
+        self.scripts = _demo_scripts()
+        self.size = 1.0  # of answers and tool results
+        self.answers = 0
+
+    def uuid(self) -> str:
+        text = f"{self.rng.getrandbits(128):032x}"
+        return f"{text[:8]}-{text[8:12]}-4{text[13:16]}-a{text[17:20]}-{text[20:]}"
+
+    def row(self, session: DemoSession, kind: str, body: dict[str, Any], delay_ms: int) -> DemoRow:
+        """Make the next row, whose `body` is merged into the entry."""
+        ts_ms = session.ts_ms = self.at(session.ts_ms, delay_ms)
+        is_new = ts_ms >= self.upgrade_ms
+        event = {"type": kind, "timestamp": _demo_iso(ts_ms), **body}
+        if kind == "session":
+            event.update(version=4 if is_new else 3, id=session.session_id)
+            session.first_ms = ts_ms
+        else:
+            event_id = self.uuid() if is_new else f"{self.rng.getrandbits(32):08x}"
+            event.update(id=event_id, parentId=session.last_id)
+            session.last_id = event_id
+        return DemoRow(session, ts_ms, event)
+
+    def message(self, session: DemoSession, delay_ms: int, lag_ms: int = 1,
+                **message: Any) -> DemoRow:
+        """Make a message row; the message's own time is up to `lag_ms` earlier."""
+        before_ms = session.ts_ms
+        row = self.row(session, "message", {"message": message}, delay_ms)
+        message["timestamp"] = max(min(before_ms + 10, row.ts_ms), row.ts_ms - lag_ms)
+        return row
+
+    def open(self, session: DemoSession) -> Iterator[DemoRow]:
+        """Begin a transcript as OpenClaw does: header, model, thinking level."""
+        session.fresh = DEMO_AGENTS[session.agent].prompt
+        cwd = str(_demo_workspace(self.home, session.agent))
+        yield self.row(session, "session", {"cwd": cwd}, 0)
+        yield self.switch(session, session.model)
+        yield self.row(session, "thinking_level_change", {"thinkingLevel": "medium"}, 2)
+
+    def switch(self, session: DemoSession, model: DemoModel) -> DemoRow:
+        """Change the model; the new one has none of the context cached."""
+        session.model, session.called_ms = model, 0
+        change = {"provider": model.provider, "modelId": model.name}
+        return self.row(session, "model_change", change, 2)
+
+    def compact(self, session: DemoSession) -> DemoRow:
+        """Sum up a full context; the call that does so leaves no usage in any version."""
+        done = "".join(f"\n- {topic}: settled, nothing is open." for topic in session.topics[-30:])
+        body = {"summary": f"## Goal\nHelp as asked.\n\n## Done so far{done}", "fromHook": False,
+                "firstKeptEntryId": session.last_id, "tokensBefore": session.context,
+                "details": {"readFiles": [], "modifiedFiles": []}}
+        session.context = session.called_ms = 0
+        session.fresh = DEMO_AGENTS[session.agent].prompt + 6_000
+        return self.row(session, "compaction", body, 9_000)
+
+    def user(self, session: DemoSession, text: str, delay_ms: int) -> DemoRow:
+        session.status = "running"
+        session.fresh += 60 + len(text) // 3 + self.rng.randint(0, 300)
+        if session.ts_ms + delay_ms < self.upgrade_ms:
+            blocks = [{"type": "text", "text": text}]
+            return self.message(session, delay_ms, role="user", content=blocks)
+        key = f"{self.uuid()}:user"
+        return self.message(session, delay_ms, 40, role="user", content=text, idempotencyKey=key)
+
+    def usage(self, session: DemoSession, output: int) -> dict[str, Any]:
+        """Make the tokens and the recorded cost of the next call.
+
+        A prompt is cached for five minutes. Anthropic bills what goes into the cache, the
+        others what was not in it; a local model reads everything anew. The price of
+        northwind-large came into openclaw.json with the upgrade: before, OpenClaw recorded 0.
+        """
+        model = session.model
+        is_warm = session.ts_ms - session.called_ms < 300_000 and model.provider != "ollama"
+        read = session.context // 64 * 64 if is_warm else 0
+        left = session.context + session.fresh - read
+        spent = ((self.rng.randint(3, 14), output, read, left) if model.price[3]
+                 else (left, output, read, 0))
+        session.context += session.fresh + output
+        session.fresh = 0
+        is_free = model.name == "northwind-large" and session.ts_ms < self.upgrade_ms
+        costs = [0.0 if is_free else n * usd / 1e6
+                 for n, usd in zip(spent, model.price, strict=True)]
+        cost = {**dict(zip(_DEMO_USAGE, costs, strict=True)), "total": sum(costs)}
+        usage = {**dict(zip(_DEMO_USAGE, spent, strict=True)), "totalTokens": sum(spent)}
+        if model.provider != "anthropic":
+            usage["reasoningTokens"] = output // 3
+        return {**usage, "cost": cost}
+
+    def call(self, session: DemoSession, blocks: list[dict[str, Any]], output: int, stop: str,
+             **error: str) -> DemoRow:
+        """Make one model call; a failed one has no usage."""
+        model, zero = session.model, dict.fromkeys(_DEMO_USAGE, 0)
+        usage = {**zero, "totalTokens": 0, "cost": {**zero, "total": 0}}
+        if not error:
+            usage = session.last_usage = self.usage(session, output)
+        speed = 28 if model.provider == "ollama" else 75  # output tokens a second
+        latency_ms = self.rng.randint(700, 2400) + output * 1000 // speed
+        row = self.message(
+            session, latency_ms + 15, latency_ms, role="assistant", content=blocks, api=model.api,
+            provider=model.provider, model=model.name, usage=usage, stopReason=stop,
+            responseId=f"resp_{self.rng.getrandbits(48):012x}", **error)
+        session.called_ms = 0 if error else row.ts_ms
+        return row
+
+    def tool(self, session: DemoSession, tool: str, arguments: dict[str, str], result: str,
+             thoughts: list[dict[str, Any]], *, failed: bool = False) -> Iterator[DemoRow]:
+        """Call a tool and read its result: two rows, three behind `tool_call`."""
+        is_new, rng = session.ts_ms >= self.upgrade_ms, self.rng
+        is_nested = is_new and tool not in DEMO_DIRECT_TOOLS
+        call_id, name = f"call_{rng.getrandbits(64):016x}", "tool_call" if is_nested else tool
+        given = {"id": tool, "args": arguments} if is_nested else arguments
+        block = {"type": "toolCall", "id": call_id, "name": name, "arguments": given}
+        output = rng.randint(200, 1400) + (rng.randint(900, 5000) if thoughts else 0)
+        yield self.call(session, [*thoughts, block], int(output * self.size), "toolUse")
+        content = [{"type": "text", "text": result}]
+        took_ms = rng.randint(90, 2_500) * (15 if "pytest" in str(arguments) else 1)
+        if is_nested:
+            nested = {"parentToolCallId": call_id, "toolCallId": f"nested:{call_id}:{tool}:1",
+                      "toolName": tool, "input": arguments, "result": {"content": content}}
+            yield self.message(session, took_ms, role="custom", content="", display=True,
+                customType="openclaw.nested-tool.v1", excludeFromContext=True, details=nested)
+        bulk = DEMO_AGENTS[session.agent].bulk * self.size**2
+        session.fresh += int(rng.randint(*DEMO_RESULT_TOKENS.get(tool, (150, 1800))) * bulk)
+        # A failed command has isError in 2026.6.11 and only an exit code in 2026.9.6.
+        yield self.message(
+            session, 5 if is_nested else took_ms, role="toolResult", toolCallId=call_id,
+            toolName=name, content=content, isError=failed and not is_new,
+            details={"status": "completed", "exitCode": int(failed), "durationMs": took_ms})
+
+    def spawn(self, session: DemoSession, label: str, task: str) -> Iterator[DemoRow]:
+        """Start a sub-agent and wait for it."""
+        base = session.key if session.depth else f"agent:{session.agent}"
+        model = DEMO_MODELS[DEMO_AGENTS[session.agent].models[2]]
+        child = DemoSession(session.agent, f"{base}:subagent:{self.uuid()}", self.uuid(), model, 0,
+                            label=label, parent=session, depth=session.depth + 1)
+        order = {"task": task, "label": label}
+        accepted = orjson.dumps({"status": "accepted", "childSessionKey": child.key}).decode()
+        yield from self.tool(session, "sessions_spawn", order, accepted, [])
+        child.ts_ms = session.ts_ms
+        yield from self.open(child)
+        script = next(script for script in self.scripts["sub"] if script[0] == label)
+        intro = f"[Subagent Context] You run as a sub-agent (depth {child.depth}/2). Task: {task}"
+        yield from self.play(child, script, intro)
+        session.ts_ms = max(session.ts_ms, child.ts_ms)
+
+    def answer(self, session: DemoSession, text: str, thoughts: list[dict[str, Any]],
+               trouble: str) -> Iterator[DemoRow]:
+        """Answer, unless something goes wrong, as in life."""
+        said = [*thoughts, {"type": "text", "text": text}]
+        session.status = "failed" if trouble in ("error", "abort") else "done"
+        if trouble == "error":
+            yield self.call(session, [], 0, "error", errorMessage="400 the model is not loaded")
+        elif trouble == "abort":
+            said[-1]["text"] = text[: len(text) // 2]
+            yield self.call(session, said, 0, "aborted", errorMessage="Request was aborted")
+        else:
+            if trouble == "failover" and session.usual is None:
+                yield self.call(session, [], 0, "error", errorMessage="529 overloaded_error")
+                session.usual = session.model
+                fallback = DEMO_AGENTS[session.agent].models[1]
+                yield self.switch(session, DEMO_MODELS[fallback])
+            yield self.call(session, said, 6 + int(len(text) * self.rng.uniform(1, 7)), "stop")
+
+    def play(self, session: DemoSession, script: DemoScript, intro: str | None = None,
+             trouble: str = "") -> Iterator[DemoRow]:
+        """Play a script in a session; `intro` speaks where the script has no user line."""
+        words = {name: self.rng.choice(values) for name, values in DEMO_WORDS.items()}
+        words["num"] = str(self.rng.randint(1000, 9999))
+
+        def fill(text: str) -> str:
+            return _DEMO_SLOT.sub(lambda m: words.get(m[1], m[0]), text).replace("\\n", "\n")
+
+        title, steps = script
+        session.topics.append(fill(title))
+        thoughts: list[dict[str, Any]] = []
+        delay_ms = 15
+        for mark, text in [(">", intro), *steps] if intro else steps:
+            step = fill(text)
+            if mark == "~":
+                thoughts = [{"type": "thinking", "thinking": step, "thinkingSignature": "c2lnbmVk"}]
+                continue
+            if mark == ">":
+                if session.context > 150_000 * self.size:
+                    yield self.compact(session)
+                if session.usual:
+                    yield self.switch(session, session.usual)
+                    session.usual = None
+                yield self.user(session, step, delay_ms)
+                delay_ms = int(20_000 + 900_000 * self.rng.random() ** 2)
+            elif mark == "&":
+                yield from self.spawn(session, *step.split(": ", 1))
+            elif mark == "<":
+                if not intro:  # what people start goes wrong now and then
+                    self.answers += 1
+                    trouble = {23: "failover", 51: "abort"}.get(self.answers % 70, "")
+                yield from self.answer(session, step, thoughts, trouble)
+                if session.status == "failed":
+                    return
+            elif match := _DEMO_STEP.fullmatch(step):
+                tool, given, sign, result = match.groups()
+                values = given.split(" | ", len(DEMO_TOOLS[tool]) - 1)
+                arguments = dict(zip(DEMO_TOOLS[tool], values, strict=True))
+                yield from self.tool(session, tool, arguments, result, thoughts, failed=sign == "!")
+            thoughts = []
+
+    def heartbeat(self, session: DemoSession) -> Iterator[DemoRow]:
+        """Poll with the light context of a heartbeat: a tiny call that mostly finds nothing."""
+        kept = session.model, session.context, session.fresh, session.topics[:]
+        session.model, session.context = DEMO_MODELS[DEMO_HEARTBEAT_MODEL], 0
+        session.fresh, session.called_ms = self.rng.randint(900, 1500), 0
+        script = self.scripts["heartbeat"][self.rng.random() < 0.03]
+        yield from self.play(session, script, "[OpenClaw heartbeat poll]")
+        session.model, session.context, session.fresh, session.topics = kept
+
+
+def _demo_entry(home: Path, session: DemoSession) -> dict[str, Any]:
+    """Make a session's index entry, with what its system prompt is made of."""
+    model, usage, size = session.model, session.last_usage, DEMO_AGENTS[session.agent].prompt
+    files = {"AGENTS.md": size * 3 // 10, "SOUL.md": size // 12, "TOOLS.md": size // 8,
+             "IDENTITY.md": 380, "USER.md": 940, "HEARTBEAT.md": 170, "MEMORY.md": size // 4}
+    skills = {"healthcheck": 325, "notion": 319, "skill-creator": 306, "tmux": 316, "weather": 336}
+    tools = {"read": 304, "write": 225, "edit": 834, "exec": 1283, "cron": 8705, "message": 1793,
+             "web_search": 690, "web_fetch": 420, "memory_search": 250, "sessions_spawn": 1510}
+    project = sum(files.values())
+    report = {
+        "source": "run", "generatedAt": session.ts_ms, "sessionId": session.session_id,
+        "sessionKey": session.key, "provider": model.provider, "model": model.name,
+        "systemPrompt": {"chars": size * 2, "projectContextChars": project,
+                         "nonProjectContextChars": size * 2 - project},
+        "injectedWorkspaceFiles": [
+            {"name": name, "path": str(_demo_workspace(home, session.agent) / name),
+             "missing": False, "rawChars": count, "injectedChars": count, "truncated": False}
+            for name, count in files.items()],
+        "skills": {"promptChars": sum(skills.values()), "entries": [
+            {"name": name, "blockChars": count} for name, count in skills.items()]},
+        "tools": {"listChars": 0, "schemaChars": sum(tools.values()), "entries": [
+            {"name": name, "summaryChars": count // 3, "schemaChars": count,
+             "propertiesCount": 2 + count // 300} for name, count in tools.items()]},
+    }
+    entry = {
+        "sessionId": session.session_id, "updatedAt": session.ts_ms, "createdAt": session.first_ms,
+        "sessionStartedAt": session.first_ms, "lastInteractionAt": session.ts_ms,
+        "status": session.status, "modelProvider": model.provider, "model": model.name,
+        "contextTokens": 200_000, "totalTokens": session.context, "totalTokensFresh": True,
+        "inputTokens": usage.get("input", 0), "outputTokens": usage.get("output", 0),
+        "cacheRead": usage.get("cacheRead", 0), "cacheWrite": usage.get("cacheWrite", 0),
+        "estimatedCostUsd": usage["cost"]["total"] if usage else 0, "label": session.label,
+        "chatType": session.chat_type, "delivery": {"kind": "none"}, "systemPromptReport": report,
+    }
+    if session.channel:
+        entry["delivery"] = {"kind": "external", "route": {"channel": session.channel}}
+    if session.parent:
+        parent = session.parent.key
+        entry.update(spawnedBy=parent, parentSessionKey=parent, spawnDepth=session.depth)
+    return {name: value for name, value in entry.items() if value is not None}
+
+
+#: What an observer reads of OpenClaw's tables: agent schema 23, state schema 18.
+DEMO_AGENT_SCHEMA = """
+CREATE TABLE schema_meta (meta_key PRIMARY KEY, role, schema_version, agent_id, app_version,
+  created_at, updated_at);
+CREATE TABLE transcript_events (session_id, seq, event_json, created_at, event_zstd,
+  event_utf8_bytes, navigation_json, PRIMARY KEY (session_id, seq));
+CREATE TABLE transcript_event_identities (session_id, event_id, seq, event_type, parent_id,
+  message_idempotency_key, created_at, PRIMARY KEY (session_id, event_id));
+CREATE TABLE transcript_rewrite_watermarks (session_id PRIMARY KEY, generation, updated_at);
+CREATE TABLE session_windows (session_id PRIMARY KEY, session_key, previous_session_id, reason,
+  created_at, updated_at, transcript_updated_at, started_at, ended_at, status, chat_type, channel,
+  model_provider, model, parent_session_key, spawned_by, display_name);
+CREATE TABLE session_nodes (session_key PRIMARY KEY, current_session_id, entry_json,
+  entry_valid DEFAULT 1, updated_at, status, created_at, created_via, parent_session_key,
+  spawned_by, fork_source_session_key, fork_source_session_id, fork_source_entry_id, label,
+  display_name, archived_at, last_interaction_at, last_activity_at);
+CREATE TABLE session_transcript_archives (session_id, generation, session_key, reason, encoding,
+  archive_blob, archive_sha256, archive_name UNIQUE, created_at, published_at,
+  PRIMARY KEY (session_id, generation));
+"""
+DEMO_STATE_SCHEMA = """
+CREATE TABLE agent_databases (agent_id, path, schema_version, last_seen_at, size_bytes,
+  PRIMARY KEY (agent_id, path));
+CREATE TABLE cron_jobs (store_key, job_id, declaration_key, name, enabled, agent_id, payload_kind,
+  job_json, state_json, sort_order, updated_at, PRIMARY KEY (store_key, job_id));
+CREATE TABLE task_runs (task_id PRIMARY KEY, runtime, task_kind, source_id, child_session_key,
+  agent_id, run_id, label, task, status, created_at, started_at, ended_at, error, detail_json);
+CREATE TABLE subagent_runs (run_id PRIMARY KEY, child_session_key, controller_session_key,
+  requester_session_key, created_at, payload_json);
+"""
+
+
+@contextlib.contextmanager
+def _demo_database(path: Path, schema: str, version: int) -> Iterator[sqlite3.Connection]:
+    """Make a database, give it to be filled, leave it in WAL mode."""
+    path.parent.mkdir(parents=True)
+    db = sqlite3.connect(path, isolation_level=None)
+    with contextlib.closing(db):
+        db.execute("PRAGMA synchronous=OFF")
+        db.executescript(f"{schema} PRAGMA user_version={version}; BEGIN;")
+        yield db
+        db.execute("COMMIT")
+        db.execute("PRAGMA journal_mode=WAL")
+
+
+def _demo_put(db: sqlite3.Connection, table: str, **columns: Any) -> None:
+    """Insert or replace a row; objects become JSON."""
+    values = [orjson.dumps(value).decode() if isinstance(value, dict) else value
+              for value in columns.values()]
+    marks = ",".join("?" * len(values))
+    db.execute(f"INSERT OR REPLACE INTO {table} ({','.join(columns)}) VALUES ({marks})", values)
+
+
+def _demo_put_rows(db: sqlite3.Connection, rows: list[DemoRow], seq: int) -> None:
+    """Insert rows of one session from `seq` on; those from 1 KiB as zstd, as OpenClaw does."""
+    packer = zstandard.ZstdCompressor(level=1)
+    events: list[tuple[Any, ...]] = []
+    identities: list[tuple[Any, ...]] = []
+    for number, row in enumerate(rows, seq):
+        raw, session_id, event = orjson.dumps(row.event), row.session.session_id, row.event
+        packed = navigation = None
+        if len(raw) >= 1024:
+            ref = {name: event.get(name) for name in ("type", "id", "parentId", "timestamp")}
+            packed, navigation = packer.compress(raw), orjson.dumps({
+                "version": 1, "report": {"kind": "canonical", "hasParentId": True, "entry": ref},
+                "navigation": ref, "reset": ref, "model": ref, "modelBytes": len(raw)}).decode()
+        events.append((session_id, number, None if packed else raw.decode(), row.ts_ms, packed,
+                       len(raw), navigation))
+        if event["type"] != "session":
+            key = event.get("message", {}).get("idempotencyKey")
+            identities.append((session_id, event["id"], number, event["type"], event["parentId"],
+                               key, row.ts_ms))
+    db.executemany("INSERT INTO transcript_events VALUES (?,?,?,?,?,?,?)", events)
+    db.executemany("INSERT INTO transcript_event_identities VALUES (?,?,?,?,?,?,?)", identities)
+
+
+def _demo_put_session(db: sqlite3.Connection, home: Path, session: DemoSession) -> None:
+    """Write the session's window, node and watermark."""
+    last_ms, parent = session.ts_ms, session.parent.key if session.parent else None
+    fork, fork_entry = session.fork_of or (None, None)
+    via = "spawn" if parent else "cron" if ":cron:" in session.key else "operator"
+    common = {"updated_at": last_ms, "status": session.status, "created_at": session.first_ms,
+              "parent_session_key": fork.key if fork else parent, "spawned_by": parent}
+    _demo_put(
+        db, "session_windows", session_id=session.session_id, session_key=session.key,
+        reason="fork" if fork else None, transcript_updated_at=last_ms, started_at=session.first_ms,
+        ended_at=None if session.status == "running" else last_ms, chat_type=session.chat_type,
+        channel=session.channel, model_provider=session.model.provider, model=session.model.name,
+        **common)
+    _demo_put(
+        db, "session_nodes", session_key=session.key, current_session_id=session.session_id,
+        entry_json=_demo_entry(home, session), created_via="channel" if session.channel else via,
+        fork_source_session_key=fork.key if fork else None, fork_source_entry_id=fork_entry,
+        fork_source_session_id=fork.session_id if fork else None, label=session.label,
+        last_interaction_at=last_ms, last_activity_at=last_ms, **common)
+    generation = hashlib.blake2b(session.session_id.encode(), digest_size=16).hexdigest()
+    _demo_put(db, "transcript_rewrite_watermarks", session_id=session.session_id,
+              generation=generation, updated_at=last_ms)
+
+
+class DemoHome:
+    """Makes the home: plans who talks when, plays it in order of time, writes it down."""
+
+    def __init__(self, home: Path, now_ms: int, days: int, seed: int) -> None:
+        self.home, self.now_ms, self.days, self.rng = home, now_ms, days, random.Random(seed)
+        self.first_ms = now_ms - days * 86_400_000
+        self.upgrade_ms = now_ms - days * 86_400_000 * 2 // 5
+        self.talk = DemoTalk(home, self.rng, self.upgrade_ms, lambda ts_ms, delay: ts_ms + delay)
+        self.sessions: dict[str, DemoSession] = {}
+        self.standing: dict[str, DemoSession] = {}  # by session key
+        self.jobs = {cron[0]: self.talk.uuid() for cron in DEMO_CRONS}
+        self.topics = 0
+
+    def local_ms(self, days_ago: int, hour: float) -> int:
+        """Give a local hour of a past day, right across changes of the clocks."""
+        today = time.localtime(self.now_ms / 1000)
+        day = today.tm_mday - days_ago
+        start = (today.tm_year, today.tm_mon, day, 0, int(hour * 60), 0, 0, 0, -1)
+        return int(time.mktime(start)) * 1000
+
+    def plan(self) -> list[tuple[int, str, str]]:
+        """List what happens, in order: (time, what, agent or job)."""
+        plan: list[tuple[int, str, str]] = []
+        for ago in range(self.days, -1, -1):
+            weekday = time.localtime(self.local_ms(ago, 12) / 1000).tm_wday
+            # A release made one fortnight busy: nearly five times the usual on its worst day.
+            crunch = 1 + 3.8 * math.exp(-(((ago - self.days * 0.3) / 3.5) ** 2))
+            for name, agent in DEMO_AGENTS.items():
+                rate = agent.per_day[weekday >= 5] * (crunch if name == "coder" else 1)
+                for _ in range(int(rate + self.rng.random())):
+                    ts_ms = self.local_ms(ago, self.rng.triangular(*agent.hours))
+                    plan.append((ts_ms + self.rng.randrange(60_000), "talk", name))
+            plan += [(self.local_ms(ago, half_hour / 2), "heartbeat", "main")
+                     for half_hour in range(14, 46)]
+            plan += [(self.local_ms(ago, hour), "cron", name)
+                     for name, _, _, _, hours, weekdays in DEMO_CRONS if weekday in weekdays
+                     for hour in hours]
+        for share, name in ((0.72, "main"), (0.55, "support"), (0.2, "main"), (0.12, "coder")):
+            plan.append((self.now_ms - int(share * self.days * 86_400_000), "reset", name))
+        # Whatever the hour, the person who looks at the demo is at work right now.
+        for minutes, name in ((170, "coder"), (128, "support"), (96, "ops"), (71, "research"),
+                              (54, "coder"), (37, "support"), (26, "main")):
+            plan.append((self.now_ms - minutes * 60_000, "talk", name))
+        plan = [item for item in plan if self.first_ms <= item[0] <= self.now_ms - 20 * 60_000]
+        for minutes, name in ((7, "coder"), (5, "support"), (3, "main")):
+            plan.append((self.now_ms - minutes * 60_000, "live", name))
+        return sorted(plan)
+
+    def keep(self, rows: Iterator[DemoRow]) -> None:
+        """Add rows to their sessions, up to a few seconds ago."""
+        for row in rows:
+            if row.ts_ms > self.now_ms - 4_000:
+                return
+            self.sessions.setdefault(row.session.session_id, row.session).rows.append(row)
+
+    def begin(self, agent: str, key: str, model: str, ts_ms: int, **more: Any) -> DemoSession:
+        session = DemoSession(agent, f"agent:{agent}:{key}", self.talk.uuid(), DEMO_MODELS[model],
+                              ts_ms, **more)
+        self.keep(self.talk.open(session))
+        return session
+
+    def go_on(self, agent: str, ts_ms: int, thread: str) -> DemoSession:
+        """Find or begin a conversation that goes on for weeks."""
+        key = f"agent:{agent}:{thread}"
+        if key not in self.standing:
+            channel, chat_type = (thread + ":direct").split(":")[:2]
+            channel = "webchat" if thread == "main" else channel
+            self.standing[key] = self.begin(agent, thread, DEMO_AGENTS[agent].models[0], ts_ms,
+                                            channel=channel, chat_type=chat_type)
+        session = self.standing[key]
+        session.ts_ms = max(ts_ms, session.ts_ms + 1_000)
+        return session
+
+    def begin_topic(self, agent: str, ts_ms: int) -> DemoSession:
+        """Begin a session for one topic: a thread in the channel, or a web chat."""
+        spec, self.topics = DEMO_AGENTS[agent], self.topics + 1
+        model = spec.models[0] if self.rng.random() < 0.7 else self.rng.choice(spec.models[2:])
+        key, channel, chat_type = f"dashboard:{self.talk.uuid()}", "webchat", "direct"
+        if agent != "main" and self.rng.random() < 0.7:
+            key = f"{spec.thread}:thread:{self.rng.getrandbits(40)}"
+            channel, chat_type = spec.thread.split(":")[:2]
+        session = self.begin(agent, key, model, ts_ms, channel=channel, chat_type=chat_type)
+        session.fate = "deleted" if self.topics % 57 == 19 else "live"
+        return session
+
+    def happen(self, ts_ms: int, what: str, name: str) -> None:
+        """Play one item of the plan."""
+        talk = self.talk
+        if what == "heartbeat":
+            self.keep(talk.heartbeat(self.go_on("main", ts_ms, "main")))
+        elif what == "cron":
+            _, agent, model, *_ = next(cron for cron in DEMO_CRONS if cron[0] == name)
+            key = f"cron:{self.jobs[name]}:run:{talk.uuid()}"
+            session = self.begin(agent, key, model, ts_ms, label=f"Cron: {name}")
+            script = next(script for script in talk.scripts["cron"] if script[0] == name)
+            trouble = "error" if name == "backup-check" and self.rng.random() < 0.08 else ""
+            intro = f"[cron:{self.jobs[name]} {name}] Run {name}."
+            self.keep(talk.play(session, script, intro, trouble))
+        elif what == "reset":
+            self.reset(self.go_on(name, ts_ms, DEMO_AGENTS[name].thread))
+        elif what == "live" or self.rng.random() < 0.6:
+            session = self.go_on(name, ts_ms, DEMO_AGENTS[name].thread)
+            self.keep(talk.play(session, self.rng.choice(talk.scripts[name])))
+        else:
+            session = self.begin_topic(name, ts_ms)
+            self.keep(talk.play(session, self.rng.choice(talk.scripts[name])))
+            session.label = session.topics[0]
+
+    def reset(self, session: DemoSession) -> None:
+        """Start over: a new transcript in 2026.6.11, a `reset` entry in 2026.9.6."""
+        if session.ts_ms < self.upgrade_ms:
+            session.fate = "reset"
+            del self.standing[session.key]
+        else:
+            self.keep(iter([self.talk.row(session, "reset", {"reason": "reset"}, 0)]))
+            session.context, session.fresh = 0, DEMO_AGENTS[session.agent].prompt
+
+    def fork(self) -> None:
+        """Fork one of the coder's sessions: copied entries keep their ids and times."""
+        for source in list(self.sessions.values()):
+            if (source.agent == "coder" and source.fate == "live" and source.label
+                    and not source.parent and source.first_ms >= self.upgrade_ms):
+                half = source.rows[1 : len(source.rows) // 2 + 1]
+                session = DemoSession(
+                    "coder", f"agent:coder:dashboard:{self.talk.uuid()}", self.talk.uuid(),
+                    source.model, source.ts_ms + 600_000, "webchat", "direct",
+                    f"Fork of {source.label}", fork_of=(source, half[-1].event["id"]))
+                self.keep(iter([next(self.talk.open(session))]))
+                session.rows += [DemoRow(session, row.ts_ms, row.event) for row in half]
+                session.last_id, session.context, session.fresh = half[-1].event["id"], 40_000, 500
+                self.keep(self.talk.play(session, self.talk.scripts["coder"][2]))
+                break
+
+    def write(self) -> None:
+        """Write workspaces, databases, archives and the config."""
+        for name, agent in DEMO_AGENTS.items():
+            workspace = _demo_workspace(self.home, name)
+            workspace.mkdir()
+            text = f"# {agent.name}\n\nYou are {agent.name}. Your job: {agent.job}.\n"
+            (workspace / "IDENTITY.md").write_text(text, encoding="utf-8")
+            folder = self.home / "agents" / name
+            path = folder / "agent" / "openclaw-agent.sqlite"
+            with _demo_database(path, DEMO_AGENT_SCHEMA, 23) as db:
+                _demo_put(db, "schema_meta", meta_key="primary", role="agent", schema_version=23,
+                          agent_id=name, app_version="2026.9.6", created_at=self.upgrade_ms)
+                for session in self.sessions.values():
+                    if session.agent == name:
+                        self.write_session(db, folder, session)
+        with _demo_database(self.home / "state" / "openclaw.sqlite", DEMO_STATE_SCHEMA, 18) as db:
+            self.write_state(db)
+        config = orjson.dumps(self.config(), option=orjson.OPT_INDENT_2)
+        (self.home / "openclaw.json").write_bytes(config)
+
+    def write_session(self, db: sqlite3.Connection, folder: Path, session: DemoSession) -> None:
+        """Write a session where it belongs: database, or archive of its time."""
+        session_id, lines = session.session_id, [orjson.dumps(row.event) for row in session.rows]
+        last_ms = session.ts_ms = session.rows[-1].ts_ms
+        if session.fate == "live":
+            _demo_put_rows(db, session.rows, 0)
+            _demo_put_session(db, self.home, session)
+            # The upgrade moved the old files aside: they repeat what the database has.
+            old = sum(row.ts_ms < self.upgrade_ms for row in session.rows)
+            if old:
+                name = f"{session.key.replace(':', '_')}.{session_id}.jsonl"
+                self.write_file(folder / "session-sqlite-import-archive"
+                                / f"{name}.imported-{self.upgrade_ms}", lines[:old], last_ms)
+            return
+        gone_ms = last_ms + 5_000
+        name = f"{session_id}.jsonl.{session.fate}.{_demo_iso(gone_ms).replace(':', '-')}"
+        if gone_ms < self.upgrade_ms:
+            self.write_file(folder / "sessions" / name, lines, gone_ms)
+            return
+        blob = zstandard.ZstdCompressor(level=3).compress(b"\n".join([*lines, b""]))
+        generation = hashlib.blake2b(blob, digest_size=16).hexdigest()
+        self.write_file(folder / "sessions" / f"{name}.{generation}.zst", [blob], gone_ms)
+        _demo_put(
+            db, "session_transcript_archives", session_id=session_id, generation=generation,
+            session_key=session.key, reason=session.fate, encoding="zstd", archive_blob=blob,
+            archive_sha256=hashlib.sha256(blob).hexdigest(), created_at=gone_ms,
+            archive_name=f"{name}.{generation}.zst", published_at=gone_ms)
+
+    def write_file(self, path: Path, lines: list[bytes], ts_ms: int) -> None:
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(lines[0] if path.suffix == ".zst" else b"\n".join([*lines, b""]))
+        os.utime(path, (ts_ms / 1000, ts_ms / 1000))
+
+    def write_state(self, db: sqlite3.Connection) -> None:
+        """Write cron jobs, their runs and the runs of sub-agents."""
+        for name in DEMO_AGENTS:
+            _demo_put(db, "agent_databases", agent_id=name, schema_version=23,
+                      path=f"agents/{name}/agent/openclaw-agent.sqlite", last_seen_at=self.now_ms)
+        states: dict[str, dict[str, Any]] = {job_id: {} for job_id in self.jobs.values()}
+        for session in self.sessions.values():
+            started, ended, key = session.first_ms, session.ts_ms, session.key
+            failed = session.status == "failed"
+            if session.parent:
+                parent = session.parent.key
+                execution = {"status": "terminal", "startedAt": started, "endedAt": ended,
+                             "outcome": {"status": "error" if failed else "ok"}}
+                if session.status == "running":
+                    execution = {"status": "running", "startedAt": started}
+                run_id = self.talk.uuid()
+                _demo_put(
+                    db, "subagent_runs", run_id=run_id, child_session_key=key, created_at=started,
+                    controller_session_key=parent, requester_session_key=parent, payload_json={
+                        "runId": run_id, "childSessionKey": key, "requesterSessionKey": parent,
+                        "task": session.topics[0], "label": session.label, "createdAt": started,
+                        "execution": execution})
+            elif ":cron:" in key:
+                job_id, status = key.split(":")[3], "error" if failed else "ok"
+                name = (session.label or "").removeprefix("Cron: ")
+                states[job_id] = {"lastRunAtMs": started, "lastRunStatus": status,
+                                  "lastDurationMs": ended - started}
+                run_id = f"cron:{job_id}:{started}"
+                _demo_put(
+                    db, "task_runs", task_id=self.talk.uuid(), runtime="cron", source_id=job_id,
+                    task_kind="automation_run", child_session_key=key, agent_id=session.agent,
+                    run_id=run_id, label=name, task=name, created_at=started, started_at=started,
+                    status="failed" if failed else "succeeded", ended_at=ended,
+                    error="400 the model is not loaded" if failed else None, detail_json={
+                        "kind": "cron-run", "status": status, "sessionId": session.session_id,
+                        "runId": run_id, "runAtMs": started, "durationMs": ended - started})
+        for order, (name, agent, _, expr, _, _) in enumerate(DEMO_CRONS):
+            job_id = self.jobs[name]
+            _demo_put(
+                db, "cron_jobs", store_key=str(self.home / "cron" / "jobs.json"), job_id=job_id,
+                name=name, enabled=1, agent_id=agent, payload_kind="agentTurn",
+                state_json=states[job_id], sort_order=order, updated_at=self.now_ms, job_json={
+                    "id": job_id, "agentId": agent, "name": name, "enabled": True,
+                    "createdAtMs": self.first_ms, "schedule": {"kind": "cron", "expr": expr},
+                    "sessionTarget": "isolated", "wakeMode": "now", "delivery": {"mode": "none"},
+                    "payload": {"kind": "agentTurn", "message": f"Run {name}."}})
+
+    def config(self) -> dict[str, Any]:
+        """Make openclaw.json, in the keyed form that the upgrade writes."""
+        price = dict(zip(_DEMO_USAGE, DEMO_MODELS["northwind-large"].price, strict=True))
+        northwind = [{"id": "northwind-large", "contextWindow": 200_000, "cost": price},
+                     {"id": "northwind-preview", "contextWindow": 200_000}]
+        providers = {
+            "northwind": {"baseUrl": "https://llm.northwind.example/v1", "models": northwind},
+            "ollama": {"baseUrl": "http://127.0.0.1:11434/v1", "models": [{"id": "qwen3:32b"}]}}
+        entries = {}
+        for name, agent in DEMO_AGENTS.items():
+            usual, fallback = (f"{DEMO_MODELS[m].provider}/{m}" for m in agent.models[:2])
+            entries[name] = {"workspace": str(_demo_workspace(self.home, name)),
+                             "identity": {"name": agent.name, "theme": agent.job},
+                             "model": {"primary": usual, "fallbacks": [fallback]}}
+        heartbeat = {"every": "30m", "model": f"anthropic/{DEMO_HEARTBEAT_MODEL}",
+                     "activeHours": {"start": "07:00", "end": "23:00"}}
+        return {
+            "meta": {"lastTouchedVersion": "2026.9.6"},
+            # The discard port: nobody listens there, while 18789 may be a real gateway. And no
+            # token: one that stands in this file would be a key to the demo that everybody has.
+            "gateway": {"mode": "local", "port": 9, "bind": "loopback", "auth": {"mode": "none"}},
+            "auth": {"profiles": {
+                "openai-codex:default": {"provider": "openai-codex", "mode": "oauth"},
+                "anthropic:default": {"provider": "anthropic", "mode": "api_key"}}},
+            "models": {"mode": "merge", "providers": providers},
+            "agents": {
+                "defaults": {"workspace": str(self.home / "workspace"), "heartbeat": heartbeat},
+                "ownership": "explicit", "entries": entries},
+            "channels": {name: {"enabled": True} for name in ("telegram", "slack", "discord")},
+        }
+
+
+def make_demo_home(root: Path, *, now_ms: int, days: int = 60, seed: int = 20260214) -> Path:
+    """Make root/.openclaw and return its path.
+
+    The same arguments, in the same time zone, give the same rows. Raises FileExistsError rather
+    than touch a home that is there already.
+    """
+    home = root / ".openclaw"
+    home.mkdir(parents=True, mode=0o700)
+    demo = DemoHome(home, now_ms, days, seed)
+    for item in demo.plan():
+        demo.happen(*item)
+    demo.fork()
+    demo.write()
+    return home
+
+
+class DemoWriter(threading.Thread):
+    """Goes on with three conversations of a demo home, a row every one to three seconds.
+
+    It writes as a running gateway does: connections held open, one short WAL transaction a row.
+    The sequence is given by the seed, the times are the clock's.
+    """
+
+    def __init__(self, root: Path, *, seed: int = 20260214,
+                 clock: Callable[[], float] = time.time) -> None:
+        super().__init__(name="demo-writer", daemon=True)
+        self.home, self.seed, self.rng = root / ".openclaw", seed, random.Random(seed)
+        self.ended = threading.Event()
+        self.talk = DemoTalk(self.home, self.rng, 0,
+                             lambda ts_ms, _: max(ts_ms + 1, int(clock() * 1000)))
+        self.talk.size = 0.5  # a demo left open over lunch should not show hundreds of dollars
+
+    def stop(self, timeout_s: float = 3.0) -> None:
+        """End the thread and wait for it."""
+        self.ended.set()
+        if self.is_alive():
+            self.join(timeout_s)
+
+    def run(self) -> None:
+        databases: dict[str, sqlite3.Connection] = {}
+        try:
+            for name in DEMO_LIVE:
+                path = self.home / "agents" / name / "agent" / "openclaw-agent.sqlite"
+                databases[name] = sqlite3.connect(path, timeout=10, isolation_level=None)
+            sessions = [self.resume(name, db) for name, db in databases.items()]
+            # Ids come from the seed: a second writer on this home must not repeat the first's.
+            self.rng.seed(f"{self.seed} {[session.last_id for session in sessions]}")
+            talks = [self.go_on(session) for session in sessions]
+            while not self.ended.wait(self.rng.uniform(1.0, 3.0)):
+                (talk,) = self.rng.choices(talks, list(DEMO_LIVE.values()))
+                row = next(talk)
+                self.store(databases[row.session.agent], row)
+        except sqlite3.Error:
+            log.exception("demo: cannot write to %s; nothing new will happen there", self.home)
+        finally:
+            for db in databases.values():
+                db.close()
+
+    def resume(self, agent: str, db: sqlite3.Connection) -> DemoSession:
+        """Take up the agent's newest conversation where its transcript ends."""
+        session_id, key, channel, chat_type, model, first_ms, ts_ms, entry = db.execute(
+            "SELECT session_id, w.session_key, channel, chat_type, model, w.created_at,"
+            " w.updated_at, entry_json FROM session_windows w JOIN session_nodes n"
+            " ON current_session_id = session_id"
+            " WHERE channel IS NOT NULL AND w.session_key <> 'agent:main:main'"
+            " ORDER BY w.updated_at DESC LIMIT 1").fetchone()
+        last_id, = db.execute("SELECT event_id FROM transcript_event_identities"
+                              " WHERE session_id=? ORDER BY seq DESC", (session_id,)).fetchone()
+        known = orjson.loads(entry)
+        return DemoSession(
+            agent, key, session_id, DEMO_MODELS[model], ts_ms, channel, chat_type,
+            known.get("label"), first_ms=first_ms, context=known["totalTokens"], called_ms=ts_ms,
+            last_id=last_id)
+
+    def go_on(self, session: DemoSession) -> Iterator[DemoRow]:
+        while True:
+            yield from self.talk.play(session, self.rng.choice(self.talk.scripts[session.agent]))
+
+    def store(self, db: sqlite3.Connection, row: DemoRow) -> None:
+        """Write a row as one transaction."""
+        db.execute("BEGIN IMMEDIATE")
+        seq, = db.execute("SELECT coalesce(max(seq), -1) + 1 FROM transcript_events"
+                          " WHERE session_id=?", (row.session.session_id,)).fetchone()
+        _demo_put_rows(db, [row], seq)
+        _demo_put_session(db, self.home, row.session)
+        db.execute("COMMIT")
+# fmt: on
+
+
+###############################################################################
+# Command line ################################################################
+###############################################################################
+# Parses, asks a query, prints. Exit status: 0 well, 1 not healthy or an error, 2 wrong
+# usage, 3 another Clawmeter has the ledger.
+
+EXIT_BUSY = 3
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The command line as argparse sees it; README's table is checked against it."""
+    # SUPPRESS: an option that is not given must not undo the same option in front of the command.
+    common = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
+    group = common.add_argument_group("where things are")
+    group.add_argument("--home", dest="homes", action="append", metavar="PATH", help="an OpenClaw home; repeat it to read several together")
+    group.add_argument("--state", dest="state_dir", metavar="PATH", help="state directory (ledger, tokens, clawmeter.toml)")
+    group.add_argument("--no-history", dest="history", action="store_const", const=False, help="use a temporary ledger")
+    group.add_argument("--config", dest="config_file", type=Path, metavar="FILE", help="settings file instead of clawmeter.toml in the state directory")
+    group.add_argument("--env-file", type=Path, metavar="FILE", help="file with environment variables instead of .env in the state directory")
+    group.add_argument("--tz", dest="time_zone", metavar="ZONE", help="IANA time zone for days")
+    group.add_argument("--log-level", choices=("debug", "info", "warning", "error"))
+    serving = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
+    group = serving.add_argument_group("serving")
+    group.add_argument("--host", help="address to listen on (127.0.0.1)")
+    group.add_argument("--port", type=int, help="port to listen on (3377)")
+    group.add_argument("--lan", action="store_const", const=True, help="listen on all interfaces")
+    group.add_argument("--token-file", metavar="FILE", help="file with the dashboard token")
+    group.add_argument("--token", help="dashboard token (others can see it in the process list: prefer --token-file)")
+    group.add_argument("--open", dest="open_browser", action="store_true", default=argparse.SUPPRESS, help="open the page in a browser")
+    group.add_argument("--poll", action="store_const", const=True, help="look for changes every 2 s (network mounts)")
+    parser = argparse.ArgumentParser(
+        prog="clawmeter", parents=[common, serving], description="What your OpenClaw agents cost, do and break. Without a command: serve.",
+        epilog="Everything stays on this machine; OpenClaw's files are only read.",
+    )  # fmt: skip
+    parser.add_argument("--version", action="version", version=f"clawmeter {VERSION}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+
+    def command(name: str, run: Callable[[argparse.Namespace], int], text: str, *more: argparse.ArgumentParser) -> argparse.ArgumentParser:
+        sub = commands.add_parser(name, parents=[common, *more], help=text, description=text[0].upper() + text[1:] + ".", argument_default=argparse.SUPPRESS)
+        sub.set_defaults(run=run)
+        return sub
+
+    command("serve", cmd_serve, "serve the page and the API, and follow OpenClaw", serving)
+    sub = command("report", cmd_report, "print cost and usage as a table")
+    sub.add_argument("--from", dest="from_", default="30d", help="start: a date, a time, 7d, today, week, month, all (30d)")
+    sub.add_argument("--to", default=None, help="end, exclusive; a date includes that day")
+    sub.add_argument("--by", choices=BY, default="day", help="what to group by (day)")
+    for name in FILTER_SQL:
+        sub.add_argument(f"--{name}", default=None, help=f"only this {name}")
+    sub.add_argument("--sort", default=None, help="key or label, or a figure (descending)")
+    sub.add_argument("--limit", default=None, help="most rows")
+    sub.add_argument("--json", action="store_true", default=False, help="print what /api/usage answers")
+    sub.add_argument("--formula", metavar="SESSION", default=None, help="show how the cost of a session came about")
+    command("ingest", cmd_ingest, "read what is new into the ledger once")
+    sub = command("export", cmd_export, "write usage_events and sessions as files")
+    sub.add_argument("form", choices=("csv", "json"))
+    sub.add_argument("--out-dir", type=Path, default=Path(), help="folder to write into (.)")
+    sub = command("status", cmd_status, "print the state of ledger and server in short")
+    sub.add_argument("--json", action="store_true", default=False, help="as JSON")
+    command("doctor", cmd_doctor, "say what was found, what cannot be read, and what to do")
+    sub = command("demo", cmd_demo, "serve a made-up OpenClaw home", serving)
+    sub.add_argument("--days", type=int, default=60, help="days of history (60)")
+    sub = command("api", cmd_api, "GET a path of the running server with the local credential")
+    sub.add_argument("path", help="for example /api/summary")
+    sub = command("token", cmd_token, "show the dashboard token, or manage further ones")
+    sub.add_argument("action", nargs="?", choices=("show", "create", "list", "revoke", "rotate"), default="show")
+    sub.add_argument("name", nargs="?", default=None, help="name of a token to create or revoke")
+    sub.add_argument("--scope", choices=SCOPES, default="read", help="what a new token may do (read)")
+    return parser
+
+
+def settings_from(args: argparse.Namespace, **over: Any) -> Settings:
+    """The settings of a command's arguments."""
+    names = {s.name for s in SETTINGS} | {"homes", "open_browser"}
+    flags = {n: v for n in names if (v := getattr(args, n, None)) is not None}
+    settings = load_settings({**flags, **over}, env_file=getattr(args, "env_file", None), config_file=getattr(args, "config_file", None))
+    logging.basicConfig(level=settings.log_level.upper(), format="clawmeter: %(levelname)s: %(message)s", force=True)
+    return settings
+
+
+def say(text: str = "") -> None:
+    """Print a line for a person, to stderr: stdout is for results."""
+    print(text, file=sys.stderr)
+
+
+class ProgressLine:
+    """A progress bar with rate and time left, where a person watches; nothing elsewhere."""
+
+    def __init__(self) -> None:
+        self.shown = False
+        self.last = 0.0
+        self.is_terminal = sys.stderr.isatty()
+
+    def __call__(self, progress: Progress) -> None:
+        """Show how far it is."""
+        now = time.monotonic()
+        if not self.is_terminal or (now - self.last < 0.1 and not progress.complete) or now - progress.started < 0.5:
+            return
+        self.last = now
+        share = progress.indexed_bytes / progress.total_bytes if progress.total_bytes else 1.0
+        rate = progress.indexed_bytes / max(0.001, now - progress.started)
+        eta = progress.eta_s(now)
+        bar = ("█" * round(share * 24)).ljust(24, "·")
+        left = f", {eta:.0f} s left" if eta else ""
+        print(f"\r\x1b[Kindexed {bar} {share:4.0%} of {format_bytes(progress.total_bytes)}, {format_bytes(rate)}/s{left}", end="", file=sys.stderr, flush=True)
+        self.shown = True
+
+    def done(self) -> None:
+        """Clear the line."""
+        if self.shown:
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+
+
+@contextlib.contextmanager
+def open_queries(settings: Settings, *, index: bool = True) -> Iterator[tuple[Queries, PriceBook]]:
+    """Queries for a command: indexed first when the ledger is free, read-only and as of its last index when a server has it."""
+    try:
+        meter = Clawmeter(settings)
+    except LedgerBusyError:
+        homes, _ = find_homes(settings)
+        configs = [read_config(h.path, os.environ) for h in homes]
+        lists = ListPrices()
+        ledger = LedgerFile(settings.ledger_path)
+        queries = Queries(ledger, settings, homes=homes, configs=configs)
+        with ledger.reading() as db:
+            row = db.execute("SELECT value FROM meta WHERE key = 'as_of_ms'").fetchone()
+        say(f"A running Clawmeter has the ledger; its numbers as of {iso_ms(row[0], queries.default_zone) if row else 'now'}.")
+        try:
+            yield queries, PriceBook(settings, configs, lists)
+        finally:
+            lists.close()
+        return
+    try:
+        if index:
+            line = ProgressLine()
+            meter.index(line)
+            line.done()
+        yield meter.queries, meter.store.prices
+    finally:
+        meter.stop()
+
+
+def cmd_serve(args: argparse.Namespace) -> int:
+    """Serve until SIGINT or SIGTERM."""
+    settings = settings_from(args)
+    if getattr(args, "token", None):
+        say("Warning: --token can be seen by other users of this machine; use --token-file or CLAWMETER_TOKEN.")
+    return run_server(settings)
+
+
+def run_server(settings: Settings, *, note: str | None = None) -> int:
+    """Start the application and the server, say where they are, and wait for the end."""
+    stopping = threading.Event()
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+        if hasattr(signal, name) and threading.current_thread() is threading.main_thread():
+            signal.signal(getattr(signal, name), lambda *_: stopping.set())
+    try:
+        meter = Clawmeter(settings)
+    except LedgerBusyError as error:
+        where = read_server_file(settings)
+        say(f"{error}" + (f"; it serves {where['url']}" if where else "") + ".\nOpen that one, or start this one with another --state.")
+        return EXIT_BUSY
+    try:
+        server = Server(meter)
+        server.start()
+    except BaseException:
+        meter.stop()
+        raise
+    state = settings.state_dir
+    server_file = state / "server.json"
+    try:
+        meter.start()
+        write_private(server_file, orjson.dumps({"url": server.url, "pid": os.getpid(), "started_ms": int(time.time() * 1000)}))
+        announce_server(meter, server, note)
+        stopping.wait()
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            server_file.unlink()
+        server.stop()
+        meter.stop()
+    return 0
+
+
+def announce_server(meter: Clawmeter, server: Server, note: str | None) -> None:
+    """Say where the page is. The link with the token goes to a terminal only, never into a log."""
+    homes = ", ".join(str(h.path) for h in meter.homes)
+    say(f"Clawmeter {VERSION} reads {homes}")
+    for problem in (c.problem for c in meter.configs if c.problem):
+        say(f"  note: {problem}")
+    if note:
+        say(note)
+    for url in server.urls:
+        say(f"Serving {url}")
+    if not sys.stderr.isatty():
+        say("To log in, run `clawmeter token` on this machine.")
+        return
+    link = f"{server.urls[-1]}/#token={urllib.parse.quote(meter.access.load_token())}"
+    say(f"\n  Open  {link}\n")
+    if meter.settings.lan:
+        import segno  # noqa: PLC0415
+
+        segno.make(link, error="l").terminal(sys.stderr, compact=True)
+    if meter.settings.open_browser:
+        import webbrowser  # noqa: PLC0415
+
+        webbrowser.open(link)
+
+
+def read_server_file(settings: Settings) -> Json | None:
+    """Where the running server of a state directory is; None without one."""
+    try:
+        found = orjson.loads((settings.state_dir / "server.json").read_bytes())
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) and isinstance(found.get("url"), str) else None
+
+
+def ask_server(settings: Settings, path: str, method: str = "GET") -> tuple[int, bytes]:
+    """(status, body) of a request to the running server with the local credential. ClawmeterError when it cannot be reached."""
+    import http.client  # noqa: PLC0415
+    import ssl  # noqa: PLC0415
+
+    where = read_server_file(settings)
+    if where is None:
+        msg = f"no Clawmeter is serving from the state directory {settings.state_dir}; start one with `clawmeter`"
+        raise ClawmeterError(msg)
+    url = urllib.parse.urlsplit(where["url"])
+    access = Access(settings.state_dir, settings=settings, gateway_tokens=list)
+    if not path.startswith("/"):
+        path = f"/{path}"
+    connection: http.client.HTTPConnection
+    if url.scheme == "https":  # our own server on this machine: its certificate may be self-signed
+        connection = http.client.HTTPSConnection(cast("str", url.hostname), url.port, timeout=600, context=ssl._create_unverified_context())  # noqa: S323, SLF001
+    else:
+        connection = http.client.HTTPConnection(cast("str", url.hostname), url.port, timeout=600)
+    try:
+        connection.request(method, path, headers={"Authorization": f"Bearer {access.load_token()}"})
+        answer = connection.getresponse()
+        return answer.status, answer.read()
+    except OSError as error:
+        msg = f"cannot reach the Clawmeter at {where['url']}: {error}"
+        raise ClawmeterError(msg) from error
+    finally:
+        connection.close()
+
+
+def cmd_api(args: argparse.Namespace) -> int:
+    """Print what the server answers."""
+    status, body = ask_server(settings_from(args), args.path)
+    sys.stdout.buffer.write(body + b"\n")
+    return 0 if status < 400 else 1
+
+
+def cmd_ingest(args: argparse.Namespace) -> int:
+    """Index once, here or by asking the server that has the ledger."""
+    settings = settings_from(args)
+    try:
+        meter = Clawmeter(settings)
+    except LedgerBusyError:
+        status, body = ask_server(settings, "/api/ingest", "POST")
+        answer = as_dict(parse_lenient_or_none(body))
+        if status >= 400:
+            say(f"the running Clawmeter refused: {plain(as_dict(answer.get('error')).get('message'))}")
+            return 1
+    else:
+        try:
+            line = ProgressLine()
+            began = time.monotonic()
+            added = meter.index(line)
+            line.done()
+            with meter.store.reading() as db:
+                calls = db.execute("SELECT count(*) FROM model_calls").fetchone()[0]
+                answer = {"new_calls": added, "calls": calls, "seconds": time.monotonic() - began, "coverage": meter.queries.coverage(db)}
+        finally:
+            meter.stop()
+    coverage = answer["coverage"]
+    print(f"{answer['new_calls']:,} new model calls, {answer['calls']:,} in the ledger; {format_bytes(coverage['indexed_bytes'])} read in {answer['seconds']:.2f} s")
+    for name, text in (("bad_lines", "lines could not be read"), ("unreadable", "sources could not be read"), ("implausible", "calls have impossible numbers")):
+        if coverage[name]:
+            print(f"{coverage[name]:,} {text}; see `clawmeter doctor`")
+    return 0
+
+
+def cmd_report(args: argparse.Namespace) -> int:
+    """Print usage as a table, or as the JSON of /api/usage."""
+    settings = settings_from(args)
+    with open_queries(settings) as (queries, prices):
+        if args.formula:
+            print_formula(queries.formula(args.formula, prices), as_json=args.json)
+            return 0
+        filters = {name: getattr(args, name) for name in FILTER_SQL}
+        answer = queries.usage(from_=args.from_, to=args.to, by=args.by, sort=args.sort, limit=args.limit, tz=getattr(args, "time_zone", None), **filters)
+        if args.json:
+            print(orjson.dumps(answer, option=orjson.OPT_INDENT_2).decode())
+            return 0
+        query = UsageQuery(answer["from_ms"], answer["to_ms"], queries.zone(answer["tz"]), args.by, tuple((k, v) for k, v in filters.items() if v))
+        compared = queries.compared(query)
+        with queries.ledger.reading() as db:
+            projection = queries._projection(db, query.zone, queries.now_ms())  # noqa: SLF001
+    print_report(answer, compared, projection)
+    return 0
+
+
+def print_report(answer: Json, compared: Json, projection: Json) -> None:
+    """The report for a terminal."""
+    from rich.console import Console  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
+    zone = ZoneInfo(answer["tz"])
+    totals = answer["totals"]
+    table = Table(title=f"{day_of(answer['from_ms'], zone)} to {day_of(answer['to_ms'] - 1, zone)} ({answer['tz']}), by {answer['by'].replace('_', ' ')}", title_justify="left", show_footer=True)
+    whole_cost = totals["cost_nano_usd"]
+
+    def cells(t: Json) -> list[str]:
+        calls, cost, tokens = t["model_calls"], t["cost_nano_usd"], t["total_tokens"]
+        unpriced = f" + {t['unpriced_calls']:,} unpriced" if t["unpriced_calls"] else ""
+        return [
+            f"{calls:,}", format_count(t["input_tokens"]), format_count(t["output_tokens"]), format_count(t["cache_read_tokens"]), format_count(t["cache_write_tokens"]),
+            f"{format_usd(cost)}{unpriced}", f"{100 * cost / whole_cost:.1f} %" if whole_cost else "—", format_usd(cost // calls) if calls else "—",
+            format_usd(cost * 10**6 // tokens) if tokens else "—",
+        ]  # fmt: skip
+
+    footer = ["total", *cells(totals)]
+    heads = [answer["by"].replace("_", " "), "calls", "input", "output", "cache read", "cache write", "cost", "share", "per call", "per M tokens"]
+    for n, head in enumerate(heads):
+        table.add_column(head, footer=footer[n], justify="right" if n else "left", no_wrap=n > 0, overflow="fold")
+    for row in answer["rows"]:
+        label = row["label"] if row["label"] == row["key"] or answer["by"] != "session" else f"{row['label']}  {row['key'][:8]}"
+        table.add_row(Text(plain(label, 60)), *cells(row))
+    console.print(table)
+    notes = []
+    prompt = totals["input_tokens"] + totals["cache_read_tokens"] + totals["cache_write_tokens"]
+    if totals["output_tokens"]:
+        notes.append(f"{prompt / totals['output_tokens']:.1f} tokens in for each token out")
+    if prompt:
+        notes.append(f"cache hit rate {100 * totals['cache_read_tokens'] / prompt:.1f} %")
+    if totals["plan_cost_nano_usd"]:
+        notes.append(f"beside it {format_usd(totals['plan_cost_nano_usd'])} of API value used on plans")
+    if projection["projected_nano_usd"] is not None:
+        notes.append(f"at month end about {format_usd(projection['projected_nano_usd'])} ({format_usd(projection['low_nano_usd'])} to {format_usd(projection['high_nano_usd'])})")
+    percent = compared["list_differs_percent"]
+    if percent is not None and abs(percent) > 1:
+        notes.append(f"list prices would be {percent:+.1f} % ({format_usd(compared['list_nano_usd'])}) of the {format_usd(compared['recorded_nano_usd'])} that OpenClaw recorded and a list price is known for")
+    coverage = answer["coverage"]
+    if not coverage["complete"]:
+        share = 100 * coverage["indexed_bytes"] / coverage["total_bytes"] if coverage["total_bytes"] else 0
+        notes.append(f"indexed {share:.0f} %, {coverage['unreadable']} sources unreadable: see `clawmeter doctor`")
+    if answer["row_count"] > len(answer["rows"]):
+        notes.append(f"{len(answer['rows']):,} of {answer['row_count']:,} rows shown")
+    for note in notes:
+        console.print(note, soft_wrap=True)
+
+
+def print_formula(answer: Json, *, as_json: bool) -> None:
+    """How the cost of a session came about."""
+    if as_json:
+        print(orjson.dumps(answer, option=orjson.OPT_INDENT_2).decode())
+        return
+    print(f"session {plain(answer['session'])}  {plain(answer['key'] or '')}")
+    for p in answer["parts"]:
+        head = f"{p['day']}  {plain(p['provider'])}/{plain(p['model'])}  {p['model_calls']:,} calls, {p['basis']}, {p['billing_mode']}"
+        tokens = " + ".join(f"{p[n]:,} {n.removesuffix('_tokens').replace('_', ' ')}" for n in _USAGE)
+        print(f"{head}\n    {tokens} tokens = {format_usd(p['cost_nano_usd']) if p['basis'] != 'unpriced' else 'no price known'} ({p['cost_nano_usd']} nano-USD)")
+        if p["price"]:
+            for tier in p["price"]["tiers"]:
+                above = f" above {tier['above']:,} prompt tokens" if tier["above"] else ""
+                rates = ", ".join(f"{n.replace('_', ' ')} ${tier[n] / PICO_PER_USD_MTOK:g}" for n in ("input", "output", "cache_read", "cache_write"))
+                print(f"    {p['price']['basis']} price per million tokens{above}: {rates}")
+        if p["list_differs_percent"] is not None and abs(p["list_differs_percent"]) > 1:
+            print(f"    by list price {format_usd(p['list_nano_usd'])}: {p['list_differs_percent']:+.1f} % of what OpenClaw recorded")
+    plan = f", and {format_usd(answer['plan_cost_nano_usd'])} of API value on a plan" if answer["plan_cost_nano_usd"] else ""
+    print(f"cost {format_usd(answer['cost_nano_usd'])} ({answer['cost_nano_usd']} nano-USD){plan}")
+
+
+def cmd_export(args: argparse.Namespace) -> int:
+    """Write the exports and say where."""
+    with open_queries(settings_from(args)) as (queries, _):
+        for path, rows in write_exports(queries.ledger, args.form, args.out_dir):
+            print(f"{path}: {rows:,} rows")
+    return 0
+
+
+def cmd_status(args: argparse.Namespace) -> int:
+    """The state in a few lines."""
+    settings = settings_from(args)
+    where = read_server_file(settings)
+    with open_queries(settings, index=False) as (queries, _):
+        summary = queries.summary()
+        with queries.ledger.reading() as db:
+            coverage = queries.coverage(db)
+    if args.json:
+        print(orjson.dumps({"server": where and where["url"], "summary": summary, "coverage": coverage}, option=orjson.OPT_INDENT_2).decode())
+        return 0
+    print(f"server   {where['url'] if where else 'not running'}")
+    print(f"ledger   {settings.ledger_path}, {summary['messages']:,} model calls in {summary['sessions']:,} sessions")
+    print(f"spent    ${summary['today']:,.2f} today, ${summary['week']:,.2f} in 7 days, ${summary['month']:,.2f} this month, ${summary['allTime']:,.2f} ever")
+    print(f"sources  {format_bytes(coverage['total_bytes'])}, {coverage['bad_lines']} bad lines, {coverage['unreadable']} unreadable")
+    return 0
+
+
+def cmd_doctor(args: argparse.Namespace) -> int:
+    """Look at everything and say it line by line; 0 when all is well."""
+    settings = settings_from(args)
+    healthy = True
+
+    def line(mark: str, text: str, advice: str | None = None) -> None:
+        nonlocal healthy
+        healthy = healthy and mark != "!!"
+        print(f"{mark:>2}  {plain(text, 400)}")
+        if advice:
+            print(f"      {advice}")
+
+    line("ok", f"Clawmeter {VERSION}, Python {sys.version.split()[0]}, SQLite {sqlite3.sqlite_version}, days in {settings.zone().key}")
+    try:
+        homes, others = find_homes(settings)
+    except HomeNotFound as error:
+        print(f"!!  {error}")
+        return 1
+    for home in homes:
+        config = read_config(home.path, os.environ)
+        line("ok", f"home {home.path} (by {home.found_by}), OpenClaw {config.version or 'version not known'}")
+        if config.problem:
+            line("!!" if config.problem != "no openclaw.json" else "--", config.problem, "prices, agents and the gateway of this home are not known until it can be read")
+        line("ok", f"gateway port {config.gateway_port}, bind {config.gateway_bind}, auth {config.gateway_auth}, token {'found' if config.gateway_token else 'not in the config'}")
+        for path in list_transcript_kinds(home):
+            line("ok", path)
+    for home in others:
+        line("--", f"another home: {home.path} ({home.found_by}); read it with --home {home.path}")
+    with open_queries(settings) as (queries, _):
+        health = queries.health()
+    store, coverage = health["store"], health["coverage"]
+    if store["notice"]:
+        line("!!", store["notice"])
+    line("ok", f"ledger {store['path']}, {format_bytes(store['size_bytes'])}: {store['model_calls']:,} model calls in {store['sessions']:,} sessions, {store['messages']:,} messages")
+    versions = sorted({s["schema_version"] for s in health["sources"] if s["schema_version"] is not None})
+    if versions:
+        line("ok", f"transcript databases of schema {', '.join(map(str, versions))} (tested with 22, 23)")
+    for source in health["sources"]:
+        if source["state"] == "unreadable":
+            line("!!", source["last_error"] or f"cannot read {source['path']}", "give the user that runs Clawmeter read access; its calls are missing from the numbers until then")
+        elif source["state"] == "partial":
+            line("!!", source["last_error"] or f"{source['path']} is not finished", "it is read again when it changes")
+        elif source["bad_lines"]:
+            line("--", f"{source['bad_lines']} lines could not be read, the last: {source['last_error']}", "nothing but these lines is missing")
+    for problem in health["problems"]:
+        if problem["level"] == "bad" and not any(problem["text"] == s["last_error"] for s in health["sources"]):
+            line("!!", problem["text"], problem["what_to_do"])
+    for item in health["implausible"][:5]:
+        line("--", f"left out as implausible: a call of session {item['session']}: {item['reason']}")
+    line("ok" if coverage["complete"] else "!!", f"{format_bytes(coverage['indexed_bytes'])} of {format_bytes(coverage['total_bytes'])} indexed")
+    return 0 if healthy else 1
+
+
+def list_transcript_kinds(home: OpenClawHome) -> list[str]:
+    """What kinds of transcripts each agent has, one line an agent."""
+    out = []
+    try:
+        for agent in home.agents():
+            kinds = Counter(p.kind for p in list_transcripts(agent))
+            text = ", ".join(f"{n} {k}" for k, n in sorted(kinds.items())) or "no transcripts yet"
+            out.append(f"agent {agent.name}: {text}")
+    except (SourceError, OSError) as error:
+        out.append(f"cannot list the agents: {error}")
+    return out
+
+
+def cmd_token(args: argparse.Namespace) -> int:
+    """Show or manage tokens."""
+    settings = settings_from(args)
+    make_private_dir(settings.state_dir)
+    access = Access(settings.state_dir, settings=settings, gateway_tokens=list)
+    if args.action == "show":
+        where = read_server_file(settings)
+        token = access.load_token()
+        print(f"{where['url']}/#token={urllib.parse.quote(token)}" if where else token)
+    elif args.action == "rotate":
+        access.rotate()
+        say("New dashboard token; every browser has to log in again. `clawmeter token` shows it.")
+    elif args.action == "list":
+        for row in access.list_tokens():
+            print(f"{row.id}  {row.scope:8}  {plain(row.name)}")
+    elif not args.name:
+        say(f"clawmeter token {args.action} NAME")
+        return 2
+    elif args.action == "create":
+        _, secret = access.create_token(args.name, args.scope)
+        say(f"Token {plain(args.name)} with scope {args.scope}; it is shown this once:")
+        print(secret)
+    elif not access.revoke_token(args.name):
+        say(f"no token {plain(args.name)}")
+        return 1
+    return 0
+
+
+def cmd_demo(args: argparse.Namespace) -> int:
+    """Make a home, serve it, and let things happen in it."""
+    with tempfile.TemporaryDirectory(prefix="clawmeter-demo-") as folder:
+        root = Path(folder)
+        make_demo_home(root, now_ms=int(time.time() * 1000), days=args.days)
+        settings = settings_from(args, homes=[str(root)], state_dir=str(root / "state"))
+        make_private_dir(settings.state_dir)
+        writer = DemoWriter(root)
+        writer.start()
+        try:
+            return run_server(settings, note="This is a made-up home in a temporary folder; it is gone when you stop it (Ctrl-C).")
+        finally:
+            writer.stop()
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; the exit status."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    if words[:1] == ["_index-worker"]:
+        return serve_index_worker()
+    if words[:1] == ["_list-prices"]:
+        return serve_list_prices()
+    args = build_parser().parse_args(words)
+    try:
+        return int(getattr(args, "run", cmd_serve)(args))
+    except ClawmeterError as error:
+        say(f"clawmeter: {error}")
+        return 2 if isinstance(error, SettingsError) else 1
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def main_entry() -> None:
+    """The console script."""
+    sys.exit(main())
+
+
+###############################################################################
+# Web UI ######################################################################
+###############################################################################
+# The page's files as raw strings, last so that readers of code never scroll through markup.
+# Only INDEX_HTML has variables (Jinja, escaped); the others are served as they stand, under one digest.
+
+# language=HTML
+INDEX_HTML = r"""<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1, viewport-fit=cover">
+<meta name="color-scheme" content="light dark">
+<meta name="referrer" content="no-referrer">
+<meta name="robots" content="noindex">
+<title>Overview · Clawmeter</title>
+<link rel="icon" href="data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 16 16' fill='none' stroke='%23b8402a' stroke-width='2' stroke-linecap='round'%3E%3Cpath d='M3.4 12.6a6.5 6.5 0 1 1 9.2 0'/%3E%3Cpath d='M8 8l2.6-3.2'/%3E%3C/svg%3E">
+<link rel="stylesheet" href="/assets/{{ digest }}/app.css">
+<link rel="modulepreload" href="/assets/{{ digest }}/dom.js">
+<link rel="modulepreload" href="/assets/{{ digest }}/chart.js">
+<link rel="modulepreload" href="/assets/{{ digest }}/views.js">
+<script type="module" src="/assets/{{ digest }}/app.js"></script>
+</head>
+<body data-version="{{ version }}">
+<a class="skip" href="#main" data-action="skip">Skip to the numbers</a>
+<div class="frame">
+<div id="rail"></div>
+<div id="page">
+<header id="bar"></header>
+<main id="main" tabindex="-1"><noscript><p class="notice">Clawmeter's pages need JavaScript. Without it: <code>clawmeter report</code>, or <code>/api/usage</code>.</p></noscript></main>
+</div>
+</div>
+<p id="said" class="unseen" role="status" aria-live="polite"></p>
+<dialog id="help" class="help" aria-labelledby="help-title"></dialog>
+</body>
+</html>
+"""
+
+# language=CSS
+APP_CSS = r"""/* Colours are the variables below and nothing else; spacing goes 4, 8, 12, 16, 24, 32. */
+:root {
+  color-scheme: light dark;
+  --bg: #fafaf8; --surface: #ffffff; --line: #e5e4df;
+  --ink: #1c1c1a; --ink-2: #5c5b56; --ink-3: #73716a;
+  --accent: #b8402a; --ok: #2b7a4b; --warn: #8f5e00; --bad: #b3261e;
+  --s1: #3b6fb6; --s2: #d1802f; --s3: #3f9a86; --s4: #b5557f; --s5: #7c6bb5; --s6: #8a9a2e; --s7: #c2573f;
+  --s8: #6f7682;
+  --mono: ui-monospace, "SF Mono", SFMono-Regular, Menlo, Consolas, "Liberation Mono", monospace;
+  --rail: 184px;
+}
+@media (prefers-color-scheme: dark) {
+  :root:not([data-theme="light"]) {
+    --bg: #131312; --surface: #1b1b19; --line: #2f2e2b;
+    --ink: #edece7; --ink-2: #aaa89f; --ink-3: #8a8880;
+    --accent: #f08268; --ok: #63c18b; --warn: #e0ad45; --bad: #ff8276;
+    --s1: #6b98d6; --s2: #e0994f; --s3: #5cb5a1; --s4: #cd779d; --s5: #9a8bcf; --s6: #a7b64b;
+    --s7: #d9745d; --s8: #8f96a1;
+  }
+}
+:root[data-theme="light"] { color-scheme: light; }
+:root[data-theme="dark"] {
+  color-scheme: dark;
+  --bg: #131312; --surface: #1b1b19; --line: #2f2e2b;
+  --ink: #edece7; --ink-2: #aaa89f; --ink-3: #8a8880;
+  --accent: #f08268; --ok: #63c18b; --warn: #e0ad45; --bad: #ff8276;
+  --s1: #6b98d6; --s2: #e0994f; --s3: #5cb5a1; --s4: #cd779d; --s5: #9a8bcf; --s6: #a7b64b; --s7: #d9745d;
+  --s8: #8f96a1;
+}
+
+*, *::before, *::after { box-sizing: border-box; }
+html { -webkit-text-size-adjust: 100%; text-size-adjust: 100%; scrollbar-color: var(--line) transparent; }
+body {
+  margin: 0; background: var(--bg); color: var(--ink);
+  font: 14px/20px system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif;
+  font-variant-numeric: tabular-nums; overflow-wrap: anywhere;
+}
+h1, h2, p, ul, ol, dl, dd { margin: 0; padding: 0; }
+ul, ol { list-style: none; }
+h1 { font-size: 14px; font-weight: 600; }
+h2 { font-size: 14px; line-height: 20px; font-weight: 600; }
+b, strong { font-weight: 600; }
+a { color: var(--accent); text-underline-offset: 2px; }
+code, kbd, .mono { font-family: var(--mono); font-size: .93em; }
+button, select, input { font: inherit; color: inherit; }
+button { background: none; border: 0; padding: 0; cursor: pointer; }
+:focus-visible { outline: 2px solid var(--accent); outline-offset: 1px; border-radius: 6px; }
+main:focus { outline: none; }
+.unseen {
+  position: absolute; width: 1px; height: 1px; margin: -1px; overflow: hidden; clip-path: inset(50%);
+  white-space: nowrap;
+}
+.skip {
+  position: fixed; z-index: 9; top: 8px; left: 8px; padding: 8px 12px; background: var(--surface);
+  border: 1px solid var(--line); border-radius: 6px; transform: translateY(-64px);
+}
+.skip:focus { transform: none; }
+.num { text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums; }
+.note, .share { color: var(--ink-3); }
+.is-ok { color: var(--ok); } .is-warn { color: var(--warn); } .is-bad { color: var(--bad); }
+.icon, .brand-mark {
+  flex: none; fill: none; stroke: currentColor; stroke-width: 1.4; stroke-linecap: round;
+  stroke-linejoin: round;
+}
+.dot { flex: none; fill: currentColor; }
+.s1 { fill: var(--s1); } .s2 { fill: var(--s2); } .s3 { fill: var(--s3); } .s4 { fill: var(--s4); }
+.s5 { fill: var(--s5); } .s6 { fill: var(--s6); } .s7 { fill: var(--s7); } .s8 { fill: var(--s8); }
+
+/* Frame */
+.frame { min-height: 100vh; }
+#page { margin-left: var(--rail); min-width: 0; }
+.is-login #page { margin-left: 0; }
+.rail {
+  position: fixed; z-index: 3; inset: 0 auto 0 0; width: var(--rail); padding: 0 8px 8px;
+  border-right: 1px solid var(--line); background: var(--bg); overflow: hidden auto;
+}
+.brand { display: flex; align-items: center; gap: 8px; height: 48px; padding: 0 8px; font-weight: 600; }
+.brand-mark { color: var(--ink); stroke-width: 1.8; }
+.rail ul { display: grid; gap: 1px; }
+.rail-link {
+  display: flex; align-items: center; gap: 8px; width: 100%; height: 32px; padding: 0 8px;
+  border-radius: 6px; color: var(--ink-2); text-decoration: none;
+}
+.rail-link[href]:hover, .rail-more .rail-link:hover { background: var(--line); color: var(--ink); }
+.rail-link[aria-current="page"] {
+  color: var(--ink); font-weight: 600; background: var(--surface); box-shadow: inset 0 0 0 1px var(--line);
+}
+.rail-link[aria-current="page"] .icon { color: var(--accent); }
+.rail-link[aria-disabled] { color: var(--ink-3); opacity: .62; cursor: default; }
+.rail-more { display: none; }
+#bar { position: sticky; z-index: 2; top: 0; background: var(--bg); }
+.bar {
+  display: flex; align-items: center; gap: 12px; min-height: 48px;
+  padding: 8px max(24px, (100% - 1680px) / 2); border-bottom: 1px solid var(--line);
+}
+.bar h1 { margin-right: 4px; }
+.bar-controls { display: flex; gap: 8px; min-width: 0; }
+.bar-state { display: flex; align-items: center; gap: 4px; margin-left: auto; }
+.select { position: relative; display: inline-flex; min-width: 0; }
+.select select {
+  appearance: none; height: 28px; max-width: 220px; min-width: 0; padding: 0 26px 0 10px;
+  border: 1px solid var(--line); border-radius: 6px; background: var(--surface); font-size: 13px;
+  text-overflow: ellipsis; cursor: pointer;
+}
+.select select:hover { border-color: var(--ink-3); }
+.select::after {
+  content: ""; position: absolute; right: 11px; top: 10px; width: 5px; height: 5px;
+  border: solid var(--ink-3); border-width: 0 1.3px 1.3px 0; transform: rotate(45deg);
+  pointer-events: none;
+}
+.select.is-small select { height: 24px; font-size: 12px; }
+.select.is-small::after { top: 8px; }
+.live {
+  display: inline-flex; align-items: center; gap: 6px; margin-right: 8px; font-size: 12px;
+  color: var(--ink-2); white-space: nowrap;
+}
+.live.is-live .dot { color: var(--ok); }
+.live.is-waiting .dot { color: var(--ink-3); }
+.live.is-lost, .live.is-lost .dot { color: var(--bad); }
+.icon-button {
+  display: grid; place-items: center; width: 28px; height: 28px; border-radius: 6px; color: var(--ink-2);
+}
+.icon-button:hover { background: var(--line); color: var(--ink); }
+.link { font-size: 12px; color: var(--accent); white-space: nowrap; }
+.link:hover { text-decoration: underline; text-underline-offset: 2px; }
+.button {
+  height: 28px; padding: 0 12px; border: 1px solid var(--line); border-radius: 6px;
+  background: var(--surface); font-size: 13px; white-space: nowrap;
+}
+.button:hover { border-color: var(--ink-3); }
+.button.is-first { background: var(--ink); border-color: var(--ink); color: var(--bg); font-weight: 600; }
+main { padding: 16px 24px 24px; max-width: calc(1680px + 48px); margin: 0 auto; }
+
+/* Grid and panels */
+.grid { display: grid; grid-template-columns: repeat(12, minmax(0, 1fr)); gap: 16px; }
+.figures { grid-column: 1 / -1; display: grid; grid-template-columns: repeat(4, minmax(0, 1fr)); gap: 16px; }
+.w12 { grid-column: span 12; } .w8 { grid-column: span 8; } .w4 { grid-column: span 4; }
+.stack { display: grid; gap: 16px; align-content: stretch; }
+.panel, .figure {
+  min-width: 0; border: 1px solid var(--line); border-radius: 6px; background: var(--surface);
+}
+.panel { display: flex; flex-direction: column; padding: 12px 16px; }
+.panel-head { display: flex; align-items: center; gap: 8px; min-height: 24px; margin-bottom: 8px; }
+.panel-head .note {
+  font-size: 12px; min-width: 0; overflow: hidden; text-overflow: ellipsis; white-space: nowrap;
+}
+.tools { display: flex; gap: 12px; align-items: center; margin-left: auto; }
+.nothing { padding: 12px 0; color: var(--ink-3); font-size: 13px; }
+.more { padding-top: 8px; font-size: 12px; color: var(--ink-3); }
+.mark {
+  padding: 0 4px; border: 1px solid var(--line); border-radius: 4px; font-size: 11px; line-height: 16px;
+  color: var(--ink-2); white-space: nowrap; font-weight: 400;
+}
+.mark.is-warn { color: var(--warn); border-color: currentColor; }
+
+/* Figures */
+.figure { display: flex; flex-direction: column; gap: 4px; padding: 12px 16px; }
+.figure header {
+  display: flex; align-items: center; justify-content: space-between; gap: 8px; min-height: 18px;
+}
+.figure h2 { font-size: 12px; line-height: 16px; font-weight: 400; color: var(--ink-2); }
+.figure-row {
+  display: flex; align-items: flex-start; justify-content: space-between; gap: 12px; min-height: 36px;
+}
+.figure-number { font-size: 28px; line-height: 36px; font-weight: 600; letter-spacing: -.01em; }
+.figure .unpriced { display: block; }
+.unpriced {
+  font-size: 12px; line-height: 16px; font-weight: 400; letter-spacing: 0; color: var(--warn);
+  white-space: nowrap;
+}
+.figure-change, .figure-plan, .budget { font-size: 12px; line-height: 16px; color: var(--ink-2); }
+.figure-plan { color: var(--ink-3); }
+.arrow { margin-right: 3px; font-size: 9px; vertical-align: 1px; }
+.budget { display: grid; gap: 4px; margin-top: auto; padding-top: 4px; }
+.spark { flex: none; margin-top: 4px; overflow: visible; }
+.spark-line {
+  fill: none; stroke: var(--ink-2); stroke-width: 1.4; stroke-linejoin: round; stroke-linecap: round;
+}
+.spark-base { stroke: var(--line); }
+.spark-dot { fill: var(--ink); }
+progress {
+  appearance: none; display: block; width: 100%; height: 4px; border: 0; border-radius: 2px;
+  background: var(--line); color: var(--ok); overflow: hidden;
+}
+progress::-webkit-progress-bar { background: var(--line); }
+progress::-webkit-progress-value { background: currentColor; }
+progress::-moz-progress-bar { background: currentColor; }
+progress.is-warn { color: var(--warn); } progress.is-bad { color: var(--bad); }
+.range-bar { width: 100%; height: 16px; margin-top: auto; }
+.range-band { fill: var(--ink-3); opacity: .35; }
+.range-spent { fill: var(--ink-2); }
+.range-mark { fill: var(--ink); }
+.range-budget { fill: var(--bad); }
+
+/* Attention */
+.attention li {
+  display: flex; align-items: flex-start; gap: 12px; padding: 6px 0; border-top: 1px solid var(--line);
+  font-size: 13px; line-height: 18px;
+}
+.attention li:first-child { border-top: 0; }
+.level { display: inline-flex; align-items: center; gap: 6px; flex: none; width: 84px; }
+.attention-text { flex: 1; min-width: 0; }
+.attention a { white-space: nowrap; }
+
+/* Charts */
+.chart {
+  position: relative; min-width: 0; margin: 0 -4px; padding: 0 4px; touch-action: pan-y; user-select: none;
+  cursor: crosshair;
+}
+.plot { display: block; overflow: visible; }
+.plot .rule { stroke: var(--line); } .plot .base { stroke: var(--ink-3); }
+.plot .tick { font-size: 11px; fill: var(--ink-3); font-variant-numeric: tabular-nums; }
+.bars rect { stroke: var(--surface); stroke-width: .75; }
+.bars .hatch > rect { stroke: none; }
+.hatch-line { fill: var(--surface); opacity: .55; }
+.bars .is-dim { opacity: .18; }
+.band { fill: var(--ink); opacity: .07; } .band.is-drag { fill: var(--accent); opacity: .16; }
+.touch { fill: transparent; }
+.tip {
+  position: absolute; z-index: 4; top: 0; left: 0; pointer-events: none; max-width: min(340px, 92vw);
+  padding: 8px 12px; border: 1px solid var(--line); border-radius: 6px; background: var(--surface);
+}
+.tip:empty { display: none; }
+.tip-table { border-collapse: collapse; font-size: 12px; line-height: 18px; }
+.tip-table th { font-weight: 400; text-align: left; }
+.tip-table thead th, .tip-table thead td { font-weight: 600; padding-bottom: 4px; white-space: nowrap; }
+.tip-table td, .tip-table th { padding: 0 0 0 12px; }
+.tip-table tr > :first-child { padding-left: 0; }
+.tip-table tbody th {
+  padding-left: 6px; max-width: 180px; overflow: hidden; text-overflow: ellipsis; white-space: nowrap;
+}
+.tip-table tbody td:last-child { color: var(--ink-3); }
+.tip-table .is-zero { color: var(--ink-3); }
+.legend {
+  display: grid; grid-template-columns: repeat(auto-fill, minmax(230px, 1fr)); gap: 0 16px;
+  margin: auto -6px 0; padding-top: 8px;
+}
+.legend button {
+  display: flex; align-items: center; gap: 8px; width: 100%; padding: 3px 6px; border-radius: 6px;
+  font-size: 12px; line-height: 18px; text-align: left;
+}
+.legend button:hover { background: var(--bg); }
+.legend button[aria-pressed="true"] { box-shadow: inset 0 0 0 1px var(--accent); }
+.legend-name { flex: 1; min-width: 0; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
+.legend .share { width: 34px; text-align: right; white-space: nowrap; }
+.swatch { flex: none; display: inline-block; vertical-align: -1px; }
+.thin { display: block; width: 100%; height: 4px; }
+.thin-back { fill: var(--line); } .thin-fore { fill: var(--ink-3); }
+
+/* Tables */
+table { border-collapse: collapse; width: 100%; font-size: 13px; line-height: 18px; }
+th { font-weight: 400; text-align: left; }
+th.num { text-align: right; }
+.grid-table thead th {
+  padding: 4px 12px 6px 0; font-size: 12px; color: var(--ink-3); white-space: nowrap;
+  border-bottom: 1px solid var(--line);
+}
+.grid-table tbody td, .grid-table tbody th, .grid-table tfoot td, .grid-table tfoot th {
+  padding: 6px 12px 6px 0; border-bottom: 1px solid var(--line); white-space: nowrap;
+}
+.grid-table tr > :last-child { padding-right: 0; }
+.grid-table tbody tr:last-child > * { border-bottom: 0; }
+.grid-table tfoot > tr > * { border-top: 1px solid var(--ink-3); border-bottom: 0; font-weight: 600; }
+.grid-table tbody tr:hover { background: var(--bg); }
+.name { max-width: 0; width: 36%; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
+.model { max-width: 200px; overflow: hidden; text-overflow: ellipsis; }
+.mid { max-width: 180px; overflow: hidden; text-overflow: ellipsis; }
+.w8 .mid { max-width: 110px; } .w8 .model { max-width: 160px; }
+.where { display: none; }
+.bar-cell { width: 22%; min-width: 56px; vertical-align: middle; }
+.shares td, .shares th { padding: 4px 8px 4px 0; }
+.shares tr > :last-child { padding-right: 0; width: 40px; }
+.shares .name { width: 36%; } .shares .bar-cell { width: 30%; }
+.scroll { overflow-x: auto; min-width: 0; }
+.scroll.is-tall { height: 288px; overflow: auto; }
+.scroll.is-tall thead th { position: sticky; top: 0; background: var(--surface); }
+.state { display: inline-flex; align-items: center; gap: 6px; color: var(--ink-2); }
+.state.is-running .dot { color: var(--ok); }
+.state.is-idle .dot { fill: none; stroke: currentColor; stroke-width: 1.5; }
+.state.is-ended { color: var(--ink-3); }
+.grid-table tbody .depth-1 { padding-left: 16px; }
+.grid-table tbody .depth-2 { padding-left: 32px; }
+.grid-table tbody .depth-3 { padding-left: 48px; }
+.grid-table tbody .depth-4 { padding-left: 64px; }
+.branch { margin-right: 6px; color: var(--ink-3); }
+.context {
+  display: inline-grid; vertical-align: top; grid-template-columns: 48px 36px; align-items: center;
+  gap: 8px;
+}
+.activity li {
+  display: flex; gap: 8px; padding: 5px 0; font-size: 13px; line-height: 18px;
+  border-top: 1px solid var(--line);
+}
+.activity li:first-child { border-top: 0; }
+.did {
+  display: inline-flex; align-items: center; gap: 6px; flex: none; width: 100px; white-space: nowrap;
+  color: var(--ink-2);
+}
+.did.is-bad { color: var(--bad); }
+.activity-text { flex: 1; min-width: 0; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
+.activity time { color: var(--ink-3); white-space: nowrap; }
+
+/* Strip */
+.strip { padding: 12px 0 0; border-top: 1px solid var(--line); }
+.strip dl { display: flex; flex-wrap: wrap; gap: 4px 24px; font-size: 12px; line-height: 16px; }
+.strip dl > div { display: flex; gap: 6px; min-width: 0; }
+.strip dt { color: var(--ink-3); white-space: nowrap; }
+.strip dd { color: var(--ink-2); }
+.strip .is-warn dd { color: var(--warn); }
+.strip progress { display: inline-block; width: 64px; vertical-align: 3px; margin-left: 4px; }
+.strip .unpriced { line-height: inherit; }
+
+/* States */
+.is-stale main { --ink: var(--ink-3); --ink-2: var(--ink-3); color: var(--ink-3); }
+.is-stale .plot, .is-stale .spark, .is-stale .thin, .is-stale .swatch, .is-stale progress { opacity: .45; }
+.notice {
+  display: flex; align-items: center; gap: 16px; margin-bottom: 16px; padding: 8px 16px;
+  border: 1px solid var(--line); border-radius: 6px; background: var(--surface); font-size: 13px;
+}
+.notice.is-bad { border-color: currentColor; }
+.notice p { flex: 1; color: var(--ink); }
+.empty { gap: 12px; padding: 32px; max-width: 720px; }
+.empty.w12 { max-width: none; }
+.empty h2 { font-size: 20px; line-height: 28px; }
+.empty p { max-width: 640px; color: var(--ink-2); }
+.commands { display: grid; gap: 8px; margin-top: 8px; }
+.commands > div { display: grid; grid-template-columns: 260px 1fr; align-items: center; gap: 16px; }
+.commands dt { color: var(--ink-2); font-size: 13px; }
+.command {
+  display: inline-flex; align-items: center; gap: 12px; padding: 3px 10px; border: 1px solid var(--line);
+  border-radius: 6px; background: var(--bg); color: var(--ink); white-space: nowrap;
+}
+.skeleton { min-height: 116px; }
+.skeleton.is-tall { min-height: 360px; }
+.ghost { width: 56px; height: 10px; border-radius: 4px; background: var(--line); }
+.ghost.is-number { width: 132px; height: 22px; margin: 6px 0; }
+.ghost.is-wide { width: 60%; }
+.login {
+  display: grid; gap: 12px; max-width: 400px; margin: 12vh auto 0; padding: 32px;
+  border: 1px solid var(--line); border-radius: 6px; background: var(--surface);
+}
+.login h1 { font-size: 20px; line-height: 28px; }
+.login p { color: var(--ink-2); font-size: 13px; }
+.login form { display: grid; gap: 8px; margin: 8px 0; }
+.login label { font-size: 12px; color: var(--ink-2); }
+.login input {
+  height: 36px; padding: 0 10px; border: 1px solid var(--ink-3); border-radius: 6px; background: var(--bg);
+  font-family: var(--mono);
+}
+.login input[aria-invalid="true"] { border-color: var(--bad); }
+.login .button { height: 36px; }
+.login .button[aria-disabled="true"] { opacity: .6; cursor: default; }
+.login .login-message { min-height: 18px; color: var(--bad); line-height: 18px; }
+.login .command { padding: 0 8px; vertical-align: -2px; line-height: 20px; gap: 8px; }
+.help {
+  width: min(440px, calc(100vw - 32px)); padding: 16px; border: 1px solid var(--line); border-radius: 6px;
+  background: var(--surface); color: var(--ink);
+}
+.help::backdrop { background: rgb(0 0 0 / .4); }
+.shortcuts { display: grid; gap: 4px; font-size: 13px; }
+.shortcuts > div { display: grid; grid-template-columns: 96px 1fr; align-items: baseline; }
+kbd {
+  padding: 0 5px; border: 1px solid var(--line); border-radius: 4px; background: var(--bg);
+  font-size: 12px;
+}
+
+@media (prefers-reduced-motion: no-preference) {
+  @keyframes shimmer { 50% { opacity: .55; } }
+  .is-waiting > :not(.panel-head), .skeleton { animation: shimmer 1.6s ease-in-out infinite; }
+  .live.is-waiting > * { animation: none; }
+}
+@media (forced-colors: active) {
+  .plot, .thin, .swatch, .spark, .range-bar, progress { forced-color-adjust: none; }
+  .legend button[aria-pressed="true"] { outline: 2px solid Highlight; }
+}
+
+/* Widths */
+@media (max-width: 1099px) {
+  :root { --rail: 56px; }
+  .brand { padding: 0 10px; }
+  .rail-link { justify-content: center; }
+  .rail-name {
+    position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%);
+    white-space: nowrap;
+  }
+  .figures { grid-template-columns: repeat(2, minmax(0, 1fr)); }
+  .w8, .w4 { grid-column: span 12; }
+  .stack { grid-template-columns: repeat(2, minmax(0, 1fr)); }
+}
+@media (max-width: 639px) {
+  :root { --rail: 0px; }
+  #page { padding-bottom: calc(56px + env(safe-area-inset-bottom)); }
+  .rail {
+    inset: auto 0 0; width: auto; padding: 0 4px env(safe-area-inset-bottom); border: 0;
+    border-top: 1px solid var(--line); overflow: visible;
+  }
+  .brand, .rail .is-extra { display: none; }
+  .rail ul { grid-template-columns: repeat(6, 1fr); }
+  .rail-more { display: block; }
+  .rail.is-open .is-extra { display: block; order: -1; }
+  .rail.is-open li:first-child { grid-column-start: 1; }
+  .rail-link {
+    flex-direction: column; justify-content: center; gap: 3px; height: 54px; padding: 0; font-size: 11px;
+    line-height: 14px;
+  }
+  .rail-link[aria-current="page"] { background: none; box-shadow: none; }
+  .rail-name { position: static; width: auto; height: auto; clip-path: none; }
+  .bar { flex-wrap: wrap; gap: 8px 12px; padding: 8px 16px; }
+  .live-more { display: none; }
+  .bar-controls { order: 3; width: 100%; }
+  .bar-controls .select:last-child { flex: 1; }
+  .bar-controls .select:last-child select { width: 100%; max-width: none; }
+  main { padding: 12px 12px 16px; }
+  .grid, .figures, .stack { gap: 12px; }
+  .panel, .figure { padding: 12px; }
+  .stack { grid-template-columns: minmax(0, 1fr); }
+  .figure-number { font-size: 22px; line-height: 28px; }
+  .figure-row { flex-wrap: wrap; min-height: 28px; gap: 4px 8px; }
+  .figure .spark { width: 100%; height: 24px; }
+  .wide, .mid { display: none; }
+  .where { display: block; font-size: 12px; line-height: 16px; color: var(--ink-3); }
+  .name { width: 60%; }
+  .state-word { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
+  .grid-table .state-cell { padding-right: 8px; }
+  .grid-table tbody .depth-1 { padding-left: 8px; }
+  .grid-table tbody .depth-2 { padding-left: 16px; }
+  .grid-table tbody .depth-3, .grid-table tbody .depth-4 { padding-left: 24px; }
+  .attention li { flex-wrap: wrap; gap: 2px 12px; }
+  .attention-text { flex-basis: 100%; order: 2; }
+  .attention li > :last-child { margin-left: auto; }
+  .commands > div { grid-template-columns: 1fr; gap: 4px; }
+  .empty { padding: 20px 16px; }
+  .login { margin: 24px 16px 0; padding: 20px; }
+  .is-login main { padding: 0; }
+}
+@media print {
+  .rail, .bar-controls, .bar-state, .tools, .skip { display: none; }
+  #page { margin: 0; }
+  .panel, .figure { break-inside: avoid; }
+}
+"""
+
+# language=JavaScript
+DOM_JS = r"""// Text to DOM and numbers to text. Nothing else on the page parses markup, so this is the
+// one file to read when asking "can a transcript inject anything?".
+
+class Markup {
+  constructor(text) {
+    this.text = text;
+  }
+  toString() {
+    return this.text;
+  }
+}
+
+const ESCAPES = { "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#39;", "`": "&#96;" };
+// Control and bidi-override characters cannot break out of text, but they can make one label
+// look like another; they are shown as what they are, a broken character.
+// eslint-disable-next-line no-control-regex
+const UNSEEN = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069]/g;
+
+export function escapeText(value) {
+  return String(value).replace(UNSEEN, "\ufffd").replace(/[&<>"'`]/g, (mark) => ESCAPES[mark]);
+}
+
+function toMarkup(value) {
+  if (value instanceof Markup) return value.text;
+  if (Array.isArray(value)) return value.map(toMarkup).join("");
+  if (value === null || value === undefined || value === false || value === true) return "";
+  return escapeText(value);
+}
+
+// A template is written over several lines for people; the line breaks in it are not content.
+const tidied = new WeakMap();
+
+function tidy(parts) {
+  if (!tidied.has(parts)) {
+    tidied.set(parts, parts.map((part) => (/^\s*\n\s*$/.test(part) ? "" : part
+      .replace(/(^|>)\s*\n\s*(?=<)/g, "$1").replace(/>\s*\n\s*/g, ">").replace(/\s*\n\s*/g, " "))));
+  }
+  return tidied.get(parts);
+}
+
+/** Build markup; every value is escaped unless html`` itself made it. Attributes must be quoted. */
+export function html(strings, ...values) {
+  const parts = tidy(strings);
+  let text = parts[0];
+  for (let i = 0; i < values.length; i++) text += toMarkup(values[i]) + parts[i + 1];
+  return new Markup(text);
+}
+
+/** A link target that stays in this application; anything else (javascript:, //host) is null. */
+export function ownHref(href) {
+  return /^(#\/|\/api\/)[\w\-./]*(\?[\w\-.=&%+:/]*)?$/.test(String(href)) ? String(href) : null;
+}
+
+const painted = new WeakMap();
+
+/** Make `element` show `view`, touching only what differs: focus, scroll, typed text and folds stay. */
+export function patch(element, view) {
+  const text = String(view);
+  if (painted.get(element) === text) return false;
+  painted.set(element, text);
+  const template = document.createElement("template");
+  template.innerHTML = text;
+  morph(element, template.content);
+  return true;
+}
+
+const keyOf = (node) => (node.nodeType === 1 ? node.getAttribute("data-key") : null);
+const isSameKind = (a, b) => a.nodeType === b.nodeType && a.nodeName === b.nodeName && keyOf(a) === keyOf(b);
+
+function morph(parent, wanted) {
+  const keyed = new Map();
+  for (const child of parent.children) if (keyOf(child)) keyed.set(keyOf(child), child);
+  let at = parent.firstChild;
+  for (const want of [...wanted.childNodes]) {
+    const key = keyOf(want);
+    const have = key ? keyed.get(key) : at;
+    if (!have || !isSameKind(have, want)) {
+      parent.insertBefore(want, at);
+      continue;
+    }
+    if (have !== at && have.contains(document.activeElement)) {
+      // Moving a node blurs what is focused inside it, so its elder siblings move instead.
+      while (at !== have) {
+        const next = at.nextSibling;
+        parent.appendChild(at);
+        at = next;
+      }
+    }
+    if (have === at) at = at.nextSibling;
+    else parent.insertBefore(have, at);
+    keyed.delete(key);
+    update(have, want);
+  }
+  while (at) {
+    const next = at.nextSibling;
+    at.remove();
+    at = next;
+  }
+}
+
+function update(have, want) {
+  if (have.nodeType !== 1) {
+    if (have.nodeValue !== want.nodeValue) have.nodeValue = want.nodeValue;
+    return;
+  }
+  // Most of a page is as it was: one native comparison is cheaper than walking the part.
+  if (keyOf(have) && have.isEqualNode(want)) return;
+  const isFold = have.nodeName === "DETAILS" || have.nodeName === "DIALOG";
+  for (const { name, value } of [...want.attributes]) {
+    if (have.getAttribute(name) !== value) have.setAttribute(name, value);
+  }
+  for (const { name } of [...have.attributes]) {
+    // Folds belong to the person, and `style` is only ever written by setProperty in app.js.
+    const isTheirs = name === "style" || (isFold && name === "open");
+    if (!want.hasAttribute(name) && !isTheirs) have.removeAttribute(name);
+  }
+  if (have.hasAttribute("data-keep")) return;
+  morph(have, want);
+  if (have === document.activeElement) return;
+  if (have.nodeName === "INPUT" && want.hasAttribute("value")) have.value = want.getAttribute("value");
+  if (have.nodeName === "SELECT") {
+    const chosen = have.querySelector("option[selected]");
+    if (chosen && have.value !== chosen.value) have.value = chosen.value;
+  }
+}
+
+// Formatters. Unknown is a dash, zero is 0, and the space before a unit never breaks.
+
+export const UNKNOWN = "—";
+const NBSP = "\u00a0";
+const MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+const WEEKDAYS = ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"];
+const isUnknown = (value) => value === null || value === undefined || !Number.isFinite(Number(value));
+
+export function formatCount(value) {
+  if (isUnknown(value)) return UNKNOWN;
+  const digits = String(Math.abs(Math.round(value))).replace(/\B(?=(\d{3})+$)/g, ",");
+  return value < 0 ? `−${digits}` : digits;
+}
+
+/** Money from integer nano-USD: $1,234.56; $0.0421; < $0.0001. */
+export function formatMoney(nano) {
+  if (isUnknown(nano)) return UNKNOWN;
+  const size = Math.abs(nano);
+  const sign = nano < 0 ? "−" : "";
+  if (size === 0) return "$0";
+  if (size < 1e5) return `${sign}<${NBSP}$0.0001`;
+  // 0.99996 would print as 1.0000: what rounds to a dollar is written as a dollar.
+  const tenThousandths = Math.round(size / 1e5);
+  if (tenThousandths < 10000) return `${sign}$0.${String(tenThousandths).padStart(4, "0")}`;
+  const cents = Math.round(size / 1e7);
+  return `${sign}$${formatCount(Math.floor(cents / 100))}.${String(cents % 100).padStart(2, "0")}`;
+}
+
+/** All nine decimals, for tooltips. */
+export function formatExactMoney(nano) {
+  if (isUnknown(nano)) return "not known";
+  const size = Math.abs(Math.round(nano));
+  return `${nano < 0 ? "−" : ""}$${formatCount(Math.floor(size / 1e9))}.${String(size % 1e9).padStart(9, "0")}`;
+}
+
+function scale(value, units, base) {
+  let size = Math.abs(value);
+  let unit = 0;
+  const toThree = (x) => (x >= 99.95 ? x.toFixed(0) : x >= 9.995 ? x.toFixed(1) : x.toFixed(2));
+  while (unit < units.length - 1 && Number(toThree(size)) >= base) {
+    size /= base;
+    unit += 1;
+  }
+  const text = unit === 0 ? formatCount(size) : toThree(size);
+  return `${value < 0 ? "−" : ""}${text}${units[unit] ? NBSP + units[unit] : ""}`;
+}
+
+export function formatTokens(value) {
+  return isUnknown(value) ? UNKNOWN : scale(value, ["", "k", "M", "B", "T"], 1000);
+}
+
+export function formatBytes(value) {
+  return isUnknown(value) ? UNKNOWN : scale(value, ["B", "kB", "MB", "GB", "TB"], 1000);
+}
+
+export function formatPercent(share, digits = 0) {
+  if (isUnknown(share)) return UNKNOWN;
+  const percent = share * 100;
+  const least = 10 ** -digits;
+  if (percent > 0 && percent < least / 2) return `<${NBSP}${least}${NBSP}%`;
+  return `${percent.toFixed(digits).replace("-", "−")}${NBSP}%`;
+}
+
+export function formatDuration(ms) {
+  if (isUnknown(ms)) return UNKNOWN;
+  const seconds = Math.max(0, ms) / 1000;
+  if (seconds === 0) return `0${NBSP}s`;
+  if (seconds < 0.05) return `<${NBSP}0.1${NBSP}s`;
+  if (seconds < 9.95) return `${seconds.toFixed(1)}${NBSP}s`;
+  const whole = Math.round(seconds);
+  const two = (a, unitA, b, unitB) => `${a}${NBSP}${unitA}` + (b ? ` ${b}${NBSP}${unitB}` : "");
+  if (whole < 60) return `${whole}${NBSP}s`;
+  if (whole < 3600) return two(Math.floor(whole / 60), "m", whole % 60, "s");
+  if (whole < 86400) return two(Math.floor(whole / 3600), "h", Math.floor((whole % 3600) / 60), "m");
+  return two(Math.floor(whole / 86400), "d", Math.floor((whole % 86400) / 3600), "h");
+}
+
+const clocks = new Map();
+
+function partsIn(ms, zone) {
+  if (!clocks.has(zone)) {
+    const options = {
+      hourCycle: "h23", year: "numeric", month: "2-digit", day: "2-digit",
+      hour: "2-digit", minute: "2-digit", second: "2-digit",
+    };
+    let clock;
+    try {
+      clock = new Intl.DateTimeFormat("en-US", { ...options, timeZone: zone });
+    } catch {
+      // A zone that this browser does not know: UTC, and the text says so.
+      clock = new Intl.DateTimeFormat("en-US", { ...options, timeZone: "UTC" });
+    }
+    clocks.set(zone, clock);
+  }
+  const clock = clocks.get(zone);
+  const parts = { zone: clock.resolvedOptions().timeZone };
+  for (const { type, value } of clock.formatToParts(ms)) parts[type] = value;
+  return parts;
+}
+
+export function formatAbsolute(ms, zone) {
+  if (isUnknown(ms)) return UNKNOWN;
+  const at = partsIn(ms, zone);
+  return `${at.year}-${at.month}-${at.day} ${at.hour}:${at.minute}:${at.second} ${at.zone}`;
+}
+
+export function formatClock(ms, zone) {
+  if (isUnknown(ms)) return UNKNOWN;
+  const at = partsIn(ms, zone);
+  return `${at.hour}:${at.minute}:${at.second}`;
+}
+
+/** "12 s ago" up to a day, then a date in `zone`. */
+export function formatAgo(ms, now, zone) {
+  if (isUnknown(ms)) return UNKNOWN;
+  const seconds = Math.round((now - ms) / 1000);
+  if (seconds > -60 && seconds < 5) return "now";
+  if (seconds >= 0 && seconds < 60) return `${seconds}${NBSP}s ago`;
+  if (seconds >= 0 && seconds < 3600) return `${Math.floor(seconds / 60)}${NBSP}m ago`;
+  if (seconds >= 0 && seconds < 86400) return `${Math.floor(seconds / 3600)}${NBSP}h ago`;
+  const at = partsIn(ms, zone);
+  const year = at.year === partsIn(now, zone).year ? "" : ` ${at.year}`;
+  return `${Number(at.day)} ${MONTHS[at.month - 1]}${year}`;
+}
+
+/** "2026-11-06" to "6 Nov"; with `long`, "Fri 6 Nov 2026". A key that is no date is returned as it is. */
+export function formatDay(key, long = false) {
+  const found = /^(\d{4})-(\d\d)-(\d\d)$/.exec(key);
+  if (!found) return key;
+  const [, year, month, day] = found.map(Number);
+  const short = `${day} ${MONTHS[month - 1]}`;
+  if (!long) return short;
+  return `${WEEKDAYS[new Date(Date.UTC(year, month - 1, day)).getUTCDay()]} ${short} ${year}`;
+}
+"""
+
+# language=JavaScript
+CHART_JS = r"""// Numbers to SVG. Everything here is pure; colours are classes (s1 to s8) so that the theme rules,
+// and positions are geometry because the content policy gives style attributes no effect.
+
+import { html, formatDay, formatMoney, formatPercent } from "./dom.js";
+
+const MARGIN = { top: 10, right: 4, bottom: 22, left: 48 };
+const MONTHS = [
+  "January", "February", "March", "April", "May", "June",
+  "July", "August", "September", "October", "November", "December",
+];
+const round = (x) => Math.round(x * 100) / 100;
+const sum = (values) => values.reduce((total, value) => total + (value || 0), 0);
+
+function rect(kind, x, y, width, height, inside = null) {
+  return html`
+    <rect class="${kind}" x="${round(x)}" y="${round(y)}" width="${round(width)}" height="${round(height)}">
+      ${inside}
+    </rect>`;
+}
+
+/** Round tick values from 0 up to at least `max`; never more than five. */
+export function niceTicks(max) {
+  if (!(max > 0)) return [0];
+  const rough = max / 4;
+  const power = 10 ** Math.floor(Math.log10(rough));
+  const step = [1, 2, 2.5, 5, 10].map((m) => m * power).find((s) => s >= rough * (1 - 1e-9));
+  const ticks = [];
+  for (let i = 0; i <= 4; i++) {
+    ticks.push(Math.round(step * i * 1e6) / 1e6);
+    if (step * i >= max) break;
+  }
+  return ticks;
+}
+
+/** Ticks carry no more decimals than their step needs: $0, $2.50, $5. */
+export function formatTick(nano, step) {
+  if (nano === 0) return "$0";
+  const digits = Math.max(0, Math.min(9, -Math.floor(Math.log10(step / 1e9) + 1e-9)));
+  const exact = Number.isInteger((step / 1e9) * 10 ** digits) ? digits : digits + 1;
+  const shown = exact === 1 ? 2 : exact;
+  const [whole, part] = (nano / 1e9).toFixed(shown).split(".");
+  return `$${whole.replace(/\B(?=(\d{3})+$)/g, ",")}${part ? "." + part : ""}`;
+}
+
+function weekOf(day) {
+  const at = new Date(`${day}T00:00:00Z`);
+  at.setUTCDate(at.getUTCDate() - ((at.getUTCDay() + 6) % 7));
+  return at.toISOString().slice(0, 10);
+}
+
+/** Join days to weeks, then months, until no more than `most` bars are left. Sums stay exact. */
+export function coarsen(byDay, most) {
+  const join = (unit, toKey, toLabel) => {
+    const spans = [];
+    byDay.days.forEach((day, i) => {
+      const last = spans[spans.length - 1];
+      if (last && last.key === toKey(day)) last.to = i;
+      else spans.push({ key: toKey(day), from: i, to: i });
+    });
+    return {
+      unit,
+      isLastPartial: Boolean(byDay.partial_last),
+      spans: spans.map(({ key, from, to }) => ({
+        key, label: toLabel(key), from: byDay.days[from], to: byDay.days[to],
+      })),
+      series: byDay.series.map((one) => ({
+        ...one, values: spans.map(({ from, to }) => sum(one.cost_nano_usd.slice(from, to + 1))),
+      })),
+    };
+  };
+  const days = join("day", (day) => day, (key) => formatDay(key, true));
+  if (days.spans.length <= most) return days;
+  const weeks = join("week", weekOf, (key) => `Week of ${formatDay(key, true)}`);
+  if (weeks.spans.length <= most) return weeks;
+  const monthName = (key) => `${MONTHS[Number(key.slice(5)) - 1] ?? key} ${key.slice(0, 4)}`;
+  return join("month", (day) => day.slice(0, 7), monthName);
+}
+
+/** Where things are: shared by the drawing and by the pointer, so that they cannot disagree. */
+export function barLayout(count, width, height) {
+  const inner = Math.max(1, width - MARGIN.left - MARGIN.right);
+  const slot = inner / Math.max(1, count);
+  const bar = Math.max(1, Math.min(44, slot - Math.max(1, slot * 0.22)));
+  return {
+    slot, bar, width, height,
+    left: MARGIN.left, right: width - MARGIN.right, top: MARGIN.top, bottom: height - MARGIN.bottom,
+    center: (i) => MARGIN.left + slot * (i + 0.5),
+    indexAt: (x) => Math.max(0, Math.min(count - 1, Math.floor((x - MARGIN.left) / slot))),
+  };
+}
+
+/** Dates under the bars, as many as fit, counted back from the last one, which may be "so far". */
+function barLabels(model, at) {
+  const every = Math.max(1, Math.ceil(62 / at.slot));
+  const last = model.spans.length - 1;
+  const y = at.height - 6;
+  return model.spans.map((span, i) => {
+    if ((last - i) % every) return null;
+    const isSoFar = model.isLastPartial && i === last;
+    // "21 Nov so far" is wide: its neighbour gives way.
+    if (model.isLastPartial && i === last - every && every * at.slot < 96) return null;
+    const name = model.unit === "month" ? span.key.slice(0, 7) : formatDay(span.key);
+    const text = isSoFar ? `${name} so far` : name;
+    // A label that would leave the picture hangs from its edge; 3.2 is half an 11 px character.
+    const isAtEdge = at.center(i) + text.length * 3.2 > at.right;
+    const [x, anchor] = isAtEdge ? [at.right, "end"] : [at.center(i), "middle"];
+    return html`<text class="tick" x="${round(x)}" y="${y}" text-anchor="${anchor}">${text}</text>`;
+  });
+}
+
+/** Stacked, zero-based bars; `model` comes from coarsen() with `slot` (1 to 8) on each series. */
+export function stackedBars(model, width, height, lit = null) {
+  const at = barLayout(model.spans.length, width, height);
+  const totals = model.spans.map((_, i) => sum(model.series.map((one) => one.values[i])));
+  const ticks = niceTicks(Math.max(0, ...totals));
+  const top = ticks[ticks.length - 1] || 1;
+  const y = (value) => at.bottom - (value / top) * (at.bottom - at.top);
+  const grid = ticks.map((tick) => {
+    const level = Math.round(y(tick)) + 0.5;
+    return html`
+      <line class="${tick ? "rule" : "base"}" x1="${at.left}" x2="${at.right}" y1="${level}" y2="${level}"/>
+      <text class="tick" x="${at.left - 8}" y="${level + 3.5}" text-anchor="end">${formatTick(tick, ticks[1] ?? 1)}</text>`;
+  });
+  const bars = model.spans.map((span, i) => {
+    const left = at.center(i) - at.bar / 2;
+    const isSoFar = model.isLastPartial && i === model.spans.length - 1;
+    let base = 0;
+    const marks = model.series.map((one) => {
+      const value = one.values[i] || 0;
+      if (value <= 0) return null;
+      const upper = y(base + value);
+      const tall = Math.max(0.5, y(base) - upper);
+      base += value;
+      const kind = lit !== null && lit !== one.key ? `s${one.slot} is-dim` : `s${one.slot}`;
+      return rect(kind, left, upper, at.bar, tall, html`<title>${one.label}: ${formatMoney(value)}</title>`);
+    });
+    return html`
+      <g data-key="${span.key}">
+        <title>${span.label}${isSoFar ? ", so far" : ""}: ${formatMoney(totals[i])}</title>
+        ${marks}
+        ${isSoFar && base > 0
+          ? html`<g class="hatch" fill="url(#hatch)">${rect("", left, y(base), at.bar, at.bottom - y(base))}</g>`
+          : null}
+      </g>`;
+  });
+  return html`
+    <svg class="plot" width="${width}" height="${height}" viewBox="0 0 ${width} ${height}" aria-hidden="true">
+      <defs>
+        <pattern id="hatch" width="5" height="5" patternUnits="userSpaceOnUse" patternTransform="rotate(45)">
+          <rect class="hatch-line" width="2" height="5"/>
+        </pattern>
+      </defs>
+      ${grid}
+      <g class="bars">${bars}</g>
+      ${barLabels(model, at)}
+      <g data-cross data-keep="1"></g>
+      ${rect("touch", at.left, 0, at.right - at.left, height)}
+    </svg>`;
+}
+
+const ordered = (index, anchor) => [Math.min(index, anchor ?? index), Math.max(index, anchor ?? index)];
+
+/** The band under the pointer (or under the arrow keys), or from `anchor` to `index` while dragging. */
+export function crosshair(model, width, height, index, anchor = null) {
+  if (index === null) return html``;
+  const at = barLayout(model.spans.length, width, height);
+  const [first, last] = ordered(index, anchor);
+  const kind = anchor === null ? "band" : "band is-drag";
+  return rect(kind, at.left + first * at.slot, at.top, (last - first + 1) * at.slot, at.bottom - at.top);
+}
+
+/** One tooltip with every series, dearest first; while dragging, the sum of the span. */
+export function tooltip(model, index, anchor = null) {
+  if (index === null || !model.spans[index]) return html``;
+  const [first, last] = ordered(index, anchor);
+  const rows = model.series
+    .map((one) => ({ ...one, value: sum(one.values.slice(first, last + 1)) }))
+    .sort((a, b) => b.value - a.value);
+  const total = sum(rows.map((row) => row.value));
+  const soFar = model.isLastPartial && last === model.spans.length - 1 ? ", so far" : "";
+  const { label, from } = model.spans[first];
+  const title = first === last ? label : `${formatDay(from)} to ${formatDay(model.spans[last].to)}`;
+  return html`
+    <table class="tip-table">
+      <thead>
+        <tr><th scope="row" colspan="2">${title}${soFar}</th><td class="num">${formatMoney(total)}</td><td></td></tr>
+      </thead>
+      <tbody>
+        ${rows.map((row) => html`
+          <tr class="${row.value ? "" : "is-zero"}">
+            <td>${swatch(row.slot)}</td>
+            <th scope="row"><bdi>${row.label}</bdi></th>
+            <td class="num">${formatMoney(row.value)}</td>
+            <td class="num">${total ? formatPercent(row.value / total) : ""}</td>
+          </tr>`)}
+      </tbody>
+    </table>`;
+}
+
+export function swatch(slot) {
+  return html`
+    <svg class="swatch" width="10" height="10" viewBox="0 0 10 10" aria-hidden="true">
+      <rect class="s${slot}" width="10" height="10" rx="2"/>
+    </svg>`;
+}
+
+/** A line over `values` (null is a gap, not a zero), its last point marked. */
+export function sparkline(values, width = 96, height = 28) {
+  const known = (values ?? []).filter((value) => value !== null);
+  if (known.length < 2) return null;
+  const least = Math.min(...known);
+  const most = Math.max(...known);
+  const last = values.length - 1;
+  const x = (i) => round(3 + (i * (width - 6)) / last);
+  const y = (value) => round(height - 3 - (value / (most || 1)) * (height - 6));
+  let line = "";
+  values.forEach((value, i) => {
+    if (value !== null) line += `${i === 0 || values[i - 1] === null ? "M" : "L"}${x(i)} ${y(value)}`;
+  });
+  const dot = values[last] === null
+    ? null
+    : html`<circle class="spark-dot" cx="${x(last)}" cy="${y(values[last])}" r="2.5"/>`;
+  return html`
+    <svg class="spark" width="${width}" height="${height}" viewBox="0 0 ${width} ${height}"
+      preserveAspectRatio="xMinYMid" role="img">
+      <title>
+        Between ${formatMoney(least)} and ${formatMoney(most)}, last ${formatMoney(known[known.length - 1])}
+      </title>
+      <path class="spark-base" d="M3 ${height - 2.5}H${width - 3}"/>
+      <path class="spark-line" d="${line}"/>
+      ${dot}
+    </svg>`;
+}
+
+/** A thin bar for a share from 0 to 1; the number always stands beside it. */
+export function shareBar(share, slot = 0) {
+  const wide = Math.max(0, Math.min(1, share || 0)) * 100;
+  return html`
+    <svg class="thin" viewBox="0 0 100 4" preserveAspectRatio="none" aria-hidden="true">
+      ${rect("thin-back", 0, 0, 100, 4)}
+      ${rect(slot ? `s${slot}` : "thin-fore", 0, 0, wide > 0 ? Math.max(wide, 0.6) : 0, 4)}
+    </svg>`;
+}
+
+/** The month so far, the projection and its range on one line, with the budget as a mark. */
+export function rangeBar({ spent, projected, low, high, budget }, width = 200, height = 16) {
+  const top = Math.max(high, projected, spent, budget ?? 0) * 1.04;
+  if (!(top > 0)) return null;
+  const x = (value) => (value / top) * width;
+  const mid = height / 2;
+  const limit = budget ? `, budget ${formatMoney(budget)}` : "";
+  return html`
+    <svg class="range-bar" viewBox="0 0 ${width} ${height}" preserveAspectRatio="none" role="img">
+      <title>
+        ${formatMoney(spent)} so far, ${formatMoney(projected)} expected,
+        between ${formatMoney(low)} and ${formatMoney(high)}${limit}
+      </title>
+      ${rect("thin-back", 0, mid - 2, width, 4)}
+      ${rect("range-band", x(low), mid - 5, Math.max(2, x(high) - x(low)), 10)}
+      ${rect("range-spent", 0, mid - 2, x(spent), 4)}
+      ${rect("range-mark", x(projected) - 1, mid - 6, 2, 12)}
+      ${budget ? rect("range-budget", x(budget) - 0.75, 0, 1.5, height) : null}
+    </svg>`;
+}
+"""
+
+# language=JavaScript
+VIEWS_JS = r"""// One pure function per view and part, from state to html``. No fetch, no document, no clock:
+// `state.now` is the server's time, so that a phone with a wrong clock shows right ages.
+
+import {
+  html, ownHref, UNKNOWN, formatAbsolute, formatAgo, formatBytes, formatClock, formatCount, formatDay,
+  formatDuration, formatExactMoney, formatMoney, formatPercent, formatTokens,
+} from "./dom.js";
+import { coarsen, rangeBar, shareBar, sparkline, stackedBars, swatch } from "./chart.js";
+
+export const DEFAULT_RANGE = "30d";
+export const RANGES = [
+  ["today", "Today"], ["7d", "7 days"], ["30d", "30 days"], ["90d", "90 days"], ["365d", "365 days"],
+  ["week", "This week"], ["month", "This month"], ["all", "All time"],
+];
+export const BREAKDOWNS = ["model", "agent", "cause", "channel", "session", "tool"];
+export const CHART_HEIGHT = 288;
+const SHOWN_ROWS = 12;
+const THEMES = { system: "System theme", light: "Light theme", dark: "Dark theme" };
+
+// Only what exists is a link; the rest of the rail says what is coming and cannot be pressed.
+const BUILT = new Set(["overview"]);
+const PAGES = [
+  ["overview", "Overview"], ["flow", "Flow"], ["cost", "Cost"], ["sessions", "Sessions"], ["crons", "Crons"],
+  ["alerts", "Alerts"], ["traces", "Traces"], ["fleet", "Fleet"], ["health", "Health"], ["agents", "Agents"],
+];
+
+// 16 x 16, drawn with a stroke of 1.4.
+const ICONS = {
+  overview: "M2.5 2.5H7V7H2.5zM9 2.5h4.5V7H9zM2.5 9H7v4.5H2.5zM9 9h4.5v4.5H9z",
+  flow: "M2.5 8a1.75 1.75 0 1 0 3.5 0 1.75 1.75 0 1 0-3.5 0M10 3.5a1.75 1.75 0 1 0 3.5 0 1.75 1.75 0 1 0-3.5 0"
+    + "M10 12.5a1.75 1.75 0 1 0 3.5 0 1.75 1.75 0 1 0-3.5 0M5.7 7l4.6-2.7M5.7 9l4.6 2.7",
+  cost: "M8 1.5v13M11.2 5c-.4-1.3-1.6-2-3.2-2-1.9 0-3.2.9-3.2 2.4C4.8 9 11.4 6.9 11.4 10.6c0 1.5-1.4 2.4-3.4 2.4"
+    + "-1.8 0-3-.8-3.4-2.1",
+  sessions: "M2.5 3h11v7.5h-6l-3 2.5v-2.5h-2z",
+  crons: "M2.5 8a5.5 5.5 0 1 0 11 0 5.5 5.5 0 1 0-11 0M8 4.8V8l2.2 1.5",
+  alerts: "M4 11V7a4 4 0 0 1 8 0v4l1.3 1.5H2.7zM6.7 14.3h2.6",
+  traces: "M2.5 4h6M5 8h6M8 12h5.5",
+  fleet: "M2.5 3h11v4h-11zM2.5 9h11v4h-11zM5 5h.1M5 11h.1",
+  health: "M1.5 8.5h3l2-5 3 9 2-4h3",
+  agents: "M5.25 5.25a2.75 2.75 0 1 0 5.5 0 2.75 2.75 0 1 0-5.5 0M2.75 13.5c.6-2.6 2.6-4 5.25-4s4.65 1.4 5.25 4",
+  more: "M3 8h.1M8 8h.1M13 8h.1",
+  help: "M5.8 6a2.2 2.2 0 1 1 3.4 1.9C8.4 8.4 8 8.9 8 9.8M8 12.4v.1",
+  system: "M2.5 8a5.5 5.5 0 1 0 11 0 5.5 5.5 0 1 0-11 0M8 2.5v11",
+  light: "M5 8a3 3 0 1 0 6 0 3 3 0 1 0-6 0M8 1v1.2M8 13.8V15M1 8h1.2M13.8 8H15M3 3l.9.9M12.1 12.1l.9.9M13 3l-.9.9"
+    + "M3.9 12.1L3 13",
+  dark: "M13 9.6A5.5 5.5 0 1 1 6.4 3a4.5 4.5 0 0 0 6.6 6.6z",
+  bad: "M5.2 1.5h5.6l3.7 3.7v5.6l-3.7 3.7H5.2l-3.7-3.7V5.2zM8 4.8v3.7M8 11v.1",
+  warn: "M8 2l6.5 11.5h-13zM8 6.5v3.3M8 11.6v.1",
+  started: "M5 3.5l7 4.5-7 4.5z",
+  ended: "M4 4h8v8H4z",
+  failed: "M4 4l8 8M12 4l-8 8",
+  compacted: "M3 4h10M3 12h10M8 5.5v5M6 8h4",
+  other: "M3 8h10",
+};
+
+// Where we are: the address says all of it, so that a link shows another person the same thing.
+
+export function parseRoute(hash) {
+  const [path, query = ""] = String(hash).replace(/^#\/?/, "").split("?");
+  const params = new URLSearchParams(query);
+  const read = (name, pattern, otherwise) => {
+    const value = params.get(name) ?? "";
+    return pattern.test(value) ? value : otherwise;
+  };
+  const by = params.get("by");
+  return {
+    page: /^[a-z]{1,20}$/.test(path) ? path : "overview",
+    range: read("range", /^(today|week|month|all|[1-9]\d{0,3}d|\d{4}-\d\d-\d\d\.\.\d{4}-\d\d-\d\d)$/, DEFAULT_RANGE),
+    zone: read("tz", /^[A-Za-z][\w+\-/]{0,63}$/, ""),
+    by: BREAKDOWNS.includes(by) ? by : BREAKDOWNS[0],
+  };
+}
+
+export function formatRoute({ page, range, zone, by }) {
+  const params = [];
+  if (range !== DEFAULT_RANGE) params.push(`range=${range}`);
+  if (zone) params.push(`tz=${encodeURIComponent(zone).replace(/%2F/g, "/")}`);
+  if (by !== BREAKDOWNS[0]) params.push(`by=${by}`);
+  return `#/${page}${params.length ? "?" + params.join("&") : ""}`;
+}
+
+/** The API's `from`, `to` and `tz` for a route. */
+export function rangeParams({ range, zone }) {
+  const [from, to] = range.split("..");
+  return { from, ...(to ? { to } : {}), ...(zone ? { tz: zone } : {}) };
+}
+
+export function rangeName(range) {
+  const known = RANGES.find(([key]) => key === range);
+  if (known) return known[1];
+  const [from, to] = range.split("..");
+  if (!to) return `${parseInt(range, 10)} days`;
+  return from === to ? formatDay(from, true) : `${formatDay(from)} to ${formatDay(to, true).slice(4)}`;
+}
+
+/**
+ * A colour (1 to 7) for each model, the same on every page and after every reload: the first one
+ * seen takes the least used one and keeps it. Only when two models drawn together share a colour
+ * does the cheaper one borrow another for that picture. Colour 8 is for "Other".
+ */
+export function assignColours(known, keys) {
+  const kept = new Map(known);
+  const shown = new Map();
+  const taken = new Set();
+  const leastUsed = () => {
+    const uses = new Array(8).fill(0);
+    for (const slot of kept.values()) uses[slot] += 1;
+    let best = 0;
+    for (let slot = 1; slot <= 7; slot++) {
+      if (!taken.has(slot) && (best === 0 || uses[slot] < uses[best])) best = slot;
+    }
+    return best || 1;
+  };
+  const without = [];
+  for (const key of keys) {
+    const slot = kept.get(key);
+    if (slot === undefined || taken.has(slot)) without.push(key);
+    else {
+      shown.set(key, slot);
+      taken.add(slot);
+    }
+  }
+  for (const key of without) {
+    const slot = leastUsed();
+    shown.set(key, slot);
+    taken.add(slot);
+    if (!kept.has(key)) kept.set(key, slot);
+  }
+  return { shown, kept: [...kept].slice(-300) };
+}
+
+const isOther = (one, i, all) => i === all.length - 1 && /^\(?other\)?$/i.test(one.key);
+
+export function modelKeys(overview) {
+  return overview.by_day.series.filter((...one) => !isOther(...one)).map((one) => one.key);
+}
+
+/** What the chart of cost by day draws; app.js gives the same object to the crosshair. */
+export function dayModel(state) {
+  const model = coarsen(state.overview.by_day, Math.max(20, Math.floor((state.width - 52) / 7)));
+  const { shown } = assignColours(state.palette, modelKeys(state.overview));
+  model.series = model.series.map((one, i, all) => ({ ...one, slot: isOther(one, i, all) ? 8 : shown.get(one.key) }));
+  return model;
+}
+
+// Small parts
+
+const bdi = (text) => html`<bdi>${text}</bdi>`;
+const unseen = (text) => html`<span class="unseen">${text}</span>`;
+const money = (nano) => html`<span class="num" title="${formatExactMoney(nano)}">${formatMoney(nano)}</span>`;
+const tokens = (count) => html`<span class="num" title="${formatCount(count)} tokens">${formatTokens(count)}</span>`;
+const plural = (count, one, many = one + "s") => `${formatCount(count)} ${count === 1 ? one : many}`;
+const zoneOf = (state) => state.overview?.tz || state.zone || "UTC";
+const shareOf = (part, total) => (total ? part / total : 0);
+const sharePercent = (part, total, digits = 0) => (total ? formatPercent(part / total, digits) : UNKNOWN);
+const sumCost = (rows) => rows.reduce((sum, row) => sum + row.cost_nano_usd, 0);
+const nothing = (words) => html`<p class="nothing">${words}</p>`;
+
+function icon(name, size = 16) {
+  return html`
+    <svg class="icon" width="${size}" height="${size}" viewBox="0 0 16 16" aria-hidden="true">
+      <path d="${ICONS[name]}"/>
+    </svg>`;
+}
+
+function brandMark(size) {
+  return html`
+    <svg class="brand-mark" width="${size}" height="${size}" viewBox="0 0 16 16" aria-hidden="true">
+      <path d="M3.4 12.6a6.5 6.5 0 1 1 9.2 0"/><path d="M8 8l2.6-3.2"/>
+    </svg>`;
+}
+
+const dot = () => html`
+  <svg class="dot" width="8" height="8" viewBox="0 0 8 8" aria-hidden="true"><circle cx="4" cy="4" r="3"/></svg>`;
+
+function option(value, name, chosen) {
+  return html`<option value="${value}"${value === chosen ? html` selected` : null}>${name}</option>`;
+}
+
+function when(ms, state) {
+  if (!ms) return html`${UNKNOWN}`;
+  const zone = zoneOf(state);
+  return html`
+    <time datetime="${new Date(ms).toISOString()}" title="${formatAbsolute(ms, zone)}">
+      ${formatAgo(ms, state.now, zone)}
+    </time>`;
+}
+
+/** Metered money of one totals object; calls without a price are named, never a silent $0. */
+export function cost(totals, isLong = false) {
+  const missing = totals.unpriced_calls || 0;
+  if (!missing) return money(totals.cost_nano_usd);
+  const words = plural(missing, "unpriced call");
+  const isUnknown = totals.cost_nano_usd === 0 && missing >= totals.model_calls;
+  const shown = isUnknown
+    ? html`<span class="num" title="no price known">${UNKNOWN}</span>`
+    : money(totals.cost_nano_usd);
+  if (isLong) return html`${shown}<span class="unpriced"> + ${words}</span>`;
+  return html`
+    <span class="mark" title="${words}, not in this sum">
+      +${formatCount(missing)}${unseen(" unpriced calls")}</span> ${shown}`;
+}
+
+/** Label, else what the key says after its agent, else the id: never "Untitled". */
+export function sessionName(row) {
+  if (row.label) return row.label;
+  const key = String(row.key ?? "").replace(/^agent:[^:]+:/, "");
+  return key || String(row.id ?? "").slice(0, 8) || UNKNOWN;
+}
+
+const isIndexing = (overview) => overview.coverage.complete === false && overview.source.indexed_percent < 100;
+
+export function indexingWords({ source }) {
+  // Rounded down: 99.6 % must not read as 100 while something is missing.
+  const percent = `indexed ${Math.floor(source.indexed_percent)}\u00a0%`;
+  if (source.eta_s === null || source.eta_s === undefined) return percent;
+  return `${percent}, ${formatDuration(Math.max(1, Math.round(source.eta_s)) * 1000)} left`;
+}
+
+/** Stands beside every total that still grows because something is not read yet. */
+function partial({ overview }) {
+  if (overview.coverage.complete !== false) return null;
+  if (!isIndexing(overview)) {
+    const why = `${plural(overview.coverage.unreadable || 0, "source")} could not be read`;
+    return html`<span class="mark is-warn" title="${why}">partial</span>`;
+  }
+  return html`
+    <span class="mark is-warn" title="${indexingWords(overview)}: this total still grows">
+      ${Math.floor(overview.source.indexed_percent)}\u00a0%${unseen(" indexed, this total still grows")}
+    </span>`;
+}
+
+/** `isRanged`: its numbers follow the range picker; `isSum`: they still grow while indexing. */
+function panel({ key, title, note = null, tools = null, wide, body, state, isRanged = false, isSum = isRanged }) {
+  const waits = isRanged && state.isSlow ? "is-waiting" : "";
+  return html`
+    <section class="panel ${wide} ${waits}" data-key="${key}" aria-labelledby="h-${key}">
+      <header class="panel-head">
+        <h2 id="h-${key}">${title}</h2>
+        ${note ? html`<span class="note">${note}</span>` : null}
+        ${isSum ? partial(state) : null}
+        <span class="tools">${tools}</span>
+      </header>
+      ${body}
+    </section>`;
+}
+
+/** A table that scrolls inside its panel where the window is too narrow for it. */
+function scrollingTable({ label, kind = "", heads, rows, foot = null }) {
+  return html`
+    <div class="scroll ${kind}" tabindex="0" role="group" aria-label="${label}">
+      <table class="grid-table">
+        <thead><tr>${heads}</tr></thead>
+        <tbody>${rows}</tbody>
+        ${foot ? html`<tfoot>${foot}</tfoot>` : null}
+      </table>
+    </div>`;
+}
+
+const head = (name, kind = "") => html`<th scope="col" class="${kind}">${name}</th>`;
+const sortedHead = (name) => html`<th scope="col" class="num" aria-sort="descending">${name}</th>`;
+
+// Frame
+
+export function Rail(state) {
+  if (state.needsLogin) return html``;
+  const entry = ([page, name], i) => {
+    const inside = html`${icon(page)}<span class="rail-name">${name}</span>`;
+    const link = BUILT.has(page)
+      ? html`
+        <a class="rail-link" href="${formatRoute({ ...state, page })}" data-shortcut="g ${page[0]}"
+          data-help="Go to ${name}" aria-current="${state.page === page ? "page" : "false"}">${inside}</a>`
+      : html`<a class="rail-link" role="link" aria-disabled="true">${inside}</a>`;
+    return html`<li class="${i >= 5 ? "is-extra" : ""}">${link}</li>`;
+  };
+  return html`
+    <nav class="rail ${state.isMoreOpen ? "is-open" : ""}" aria-label="Pages">
+      <p class="brand">${brandMark(20)}<span class="rail-name">Clawmeter</span></p>
+      <ul>
+        ${PAGES.map(entry)}
+        <li class="rail-more">
+          <button type="button" class="rail-link" data-action="more" aria-expanded="${state.isMoreOpen ? "true" : "false"}">
+            ${icon("more")}<span class="rail-name">More</span>
+          </button>
+        </li>
+      </ul>
+    </nav>`;
+}
+
+const CONNECTIONS = {
+  connecting: ["is-waiting", "Connecting"],
+  live: ["is-live", "Live"],
+  polling: ["is-waiting", "Every 15 s"],
+  lost: ["is-lost", "Reconnecting"],
+};
+
+function LiveState(state) {
+  const { connection, overview, updatedMs } = state;
+  const [mark, word] = CONNECTIONS[connection];
+  let words = word;
+  if (connection === "lost" && updatedMs) {
+    words = html`${word}<span class="live-more">, last update</span> ${formatClock(updatedMs, zoneOf(state))}`;
+  } else if (connection === "live" && overview && isIndexing(overview)) {
+    words = `${word}, ${indexingWords(overview)}`;
+  }
+  const hint = updatedMs ? `Last update ${formatAbsolute(updatedMs, zoneOf(state))}` : word;
+  return html`<span class="live ${mark}" title="${hint}">${dot()}<span class="live-word">${words}</span></span>`;
+}
+
+function RangePicker({ range }) {
+  const isPreset = RANGES.some(([key]) => key === range);
+  return html`
+    <label class="select">
+      ${unseen("Range")}
+      <select data-action="range" data-shortcut="r" data-help="Choose the range">
+        ${RANGES.map(([key, name]) => option(key, name, range))}
+        ${isPreset ? null : option(range, rangeName(range), range)}
+      </select>
+    </label>`;
+}
+
+function ZonePicker({ zone, zones, serverZone, browserZone }) {
+  const suggested = [["", serverZone ? `${serverZone} (server)` : "Server's zone"]];
+  if (browserZone && browserZone !== serverZone) suggested.push([browserZone, `${browserZone} (here)`]);
+  if (browserZone !== "UTC") suggested.push(["UTC", "UTC"]);
+  const isSuggested = (one) => suggested.some(([known]) => known === one);
+  // An old link may name a zone that this browser does not list.
+  const others = isSuggested(zone) || zones.includes(zone) ? zones : [zone, ...zones];
+  return html`
+    <label class="select">
+      ${unseen("Time zone")}
+      <select data-action="zone" data-shortcut="z" data-help="Choose the time zone">
+        <optgroup label="Suggested">${suggested.map(([one, name]) => option(one, name, zone))}</optgroup>
+        <optgroup label="All zones">${others.map((one) => (isSuggested(one) ? null : option(one, one, zone)))}</optgroup>
+      </select>
+    </label>`;
+}
+
+export function Bar(state) {
+  if (state.needsLogin) return html``;
+  const page = PAGES.find(([key]) => key === state.page && BUILT.has(key));
+  return html`
+    <div class="bar">
+      <h1>${page ? page[1] : "Clawmeter"}</h1>
+      <div class="bar-controls">${RangePicker(state)}${ZonePicker(state)}</div>
+      <div class="bar-state">
+        ${LiveState(state)}
+        <button type="button" class="icon-button" data-action="theme" data-shortcut="t"
+          data-help="Switch light, dark, system" title="${THEMES[state.theme]}">
+          ${icon(state.theme)}${unseen(`${THEMES[state.theme]}, switch`)}
+        </button>
+        <button type="button" class="icon-button" data-action="help" data-shortcut="?"
+          data-help="List the shortcuts" title="Shortcuts">
+          ${icon("help")}${unseen("Shortcuts")}
+        </button>
+      </div>
+    </div>`;
+}
+
+// Overview: figures
+
+export function change(totals, before) {
+  const now = totals.cost_nano_usd;
+  const then = before.cost_nano_usd;
+  if (!then) return { mark: "", word: "", text: now ? "nothing" : "" };
+  const share = (now - then) / then;
+  if (Math.abs(share) < 0.005) return { mark: "", word: "", text: "±0\u00a0%" };
+  const text = share > 9.995 ? `×${Math.round(share + 1)}` : formatPercent(Math.abs(share));
+  return share > 0 ? { mark: "▲", word: "up", text } : { mark: "▼", word: "down", text };
+}
+
+function Change({ figure, against }) {
+  const { mark, word, text } = change(figure.totals, figure.before);
+  if (text === "") return html`<p class="figure-change">nothing yet, nor ${against}</p>`;
+  if (text === "nothing") return html`<p class="figure-change">nothing ${against}</p>`;
+  const { cost_nano_usd: then } = figure.before;
+  return html`
+    <p class="figure-change">
+      ${mark ? html`<span class="arrow" aria-hidden="true">${mark}</span>${unseen(word + " ")}` : null}
+      <b>${text}</b> from <span title="${formatExactMoney(then)}">${formatMoney(then)}</span> ${against}
+    </p>`;
+}
+
+function Budget({ spent, limitUsd, words }) {
+  if (!limitUsd) return null;
+  const limit = Math.round(limitUsd * 1e9);
+  const share = spent / limit;
+  const level = share > 1 ? "is-bad" : share >= 0.8 ? "is-warn" : "is-ok";
+  const used = share > 1
+    ? html`<strong class="is-bad">${formatMoney(spent - limit)} over</strong> the `
+    : html`${formatPercent(share)} of `;
+  return html`
+    <div class="budget">
+      <progress class="${level}" max="1" value="${Math.min(1, share)}" aria-label="${words}"></progress>
+      <span>${used}${formatMoney(limit)} ${words}</span>
+    </div>`;
+}
+
+function figureFrame({ key, label, number, spark = null, body, state }) {
+  return html`
+    <section class="figure" data-key="${key}" aria-labelledby="h-${key}">
+      <header><h2 id="h-${key}">${label}</h2>${partial(state)}</header>
+      <div class="figure-row"><p class="figure-number">${number}</p>${spark}</div>
+      ${body}
+    </section>`;
+}
+
+function Figure({ key, label, figure, against, budget, state }) {
+  const plan = figure.totals.plan_cost_nano_usd;
+  return figureFrame({
+    key, label, state, number: cost(figure.totals, true), spark: sparkline(figure.spark_nano_usd),
+    body: html`
+      ${Change({ figure, against })}
+      ${plan ? html`<p class="figure-plan">and ${formatMoney(plan)} worth of plan use</p>` : null}
+      ${budget}`,
+  });
+}
+
+function MonthEnd(state) {
+  const { month_end: end, month } = state.overview.figures;
+  const frame = (number, body) => figureFrame({ key: "month-end", label: "At month end", number, body, state });
+  if (end?.projected_nano_usd === null || end?.projected_nano_usd === undefined) {
+    const why = end?.basis || "a projection needs a few days of use";
+    return frame(html`<span class="num">${UNKNOWN}</span>`, html`<p class="figure-change">${why}</p>`);
+  }
+  const limitUsd = state.overview.budgets.monthly_usd;
+  const budget = limitUsd ? Math.round(limitUsd * 1e9) : null;
+  const apart = end.projected_nano_usd - (budget ?? 0);
+  const over = apart > 0
+    ? html`<strong class="is-bad">▲ ${formatMoney(apart)} over</strong> the monthly budget`
+    : html`${formatMoney(-apart)} under the monthly budget`;
+  return frame(money(end.projected_nano_usd), html`
+    <p class="figure-change" title="${end.basis}">
+      between ${formatMoney(end.low_nano_usd)} and ${formatMoney(end.high_nano_usd)}
+    </p>
+    ${budget === null ? null : html`<p class="figure-change">${over}</p>`}
+    ${rangeBar({
+      spent: month.totals.cost_nano_usd, projected: end.projected_nano_usd,
+      low: end.low_nano_usd, high: end.high_nano_usd, budget,
+    })}`);
+}
+
+function Figures(state) {
+  const { figures, budgets } = state.overview;
+  const spentOf = (figure) => figure.totals.cost_nano_usd;
+  const daily = Budget({ spent: spentOf(figures.today), limitUsd: budgets.daily_usd, words: "daily budget" });
+  const monthly = Budget({ spent: spentOf(figures.month), limitUsd: budgets.monthly_usd, words: "monthly budget" });
+  const figure = (key, label, against, budget) => Figure({ key, label, figure: figures[key], against, budget, state });
+  return html`
+    <div class="figures" data-key="figures">
+      ${figure("today", "Today", "yesterday by now", daily)}
+      ${figure("week", "7 days", "the 7 days before", null)}
+      ${figure("month", "This month", "last month by now", monthly)}
+      ${MonthEnd(state)}
+    </div>`;
+}
+
+// Overview: what needs attention, cost by day, shares
+
+function AttentionLine(one, i) {
+  const isBad = one.level === "bad";
+  const href = one.action ? ownHref(one.action.href) : null;
+  // A link to a page that does not exist yet would lead nowhere: its words alone are shown.
+  const isReachable = href !== null && (href.startsWith("/api/") || BUILT.has(parseRoute(href).page));
+  let action = null;
+  if (isReachable) action = html`<a href="${href}">${one.action.label}</a>`;
+  else if (one.action) action = html`<span class="note">${one.action.label}</span>`;
+  return html`
+    <li data-key="${one.kind}-${i}">
+      <span class="level ${isBad ? "is-bad" : "is-warn"}">
+        ${icon(isBad ? "bad" : "warn")}${isBad ? "Problem" : "Warning"}
+      </span>
+      <span class="attention-text">${bdi(one.text)}</span>
+      ${action}
+    </li>`;
+}
+
+function Attention(state) {
+  const { attention } = state.overview;
+  if (!attention.length) return null;
+  return panel({
+    key: "attention", title: "Needs attention", wide: "w12", state,
+    note: attention.length > 5 ? plural(attention.length - 5, "more line") : null,
+    body: html`<ul class="attention">${attention.slice(0, 5).map(AttentionLine)}</ul>`,
+  });
+}
+
+function DayTable(model) {
+  const last = model.spans.length - 1;
+  return scrollingTable({
+    label: `Cost by ${model.unit} and model, table`, kind: "is-tall",
+    heads: html`
+      ${head(model.unit === "day" ? "Day" : model.unit === "week" ? "Week" : "Month")}
+      ${model.series.map((one) => head(bdi(one.label), "num"))}
+      ${head("Total", "num")}`,
+    rows: model.spans.map((span, i) => html`
+      <tr>
+        <th scope="row">${span.label}${model.isLastPartial && i === last ? ", so far" : ""}</th>
+        ${model.series.map((one) => html`<td class="num">${formatMoney(one.values[i])}</td>`)}
+        <td class="num">${formatMoney(model.series.reduce((sum, one) => sum + one.values[i], 0))}</td>
+      </tr>`),
+  });
+}
+
+function DayChart(model, state) {
+  const label = `Cost by ${model.unit}, stacked by model. Arrow keys move, Enter selects, Escape leaves.`;
+  return html`
+    <div class="chart" data-chart="day" data-measure tabindex="0" role="group" aria-roledescription="chart"
+      aria-label="${label}">
+      ${stackedBars(model, state.width, CHART_HEIGHT, state.lit)}
+      <div class="tip" data-tip data-keep="1" role="status"></div>
+    </div>`;
+}
+
+function Legend(model, total, lit) {
+  return html`
+    <ul class="legend">
+      ${model.series.map((one) => html`
+        <li data-key="${one.key}">
+          <button type="button" data-action="light" data-value="${one.key}"
+            aria-pressed="${lit === one.key ? "true" : "false"}">
+            ${swatch(one.slot)}
+            <span class="legend-name" title="${one.label}">${bdi(one.label)}</span>
+            ${money(one.total_nano_usd)}
+            <span class="share">${sharePercent(one.total_nano_usd, total)}</span>
+          </button>
+        </li>`)}
+    </ul>`;
+}
+
+function ByDay(state) {
+  const model = dayModel(state);
+  const total = model.series.reduce((sum, one) => sum + one.total_nano_usd, 0);
+  const back = state.range.includes("..")
+    ? html`<button type="button" class="link" data-action="range-reset">Back to ${rangeName(DEFAULT_RANGE)}</button>`
+    : null;
+  return panel({
+    key: "by-day", title: `Cost by ${model.unit}`, wide: "w8", state, isRanged: true,
+    note: html`${rangeName(state.range)}, ${money(total)}`,
+    tools: html`
+      ${back}
+      <button type="button" class="link" data-action="table">${state.isTable ? "Show chart" : "Show table"}</button>`,
+    body: model.series.length
+      ? html`${state.isTable ? DayTable(model) : DayChart(model, state)}${Legend(model, total, state.lit)}`
+      : nothing("No metered cost in this range."),
+  });
+}
+
+function Shares({ key, title, rows, state }) {
+  const total = sumCost(rows);
+  const line = (name, nano, shown, hint) => html`
+    <tr>
+      <th scope="row" class="name" title="${hint}">${name}</th>
+      <td class="bar-cell">${shareBar(shareOf(nano, total))}</td>
+      <td class="num">${shown}</td>
+      <td class="num share">${sharePercent(nano, total)}</td>
+    </tr>`;
+  const named = (row) => line(bdi(row.label || row.key), row.cost_nano_usd, cost(row), row.label || row.key);
+  const rest = rows.slice(7);
+  const others = rest.length ? line(plural(rest.length, "other"), sumCost(rest), money(sumCost(rest)), "") : null;
+  const table = html`
+    <table class="shares">
+      <thead class="unseen">
+        <tr>${head("Name")}<td></td>${head("Cost")}${head("Share")}</tr>
+      </thead>
+      <tbody>${rows.slice(0, 7).map(named)}${others}</tbody>
+    </table>`;
+  const body = rows.length ? table : nothing("Nothing in this range.");
+  return panel({ key, title, wide: "", state, isRanged: true, body });
+}
+
+// Overview: sessions and activity
+
+/** Sub-agents directly under the session that spawned them: [[row, depth], …]. */
+export function nestSessions(rows) {
+  const ids = new Set(rows.map((row) => row.id));
+  const children = new Map();
+  const tops = [];
+  for (const row of rows) {
+    const parent = row.parent_session;
+    if (parent && parent !== row.id && ids.has(parent)) children.set(parent, [...(children.get(parent) ?? []), row]);
+    else tops.push(row);
+  }
+  const nested = [];
+  const seen = new Set();
+  const walk = (row, depth) => {
+    if (seen.has(row.id)) return;
+    seen.add(row.id);
+    nested.push([row, depth]);
+    for (const child of children.get(row.id) ?? []) walk(child, depth + 1);
+  };
+  for (const row of tops) walk(row, 0);
+  // Two sessions that name each other as parent have no top: they are shown all the same.
+  for (const row of rows) walk(row, 0);
+  return nested;
+}
+
+const STATES = { running: "Running", idle: "Idle", ended: "Ended" };
+
+function stateMark(row) {
+  const key = row.state in STATES ? row.state : "ended";
+  const hint = row.inferred ? `${STATES[key]}, inferred from its last entry` : STATES[key];
+  return html`<span class="state is-${key}" title="${hint}">${dot()}<span class="state-word">${STATES[key]}</span></span>`;
+}
+
+/** Agent and channel under the name, where the window has no room for their columns. */
+const where = (row) => html`
+  <span class="where">${bdi(row.agent ?? UNKNOWN)} · ${bdi(row.channel || row.cause || UNKNOWN)}</span>`;
+
+function context(row) {
+  if (!row.context_tokens || !row.context_window) return UNKNOWN;
+  const share = row.context_tokens / row.context_window;
+  const hint = `${formatCount(row.context_tokens)} of ${formatCount(row.context_window)} tokens`;
+  return html`
+    <span class="context" title="${hint}">${shareBar(share)}<span class="num">${formatPercent(share)}</span></span>`;
+}
+
+function LiveRow(row, depth, state) {
+  const since = row.state === "running" ? Math.max(0, state.now - state.overview.as_of_ms) : 0;
+  return html`
+    <tr data-key="${row.id}">
+      <td class="state-cell">${stateMark(row)}</td>
+      <th scope="row" class="name depth-${Math.min(depth, 4)}" title="${sessionName(row)}">
+        ${depth ? html`<span class="branch" aria-hidden="true">└</span>${unseen("sub-agent ")}` : null}
+        ${bdi(sessionName(row))}${where(row)}
+      </th>
+      <td class="mid">${bdi(row.agent ?? UNKNOWN)}</td>
+      <td class="mid">${bdi(row.channel || row.cause || UNKNOWN)}</td>
+      <td class="mid model">${bdi(row.model ?? UNKNOWN)}</td>
+      <td class="num wide">${context(row)}</td>
+      <td class="num">${cost(row)}</td>
+      <td class="num">${formatDuration((row.duration_ms ?? 0) + since)}</td>
+    </tr>`;
+}
+
+function Now(state) {
+  const { live, activity } = state.overview;
+  if (!live.length) {
+    const last = activity.length ? html`Last activity ${when(activity[0].ts_ms, state)}.` : null;
+    return panel({ key: "now", title: "Now", wide: "w12", state, body: nothing(html`Nothing is running. ${last}`) });
+  }
+  const running = live.filter((row) => row.state === "running").length;
+  const nested = nestSessions(live);
+  const hidden = nested.length - SHOWN_ROWS;
+  const table = scrollingTable({
+    label: "Live sessions, table",
+    heads: html`
+      ${head(html`<span class="state-word">State</span>`)}${head("Session")}${head("Agent", "mid")}${head("Channel", "mid")}
+      ${head("Model", "mid")}${head("Context", "num wide")}${head("Cost", "num")}${head("For", "num")}`,
+    rows: nested.slice(0, SHOWN_ROWS).map(([row, depth]) => LiveRow(row, depth, state)),
+  });
+  return panel({
+    key: "now", title: "Now", wide: "w12", state, isSum: true,
+    note: `${plural(running, "session")} running${live.some((row) => row.inferred) ? ", inferred" : ""}`,
+    body: html`${table}${hidden > 0 ? html`<p class="more">and ${formatCount(hidden)} more</p>` : null}`,
+  });
+}
+
+function Dearest(state) {
+  const rows = state.overview.top_sessions;
+  const isDearer = (row) => row.tree_cost_nano_usd > row.cost_nano_usd;
+  const hasTrees = rows.some(isDearer);
+  const tree = (row) => html`
+    <td class="num wide">
+      ${isDearer(row) ? money(row.tree_cost_nano_usd) : html`<span class="note">${money(row.cost_nano_usd)}</span>`}
+    </td>`;
+  const line = (row) => html`
+    <tr data-key="${row.id}">
+      <th scope="row" class="name" title="${sessionName(row)}">${bdi(sessionName(row))}${where(row)}</th>
+      <td class="mid">${bdi(row.agent ?? UNKNOWN)}</td>
+      <td class="mid model">${bdi(row.model ?? UNKNOWN)}</td>
+      <td class="num wide">${formatCount(row.model_calls)}</td>
+      <td class="num wide">${tokens(row.total_tokens)}</td>
+      <td class="num">${cost(row)}</td>
+      ${hasTrees ? tree(row) : null}
+      <td class="num">${when(row.last_activity_ms, state)}</td>
+    </tr>`;
+  const table = scrollingTable({
+    label: "Dearest sessions, table",
+    heads: html`
+      ${head("Session")}${head("Agent", "mid")}${head("Model", "mid")}${head("Calls", "num wide")}
+      ${head("Tokens", "num wide")}${sortedHead("Cost")}${hasTrees ? head("With sub-agents", "num wide") : null}
+      ${head("Last active", "num")}`,
+    rows: rows.map(line),
+  });
+  return panel({
+    key: "dearest", title: "Dearest sessions", note: rangeName(state.range), wide: "w8", state, isRanged: true,
+    body: rows.length ? table : nothing("No session was active in this range."),
+  });
+}
+
+const DEEDS = { started: "Started", ended: "Ended", failed: "Failed", compacted: "Compacted" };
+
+function Activity(state) {
+  const line = (one, i) => {
+    const isKnown = one.kind in DEEDS;
+    const name = one.label || String(one.session ?? "").slice(0, 8);
+    return html`
+      <li data-key="${one.ts_ms}-${one.session}-${one.kind}-${i}">
+        <span class="did ${one.kind === "failed" ? "is-bad" : ""}">
+          ${icon(isKnown ? one.kind : "other", 12)}${isKnown ? DEEDS[one.kind] : one.kind}
+        </span>
+        <span class="activity-text" title="${name}${one.text ? `: ${one.text}` : ""}">
+          ${bdi(name)}${one.text ? html` <span class="note">${bdi(one.text)}</span>` : null}
+        </span>
+        ${when(one.ts_ms, state)}
+      </li>`;
+  };
+  const rows = state.overview.activity.slice(0, 10);
+  return panel({
+    key: "activity", title: "Activity", wide: "w4", state,
+    body: rows.length ? html`<ol class="activity">${rows.map(line)}</ol>` : nothing("Nothing has happened yet."),
+  });
+}
+
+// Overview: breakdown and sources
+
+function BreakdownTable(usage, { palette, isAllShown }) {
+  const total = usage.totals.cost_nano_usd;
+  const colours = new Map(palette);
+  const numbers = (row) => html`
+    <td class="num">${formatCount(row.model_calls)}</td>
+    <td class="num wide">${tokens(row.input_tokens)}</td>
+    <td class="num wide">${tokens(row.output_tokens)}</td>
+    <td class="num wide">${tokens(row.cache_read_tokens)}</td>
+    <td class="num wide">${tokens(row.cache_write_tokens)}</td>
+    <td class="num mid">${tokens(row.total_tokens)}</td>
+    <td class="num">${cost(row)}</td>`;
+  const line = (row) => {
+    const name = row.label || row.key;
+    const shown = row.key === "(none)" ? html`<span class="note">no ${usage.by}</span>` : bdi(name);
+    const slot = usage.by === "model" ? colours.get(row.key) ?? 8 : 0;
+    return html`
+      <tr data-key="${row.key}">
+        <th scope="row" class="name" title="${name}${name === row.key ? "" : ` (${row.key})`}">${shown}</th>
+        ${numbers(row)}
+        <td class="bar-cell mid">${shareBar(shareOf(row.cost_nano_usd, total), slot)}</td>
+        <td class="num share">${sharePercent(row.cost_nano_usd, total, 1)}</td>
+      </tr>`;
+  };
+  return scrollingTable({
+    label: `Cost by ${usage.by}, table`,
+    heads: html`
+      ${head(usage.by[0].toUpperCase() + usage.by.slice(1))}${head("Calls", "num")}${head("Input tokens", "num wide")}
+      ${head("Output", "num wide")}${head("Cache read", "num wide")}${head("Cache write", "num wide")}
+      ${head("All tokens", "num mid")}${sortedHead("Cost")}${head(unseen("Share as a bar"), "mid")}${head("Share", "num")}`,
+    rows: (isAllShown ? usage.rows : usage.rows.slice(0, SHOWN_ROWS)).map(line),
+    foot: html`
+      <tr>
+        <th scope="row">All ${formatCount(usage.row_count)}</th>
+        ${numbers(usage.totals)}
+        <td class="mid"></td>
+        <td class="num share">${sharePercent(total, total)}</td>
+      </tr>`,
+  });
+}
+
+export function Breakdown(state) {
+  const { usage, usageError } = state;
+  const tools = html`
+    <label class="select is-small">
+      ${unseen("Break down by")}
+      <select data-action="by" data-shortcut="b" data-help="Choose the breakdown">
+        ${BREAKDOWNS.map((by) => option(by, `by ${by}`, state.by))}
+      </select>
+    </label>`;
+  const frame = (body) => panel({
+    key: "breakdown", title: "Breakdown", note: rangeName(state.range), tools, wide: "w12", state,
+    isRanged: usage !== null, body,
+  });
+  if (!usage) {
+    if (!usageError) return frame(nothing("Loading"));
+    return frame(nothing(html`
+      ${usageError} <button type="button" class="link" data-action="retry">Try again</button>`));
+  }
+  if (!usage.rows.length) return frame(nothing("No model calls in this range."));
+  const all = usage.rows.length < usage.row_count
+    ? `the first ${formatCount(usage.rows.length)} of ${formatCount(usage.row_count)}`
+    : `all ${formatCount(usage.row_count)}`;
+  const more = html`
+    <p class="more">
+      <button type="button" class="link" data-action="show-all">
+        Show ${state.isAllShown ? `the first ${SHOWN_ROWS}` : all}
+      </button>
+    </p>`;
+  return frame(html`${BreakdownTable(usage, state)}${usage.rows.length > SHOWN_ROWS ? more : null}`);
+}
+
+function Strip(state) {
+  const { source, coverage, all_time: all } = state.overview;
+  const item = (key, name, value, mark = "") => html`
+    <div data-key="${key}" class="${mark}"><dt>${name}</dt><dd>${value}</dd></div>`;
+  const versions = source.openclaw_versions;
+  const version = versions.length > 2
+    ? `${versions[versions.length - 1]} and ${versions.length - 1} older`
+    : versions.join(", ") || UNKNOWN;
+  const homes = source.homes.length
+    ? html`<span class="mono" title="${source.homes.join("\n")}">${bdi(source.homes[0])}</span>
+      ${source.homes.length > 1 ? ` and ${source.homes.length - 1} more` : ""}`
+    : "none found";
+  const counted = plural(source.files, "file") + (source.databases ? `, ${plural(source.databases, "database")}` : "");
+  const read = isIndexing(state.overview)
+    ? html`
+      ${indexingWords(state.overview)}
+      <progress class="is-warn" max="100" value="${source.indexed_percent}" aria-label="Indexed"></progress>`
+    : `indexed ${coverage.complete === false ? "in part" : "100\u00a0%"}`;
+  const faults = [
+    coverage.unreadable ? `${formatCount(coverage.unreadable)} unreadable` : "",
+    coverage.bad_lines ? plural(coverage.bad_lines, "bad line") : "",
+    coverage.implausible ? plural(coverage.implausible, "implausible call") : "",
+  ].filter(Boolean).join(", ");
+  const sizes = `${plural(all.model_calls, "call")}, ${plural(all.sessions, "session")}, ${plural(source.agents, "agent")}`;
+  return html`
+    <footer class="strip w12" data-key="strip" aria-label="Sources">
+      <dl>
+        ${item("openclaw", "OpenClaw", version)}
+        ${item("gateway", "Gateway", source.gateway)}
+        ${item("home", "Home", homes)}
+        ${item("sources", "Sources", html`${counted}, ${read}`)}
+        ${faults ? item("faults", "Not counted", faults, "is-warn") : null}
+        ${item("lag", "Lag", formatDuration(source.lag_ms))}
+        ${item("disk", "Disk", `ledger ${formatBytes(source.ledger_bytes)}, ${formatBytes(source.disk_free_bytes)} free`)}
+        ${item("memory", "Memory", formatBytes(source.rss_bytes))}
+        ${item("all", "All time", html`${partial(state)} ${cost(all, true)}, ${sizes}`)}
+        ${item("version", "Clawmeter", state.version)}
+      </dl>
+    </footer>`;
+}
+
+// States
+
+function command(text) {
+  return html`
+    <span class="command">
+      <code>${text}</code>
+      <button type="button" class="link" data-action="copy" data-value="${text}">Copy${unseen(` ${text}`)}</button>
+    </span>`;
+}
+
+function Empty(state) {
+  const { homes } = state.overview.source;
+  const more = homes.length > 1 ? ` and ${homes.length - 1} more` : "";
+  const why = homes.length
+    ? html`
+      Clawmeter reads <span class="mono">${bdi(homes[0])}</span>${more} and will show the first call within a second of it.`
+    : html`Name one with <code>--home</code> or with <code>OPENCLAW_STATE_DIR</code>.`;
+  return html`
+    <div class="grid" data-key="empty">
+      ${homes.length ? Figures(state) : null}
+      <section class="panel w12 empty" data-key="empty" aria-labelledby="h-empty">
+        <h2 id="h-empty">${homes.length ? "No model calls yet" : "No OpenClaw home was found"}</h2>
+        <p>${why}</p>
+        <p>
+          Here will be what each day cost, by model, agent and cause, where the month will end, what runs now,
+          and the dearest sessions.
+        </p>
+        <dl class="commands">
+          <div><dt>See what was looked for, and where</dt><dd>${command("clawmeter doctor")}</dd></div>
+          <div><dt>Look around with made-up data</dt><dd>${command("clawmeter demo")}</dd></div>
+        </dl>
+      </section>
+      ${Strip(state)}
+    </div>`;
+}
+
+const FAILURES = {
+  gone: {
+    title: "Clawmeter does not answer",
+    why: () => "The server is stopped or out of reach.",
+    help: "What OpenClaw does meanwhile is not lost, it is read when the server runs again. This page keeps trying.",
+  },
+  asked: {
+    title: "This view could not be read",
+    why: ({ message }) => message,
+    help: "Another range or zone may work.",
+  },
+  failed: {
+    title: "The numbers could not be read",
+    why: ({ status, message }) => `The server said ${status}: ${message}.`,
+    help: html`
+      The ledger keeps what it has, and <code>clawmeter report</code> may still answer.
+      <code>clawmeter doctor</code> says what is wrong.`,
+  },
+};
+
+/** Status 0 is no answer at all; the gateway errors are a proxy in front of nobody. */
+export const isGone = ({ status }) => [0, 502, 503, 504].includes(status);
+
+function Failure({ error, hasNumbers }) {
+  const { title, why, help } = FAILURES[isGone(error) ? "gone" : error.status === 400 ? "asked" : "failed"];
+  const retry = html`<button type="button" class="button" data-action="retry">Try again</button>`;
+  if (hasNumbers) {
+    return html`
+      <div class="notice is-bad" data-key="failure" role="alert">
+        <p><b>${title}.</b> ${why(error)} These are the last numbers.</p>
+        ${retry}
+      </div>`;
+  }
+  return html`
+    <section class="panel empty" data-key="failure" role="alert">
+      <h2>${title}</h2>
+      <p>${why(error)}</p>
+      <p>${help}</p>
+      <p>${retry}</p>
+    </section>`;
+}
+
+function Skeleton(state) {
+  if (!state.isSlow) return html``;
+  const ghost = (kind) => html`<span class="ghost ${kind}"></span>`;
+  const figure = () => html`<div class="figure skeleton">${ghost("")}${ghost("is-number")}${ghost("is-wide")}</div>`;
+  const block = (wide) => html`<div class="panel skeleton ${wide}">${ghost("is-number")}</div>`;
+  return html`
+    <div class="grid" data-key="skeleton" aria-busy="true">
+      <p class="unseen" role="status">Loading</p>
+      <div class="figures">${[1, 2, 3, 4].map(figure)}</div>
+      ${block("w8 is-tall")}${block("w4 is-tall")}${block("w12")}
+    </div>`;
+}
+
+export function Login({ login }) {
+  return html`
+    <section class="login" data-key="login" aria-labelledby="h-login">
+      ${brandMark(32)}
+      <h1 id="h-login">Clawmeter</h1>
+      <p>This page shows what your agents cost, so it needs the dashboard token.</p>
+      <form data-action="login" method="post" action="/api/login">
+        <label for="token">Token</label>
+        <input id="token" name="token" type="password" autocomplete="current-password" autocapitalize="off"
+          spellcheck="false" required aria-describedby="login-message" aria-invalid="${login.message ? "true" : "false"}">
+        <button type="submit" class="button is-first" aria-disabled="${login.isBusy ? "true" : "false"}">
+          ${login.isBusy ? "Signing in" : "Sign in"}
+        </button>
+        <p id="login-message" class="login-message" role="alert">${login.message}</p>
+      </form>
+      <p class="note">
+        The token is in the link that <code>clawmeter serve</code> printed. To make another, run
+        ${command("clawmeter token")} on that machine.
+      </p>
+    </section>`;
+}
+
+export function Overview(state) {
+  const { overview } = state;
+  if (!overview.all_time.model_calls && !isIndexing(overview)) return Empty(state);
+  return html`
+    <div class="grid" data-key="overview">
+      ${Figures(state)}
+      ${Attention(state)}
+      ${ByDay(state)}
+      <div class="stack w4" data-key="shares">
+        ${Shares({ key: "by-cause", title: "By cause", rows: overview.by_cause, state })}
+        ${Shares({ key: "by-agent", title: "By agent", rows: overview.by_agent, state })}
+      </div>
+      ${Now(state)}
+      ${Dearest(state)}
+      ${Activity(state)}
+      ${Breakdown(state)}
+      ${Strip(state)}
+    </div>`;
+}
+
+function NoSuchPage(state) {
+  return html`
+    <section class="panel empty" data-key="later">
+      <h2>There is no such page yet</h2>
+      <p><a href="${formatRoute({ ...state, page: "overview" })}">Go to Overview</a></p>
+    </section>`;
+}
+
+/** What stands in <main>. */
+export function Page(state) {
+  const { overview, error } = state;
+  if (state.needsLogin) return Login(state);
+  if (!BUILT.has(state.page)) return NoSuchPage(state);
+  if (!overview) return error ? Failure({ error, hasNumbers: false }) : Skeleton(state);
+  // A lost connection is said once, in the bar, with the time of the last update.
+  const notice = error && state.connection !== "lost" ? Failure({ error, hasNumbers: true }) : null;
+  return html`${notice}${Overview(state)}`;
+}
+
+export function Help(shortcuts) {
+  return html`
+    <form method="dialog">
+      <header class="panel-head">
+        <h2 id="help-title">Shortcuts</h2>
+        <span class="tools"><button class="link" value="close">Close</button></span>
+      </header>
+      <dl class="shortcuts">
+        ${shortcuts.map(({ keys, help }) => html`
+          <div><dt>${keys.split(" ").map((key) => html`<kbd>${key}</kbd> `)}</dt><dd>${help}</dd></div>`)}
+      </dl>
+    </form>`;
+}
+"""
+
+# language=JavaScript
+APP_JS = r"""// What changes and what acts: state, the address, fetching, the live stream, keys and pointers.
+// What it looks like is views.js; this file decides when, and hands over plain state.
+
+import { patch, html } from "./dom.js";
+import { barLayout, crosshair, tooltip } from "./chart.js";
+import {
+  Bar, CHART_HEIGHT, DEFAULT_RANGE, Help, Page, Rail,
+  assignColours, dayModel, formatRoute, isGone, modelKeys, parseRoute, rangeParams,
+} from "./views.js";
+
+const SLOW_MS = 300;           // a quicker answer needs no shimmer
+const LEAST_GAP_MS = 250;      // between two reads of the same numbers under a storm of events
+const STALE_AFTER_MS = 60_000; // without an event: midnight passes, sessions go idle
+const POLL_MS = 15_000;        // when the server has no stream to spare
+
+const $ = (id) => document.getElementById(id);
+const remembered = {
+  read: (name, otherwise) => {
+    try {
+      return JSON.parse(localStorage.getItem(`clawmeter.${name}`)) ?? otherwise;
+    } catch {
+      return otherwise; // storage switched off, or not ours: nothing depends on it
+    }
+  },
+  write: (name, value) => {
+    try {
+      localStorage.setItem(`clawmeter.${name}`, JSON.stringify(value));
+    } catch { /* as above */ }
+  },
+};
+
+function readPalette() {
+  const kept = remembered.read("palette", []);
+  const isEntry = (one) => Array.isArray(one) && typeof one[0] === "string" && one[1] >= 1 && one[1] <= 7;
+  return Array.isArray(kept) ? kept.filter(isEntry) : [];
+}
+
+const browserZone = Intl.DateTimeFormat().resolvedOptions().timeZone;
+let state = {
+  ...parseRoute(""),
+  version: document.body.dataset.version ?? "",
+  theme: ["light", "dark"].includes(remembered.read("theme", "")) ? remembered.read("theme", "") : "system",
+  palette: readPalette(),
+  browserZone,
+  serverZone: "",
+  zones: Intl.supportedValuesOf?.("timeZone") ?? [],
+  now: Date.now(),
+  connection: "connecting",
+  updatedMs: 0,
+  overview: null, error: null,
+  usage: null, usageError: "",
+  isSlow: false,
+  needsLogin: false, login: { isBusy: false, message: "" },
+  width: 720, lit: null, isTable: false, isAllShown: false, isMoreOpen: false,
+};
+
+let isDue = false;
+function dispatch(change) {
+  state = { ...state, ...change };
+  if (isDue) return;
+  isDue = true;
+  // A hidden page has no animation frames; it is drawn when it is looked at again.
+  requestAnimationFrame(render);
+}
+
+function render() {
+  isDue = false;
+  document.body.classList.toggle("is-login", state.needsLogin);
+  document.body.classList.toggle("is-stale", state.connection === "lost" && state.overview !== null);
+  if (state.theme === "system") delete document.documentElement.dataset.theme;
+  else document.documentElement.dataset.theme = state.theme;
+  patch($("rail"), Rail(state));
+  patch($("bar"), Bar(state));
+  if (patch($("main"), Page(state))) watchWidth();
+  paintCursor();
+}
+
+// Width: charts are drawn for the pixels they have, so that text in them is never stretched.
+
+const widths = new ResizeObserver((entries) => {
+  const width = Math.round(entries[entries.length - 1].contentRect.width);
+  if (width > 0 && width !== state.width) {
+    state = { ...state, width };
+    render(); // at once: observers run before the paint, so the old width is never seen
+  }
+});
+let measured = null;
+function watchWidth() {
+  const element = document.querySelector("[data-measure]");
+  if (element === measured) return;
+  widths.disconnect();
+  measured = element;
+  if (element) widths.observe(element);
+}
+
+// Server time: ages and "today" follow the machine that counts, whatever this one's clock says.
+
+let serverAhead = 0;
+const serverNow = () => Date.now() + serverAhead;
+
+// Fetching. Each kind of answer has one request in flight; an older one is dropped on arrival.
+
+class ApiError extends Error {
+  constructor(status, message) {
+    super(message);
+    this.status = status;
+  }
+}
+
+async function fetchJson(path, params, signal) {
+  const headers = { Accept: "application/json" };
+  let response;
+  let body = null;
+  try {
+    response = await fetch(`${path}?${new URLSearchParams(params)}`, { headers, credentials: "same-origin", signal });
+    body = await response.json();
+  } catch (fault) {
+    if (fault.name === "AbortError") throw fault;
+    // A proxy's HTML error page keeps its status; an answer cut short is no answer.
+    throw new ApiError(response && !response.ok ? response.status : 0, response?.statusText ?? "");
+  }
+  if (response.ok) return body;
+  throw new ApiError(response.status, body?.error?.message ?? response.statusText);
+}
+
+class Reader {
+  constructor(read) {
+    this.read = read;
+    this.turn = 0;
+    this.startedMs = 0;
+    this.isReading = false;
+    this.isWanted = false;
+    this.timer = 0;
+  }
+  /** Read now, dropping what is under way: the question changed. */
+  ask() {
+    this.controller?.abort();
+    this.run();
+  }
+  /** Read soon, once: the answer may have changed. */
+  refresh() {
+    this.isWanted = true;
+    if (this.isReading || this.timer) return;
+    this.timer = setTimeout(() => this.run(), Math.max(0, this.startedMs + LEAST_GAP_MS - performance.now()));
+  }
+  async run() {
+    clearTimeout(this.timer);
+    this.timer = 0;
+    this.isWanted = false;
+    this.isReading = true;
+    this.startedMs = performance.now();
+    this.controller = new AbortController();
+    const turn = ++this.turn;
+    const isCurrent = () => turn === this.turn;
+    try {
+      await this.read(this.controller.signal, isCurrent);
+    } catch (fault) {
+      if (isCurrent() && fault.status === 401) askForToken("");
+      else if (fault.name !== "AbortError" && !(fault instanceof ApiError)) throw fault;
+    } finally {
+      if (isCurrent()) {
+        this.isReading = false;
+        if (this.isWanted && !state.needsLogin) this.refresh();
+      }
+    }
+  }
+}
+
+let slowTimer = 0;
+function showSlowness() {
+  clearTimeout(slowTimer);
+  slowTimer = setTimeout(() => dispatch({ isSlow: true }), SLOW_MS);
+}
+
+const overviewReader = new Reader(async (signal, isCurrent) => {
+  try {
+    const overview = await fetchJson("/api/overview", rangeParams(state), signal);
+    if (!isCurrent()) return;
+    clearTimeout(slowTimer);
+    serverAhead = overview.as_of_ms - Date.now();
+    const { kept } = assignColours(state.palette, modelKeys(overview));
+    if (kept.length !== state.palette.length) remembered.write("palette", kept);
+    const serverZone = state.zone ? state.serverZone : overview.tz;
+    dispatch({
+      overview, palette: kept, serverZone, now: overview.as_of_ms, updatedMs: overview.as_of_ms,
+      error: null, isSlow: false, connection: connectionNow(),
+    });
+    if (overview.coverage.complete === false && overview.source.indexed_percent < 100) setTimeout(refreshIfSeen, 1000);
+  } catch (fault) {
+    if (isCurrent() && fault instanceof ApiError && fault.status !== 401) {
+      clearTimeout(slowTimer);
+      const connection = isGone(fault) ? "lost" : connectionNow();
+      dispatch({ error: { status: fault.status, message: fault.message }, isSlow: false, connection });
+    }
+    throw fault;
+  }
+});
+
+const usageReader = new Reader(async (signal, isCurrent) => {
+  try {
+    const usage = await fetchJson("/api/usage", { ...rangeParams(state), by: state.by, limit: 500 }, signal);
+    if (isCurrent()) dispatch({ usage, usageError: "" });
+  } catch (fault) {
+    if (isCurrent() && fault instanceof ApiError && fault.status !== 401) {
+      dispatch({ usageError: `The breakdown could not be read: ${fault.message || "no answer"}.` });
+    }
+    throw fault;
+  }
+});
+
+function askAll() {
+  showSlowness();
+  overviewReader.ask();
+  usageReader.ask();
+}
+
+function refreshAll() {
+  overviewReader.refresh();
+  usageReader.refresh();
+}
+
+function refreshIfSeen() {
+  if (document.visibilityState === "visible" && !state.needsLogin) refreshAll();
+}
+
+// The stream: one, and only while the page is looked at (a browser allows six connections to a
+// host over all its tabs). We reconnect ourselves because EventSource gives up after a 503.
+
+let stream = null;
+let isStreamOpen = false;
+let retries = 0;
+let retryTimer = 0;
+
+/** Answers arrive, so nothing is lost: what is left is whether news arrives by itself. */
+function connectionNow() {
+  if (isStreamOpen) return "live";
+  return retries > 2 ? "polling" : "connecting";
+}
+
+function openStream() {
+  closeStream();
+  if (document.visibilityState !== "visible" || state.needsLogin) return;
+  stream = new EventSource("/api/stream");
+  stream.onopen = () => {
+    isStreamOpen = true;
+    if (retries > 0) say("Live again");
+    retries = 0;
+    // What happened between the last answer and this moment was announced to nobody.
+    refreshAll();
+    if (state.connection !== "lost") dispatch({ connection: "live" });
+  };
+  for (const kind of ["usage", "session", "health"]) stream.addEventListener(kind, refreshAll);
+  stream.onerror = () => {
+    closeStream();
+    retries += 1;
+    // Whether the server is gone or only has no stream to spare shows in its next answer.
+    refreshAll();
+    const wait = retries > 2 && state.connection === "polling" ? POLL_MS : Math.min(8000, 250 * 2 ** Math.min(retries, 5));
+    // Spread out, so that twenty open pages do not return in one instant after a restart.
+    retryTimer = setTimeout(openStream, wait * (0.75 + Math.random() / 2));
+  };
+}
+
+function closeStream() {
+  clearTimeout(retryTimer);
+  stream?.close();
+  stream = null;
+  isStreamOpen = false;
+}
+
+function say(words) {
+  $("said").textContent = words;
+}
+
+// Access
+
+let linkMessage = "";
+
+function askForToken(message) {
+  closeStream();
+  clearTimeout(slowTimer);
+  const wasNeeded = state.needsLogin;
+  // Two requests are refused at once; the second has nothing to say over the first.
+  const words = message || linkMessage || (wasNeeded ? state.login.message : "");
+  linkMessage = "";
+  dispatch({ needsLogin: true, isSlow: false, overview: null, usage: null, login: { isBusy: false, message: words } });
+  if (!wasNeeded) requestAnimationFrame(() => $("token")?.focus());
+}
+
+async function login(token) {
+  let response;
+  try {
+    response = await fetch("/api/login", {
+      method: "POST", headers: { "Content-Type": "application/json" }, credentials: "same-origin",
+      body: JSON.stringify({ token }),
+    });
+  } catch {
+    return "Clawmeter does not answer. Is it running?";
+  }
+  if (response.ok) return "";
+  if (response.status === 429) {
+    const seconds = Number(response.headers.get("Retry-After"));
+    return `Too many attempts. Wait ${seconds > 0 ? `${seconds} seconds` : "a minute"}, then try again.`;
+  }
+  if (response.status === 401 || response.status === 403) return "That token is not valid here.";
+  const body = await response.json().catch(() => null);
+  return body?.error?.message ?? `The server said ${response.status}.`;
+}
+
+async function signIn(token) {
+  dispatch({ login: { isBusy: true, message: "" } });
+  const message = await login(token);
+  if (message) {
+    askForToken(message);
+    return;
+  }
+  dispatch({ needsLogin: false, login: { isBusy: false, message: "" } });
+  start();
+}
+
+/** An old link may be opened by somebody whose cookie is still good: ask for nothing then. */
+async function signInByLink(token) {
+  if (await login(token)) linkMessage = "That link is no longer valid. Open the newest one, or paste a token.";
+  dispatch({ needsLogin: false });
+  start();
+}
+
+/** Take a token out of the address before anything else can see or keep it. */
+function takeToken() {
+  const found = /^#token=([^&]+)/.exec(location.hash);
+  if (!found) return null;
+  history.replaceState(null, "", location.pathname + location.search + formatRoute(parseRoute("")));
+  try {
+    return decodeURIComponent(found[1]);
+  } catch {
+    return found[1];
+  }
+}
+
+// The address
+
+function go(change) {
+  const route = formatRoute({ ...state, ...change });
+  if (route !== location.hash) location.hash = route;
+}
+
+function followAddress() {
+  const token = takeToken();
+  if (token) {
+    signInByLink(token);
+    return;
+  }
+  const route = parseRoute(location.hash);
+  const isNewQuestion = route.range !== state.range || route.zone !== state.zone;
+  const isNewBreakdown = route.by !== state.by;
+  if (isNewQuestion) cursor = null;
+  dispatch({ ...route, isMoreOpen: false, isAllShown: isNewBreakdown ? false : state.isAllShown });
+  if (state.needsLogin) return;
+  if (isNewQuestion) askAll();
+  else if (isNewBreakdown) usageReader.ask();
+}
+
+// The crosshair lives outside the views: it follows the pointer at 60 fps and redraws only itself.
+
+let cursor = null; // {index, anchor, isByKey}
+
+function paintCursor() {
+  const chart = document.querySelector("[data-chart]");
+  if (!chart || !state.overview) return;
+  const model = dayModel(state);
+  if (cursor && cursor.index >= model.spans.length) cursor = null;
+  const index = cursor?.index ?? null;
+  const anchor = cursor?.anchor ?? null;
+  const tip = chart.querySelector("[data-tip]");
+  patchCross(chart.querySelector("[data-cross]"), crosshair(model, state.width, CHART_HEIGHT, index, anchor));
+  patch(tip, tooltip(model, index, anchor));
+  if (index === null) return;
+  const at = barLayout(model.spans.length, state.width, CHART_HEIGHT);
+  const x = at.center(index);
+  const wide = tip.offsetWidth;
+  const left = x + at.slot / 2 + 12 + wide <= state.width ? x + at.slot / 2 + 12 : Math.max(0, x - at.slot / 2 - 12 - wide);
+  tip.style.setProperty("transform", `translate(${Math.round(left)}px, 8px)`);
+}
+
+/** SVG children need an <svg> around them to be parsed as SVG, so the band is patched as one. */
+function patchCross(group, view) {
+  patch(group, html`<svg overflow="visible">${view}</svg>`);
+}
+
+function pointAt(event, chart) {
+  const at = barLayout(dayModel(state).spans.length, state.width, CHART_HEIGHT);
+  return at.indexAt(event.clientX - chart.querySelector(".plot").getBoundingClientRect().left);
+}
+
+function moveCursor(next) {
+  if (cursor?.index === next?.index && cursor?.anchor === next?.anchor) return;
+  cursor = next;
+  paintCursor();
+}
+
+function selectSpan(first, final) {
+  const { spans } = dayModel(state);
+  go({ range: `${spans[Math.min(first, final)].from}..${spans[Math.max(first, final)].to}` });
+}
+
+document.addEventListener("pointermove", (event) => {
+  const chart = event.target.closest?.("[data-chart]");
+  if (cursor?.anchor !== null && cursor?.anchor !== undefined) {
+    const dragged = document.querySelector("[data-chart]");
+    if (dragged) moveCursor({ ...cursor, index: pointAt(event, dragged) });
+  } else if (chart) moveCursor({ index: pointAt(event, chart), anchor: null });
+  else if (cursor && !cursor.isByKey) moveCursor(null);
+});
+document.addEventListener("pointerdown", (event) => {
+  const chart = event.target.closest?.("[data-chart]");
+  // A finger scrolls the page; only a mouse or a pen drags a span.
+  if (!chart || event.button !== 0 || event.pointerType === "touch") return;
+  const index = pointAt(event, chart);
+  moveCursor({ index, anchor: index });
+});
+document.addEventListener("pointerup", () => {
+  if (cursor?.anchor === null || cursor?.anchor === undefined) return;
+  const { index, anchor } = cursor;
+  moveCursor({ index, anchor: null });
+  if (index !== anchor) selectSpan(anchor, index);
+});
+document.addEventListener("dblclick", (event) => {
+  if (event.target.closest("[data-chart]")) go({ range: DEFAULT_RANGE });
+});
+document.addEventListener("focusout", (event) => {
+  if (event.target.closest?.("[data-chart]") && cursor?.isByKey) moveCursor(null);
+});
+
+function chartKey(event) {
+  const last = dayModel(state).spans.length - 1;
+  const index = cursor?.index ?? last + 1;
+  const anchor = event.shiftKey ? cursor?.anchor ?? cursor?.index ?? last : null;
+  const to = { ArrowLeft: Math.max(0, index - 1), ArrowRight: Math.min(last, index + 1), Home: 0, End: last }[event.key];
+  if (to !== undefined) moveCursor({ index: to, anchor, isByKey: true });
+  else if (event.key === "Enter" && cursor) selectSpan(cursor.anchor ?? cursor.index, cursor.index);
+  else if (event.key === "Escape" && cursor) moveCursor(null);
+  else return false;
+  event.preventDefault();
+  return true;
+}
+
+// Actions, by data-action, wherever they stand
+
+const THEME_AFTER = { system: "light", light: "dark", dark: "system" };
+const actions = {
+  skip: () => $("main").focus(),
+  theme: () => {
+    remembered.write("theme", THEME_AFTER[state.theme]);
+    dispatch({ theme: THEME_AFTER[state.theme] });
+  },
+  range: (element) => go({ range: element.value }),
+  zone: (element) => go({ zone: element.value }),
+  by: (element) => go({ by: element.value }),
+  "range-reset": () => go({ range: DEFAULT_RANGE }),
+  table: () => dispatch({ isTable: !state.isTable }),
+  light: (element) => dispatch({ lit: state.lit === element.dataset.value ? null : element.dataset.value }),
+  more: () => dispatch({ isMoreOpen: !state.isMoreOpen }),
+  "show-all": () => dispatch({ isAllShown: !state.isAllShown }),
+  retry: () => {
+    askAll();
+    openStream();
+  },
+  copy: async (element) => {
+    try {
+      await navigator.clipboard.writeText(element.dataset.value);
+      say("Copied");
+    } catch {
+      // Plain HTTP on a LAN has no clipboard: selecting the text is the next best thing.
+      getSelection().selectAllChildren(element.parentElement.querySelector("code"));
+    }
+  },
+  help: () => {
+    const listed = [...document.querySelectorAll("[data-shortcut]")];
+    patch($("help"), Help([
+      ...listed.map((one) => ({ keys: one.dataset.shortcut, help: one.dataset.help })),
+      { keys: "← →", help: "Move in a focused chart; with Shift, select" },
+      { keys: "Enter", help: "Show the selected days" },
+      { keys: "Esc", help: "Close, or leave the chart" },
+    ]));
+    if (!$("help").open) $("help").showModal();
+  },
+};
+
+document.addEventListener("click", (event) => {
+  const element = event.target.closest("[data-action]");
+  if (!element || element.nodeName === "SELECT" || element.nodeName === "FORM") return;
+  event.preventDefault();
+  actions[element.dataset.action]?.(element);
+});
+document.addEventListener("change", (event) => {
+  const element = event.target.closest("select[data-action]");
+  if (element) actions[element.dataset.action]?.(element);
+});
+document.addEventListener("submit", (event) => {
+  if (event.target.dataset.action !== "login") return;
+  event.preventDefault();
+  const token = event.target.elements.token.value.trim();
+  if (token && !state.login.isBusy) signIn(token);
+});
+
+let firstKey = "";
+let firstKeyMs = 0;
+document.addEventListener("keydown", (event) => {
+  if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
+  if (event.target.closest?.("[data-chart]") && chartKey(event)) return;
+  if (event.key === "Escape") {
+    if (state.isMoreOpen) dispatch({ isMoreOpen: false });
+    return;
+  }
+  if (event.target.closest?.("input, textarea, select, [contenteditable]") || $("help").open) return;
+  const pair = performance.now() - firstKeyMs < 1000 ? `${firstKey} ${event.key}` : "";
+  const found = [...document.querySelectorAll("[data-shortcut]")]
+    .find(({ dataset }) => dataset.shortcut === pair || dataset.shortcut === event.key);
+  firstKey = event.key;
+  firstKeyMs = performance.now();
+  if (!found) return;
+  event.preventDefault();
+  firstKey = "";
+  if (found.nodeName !== "SELECT") {
+    found.click();
+    return;
+  }
+  found.focus();
+  try {
+    found.showPicker();
+  } catch { /* older browsers: focus is enough, the arrow keys choose */ }
+});
+
+// Life
+
+function start() {
+  askAll();
+  openStream();
+}
+
+document.addEventListener("visibilitychange", () => {
+  if (state.needsLogin) return;
+  if (document.visibilityState !== "visible") {
+    closeStream();
+    return;
+  }
+  refreshAll();
+  openStream();
+});
+addEventListener("pagehide", closeStream);
+addEventListener("pageshow", (event) => {
+  if (event.persisted && !state.needsLogin) start();
+});
+addEventListener("hashchange", followAddress);
+
+setInterval(() => {
+  if (document.visibilityState !== "visible" || !state.overview) return;
+  const now = serverNow();
+  if (now - state.updatedMs > STALE_AFTER_MS && state.connection !== "lost") refreshAll();
+  // Seconds are on show only while something runs; else a slower clock will do.
+  const isBusy = state.overview.live.some((row) => row.state === "running");
+  if (now - state.now >= (isBusy ? 1000 : 10_000)) dispatch({ now });
+}, 1000);
+
+const startToken = takeToken();
+state = { ...state, ...parseRoute(location.hash) };
+render();
+if (startToken) signInByLink(startToken);
+else start();
+"""
+
+#: What `/assets/<digest>/<name>` serves: (content type, text).
+ASSETS: dict[str, tuple[str, str]] = {
+    "app.css": ("text/css; charset=utf-8", APP_CSS),
+    "dom.js": ("text/javascript; charset=utf-8", DOM_JS),
+    "chart.js": ("text/javascript; charset=utf-8", CHART_JS),
+    "views.js": ("text/javascript; charset=utf-8", VIEWS_JS),
+    "app.js": ("text/javascript; charset=utf-8", APP_JS),
+}
+ASSET_DIGEST = hashlib.sha256("\0".join(text for _, text in ASSETS.values()).encode()).hexdigest()[:16]
+
+
+if __name__ == "__main__":
+    main_entry()

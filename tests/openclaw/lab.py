@@ -1,0 +1,118 @@
+"""A real OpenClaw for tests: install, start, drive and stop it (a thin layer over run_openclaw.sh)."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import bill
+
+HERE = Path(__file__).resolve().parent
+SCRIPT = HERE / "run_openclaw.sh"
+#: What the default test run uses; `-m openclaw_all` adds the others.
+VERSION = "2026.9.6"
+OLD_VERSIONS = {"2026.6.11": "mid", "2026.2.12": "feb"}
+
+
+class LabError(Exception):
+    """OpenClaw could not be installed, started or driven; the message has its last words."""
+
+
+def missing() -> str | None:
+    """Why a real OpenClaw cannot run here; None if it can."""
+    if sys.platform == "win32":
+        return "run_openclaw.sh is a bash script"
+    absent = [tool for tool in ("bash", "npm", "setsid", "timeout") if not shutil.which(tool)]
+    return f"{', '.join(absent)} not found" if absent else None
+
+
+def free_port() -> int:
+    """A port whose neighbours are free, too: a gateway takes some of them, the mock is 1000 above."""
+    for port in range(41000 + os.getpid() % 500 * 20, 60000, 20):
+        try:
+            for near in (*range(port, port + 12), port + 1000):
+                with socket.socket() as s:
+                    s.bind(("127.0.0.1", near))
+        except OSError:
+            continue
+        return port
+    raise LabError("no free ports")
+
+
+@dataclass
+class RealOpenClaw:
+    """One throw-away OpenClaw home with its gateway and mock provider."""
+
+    home: Path
+    version: str = VERSION
+    port: int = 0
+
+    @property
+    def state(self) -> Path:
+        """OpenClaw's state directory: what Clawmeter reads."""
+        return self.home / ".openclaw"
+
+    @property
+    def token(self) -> str:
+        return f"tok-{self.port}-0123456789abcdef"
+
+    @property
+    def mock_log(self) -> Path:
+        return self.home / ".lab" / "mock.jsonl"
+
+    def run(self, command: str, *options: str, timeout: float = 600) -> str:
+        """Run run_openclaw.sh; what it printed. Raises LabError."""
+        arguments = [
+            "bash",
+            str(SCRIPT),
+            command,
+            self.version,
+            str(self.home),
+            str(self.port),
+            *options,
+        ]
+        output = self.home / f"{command}.out"
+        with output.open(
+            "w+"
+        ) as out:  # not a pipe: the gateway it leaves behind would keep it open
+            try:
+                done = subprocess.run(
+                    arguments,
+                    stdout=out,
+                    stderr=subprocess.STDOUT,
+                    stdin=subprocess.DEVNULL,
+                    env={**os.environ, "PYTHON": sys.executable},
+                    timeout=timeout,
+                    check=False,
+                )
+            except subprocess.TimeoutExpired:
+                tail = output.read_text(errors="replace")[-2000:]
+                raise LabError(
+                    f"{command} {self.version}: no end after {timeout} s\n{tail}"
+                ) from None
+        said = output.read_text(errors="replace")
+        if done.returncode:
+            raise LabError(f"{command} {self.version} ended with {done.returncode}\n{said[-3000:]}")
+        return said
+
+    def up(self) -> None:
+        self.home.mkdir(parents=True, exist_ok=True)
+        self.port = self.port or free_port()
+        self.run("up")
+
+    def drive(self, *options: str) -> str:
+        return self.run("drive", *options)
+
+    def down(self) -> None:
+        """Stop gateway and mock; harmless when they do not run."""
+        self.run("down", timeout=60)
+
+    def bill(self) -> dict[str, Any]:
+        """What the transcripts should add up to: see bill.py."""
+        return bill.visible_bill(self.mock_log, OLD_VERSIONS.get(self.version, "latest"))
