@@ -1,0 +1,118 @@
+import { test } from "node:test";
+import assert from "node:assert/strict";
+import * as chart from "./assets/chart.js";
+
+function byDay(count, start = "2026-01-01") {
+  const first = Date.parse(`${start}T00:00:00Z`);
+  const days = Array.from({ length: count }, (_, i) => new Date(first + i * 86_400_000).toISOString().slice(0, 10));
+  const series = ["opus", "Other"].map((key, n) => {
+    const cost = days.map((_, i) => (i + 1) * 1_000_003 * (n + 1));
+    return { key, label: key, cost_nano_usd: cost, total_nano_usd: cost.reduce((a, b) => a + b, 0) };
+  });
+  return { days, partial_last: true, series };
+}
+const drawn = (model) => ({ ...model, series: model.series.map((one, i) => ({ ...one, slot: i + 1 })) });
+
+test("ticks start at 0, are round, at most five, and cover the greatest value", () => {
+  for (const max of [1, 3, 7, 99, 100, 101, 0.0421e9, 17e9, 20e9, 1234e9, 5, 1e5, 999_999_999_999]) {
+    const ticks = chart.niceTicks(max);
+    assert.ok(ticks.length <= 5 && ticks.length >= 2, `${max}: ${ticks}`);
+    assert.equal(ticks[0], 0);
+    assert.ok(ticks[ticks.length - 1] >= max, `${max}: ${ticks}`);
+    assert.ok(ticks[ticks.length - 1] <= max * 2.6, `${max}: ${ticks}`);
+  }
+  assert.deepEqual(chart.niceTicks(0), [0]);
+  assert.deepEqual(chart.niceTicks(17e9), [0, 5e9, 10e9, 15e9, 20e9]);
+});
+
+test("tick labels have only the decimals they need", () => {
+  assert.equal(chart.formatTick(0, 5e9), "$0");
+  assert.equal(chart.formatTick(5e9, 5e9), "$5");
+  assert.equal(chart.formatTick(2.5e9, 2.5e9), "$2.50");
+  assert.equal(chart.formatTick(0.05e9, 0.05e9), "$0.05");
+  assert.equal(chart.formatTick(0.0025e9, 0.0025e9), "$0.0025");
+  assert.equal(chart.formatTick(2000e9, 1000e9), "$2,000");
+});
+
+test("weeks and months keep every nano-dollar and say which days they hold", () => {
+  const data = byDay(400);
+  for (const [most, unit] of [[400, "day"], [60, "week"], [20, "month"]]) {
+    const model = chart.coarsen(data, most);
+    assert.equal(model.unit, unit);
+    assert.ok(model.spans.length <= most);
+    assert.equal(model.spans[0].from, data.days[0]);
+    assert.equal(model.spans.at(-1).to, data.days.at(-1));
+    model.series.forEach((one, i) => assert.equal(one.values.reduce((a, b) => a + b, 0), data.series[i].total_nano_usd));
+  }
+  const weeks = chart.coarsen(data, 60);
+  assert.equal(weeks.spans[1].from, "2026-01-05"); // a Monday
+  assert.equal(weeks.spans[1].to, "2026-01-11");
+});
+
+test("bars are zero-based, stay inside, and the partial day is hatched and named", () => {
+  const model = drawn(chart.coarsen(byDay(30), 60));
+  const text = String(chart.stackedBars(model, 720, 264));
+  const bars = [...text.matchAll(/class="s\d" x="([\d.]+)" y="([\d.]+)" width="([\d.]+)" height="([\d.]+)"/g)].map((found) => found.slice(1).map(Number));
+  assert.equal(bars.length, 60);
+  for (const [x, y, width, height] of bars) {
+    assert.ok(x >= 48 && x + width <= 720 && y >= 10 && y + height <= 243);
+  }
+  const last = bars.slice(-2);
+  assert.ok(Math.abs(last[0][1] + last[0][3] - 242) < 0.02, "the first of a stack stands on zero");
+  assert.ok(Math.abs(last[1][1] + last[1][3] - last[0][1]) < 0.02, "the next stands on it");
+  assert.equal(text.match(/class="hatch"/g).length, 1);
+  assert.match(text, /30 Jan so far/);
+  assert.match(text, /<title>opus: \$0\.0010<\/title>/);
+  assert.ok(!/style=|NaN|undefined/.test(text));
+});
+
+test("the pointer and the drawing agree on the bar", () => {
+  for (const count of [1, 7, 30, 104]) {
+    const at = chart.barLayout(count, 700, 264);
+    for (let i = 0; i < count; i++) assert.equal(at.indexAt(at.center(i)), i);
+    assert.equal(at.indexAt(-50), 0);
+    assert.equal(at.indexAt(5000), count - 1);
+  }
+});
+
+test("the tooltip lists every series by value, and the sum of a dragged span", () => {
+  const model = drawn(chart.coarsen(byDay(5), 60));
+  const one = String(chart.tooltip(model, 1));
+  assert.ok(one.indexOf("Other") < one.indexOf("opus"));
+  assert.match(one, /\$0\.0060/);
+  const span = String(chart.tooltip(model, 4, 2));
+  assert.match(span, /3 Jan to 5 Jan, so far/);
+  assert.match(span, /\$0\.0360/);
+  assert.equal(String(chart.tooltip(model, null)), "");
+  assert.equal(String(chart.tooltip(model, 99)), "");
+});
+
+test("a hostile series name is text everywhere", () => {
+  const data = byDay(3);
+  data.series[0].label = `</title></svg><script>alert(1)</script>`;
+  data.series[0].key = `"><x`;
+  const model = drawn(chart.coarsen(data, 60));
+  for (const view of [chart.stackedBars(model, 700, 264), chart.tooltip(model, 0)]) assert.ok(!/<script|"><x/.test(String(view)));
+});
+
+test("a gap in a sparkline is a gap, one point is no line", () => {
+  const path = /class="spark-line" d="([^"]*)"/.exec(String(chart.sparkline([1, 2, null, 4, 5])))[1];
+  assert.equal(path.match(/M/g).length, 2);
+  assert.equal(chart.sparkline([5]), null);
+  assert.equal(chart.sparkline([]), null);
+  assert.equal(chart.sparkline(undefined), null);
+  assert.ok(!/NaN/.test(String(chart.sparkline([0, 0, 0]))));
+});
+
+test("share bars stay between nothing and all", () => {
+  const width = (share) => Number(/thin-fore" x="0" y="0" width="([\d.]+)"/.exec(String(chart.shareBar(share)))[1]);
+  assert.equal(width(0), 0);
+  assert.equal(width(NaN), 0);
+  assert.equal(width(0.0001), 0.6);
+  assert.equal(width(7), 100);
+});
+
+test("an empty range draws a frame, not NaN", () => {
+  const empty = chart.coarsen({ days: ["2026-11-06"], partial_last: true, series: [] }, 60);
+  assert.ok(!/NaN|undefined/.test(String(chart.stackedBars(empty, 700, 264))));
+});

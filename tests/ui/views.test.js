@@ -1,0 +1,194 @@
+import { test } from "node:test";
+import assert from "node:assert/strict";
+import * as views from "./assets/views.js";
+
+const NOW = Date.UTC(2026, 10, 6, 12);
+const EVIL = `"><img src=x onerror=alert(1)></title></svg></table><script>alert(2)</script>`;
+
+function totals(nano, more = {}) {
+  return { model_calls: 10, input_tokens: 1000, output_tokens: 200, cache_read_tokens: 9000, cache_write_tokens: 300, total_tokens: 10_500, cost_usd: nano / 1e9, cost_nano_usd: nano, recorded_cost_nano_usd: nano, plan_cost_nano_usd: 0, unpriced_calls: 0, ...more };
+}
+
+function session(id, more = {}) {
+  return { id, agent: "main", key: "agent:main:telegram:direct:1", channel: "telegram", cause: "user", label: "Inbox", model: "opus", state: "running", inferred: true, started_ms: NOW - 9e5, last_activity_ms: NOW - 2000, duration_ms: 192_000, tree_cost_nano_usd: 4e8, parent_session: null, context_tokens: 124_000, context_window: 200_000, ...totals(4e8), ...more };
+}
+
+function overview(more = {}) {
+  const figure = { from_ms: 0, to_ms: NOW, totals: totals(12.4e9), before: totals(11.02e9), spark_nano_usd: [1, 2, 3] };
+  return {
+    as_of_ms: NOW, tz: "Europe/Berlin", from_ms: 0, to_ms: NOW,
+    coverage: { complete: true, indexed_bytes: 1, total_bytes: 1, bad_lines: 0, unreadable: 0, implausible: 0, as_of_ms: NOW },
+    figures: { today: figure, week: figure, month: figure, month_end: { projected_nano_usd: 50e9, low_nano_usd: 40e9, high_nano_usd: 60e9, days_used: 20, basis: "20 days" } },
+    budgets: { daily_usd: null, monthly_usd: null }, all_time: { sessions: 3, ...totals(99e9) },
+    by_day: { days: ["2026-11-05", "2026-11-06"], partial_last: true, series: [{ key: "opus", label: "opus", cost_nano_usd: [1e9, 2e9], total_nano_usd: 3e9 }, { key: "Other", label: "Other", cost_nano_usd: [1e9, 0], total_nano_usd: 1e9 }] },
+    by_cause: [{ key: "user", label: "user", ...totals(3e9) }], by_agent: [{ key: "main", label: "main", ...totals(4e9) }], by_model: [],
+    top_sessions: [session("s1")], live: [session("s1")], activity: [{ ts_ms: NOW - 5000, kind: "failed", session: "s1", agent: "main", label: "Inbox", text: "overloaded" }], attention: [],
+    source: { openclaw_versions: ["2026.9.6"], homes: ["/home/ada/.openclaw"], agents: 1, sessions: 3, files: 4, databases: 1, indexed_percent: 100, eta_s: null, lag_ms: 210, ledger_bytes: 1e6, disk_free_bytes: 1e9, rss_bytes: 7e7, gateway: "not connected" },
+    ...more,
+  };
+}
+
+function state(more = {}) {
+  return {
+    ...views.parseRoute(""), version: "0.1.0", theme: "system", palette: [], browserZone: "Europe/Berlin", serverZone: "Europe/Berlin", zones: ["Europe/Berlin", "Asia/Tokyo"], now: NOW,
+    connection: "live", updatedMs: NOW, overview: overview(), error: null, usage: null, usageError: "", isSlow: false, needsLogin: false, login: { isBusy: false, message: "" },
+    width: 720, lit: null, isTable: false, isAllShown: false, isMoreOpen: false, ...more,
+  };
+}
+
+const page = (more) => String(views.Page(state(more)));
+const texts = (markup) => markup.replace(/<[^>]*>/g, " ").replace(/\s+/g, " ");
+
+function hostile(value) {
+  if (Array.isArray(value)) return value.map(hostile);
+  if (value !== null && typeof value === "object") return Object.fromEntries(Object.entries(value).map(([key, one]) => [key, key === "days" ? one : hostile(one)]));
+  return typeof value === "string" ? EVIL : value;
+}
+
+test("the address and the route are one", () => {
+  for (const hash of ["#/overview", "#/overview?range=7d", "#/overview?range=2026-11-01..2026-11-05&tz=Europe/Berlin&by=agent", "#/cost?tz=Etc/GMT%2B3"]) assert.equal(views.formatRoute(views.parseRoute(hash)), hash);
+  assert.deepEqual(views.parseRoute("#/Ov<er>?range=<b>&tz=../../x&by=__proto__"), { page: "overview", range: "30d", zone: "", by: "model" });
+  assert.deepEqual(views.rangeParams(views.parseRoute("#/overview?range=2026-11-01..2026-11-05&tz=UTC")), { from: "2026-11-01", to: "2026-11-05", tz: "UTC" });
+  assert.deepEqual(views.rangeParams(views.parseRoute("")), { from: "30d" });
+});
+
+test("ranges have names", () => {
+  assert.equal(views.rangeName("7d"), "7 days");
+  assert.equal(views.rangeName("14d"), "14 days");
+  assert.equal(views.rangeName("2026-11-06..2026-11-06"), "Fri 6 Nov 2026");
+  assert.equal(views.rangeName("2026-10-01..2026-11-06"), "1 Oct to 6 Nov 2026");
+});
+
+test("a model keeps its colour whatever order or company it comes in", () => {
+  const first = views.assignColours([], ["a", "b", "c"]);
+  const second = views.assignColours(first.kept, ["c", "d", "a"]);
+  assert.equal(second.shown.get("a"), first.shown.get("a"));
+  assert.equal(second.shown.get("c"), first.shown.get("c"));
+  assert.equal(new Set(second.shown.values()).size, 3);
+});
+
+test("no two models of one picture share a colour, nor take the one of Other", () => {
+  let kept = [];
+  for (let round = 0; round < 40; round++) {
+    const keys = Array.from({ length: 6 }, (_, i) => `m${(round * 5 + i * 7) % 31}`);
+    const answer = views.assignColours(kept, keys);
+    assert.equal(new Set(answer.shown.values()).size, new Set(keys).size);
+    for (const slot of answer.shown.values()) assert.ok(slot >= 1 && slot <= 7);
+    kept = answer.kept;
+  }
+});
+
+test("hostile text in every field stays text", () => {
+  const answer = hostile(overview({ attention: [{ level: "bad", kind: "x", text: "x", action: { label: "x", href: "x" } }] }));
+  const usage = { ...hostile({ rows: [{ key: "k", label: "l", ...totals(1e9) }] }), by: "model", totals: totals(1e9), row_count: 1 };
+  for (const isTable of [false, true]) {
+    const s = state({ overview: answer, usage, isTable, serverZone: EVIL, browserZone: EVIL, zone: EVIL, range: "30d", error: { status: 500, message: EVIL }, version: EVIL });
+    for (const view of [views.Page(s), views.Bar(s), views.Rail(s), views.Login({ ...s, login: { isBusy: false, message: EVIL } })]) {
+      assert.ok(!/<script|<img|onerror=alert\(1\)>/.test(String(view)));
+    }
+  }
+});
+
+test("no view writes a style attribute, a handler, undefined or NaN", () => {
+  const usage = { by: "tool", rows: [{ key: "(none)", label: "(none)", ...totals(0) }], totals: totals(0), row_count: 1 };
+  const all = [state(), state({ usage, isTable: true }), state({ overview: null, isSlow: true }), state({ overview: null, error: { status: 0, message: "" } }), state({ needsLogin: true }), state({ page: "flow" })];
+  for (const s of all) {
+    for (const view of [views.Page(s), views.Bar(s), views.Rail(s)]) {
+      const text = String(view);
+      assert.ok(!/\sstyle=|\son[a-z]+=|undefined|NaN|\[object/.test(text), /.{60}(\sstyle=|\son[a-z]+=|undefined|NaN|\[object).{60}/s.exec(text)?.[0]);
+    }
+  }
+});
+
+test("every attribute in every view is quoted, ids are unique", () => {
+  const text = page({ usage: { by: "model", rows: [{ key: "opus", label: "opus", ...totals(1e9) }], totals: totals(1e9), row_count: 1 } });
+  for (const [tag] of text.matchAll(/<[a-z][^>]*>/g)) assert.ok(!/=[^"]/.test(tag.replace(/"[^"]*"/g, '""')), tag);
+  const ids = [...text.matchAll(/\sid="([^"]*)"/g)].map((found) => found[1]);
+  assert.equal(new Set(ids).size, ids.length);
+});
+
+test("unpriced calls are named, never a silent zero", () => {
+  assert.match(texts(String(views.cost(totals(12.4e9, { unpriced_calls: 31 }), true))), /\$12\.40 \+ 31 unpriced calls/);
+  assert.match(texts(String(views.cost(totals(0, { unpriced_calls: 10 }), true))), /— \+ 10 unpriced calls/);
+  assert.match(texts(String(views.cost(totals(0)))), /\$0/);
+  assert.match(texts(String(views.cost(totals(0, { unpriced_calls: 3 })))), /\+3 unpriced calls \$0/);
+});
+
+test("change says direction in words as well", () => {
+  assert.deepEqual(views.change(totals(12.4e9), totals(11.02e9)), { mark: "▲", word: "up", text: "13\u00a0%" });
+  assert.deepEqual(views.change(totals(5e9), totals(10e9)), { mark: "▼", word: "down", text: "50\u00a0%" });
+  assert.equal(views.change(totals(1e9), totals(0)).text, "nothing");
+  assert.equal(views.change(totals(0), totals(0)).text, "");
+  assert.equal(views.change(totals(120e9), totals(10e9)).text, "×12");
+});
+
+test("an unknown projection is a dash with its reason", () => {
+  const figures = { ...overview().figures, month_end: { projected_nano_usd: null, low_nano_usd: null, high_nano_usd: null, days_used: 1, basis: "needs 3 days" } };
+  assert.match(texts(page({ overview: overview({ figures }) })), /At month end — needs 3 days/);
+});
+
+test("budgets: share, over, and the month end against them", () => {
+  const text = texts(page({ overview: overview({ budgets: { daily_usd: 20, monthly_usd: 10 } }) }));
+  assert.match(text, /62 % of \$20\.00 daily budget/);
+  assert.match(text, /\$2\.40 over the \$10\.00 monthly budget/);
+  assert.match(text, /▲ \$40\.00 over the monthly budget/);
+});
+
+test("while indexing, every total carries the mark and the strip says how long", () => {
+  const answer = overview({ coverage: { ...overview().coverage, complete: false } });
+  answer.source = { ...answer.source, indexed_percent: 63.4, eta_s: 41 };
+  const text = page({ overview: answer });
+  assert.equal(text.match(/class="mark is-warn"/g).length, 10);
+  assert.match(texts(text), /indexed 63 %, 41 s left/);
+  answer.source.indexed_percent = 99.97;
+  assert.match(views.indexingWords(answer), /99\u00a0%/);
+});
+
+test("an empty home says what will be here and the two commands", () => {
+  const none = totals(0, { model_calls: 0 });
+  const answer = overview({ all_time: { sessions: 0, ...none } });
+  assert.match(texts(page({ overview: answer })), /No model calls yet .*clawmeter doctor .*clawmeter demo/);
+  answer.source = { ...answer.source, homes: [] };
+  assert.match(texts(page({ overview: answer })), /No OpenClaw home was found/);
+});
+
+test("errors say what failed, why, and offer a retry; with numbers on show they stay", () => {
+  assert.match(texts(page({ overview: null, error: { status: 500, message: "ledger locked" } })), /could not be read .*500: ledger locked.*Try again/);
+  assert.match(texts(page({ overview: null, error: { status: 0, message: "" } })), /does not answer/);
+  const both = texts(page({ error: { status: 500, message: "ledger locked" } }));
+  assert.match(both, /These are the last numbers\. .*Today/);
+});
+
+test("a lost connection names the last update", () => {
+  assert.match(texts(String(views.Bar(state({ connection: "lost" })))), /Reconnecting , last update 13:00:00/);
+});
+
+test("sub-agents stand under their parent, also in a ring", () => {
+  const row = (id, parent) => ({ id, parent_session: parent });
+  const nested = (rows) => views.nestSessions(rows).map(([one, depth]) => `${one.id}${depth}`).join(" ");
+  assert.equal(nested([row("c", "b"), row("a", null), row("b", "a"), row("d", "gone")]), "a0 b1 c2 d0");
+  assert.equal(nested([row("a", "b"), row("b", "a"), row("s", "s")]), "s0 a0 b1");
+});
+
+test("a session without a label is called by its key, then its id", () => {
+  assert.equal(views.sessionName({ label: "Inbox" }), "Inbox");
+  assert.equal(views.sessionName({ label: null, key: "agent:main:telegram:direct:7" }), "telegram:direct:7");
+  assert.equal(views.sessionName({ label: "", key: null, id: "ac624b17-0000" }), "ac624b17");
+});
+
+test("pages that do not exist are in the rail, disabled, and nothing links to them", () => {
+  const rail = String(views.Rail(state()));
+  assert.equal(rail.match(/aria-disabled="true"/g).length, 9);
+  assert.equal(rail.match(/href=/g).length, 1);
+  const attention = [{ level: "warn", kind: "x", text: "t", action: { label: "Open", href: "#/health" } }, { level: "warn", kind: "y", text: "t", action: { label: "Run", href: "javascript:alert(1)" } }];
+  assert.ok(!/href="(#\/health|javascript)/.test(page({ overview: overview({ attention }) })));
+});
+
+test("breakdown totals come from the answer, not from the rows on show", () => {
+  const rows = Array.from({ length: 30 }, (_, i) => ({ key: `t${i}`, label: `t${i}`, ...totals(1e9) }));
+  const usage = { by: "tool", rows, totals: totals(30e9), row_count: 4321 };
+  const text = String(views.Breakdown(state({ usage })));
+  assert.equal(text.match(/<tr data-key/g).length, 12);
+  assert.match(texts(text), /All 4,321 .*\$30\.00/);
+  assert.equal(String(views.Breakdown(state({ usage, isAllShown: true }))).match(/<tr data-key/g).length, 30);
+});
