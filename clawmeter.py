@@ -135,6 +135,7 @@ class QueryError(ClawmeterError):
     def __init__(self, code: str, message: str, status: int = 400) -> None:
         super().__init__(message)
         self.code = code
+        self.message = message
         self.status = status
 
 
@@ -3916,11 +3917,8 @@ class Queries:
             end = parse_time(to, zone, now, end=True)
         else:
             end = None if start is None else parse_time("today", zone, now, end=True)
-        if start is not None and end is not None and start >= end:
-            if to:
-                msg = f"the range is empty: from ({iso_ms(start, zone)}) is not before to ({iso_ms(end, zone)})"
-                raise QueryError("bad_range", msg)
-            end = start + DAY_MS
+        if start is not None and end is not None:
+            end = max(start, end)  # an upside-down range holds nothing
         return start, end
 
     # -- usage --------------------------------------------------------------------------------------------------------
@@ -4187,7 +4185,7 @@ class Queries:
 
     def top_sessions(self, *, limit: str | None = None) -> list[Json]:
         """The dearest sessions."""
-        count = parse_int(limit, "limit", default=10, least=1, most=1000)
+        count = parse_int(limit, "limit", default=10, least=1, most=MAX_ROWS)
         return self.sessions(limit=str(count), sort="total_cost")[0]
 
     def alerts(self) -> list[Json]:
@@ -4202,7 +4200,7 @@ class Queries:
         from_: str | None = None, to: str | None = None, tz: str | None = None,
     ) -> tuple[list[Json], int]:  # fmt: skip
         """A page of sessions and how many there are; newest activity first unless asked otherwise."""
-        most = parse_int(limit, "limit", default=50, least=1, most=1000)
+        most = parse_int(limit, "limit", default=50, least=1, most=MAX_ROWS)
         skip = parse_int(offset, "offset", default=0, least=0, most=10**9)
         column = parse_choice(sort, "sort", SESSION_SORTS, "last_activity_ms")
         sorting = SESSION_SORTS[column]
@@ -4361,7 +4359,7 @@ class Queries:
 
     def subagents(self, *, limit: str | None = None, offset: str | None = None) -> list[Json]:
         """Sub-agent sessions, newest first: task label, parent, depth, status, own and tree cost."""
-        most = parse_int(limit, "limit", default=100, least=1, most=1000)
+        most = parse_int(limit, "limit", default=100, least=1, most=MAX_ROWS)
         skip = parse_int(offset, "offset", default=0, least=0, most=10**9)
         with self.ledger.reading() as db:
             ids = [r[0] for r in db.execute("SELECT id FROM sessions WHERE cause = 'subagent' OR parent IS NOT NULL ORDER BY ifnull(last_ms, 0) DESC, id LIMIT ? OFFSET ?", (most, skip))]  # fmt: skip
@@ -4378,7 +4376,7 @@ class Queries:
     def transcript(self, session_id: str, *, kinds: str | None = None, offset: str | None = None, limit: str | None = None, q: str | None = None) -> Json:
         """A page of a session's entries, read from OpenClaw's own storage now. `kinds`: messages, tools, errors, thinking; several by comma."""
         start = parse_int(offset, "offset", default=0, least=0, most=10**9)
-        most = parse_int(limit, "limit", default=100, least=1, most=1000)
+        most = parse_int(limit, "limit", default=100, least=1, most=MAX_ROWS)
         wanted = {k for k in (kinds or "").split(",") if k}
         for kind in wanted:
             parse_choice(kind, "kinds", ("messages", "tools", "errors", "thinking"), "")
@@ -4413,7 +4411,6 @@ class Queries:
             def grouped(by: str) -> list[Json]:
                 return cast("list[Json]", self.answer(db, replace(query, by=by))["rows"])
 
-            top = [r[0] for r in db.execute("SELECT s.id FROM sessions s WHERE s.last_ms >= ? AND ifnull(s.first_ms, 0) < ? ORDER BY s.cost_nano + s.plan_nano DESC, s.id LIMIT 10", (start, end))]  # fmt: skip
             live = [r[0] for r in db.execute(f"SELECT s.id FROM sessions s WHERE s.last_ms > ? AND s.last_ms <= ? ORDER BY ({self._state_sql(now)} = 'running') DESC, s.last_ms DESC LIMIT 20", (now - IDLE_MS, now + DAY_MS))]  # fmt: skip
             ever = db.execute("SELECT count(*) FROM sessions WHERE model_calls > 0").fetchone()[0]
             by_model = grouped("provider_model")
@@ -4427,9 +4424,28 @@ class Queries:
                 "all_time": {"sessions": ever, **self.totals(db, None, None, zone).render()},
                 "by_day": self._stacked_days(db, query, by_model, now),
                 "by_cause": grouped("cause"), "by_agent": grouped("agent"), "by_model": by_model,
-                "top_sessions": self._session_rows(db, top), "live": self._session_rows(db, live), "activity": self._activity(db, now),
+                "top_sessions": self._dearest(db, query), "live": self._session_rows(db, live), "activity": self._activity(db, now),
                 "attention": self._attention(coverage, by_model), "source": self._source_strip(db, coverage),
             }  # fmt: skip
+
+    def _dearest(self, db: sqlite3.Connection, query: UsageQuery) -> list[Json]:
+        """The ten sessions that cost most in a range, with what they and their sub-agents cost in it."""
+        answer = {r["key"]: r for r in self.answer(db, replace(query, by="session"))["rows"]}
+        parents = dict(db.execute("SELECT s.session_id, p.session_id FROM sessions s JOIN sessions p ON p.id = s.parent").fetchall())
+        trees = {key: row["cost_nano_usd"] for key, row in answer.items()}
+        for key, row in answer.items():
+            above, seen = parents.get(key), {key}
+            while above is not None and above not in seen:
+                seen.add(above)
+                trees[above] = trees.get(above, 0) + row["cost_nano_usd"]
+                above = parents.get(above)
+        keys = list(answer)[:10]
+        ids = [self._find_session(db, key) for key in keys]
+        rows = self._session_rows(db, ids)
+        for key, row in zip(keys, rows, strict=True):
+            totals = {k: v for k, v in answer[key].items() if k not in ("key", "label")}
+            row.update(totals, total_cost=totals["cost_usd"], message_count=totals["model_calls"], tree_cost_nano_usd=trees[key])
+        return rows
 
     def _figure(self, db: sqlite3.Connection, word: str, zone: ZoneInfo, now: int, by_cost: Mapping[str, int]) -> Json:
         """One figure of Overview: a span up to now, the same elapsed span before it, and a line of days."""
@@ -8711,7 +8727,8 @@ def cmd_demo(args: argparse.Namespace) -> int:
     """Make a home, serve it, and let things happen in it."""
     with tempfile.TemporaryDirectory(prefix="clawmeter-demo-") as folder:
         root = Path(folder)
-        make_demo_home(root, now_ms=int(time.time() * 1000), days=args.days)
+        # In a process of its own: what making a home takes in memory is not the server's.
+        subprocess.run(own_command("_make-demo", folder, str(args.days)), check=True)  # noqa: S603 - our own interpreter and file
         settings = settings_from(args, homes=[str(root)], state_dir=str(root / "state"))
         make_private_dir(settings.state_dir)
         writer = DemoWriter(root)
@@ -8729,6 +8746,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return serve_index_worker()
     if words[:1] == ["_list-prices"]:
         return serve_list_prices()
+    if words[:1] == ["_make-demo"]:
+        make_demo_home(Path(words[1]), now_ms=int(time.time() * 1000), days=int(words[2]))
+        return 0
     args = build_parser().parse_args(words)
     try:
         return int(getattr(args, "run", cmd_serve)(args))

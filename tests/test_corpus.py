@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import naive_check
 import oracle
@@ -39,9 +39,10 @@ def test_every_known_mistake_has_its_price(tmp_path: Path, mistake: naive_check.
     assert not any(wrong), wrong
 
 
-def test_oracle_on_what_real_versions_left(real_home: Path) -> None:
-    expected = json.loads((FIXTURES / "totals.json").read_text())[real_home.name]
-    result = oracle.Oracle(real_home).result()
+@pytest.mark.parametrize("version", sorted(p.name for p in FIXTURES.iterdir() if p.is_dir()))
+def test_oracle_on_what_real_versions_left(real_homes: Any, version: str) -> None:
+    expected = json.loads((FIXTURES / "totals.json").read_text())[version]
+    result = oracle.Oracle(real_homes(version)).result()
     assert result["totals"] == expected
     assert result["bad_lines"]["total"] == 0
 
