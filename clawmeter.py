@@ -73,7 +73,7 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
 from hashlib import blake2b
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, cast
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import orjson
@@ -256,7 +256,7 @@ def read_env_file(path: Path) -> dict[str, str]:
     return out
 
 
-def convert_setting(setting: Setting, value: Any, origin: str) -> Any:  # noqa: PLR0911 - a table in code
+def convert_setting(setting: Setting, value: Any, origin: str) -> Any:
     """Turn a text or TOML value into the setting's type; SettingsError names its origin."""
     try:
         match setting.kind:
@@ -265,7 +265,7 @@ def convert_setting(setting: Setting, value: Any, origin: str) -> Any:  # noqa: 
             case "float":
                 number = float(value)
                 if not math.isfinite(number) or number < 0:
-                    raise ValueError
+                    raise ValueError  # noqa: TRY301 - one message for every wrong value, below
                 return number
             case "bool":
                 if isinstance(value, bool):
@@ -299,8 +299,12 @@ def parse_price_table(name: str, table: Any, origin: str) -> PriceOverride:
     try:
         unknown = set(table) - set(PRICE_FIELDS) - {"tiers", "replace_recorded"}
         if unknown:
-            raise ValueError(", ".join(sorted(unknown)))
-        tiers = tuple(sorted(((int(t["above"]), fields(t)) for t in table.get("tiers", ())), key=lambda t: t[0]))
+            raise ValueError(", ".join(sorted(unknown)))  # noqa: TRY301 - as above
+        tiers = tuple(
+            sorted(
+                ((int(t["above"]), fields(t)) for t in table.get("tiers", ())), key=lambda t: t[0]
+            )
+        )
         return PriceOverride(fields(table), tiers, bool(table.get("replace_recorded", False)))
     except (ValueError, TypeError, KeyError, AttributeError, InvalidOperation) as error:
         msg = (
@@ -325,7 +329,9 @@ def load_settings(
     flags = {k: v for k, v in (flags or {}).items() if v is not None}
     env = dict(os.environ if env is None else env)
     values: dict[str, Any] = {}
-    state_dir = Path(flags.get("state_dir") or env.get("CLAWMETER_STATE") or default_state_dir(env)).expanduser()
+    state_dir = Path(
+        flags.get("state_dir") or env.get("CLAWMETER_STATE") or default_state_dir(env)
+    ).expanduser()
     dotenv: dict[str, str] = {}
     path = env_file or state_dir / ".env"
     try:
@@ -356,7 +362,9 @@ def load_settings(
         raise SettingsError(msg)
     for setting in SETTINGS:
         if setting.name in flags:
-            values[setting.name] = convert_setting(setting, flags[setting.name], f"--{setting.name.replace('_', '-')}")
+            values[setting.name] = convert_setting(
+                setting, flags[setting.name], f"--{setting.name.replace('_', '-')}"
+            )
             continue
         for source, where in ((env, "environment"), (dotenv, ".env")):
             name = next((n for n in setting.env if source.get(n)), None)
@@ -369,12 +377,17 @@ def load_settings(
             if setting.name in toml:
                 values[setting.name] = convert_setting(setting, toml[setting.name], str(path))
     values["state_dir"] = state_dir
-    values["homes"] = tuple(Path(h).expanduser() for h in flags.get("homes") or toml.get("homes") or ())
+    values["homes"] = tuple(
+        Path(h).expanduser() for h in flags.get("homes") or toml.get("homes") or ()
+    )
     values["open_browser"] = bool(flags.get("open_browser"))
-    values["prices"] = {name: parse_price_table(name, t, str(path)) for name, t in dict(toml.get("prices", {})).items()}
+    values["prices"] = {
+        name: parse_price_table(name, t, str(path))
+        for name, t in dict(toml.get("prices", {})).items()
+    }
     billing = dict(toml.get("billing", {}))
     if set(billing) - {"plan", "metered"}:
-        msg = f"{path}: [billing] takes plan = [\"provider\", …] and metered = [\"provider\", …]"
+        msg = f'{path}: [billing] takes plan = ["provider", …] and metered = ["provider", …]'
         raise SettingsError(msg)
     values["plan_providers"] = tuple(map(str, billing.get("plan", ())))
     values["metered_providers"] = tuple(map(str, billing.get("metered", ())))
@@ -501,7 +514,9 @@ def parse_time(text: str, zone: ZoneInfo, now_ms: int, *, end: bool = False) -> 
                 first = last = date.fromisoformat(word)
             else:
                 moment = datetime.fromisoformat(text.strip())
-                return round((moment if moment.tzinfo else moment.replace(tzinfo=zone)).timestamp() * 1000)
+                return round(
+                    (moment if moment.tzinfo else moment.replace(tzinfo=zone)).timestamp() * 1000
+                )
         except (ValueError, OverflowError):
             msg = f"cannot read the time {text!r}: use a date (2026-11-06), a time (2026-11-06T08:00), epoch ms, today, yesterday, week, month, 7d or all"
             raise QueryError("bad_time", msg) from None
@@ -512,22 +527,21 @@ def parse_time(text: str, zone: ZoneInfo, now_ms: int, *, end: bool = False) -> 
         raise QueryError("bad_time", msg) from None
 
 
-def nano_usd(value: float | str | Decimal) -> int | None:
+def nano_usd(value: float) -> int | None:
     """Integer nano-USD of an amount in USD, half to even; None when it is not a finite number.
 
     Far from a tie, rounding the double is exact; near one, or for huge amounts, decimal arithmetic on
     the shortest text of the double decides (that text is what OpenClaw wrote).
     """
-    if isinstance(value, float):
-        scaled = value * 1e9
-        if -1e14 < scaled < 1e14:
-            nearest = round(scaled)
-            if abs(scaled - nearest) < 0.45:
-                return nearest
-    elif type(value) is int:
+    if type(value) is int:
         return value * NANO
+    scaled = value * 1e9
+    if -1e14 < scaled < 1e14:
+        nearest = round(scaled)
+        if abs(scaled - nearest) < 0.45:
+            return nearest
     try:
-        amount = Decimal(repr(value) if isinstance(value, float) else str(value))
+        amount = Decimal(repr(value))
         if not amount.is_finite():
             return None
         return int((amount * NANO).quantize(Decimal(1), ROUND_HALF_EVEN))
@@ -575,7 +589,9 @@ def format_bytes(value: float) -> str:
     raise AssertionError
 
 
-_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+_CONTROL = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+)
 
 
 def plain(text: Any, limit: int = 200) -> str:
@@ -613,7 +629,16 @@ def redact(text: str) -> str:
 CONFIG_NAMES = ("openclaw.json", "clawdbot.json", "moltbot.json")
 #: Kinds of transcript sources. The rank decides between two versions of one entry in one
 #: session: what OpenClaw works with beats what it put away, which beats what it copied.
-RANKS = {"live": 3, "database": 3, "reset": 2, "deleted": 2, "cold": 2, "imported": 1, "bak": 0, "checkpoint": 0}
+RANKS = {
+    "live": 3,
+    "database": 3,
+    "reset": 2,
+    "deleted": 2,
+    "cold": 2,
+    "imported": 1,
+    "bak": 0,
+    "checkpoint": 0,
+}
 _TRANSCRIPT_NAME = re.compile(
     r"(?P<sid>[^.]+)(?P<checkpoint>\.checkpoint\.[^.]+)?\.jsonl(?:\.(?P<put>reset|deleted|bak)\..+?)?(?P<zst>\.zst)?"
 )
@@ -689,7 +714,7 @@ def parse_json5(text: str) -> Any:
     try:
         return orjson.loads(text)
     except orjson.JSONDecodeError:
-        import json5  # noqa: PLC0415 - 40 ms, needed for hand-written files only
+        import json5
 
         return json5.loads(text)
 
@@ -735,7 +760,9 @@ def read_config(home: Path, env: Mapping[str, str]) -> OpenClawConfig:
     if path is None:
         return OpenClawConfig(problem="no openclaw.json")
     try:
-        raw = as_dict(expand_config(parse_json5(path.read_text(encoding="utf-8-sig")), path.parent, env))
+        raw = as_dict(
+            expand_config(parse_json5(path.read_text(encoding="utf-8-sig")), path.parent, env)
+        )
     except (OSError, ValueError, RecursionError) as error:
         return OpenClawConfig(problem=f"cannot read {path}: {plain(error)}")
     gateway, agents = as_dict(raw.get("gateway")), as_dict(raw.get("agents"))
@@ -752,7 +779,8 @@ def read_config(home: Path, env: Mapping[str, str]) -> OpenClawConfig:
     for provider, table in as_dict(as_dict(raw.get("models")).get("providers")).items():
         table = as_dict(table)  # noqa: PLW2901
         urls[provider] = str(table.get("baseUrl") or "")
-        for model in table.get("models") if isinstance(table.get("models"), list) else ():
+        models = table.get("models")
+        for model in models if isinstance(models, list) else ():
             model = as_dict(model)  # noqa: PLW2901
             key = (provider, str(model.get("id")))
             if isinstance(model.get("contextWindow"), int):
@@ -792,7 +820,12 @@ def parse_config_price(cost: Any) -> ConfigPrice | None:
         value = cost.get(key)
         if value is None:
             values.append(None)
-        elif isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value >= 0:
+        elif (
+            isinstance(value, int | float)
+            and not isinstance(value, bool)
+            and math.isfinite(value)
+            and value >= 0
+        ):
             values.append(Decimal(repr(value)))
         else:
             return None
@@ -834,7 +867,9 @@ def is_home(path: Path) -> bool:
     return (path / "agents").is_dir() or any((path / n).is_file() for n in CONFIG_NAMES)
 
 
-def find_homes(settings: Settings, env: Mapping[str, str] | None = None) -> tuple[list[OpenClawHome], list[OpenClawHome]]:
+def find_homes(
+    settings: Settings, env: Mapping[str, str] | None = None
+) -> tuple[list[OpenClawHome], list[OpenClawHome]]:
     """The homes to read, and others that exist beside them.
 
     The first place of this order that has a home is read: --home (all of them), OPENCLAW_STATE_DIR,
@@ -852,7 +887,7 @@ def find_homes(settings: Settings, env: Mapping[str, str] | None = None) -> tupl
         return None
 
     if settings.homes:
-        chosen = []
+        chosen: list[OpenClawHome] = []
         for number, path in enumerate(settings.homes):
             label = (path.resolve().name.lstrip(".") or f"home{number + 1}") if number else ""
             if any(h.label == label for h in chosen) and number:
@@ -914,11 +949,15 @@ def list_transcripts(agent: AgentPaths) -> Iterator[TranscriptPath]:
         elif name == "cold":
             for cold in scan_names(f"{folder}/cold"):
                 if cold.endswith((".jsonl.zst", ".jsonl")):
-                    yield TranscriptPath(f"{folder}/cold/{cold}", "cold", agent.name, "", cold.endswith(".zst"))
+                    yield TranscriptPath(
+                        f"{folder}/cold/{cold}", "cold", agent.name, "", cold.endswith(".zst")
+                    )
     folder = str(agent.import_archive)
     for name in scan_names(folder):
         if ".trajectory." not in name and (match := _IMPORTED_NAME.fullmatch(name)):
-            yield TranscriptPath(f"{folder}/{name}", "imported", agent.name, match["sid"], bool(match["zst"]))
+            yield TranscriptPath(
+                f"{folder}/{name}", "imported", agent.name, match["sid"], bool(match["zst"])
+            )
     if agent.database.is_file():
         yield TranscriptPath(str(agent.database), "database", agent.name, "")
 
@@ -995,7 +1034,9 @@ def entry_key(entry_id: str, timestamp: Any) -> int:
     model calls are the same call when this key and the four token counts are equal (columns compared exactly, which
     beats hashing them); with other counts they are one rewritten call in one session and two calls in two.
     """
-    digest = blake2b(f"{entry_id}\0{timestamp}".encode("utf-8", "surrogatepass"), digest_size=8).digest()
+    digest = blake2b(
+        f"{entry_id}\0{timestamp}".encode("utf-8", "surrogatepass"), digest_size=8
+    ).digest()
     return int.from_bytes(digest, "big", signed=True)
 
 
@@ -1008,7 +1049,9 @@ class SessionSeen:
     header_ms: int | None = None
     first_ms: int | None = None
     last_ms: int | None = None
-    last_kind: str | None = None  # user | toolResult | toolUse | <stop reason>: the state rule of the live view
+    last_kind: str | None = (
+        None  # user | toolResult | toolUse | <stop reason>: the state rule of the live view
+    )
     version: int | None = None
     stored_as: str = "live"
     # Where reading stopped, for the entries that follow: id and turn of the last entry, its level and model error.
@@ -1091,7 +1134,9 @@ class Reading:
         self.last_error = f"{where}: {why}"
 
 
-HEARTBEAT = re.compile(r"(\[[^\]\n]{1,60}\] )?(Read HEARTBEAT\.md if it exists|\[OpenClaw heartbeat poll\])")
+HEARTBEAT = re.compile(
+    r"(\[[^\]\n]{1,60}\] )?(Read HEARTBEAT\.md if it exists|\[OpenClaw heartbeat poll\])"
+)
 _TOKEN_FIELDS = ("input", "output", "cacheRead", "cacheWrite")
 
 
@@ -1108,7 +1153,10 @@ def whole(value: Any) -> int | None:
 
 def _are_amounts(*values: Any) -> bool:
     """Whether all of these are numbers that SQLite can keep."""
-    return all(type(v) is float and -1e9 < v < 1e9 or type(v) is int and -(10**9) < v < 10**9 for v in values)
+    return all(
+        (type(v) is float and -1e9 < v < 1e9) or (type(v) is int and -(10**9) < v < 10**9)
+        for v in values
+    )
 
 
 class EntryParser:
@@ -1119,7 +1167,17 @@ class EntryParser:
     in an earlier pass is a heartbeat's; it is asked only for parents that this pass has not seen.
     """
 
-    __slots__ = ("call_ms", "find_turn", "heartbeat", "model_ids", "nameless", "rank", "reading", "seen", "session")
+    __slots__ = (
+        "call_ms",
+        "find_turn",
+        "heartbeat",
+        "model_ids",
+        "nameless",
+        "rank",
+        "reading",
+        "seen",
+        "session",
+    )
 
     def __init__(
         self,
@@ -1146,7 +1204,12 @@ class EntryParser:
         self.reading = Reading() if reading is None else reading
         self.seen = replace(self.seen)
         self.reading.sessions[self.session] = self.seen
-        self.reading.models.update({i: (sound(p or "unknown"), sound(m or "unknown"), sound(a or "")) for (p, m, a), i in self.model_ids.items()})
+        self.reading.models.update(
+            {
+                i: (sound(p or "unknown"), sound(m or "unknown"), sound(a or ""))
+                for (p, m, a), i in self.model_ids.items()
+            }
+        )
         return self.reading
 
     def parse(self, raw: bytes | str, where: Callable[[], str]) -> bool:
@@ -1164,7 +1227,9 @@ class EntryParser:
         try:
             self.take(entry)
         except (ValueError, TypeError, AttributeError, KeyError, OverflowError) as error:
-            self.reading.bad(where(), f"an entry of a form we do not know ({plain(error, 80)}); skipped")
+            self.reading.bad(
+                where(), f"an entry of a form we do not know ({plain(error, 80)}); skipped"
+            )
             return False
         return True
 
@@ -1173,7 +1238,13 @@ class EntryParser:
         seen = self.seen
         kind = entry.get("type")
         stamp = entry.get("timestamp")
-        outer = parse_iso_ms(stamp) if type(stamp) is str else int(stamp) if type(stamp) in (int, float) else None
+        outer = (
+            parse_iso_ms(stamp)
+            if type(stamp) is str
+            else int(stamp)
+            if isinstance(stamp, int | float)
+            else None
+        )
         if kind == "session":
             if outer is not None and (seen.header_ms is None or outer < seen.header_ms):
                 seen.header_ms = outer
@@ -1202,7 +1273,7 @@ class EntryParser:
             self.heartbeat[entry_id] = turn
             seen.tail_id, seen.tail_heartbeat = entry_id, turn
         if type(message) is dict:
-            self.take_message(entry, message, entry_id, stamp, outer, turn)
+            self.take_message(message, entry_id, stamp, outer, turn=turn)
         elif kind == "thinking_level_change":
             seen.thinking_level = sound(entry.get("thinkingLevel"))
         elif kind in ("compaction", "reset"):
@@ -1220,7 +1291,9 @@ class EntryParser:
                     return HEARTBEAT.match(str(block.get("text"))) is not None
         return False
 
-    def take_message(self, entry: Json, message: Json, entry_id: Any, stamp: Any, outer: int | None, turn: bool) -> None:  # noqa: FBT001
+    def take_message(
+        self, message: Json, entry_id: Any, stamp: Any, outer: int | None, *, turn: bool
+    ) -> None:
         """Account for an entry of type message."""
         inner = message.get("timestamp")
         role = message.get("role")
@@ -1237,11 +1310,19 @@ class EntryParser:
             details = message.get("details")
             details = details if type(details) is dict else {}
             code = details.get("exitCode")
-            failed = int(bool(message.get("isError")) or details.get("status") == "error" or (type(code) in (int, float) and code > 0))
+            failed = int(
+                bool(message.get("isError"))
+                or details.get("status") == "error"
+                or (isinstance(code, int | float) and code > 0)
+            )
             duration = details.get("durationMs")
             if type(duration) is not int:
                 called = self.call_ms.get(message.get("toolCallId"))  # type: ignore[arg-type]
-                duration = outer - called if called is not None and outer is not None and outer >= called else None
+                duration = (
+                    outer - called
+                    if called is not None and outer is not None and outer >= called
+                    else None
+                )
             self.seen.last_kind = "toolResult"
         elif role == "custom":
             details = message.get("details")
@@ -1249,8 +1330,15 @@ class EntryParser:
             name = details.get("toolName") if type(details) is dict else None
             row_tool, failed, duration = (sound(name) if name else None), 0, None
         else:
-            kind, row_tool, failed, duration = ("user" if role == "user" else f"role:{sound(role)}"[:80]), None, 0, None
-        when = outer if outer is not None else int(inner) if type(inner) in (int, float) else None
+            kind, row_tool, failed, duration = (
+                ("user" if role == "user" else f"role:{sound(role)}"[:80]),
+                None,
+                0,
+                None,
+            )
+        when = (
+            outer if outer is not None else int(inner) if isinstance(inner, int | float) else None
+        )
         key = entry_key(self.name_of(entry_id, kind, moment), moment)
         self.reading.messages.append((key, self.session, when, kind, row_tool, failed, duration))
 
@@ -1280,9 +1368,15 @@ class EntryParser:
         tools = None
         content = message.get("content")
         if type(content) is list:
-            names_used = [tool_name(b) for b in content if type(b) is dict and b.get("type") == "toolCall"]
+            names_used = [
+                tool_name(b) for b in content if type(b) is dict and b.get("type") == "toolCall"
+            ]
             if names_used:
-                tools = json.dumps(names_used, ensure_ascii=False) if len(names_used) > 1 else '["' + names_used[0] + '"]'
+                tools = (
+                    json.dumps(names_used, ensure_ascii=False)
+                    if len(names_used) > 1
+                    else '["' + names_used[0] + '"]'
+                )
                 if when is not None:
                     for block in content:
                         if type(block) is dict and type(block.get("id")) is str:
@@ -1299,11 +1393,19 @@ class EntryParser:
             elif recorded:  # as written, in USD: parts are shown, only the total is summed
                 c_in, c_out, c_read, c_write = map(cost.get, _TOKEN_FIELDS)
                 if not _are_amounts(c_in, c_out, c_read, c_write):
-                    c_in, c_out, c_read, c_write = (v if _are_amounts(v) else None for v in (c_in, c_out, c_read, c_write))
-        key = entry_key(self.name_of(entry_id, moment, tokens_in, tokens_out, cached, written), moment)
+                    c_in, c_out, c_read, c_write = (
+                        v if _are_amounts(v) else None for v in (c_in, c_out, c_read, c_write)
+                    )
+        key = entry_key(
+            self.name_of(entry_id, moment, tokens_in, tokens_out, cached, written), moment
+        )
         seen.last_kind = "toolUse" if tools else str(stop)
         if implausible or when is None:
-            reason = "no time" if when is None else "negative, not a number, over 10⁹ tokens or over $10,000 in one call"
+            reason = (
+                "no time"
+                if when is None
+                else "negative, not a number, over 10⁹ tokens or over $10,000 in one call"
+            )
             text = sound(json.dumps(usage, default=str))[:500]
             reading.implausible.append(Implausible(key, self.session, when or 0, reason, text))
             return
@@ -1312,7 +1414,11 @@ class EntryParser:
             flags |= FLAG_FAILOVER
         seen.failed_model = model_id if stop == "error" else None
         reasoning = usage.get("reasoningTokens")
-        latency = when - requested if requested is not None and outer is not None and 0 <= outer - requested < DAY_MS else None
+        latency = (
+            when - requested
+            if requested is not None and outer is not None and 0 <= outer - requested < DAY_MS
+            else None
+        )
         reading.calls.append((
             key, when, self.session, model_id, flags, stop if type(stop) is str and stop.isascii() else sound(stop), tokens_in, tokens_out,
             cached, written, reasoning if type(reasoning) is int and 0 <= reasoning <= MAX_TOKENS else None, latency, seen.thinking_level, tools,
@@ -1402,26 +1508,44 @@ def nano_from_pico(value: int) -> int:
     return whole_part + (rest > 500 or (rest == 500 and whole_part & 1))
 
 
-def make_price(prices: Mapping[str, Decimal | None], *, ttl: str, above: int = 0, base: Price | None = None) -> Price:
+def make_price(
+    prices: Mapping[str, Decimal | None], *, ttl: str, above: int = 0, base: Price | None = None
+) -> Price:
     """A Price from USD per million tokens. Cached tokens without a price of their own cost what input costs."""
     get = prices.get
     tokens_in = get("input")
     p_in = pico(tokens_in) if tokens_in is not None else base.input if base else 0
     p_out = pico(v) if (v := get("output")) is not None else base.output if base else 0
     p_read = pico(v) if (v := get("cache_read")) is not None else base.cache_read if base else p_in
-    write = get("cache_write_1h") if ttl == "1h" and get("cache_write_1h") is not None else get("cache_write")
+    write = (
+        get("cache_write_1h")
+        if ttl == "1h" and get("cache_write_1h") is not None
+        else get("cache_write")
+    )
     p_write = pico(write) if write is not None else base.cache_write if base else p_in
     return Price(p_in, p_out, p_read, p_write, above)
 
 
 def price_tokens(price: Price, tokens_in: int, tokens_out: int, cached: int, written: int) -> int:
     """What tokens cost in nano-USD, rounded once."""
-    return nano_from_pico(tokens_in * price.input + tokens_out * price.output + cached * price.cache_read + written * price.cache_write)
+    return nano_from_pico(
+        tokens_in * price.input
+        + tokens_out * price.output
+        + cached * price.cache_read
+        + written * price.cache_write
+    )
 
 
-def price_parts(price: Price, tokens_in: int, tokens_out: int, cached: int, written: int) -> tuple[float, float, float, float]:
+def price_parts(
+    price: Price, tokens_in: int, tokens_out: int, cached: int, written: int
+) -> tuple[float, float, float, float]:
     """The parts of price_tokens in USD, to be shown; their sum may differ from the total by a rounding."""
-    return tokens_in * price.input / 1e12, tokens_out * price.output / 1e12, cached * price.cache_read / 1e12, written * price.cache_write / 1e12
+    return (
+        tokens_in * price.input / 1e12,
+        tokens_out * price.output / 1e12,
+        cached * price.cache_read / 1e12,
+        written * price.cache_write / 1e12,
+    )
 
 
 class ListPrices:
@@ -1441,13 +1565,19 @@ class ListPrices:
         self.is_saved = True
         if self.cache:
             with contextlib.suppress(OSError, ValueError, TypeError):
-                self.known = {(p, m): [(int(d), t) for d, t in found] for p, m, found in orjson.loads(self.cache.read_bytes())}
+                self.known = {
+                    (p, m): [(int(d), t) for d, t in found]
+                    for p, m, found in orjson.loads(self.cache.read_bytes())
+                }
 
     def _start(self) -> None:
         if self.child is None or self.child.poll() is not None:
             try:
-                self.child = subprocess.Popen(  # noqa: S603 - our own interpreter and file
-                    self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+                self.child = subprocess.Popen(
+                    self.command,
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.DEVNULL,
                 )
             except OSError as error:
                 self.problem = f"cannot start the price process: {error}"
@@ -1483,7 +1613,9 @@ class ListPrices:
         with contextlib.suppress(OSError):
             self.cache.parent.mkdir(parents=True, exist_ok=True)
             partial = self.cache.with_name(f".{self.cache.name}.{os.getpid()}")
-            partial.write_bytes(orjson.dumps([(p, m, found) for (p, m), found in self.known.items()]))
+            partial.write_bytes(
+                orjson.dumps([(p, m, found) for (p, m), found in self.known.items()])
+            )
             os.replace(partial, self.cache)
             self.is_saved = True
 
@@ -1507,7 +1639,7 @@ class ListPrices:
 
 def price_source() -> str:
     """The version of genai-prices, which is the version of its prices."""
-    from importlib.metadata import PackageNotFoundError, version  # noqa: PLC0415
+    from importlib.metadata import PackageNotFoundError, version
 
     try:
         return version("genai-prices")
@@ -1523,8 +1655,8 @@ def own_command(*words: str) -> list[str]:
 
 def serve_list_prices() -> int:
     """The child process: answer [provider, model] lines with [[from_day, tiers], …] lines."""
-    from genai_prices import data_snapshot  # noqa: PLC0415 - 0.2 s and 16 MB, in this process only
-    from genai_prices.types import ConditionalPrice, TieredPrices  # noqa: PLC0415
+    from genai_prices import data_snapshot
+    from genai_prices.types import TieredPrices
 
     snapshot = data_snapshot.get_snapshot()
 
@@ -1533,7 +1665,9 @@ def serve_list_prices() -> int:
         values = {ours: getattr(price, theirs, None) for ours, theirs in names.items()}
         if values["input"] is None and values["output"] is None:
             return []
-        starts = sorted({t.start for v in values.values() if isinstance(v, TieredPrices) for t in v.tiers})
+        starts = sorted(
+            {t.start for v in values.values() if isinstance(v, TieredPrices) for t in v.tiers}
+        )
         out: list[Json] = []
         for above in [0, *starts]:
             tier: Json = {"above": above}
@@ -1559,7 +1693,7 @@ def serve_list_prices() -> int:
             if isinstance(found.prices, list):
                 for item in found.prices:
                     start = getattr(getattr(item, "constraint", None), "start_date", None)
-                    if isinstance(item, ConditionalPrice) and start is not None:
+                    if start is not None:
                         days.add(start.toordinal() - _EPOCH)
             for day in sorted(days):
                 noon = datetime(1970, 1, 1, 12, tzinfo=UTC) + timedelta(days=day)
@@ -1576,7 +1710,9 @@ PRICED_FIELDS = ("basis", "cost_nano", "list_nano")
 class PriceBook:
     """Prices by DESIGN §4: override, recorded, config, list, local, unpriced; and who pays by plan."""
 
-    def __init__(self, settings: Settings, configs: Sequence[OpenClawConfig], lists: ListPrices) -> None:
+    def __init__(
+        self, settings: Settings, configs: Sequence[OpenClawConfig], lists: ListPrices
+    ) -> None:
         self.settings = settings
         self.lists = lists
         self.config_prices: dict[tuple[str, str], ConfigPrice] = {}
@@ -1603,7 +1739,10 @@ class PriceBook:
             return None
         ttl = self.settings.cache_write_ttl
         base = make_price(found.prices, ttl=ttl)
-        tiers = [base, *(make_price(p, ttl=ttl, above=above, base=base) for above, p in found.tiers)]
+        tiers = [
+            base,
+            *(make_price(p, ttl=ttl, above=above, base=base) for above, p in found.tiers),
+        ]
         return Tariff("override", tuple(tiers), found.replace_recorded)
 
     def config(self, provider: str, model: str) -> Tariff | None:
@@ -1621,14 +1760,23 @@ class PriceBook:
             return None
         ttl = self.settings.cache_write_ttl
         prices = [{k: Decimal(v) for k, v in t.items() if k != "above"} for t in held]
-        return Tariff("list", tuple(make_price(p, ttl=ttl, above=t["above"]) for p, t in zip(prices, held, strict=True)))
+        return Tariff(
+            "list",
+            tuple(
+                make_price(p, ttl=ttl, above=t["above"]) for p, t in zip(prices, held, strict=True)
+            ),
+        )
 
     def is_local(self, provider: str) -> bool:
         """A server for local models on this machine: its calls cost nothing."""
         if provider.lower() not in LOCAL_PROVIDERS:
             return False
         host = urllib.parse.urlsplit(self.base_urls.get(provider, "")).hostname or "localhost"
-        return host == "localhost" or host.startswith("127.") or host in ("::1", "0.0.0.0", "host.docker.internal")  # noqa: S104
+        return (
+            host == "localhost"
+            or host.startswith("127.")
+            or host in ("::1", "0.0.0.0", "host.docker.internal")  # noqa: S104 - compared, not bound
+        )
 
     def resolve(self, model_id: int, day: int) -> tuple[Tariff | None, Tariff | None, bool]:
         """(tariff for a call without recorded cost, list tariff, paid by plan) of a model on a day."""
@@ -1665,7 +1813,14 @@ class PriceBook:
             return (*row, "unpriced", 0, None)
         price = tariff.price_for(prompt)
         parts = price_parts(price, *tokens)
-        return (*row[:C_COST_INPUT], *parts, row[C_RANK], tariff.basis, price_tokens(price, *tokens), list_nano)
+        return (
+            *row[:C_COST_INPUT],
+            *parts,
+            row[C_RANK],
+            tariff.basis,
+            price_tokens(price, *tokens),
+            list_nano,
+        )
 
 
 ###############################################################################
@@ -1691,7 +1846,10 @@ MEASURES: tuple[tuple[str, str], ...] = (
     ("recorded_nano", "ifnull(c.recorded_nano, 0)"),
     ("plan_nano", "iif(c.flags & 4, c.cost_nano, 0)"),
     ("unpriced_calls", "(c.basis = 'unpriced')"),
-    ("compared_recorded_nano", "iif(c.recorded_nano > 0 AND c.list_nano IS NOT NULL, c.recorded_nano, 0)"),
+    (
+        "compared_recorded_nano",
+        "iif(c.recorded_nano > 0 AND c.list_nano IS NOT NULL, c.recorded_nano, 0)",
+    ),
     ("compared_list_nano", "iif(c.recorded_nano > 0 AND c.list_nano IS NOT NULL, c.list_nano, 0)"),
     ("tool_calls", "iif(c.tools IS NULL, 0, json_array_length(c.tools))"),
     ("model_errors", "(c.stop_reason = 'error')"),
@@ -1805,11 +1963,13 @@ _INSERT_MESSAGE = f"INSERT INTO messages ({', '.join(MESSAGE_FIELDS)}) VALUES ({
 _USAGE = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens")
 
 
-def rollup_sql(table: str, keys: Mapping[str, str], rows: str, sums: Mapping[str, str], where: str = "") -> str:
+def rollup_sql(
+    table: str, keys: Mapping[str, str], rows: str, sums: Mapping[str, str], where: str = ""
+) -> str:
     """The statement that adds the sums of `rows` to a rollup table, by key."""
     adds = ", ".join(f"{n} = {n} + excluded.{n}" for n in sums)
     return (
-        f"INSERT INTO {table} ({', '.join(keys)}, {', '.join(sums)}) SELECT {', '.join(keys.values())}, "  # noqa: S608 - constants only
+        f"INSERT INTO {table} ({', '.join(keys)}, {', '.join(sums)}) SELECT {', '.join(keys.values())}, "
         f"{', '.join(f'sum({e})' for e in sums.values())} FROM {rows} WHERE {where or 'true'} GROUP BY {', '.join(keys.values())} "
         f"ON CONFLICT DO UPDATE SET {adds}"
     )
@@ -1822,19 +1982,37 @@ def signed(sign: str) -> dict[str, str]:
 
 def quarter_hour_sql(rows: str, sign: str = "") -> str:
     """Add rows `c` of model_calls to usage_quarter_hours."""
-    keys = {"slot": f"c.ts_ms / {SLOT_MS}", "session": "c.session", "model": "c.model", "heartbeat": "c.flags & 1"}
+    keys = {
+        "slot": f"c.ts_ms / {SLOT_MS}",
+        "session": "c.session",
+        "model": "c.model",
+        "heartbeat": "c.flags & 1",
+    }
     return rollup_sql("usage_quarter_hours", keys, rows, signed(sign))
 
 
 def sessions_sql(rows: str, sums: Mapping[str, str]) -> str:
     """Add rows `q` of (session, model, heartbeat, measures) to usage_sessions."""
-    return rollup_sql("usage_sessions", {"session": "q.session", "model": "q.model", "heartbeat": "q.heartbeat"}, rows, sums)
+    return rollup_sql(
+        "usage_sessions",
+        {"session": "q.session", "model": "q.model", "heartbeat": "q.heartbeat"},
+        rows,
+        sums,
+    )
 
 
 def days_sql(rows: str, sums: Mapping[str, str]) -> str:
     """Add rows `q` of (slot, session, model, heartbeat, measures) to usage_days of the zone ?1, by temp.slot_days."""
-    keys = {"zone": "?1", "day": "sd.day", "session": "q.session", "model": "q.model", "heartbeat": "q.heartbeat"}
-    return rollup_sql("usage_days", keys, f"{rows} JOIN temp.slot_days sd ON sd.slot = q.slot", sums)
+    keys = {
+        "zone": "?1",
+        "day": "sd.day",
+        "session": "q.session",
+        "model": "q.model",
+        "heartbeat": "q.heartbeat",
+    }
+    return rollup_sql(
+        "usage_days", keys, f"{rows} JOIN temp.slot_days sd ON sd.slot = q.slot", sums
+    )
 
 
 def split_sql(expression: str) -> str:
@@ -1852,7 +2030,12 @@ def tool_days_sql(rows: str, sign: str = "") -> str:
     """Add rows `c` of model_calls to usage_tool_days of the zone ?1, by temp.slot_days."""
     keys = {"zone": "?1", "day": "sd.day", "tool": f"ifnull(t.value, '{NONE_KEY}')", "session": "c.session", "model": "c.model", "heartbeat": "c.flags & 1"}  # fmt: skip
     sums = {n: f"{sign}({split_sql(e)})" if sign else split_sql(e) for n, e in MEASURES}
-    return rollup_sql("usage_tool_days", keys, tool_rows(f"{rows} JOIN temp.slot_days sd ON sd.slot = c.ts_ms / {SLOT_MS}"), sums)
+    return rollup_sql(
+        "usage_tool_days",
+        keys,
+        tool_rows(f"{rows} JOIN temp.slot_days sd ON sd.slot = c.ts_ms / {SLOT_MS}"),
+        sums,
+    )
 
 
 def cause_of(key: str | None) -> str:
@@ -1897,11 +2080,11 @@ class StateLock:
         file = open(self.path, "a+", encoding="ascii")  # noqa: SIM115 - held until release
         try:
             if os.name == "nt":
-                import msvcrt  # noqa: PLC0415
+                import msvcrt
 
                 msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
             else:
-                import fcntl  # noqa: PLC0415
+                import fcntl
 
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -1942,7 +2125,7 @@ class Source:
     seen_ms: int = 0
 
 
-SOURCE_FIELDS = tuple(Source.__slots__)  # type: ignore[attr-defined]
+SOURCE_FIELDS = tuple(f.name for f in fields(Source))
 _SAVE_SOURCE = f"INSERT OR REPLACE INTO sources ({', '.join(SOURCE_FIELDS)}) VALUES ({', '.join('?' * len(SOURCE_FIELDS))})"
 
 
@@ -1982,11 +2165,18 @@ class Store:
                 db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
                 db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
         db.executescript(
-            "CREATE TEMP TABLE changes (sign INTEGER, " + _CALL_COLUMNS.replace("PRIMARY KEY", "") + ");"
+            "CREATE TEMP TABLE changes (sign INTEGER, "
+            + _CALL_COLUMNS.replace("PRIMARY KEY", "")
+            + ");"
             "CREATE TEMP TABLE message_changes (sign INTEGER, session INTEGER, kind TEXT, is_error INTEGER);"
             "CREATE TEMP TABLE slot_days (slot INTEGER PRIMARY KEY, day INTEGER NOT NULL);"
         )
-        self.prices.names.update({i: (p, m, a) for i, p, m, a in db.execute("SELECT id, provider, model, api FROM models")})
+        self.prices.names.update(
+            {
+                i: (p, m, a)
+                for i, p, m, a in db.execute("SELECT id, provider, model, api FROM models")
+            }
+        )
         fingerprint = self.prices.fingerprint()
         if self.meta("prices") != fingerprint:
             self.reprice(fingerprint)
@@ -2006,12 +2196,15 @@ class Store:
                     yield self.db
                     self.db.execute("COMMIT")
                 except BaseException:
-                    if self.db.in_transaction:
-                        self.db.execute("ROLLBACK")
+                    self._roll_back()
                     raise
             except sqlite3.OperationalError as error:
                 msg = f"cannot write the ledger {self.path}: {error}"
                 raise StoreError(msg) from error
+
+    def _roll_back(self) -> None:
+        if self.db.in_transaction:  # SQLite has ended it by itself where the disk is full
+            self.db.execute("ROLLBACK")
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
@@ -2051,7 +2244,12 @@ class Store:
 
     # -- adding -------------------------------------------------------------------------------------------------------
 
-    def add(self, reading: Reading, sources: Iterable[Source] = (), generations: Iterable[tuple[str, str, str]] = ()) -> Changes:
+    def add(
+        self,
+        reading: Reading,
+        sources: Iterable[Source] = (),
+        generations: Iterable[tuple[str, str, str]] = (),
+    ) -> Changes:
         """Add what was read and move the checkpoints, in one transaction."""
         changes = Changes()
         with self.transaction() as db:
@@ -2069,8 +2267,12 @@ class Store:
                 self._apply_changes(db, changes)
             for item in reading.implausible:
                 db.execute("INSERT OR IGNORE INTO implausible VALUES (?, ?, ?, ?, ?)", (item.entry_key, item.session, item.ts_ms, item.reason, item.usage))  # fmt: skip
-            db.executemany(_SAVE_SOURCE, [tuple(getattr(s, f) for f in SOURCE_FIELDS) for s in sources])
-            db.executemany("INSERT OR REPLACE INTO rewrite_generations VALUES (?, ?, ?)", generations)
+            db.executemany(
+                _SAVE_SOURCE, [tuple(getattr(s, f) for f in SOURCE_FIELDS) for s in sources]
+            )
+            db.executemany(
+                "INSERT OR REPLACE INTO rewrite_generations VALUES (?, ?, ?)", generations
+            )
             changes.sessions.update(reading.sessions)
         if not self.bulk and (changes.calls or changes.sessions):
             self.announce(changes)
@@ -2090,9 +2292,14 @@ class Store:
 
     def _see_session(self, db: sqlite3.Connection, rowid: int, seen: SessionSeen) -> bool:
         """Widen what is known of a session; True when its start moved."""
-        row = db.execute("SELECT header_ms, first_ms FROM sessions WHERE id = ?", (rowid,)).fetchone()
+        row = db.execute(
+            "SELECT header_ms, first_ms FROM sessions WHERE id = ?", (rowid,)
+        ).fetchone()
         if row is None:
-            db.execute("INSERT INTO sessions (id, agent, session_id) VALUES (?, ?, ?)", (rowid, seen.agent, seen.session_id))
+            db.execute(
+                "INSERT INTO sessions (id, agent, session_id) VALUES (?, ?, ?)",
+                (rowid, seen.agent, seen.session_id),
+            )
             row = (None, None)
         db.execute(
             "UPDATE sessions SET header_ms = ifnull(min(header_ms, ?1), ifnull(header_ms, ?1)), first_ms = ifnull(min(first_ms, ?2), ifnull(first_ms, ?2)),"
@@ -2105,12 +2312,19 @@ class Store:
                 (seen.last_kind, seen.tail_id, seen.tail_heartbeat, seen.thinking_level, seen.failed_model, seen.stored_as, rowid),
             )  # fmt: skip
         else:
-            db.execute("UPDATE sessions SET stored_as = ? WHERE id = ? AND stored_as IS NULL", (seen.stored_as, rowid))
+            db.execute(
+                "UPDATE sessions SET stored_as = ? WHERE id = ? AND stored_as IS NULL",
+                (seen.stored_as, rowid),
+            )
         before = row[0] if row[0] is not None else row[1]
-        now = db.execute("SELECT ifnull(header_ms, first_ms) FROM sessions WHERE id = ?", (rowid,)).fetchone()[0]
+        now = db.execute(
+            "SELECT ifnull(header_ms, first_ms) FROM sessions WHERE id = ?", (rowid,)
+        ).fetchone()[0]
         return bool(before != now)
 
-    def _add_calls(self, db: sqlite3.Connection, calls: Iterable[CallRow], changes: Changes) -> None:
+    def _add_calls(
+        self, db: sqlite3.Connection, calls: Iterable[CallRow], changes: Changes
+    ) -> None:
         """Insert new calls, leave known ones, replace rewritten ones, and note who else has a copy."""
         newest = db.execute("SELECT ifnull(max(id), 0) FROM model_calls").fetchone()[0]
         find = f"SELECT id, session, rank, flags & 1, {', '.join(_USAGE)} FROM model_calls WHERE entry_key = ? ORDER BY id"
@@ -2121,11 +2335,24 @@ class Store:
                 continue
             usage = row[C_INPUT : C_WRITE + 1]
             same = next((k for k in known if k[4:] == usage), None)
-            rewritten = next((k for k in known if k[4:] != usage and self._holds(db, k[0], k[1], row[C_SESSION])), None)
+            rewritten = next(
+                (
+                    k
+                    for k in known
+                    if k[4:] != usage and self._holds(db, k[0], k[1], row[C_SESSION])
+                ),
+                None,
+            )
             if same is not None:
                 self._meet_copy(db, same, row, newest)
-                if rewritten is not None:  # an older or newer wording of the same entry is also here: one of them goes
-                    winner, loser = (same, rewritten) if max(row[C_RANK], same[2]) >= rewritten[2] else (rewritten, same)
+                if (
+                    rewritten is not None
+                ):  # an older or newer wording of the same entry is also here: one of them goes
+                    winner, loser = (
+                        (same, rewritten)
+                        if max(row[C_RANK], same[2]) >= rewritten[2]
+                        else (rewritten, same)
+                    )
                     if self._holds(db, winner[0], winner[1], row[C_SESSION]):
                         self._remove_call(db, loser[0], newest)
             elif rewritten is not None:
@@ -2134,21 +2361,34 @@ class Store:
             else:
                 db.execute(_INSERT_CALL, self.prices.settle(row))
         db.execute("INSERT INTO changes SELECT 1, * FROM model_calls WHERE id > ?", (newest,))
-        changes.calls += db.execute("SELECT count(*) FROM model_calls WHERE id > ?", (newest,)).fetchone()[0]
+        changes.calls += db.execute(
+            "SELECT count(*) FROM model_calls WHERE id > ?", (newest,)
+        ).fetchone()[0]
 
     @staticmethod
     def _holds(db: sqlite3.Connection, call: int, owner: int, session: int) -> bool:
         """Whether a session owns a call or has a copy of it."""
-        return owner == session or db.execute("SELECT 1 FROM call_copies WHERE call = ? AND session = ?", (call, session)).fetchone() is not None
+        return (
+            owner == session
+            or db.execute(
+                "SELECT 1 FROM call_copies WHERE call = ? AND session = ?", (call, session)
+            ).fetchone()
+            is not None
+        )
 
-    def _meet_copy(self, db: sqlite3.Connection, known: Sequence[Any], row: CallRow, newest: int) -> None:
+    def _meet_copy(
+        self, db: sqlite3.Connection, known: Sequence[Any], row: CallRow, newest: int
+    ) -> None:
         """The same call once more: learn from it what the first copy could not tell."""
         call, owner, rank, heartbeat = known[:4]
-        if row[C_FLAGS] & FLAG_HEARTBEAT and not heartbeat or row[C_RANK] > rank:
+        if (row[C_FLAGS] & FLAG_HEARTBEAT and not heartbeat) or row[C_RANK] > rank:
             with self._changing(db, call, newest):
                 db.execute("UPDATE model_calls SET flags = flags | ?, rank = max(rank, ?) WHERE id = ?", (row[C_FLAGS] & FLAG_HEARTBEAT, row[C_RANK], call))  # fmt: skip
         if owner != row[C_SESSION]:
-            db.executemany("INSERT OR IGNORE INTO call_copies VALUES (?, ?)", [(call, owner), (call, row[C_SESSION])])
+            db.executemany(
+                "INSERT OR IGNORE INTO call_copies VALUES (?, ?)",
+                [(call, owner), (call, row[C_SESSION])],
+            )
             self._choose_owner(db, call, newest)
 
     @contextlib.contextmanager
@@ -2160,12 +2400,17 @@ class Store:
         if call <= newest:
             db.execute("INSERT INTO changes SELECT 1, * FROM model_calls WHERE id = ?", (call,))
 
-    def _replace_call(self, db: sqlite3.Connection, known: Sequence[Any], row: CallRow, newest: int) -> None:
+    def _replace_call(
+        self, db: sqlite3.Connection, known: Sequence[Any], row: CallRow, newest: int
+    ) -> None:
         priced = list(self.prices.settle(row))
         priced[C_SESSION] = known[1]  # the owner stays: attribution is not identity
         priced[C_FLAGS] |= known[3]
         with self._changing(db, known[0], newest):
-            db.execute(f"UPDATE model_calls SET {', '.join(f'{f} = ?' for f in ALL_CALL_FIELDS)} WHERE id = ?", (*priced, known[0]))
+            db.execute(
+                f"UPDATE model_calls SET {', '.join(f'{f} = ?' for f in ALL_CALL_FIELDS)} WHERE id = ?",
+                (*priced, known[0]),
+            )
 
     def _remove_call(self, db: sqlite3.Connection, call: int, newest: int) -> None:
         if call <= newest:
@@ -2173,38 +2418,59 @@ class Store:
         db.execute("DELETE FROM model_calls WHERE id = ?", (call,))
         db.execute("DELETE FROM call_copies WHERE call = ?", (call,))
 
-    _EARLIEST = "ORDER BY ifnull(ifnull(s.header_ms, s.first_ms), 9e18), s.session_id, s.agent LIMIT 1"
+    _EARLIEST = (
+        "ORDER BY ifnull(ifnull(s.header_ms, s.first_ms), 9e18), s.session_id, s.agent LIMIT 1"
+    )
 
     def _choose_owner(self, db: sqlite3.Connection, call: int, newest: int) -> None:
         """A copied call belongs to the session with the earliest header."""
         owner = db.execute(f"SELECT s.id FROM call_copies k JOIN sessions s ON s.id = k.session WHERE k.call = ? {self._EARLIEST}", (call,)).fetchone()[0]  # fmt: skip
-        if db.execute("SELECT session FROM model_calls WHERE id = ?", (call,)).fetchone()[0] != owner:
+        if (
+            db.execute("SELECT session FROM model_calls WHERE id = ?", (call,)).fetchone()[0]
+            != owner
+        ):
             with self._changing(db, call, newest):
                 db.execute("UPDATE model_calls SET session = ? WHERE id = ?", (owner, call))
 
     def _add_messages(self, db: sqlite3.Connection, messages: Iterable[MessageRow]) -> None:
         for row in messages:
-            known = db.execute("SELECT id, session FROM messages WHERE entry_key = ?", (row[0],)).fetchone()
+            known = db.execute(
+                "SELECT id, session FROM messages WHERE entry_key = ?", (row[0],)
+            ).fetchone()
             if known is None:
                 db.execute(_INSERT_MESSAGE, row)
-                db.execute("INSERT INTO message_changes VALUES (1, ?, ?, ?)", (row[1], row[3], row[5]))
+                db.execute(
+                    "INSERT INTO message_changes VALUES (1, ?, ?, ?)", (row[1], row[3], row[5])
+                )
             elif known[1] != row[1]:
-                db.executemany("INSERT OR IGNORE INTO message_copies VALUES (?, ?)", [(known[0], known[1]), (known[0], row[1])])
+                db.executemany(
+                    "INSERT OR IGNORE INTO message_copies VALUES (?, ?)",
+                    [(known[0], known[1]), (known[0], row[1])],
+                )
                 self._choose_message_owner(db, known[0])
 
     def _choose_message_owner(self, db: sqlite3.Connection, message: int) -> None:
         owner = db.execute(f"SELECT s.id FROM message_copies k JOIN sessions s ON s.id = k.session WHERE k.message = ? {self._EARLIEST}", (message,)).fetchone()[0]  # fmt: skip
-        before, kind, error = db.execute("SELECT session, kind, is_error FROM messages WHERE id = ?", (message,)).fetchone()
+        before, kind, error = db.execute(
+            "SELECT session, kind, is_error FROM messages WHERE id = ?", (message,)
+        ).fetchone()
         if before != owner:
-            db.executemany("INSERT INTO message_changes VALUES (?, ?, ?, ?)", [(-1, before, kind, error), (1, owner, kind, error)])
+            db.executemany(
+                "INSERT INTO message_changes VALUES (?, ?, ?, ?)",
+                [(-1, before, kind, error), (1, owner, kind, error)],
+            )
             db.execute("UPDATE messages SET session = ? WHERE id = ?", (owner, message))
 
     def _reattribute(self, db: sqlite3.Connection, session: int) -> None:
         """A session's start moved: decide again whose its copied entries are."""
         newest = 1 << 62  # `changes` has every row already
-        for (call,) in db.execute("SELECT call FROM call_copies WHERE session = ?", (session,)).fetchall():
+        for (call,) in db.execute(
+            "SELECT call FROM call_copies WHERE session = ?", (session,)
+        ).fetchall():
             self._choose_owner(db, call, newest)
-        for (message,) in db.execute("SELECT message FROM message_copies WHERE session = ?", (session,)).fetchall():
+        for (message,) in db.execute(
+            "SELECT message FROM message_copies WHERE session = ?", (session,)
+        ).fetchall():
             self._choose_message_owner(db, message)
 
     def _apply_changes(self, db: sqlite3.Connection, changes: Changes) -> None:
@@ -2227,10 +2493,10 @@ class Store:
                 f"FROM (SELECT c.session, {moved} FROM temp.changes c GROUP BY c.session) d WHERE sessions.id = d.session"
             )
             db.execute("DELETE FROM changes")
-        sums = ", ".join(f"sum(m.sign*({e})) AS {n}" for n, e in MESSAGE_MEASURES)
+        told = ", ".join(f"sum(m.sign*({e})) AS {n}" for n, e in MESSAGE_MEASURES)
         db.execute(
             f"UPDATE sessions SET {', '.join(f'{n} = sessions.{n} + d.{n}' for n, _ in MESSAGE_MEASURES)} "
-            f"FROM (SELECT m.session, {sums} FROM temp.message_changes m GROUP BY m.session) d WHERE sessions.id = d.session"
+            f"FROM (SELECT m.session, {told} FROM temp.message_changes m GROUP BY m.session) d WHERE sessions.id = d.session"
         )
         db.execute("DELETE FROM message_changes")
 
@@ -2238,7 +2504,10 @@ class Store:
     def _map_slots(db: sqlite3.Connection, slots: Iterable[int], zone: ZoneInfo) -> None:
         """Fill temp.slot_days: the local day (days since 1970) of each quarter of an hour."""
         db.execute("DELETE FROM slot_days")
-        db.executemany("INSERT INTO slot_days VALUES (?, ?)", ((s, day_of(s * SLOT_MS, zone).toordinal() - _EPOCH) for s in slots))
+        db.executemany(
+            "INSERT INTO slot_days VALUES (?, ?)",
+            ((s, day_of(s * SLOT_MS, zone).toordinal() - _EPOCH) for s in slots),
+        )
 
     # -- cold index ---------------------------------------------------------------------------------------------------
 
@@ -2269,18 +2538,26 @@ class Store:
 
     def _merge_calls(self, db: sqlite3.Connection) -> None:
         """Make one row of each call that a bulk load found in several places."""
-        db.execute("CREATE TEMP TABLE twice AS SELECT entry_key FROM model_calls GROUP BY entry_key HAVING count(*) > 1")
+        db.execute(
+            "CREATE TEMP TABLE twice AS SELECT entry_key FROM model_calls GROUP BY entry_key HAVING count(*) > 1"
+        )
         partition = f"entry_key, session, {', '.join(_USAGE)}"
         db.execute(
             f"CREATE TEMP TABLE kept AS SELECT min(id) AS id, max(rank) AS rank, max(flags & 1) AS heartbeat FROM model_calls "
             f"WHERE entry_key IN (SELECT entry_key FROM twice) GROUP BY {partition}"
         )
-        db.execute("DELETE FROM model_calls WHERE entry_key IN (SELECT entry_key FROM twice) AND id NOT IN (SELECT id FROM kept)")
-        db.execute("UPDATE model_calls SET rank = k.rank, flags = flags | k.heartbeat FROM kept k WHERE k.id = model_calls.id")
+        db.execute(
+            "DELETE FROM model_calls WHERE entry_key IN (SELECT entry_key FROM twice) AND id NOT IN (SELECT id FROM kept)"
+        )
+        db.execute(
+            "UPDATE model_calls SET rank = k.rank, flags = flags | k.heartbeat FROM kept k WHERE k.id = model_calls.id"
+        )
         rest = db.execute("SELECT entry_key FROM model_calls WHERE entry_key IN (SELECT entry_key FROM twice) GROUP BY entry_key HAVING count(*) > 1").fetchall()  # fmt: skip
         fields = ", ".join(CALL_FIELDS)
         for (key,) in rest:  # forks and rewritten entries: the rules of _add_calls decide
-            rows = db.execute(f"SELECT {fields} FROM model_calls WHERE entry_key = ? ORDER BY id", (key,)).fetchall()
+            rows = db.execute(
+                f"SELECT {fields} FROM model_calls WHERE entry_key = ? ORDER BY id", (key,)
+            ).fetchall()
             db.execute("DELETE FROM model_calls WHERE entry_key = ?", (key,))
             self._add_calls(db, rows, Changes())
         db.execute("DELETE FROM changes")
@@ -2288,14 +2565,19 @@ class Store:
         db.execute("DROP TABLE kept")
 
     def _merge_messages(self, db: sqlite3.Connection) -> None:
-        db.execute("CREATE TEMP TABLE twice AS SELECT entry_key FROM messages GROUP BY entry_key HAVING count(*) > 1")
+        db.execute(
+            "CREATE TEMP TABLE twice AS SELECT entry_key FROM messages GROUP BY entry_key HAVING count(*) > 1"
+        )
         db.execute(
             "DELETE FROM messages WHERE entry_key IN (SELECT entry_key FROM twice) AND id NOT IN "
             "(SELECT min(id) FROM messages WHERE entry_key IN (SELECT entry_key FROM twice) GROUP BY entry_key, session)"
         )
         rest = db.execute("SELECT entry_key FROM messages WHERE entry_key IN (SELECT entry_key FROM twice) GROUP BY entry_key HAVING count(*) > 1").fetchall()  # fmt: skip
         for (key,) in rest:
-            rows = db.execute(f"SELECT {', '.join(MESSAGE_FIELDS)} FROM messages WHERE entry_key = ? ORDER BY id", (key,)).fetchall()
+            rows = db.execute(
+                f"SELECT {', '.join(MESSAGE_FIELDS)} FROM messages WHERE entry_key = ? ORDER BY id",
+                (key,),
+            ).fetchall()
             db.execute("DELETE FROM messages WHERE entry_key = ?", (key,))
             self._add_messages(db, rows)
         db.execute("DELETE FROM message_changes")
@@ -2325,8 +2607,12 @@ class Store:
     def _build_zone(self, db: sqlite3.Connection, zone_id: int, zone: ZoneInfo) -> None:
         db.execute("DELETE FROM usage_days WHERE zone = ?", (zone_id,))
         db.execute("DELETE FROM usage_tool_days WHERE zone = ?", (zone_id,))
-        self._map_slots(db, [r[0] for r in db.execute("SELECT DISTINCT slot FROM usage_quarter_hours")], zone)
-        db.execute(days_sql("usage_quarter_hours q", {n: f"q.{n}" for n in MEASURE_NAMES}), (zone_id,))
+        self._map_slots(
+            db, [r[0] for r in db.execute("SELECT DISTINCT slot FROM usage_quarter_hours")], zone
+        )
+        db.execute(
+            days_sql("usage_quarter_hours q", {n: f"q.{n}" for n in MEASURE_NAMES}), (zone_id,)
+        )
         db.execute(tool_days_sql("model_calls c"), (zone_id,))
 
     def use_zone(self, name: str, *, most: int = 6) -> None:
@@ -2335,21 +2621,35 @@ class Store:
             now = int(self.clock() * 1000)
             if db.execute("UPDATE zones SET used_ms = ? WHERE name = ?", (now, name)).rowcount:
                 return
-            for (old,) in db.execute("SELECT id FROM zones ORDER BY used_ms DESC LIMIT -1 OFFSET ?", (most - 1,)).fetchall():
+            for (old,) in db.execute(
+                "SELECT id FROM zones ORDER BY used_ms DESC LIMIT -1 OFFSET ?", (most - 1,)
+            ).fetchall():
                 for table in ("usage_days", "usage_tool_days"):
                     db.execute(f"DELETE FROM {table} WHERE zone = ?", (old,))
                 db.execute("DELETE FROM zones WHERE id = ?", (old,))
-            zone_id = db.execute("INSERT INTO zones (name, used_ms) VALUES (?, ?) RETURNING id", (name, now)).fetchone()[0]
+            zone_id = db.execute(
+                "INSERT INTO zones (name, used_ms) VALUES (?, ?) RETURNING id", (name, now)
+            ).fetchone()[0]
             self._build_zone(db, zone_id, ZoneInfo(name))
 
     def reprice(self, fingerprint: str) -> None:
         """Price every call again, because a price or the way of billing changed."""
         with self.transaction() as db:
             fields = ", ".join(CALL_FIELDS)
-            repriced = ("flags", "cost_input", "cost_output", "cost_cache_read", "cost_cache_write", *PRICED_FIELDS)
+            repriced = (
+                "flags",
+                "cost_input",
+                "cost_output",
+                "cost_cache_read",
+                "cost_cache_write",
+                *PRICED_FIELDS,
+            )
             sets = ", ".join(f"{f} = ?" for f in repriced)
             last = 0
-            while rows := db.execute(f"SELECT {fields}, id FROM model_calls WHERE id > ? ORDER BY id LIMIT 20000", (last,)).fetchall():
+            while rows := db.execute(
+                f"SELECT {fields}, id FROM model_calls WHERE id > ? ORDER BY id LIMIT 20000",
+                (last,),
+            ).fetchall():
                 last = rows[-1][-1]
                 priced = [(self.prices.settle(r[:-1]), r[-1]) for r in rows]
                 db.executemany(
@@ -2368,8 +2668,12 @@ class Store:
         with self.transaction() as db:
             for run in runs:
                 db.execute("INSERT OR REPLACE INTO subagent_runs VALUES (?, ?, ?, ?, ?, ?, ?, ?)", (run.run_id, run.child_key, run.parent_key, run.label, run.status, run.created_ms, run.started_ms, run.ended_ms))  # fmt: skip
-                for (session,) in db.execute("SELECT id FROM sessions WHERE key = ? AND parent_key IS NULL", (run.child_key,)).fetchall():
-                    db.execute("UPDATE sessions SET parent_key = ? WHERE id = ?", (run.parent_key, session))
+                for (session,) in db.execute(
+                    "SELECT id FROM sessions WHERE key = ? AND parent_key IS NULL", (run.child_key,)
+                ).fetchall():
+                    db.execute(
+                        "UPDATE sessions SET parent_key = ? WHERE id = ?", (run.parent_key, session)
+                    )
                     changes.sessions.add(session)
             db.executemany("INSERT OR REPLACE INTO cron_runs VALUES (?, ?, ?, ?, ?)", [(c.job_id, c.run_ms, c.status, c.session_id, c.duration_ms) for c in crons])  # fmt: skip
             for fact in facts:
@@ -2377,7 +2681,9 @@ class Store:
                     changes.sessions.add(session_rowid(fact.agent, fact.session_id))
             for session in changes.sessions:
                 self._link_parents(db, session)
-            db.executemany(_SAVE_SOURCE, [tuple(getattr(s, f) for f in SOURCE_FIELDS) for s in sources])
+            db.executemany(
+                _SAVE_SOURCE, [tuple(getattr(s, f) for f in SOURCE_FIELDS) for s in sources]
+            )
         if changes.sessions and not self.bulk:
             self.announce(changes)
         return changes
@@ -2387,41 +2693,69 @@ class Store:
         names = "key, index_channel, chat_type, origin_provider, label, parent_key, status, context_tokens, context_window, prompt, facts_ms"
         row = db.execute(f"SELECT {names} FROM sessions WHERE id = ?", (rowid,)).fetchone()
         if row is None:
-            db.execute("INSERT INTO sessions (id, agent, session_id) VALUES (?, ?, ?)", (rowid, fact.agent, fact.session_id))
+            db.execute(
+                "INSERT INTO sessions (id, agent, session_id) VALUES (?, ?, ?)",
+                (rowid, fact.agent, fact.session_id),
+            )
             row = (None,) * 10 + (0,)
         # The longest key wins, whatever comes first: a cron run's own key over its job's. Other facts: the newest index wins.
         key = max((k for k in (row[0], fact.key) if k), key=lambda k: (len(k), k))
         newer = fact.updated_ms >= row[10]
         told = (fact.channel, fact.chat_type, fact.origin_provider, fact.label, fact.parent_key, fact.status, fact.context_tokens, fact.context_window, fact.prompt)  # fmt: skip
         merged = [(new if new is not None else old) if newer else (old if old is not None else new) for new, old in zip(told, row[1:10], strict=True)]  # fmt: skip
-        if merged[4] is None and (run := db.execute("SELECT parent_key FROM subagent_runs WHERE child_key = ?", (key,)).fetchone()):
+        if merged[4] is None and (
+            run := db.execute(
+                "SELECT parent_key FROM subagent_runs WHERE child_key = ?", (key,)
+            ).fetchone()
+        ):
             merged[4] = run[0]
         after = (key, *merged, max(row[10], fact.updated_ms))
         if after == tuple(row):
             return False
         db.execute(
             f"UPDATE sessions SET ({names}) = ({', '.join('?' * 11)}), channel = ?, cause = ?, cron_job = ? WHERE id = ?",
-            (*after, channel_of(key, merged[0]), cause_of(key), cron_job_of(key), rowid),
+            (
+                *after,
+                channel_of(key, cast("str | None", merged[0])),
+                cause_of(key),
+                cron_job_of(key),
+                rowid,
+            ),
         )
         return True
 
     def _link_parents(self, db: sqlite3.Connection, session: int) -> None:
         """Find the session that spawned this one, and the ones that this one may have spawned."""
-        key, parent_key = db.execute("SELECT key, parent_key FROM sessions WHERE id = ?", (session,)).fetchone()
-        children = [r[0] for r in db.execute("SELECT id FROM sessions WHERE parent_key = ? AND parent_key IS NOT NULL", (key,))]
+        key, parent_key = db.execute(
+            "SELECT key, parent_key FROM sessions WHERE id = ?", (session,)
+        ).fetchone()
+        children = [
+            r[0]
+            for r in db.execute(
+                "SELECT id FROM sessions WHERE parent_key = ? AND parent_key IS NOT NULL", (key,)
+            )
+        ]
         for child in children + ([session] if parent_key else []):
-            wanted, start = db.execute("SELECT parent_key, ifnull(ifnull(header_ms, first_ms), 0) FROM sessions WHERE id = ?", (child,)).fetchone()
+            wanted, start = db.execute(
+                "SELECT parent_key, ifnull(ifnull(header_ms, first_ms), 0) FROM sessions WHERE id = ?",
+                (child,),
+            ).fetchone()
             # A key lives on through resets with new session ids: the parent is the newest one that began before its child.
             parent = db.execute(
                 "SELECT id FROM (SELECT id, ifnull(ifnull(header_ms, first_ms), 9e18) AS began FROM sessions WHERE key = ? AND id <> ?) "
                 "ORDER BY began <= ? DESC, abs(began - ?), id LIMIT 1", (wanted, child, start, start)
             ).fetchone()  # fmt: skip
-            db.execute("UPDATE sessions SET parent = ? WHERE id = ?", (parent[0] if parent else None, child))
+            db.execute(
+                "UPDATE sessions SET parent = ? WHERE id = ?",
+                (parent[0] if parent else None, child),
+            )
 
     def link_all_parents(self) -> None:
         """Find the parents of all sessions that have one; after a bulk load."""
         with self.transaction() as db:
-            for (session,) in db.execute("SELECT id FROM sessions WHERE parent_key IS NOT NULL").fetchall():
+            for (session,) in db.execute(
+                "SELECT id FROM sessions WHERE parent_key IS NOT NULL"
+            ).fetchall():
                 self._link_parents(db, session)
 
     # -- checkpoints --------------------------------------------------------------------------------------------------
@@ -2429,7 +2763,10 @@ class Store:
     def sources(self) -> dict[str, Source]:
         """All checkpoints by path."""
         with self.lock:
-            return {r[0]: Source(*r) for r in self.db.execute(f"SELECT {', '.join(SOURCE_FIELDS)} FROM sources")}
+            return {
+                r[0]: Source(*r)
+                for r in self.db.execute(f"SELECT {', '.join(SOURCE_FIELDS)} FROM sources")
+            }
 
     def save_source(self, source: Source) -> None:
         """Write one checkpoint (state and error, when there is nothing else to write)."""
@@ -2439,7 +2776,11 @@ class Store:
     def generations(self, path: str) -> dict[str, str]:
         """The rewrite generation of each session of a database, as it was when last read."""
         with self.lock:
-            return dict(self.db.execute("SELECT session_id, generation FROM rewrite_generations WHERE path = ?", (path,)))
+            return dict(
+                self.db.execute(
+                    "SELECT session_id, generation FROM rewrite_generations WHERE path = ?", (path,)
+                )
+            )
 
     def session_tail(self, agent: str, session_id: str) -> SessionSeen:
         """Where reading of a session stopped, for the entries that follow."""
@@ -2447,7 +2788,12 @@ class Store:
             row = self.db.execute("SELECT tail_id, tail_heartbeat, thinking_level, failed_model FROM sessions WHERE id = ?", (session_rowid(agent, session_id),)).fetchone()  # fmt: skip
         seen = SessionSeen(agent, session_id)
         if row:
-            seen.tail_id, seen.tail_heartbeat, seen.thinking_level, seen.failed_model = row[0], bool(row[1]), row[2], row[3]
+            seen.tail_id, seen.tail_heartbeat, seen.thinking_level, seen.failed_model = (
+                row[0],
+                bool(row[1]),
+                row[2],
+                row[3],
+            )
         return seen
 
     def is_empty(self) -> bool:
@@ -2458,7 +2804,13 @@ class Store:
 
 def open_reader(path: Path) -> sqlite3.Connection:
     """A read-only connection to a ledger, also while a server writes it."""
-    db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None, check_same_thread=False, timeout=5)
+    db = sqlite3.connect(
+        f"{path.absolute().as_uri()}?mode=ro",
+        uri=True,
+        isolation_level=None,
+        check_same_thread=False,
+        timeout=5,
+    )
     db.execute("PRAGMA query_only = 1")
     db.execute("PRAGMA cache_size = -4000")
     db.execute("PRAGMA mmap_size = 0")
@@ -2498,7 +2850,7 @@ def short_hash(data: bytes) -> bytes:
     return blake2b(data, digest_size=16).digest()
 
 
-def same_start(file: io.BufferedReader, source: Source) -> bool:
+def same_start(file: BinaryIO, source: Source) -> bool:
     """Whether the part of a file that was read before is still there: its first 256 bytes and the last 1 KB of it."""
     file.seek(0)
     head = file.read(min(256, source.position))
@@ -2507,7 +2859,7 @@ def same_start(file: io.BufferedReader, source: Source) -> bool:
     return short_hash(head) == source.head and short_hash(tail) == source.tail
 
 
-def sign_start(file: io.BufferedReader, source: Source) -> None:
+def sign_start(file: BinaryIO, source: Source) -> None:
     """Note the start and the end of what was read, for same_start."""
     file.seek(0)
     source.head = short_hash(file.read(min(256, source.position)))
@@ -2543,17 +2895,33 @@ def read_transcript_file(place: TranscriptPath, known: Source | None, seen: Sess
         source = Source(place.path, place.kind, place.agent, place.session_id)
         if known is not None:
             same_file = (known.dev, known.inode) == (info.st_dev, info.st_ino)
-            if same_file and known.size == info.st_size and known.mtime_ns == info.st_mtime_ns and known.state == "ok":
+            if (
+                same_file
+                and known.size == info.st_size
+                and known.mtime_ns == info.st_mtime_ns
+                and known.state == "ok"
+            ):
                 return
-            grown = same_file and info.st_size >= known.position and not (info.st_size == known.size == known.position)
+            grown = (
+                same_file
+                and info.st_size >= known.position
+                and not (info.st_size == known.size == known.position)
+            )
             if grown and same_start(file, known):
                 source = replace(known, kind=place.kind, state="ok", error=None)
         if source.position == 0:
             seen = SessionSeen(place.agent, place.session_id)
         seen.stored_as = place.kind
-        source.dev, source.inode, source.size, source.mtime_ns = info.st_dev, info.st_ino, info.st_size, info.st_mtime_ns
+        source.dev, source.inode, source.size, source.mtime_ns = (
+            info.st_dev,
+            info.st_ino,
+            info.st_size,
+            info.st_mtime_ns,
+        )
         source.pending_line = 0
-        find_turn = (lambda entry_id: find_turn_in_file(place.path, entry_id)) if source.position else None
+        find_turn = (
+            (lambda entry_id: find_turn_in_file(place.path, entry_id)) if source.position else None
+        )
         reading = Reading()
         parser = EntryParser(seen, RANKS[place.kind], reading, find_turn)
         file.seek(source.position)
@@ -2566,14 +2934,19 @@ def read_transcript_file(place: TranscriptPath, known: Source | None, seen: Sess
             if line[-1] != 10:  # the end of the file, or of our patience
                 if len(line) >= MAX_LINE_BYTES:
                     if not skipping:
-                        reading.bad(f"{place.path} line {lines + 1}", f"longer than {format_bytes(MAX_LINE_BYTES)}; skipped")
+                        reading.bad(
+                            f"{place.path} line {lines + 1}",
+                            f"longer than {format_bytes(MAX_LINE_BYTES)}; skipped",
+                        )
                     skipping, position = True, position + len(line)
                     continue
                 last = line.strip()
                 if last and not skipping:
                     if not (last.endswith(b"}") and parse_lenient_or_none(last) is not None):
                         source.pending_line = 1
-                        source.error = f"{place.path} line {lines + 1}: not finished; it is read when it is"
+                        source.error = (
+                            f"{place.path} line {lines + 1}: not finished; it is read when it is"
+                        )
                         break
                     lines += 1
                     parse(last, where)
@@ -2583,7 +2956,9 @@ def read_transcript_file(place: TranscriptPath, known: Source | None, seen: Sess
             if skipping:
                 skipping = False
             elif not line.isspace():
-                parse(line[3:] if position == 0 and line.startswith(b"\xef\xbb\xbf") else line, where)
+                parse(
+                    line[3:] if position == 0 and line.startswith(b"\xef\xbb\xbf") else line, where
+                )
             position += len(line)
             if position >= flush_at:
                 source.position, source.lines = position, lines
@@ -2591,7 +2966,9 @@ def read_transcript_file(place: TranscriptPath, known: Source | None, seen: Sess
                 yield reading, replace(source, state="partial")
                 flush_at = position + BLOCK_BYTES
                 reading = parser.next_reading()
-                parser.find_turn = find_turn or (lambda entry_id: find_turn_in_file(place.path, entry_id))
+                parser.find_turn = find_turn or (
+                    lambda entry_id: find_turn_in_file(place.path, entry_id)
+                )
         source.position, source.lines = position, lines
         finish_file(file, source, reading)
         yield reading, source
@@ -2605,7 +2982,7 @@ def parse_lenient_or_none(raw: bytes) -> Any:
         return parse_lenient(raw)
 
 
-def finish_file(file: io.BufferedReader | None, source: Source, reading: Reading) -> None:
+def finish_file(file: BinaryIO | None, source: Source, reading: Reading) -> None:
     """Move the counters of a piece into its checkpoint."""
     source.bad_lines += reading.bad_lines
     source.error = reading.last_error or source.error
@@ -2617,12 +2994,23 @@ def finish_file(file: io.BufferedReader | None, source: Source, reading: Reading
         source.head = source.tail = None
 
 
-def read_compressed_file(place: TranscriptPath, known: Source | None, seen: SessionSeen) -> Iterator[tuple[Reading, Source]]:
+def read_compressed_file(
+    place: TranscriptPath, known: Source | None, seen: SessionSeen
+) -> Iterator[tuple[Reading, Source]]:
     """Read a zstd archive from its start; a half-written one gives what it has and is tried again when it changes."""
     info = os.stat(place.path)
     if known is not None and (known.size, known.mtime_ns, known.inode) == (info.st_size, info.st_mtime_ns, info.st_ino) and known.state != "unreadable":  # fmt: skip
         return
-    source = Source(place.path, place.kind, place.agent, place.session_id, info.st_dev, info.st_ino, info.st_size, info.st_mtime_ns)
+    source = Source(
+        place.path,
+        place.kind,
+        place.agent,
+        place.session_id,
+        info.st_dev,
+        info.st_ino,
+        info.st_size,
+        info.st_mtime_ns,
+    )
     session_id = place.session_id
     seen = SessionSeen(place.agent, session_id, stored_as=place.kind)
     reading = Reading()
@@ -2630,26 +3018,38 @@ def read_compressed_file(place: TranscriptPath, known: Source | None, seen: Sess
     rest = b""
     problem: str | None = None
     with open(place.path, "rb") as raw:
-        stream = zstandard.ZstdDecompressor(max_window_size=1 << 27).stream_reader(raw, read_across_frames=True)
+        stream = zstandard.ZstdDecompressor(max_window_size=1 << 27).stream_reader(
+            raw, read_across_frames=True
+        )
         while True:
             try:
                 block = stream.read(BLOCK_BYTES)
             except zstandard.ZstdError as error:
-                problem, block = f"{place.path}: the archive is damaged or not finished ({error})", b""
+                problem, block = (
+                    f"{place.path}: the archive is damaged or not finished ({error})",
+                    b"",
+                )
             data = rest + block
             lines = data.split(b"\n")
             rest = lines.pop()
             if not block:
                 lines.append(rest)
             if len(rest) > MAX_LINE_BYTES:
-                problem, lines = f"{place.path}: a line is longer than {format_bytes(MAX_LINE_BYTES)}", []
+                problem, lines = (
+                    f"{place.path}: a line is longer than {format_bytes(MAX_LINE_BYTES)}",
+                    [],
+                )
             for line in lines:
                 if not line or line.isspace():
                     continue
                 source.lines += 1
-                if parser is None:  # a cold archive is named by its hash: its header says whose it is
+                if (
+                    parser is None
+                ):  # a cold archive is named by its hash: its header says whose it is
                     header = as_dict(parse_lenient_or_none(line))
-                    seen.session_id = session_id = str(header.get("id") or Path(place.path).name.split(".")[0])
+                    seen.session_id = session_id = str(
+                        header.get("id") or Path(place.path).name.split(".")[0]
+                    )
                     parser = EntryParser(seen, RANKS[place.kind], reading)
                 if problem and line is lines[-1] and not block:
                     break
@@ -2697,7 +3097,9 @@ def open_foreign(path: str) -> Iterator[sqlite3.Connection]:
             elif has_wal or (os.path.exists(wal) and has_shm):
                 db = sqlite3.connect(f"{uri}?mode=ro", uri=True, isolation_level=None, timeout=1)
             else:
-                db = sqlite3.connect(f"{uri}?immutable=1", uri=True, isolation_level=None, timeout=1)
+                db = sqlite3.connect(
+                    f"{uri}?immutable=1", uri=True, isolation_level=None, timeout=1
+                )
             try:
                 db.text_factory = bytes
                 db.execute("PRAGMA query_only = 1")
@@ -2735,7 +3137,9 @@ def unzst_event(decompressor: zstandard.ZstdDecompressor, blob: bytes) -> bytes:
     if claimed > MAX_EVENT_BYTES:
         msg = f"it claims {claimed} bytes"
         raise zstandard.ZstdError(msg)
-    return decompressor.decompress(blob, max_output_size=MAX_EVENT_BYTES if claimed < 0 else claimed)
+    return decompressor.decompress(
+        blob, max_output_size=MAX_EVENT_BYTES if claimed < 0 else claimed
+    )
 
 
 class RowReader:
@@ -2751,20 +3155,26 @@ class RowReader:
         self.turns: dict[tuple[bytes, str], bool] = {}
         self.db: sqlite3.Connection | None = None
 
-    def take(self, session: bytes, seq: int, event_json: bytes | None, event_zstd: bytes | None) -> None:
+    def take(
+        self, session: bytes, seq: int, event_json: bytes | None, event_zstd: bytes | None
+    ) -> None:
         """Parse one row: the JSON text, or the zstd frame of it."""
         parser = self.parsers.get(session)
         if parser is None:
             seen = self.tails(session.decode("utf-8", "replace"))
             seen.stored_as = "database"
-            parser = EntryParser(seen, RANKS["database"], self.reading, lambda e: self.find_turn(session, e))
+            parser = EntryParser(
+                seen, RANKS["database"], self.reading, lambda e: self.find_turn(session, e)
+            )
             self.parsers[session] = parser
         raw = event_json
         if raw is None:
             try:
                 raw = unzst_event(self.unzst, event_zstd or b"")
             except zstandard.ZstdError as error:
-                self.reading.bad(self.where(session, seq), f"a damaged zstd frame ({error}); skipped")
+                self.reading.bad(
+                    self.where(session, seq), f"a damaged zstd frame ({error}); skipped"
+                )
                 return
         parser.parse(raw, lambda: self.where(session, seq))
 
@@ -2804,8 +3214,8 @@ class RowReader:
                 break
             parent = entry.get("parentId")
             current = parent if isinstance(parent, str) else None
-        for entry in trail:
-            self.turns[session, entry] = answer
+        for above in trail:
+            self.turns[session, above] = answer
         return answer
 
     def flush(self) -> Reading:
@@ -2838,7 +3248,10 @@ def read_database_sessions(path: str, agent: str, session_ids: Sequence[str]) ->
                 taken = 0
                 while index < len(session_ids):
                     sid = session_ids[index]
-                    rows = db.execute(f"SELECT {select} FROM transcript_events WHERE session_id = ? AND seq >= ? ORDER BY seq", (sid, next_seq))
+                    rows = db.execute(
+                        f"SELECT {select} FROM transcript_events WHERE session_id = ? AND seq >= ? ORDER BY seq",
+                        (sid, next_seq),
+                    )
                     while batch := rows.fetchmany(200):
                         for session, seq, text, blob in batch:
                             reader.take(session, seq, text, blob)
@@ -2863,7 +3276,9 @@ def read_database_sessions(path: str, agent: str, session_ids: Sequence[str]) ->
 
 def read_row_identity(db: sqlite3.Connection, rowid: int) -> bytes | None:
     """A hash of the row at a rowid, to see whether it is still the same row."""
-    row = db.execute("SELECT session_id, seq, created_at FROM transcript_events WHERE rowid = ?", (rowid,)).fetchone()
+    row = db.execute(
+        "SELECT session_id, seq, created_at FROM transcript_events WHERE rowid = ?", (rowid,)
+    ).fetchone()
     return short_hash(repr(row).encode()) if row else None
 
 
@@ -2879,10 +3294,16 @@ class DatabasePlan:
     archives: list[tuple[str, str]]
 
 
-def plan_database(place: TranscriptPath, known: Source | None, generations: Mapping[str, str]) -> DatabasePlan | None:
+def plan_database(
+    place: TranscriptPath, known: Source | None, generations: Mapping[str, str]
+) -> DatabasePlan | None:
     """Look at a transcript database and say what is new; None when nothing is. Raises SourceError."""
     signature = database_signature(place.path)
-    if known is not None and known.state == "ok" and (known.dev, known.inode, known.size, known.mtime_ns) == signature:
+    if (
+        known is not None
+        and known.state == "ok"
+        and (known.dev, known.inode, known.size, known.mtime_ns) == signature
+    ):
         return None
     source = Source(place.path, "database", place.agent, "")
     source.dev, source.inode, source.size, source.mtime_ns = signature
@@ -2894,24 +3315,51 @@ def plan_database(place: TranscriptPath, known: Source | None, generations: Mapp
         newest = db.execute("SELECT max(rowid) FROM transcript_events").fetchone()[0] or 0
         source.position = newest
         source.head = read_row_identity(db, newest) if "created_at" in columns else None
-        created = db.execute("SELECT created_at FROM transcript_events WHERE rowid = ?", (newest,)).fetchone() if "created_at" in columns else None
+        created = (
+            db.execute(
+                "SELECT created_at FROM transcript_events WHERE rowid = ?", (newest,)
+            ).fetchone()
+            if "created_at" in columns
+            else None
+        )
         source.seen_ms = created[0] if created else 0
         marks: list[tuple[str, str]] = []
         if {"session_id", "generation"} <= columns_of(db, "transcript_rewrite_watermarks"):
-            marks = [(text_of(s) or "", text_of(g) or "") for s, g in db.execute("SELECT session_id, generation FROM transcript_rewrite_watermarks")]
+            marks = [
+                (text_of(s) or "", text_of(g) or "")
+                for s, g in db.execute(
+                    "SELECT session_id, generation FROM transcript_rewrite_watermarks"
+                )
+            ]
         fresh = [(place.path, s, g) for s, g in marks if generations.get(s) != g]
         archives = []
-        if {"session_id", "generation", "encoding", "archive_blob"} <= columns_of(db, "session_transcript_archives"):
-            archives = [(text_of(s) or "", text_of(g) or "") for s, g in db.execute("SELECT session_id, generation FROM session_transcript_archives")]
+        if {"session_id", "generation", "encoding", "archive_blob"} <= columns_of(
+            db, "session_transcript_archives"
+        ):
+            archives = [
+                (text_of(s) or "", text_of(g) or "")
+                for s, g in db.execute(
+                    "SELECT session_id, generation FROM session_transcript_archives"
+                )
+            ]
         unread = [(s, g) for s, g in archives if generations.get(f"archive:{s}") != g]
         fresh += [(place.path, f"archive:{s}", g) for s, g in unread]
-        same_file = known is not None and known.inode == source.inode and known.position > 0 and known.state == "ok"
+        same_file = (
+            known is not None
+            and known.inode == source.inode
+            and known.position > 0
+            and known.state == "ok"
+        )
         if known is None or not same_file:
             return DatabasePlan(source, list_database_sessions(db), None, None, fresh, unread)
-        rewritten = [(s, 0) for p, s, g in fresh if s in generations and not s.startswith("archive:")]
+        rewritten = [
+            (s, 0) for p, s, g in fresh if s in generations and not s.startswith("archive:")
+        ]
         since = None
         if "created_at" in columns and known.head != read_row_identity(db, known.position):
-            since = known.seen_ms - DAY_MS  # the newest row is gone, so rowids may have been used again
+            since = (
+                known.seen_ms - DAY_MS
+            )  # the newest row is gone, so rowids may have been used again
         source.bad_lines, source.error = known.bad_lines, known.error
         return DatabasePlan(source, rewritten, known.position, since, fresh, unread)
 
@@ -2939,7 +3387,9 @@ def list_database_sessions(db: sqlite3.Connection) -> list[tuple[str, int]]:
         if row is None:
             return out
         last = row[0]
-        rows = db.execute("SELECT max(seq) FROM transcript_events WHERE session_id = CAST(? AS TEXT)", (last,)).fetchone()[0]
+        rows = db.execute(
+            "SELECT max(seq) FROM transcript_events WHERE session_id = CAST(? AS TEXT)", (last,)
+        ).fetchone()[0]
         out.append((last.decode("utf-8", "replace"), (rows or 0) + 1))
 
 
@@ -2974,14 +3424,24 @@ def read_database_archives(place: TranscriptPath, wanted: Iterable[tuple[str, st
             row = db.execute("SELECT encoding, archive_blob FROM session_transcript_archives WHERE session_id = ? AND generation = ?", (session_id, generation)).fetchone()  # fmt: skip
             if row is None:
                 continue
-            parser = EntryParser(SessionSeen(place.agent, session_id, stored_as="deleted"), RANKS["deleted"], reading)
+            parser = EntryParser(
+                SessionSeen(place.agent, session_id, stored_as="deleted"), RANKS["deleted"], reading
+            )
             stream: Any = io.BytesIO(row[1])
             if row[0] == b"zstd":
-                stream = io.BufferedReader(cast("Any", zstandard.ZstdDecompressor(max_window_size=1 << 27).stream_reader(stream, read_across_frames=True)), BLOCK_BYTES)
+                stream = io.BufferedReader(
+                    cast(
+                        "Any",
+                        zstandard.ZstdDecompressor(max_window_size=1 << 27).stream_reader(
+                            stream, read_across_frames=True
+                        ),
+                    ),
+                    BLOCK_BYTES,
+                )
             try:
                 for line in stream:
                     if not line.isspace():
-                        parser.parse(line, lambda: f"{place.path} archive of {session_id}")
+                        parser.parse(line, lambda sid=session_id: f"{place.path} archive of {sid}")  # type: ignore[misc]
             except (zstandard.ZstdError, OSError) as error:
                 reading.bad(f"{place.path} archive of {session_id}", f"damaged ({error})")
     reading.bad_lines = 0
@@ -3004,9 +3464,15 @@ def parse_prompt_report(report: Any) -> str | None:
 
     def pairs(items: Any, *fields: str) -> list[list[Any]]:
         rows = [i for i in items if isinstance(i, dict)] if isinstance(items, list) else []
-        return [[sound(i.get("name"))[:120], sum(number(i.get(f)) for f in fields)] for i in rows[:400]]
+        return [
+            [sound(i.get("name"))[:120], sum(number(i.get(f)) for f in fields)] for i in rows[:400]
+        ]
 
-    prompt, skills, tools = as_dict(report.get("systemPrompt")), as_dict(report.get("skills")), as_dict(report.get("tools"))
+    prompt, skills, tools = (
+        as_dict(report.get("systemPrompt")),
+        as_dict(report.get("skills")),
+        as_dict(report.get("tools")),
+    )
     out = {
         "generated_ms": number(report.get("generatedAt")),
         "system_chars": number(prompt.get("chars")),
@@ -3028,7 +3494,11 @@ def text_or_none(value: Any) -> str | None:
 
 def int_or_none(value: Any) -> int | None:
     """An int, or None."""
-    return int(value) if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) else None
+    return (
+        int(value)
+        if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        else None
+    )
 
 
 def parse_session_entry(agent: str, key: str, entry: Any) -> Iterator[SessionFacts]:
@@ -3055,7 +3525,9 @@ def parse_session_entry(agent: str, key: str, entry: Any) -> Iterator[SessionFac
     )  # fmt: skip
     yield fact
     named = classify_transcript(os.path.basename(str(entry.get("sessionFile") or "")))
-    if named and named[1].startswith(f"{fact.session_id}-"):  # a topic of a group has a file of its own: <sessionId>-topic-<n>.jsonl
+    if named and named[1].startswith(
+        f"{fact.session_id}-"
+    ):  # a topic of a group has a file of its own: <sessionId>-topic-<n>.jsonl
         yield replace(fact, session_id=named[1])
 
 
@@ -3083,7 +3555,10 @@ def read_database_index(path: str, agent: str, since_ms: int) -> tuple[list[Sess
     with open_foreign(path) as db:
         columns = columns_of(db, "session_windows")
         if {"session_id", "session_key", "updated_at"} <= columns:
-            names = [c if c in columns else f"NULL AS {c}" for c in ("channel", "chat_type", "spawned_by", "status", "display_name")]
+            names = [
+                c if c in columns else f"NULL AS {c}"
+                for c in ("channel", "chat_type", "spawned_by", "status", "display_name")
+            ]
             for sid, key, updated, channel, chat, parent, status, label in db.execute(
                 f"SELECT session_id, session_key, updated_at, {', '.join(names)} FROM session_windows WHERE updated_at >= ?", (since_ms,)
             ):  # fmt: skip
@@ -3123,7 +3598,9 @@ class StateReading:
         """Note that a session has a key, where both are known."""
         if isinstance(session_id, str) and isinstance(key, str) and key.startswith("agent:"):
             suffix = f"@{home.label}" if home.label else ""
-            self.facts.append(SessionFacts(key.split(":")[1] + suffix, sound(session_id), sound(key)))
+            self.facts.append(
+                SessionFacts(key.split(":")[1] + suffix, sound(session_id), sound(key))
+            )
 
     def cron(self, home: OpenClawHome, entry: Json, key: Any = None) -> None:
         """Note a run of a cron job from its log record."""
@@ -3136,7 +3613,9 @@ class StateReading:
 def list_state_files(home: OpenClawHome) -> list[str]:
     """The files of a home that know keys, cron runs and sub-agent runs, in every era."""
     folder = str(home.path)
-    paths = [f"{folder}/cron/runs/{n}" for n in scan_names(f"{folder}/cron/runs") if n.endswith(".jsonl")]
+    paths = [
+        f"{folder}/cron/runs/{n}" for n in scan_names(f"{folder}/cron/runs") if n.endswith(".jsonl")
+    ]
     paths.append(f"{folder}/subagents/runs.json")
     paths.append(str(home.state_database))
     return [p for p in paths if os.path.isfile(p)]
@@ -3159,8 +3638,12 @@ def read_state_file(home: OpenClawHome, path: str, since_ms: int) -> tuple[State
     runs = as_dict(as_dict(parse_lenient_or_none(raw)).get("runs"))
     for run_id, run in runs.items():
         run = as_dict(run)  # noqa: PLW2901
-        if isinstance(run.get("childSessionKey"), str) and isinstance(run.get("requesterSessionKey"), str):
-            status = as_dict(run.get("outcome")).get("status") or ("ended" if run.get("endedAt") else "running")
+        if isinstance(run.get("childSessionKey"), str) and isinstance(
+            run.get("requesterSessionKey"), str
+        ):
+            status = as_dict(run.get("outcome")).get("status") or (
+                "ended" if run.get("endedAt") else "running"
+            )
             out.runs.append(SubagentRun(sound(run_id), sound(run["childSessionKey"]), sound(run["requesterSessionKey"]), text_or_none(run.get("label")),
                                         sound(status), int_or_none(run.get("createdAt")), int_or_none(run.get("startedAt")), int_or_none(run.get("endedAt"))))  # fmt: skip
     return out, 0
@@ -3170,24 +3653,46 @@ def read_state_database(home: OpenClawHome, path: str, since_ms: int, out: State
     """Cron runs and sub-agent runs of state/openclaw.sqlite (2026.6: cron_run_logs; later: task_runs). Raises SourceError."""
     newest = since_ms
     with open_foreign(path) as db:
-        if {"job_id", "ts", "session_id", "session_key", "status", "run_at_ms"} <= columns_of(db, "cron_run_logs"):
+        if {"job_id", "ts", "session_id", "session_key", "status", "run_at_ms"} <= columns_of(
+            db, "cron_run_logs"
+        ):
             for job, ts, status, sid, key, run_at, duration in db.execute("SELECT job_id, ts, status, session_id, session_key, run_at_ms, duration_ms FROM cron_run_logs WHERE ts >= ?", (since_ms,)):  # fmt: skip
                 newest = max(newest, ts)
                 out.cron(home, {"jobId": text_of(job), "runAtMs": run_at, "status": text_of(status), "sessionId": text_of(sid), "durationMs": duration}, text_of(key))  # fmt: skip
-        if {"runtime", "source_id", "child_session_key", "detail_json", "created_at"} <= columns_of(db, "task_runs"):
+        if {"runtime", "source_id", "child_session_key", "detail_json", "created_at"} <= columns_of(
+            db, "task_runs"
+        ):
             for job, key, raw, created in db.execute("SELECT source_id, child_session_key, detail_json, created_at FROM task_runs WHERE runtime = 'cron' AND created_at >= ?", (since_ms - DAY_MS,)):  # fmt: skip
                 newest = max(newest, created)
                 detail = as_dict(parse_lenient_or_none(raw or b"{}"))
-                out.cron(home, {**detail, "jobId": text_of(job), "runAtMs": detail.get("runAtMs") or created}, text_of(key))
+                out.cron(
+                    home,
+                    {**detail, "jobId": text_of(job), "runAtMs": detail.get("runAtMs") or created},
+                    text_of(key),
+                )
         columns = columns_of(db, "subagent_runs")
         if {"run_id", "child_session_key", "requester_session_key"} <= columns:
-            names = ("label", "created_at", "started_at", "ended_at", "outcome_json", "payload_json")
+            names = (
+                "label",
+                "created_at",
+                "started_at",
+                "ended_at",
+                "outcome_json",
+                "payload_json",
+            )
             select = ", ".join(c if c in columns else f"NULL AS {c}" for c in names)
             for run, child, parent, label, created, started, ended, outcome, payload in db.execute(f"SELECT run_id, child_session_key, requester_session_key, {select} FROM subagent_runs"):  # fmt: skip
                 body = as_dict(parse_lenient_or_none(payload or b"{}"))
                 execution = as_dict(body.get("execution"))
-                result = as_dict(parse_lenient_or_none(outcome)) if outcome else as_dict(execution.get("outcome"))
-                began, done = started or int_or_none(execution.get("startedAt")), ended or int_or_none(execution.get("endedAt"))
+                result = (
+                    as_dict(parse_lenient_or_none(outcome))
+                    if outcome
+                    else as_dict(execution.get("outcome"))
+                )
+                began, done = (
+                    started or int_or_none(execution.get("startedAt")),
+                    ended or int_or_none(execution.get("endedAt")),
+                )
                 status = result.get("status") or ("ended" if done else "running")
                 out.runs.append(SubagentRun(text_of(run) or "", text_of(child) or "", text_of(parent) or "", text_of(label) or text_or_none(body.get("label")),
                                             sound(status), created, began, done))  # fmt: skip
@@ -3212,26 +3717,55 @@ class Progress:
         """Seconds left, None when that cannot be told yet."""
         if self.complete or not self.indexed_bytes or now <= self.started:
             return None
-        return max(0.0, (self.total_bytes - self.indexed_bytes) * (now - self.started) / self.indexed_bytes)
+        return max(
+            0.0, (self.total_bytes - self.indexed_bytes) * (now - self.started) / self.indexed_bytes
+        )
 
 
 #: A piece of work for a worker process: files, or sessions of a database.
-Task = tuple[str, str, str, str, bool, list[str]]  # kind file|database, path, source kind, agent, compressed, session ids
+Task = tuple[
+    str, str, str, str, bool, list[str]
+]  # kind file|database, path, source kind, agent, compressed, session ids
 Frame = tuple[Any, ...]
+
+
+SEEN_FIELDS = tuple(f.name for f in fields(SessionSeen))
 
 
 def pack_reading(reading: Reading, source: Source | None, done_bytes: int) -> bytes:
     """A reading as bytes for a pipe; marshal is three times as fast as pickle and both ends are this very file."""
-    sessions = [(i, *(getattr(s, f) for f in SessionSeen.__slots__)) for i, s in reading.sessions.items()]  # type: ignore[attr-defined]
-    implausible = [(i.entry_key, i.session, i.ts_ms, i.reason, i.usage) for i in reading.implausible]
+    sessions = [(i, *(getattr(s, f) for f in SEEN_FIELDS)) for i, s in reading.sessions.items()]
+    implausible = [
+        (i.entry_key, i.session, i.ts_ms, i.reason, i.usage) for i in reading.implausible
+    ]
     packed_source = tuple(getattr(source, f) for f in SOURCE_FIELDS) if source else None
-    return marshal.dumps((reading.calls, reading.messages, reading.models, sessions, implausible, reading.bad_lines, reading.last_error, packed_source, done_bytes))
+    return marshal.dumps(
+        (
+            reading.calls,
+            reading.messages,
+            reading.models,
+            sessions,
+            implausible,
+            reading.bad_lines,
+            reading.last_error,
+            packed_source,
+            done_bytes,
+        )
+    )
 
 
 def unpack_reading(data: bytes) -> tuple[Reading, Source | None, int]:
     """Undo pack_reading."""
     calls, messages, models, sessions, implausible, bad, error, source, done = marshal.loads(data)  # noqa: S302 - from our own child
-    reading = Reading(calls, messages, models, {s[0]: SessionSeen(*s[1:]) for s in sessions}, [Implausible(*i) for i in implausible], bad, error)
+    reading = Reading(
+        calls,
+        messages,
+        models,
+        {s[0]: SessionSeen(*s[1:]) for s in sessions},
+        [Implausible(*i) for i in implausible],
+        bad,
+        error,
+    )
     return reading, Source(*source) if source else None, done
 
 
@@ -3245,7 +3779,9 @@ def work(tasks: Iterable[Task], send: Callable[[bytes], None]) -> None:
                     send(pack_reading(reading, None, 0))
                 continue
             place = TranscriptPath(path, source_kind, agent, session_ids[0], compressed)
-            for reading, source in read_transcript_file(place, None, SessionSeen(agent, session_ids[0])):
+            for reading, source in read_transcript_file(
+                place, None, SessionSeen(agent, session_ids[0])
+            ):
                 send(pack_reading(reading, source, source.indexed_bytes - done))
                 done = source.indexed_bytes
         except (OSError, SourceError) as error:
@@ -3284,12 +3820,15 @@ class WorkerPool:
             if can_fork:
                 self._fork(list(share))
             else:
-                child = subprocess.Popen(own_command("_index-worker"), stdin=subprocess.PIPE, stdout=subprocess.PIPE)  # noqa: S603  # fmt: skip
+                child = subprocess.Popen(own_command("_index-worker"), stdin=subprocess.PIPE, stdout=subprocess.PIPE)  # fmt: skip
                 self.children.append(child)
                 marshal.dump(list(share), cast("Any", child.stdin))
                 cast("Any", child.stdin).close()
                 self.pipes.append(cast("io.BufferedReader", child.stdout))
-        self.threads = [threading.Thread(target=self._receive, args=(p,), name="index-worker-pipe", daemon=True) for p in self.pipes]
+        self.threads = [
+            threading.Thread(target=self._receive, args=(p,), name="index-worker-pipe", daemon=True)
+            for p in self.pipes
+        ]
         for thread in self.threads:
             thread.start()
 
@@ -3359,7 +3898,9 @@ class Indexer:
     #: Below this, worker processes cost more than they save.
     PARALLEL_BYTES = 8 * 1024 * 1024
 
-    def __init__(self, homes: Sequence[OpenClawHome], store: Store, *, workers: int | None = None) -> None:
+    def __init__(
+        self, homes: Sequence[OpenClawHome], store: Store, *, workers: int | None = None
+    ) -> None:
         self.homes = homes
         self.store = store
         self.workers = min(2, os.cpu_count() or 1) if workers is None else workers
@@ -3369,7 +3910,11 @@ class Indexer:
         self.problems: dict[str, str] = {}
         self.stopping = threading.Event()
         self.lag_ms: int | None = None
-        self.inodes = {(s.dev, s.inode): s for s in self.known.values() if s.kind in RANKS and s.kind != "database"}
+        self.inodes = {
+            (s.dev, s.inode): s
+            for s in self.known.values()
+            if s.kind in RANKS and s.kind != "database"
+        }
 
     # -- a whole pass -------------------------------------------------------------------------------------------------
 
@@ -3415,7 +3960,9 @@ class Indexer:
                     places += list_transcripts(agent)
                     self.problems.pop(str(agent.folder), None)
                 except OSError as error:
-                    self.problems[str(agent.folder)] = f"cannot list {error.filename}: {error.strerror}"
+                    self.problems[str(agent.folder)] = (
+                        f"cannot list {error.filename}: {error.strerror}"
+                    )
         for place in places:
             self.progress.total_bytes += self._size(place)
             self.progress.databases += place.kind == "database"
@@ -3425,22 +3972,42 @@ class Indexer:
     @staticmethod
     def _size(place: TranscriptPath) -> int:
         try:
-            return database_signature(place.path)[2] if place.kind == "database" else os.stat(place.path).st_size
+            return (
+                database_signature(place.path)[2]
+                if place.kind == "database"
+                else os.stat(place.path).st_size
+            )
         except (OSError, SourceError):
             return 0
 
-    def _advance(self, place: TranscriptPath, on_progress: Callable[[Progress], None] | None) -> None:
+    def _advance(
+        self, place: TranscriptPath, on_progress: Callable[[Progress], None] | None
+    ) -> None:
         self.progress.indexed_bytes += self._size(place)
         if on_progress:
             on_progress(self.progress)
 
-    def _cold(self, places: Sequence[TranscriptPath], on_progress: Callable[[Progress], None] | None) -> None:
+    def _cold(
+        self, places: Sequence[TranscriptPath], on_progress: Callable[[Progress], None] | None
+    ) -> None:
         """Fill an empty ledger; in worker processes when there is much to read."""
         tasks: list[tuple[int, Task]] = []
         plans: list[tuple[TranscriptPath, DatabasePlan]] = []
         for place in places:
             if place.kind != "database":
-                tasks.append((self._size(place), ("file", place.path, place.kind, place.agent, place.compressed, [place.session_id])))
+                tasks.append(
+                    (
+                        self._size(place),
+                        (
+                            "file",
+                            place.path,
+                            place.kind,
+                            place.agent,
+                            place.compressed,
+                            [place.session_id],
+                        ),
+                    )
+                )
                 continue
             try:
                 plan = plan_database(place, None, {})
@@ -3457,10 +4024,17 @@ class Indexer:
                     group.append(sid)
                     weight += count * per_row
                     if weight > BLOCK_BYTES:
-                        tasks.append((weight, ("database", place.path, "database", place.agent, False, group)))
+                        tasks.append(
+                            (
+                                weight,
+                                ("database", place.path, "database", place.agent, False, group),
+                            )
+                        )
                         group, weight = [], 0
                 if group:
-                    tasks.append((weight, ("database", place.path, "database", place.agent, False, group)))
+                    tasks.append(
+                        (weight, ("database", place.path, "database", place.agent, False, group))
+                    )
         tasks.sort(key=lambda t: -t[0])
         by_path = {p.path: p for p, _ in plans}
         bad: Counter[str] = Counter()
@@ -3468,14 +4042,20 @@ class Indexer:
             self.progress.indexed_bytes += done
             if source is None:
                 for seen in reading.sessions.values():
-                    path = next((p for p, place in by_path.items() if place.agent == seen.agent), "")
+                    path = next(
+                        (p for p, place in by_path.items() if place.agent == seen.agent), ""
+                    )
                     bad[path] += reading.bad_lines
                     if reading.last_error:
-                        self.known.setdefault(path, Source(path, "database", seen.agent, "")).error = reading.last_error
+                        self.known.setdefault(
+                            path, Source(path, "database", seen.agent, "")
+                        ).error = reading.last_error
                     break
                 else:
                     if reading.last_error:
-                        bad[next((p for p in by_path if reading.last_error.startswith(p)), "")] += reading.bad_lines
+                        bad[next((p for p in by_path if reading.last_error.startswith(p)), "")] += (
+                            reading.bad_lines
+                        )
                 self.store.add(reading)
             else:
                 self.known[source.path] = source
@@ -3492,7 +4072,9 @@ class Indexer:
             self.known[place.path] = plan.source
             self.store.add(reading, [plan.source], plan.generations)
 
-    def _run(self, tasks: Sequence[tuple[int, Task]]) -> Iterator[tuple[Reading, Source | None, int]]:
+    def _run(
+        self, tasks: Sequence[tuple[int, Task]]
+    ) -> Iterator[tuple[Reading, Source | None, int]]:
         total = sum(size for size, _ in tasks)
         if self.workers < 2 or total < self.PARALLEL_BYTES:
             frames: deque[bytes] = deque()
@@ -3516,7 +4098,9 @@ class Indexer:
     def _catch_up(self, place: TranscriptPath) -> int:
         """Read what is new in one file or database; how many calls it gave."""
         try:
-            added = self._read_database(place) if place.kind == "database" else self._read_file(place)
+            added = (
+                self._read_database(place) if place.kind == "database" else self._read_file(place)
+            )
         except FileNotFoundError:
             return 0  # renamed or deleted since it was listed: the next pass sees where to
         except (OSError, SourceError) as error:
@@ -3526,11 +4110,20 @@ class Indexer:
         return added
 
     def _unreadable(self, place: TranscriptPath, error: Exception) -> None:
-        text = plain(error) if isinstance(error, SourceError) else f"cannot read {place.path}: {getattr(error, 'strerror', None) or error}"
+        text = (
+            plain(error)
+            if isinstance(error, SourceError)
+            else f"cannot read {place.path}: {getattr(error, 'strerror', None) or error}"
+        )
         if self.problems.get(place.path) == text:
             return
         self.problems[place.path] = text
-        source = replace(self.known.get(place.path) or Source(place.path, place.kind, place.agent, place.session_id), state="unreadable", error=text)
+        source = replace(
+            self.known.get(place.path)
+            or Source(place.path, place.kind, place.agent, place.session_id),
+            state="unreadable",
+            error=text,
+        )
         self.known[place.path] = source
         self.store.save_source(source)
 
@@ -3539,9 +4132,16 @@ class Indexer:
         info = os.stat(place.path)
         if known is None:
             moved = self.inodes.get((info.st_dev, info.st_ino))
-            if moved and not os.path.exists(moved.path):  # renamed: /new, reset and delete rename the live file
+            if moved and not os.path.exists(
+                moved.path
+            ):  # renamed: /new, reset and delete rename the live file
                 known = replace(moved, path=place.path, kind=place.kind)
-        if known and known.state == "ok" and (known.size, known.mtime_ns, known.inode) == (info.st_size, info.st_mtime_ns, info.st_ino):
+        if (
+            known
+            and known.state == "ok"
+            and (known.size, known.mtime_ns, known.inode)
+            == (info.st_size, info.st_mtime_ns, info.st_ino)
+        ):
             if known.path not in self.known:
                 self._keep(known)
                 self.store.save_source(known)
@@ -3572,9 +4172,13 @@ class Indexer:
             error = reading.last_error or error
 
         if plan.sessions:
-            for reading in read_database_sessions(place.path, place.agent, [s for s, _ in plan.sessions]):
+            for reading in read_database_sessions(
+                place.path, place.agent, [s for s, _ in plan.sessions]
+            ):
                 keep(reading)
-        if plan.above is not None and (plan.source.position > plan.above or plan.since_ms is not None):
+        if plan.above is not None and (
+            plan.source.position > plan.above or plan.since_ms is not None
+        ):
             for reading in read_database_rows(place, plan.above, plan.source.position, plan.since_ms, lambda sid: self.store.session_tail(place.agent, sid)):  # fmt: skip
                 keep(reading)
         last = read_database_archives(place, plan.archives) if plan.archives else Reading()
@@ -3587,7 +4191,12 @@ class Indexer:
 
     def _mark_gone(self, present: set[str]) -> None:
         for source in list(self.known.values()):
-            if source.kind in RANKS and source.path not in present and source.state != "gone" and not os.path.exists(source.path):
+            if (
+                source.kind in RANKS
+                and source.path not in present
+                and source.state != "gone"
+                and not os.path.exists(source.path)
+            ):
                 gone = replace(source, state="gone")
                 self.known[source.path] = gone
                 self.problems.pop(source.path, None)
@@ -3606,14 +4215,20 @@ class Indexer:
             for path in list_state_files(home):
                 self._read_state(home, path)
 
-    def _changed(self, path: str, key: str) -> tuple[Source | None, tuple[int, int, int, int] | None]:
+    def _changed(
+        self, path: str, key: str
+    ) -> tuple[Source | None, tuple[int, int, int, int] | None]:
         """The checkpoint of an index and its new signature; None when it has not changed."""
         try:
             signature = database_signature(path)
         except SourceError:
             return None, None
         known = self.known.get(key)
-        if known and known.state == "ok" and (known.dev, known.inode, known.size, known.mtime_ns) == signature:
+        if (
+            known
+            and known.state == "ok"
+            and (known.dev, known.inode, known.size, known.mtime_ns) == signature
+        ):
             return known, None
         return known, signature
 
@@ -3628,7 +4243,11 @@ class Indexer:
         except SourceError as error:
             # OpenClaw replaces the file in one step, so a broken one is news; a second look comes with the next change.
             self.problems[path] = str(error)
-            self.known[path] = replace(known, state="unreadable", error=str(error)) if known else replace(source, size=None, state="unreadable", error=str(error))
+            self.known[path] = (
+                replace(known, state="unreadable", error=str(error))
+                if known
+                else replace(source, size=None, state="unreadable", error=str(error))
+            )
             self.store.save_source(self.known[path])
             return
         self.store.learn(facts, sources=[source])
@@ -3641,7 +4260,9 @@ class Indexer:
             return
         same = known is not None and known.inode == signature[1]
         try:
-            facts, newest = read_database_index(path, agent.name, known.seen_ms if known and same else 0)
+            facts, newest = read_database_index(
+                path, agent.name, known.seen_ms if known and same else 0
+            )
         except SourceError as error:
             self.problems[key] = str(error)
             return
@@ -3865,7 +4486,16 @@ def time_key(by: str, day: date) -> str:
 
 def hour_key(slot: int, zone: ZoneInfo) -> str:
     """The key of the local hour of a slot, with its UTC offset."""
-    return datetime.fromtimestamp(slot * SLOT_MS // 1000, zone).replace(minute=0).isoformat(timespec="minutes")
+    return (
+        datetime.fromtimestamp(slot * SLOT_MS // 1000, zone)
+        .replace(minute=0)
+        .isoformat(timespec="minutes")
+    )
+
+
+def quantile(ordered: Sequence[int], share: float) -> int | None:
+    """The value below which this share of ordered values lies; None of none."""
+    return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else None
 
 
 class Queries:
@@ -3909,7 +4539,9 @@ class Queries:
         """Now, by the application's clock."""
         return int(self.clock() * 1000)
 
-    def parse_range(self, from_: str | None, to: str | None, zone: ZoneInfo, default: str = "30d") -> tuple[int | None, int | None]:
+    def parse_range(
+        self, from_: str | None, to: str | None, zone: ZoneInfo, default: str = "30d"
+    ) -> tuple[int | None, int | None]:
         """(from, to) in epoch ms, None for no limit. Without `to`: the end of today."""
         now = self.now_ms()
         start = parse_time(from_ or default, zone, now)
@@ -3931,7 +4563,14 @@ class Queries:
         """The answer of /api/usage and of `clawmeter report --json`."""
         zone = self.zone(tz)
         start, end = self.parse_range(from_, to, zone)
-        given = {"agent": agent, "model": model, "provider": provider, "channel": channel, "cause": cause, "session": session}
+        given = {
+            "agent": agent,
+            "model": model,
+            "provider": provider,
+            "channel": channel,
+            "cause": cause,
+            "session": session,
+        }
         sorts = ("key", "label", "total_tokens", "cost_usd", *TOTAL_FIELDS)
         query = UsageQuery(
             start, end, zone, parse_choice(by, "by", BY, "day"), tuple((k, v) for k, v in given.items() if v is not None and v != ""),
@@ -3959,7 +4598,14 @@ class Queries:
             figure = query.sort
             rendered.sort(key=lambda r: (-r[1][figure], r[0]))
         elif query.by not in BY_TIME:
-            rendered.sort(key=lambda r: (-r[1]["cost_nano_usd"], -r[1]["plan_cost_nano_usd"], -r[1]["total_tokens"], r[0]))
+            rendered.sort(
+                key=lambda r: (
+                    -r[1]["cost_nano_usd"],
+                    -r[1]["plan_cost_nano_usd"],
+                    -r[1]["total_tokens"],
+                    r[0],
+                )
+            )
         shown = rendered[query.offset : query.offset + query.limit]
         labels = labels or self._labels(db, query.by, [k for k, _ in shown])
         return {
@@ -3973,11 +4619,16 @@ class Queries:
             "coverage": self.coverage(db),
         }
 
-    def totals(self, db: sqlite3.Connection, from_ms: int | None, to_ms: int | None, zone: ZoneInfo) -> Sums:
+    def totals(
+        self, db: sqlite3.Connection, from_ms: int | None, to_ms: int | None, zone: ZoneInfo
+    ) -> Sums:
         """The totals of a range."""
         sums = Sums()
         for segment in self._segments(db, UsageQuery(from_ms, to_ms, zone, "none")):
-            row = db.execute(f"SELECT {self._sums('u')} FROM {segment.table} WHERE {segment.where}", segment.params).fetchone()
+            row = db.execute(
+                f"SELECT {self._sums('u')} FROM {segment.table} WHERE {segment.where}",
+                segment.params,
+            ).fetchone()
             sums.add([v or 0 for v in row])
         return sums
 
@@ -4010,8 +4661,16 @@ class Queries:
 
         def calls(a: int, b: int) -> None:
             if a < b:
-                exprs = ", ".join(f"{split_sql(e) if tool else e} AS {n}" for n, e in MEASURES if n in _TOTAL_MEASURES)
-                rows, extra = (tool_rows("model_calls c"), f", ifnull(t.value, '{NONE_KEY}') AS tool") if tool else ("model_calls c", "")
+                exprs = ", ".join(
+                    f"{split_sql(e) if tool else e} AS {n}"
+                    for n, e in MEASURES
+                    if n in _TOTAL_MEASURES
+                )
+                rows, extra = (
+                    (tool_rows("model_calls c"), f", ifnull(t.value, '{NONE_KEY}') AS tool")
+                    if tool
+                    else ("model_calls c", "")
+                )
                 inner = f"(SELECT c.ts_ms / {SLOT_MS} AS slot, c.session, c.model, c.flags & 1 AS heartbeat{extra}, {exprs} FROM {rows} WHERE c.ts_ms >= {a} AND c.ts_ms < {b}) u"
                 segments.append(Segment(inner, "true", (), "u.slot"))
 
@@ -4022,7 +4681,11 @@ class Queries:
                 calls(a, b)
                 return
             calls(a, first * SLOT_MS)
-            segments.append(Segment("usage_quarter_hours u", "u.slot >= ? AND u.slot < ?", (first, last), "u.slot"))
+            segments.append(
+                Segment(
+                    "usage_quarter_hours u", "u.slot >= ? AND u.slot < ?", (first, last), "u.slot"
+                )
+            )
             calls(last * SLOT_MS, b)
 
         if zone_id is None:
@@ -4037,7 +4700,15 @@ class Queries:
             return segments
         slots(start, midnight_ms(day_from_number(first_day), query.zone))
         table = "usage_tool_days u" if tool else "usage_days u"
-        segments.append(Segment(table, f"u.zone = {zone_id} AND u.day >= ? AND u.day < ?", (first_day, last_day), "u.day", is_days=True))
+        segments.append(
+            Segment(
+                table,
+                f"u.zone = {zone_id} AND u.day >= ? AND u.day < ?",
+                (first_day, last_day),
+                "u.day",
+                is_days=True,
+            )
+        )
         slots(midnight_ms(day_from_number(last_day), query.zone), end)
         return segments
 
@@ -4056,7 +4727,11 @@ class Queries:
         text = " ".join([key, *conditions])
         joins = " JOIN sessions s ON s.id = u.session" if "s." in text else ""
         joins += " JOIN models m ON m.id = u.model" if "m." in text else ""
-        return joins, "".join(f" AND {c}" for c in conditions), [value for _, value in query.filters]
+        return (
+            joins,
+            "".join(f" AND {c}" for c in conditions),
+            [value for _, value in query.filters],
+        )
 
     def _key_rows(self, db: sqlite3.Connection, query: UsageQuery) -> dict[str, Sums]:
         key = BY_SQL[query.by]
@@ -4082,7 +4757,9 @@ class Queries:
                 if by == "hour":
                     key = hour_key(t, zone)
                 else:
-                    key = time_key(by, day_from_number(t) if segment.is_days else day_of(t * SLOT_MS, zone))
+                    key = time_key(
+                        by, day_from_number(t) if segment.is_days else day_of(t * SLOT_MS, zone)
+                    )
                 rows.setdefault(key, Sums()).add(sums)
         return rows
 
@@ -4093,7 +4770,11 @@ class Queries:
             if end - start > 3 * 366 * DAY_MS:
                 msg = "by=hour takes at most three years; ask for days"
                 raise QueryError("range_too_long", msg)
-            return list(dict.fromkeys(hour_key(s, zone) for s in range(start // SLOT_MS, -(-end // SLOT_MS))))
+            return list(
+                dict.fromkeys(
+                    hour_key(s, zone) for s in range(start // SLOT_MS, -(-end // SLOT_MS))
+                )
+            )
         first, last = day_number(start, zone), day_number(end - 1, zone)
         if last - first > 200 * 366:
             msg = "the range is longer than 200 years"
@@ -4110,24 +4791,31 @@ class Queries:
         for start in range(0, len(keys), 500):
             part = keys[start : start + 500]
             marks = ", ".join("?" * len(part))
-            for key, label in db.execute(f"SELECT {column}, ifnull(label, key) FROM sessions WHERE {column} IN ({marks}) AND model_calls > 0", part):
-                if label:
-                    out[key] = label
-        return out
+            out |= db.execute(
+                f"SELECT {column}, ifnull(label, key) FROM sessions WHERE {column} IN ({marks}) AND model_calls > 0",
+                part,
+            )
+        return {key: label for key, label in out.items() if label}
 
     def coverage(self, db: sqlite3.Connection) -> Json:
         """C of the API: how much of what OpenClaw has on disk the numbers cover."""
         kinds = ", ".join(f"'{k}'" for k in RANKS)
-        size, done, bad, unreadable, newest = db.execute(
+        size, done, bad, unreadable = db.execute(
             f"SELECT ifnull(sum(size), 0), ifnull(sum(indexed_bytes), 0), ifnull(sum(bad_lines + pending_line), 0), "
-            f"ifnull(sum(state = 'unreadable'), 0), max(seen_ms) FROM sources WHERE kind IN ({kinds}) AND state <> 'gone'"
+            f"ifnull(sum(state = 'unreadable'), 0) FROM sources WHERE kind IN ({kinds}) AND state <> 'gone'"
         ).fetchone()
-        unreadable += db.execute("SELECT count(*) FROM sources WHERE kind = 'index' AND state = 'unreadable'").fetchone()[0]
+        unreadable += db.execute(
+            "SELECT count(*) FROM sources WHERE kind = 'index' AND state = 'unreadable'"
+        ).fetchone()[0]
         implausible = db.execute("SELECT count(*) FROM implausible").fetchone()[0]
         complete = unreadable == 0
         progress = self.indexer.progress if self.indexer else None
         if progress and not progress.complete:
-            size, done, complete = progress.total_bytes, min(progress.indexed_bytes, progress.total_bytes), False
+            size, done, complete = (
+                progress.total_bytes,
+                min(progress.indexed_bytes, progress.total_bytes),
+                False,
+            )
         elif self.indexer is None and not db.execute("SELECT 1 FROM sources LIMIT 1").fetchone():
             complete = False
         as_of = self.now_ms()
@@ -4147,10 +4835,14 @@ class Queries:
         with self.ledger.reading() as db:
 
             def spent(word: str) -> Sums:
-                return self.totals(db, parse_time(word, zone, now), parse_time("today", zone, now, end=True), zone)
+                return self.totals(
+                    db, parse_time(word, zone, now), parse_time("today", zone, now, end=True), zone
+                )
 
             ever = self.totals(db, None, None, zone).render()
-            sessions = db.execute("SELECT count(*) FROM sessions WHERE model_calls > 0").fetchone()[0]
+            sessions = db.execute("SELECT count(*) FROM sessions WHERE model_calls > 0").fetchone()[
+                0
+            ]
             return {
                 "today": spent("today").render()["cost_usd"],
                 "week": spent("7d").render()["cost_usd"],
@@ -4180,8 +4872,18 @@ class Queries:
         out = []
         for model, provider, *sums in rows:
             total = Sums(sums).render()
-            out.append({"model": model, "provider": provider, "total_cost": total["cost_usd"], "message_count": total["model_calls"], **total})
-        return sorted(out, key=lambda r: (-r["cost_nano_usd"], -r["total_tokens"], r["provider"], r["model"]))
+            out.append(
+                {
+                    "model": model,
+                    "provider": provider,
+                    "total_cost": total["cost_usd"],
+                    "message_count": total["model_calls"],
+                    **total,
+                }
+            )
+        return sorted(
+            out, key=lambda r: (-r["cost_nano_usd"], -r["total_tokens"], r["provider"], r["model"])
+        )
 
     def top_sessions(self, *, limit: str | None = None) -> list[Json]:
         """The dearest sessions."""
@@ -4204,14 +4906,22 @@ class Queries:
         skip = parse_int(offset, "offset", default=0, least=0, most=10**9)
         column = parse_choice(sort, "sort", SESSION_SORTS, "last_activity_ms")
         sorting = SESSION_SORTS[column]
-        direction = parse_choice(order, "order", ("asc", "desc"), "asc" if column in SESSION_TEXT_SORTS else "desc")
+        direction = parse_choice(
+            order, "order", ("asc", "desc"), "asc" if column in SESSION_TEXT_SORTS else "desc"
+        )
         where, params = ["(s.model_calls > 0 OR s.first_ms IS NOT NULL)"], []
-        for column, value in (("s.agent", agent), (f"ifnull(s.channel, '{NONE_KEY}')", channel), ("s.cause", cause)):
+        for column, value in (
+            ("s.agent", agent),
+            (f"ifnull(s.channel, '{NONE_KEY}')", channel),
+            ("s.cause", cause),
+        ):
             if value:
                 where.append(f"{column} = ?")
                 params.append(value)
         if model:
-            where.append("s.id IN (SELECT u.session FROM usage_sessions u JOIN models m ON m.id = u.model WHERE ? IN (m.model, m.provider || '/' || m.model))")
+            where.append(
+                "s.id IN (SELECT u.session FROM usage_sessions u JOIN models m ON m.id = u.model WHERE ? IN (m.model, m.provider || '/' || m.model))"
+            )
             params.append(model)
         if q:
             where.append("(instr(lower(s.session_id), lower(?1)) OR instr(lower(ifnull(s.key, '')), lower(?1)) OR instr(lower(ifnull(s.label, '')), lower(?1)))".replace("?1", "?"))  # fmt: skip
@@ -4227,13 +4937,17 @@ class Queries:
             params += [start or 0, end if end is not None else 1 << 52]  # type: ignore[list-item]
         condition = " AND ".join(where)
         with self.ledger.reading() as db:
-            total = db.execute(f"SELECT count(*) FROM sessions s WHERE {condition}", params).fetchone()[0]
+            total = db.execute(
+                f"SELECT count(*) FROM sessions s WHERE {condition}", params
+            ).fetchone()[0]
             ids = [r[0] for r in db.execute(f"SELECT s.id FROM sessions s WHERE {condition} ORDER BY {sorting} {direction} NULLS LAST, s.id LIMIT ? OFFSET ?", (*params, most, skip))]  # fmt: skip
             return self._session_rows(db, ids), total
 
     @staticmethod
     def _state_sql(now: int) -> str:
-        running = f"(s.last_kind IN ('user', 'toolResult', 'toolUse') AND s.last_ms > {now - RUNNING_MS})"
+        running = (
+            f"(s.last_kind IN ('user', 'toolResult', 'toolUse') AND s.last_ms > {now - RUNNING_MS})"
+        )
         return f"CASE WHEN {running} THEN 'running' WHEN s.last_ms > {now - IDLE_MS} THEN 'idle' ELSE 'ended' END"
 
     _SESSION_COLUMNS = (
@@ -4262,10 +4976,23 @@ class Queries:
                 f"SELECT {self._state_sql(self.now_ms())}, p.session_id, {columns} FROM sessions s LEFT JOIN sessions p ON p.id = s.parent WHERE s.id IN ({marks})", part
             ):  # fmt: skip
                 row = dict(zip(self._SESSION_COLUMNS, values, strict=True))
-                out[row["id"]] = self._render_session(row, state, parent, dearest.get(row["id"], (None, None)), trees.get(row["id"], 0))
+                out[row["id"]] = self._render_session(
+                    row,
+                    state,
+                    parent,
+                    dearest.get(row["id"], (None, None)),
+                    trees.get(row["id"], 0),
+                )
         return [out[i] for i in ids if i in out]
 
-    def _render_session(self, row: Json, state: str, parent: str | None, model: tuple[str | None, str | None], tree_nano: int) -> Json:
+    def _render_session(
+        self,
+        row: Json,
+        state: str,
+        parent: str | None,
+        model: tuple[str | None, str | None],
+        tree_nano: int,
+    ) -> Json:
         began = row["header_ms"] if row["header_ms"] is not None else row["first_ms"]
         total = Sums([row[m] for m in _TOTAL_MEASURES]).render()
         window = row["context_window"] or self.windows.get((model[0] or "", model[1] or ""))
@@ -4285,7 +5012,10 @@ class Queries:
     def _find_session(db: sqlite3.Connection, session_id: str) -> int:
         """The ledger id of a session by its id, or by its key (the newest that has it)."""
         for column in ("session_id", "key"):
-            row = db.execute(f"SELECT id FROM sessions WHERE {column} = ? ORDER BY ifnull(last_ms, 0) DESC, model_calls DESC LIMIT 1", (session_id,)).fetchone()
+            row = db.execute(
+                f"SELECT id FROM sessions WHERE {column} = ? ORDER BY ifnull(last_ms, 0) DESC, model_calls DESC LIMIT 1",
+                (session_id,),
+            ).fetchone()
             if row:
                 return int(row[0])
         msg = f"no session {plain(session_id, 80)} in the ledger"
@@ -4301,8 +5031,15 @@ class Queries:
                 f"SELECT m.provider, m.model, {self._sums('u')} FROM usage_sessions u JOIN models m ON m.id = u.model WHERE u.session = ? GROUP BY 1, 2", (rowid,)
             ):  # fmt: skip
                 models.append({"provider": provider, "model": model, **Sums(sums).render()})
-            children = [r[0] for r in db.execute("SELECT id FROM sessions WHERE parent = ? ORDER BY first_ms", (rowid,))]
-            prompt, agent, sid = db.execute("SELECT prompt, agent, session_id FROM sessions WHERE id = ?", (rowid,)).fetchone()
+            children = [
+                r[0]
+                for r in db.execute(
+                    "SELECT id FROM sessions WHERE parent = ? ORDER BY first_ms", (rowid,)
+                )
+            ]
+            prompt, agent, sid = db.execute(
+                "SELECT prompt, agent, session_id FROM sessions WHERE id = ?", (rowid,)
+            ).fetchone()
             sources = [
                 {"path": p, "kind": k, "state": s} for p, k, s in
                 db.execute("SELECT path, kind, state FROM sources WHERE session_id = ? AND agent = ? ORDER BY path", (sid, agent))
@@ -4325,15 +5062,25 @@ class Queries:
         tools: dict[str, Json] = defaultdict(lambda: {"calls": 0, "errors": 0, "durations": []})
         for name, count in db.execute("SELECT t.value, count(*) FROM model_calls c, json_each(c.tools) t WHERE c.session = ? AND c.tools IS NOT NULL GROUP BY 1", (rowid,)):  # fmt: skip
             tools[name]["calls"] = count
-        for name, failed, duration in db.execute("SELECT tool, is_error, duration_ms FROM messages WHERE session = ? AND kind = 'toolResult'", (rowid,)):
+        for name, failed, duration in db.execute(
+            "SELECT tool, is_error, duration_ms FROM messages WHERE session = ? AND kind = 'toolResult'",
+            (rowid,),
+        ):
             tools[name]["errors"] += failed
             if duration is not None:
                 tools[name]["durations"].append(duration)
         out = []
         for name, t in tools.items():
-            d = sorted(t["durations"])
-            pick = lambda q, d=d: d[min(len(d) - 1, int(q * len(d)))] if d else None  # noqa: E731
-            out.append({"tool": name, "calls": t["calls"], "errors": t["errors"], "p50_ms": pick(0.5), "p95_ms": pick(0.95)})
+            durations = sorted(t["durations"])
+            out.append(
+                {
+                    "tool": name,
+                    "calls": t["calls"],
+                    "errors": t["errors"],
+                    "p50_ms": quantile(durations, 0.5),
+                    "p95_ms": quantile(durations, 0.95),
+                }
+            )
         return sorted(out, key=lambda t: (-t["calls"], t["tool"]))
 
     def timeline(self, session_id: str) -> Json:
@@ -4353,7 +5100,15 @@ class Queries:
                     "is_failover": bool(flags & FLAG_FAILOVER),
                 })  # fmt: skip
             for ts, kind, tool, failed, duration in db.execute("SELECT ts_ms, kind, tool, is_error, duration_ms FROM messages WHERE session = ? ORDER BY ts_ms, id LIMIT 40000", (rowid,)):  # fmt: skip
-                items.append({"ts_ms": ts, "kind": kind, "tool": tool, "is_error": bool(failed), "duration_ms": duration})
+                items.append(
+                    {
+                        "ts_ms": ts,
+                        "kind": kind,
+                        "tool": tool,
+                        "is_error": bool(failed),
+                        "duration_ms": duration,
+                    }
+                )
             items.sort(key=lambda x: x["ts_ms"] or 0)
             return {"session": sid, "items": items, "coverage": self.coverage(db)}
 
@@ -4367,13 +5122,28 @@ class Queries:
             for rowid, row in zip(ids, rows, strict=True):
                 run = db.execute("SELECT run_id, label, status, created_ms, started_ms, ended_ms FROM subagent_runs WHERE child_key = ? ORDER BY created_ms DESC LIMIT 1", (row["key"],)).fetchone()  # fmt: skip
                 depth = db.execute("WITH RECURSIVE up(id, n) AS (SELECT parent, 1 FROM sessions WHERE id = ? UNION ALL SELECT s.parent, n + 1 FROM sessions s JOIN up ON s.id = up.id WHERE n < 50) SELECT max(n) FROM up WHERE id IS NOT NULL", (rowid,)).fetchone()[0]  # fmt: skip
-                names = ("run_id", "run_label", "run_status", "run_created_ms", "run_started_ms", "run_ended_ms")
+                names = (
+                    "run_id",
+                    "run_label",
+                    "run_status",
+                    "run_created_ms",
+                    "run_started_ms",
+                    "run_ended_ms",
+                )
                 row.update(zip(names, run or (None,) * 6, strict=True), depth=depth or 1)
             return rows
 
     # -- transcripts --------------------------------------------------------------------------------------------------
 
-    def transcript(self, session_id: str, *, kinds: str | None = None, offset: str | None = None, limit: str | None = None, q: str | None = None) -> Json:
+    def transcript(
+        self,
+        session_id: str,
+        *,
+        kinds: str | None = None,
+        offset: str | None = None,
+        limit: str | None = None,
+        q: str | None = None,
+    ) -> Json:
         """A page of a session's entries, read from OpenClaw's own storage now. `kinds`: messages, tools, errors, thinking; several by comma."""
         start = parse_int(offset, "offset", default=0, least=0, most=10**9)
         most = parse_int(limit, "limit", default=100, least=1, most=MAX_ROWS)
@@ -4382,7 +5152,9 @@ class Queries:
             parse_choice(kind, "kinds", ("messages", "tools", "errors", "thinking"), "")
         with self.ledger.reading() as db:
             rowid = self._find_session(db, session_id)
-            sid, agent = db.execute("SELECT session_id, agent FROM sessions WHERE id = ?", (rowid,)).fetchone()
+            sid, agent = db.execute(
+                "SELECT session_id, agent FROM sessions WHERE id = ?", (rowid,)
+            ).fetchone()
             places = [
                 TranscriptPath(p, k, agent, s, p.endswith(".zst")) for p, k, s in
                 db.execute("SELECT path, kind, session_id FROM sources WHERE agent = ? AND state <> 'gone' AND (session_id = ? OR kind = 'database')", (agent, sid))
@@ -4397,7 +5169,9 @@ class Queries:
 
     # -- overview and health ------------------------------------------------------------------------------------------
 
-    def overview(self, *, from_: str | None = None, to: str | None = None, tz: str | None = None) -> Json:
+    def overview(
+        self, *, from_: str | None = None, to: str | None = None, tz: str | None = None
+    ) -> Json:
         """Everything the first page shows, from one view of the ledger."""
         zone, now = self.zone(tz), self.now_ms()
         start, end = self.parse_range(from_, to, zone, "7d")
@@ -4431,7 +5205,11 @@ class Queries:
     def _dearest(self, db: sqlite3.Connection, query: UsageQuery) -> list[Json]:
         """The ten sessions that cost most in a range, with what they and their sub-agents cost in it."""
         answer = {r["key"]: r for r in self.answer(db, replace(query, by="session"))["rows"]}
-        parents = dict(db.execute("SELECT s.session_id, p.session_id FROM sessions s JOIN sessions p ON p.id = s.parent").fetchall())
+        parents = dict(
+            db.execute(
+                "SELECT s.session_id, p.session_id FROM sessions s JOIN sessions p ON p.id = s.parent"
+            ).fetchall()
+        )
         trees = {key: row["cost_nano_usd"] for key, row in answer.items()}
         for key, row in answer.items():
             above, seen = parents.get(key), {key}
@@ -4444,10 +5222,22 @@ class Queries:
         rows = self._session_rows(db, ids)
         for key, row in zip(keys, rows, strict=True):
             totals = {k: v for k, v in answer[key].items() if k not in ("key", "label")}
-            row.update(totals, total_cost=totals["cost_usd"], message_count=totals["model_calls"], tree_cost_nano_usd=trees[key])
+            row.update(
+                totals,
+                total_cost=totals["cost_usd"],
+                message_count=totals["model_calls"],
+                tree_cost_nano_usd=trees[key],
+            )
         return rows
 
-    def _figure(self, db: sqlite3.Connection, word: str, zone: ZoneInfo, now: int, by_cost: Mapping[str, int]) -> Json:
+    def _figure(
+        self,
+        db: sqlite3.Connection,
+        word: str,
+        zone: ZoneInfo,
+        now: int,
+        by_cost: Mapping[str, int],
+    ) -> Json:
         """One figure of Overview: a span up to now, the same elapsed span before it, and a line of days."""
         start = cast("int", parse_time(word, zone, now))
         end = cast("int", parse_time("today", zone, now, end=True))
@@ -4458,7 +5248,10 @@ class Queries:
             before_day = first - (day_of(now, zone) - first) - timedelta(days=1)
         before = midnight_ms(before_day, zone)
         before_end = min(before + (now - start), start)
-        line = [by_cost.get((day_of(now, zone) - timedelta(days=n)).isoformat(), 0) for n in range(13 if word == "today" else 29, -1, -1)]
+        line = [
+            by_cost.get((day_of(now, zone) - timedelta(days=n)).isoformat(), 0)
+            for n in range(13 if word == "today" else 29, -1, -1)
+        ]
         return {
             "from_ms": start, "to_ms": end, "totals": self.totals(db, start, end, zone).render(),
             "before": self.totals(db, before, before_end, zone).render(), "spark_nano_usd": line,
@@ -4469,14 +5262,23 @@ class Queries:
         today = day_of(now, zone)
         first = today.replace(day=1)
         next_month = (first + timedelta(days=32)).replace(day=1)
-        spent = self.totals(db, midnight_ms(first, zone), midnight_ms(today + timedelta(days=1), zone), zone).values[5]
+        spent = self.totals(
+            db, midnight_ms(first, zone), midnight_ms(today + timedelta(days=1), zone), zone
+        ).values[5]
         begun = db.execute("SELECT min(slot) FROM usage_quarter_hours").fetchone()[0]
         available = (today - day_of(begun * SLOT_MS, zone)).days if begun is not None else 0
         used = min(14, available)
-        empty = {"projected_nano_usd": None, "low_nano_usd": None, "high_nano_usd": None, "days_used": used}
+        empty = {
+            "projected_nano_usd": None,
+            "low_nano_usd": None,
+            "high_nano_usd": None,
+            "days_used": used,
+        }
         if used < 3:
             return {**empty, "basis": "needs three full days of use"}
-        query = UsageQuery(midnight_ms(today - timedelta(days=used), zone), midnight_ms(today, zone), zone, "day")
+        query = UsageQuery(
+            midnight_ms(today - timedelta(days=used), zone), midnight_ms(today, zone), zone, "day"
+        )
         values = [s.values[5] for s in self._time_rows(db, query).values()]
         today_so_far = self.totals(db, midnight_ms(today, zone), now + 1, zone).values[5]
         mean = sum(values) / len(values)
@@ -4490,7 +5292,9 @@ class Queries:
             "days_used": used, "basis": f"spent so far, and the mean of the last {used} full days for the {rest} days left; the range holds in 8 of 10 months like them",
         }  # fmt: skip
 
-    def _stacked_days(self, db: sqlite3.Connection, query: UsageQuery, by_model: Sequence[Json], now: int) -> Json:
+    def _stacked_days(
+        self, db: sqlite3.Connection, query: UsageQuery, by_model: Sequence[Json], now: int
+    ) -> Json:
         """Cost by day and model: the six dearest and the others."""
         zone = query.zone
         start, end = cast("int", query.from_ms), cast("int", query.to_ms)
@@ -4502,13 +5306,30 @@ class Queries:
         for segment in self._segments(db, query):
             sql = f"SELECT {segment.time} AS t, m.provider || '/' || m.model AS k, sum(u.cost_nano) FROM {segment.table} JOIN models m ON m.id = u.model WHERE {segment.where} GROUP BY t, k"
             for t, key, cost in db.execute(sql, segment.params):
-                day = (day_from_number(t) if segment.is_days else day_of(t * SLOT_MS, zone)).isoformat()
+                day = (
+                    day_from_number(t) if segment.is_days else day_of(t * SLOT_MS, zone)
+                ).isoformat()
                 if day in place:
                     lines.get(key, other)[place[day]] += cost
-        series = [{"key": n, "label": n.split("/", 1)[1], "cost_nano_usd": v, "total_nano_usd": sum(v)} for n, v in lines.items() if any(v)]
+        series = [
+            {"key": n, "label": n.split("/", 1)[1], "cost_nano_usd": v, "total_nano_usd": sum(v)}
+            for n, v in lines.items()
+            if any(v)
+        ]
         if any(other):
-            series.append({"key": "other", "label": "Other", "cost_nano_usd": other, "total_nano_usd": sum(other)})
-        return {"days": days, "partial_last": bool(days) and days[-1] == day_of(now, zone).isoformat(), "series": series}
+            series.append(
+                {
+                    "key": "other",
+                    "label": "Other",
+                    "cost_nano_usd": other,
+                    "total_nano_usd": sum(other),
+                }
+            )
+        return {
+            "days": days,
+            "partial_last": bool(days) and days[-1] == day_of(now, zone).isoformat(),
+            "series": series,
+        }
 
     @staticmethod
     def _activity(db: sqlite3.Connection, now: int) -> list[Json]:
@@ -4516,42 +5337,101 @@ class Queries:
         items: list[Json] = []
         name = "s.session_id, s.agent, ifnull(s.label, s.key)"
         for ts, sid, agent, label in db.execute(f"SELECT ifnull(s.header_ms, s.first_ms) AS t, {name} FROM sessions s WHERE s.last_ms > ? AND t > ? ORDER BY t DESC LIMIT 12", (now - DAY_MS, now - DAY_MS)):  # fmt: skip
-            items.append({"ts_ms": ts, "kind": "started", "session": sid, "agent": agent, "label": label, "text": "session started"})
+            items.append(
+                {
+                    "ts_ms": ts,
+                    "kind": "started",
+                    "session": sid,
+                    "agent": agent,
+                    "label": label,
+                    "text": "session started",
+                }
+            )
         for ts, stop, model, sid, agent, label in db.execute(
             f"SELECT c.ts_ms, c.stop_reason, m.model, {name} FROM model_calls c JOIN sessions s ON s.id = c.session JOIN models m ON m.id = c.model "
             "WHERE c.ts_ms > ? AND c.stop_reason IN ('error', 'aborted') ORDER BY c.ts_ms DESC LIMIT 12", (now - DAY_MS,)
         ):  # fmt: skip
-            text = f"{model}: {'the model call failed' if stop == 'error' else 'the run was aborted'}"
-            items.append({"ts_ms": ts, "kind": "failed" if stop == "error" else "ended", "session": sid, "agent": agent, "label": label, "text": text})
+            text = (
+                f"{model}: {'the model call failed' if stop == 'error' else 'the run was aborted'}"
+            )
+            items.append(
+                {
+                    "ts_ms": ts,
+                    "kind": "failed" if stop == "error" else "ended",
+                    "session": sid,
+                    "agent": agent,
+                    "label": label,
+                    "text": text,
+                }
+            )
         for ts, sid, agent, label in db.execute(
             f"SELECT m.ts_ms, {name} FROM sessions s JOIN messages m ON m.session = s.id WHERE s.last_ms > ? AND s.compactions > 0 AND m.kind = 'compaction' AND m.ts_ms > ? ORDER BY m.ts_ms DESC LIMIT 6", (now - DAY_MS, now - DAY_MS)
         ):  # fmt: skip
-            items.append({"ts_ms": ts, "kind": "compacted", "session": sid, "agent": agent, "label": label, "text": "context compacted"})
+            items.append(
+                {
+                    "ts_ms": ts,
+                    "kind": "compacted",
+                    "session": sid,
+                    "agent": agent,
+                    "label": label,
+                    "text": "context compacted",
+                }
+            )
         return sorted(items, key=lambda i: -(i["ts_ms"] or 0))[:12]
 
     def _attention(self, coverage: Json, by_model: Sequence[Json]) -> list[Json]:
         """At most five things a person should look at."""
         out: list[Json] = []
         status = self.status() if self.status else {}
-        for text in status.get("problems", [])[:2]:
-            out.append({"level": "bad", "kind": "problem", "text": text, "action": {"label": "See health", "href": "#/health"}})
+        see = {"label": "See health", "href": "#/health"}
+        out += [
+            {"level": "bad", "kind": "problem", "text": text, "action": see}
+            for text in status.get("problems", [])[:2]
+        ]
         if coverage["unreadable"]:
             text = f"{coverage['unreadable']} source{'s' if coverage['unreadable'] != 1 else ''} of OpenClaw cannot be read"
-            out.append({"level": "bad", "kind": "unreadable", "text": text, "action": {"label": "See health", "href": "#/health"}})
+            out.append(
+                {
+                    "level": "bad",
+                    "kind": "unreadable",
+                    "text": text,
+                    "action": {"label": "See health", "href": "#/health"},
+                }
+            )
         unpriced = [r for r in by_model if r["unpriced_calls"]]
         if unpriced:
             calls = sum(r["unpriced_calls"] for r in unpriced)
-            names = ", ".join(r["key"] for r in unpriced[:3]) + (" and others" if len(unpriced) > 3 else "")
+            names = ", ".join(r["key"] for r in unpriced[:3]) + (
+                " and others" if len(unpriced) > 3 else ""
+            )
             text = f"{calls:,} calls have no price ({names}); their tokens are counted, their cost is not known"
-            out.append({"level": "warn", "kind": "unpriced", "text": text, "action": {"label": "Set a price", "href": "#/cost"}})
+            out.append(
+                {
+                    "level": "warn",
+                    "kind": "unpriced",
+                    "text": text,
+                    "action": {"label": "Set a price", "href": "#/cost"},
+                }
+            )
         if coverage["implausible"]:
-            text = f"{coverage['implausible']} calls with impossible numbers are left out of the sums"
-            out.append({"level": "warn", "kind": "implausible", "text": text, "action": {"label": "See health", "href": "#/health"}})
+            text = (
+                f"{coverage['implausible']} calls with impossible numbers are left out of the sums"
+            )
+            out.append(
+                {
+                    "level": "warn",
+                    "kind": "implausible",
+                    "text": text,
+                    "action": {"label": "See health", "href": "#/health"},
+                }
+            )
         return out[:5]
 
     def _source_strip(self, db: sqlite3.Connection, coverage: Json) -> Json:
         files, databases = db.execute("SELECT ifnull(sum(kind <> 'database'), 0), ifnull(sum(kind = 'database'), 0) FROM sources WHERE kind <> 'index' AND state <> 'gone'").fetchone()  # fmt: skip
-        agents, sessions = db.execute("SELECT count(DISTINCT agent), count(*) FROM sessions WHERE model_calls > 0").fetchone()
+        agents, sessions = db.execute(
+            "SELECT count(DISTINCT agent), count(*) FROM sessions WHERE model_calls > 0"
+        ).fetchone()
         total = coverage["total_bytes"]
         progress = self.indexer.progress if self.indexer else None
         return {
@@ -4578,14 +5458,21 @@ class Queries:
                 {"session": s, "ts_ms": t, "reason": r, "usage": u} for s, t, r, u in
                 db.execute("SELECT s.session_id, i.ts_ms, i.reason, i.usage FROM implausible i JOIN sessions s ON s.id = i.session ORDER BY i.ts_ms DESC LIMIT 50")
             ]  # fmt: skip
-            counts = db.execute("SELECT (SELECT count(*) FROM sessions WHERE model_calls > 0), (SELECT count(*) FROM model_calls), (SELECT count(*) FROM messages)").fetchone()
-        problems = [{"level": "bad", "text": t, "what_to_do": "see the log, or run `clawmeter doctor`"} for t in status.get("problems", [])]
+            counts = db.execute(
+                "SELECT (SELECT count(*) FROM sessions WHERE model_calls > 0), (SELECT count(*) FROM model_calls), (SELECT count(*) FROM messages)"
+            ).fetchone()
+        problems = [
+            {"level": "bad", "text": t, "what_to_do": "see the log, or run `clawmeter doctor`"}
+            for t in status.get("problems", [])
+        ]
         problems += [
             {"level": "bad", "text": s["last_error"] or f"{s['path']} cannot be read", "what_to_do": "give the user that runs Clawmeter read access to it"}
             for s in sources if s["state"] == "unreadable"
         ][:50]  # fmt: skip
         if coverage["bad_lines"]:
-            last = next((s["last_error"] for s in sources if s["bad_lines"] and s["last_error"]), None)
+            last = next(
+                (s["last_error"] for s in sources if s["bad_lines"] and s["last_error"]), None
+            )
             problems.append({"level": "warn", "text": f"{coverage['bad_lines']} lines could not be read; the last one: {last}", "what_to_do": "nothing is lost but these lines; a line that is finished later is read then"})  # fmt: skip
         return {
             "status": "degraded" if any(p["level"] == "bad" for p in problems) else "ok", "version": VERSION, "coverage": coverage, "sources": sources,
@@ -4608,7 +5495,12 @@ class Queries:
                 "sum(c.cache_write_tokens), sum(c.cost_nano), sum(ifnull(c.recorded_nano, 0)), sum(c.list_nano), sum(iif(c.list_nano IS NULL, 0, ifnull(c.recorded_nano, 0))) "
                 "FROM model_calls c WHERE c.session = ? GROUP BY 1, 2, 3, 4 ORDER BY 2, 1", (rowid,)
             ):  # fmt: skip
-                provider, model, _ = prices.names.get(model_id) or db.execute("SELECT provider, model, api FROM models WHERE id = ?", (model_id,)).fetchone()
+                provider, model, _ = (
+                    prices.names.get(model_id)
+                    or db.execute(
+                        "SELECT provider, model, api FROM models WHERE id = ?", (model_id,)
+                    ).fetchone()
+                )
                 prices.names.setdefault(model_id, (provider, model, ""))
                 tariff, listing, _ = prices.resolve(model_id, day)
                 used = listing if basis == "recorded" else tariff
@@ -4619,7 +5511,13 @@ class Queries:
                     "list_differs_percent": round(100 * (listed - comparable) / comparable, 1) if listed is not None and comparable else None,
                     "price": {"basis": used.basis, "tiers": [asdict(t) for t in used.tiers]} if used else None,
                 })  # fmt: skip
-        return {"session": row["id"], "key": row["key"], "cost_nano_usd": row["cost_nano_usd"], "plan_cost_nano_usd": row["plan_cost_nano_usd"], "parts": parts}
+        return {
+            "session": row["id"],
+            "key": row["key"],
+            "cost_nano_usd": row["cost_nano_usd"],
+            "plan_cost_nano_usd": row["plan_cost_nano_usd"],
+            "parts": parts,
+        }
 
     def compared(self, query: UsageQuery) -> Json:
         """Recorded against list, over the calls that have both."""
@@ -4633,7 +5531,11 @@ class Queries:
                 row = db.execute(f"SELECT sum(u.compared_recorded_nano), sum(u.compared_list_nano) FROM {segment.table}{joins} WHERE {segment.where}{conditions}", (*segment.params, *values)).fetchone()  # fmt: skip
                 recorded, listed = recorded + (row[0] or 0), listed + (row[1] or 0)
         percent = 100 * (listed - recorded) / recorded if recorded else None
-        return {"recorded_nano_usd": recorded, "list_nano_usd": listed, "list_differs_percent": percent}
+        return {
+            "recorded_nano_usd": recorded,
+            "list_nano_usd": listed,
+            "list_differs_percent": percent,
+        }
 
 
 def file_size(path: Path) -> int:
@@ -4648,7 +5550,7 @@ def file_size(path: Path) -> int:
 def own_rss_bytes() -> int:
     """Resident memory of this process; 0 where it cannot be told."""
     try:
-        import psutil  # noqa: PLC0415 - 5 ms; only pages need it
+        import psutil
 
         return int(psutil.Process().memory_info().rss)
     except (ImportError, OSError):
@@ -4667,20 +5569,36 @@ def read_entries(place: TranscriptPath, session_id: str) -> Iterator[Json]:
             unzst = zstandard.ZstdDecompressor(max_window_size=1 << 27)
             columns = columns_of(db, "transcript_events")
             if columns:
-                for _, _, text, blob in db.execute(f"SELECT {row_select(columns)} FROM transcript_events WHERE session_id = ? ORDER BY seq", (session_id,)):
+                for _, _, text, blob in db.execute(
+                    f"SELECT {row_select(columns)} FROM transcript_events WHERE session_id = ? ORDER BY seq",
+                    (session_id,),
+                ):
                     with contextlib.suppress(zstandard.ZstdError):  # counted when it was indexed
-                        yield as_dict(parse_lenient_or_none(text if text is not None else unzst_event(unzst, blob or b"")))
+                        yield as_dict(
+                            parse_lenient_or_none(
+                                text if text is not None else unzst_event(unzst, blob or b"")
+                            )
+                        )
             if columns_of(db, "session_transcript_archives"):
-                for encoding, blob in db.execute("SELECT encoding, archive_blob FROM session_transcript_archives WHERE session_id = ?", (session_id,)):
+                for encoding, blob in db.execute(
+                    "SELECT encoding, archive_blob FROM session_transcript_archives WHERE session_id = ?",
+                    (session_id,),
+                ):
                     with contextlib.suppress(zstandard.ZstdError):
-                        data = blob if encoding == b"identity" else unzst.stream_reader(blob, read_across_frames=True).read(1 << 30)
+                        data = (
+                            blob
+                            if encoding == b"identity"
+                            else unzst.stream_reader(blob, read_across_frames=True).read(1 << 30)
+                        )
                         for line in data.split(b"\n"):
                             yield as_dict(parse_lenient_or_none(line))
         return
     with open(place.path, "rb") as raw:
         stream: Any = raw
         if place.compressed:
-            reader = zstandard.ZstdDecompressor(max_window_size=1 << 27).stream_reader(raw, read_across_frames=True)
+            reader = zstandard.ZstdDecompressor(max_window_size=1 << 27).stream_reader(
+                raw, read_across_frames=True
+            )
             stream = io.BufferedReader(cast("Any", reader), 1 << 20)
         try:
             for line in stream:
@@ -4691,7 +5609,11 @@ def read_entries(place: TranscriptPath, session_id: str) -> Iterator[Json]:
 
 def render_blocks(content: Any, kind: str) -> list[Json]:
     """The content blocks of one type."""
-    return [b for b in content if isinstance(b, dict) and b.get("type") == kind] if isinstance(content, list) else []
+    return (
+        [b for b in content if isinstance(b, dict) and b.get("type") == kind]
+        if isinstance(content, list)
+        else []
+    )
 
 
 def render_entry(entry: Json, source: str) -> Json | None:
@@ -4711,12 +5633,20 @@ def render_entry(entry: Json, source: str) -> Json | None:
     message = entry.get("message")
     if kind != "message" or not isinstance(message, dict):
         rest = {k: v for k, v in entry.items() if k not in ("type", "id", "parentId", "timestamp")}
-        text = entry.get("summary") if isinstance(entry.get("summary"), str) else json.dumps(rest, ensure_ascii=False, default=str)
+        text = (
+            entry.get("summary")
+            if isinstance(entry.get("summary"), str)
+            else json.dumps(rest, ensure_ascii=False, default=str)
+        )
         out["text"] = sound(text)[:MAX_TEXT]
         return out
     content = message.get("content")
     role = message.get("role")
-    text = content if isinstance(content, str) else "\n".join(str(b.get("text") or "") for b in render_blocks(content, "text"))
+    text = (
+        content
+        if isinstance(content, str)
+        else "\n".join(str(b.get("text") or "") for b in render_blocks(content, "text"))
+    )
     details = as_dict(message.get("details"))
     out.update(
         role=sound(role), kind={"toolResult": "tool_result"}.get(str(role), sound(role)), text=sound(text)[:MAX_TEXT], images=len(render_blocks(content, "image")),
@@ -4727,10 +5657,17 @@ def render_entry(entry: Json, source: str) -> Json | None:
         error=text_or_none(message.get("errorMessage")),
     )  # fmt: skip
     code = details.get("exitCode")
-    out["is_error"] = bool(message.get("isError")) or details.get("status") == "error" or (isinstance(code, int) and code > 0) or out["stop_reason"] == "error"
+    out["is_error"] = (
+        bool(message.get("isError"))
+        or details.get("status") == "error"
+        or (isinstance(code, int) and code > 0)
+        or out["stop_reason"] == "error"
+    )
     usage = message.get("usage")
     if isinstance(usage, dict):
-        out["usage"] = {k: int_or_none(usage.get(k)) for k in (*_TOKEN_FIELDS, "totalTokens", "reasoningTokens")}
+        out["usage"] = {
+            k: int_or_none(usage.get(k)) for k in (*_TOKEN_FIELDS, "totalTokens", "reasoningTokens")
+        }
         total = as_dict(usage.get("cost")).get("total")
         out["cost_nano_usd"] = nano_usd(total) if isinstance(total, int | float) and total else None
     return out
@@ -4757,13 +5694,18 @@ def entry_matches(entry: Json, kinds: set[str]) -> bool:
         return True
     return (
         ("messages" in kinds and entry["role"] in ("user", "assistant") and bool(entry["text"]))
-        or ("tools" in kinds and bool(entry["tool_calls"] or entry["kind"] == "tool_result" or entry["tool_name"]))
+        or (
+            "tools" in kinds
+            and bool(entry["tool_calls"] or entry["kind"] == "tool_result" or entry["tool_name"])
+        )
         or ("errors" in kinds and bool(entry["is_error"] or entry["error"]))
         or ("thinking" in kinds and bool(entry["thinking"]))
     )
 
 
-def read_transcript(places: Sequence[TranscriptPath], session_id: str, kinds: set[str], q: str | None) -> tuple[list[Json], list[str], list[str]]:
+def read_transcript(
+    places: Sequence[TranscriptPath], session_id: str, kinds: set[str], q: str | None
+) -> tuple[list[Json], list[str], list[str]]:
     """The entries of a session from all its sources, each once, in time order; (entries, sources used, problems)."""
     seen: set[tuple[Any, Any]] = set()
     rows: list[tuple[int, int, Json]] = []
@@ -4792,7 +5734,9 @@ def read_transcript(places: Sequence[TranscriptPath], session_id: str, kinds: se
     out = []
     for n, (_, _, entry) in enumerate(rows):
         entry["n"] = n
-        if entry_matches(entry, kinds) and (needle is None or needle in json.dumps(entry, ensure_ascii=False, default=str).lower()):
+        if entry_matches(entry, kinds) and (
+            needle is None or needle in json.dumps(entry, ensure_ascii=False, default=str).lower()
+        ):
             out.append(entry)
     return out, used, problems
 
@@ -4828,7 +5772,9 @@ def csv_cell(value: Any) -> Any:
     return value
 
 
-def export_rows(db: sqlite3.Connection, name: str, columns: Sequence[str], order: str) -> Iterator[tuple[Any, ...]]:
+def export_rows(
+    db: sqlite3.Connection, name: str, columns: Sequence[str], order: str
+) -> Iterator[tuple[Any, ...]]:
     """The rows of an export, oldest first."""
     view = {"usage_events": "usage_events", "sessions": "usage_by_session"}[name]
     where = "WHERE model_calls > 0" if name == "sessions" else ""
@@ -4856,7 +5802,9 @@ def write_exports(ledger: Ledger, form: str, folder: Path) -> list[tuple[Path, i
                         file.write("[")
                         for row in export_rows(db, name, columns, order):
                             file.write(",\n" if count else "\n")
-                            file.write(json.dumps(dict(zip(columns, row, strict=True)), ensure_ascii=False))
+                            file.write(
+                                json.dumps(dict(zip(columns, row, strict=True)), ensure_ascii=False)
+                            )
                             count += 1
                         file.write("\n]\n")
                 os.replace(partial, target)
@@ -5253,7 +6201,7 @@ class Access:
             if hmac.compare_digest(digest_of(self.load_token()), digest_of(secret)):
                 found = Grant("dashboard", "full", self._dashboard_id())
         except ClawmeterError as error:
-            log.error("%s", error)  # noqa: TRY400 (the message says it all)
+            log.error("%s", error)
         row = self._find("token", secret)
         return found or (Grant("token", row.scope, row.id) if row else None)
 
@@ -5299,7 +6247,7 @@ class Access:
         except (OSError, ValueError, TypeError, KeyError) as error:
             # Closed rather than open, and not overwritten: perhaps only `sudo` made it.
             self._damage, rows = OSError(f"it cannot be read ({error}); mend or delete it"), []
-            log.error("%s cannot be read: %s; no named token or login works", self._path, error)  # noqa: TRY400
+            log.error("%s cannot be read: %s; no named token or login works", self._path, error)
         else:
             self._damage = None
         return tuple(rows)
@@ -5350,7 +6298,7 @@ EVENTS_AT_ONCE = 4
 MAX_PENDING = 256
 
 
-class StreamsFull(ClawmeterError):
+class StreamsFull(ClawmeterError):  # noqa: N818 - reads as the sentence it is
     """No further stream: as many as allowed are open, or the server is going down."""
 
 
@@ -5488,7 +6436,7 @@ class Stream:
 
 def load_history() -> Any:
     """The module history.py beside this file; None without one. A foreign `history` on the path is never imported."""
-    import importlib.util  # noqa: PLC0415
+    import importlib.util
 
     path = Path(__file__).with_name("history.py")
     if not path.is_file():
@@ -5512,7 +6460,22 @@ class Watcher:
     """
 
     EVENTS = frozenset({"created", "modified", "moved", "deleted"})
-    NETWORK = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "fuse.sshfs", "afs", "ceph", "glusterfs", "virtiofs", "drvfs"})
+    NETWORK = frozenset(
+        {
+            "nfs",
+            "nfs4",
+            "cifs",
+            "smb3",
+            "smbfs",
+            "9p",
+            "fuse.sshfs",
+            "afs",
+            "ceph",
+            "glusterfs",
+            "virtiofs",
+            "drvfs",
+        }
+    )
 
     def __init__(self, homes: Sequence[OpenClawHome], *, poll: bool) -> None:
         self.homes = homes
@@ -5525,7 +6488,7 @@ class Watcher:
 
     def is_network(self, path: Path) -> bool:
         """Whether a folder is on a network file system, where file events do not come."""
-        import psutil  # noqa: PLC0415
+        import psutil
 
         best, kind = "", ""
         with contextlib.suppress(OSError):
@@ -5538,7 +6501,7 @@ class Watcher:
         """Begin to listen."""
         if self.poll:
             return
-        from watchdog.observers import Observer  # noqa: PLC0415
+        from watchdog.observers import Observer
 
         self.observer = Observer()
         self.observer.daemon = True
@@ -5565,7 +6528,7 @@ class Watcher:
         """Listen to folders that have appeared, and forget those that are gone."""
         if self.observer is None:
             return
-        from watchdog.events import FileSystemEventHandler  # noqa: PLC0415
+        from watchdog.events import FileSystemEventHandler
 
         watcher = self
 
@@ -5615,7 +6578,13 @@ class Clawmeter:
     POLL_S = 2.0
     WAL_S = 1.0
 
-    def __init__(self, settings: Settings, *, env: Mapping[str, str] | None = None, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        env: Mapping[str, str] | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         self.settings = settings
         self.env = dict(os.environ if env is None else env)
         self.clock = clock
@@ -5657,7 +6626,9 @@ class Clawmeter:
                 msg = f"another Clawmeter is using the ledger {path}"
                 raise LedgerBusyError(msg)
             self.stack.callback(lock.release)
-            opener = history.History(schema_version=SCHEMA_VERSION, application_id=APPLICATION_ID).open
+            opener = history.History(
+                schema_version=SCHEMA_VERSION, application_id=APPLICATION_ID
+            ).open
         self.stack.callback(self.lists.close)
         prices = PriceBook(settings, self.configs, self.lists)
         try:
@@ -5673,7 +6644,12 @@ class Clawmeter:
         self.queries = Queries(
             self.store, settings, homes=self.homes, configs=self.configs, clock=self.clock, indexer=self.indexer, want_zone=self.want_zone, status=self.status
         )  # fmt: skip
-        self.access = Access(settings.state_dir, settings=settings, gateway_tokens=self.gateway_tokens, clock=self.clock)
+        self.access = Access(
+            settings.state_dir,
+            settings=settings,
+            gateway_tokens=self.gateway_tokens,
+            clock=self.clock,
+        )
         self.stream = Stream()
         self.store.watchers.append(self._announce)
         self.watcher = Watcher(self.homes, poll=settings.poll)
@@ -5691,13 +6667,21 @@ class Clawmeter:
 
     def status(self) -> Json:
         """What queries tell about the application itself."""
-        return {"problems": self.problems(), "notice": self.store.notice, "uptime_s": round(time.monotonic() - self.began, 1)}
+        return {
+            "problems": self.problems(),
+            "notice": self.store.notice,
+            "uptime_s": round(time.monotonic() - self.began, 1),
+        }
 
     def readiness(self) -> tuple[bool, float]:
         """(whether the numbers can be relied on, percent indexed)."""
         progress = self.indexer.progress
-        percent = 100.0 * progress.indexed_bytes / progress.total_bytes if progress.total_bytes else 0.0
-        return self.had_data or progress.complete, 100.0 if progress.complete else min(percent, 99.9)
+        percent = (
+            100.0 * progress.indexed_bytes / progress.total_bytes if progress.total_bytes else 0.0
+        )
+        return self.had_data or progress.complete, 100.0 if progress.complete else min(
+            percent, 99.9
+        )
 
     def want_zone(self, name: str) -> None:
         """Somebody asks for the days of a zone: keep day rows for it from now on."""
@@ -5711,8 +6695,16 @@ class Clawmeter:
             return
         with self.store.lock:
             marks = ", ".join("?" * min(len(changes.sessions), 200))
-            ids = [r[0] for r in self.store.db.execute(f"SELECT session_id FROM sessions WHERE id IN ({marks})", list(changes.sessions)[:200])]
-        self.stream.publish("usage", {"version": self.store.version, "calls": changes.calls, "sessions": ids})
+            ids = [
+                r[0]
+                for r in self.store.db.execute(
+                    f"SELECT session_id FROM sessions WHERE id IN ({marks})",
+                    list(changes.sessions)[:200],
+                )
+            ]
+        self.stream.publish(
+            "usage", {"version": self.store.version, "calls": changes.calls, "sessions": ids}
+        )
 
     # -- running ------------------------------------------------------------------------------------------------------
 
@@ -5733,7 +6725,12 @@ class Clawmeter:
         with self.store.reading() as db:
             calls = db.execute("SELECT count(*) FROM model_calls").fetchone()[0]
             coverage = self.queries.coverage(db)
-        return {"new_calls": added, "calls": calls, "seconds": round(time.monotonic() - began, 3), "coverage": coverage}
+        return {
+            "new_calls": added,
+            "calls": calls,
+            "seconds": round(time.monotonic() - began, 3),
+            "coverage": coverage,
+        }
 
     def start(self) -> None:
         """Index and follow the homes in a thread of their own."""
@@ -5761,7 +6758,9 @@ class Clawmeter:
                 now = time.monotonic()
                 if now >= next_full:
                     self._full_pass()
-                    next_full = time.monotonic() + (self.POLL_S if self.watcher.poll else self.FULL_PASS_S)
+                    next_full = time.monotonic() + (
+                        self.POLL_S if self.watcher.poll else self.FULL_PASS_S
+                    )
                 paths = self.watcher.take()
                 if now >= next_wal:
                     next_wal = now + self.WAL_S
@@ -5772,7 +6771,10 @@ class Clawmeter:
                     self.store.use_zone(self.zones.get())
                 self.failures.pop("ledger", None)
             except StoreError as error:
-                self._fail("ledger", f"{error}; nothing is lost, and reading goes on when it can be written again")
+                self._fail(
+                    "ledger",
+                    f"{error}; nothing is lost, and reading goes on when it can be written again",
+                )
                 next_full = time.monotonic() + 5
             except Exception as error:  # a thread must not end for one bad surprise
                 log.exception("reading failed")
@@ -5799,7 +6801,14 @@ class Clawmeter:
             now = time.monotonic()
             if now - last > 0.5:
                 last = now
-                self.stream.publish("health", {"indexed_bytes": progress.indexed_bytes, "total_bytes": progress.total_bytes, "eta_s": progress.eta_s(now)})
+                self.stream.publish(
+                    "health",
+                    {
+                        "indexed_bytes": progress.indexed_bytes,
+                        "total_bytes": progress.total_bytes,
+                        "eta_s": progress.eta_s(now),
+                    },
+                )
 
         self.index(report if first else None)
         self.failures.pop("reading", None)
@@ -5817,7 +6826,12 @@ class Clawmeter:
         for source in self.indexer.known.values():
             if source.kind == "database" and source.state == "ok":
                 with contextlib.suppress(SourceError):
-                    if database_signature(source.path) != (source.dev, source.inode, source.size, source.mtime_ns):
+                    if database_signature(source.path) != (
+                        source.dev,
+                        source.inode,
+                        source.size,
+                        source.mtime_ns,
+                    ):
                         changed.add(source.path)
         return changed
 
@@ -5838,11 +6852,17 @@ class Clawmeter:
                 if not path.startswith(agents_folder + os.sep):
                     if path.startswith(str(home.path) + os.sep):
                         base = path.removesuffix("-wal").removesuffix("-shm")
-                        if base in (str(home.state_database), str(home.path / "subagents" / "runs.json")) or base.endswith(".jsonl"):
+                        if base in (
+                            str(home.state_database),
+                            str(home.path / "subagents" / "runs.json"),
+                        ) or base.endswith(".jsonl"):
                             states.add((home, base))
                     continue
                 agent_name, _, rest = path[len(agents_folder) + 1 :].partition(os.sep)
-                agent = AgentPaths(f"{agent_name}@{home.label}" if home.label else agent_name, home.agents_folder / agent_name)
+                agent = AgentPaths(
+                    f"{agent_name}@{home.label}" if home.label else agent_name,
+                    home.agents_folder / agent_name,
+                )
                 if rest.startswith("agent" + os.sep):
                     if name.startswith(agent.database.name):
                         databases.add(agent)
@@ -5850,7 +6870,9 @@ class Clawmeter:
                     indexes.add((path, agent))
                 elif found := classify_transcript(name):
                     if os.path.exists(path):
-                        places[path] = TranscriptPath(path, found[0], agent.name, found[1], found[2])
+                        places[path] = TranscriptPath(
+                            path, found[0], agent.name, found[1], found[2]
+                        )
                     else:
                         full = True
                 elif rest.count(os.sep) and "import-archive" in rest:
@@ -6396,7 +7418,7 @@ class Api:
 
     def timeline(self, call: Call) -> object:
         """Show one session's time axis."""
-        return self._meter.queries.timeline(call.args["session"])
+        return self._meter.queries.timeline(call.args["session"] or "")
 
     def ingest(self, _call: Call) -> object:
         """Read what is new."""
@@ -7877,7 +8899,7 @@ class DemoHome:
     """Makes the home: plans who talks when, plays it in order of time, writes it down."""
 
     def __init__(self, home: Path, now_ms: int, days: int, seed: int) -> None:
-        self.home, self.now_ms, self.days, self.rng = home, now_ms, days, random.Random(seed)
+        self.home, self.now_ms, self.days, self.rng = home, now_ms, days, random.Random(seed)  # noqa: S311
         self.first_ms = now_ms - days * 86_400_000
         self.upgrade_ms = now_ms - days * 86_400_000 * 2 // 5
         self.talk = DemoTalk(home, self.rng, self.upgrade_ms, lambda ts_ms, delay: ts_ms + delay)
@@ -8164,7 +9186,7 @@ class DemoWriter(threading.Thread):
     def __init__(self, root: Path, *, seed: int = 20260214,
                  clock: Callable[[], float] = time.time) -> None:
         super().__init__(name="demo-writer", daemon=True)
-        self.home, self.seed, self.rng = root / ".openclaw", seed, random.Random(seed)
+        self.home, self.seed, self.rng = root / ".openclaw", seed, random.Random(seed)  # noqa: S311
         self.ended = threading.Event()
         self.talk = DemoTalk(self.home, self.rng, 0,
                              lambda ts_ms, _: max(ts_ms + 1, int(clock() * 1000)))
@@ -8241,11 +9263,39 @@ def build_parser() -> argparse.ArgumentParser:
     # SUPPRESS: an option that is not given must not undo the same option in front of the command.
     common = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
     group = common.add_argument_group("where things are")
-    group.add_argument("--home", dest="homes", action="append", metavar="PATH", help="an OpenClaw home; repeat it to read several together")
-    group.add_argument("--state", dest="state_dir", metavar="PATH", help="state directory (ledger, tokens, clawmeter.toml)")
-    group.add_argument("--no-history", dest="history", action="store_const", const=False, help="use a temporary ledger")
-    group.add_argument("--config", dest="config_file", type=Path, metavar="FILE", help="settings file instead of clawmeter.toml in the state directory")
-    group.add_argument("--env-file", type=Path, metavar="FILE", help="file with environment variables instead of .env in the state directory")
+    group.add_argument(
+        "--home",
+        dest="homes",
+        action="append",
+        metavar="PATH",
+        help="an OpenClaw home; repeat it to read several together",
+    )
+    group.add_argument(
+        "--state",
+        dest="state_dir",
+        metavar="PATH",
+        help="state directory (ledger, tokens, clawmeter.toml)",
+    )
+    group.add_argument(
+        "--no-history",
+        dest="history",
+        action="store_const",
+        const=False,
+        help="use a temporary ledger",
+    )
+    group.add_argument(
+        "--config",
+        dest="config_file",
+        type=Path,
+        metavar="FILE",
+        help="settings file instead of clawmeter.toml in the state directory",
+    )
+    group.add_argument(
+        "--env-file",
+        type=Path,
+        metavar="FILE",
+        help="file with environment variables instead of .env in the state directory",
+    )
     group.add_argument("--tz", dest="time_zone", metavar="ZONE", help="IANA time zone for days")
     group.add_argument("--log-level", choices=("debug", "info", "warning", "error"))
     serving = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
@@ -8254,9 +9304,23 @@ def build_parser() -> argparse.ArgumentParser:
     group.add_argument("--port", type=int, help="port to listen on (3377)")
     group.add_argument("--lan", action="store_const", const=True, help="listen on all interfaces")
     group.add_argument("--token-file", metavar="FILE", help="file with the dashboard token")
-    group.add_argument("--token", help="dashboard token (others can see it in the process list: prefer --token-file)")
-    group.add_argument("--open", dest="open_browser", action="store_true", default=argparse.SUPPRESS, help="open the page in a browser")
-    group.add_argument("--poll", action="store_const", const=True, help="look for changes every 2 s (network mounts)")
+    group.add_argument(
+        "--token",
+        help="dashboard token (others can see it in the process list: prefer --token-file)",
+    )
+    group.add_argument(
+        "--open",
+        dest="open_browser",
+        action="store_true",
+        default=argparse.SUPPRESS,
+        help="open the page in a browser",
+    )
+    group.add_argument(
+        "--poll",
+        action="store_const",
+        const=True,
+        help="look for changes every 2 s (network mounts)",
+    )
     parser = argparse.ArgumentParser(
         prog="clawmeter", parents=[common, serving], description="What your OpenClaw agents cost, do and break. Without a command: serve.",
         epilog="Everything stays on this machine; OpenClaw's files are only read.",
@@ -8264,22 +9328,45 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"clawmeter {VERSION}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
 
-    def command(name: str, run: Callable[[argparse.Namespace], int], text: str, *more: argparse.ArgumentParser) -> argparse.ArgumentParser:
-        sub = commands.add_parser(name, parents=[common, *more], help=text, description=text[0].upper() + text[1:] + ".", argument_default=argparse.SUPPRESS)
+    def command(
+        name: str,
+        run: Callable[[argparse.Namespace], int],
+        text: str,
+        *more: argparse.ArgumentParser,
+    ) -> argparse.ArgumentParser:
+        sub = commands.add_parser(
+            name,
+            parents=[common, *more],
+            help=text,
+            description=text[0].upper() + text[1:] + ".",
+            argument_default=argparse.SUPPRESS,
+        )
         sub.set_defaults(run=run)
         return sub
 
     command("serve", cmd_serve, "serve the page and the API, and follow OpenClaw", serving)
     sub = command("report", cmd_report, "print cost and usage as a table")
-    sub.add_argument("--from", dest="from_", default="30d", help="start: a date, a time, 7d, today, week, month, all (30d)")
+    sub.add_argument(
+        "--from",
+        dest="from_",
+        default="30d",
+        help="start: a date, a time, 7d, today, week, month, all (30d)",
+    )
     sub.add_argument("--to", default=None, help="end, exclusive; a date includes that day")
     sub.add_argument("--by", choices=BY, default="day", help="what to group by (day)")
     for name in FILTER_SQL:
         sub.add_argument(f"--{name}", default=None, help=f"only this {name}")
     sub.add_argument("--sort", default=None, help="key or label, or a figure (descending)")
     sub.add_argument("--limit", default=None, help="most rows")
-    sub.add_argument("--json", action="store_true", default=False, help="print what /api/usage answers")
-    sub.add_argument("--formula", metavar="SESSION", default=None, help="show how the cost of a session came about")
+    sub.add_argument(
+        "--json", action="store_true", default=False, help="print what /api/usage answers"
+    )
+    sub.add_argument(
+        "--formula",
+        metavar="SESSION",
+        default=None,
+        help="show how the cost of a session came about",
+    )
     command("ingest", cmd_ingest, "read what is new into the ledger once")
     sub = command("export", cmd_export, "write usage_events and sessions as files")
     sub.add_argument("form", choices=("csv", "json"))
@@ -8292,9 +9379,13 @@ def build_parser() -> argparse.ArgumentParser:
     sub = command("api", cmd_api, "GET a path of the running server with the local credential")
     sub.add_argument("path", help="for example /api/summary")
     sub = command("token", cmd_token, "show the dashboard token, or manage further ones")
-    sub.add_argument("action", nargs="?", choices=("show", "create", "list", "revoke", "rotate"), default="show")
+    sub.add_argument(
+        "action", nargs="?", choices=("show", "create", "list", "revoke", "rotate"), default="show"
+    )
     sub.add_argument("name", nargs="?", default=None, help="name of a token to create or revoke")
-    sub.add_argument("--scope", choices=SCOPES, default="read", help="what a new token may do (read)")
+    sub.add_argument(
+        "--scope", choices=SCOPES, default="read", help="what a new token may do (read)"
+    )
     return parser
 
 
@@ -8302,8 +9393,14 @@ def settings_from(args: argparse.Namespace, **over: Any) -> Settings:
     """The settings of a command's arguments."""
     names = {s.name for s in SETTINGS} | {"homes", "open_browser"}
     flags = {n: v for n in names if (v := getattr(args, n, None)) is not None}
-    settings = load_settings({**flags, **over}, env_file=getattr(args, "env_file", None), config_file=getattr(args, "config_file", None))
-    logging.basicConfig(level=settings.log_level.upper(), format="clawmeter: %(levelname)s: %(message)s", force=True)
+    settings = load_settings(
+        {**flags, **over},
+        env_file=getattr(args, "env_file", None),
+        config_file=getattr(args, "config_file", None),
+    )
+    logging.basicConfig(
+        level=settings.log_level.upper(), format="clawmeter: %(levelname)s: %(message)s", force=True
+    )
     return settings
 
 
@@ -8323,7 +9420,11 @@ class ProgressLine:
     def __call__(self, progress: Progress) -> None:
         """Show how far it is."""
         now = time.monotonic()
-        if not self.is_terminal or (now - self.last < 0.1 and not progress.complete) or now - progress.started < 0.5:
+        if (
+            not self.is_terminal
+            or (now - self.last < 0.1 and not progress.complete)
+            or now - progress.started < 0.5
+        ):
             return
         self.last = now
         share = progress.indexed_bytes / progress.total_bytes if progress.total_bytes else 1.0
@@ -8331,7 +9432,12 @@ class ProgressLine:
         eta = progress.eta_s(now)
         bar = ("█" * round(share * 24)).ljust(24, "·")
         left = f", {eta:.0f} s left" if eta else ""
-        print(f"\r\x1b[Kindexed {bar} {share:4.0%} of {format_bytes(progress.total_bytes)}, {format_bytes(rate)}/s{left}", end="", file=sys.stderr, flush=True)
+        print(
+            f"\r\x1b[Kindexed {bar} {share:4.0%} of {format_bytes(progress.total_bytes)}, {format_bytes(rate)}/s{left}",
+            end="",
+            file=sys.stderr,
+            flush=True,
+        )
         self.shown = True
 
     def done(self) -> None:
@@ -8353,7 +9459,9 @@ def open_queries(settings: Settings, *, index: bool = True) -> Iterator[tuple[Qu
         queries = Queries(ledger, settings, homes=homes, configs=configs)
         with ledger.reading() as db:
             row = db.execute("SELECT value FROM meta WHERE key = 'as_of_ms'").fetchone()
-        say(f"A running Clawmeter has the ledger; its numbers as of {iso_ms(row[0], queries.default_zone) if row else 'now'}.")
+        say(
+            f"A running Clawmeter has the ledger; its numbers as of {iso_ms(row[0], queries.default_zone) if row else 'now'}."
+        )
         try:
             yield queries, PriceBook(settings, configs, lists)
         finally:
@@ -8373,7 +9481,9 @@ def cmd_serve(args: argparse.Namespace) -> int:
     """Serve until SIGINT or SIGTERM."""
     settings = settings_from(args)
     if getattr(args, "token", None):
-        say("Warning: --token can be seen by other users of this machine; use --token-file or CLAWMETER_TOKEN.")
+        say(
+            "Warning: --token can be seen by other users of this machine; use --token-file or CLAWMETER_TOKEN."
+        )
     return run_server(settings)
 
 
@@ -8387,7 +9497,11 @@ def run_server(settings: Settings, *, note: str | None = None) -> int:
         meter = Clawmeter(settings)
     except LedgerBusyError as error:
         where = read_server_file(settings)
-        say(f"{error}" + (f"; it serves {where['url']}" if where else "") + ".\nOpen that one, or start this one with another --state.")
+        say(
+            f"{error}"
+            + (f"; it serves {where['url']}" if where else "")
+            + ".\nOpen that one, or start this one with another --state."
+        )
         return EXIT_BUSY
     try:
         server = Server(meter)
@@ -8399,7 +9513,12 @@ def run_server(settings: Settings, *, note: str | None = None) -> int:
     server_file = state / "server.json"
     try:
         meter.start()
-        write_private(server_file, orjson.dumps({"url": server.url, "pid": os.getpid(), "started_ms": int(time.time() * 1000)}))
+        write_private(
+            server_file,
+            orjson.dumps(
+                {"url": server.url, "pid": os.getpid(), "started_ms": int(time.time() * 1000)}
+            ),
+        )
         announce_server(meter, server, note)
         stopping.wait()
     finally:
@@ -8426,11 +9545,11 @@ def announce_server(meter: Clawmeter, server: Server, note: str | None) -> None:
     link = f"{server.urls[-1]}/#token={urllib.parse.quote(meter.access.load_token())}"
     say(f"\n  Open  {link}\n")
     if meter.settings.lan:
-        import segno  # noqa: PLC0415
+        import segno
 
         segno.make(link, error="l").terminal(sys.stderr, compact=True)
     if meter.settings.open_browser:
-        import webbrowser  # noqa: PLC0415
+        import webbrowser
 
         webbrowser.open(link)
 
@@ -8446,8 +9565,8 @@ def read_server_file(settings: Settings) -> Json | None:
 
 def ask_server(settings: Settings, path: str, method: str = "GET") -> tuple[int, bytes]:
     """(status, body) of a request to the running server with the local credential. ClawmeterError when it cannot be reached."""
-    import http.client  # noqa: PLC0415
-    import ssl  # noqa: PLC0415
+    import http.client
+    import ssl
 
     where = read_server_file(settings)
     if where is None:
@@ -8459,7 +9578,12 @@ def ask_server(settings: Settings, path: str, method: str = "GET") -> tuple[int,
         path = f"/{path}"
     connection: http.client.HTTPConnection
     if url.scheme == "https":  # our own server on this machine: its certificate may be self-signed
-        connection = http.client.HTTPSConnection(cast("str", url.hostname), url.port, timeout=600, context=ssl._create_unverified_context())  # noqa: S323, SLF001
+        connection = http.client.HTTPSConnection(
+            cast("str", url.hostname),
+            url.port,
+            timeout=600,
+            context=ssl._create_unverified_context(),  # noqa: S323, SLF001 - our own server, perhaps self-signed
+        )
     else:
         connection = http.client.HTTPConnection(cast("str", url.hostname), url.port, timeout=600)
     try:
@@ -8489,7 +9613,9 @@ def cmd_ingest(args: argparse.Namespace) -> int:
         status, body = ask_server(settings, "/api/ingest", "POST")
         answer = as_dict(parse_lenient_or_none(body))
         if status >= 400:
-            say(f"the running Clawmeter refused: {plain(as_dict(answer.get('error')).get('message'))}")
+            say(
+                f"the running Clawmeter refused: {plain(as_dict(answer.get('error')).get('message'))}"
+            )
             return 1
     else:
         try:
@@ -8499,12 +9625,23 @@ def cmd_ingest(args: argparse.Namespace) -> int:
             line.done()
             with meter.store.reading() as db:
                 calls = db.execute("SELECT count(*) FROM model_calls").fetchone()[0]
-                answer = {"new_calls": added, "calls": calls, "seconds": time.monotonic() - began, "coverage": meter.queries.coverage(db)}
+                answer = {
+                    "new_calls": added,
+                    "calls": calls,
+                    "seconds": time.monotonic() - began,
+                    "coverage": meter.queries.coverage(db),
+                }
         finally:
             meter.stop()
     coverage = answer["coverage"]
-    print(f"{answer['new_calls']:,} new model calls, {answer['calls']:,} in the ledger; {format_bytes(coverage['indexed_bytes'])} read in {answer['seconds']:.2f} s")
-    for name, text in (("bad_lines", "lines could not be read"), ("unreadable", "sources could not be read"), ("implausible", "calls have impossible numbers")):
+    print(
+        f"{answer['new_calls']:,} new model calls, {answer['calls']:,} in the ledger; {format_bytes(coverage['indexed_bytes'])} read in {answer['seconds']:.2f} s"
+    )
+    for name, text in (
+        ("bad_lines", "lines could not be read"),
+        ("unreadable", "sources could not be read"),
+        ("implausible", "calls have impossible numbers"),
+    ):
         if coverage[name]:
             print(f"{coverage[name]:,} {text}; see `clawmeter doctor`")
     return 0
@@ -8518,11 +9655,25 @@ def cmd_report(args: argparse.Namespace) -> int:
             print_formula(queries.formula(args.formula, prices), as_json=args.json)
             return 0
         filters = {name: getattr(args, name) for name in FILTER_SQL}
-        answer = queries.usage(from_=args.from_, to=args.to, by=args.by, sort=args.sort, limit=args.limit, tz=getattr(args, "time_zone", None), **filters)
+        answer = queries.usage(
+            from_=args.from_,
+            to=args.to,
+            by=args.by,
+            sort=args.sort,
+            limit=args.limit,
+            tz=getattr(args, "time_zone", None),
+            **filters,
+        )
         if args.json:
             print(orjson.dumps(answer, option=orjson.OPT_INDENT_2).decode())
             return 0
-        query = UsageQuery(answer["from_ms"], answer["to_ms"], queries.zone(answer["tz"]), args.by, tuple((k, v) for k, v in filters.items() if v))
+        query = UsageQuery(
+            answer["from_ms"],
+            answer["to_ms"],
+            queries.zone(answer["tz"]),
+            args.by,
+            tuple((k, v) for k, v in filters.items() if v),
+        )
         compared = queries.compared(query)
         with queries.ledger.reading() as db:
             projection = queries._projection(db, query.zone, queries.now_ms())  # noqa: SLF001
@@ -8532,14 +9683,18 @@ def cmd_report(args: argparse.Namespace) -> int:
 
 def print_report(answer: Json, compared: Json, projection: Json) -> None:
     """The report for a terminal."""
-    from rich.console import Console  # noqa: PLC0415
-    from rich.table import Table  # noqa: PLC0415
-    from rich.text import Text  # noqa: PLC0415
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
 
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
     zone = ZoneInfo(answer["tz"])
     totals = answer["totals"]
-    table = Table(title=f"{day_of(answer['from_ms'], zone)} to {day_of(answer['to_ms'] - 1, zone)} ({answer['tz']}), by {answer['by'].replace('_', ' ')}", title_justify="left", show_footer=True)
+    table = Table(
+        title=f"{day_of(answer['from_ms'], zone)} to {day_of(answer['to_ms'] - 1, zone)} ({answer['tz']}), by {answer['by'].replace('_', ' ')}",
+        title_justify="left",
+        show_footer=True,
+    )
     whole_cost = totals["cost_nano_usd"]
 
     def cells(t: Json) -> list[str]:
@@ -8552,11 +9707,28 @@ def print_report(answer: Json, compared: Json, projection: Json) -> None:
         ]  # fmt: skip
 
     footer = ["total", *cells(totals)]
-    heads = [answer["by"].replace("_", " "), "calls", "input", "output", "cache read", "cache write", "cost", "share", "per call", "per M tokens"]
+    heads = [
+        answer["by"].replace("_", " "),
+        "calls",
+        "input",
+        "output",
+        "cache read",
+        "cache write",
+        "cost",
+        "share",
+        "per call",
+        "per M tokens",
+    ]
     for n, head in enumerate(heads):
-        table.add_column(head, footer=footer[n], justify="right" if n else "left", no_wrap=n > 0, overflow="fold")
+        table.add_column(
+            head, footer=footer[n], justify="right" if n else "left", no_wrap=n > 0, overflow="fold"
+        )
     for row in answer["rows"]:
-        label = row["label"] if row["label"] == row["key"] or answer["by"] != "session" else f"{row['label']}  {row['key'][:8]}"
+        label = (
+            row["label"]
+            if row["label"] == row["key"] or answer["by"] != "session"
+            else f"{row['label']}  {row['key'][:8]}"
+        )
         table.add_row(Text(plain(label, 60)), *cells(row))
     console.print(table)
     notes = []
@@ -8566,16 +9738,28 @@ def print_report(answer: Json, compared: Json, projection: Json) -> None:
     if prompt:
         notes.append(f"cache hit rate {100 * totals['cache_read_tokens'] / prompt:.1f} %")
     if totals["plan_cost_nano_usd"]:
-        notes.append(f"beside it {format_usd(totals['plan_cost_nano_usd'])} of API value used on plans")
+        notes.append(
+            f"beside it {format_usd(totals['plan_cost_nano_usd'])} of API value used on plans"
+        )
     if projection["projected_nano_usd"] is not None:
-        notes.append(f"at month end about {format_usd(projection['projected_nano_usd'])} ({format_usd(projection['low_nano_usd'])} to {format_usd(projection['high_nano_usd'])})")
+        notes.append(
+            f"at month end about {format_usd(projection['projected_nano_usd'])} ({format_usd(projection['low_nano_usd'])} to {format_usd(projection['high_nano_usd'])})"
+        )
     percent = compared["list_differs_percent"]
     if percent is not None and abs(percent) > 1:
-        notes.append(f"list prices would be {percent:+.1f} % ({format_usd(compared['list_nano_usd'])}) of the {format_usd(compared['recorded_nano_usd'])} that OpenClaw recorded and a list price is known for")
+        notes.append(
+            f"list prices would be {percent:+.1f} % ({format_usd(compared['list_nano_usd'])}) of the {format_usd(compared['recorded_nano_usd'])} that OpenClaw recorded and a list price is known for"
+        )
     coverage = answer["coverage"]
     if not coverage["complete"]:
-        share = 100 * coverage["indexed_bytes"] / coverage["total_bytes"] if coverage["total_bytes"] else 0
-        notes.append(f"indexed {share:.0f} %, {coverage['unreadable']} sources unreadable: see `clawmeter doctor`")
+        share = (
+            100 * coverage["indexed_bytes"] / coverage["total_bytes"]
+            if coverage["total_bytes"]
+            else 0
+        )
+        notes.append(
+            f"indexed {share:.0f} %, {coverage['unreadable']} sources unreadable: see `clawmeter doctor`"
+        )
     if answer["row_count"] > len(answer["rows"]):
         notes.append(f"{len(answer['rows']):,} of {answer['row_count']:,} rows shown")
     for note in notes:
@@ -8590,16 +9774,29 @@ def print_formula(answer: Json, *, as_json: bool) -> None:
     print(f"session {plain(answer['session'])}  {plain(answer['key'] or '')}")
     for p in answer["parts"]:
         head = f"{p['day']}  {plain(p['provider'])}/{plain(p['model'])}  {p['model_calls']:,} calls, {p['basis']}, {p['billing_mode']}"
-        tokens = " + ".join(f"{p[n]:,} {n.removesuffix('_tokens').replace('_', ' ')}" for n in _USAGE)
-        print(f"{head}\n    {tokens} tokens = {format_usd(p['cost_nano_usd']) if p['basis'] != 'unpriced' else 'no price known'} ({p['cost_nano_usd']} nano-USD)")
+        tokens = " + ".join(
+            f"{p[n]:,} {n.removesuffix('_tokens').replace('_', ' ')}" for n in _USAGE
+        )
+        print(
+            f"{head}\n    {tokens} tokens = {format_usd(p['cost_nano_usd']) if p['basis'] != 'unpriced' else 'no price known'} ({p['cost_nano_usd']} nano-USD)"
+        )
         if p["price"]:
             for tier in p["price"]["tiers"]:
                 above = f" above {tier['above']:,} prompt tokens" if tier["above"] else ""
-                rates = ", ".join(f"{n.replace('_', ' ')} ${tier[n] / PICO_PER_USD_MTOK:g}" for n in ("input", "output", "cache_read", "cache_write"))
+                rates = ", ".join(
+                    f"{n.replace('_', ' ')} ${tier[n] / PICO_PER_USD_MTOK:g}"
+                    for n in ("input", "output", "cache_read", "cache_write")
+                )
                 print(f"    {p['price']['basis']} price per million tokens{above}: {rates}")
         if p["list_differs_percent"] is not None and abs(p["list_differs_percent"]) > 1:
-            print(f"    by list price {format_usd(p['list_nano_usd'])}: {p['list_differs_percent']:+.1f} % of what OpenClaw recorded")
-    plan = f", and {format_usd(answer['plan_cost_nano_usd'])} of API value on a plan" if answer["plan_cost_nano_usd"] else ""
+            print(
+                f"    by list price {format_usd(p['list_nano_usd'])}: {p['list_differs_percent']:+.1f} % of what OpenClaw recorded"
+            )
+    plan = (
+        f", and {format_usd(answer['plan_cost_nano_usd'])} of API value on a plan"
+        if answer["plan_cost_nano_usd"]
+        else ""
+    )
     print(f"cost {format_usd(answer['cost_nano_usd'])} ({answer['cost_nano_usd']} nano-USD){plan}")
 
 
@@ -8620,12 +9817,23 @@ def cmd_status(args: argparse.Namespace) -> int:
         with queries.ledger.reading() as db:
             coverage = queries.coverage(db)
     if args.json:
-        print(orjson.dumps({"server": where and where["url"], "summary": summary, "coverage": coverage}, option=orjson.OPT_INDENT_2).decode())
+        print(
+            orjson.dumps(
+                {"server": where and where["url"], "summary": summary, "coverage": coverage},
+                option=orjson.OPT_INDENT_2,
+            ).decode()
+        )
         return 0
     print(f"server   {where['url'] if where else 'not running'}")
-    print(f"ledger   {settings.ledger_path}, {summary['messages']:,} model calls in {summary['sessions']:,} sessions")
-    print(f"spent    ${summary['today']:,.2f} today, ${summary['week']:,.2f} in 7 days, ${summary['month']:,.2f} this month, ${summary['allTime']:,.2f} ever")
-    print(f"sources  {format_bytes(coverage['total_bytes'])}, {coverage['bad_lines']} bad lines, {coverage['unreadable']} unreadable")
+    print(
+        f"ledger   {settings.ledger_path}, {summary['messages']:,} model calls in {summary['sessions']:,} sessions"
+    )
+    print(
+        f"spent    ${summary['today']:,.2f} today, ${summary['week']:,.2f} in 7 days, ${summary['month']:,.2f} this month, ${summary['allTime']:,.2f} ever"
+    )
+    print(
+        f"sources  {format_bytes(coverage['total_bytes'])}, {coverage['bad_lines']} bad lines, {coverage['unreadable']} unreadable"
+    )
     return 0
 
 
@@ -8641,7 +9849,10 @@ def cmd_doctor(args: argparse.Namespace) -> int:
         if advice:
             print(f"      {advice}")
 
-    line("ok", f"Clawmeter {VERSION}, Python {sys.version.split()[0]}, SQLite {sqlite3.sqlite_version}, days in {settings.zone().key}")
+    line(
+        "ok",
+        f"Clawmeter {VERSION}, Python {sys.version.split()[0]}, SQLite {sqlite3.sqlite_version}, days in {settings.zone().key}",
+    )
     try:
         homes, others = find_homes(settings)
     except HomeNotFound as error:
@@ -8649,10 +9860,20 @@ def cmd_doctor(args: argparse.Namespace) -> int:
         return 1
     for home in homes:
         config = read_config(home.path, os.environ)
-        line("ok", f"home {home.path} (by {home.found_by}), OpenClaw {config.version or 'version not known'}")
+        line(
+            "ok",
+            f"home {home.path} (by {home.found_by}), OpenClaw {config.version or 'version not known'}",
+        )
         if config.problem:
-            line("!!" if config.problem != "no openclaw.json" else "--", config.problem, "prices, agents and the gateway of this home are not known until it can be read")
-        line("ok", f"gateway port {config.gateway_port}, bind {config.gateway_bind}, auth {config.gateway_auth}, token {'found' if config.gateway_token else 'not in the config'}")
+            line(
+                "!!" if config.problem != "no openclaw.json" else "--",
+                config.problem,
+                "prices, agents and the gateway of this home are not known until it can be read",
+            )
+        line(
+            "ok",
+            f"gateway port {config.gateway_port}, bind {config.gateway_bind}, auth {config.gateway_auth}, token {'found' if config.gateway_token else 'not in the config'}",
+        )
         for path in list_transcript_kinds(home):
             line("ok", path)
     for home in others:
@@ -8662,23 +9883,50 @@ def cmd_doctor(args: argparse.Namespace) -> int:
     store, coverage = health["store"], health["coverage"]
     if store["notice"]:
         line("!!", store["notice"])
-    line("ok", f"ledger {store['path']}, {format_bytes(store['size_bytes'])}: {store['model_calls']:,} model calls in {store['sessions']:,} sessions, {store['messages']:,} messages")
-    versions = sorted({s["schema_version"] for s in health["sources"] if s["schema_version"] is not None})
+    line(
+        "ok",
+        f"ledger {store['path']}, {format_bytes(store['size_bytes'])}: {store['model_calls']:,} model calls in {store['sessions']:,} sessions, {store['messages']:,} messages",
+    )
+    versions = sorted(
+        {s["schema_version"] for s in health["sources"] if s["schema_version"] is not None}
+    )
     if versions:
-        line("ok", f"transcript databases of schema {', '.join(map(str, versions))} (tested with 22, 23)")
+        line(
+            "ok",
+            f"transcript databases of schema {', '.join(map(str, versions))} (tested with 22, 23)",
+        )
     for source in health["sources"]:
         if source["state"] == "unreadable":
-            line("!!", source["last_error"] or f"cannot read {source['path']}", "give the user that runs Clawmeter read access; its calls are missing from the numbers until then")
+            line(
+                "!!",
+                source["last_error"] or f"cannot read {source['path']}",
+                "give the user that runs Clawmeter read access; its calls are missing from the numbers until then",
+            )
         elif source["state"] == "partial":
-            line("!!", source["last_error"] or f"{source['path']} is not finished", "it is read again when it changes")
+            line(
+                "!!",
+                source["last_error"] or f"{source['path']} is not finished",
+                "it is read again when it changes",
+            )
         elif source["bad_lines"]:
-            line("--", f"{source['bad_lines']} lines could not be read, the last: {source['last_error']}", "nothing but these lines is missing")
+            line(
+                "--",
+                f"{source['bad_lines']} lines could not be read, the last: {source['last_error']}",
+                "nothing but these lines is missing",
+            )
     for problem in health["problems"]:
-        if problem["level"] == "bad" and not any(problem["text"] == s["last_error"] for s in health["sources"]):
+        if problem["level"] == "bad" and not any(
+            problem["text"] == s["last_error"] for s in health["sources"]
+        ):
             line("!!", problem["text"], problem["what_to_do"])
     for item in health["implausible"][:5]:
-        line("--", f"left out as implausible: a call of session {item['session']}: {item['reason']}")
-    line("ok" if coverage["complete"] else "!!", f"{format_bytes(coverage['indexed_bytes'])} of {format_bytes(coverage['total_bytes'])} indexed")
+        line(
+            "--", f"left out as implausible: a call of session {item['session']}: {item['reason']}"
+        )
+    line(
+        "ok" if coverage["complete"] else "!!",
+        f"{format_bytes(coverage['indexed_bytes'])} of {format_bytes(coverage['total_bytes'])} indexed",
+    )
     return 0 if healthy else 1
 
 
@@ -8709,7 +9957,7 @@ def cmd_token(args: argparse.Namespace) -> int:
         say("New dashboard token; every browser has to log in again. `clawmeter token` shows it.")
     elif args.action == "list":
         for row in access.list_tokens():
-            print(f"{row.id}  {row.scope:8}  {plain(row.name)}")
+            print(f"{row.id}  {row.scope:8}  {plain(row.label)}")
     elif not args.name:
         say(f"clawmeter token {args.action} NAME")
         return 2
@@ -8728,13 +9976,16 @@ def cmd_demo(args: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory(prefix="clawmeter-demo-") as folder:
         root = Path(folder)
         # In a process of its own: what making a home takes in memory is not the server's.
-        subprocess.run(own_command("_make-demo", folder, str(args.days)), check=True)  # noqa: S603 - our own interpreter and file
+        subprocess.run(own_command("_make-demo", folder, str(args.days)), check=True)
         settings = settings_from(args, homes=[str(root)], state_dir=str(root / "state"))
         make_private_dir(settings.state_dir)
         writer = DemoWriter(root)
         writer.start()
         try:
-            return run_server(settings, note="This is a made-up home in a temporary folder; it is gone when you stop it (Ctrl-C).")
+            return run_server(
+                settings,
+                note="This is a made-up home in a temporary folder; it is gone when you stop it (Ctrl-C).",
+            )
         finally:
             writer.stop()
 
@@ -11355,7 +12606,9 @@ ASSETS: dict[str, tuple[str, str]] = {
     "views.js": ("text/javascript; charset=utf-8", VIEWS_JS),
     "app.js": ("text/javascript; charset=utf-8", APP_JS),
 }
-ASSET_DIGEST = hashlib.sha256("\0".join(text for _, text in ASSETS.values()).encode()).hexdigest()[:16]
+ASSET_DIGEST = hashlib.sha256("\0".join(text for _, text in ASSETS.values()).encode()).hexdigest()[
+    :16
+]
 
 
 if __name__ == "__main__":

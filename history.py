@@ -10,7 +10,10 @@ import contextlib
 import os
 import sqlite3
 import time
-from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 #: What tells this file from any other `history` on the path.
 CLAWMETER_HISTORY = 1
@@ -41,7 +44,12 @@ class History:
         db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         with contextlib.suppress(OSError):
             path.chmod(0o600)
-        for pragma in ("journal_mode = WAL", "synchronous = NORMAL", "cache_size = -16000", "temp_store = MEMORY"):
+        for pragma in (
+            "journal_mode = WAL",
+            "synchronous = NORMAL",
+            "cache_size = -16000",
+            "temp_store = MEMORY",
+        ):
             db.execute(f"PRAGMA {pragma}")
         return db, notice
 
@@ -58,9 +66,15 @@ class History:
             if version > self.schema_version:
                 return f"was written by a newer Clawmeter (schema {version}, this one knows {self.schema_version})"
             if tables:
-                for table in ("sources", "sessions", "model_calls", "usage_quarter_hours", "messages"):
-                    db.execute(f"SELECT * FROM {table} ORDER BY 1 DESC LIMIT 1").fetchone()  # noqa: S608
-                    db.execute(f"SELECT * FROM {table} LIMIT 1").fetchone()  # noqa: S608
+                for table in (
+                    "sources",
+                    "sessions",
+                    "model_calls",
+                    "usage_quarter_hours",
+                    "messages",
+                ):
+                    db.execute(f"SELECT * FROM {table} ORDER BY 1 DESC LIMIT 1").fetchone()
+                    db.execute(f"SELECT * FROM {table} LIMIT 1").fetchone()
         except sqlite3.DatabaseError as error:
             if "locked" in str(error) or "unable to open" in str(error):
                 raise
