@@ -1866,7 +1866,10 @@ MESSAGE_MEASURES: tuple[tuple[str, str], ...] = (
     ("compactions", "(m.kind = 'compaction')"),
 )
 
+#: What is split over the tools of a call: the measures of T and no more, because this rollup has the most rows.
+TOOL_MEASURES = MEASURES[:9]
 _SUM_COLUMNS = ", ".join(f"{n} INTEGER NOT NULL DEFAULT 0" for n in MEASURE_NAMES)
+_TOOL_SUM_COLUMNS = ", ".join(f"{n} INTEGER NOT NULL DEFAULT 0" for n, _ in TOOL_MEASURES)
 _CALL_COLUMNS = """
   id INTEGER PRIMARY KEY,
   entry_key INTEGER NOT NULL, ts_ms INTEGER NOT NULL, session INTEGER NOT NULL, model INTEGER NOT NULL, flags INTEGER NOT NULL,
@@ -1912,7 +1915,7 @@ CREATE TABLE usage_days (
   {_SUM_COLUMNS}, PRIMARY KEY (zone, day, session, model, heartbeat)) WITHOUT ROWID;
 CREATE TABLE usage_tool_days (
   zone INTEGER NOT NULL, day INTEGER NOT NULL, tool TEXT NOT NULL, session INTEGER NOT NULL, model INTEGER NOT NULL,
-  heartbeat INTEGER NOT NULL, {_SUM_COLUMNS}, PRIMARY KEY (zone, day, tool, session, model, heartbeat)) WITHOUT ROWID;
+  heartbeat INTEGER NOT NULL, {_TOOL_SUM_COLUMNS}, PRIMARY KEY (zone, day, tool, session, model, heartbeat)) WITHOUT ROWID;
 CREATE TABLE sources (
   path TEXT PRIMARY KEY, kind TEXT NOT NULL, agent TEXT NOT NULL, session_id TEXT NOT NULL, dev INTEGER, inode INTEGER, size INTEGER,
   mtime_ns INTEGER, position INTEGER NOT NULL DEFAULT 0, head BLOB, tail BLOB, lines INTEGER NOT NULL DEFAULT 0,
@@ -2029,7 +2032,7 @@ def tool_rows(rows: str) -> str:
 def tool_days_sql(rows: str, sign: str = "") -> str:
     """Add rows `c` of model_calls to usage_tool_days of the zone ?1, by temp.slot_days."""
     keys = {"zone": "?1", "day": "sd.day", "tool": f"ifnull(t.value, '{NONE_KEY}')", "session": "c.session", "model": "c.model", "heartbeat": "c.flags & 1"}  # fmt: skip
-    sums = {n: f"{sign}({split_sql(e)})" if sign else split_sql(e) for n, e in MEASURES}
+    sums = {n: f"{sign}({split_sql(e)})" if sign else split_sql(e) for n, e in TOOL_MEASURES}
     return rollup_sql(
         "usage_tool_days",
         keys,
@@ -2822,8 +2825,7 @@ def tune_writer(db: sqlite3.Connection) -> None:
     db.execute("PRAGMA journal_mode = WAL")
     db.execute("PRAGMA synchronous = NORMAL")
     db.execute("PRAGMA cache_size = -16000")
-    db.execute("PRAGMA temp_store = MEMORY")
-
+    
 
 def open_private(path: Path) -> tuple[sqlite3.Connection, str | None]:
     """A ledger without history: an empty file that the application removes on exit."""
@@ -4484,13 +4486,26 @@ def time_key(by: str, day: date) -> str:
     return f"{year}-W{week:02d}"
 
 
-def hour_key(slot: int, zone: ZoneInfo) -> str:
-    """The key of the local hour of a slot, with its UTC offset."""
-    return (
-        datetime.fromtimestamp(slot * SLOT_MS // 1000, zone)
-        .replace(minute=0)
-        .isoformat(timespec="minutes")
-    )
+def hour_keys(first: int, last: int, zone: ZoneInfo) -> dict[int, str]:
+    """The local hour, with its UTC offset, of each slot from first to before last. QueryError for over three years."""
+    if last - first > 3 * 366 * 96:
+        msg = "by=hour takes at most three years; ask for days"
+        raise QueryError("range_too_long", msg)
+    out: dict[int, str] = {}
+    for start in range(first, last, 96):  # offsets change a few times a year: look per day, and per slot where they do
+        stop = min(start + 96, last)
+        begin, end = (datetime.fromtimestamp(s * SLOT_MS // 1000, zone) for s in (start, stop))
+        if begin.utcoffset() != end.utcoffset():
+            for slot in range(start, stop):
+                moment = datetime.fromtimestamp(slot * SLOT_MS // 1000, zone)
+                out[slot] = moment.replace(minute=0).isoformat(timespec="minutes")
+            continue
+        shift = round(cast("timedelta", begin.utcoffset()).total_seconds()) // (SLOT_MS // 1000)
+        suffix = begin.isoformat(timespec="minutes")[16:]
+        for slot in range(start, stop):
+            day, rest = divmod(slot + shift, 96)
+            out[slot] = f"{day_from_number(day)}T{rest // 4:02d}:00{suffix}"
+    return out
 
 
 def quantile(ordered: Sequence[int], share: float) -> int | None:
@@ -4624,6 +4639,9 @@ class Queries:
     ) -> Sums:
         """The totals of a range."""
         sums = Sums()
+        if from_ms is None and to_ms is None:
+            sums.add([v or 0 for v in db.execute(f"SELECT {self._sums('s')} FROM sessions s").fetchone()])
+            return sums
         for segment in self._segments(db, UsageQuery(from_ms, to_ms, zone, "none")):
             row = db.execute(
                 f"SELECT {self._sums('u')} FROM {segment.table} WHERE {segment.where}",
@@ -4734,11 +4752,16 @@ class Queries:
         )
 
     def _key_rows(self, db: sqlite3.Connection, query: UsageQuery) -> dict[str, Sums]:
+        """Rows by a key: first by the numbers of session, model and tool, then by name; names are joined to few rows."""
         key = BY_SQL[query.by]
-        joins, conditions, values = self._joins(query, key=key)
+        numbers = [c for c, used in (("u.session", "s."), ("u.model", "m."), ("u.heartbeat", "u.heartbeat"), ("u.tool", "u.tool")) if used in key]
+        parts = ", ".join(f"sum(u.{m}) AS {m}" for m in _TOTAL_MEASURES)
+        inner_joins, conditions, values = self._joins(query)
+        joins = self._joins(replace(query, filters=()), key=key)[0]
         rows: dict[str, Sums] = {}
         for segment in self._segments(db, query):
-            sql = f"SELECT {key} AS k, {self._sums('u')} FROM {segment.table}{joins} WHERE {segment.where}{conditions} GROUP BY k"
+            inner = f"SELECT {', '.join(numbers)}, {parts} FROM {segment.table}{inner_joins} WHERE {segment.where}{conditions} GROUP BY {', '.join(numbers)}"
+            sql = f"SELECT {key} AS k, {self._sums('u')} FROM ({inner}) u{joins} GROUP BY k"
             for k, *sums in db.execute(sql, (*segment.params, *values)):
                 if k in rows:
                     rows[k].add(sums)
@@ -4749,13 +4772,15 @@ class Queries:
     def _time_rows(self, db: sqlite3.Connection, query: UsageQuery) -> dict[str, Sums]:
         zone, by = query.zone, query.by
         start, end = cast("int", query.from_ms), cast("int", query.to_ms)
-        rows = {key: Sums() for key in self.time_keys(by, start, end, zone)}
+        hours = hour_keys(start // SLOT_MS, -(-end // SLOT_MS), zone) if by == "hour" else {}
+        keys = dict.fromkeys(hours.values()) if hours else self.time_keys(by, start, end, zone)
+        rows = {key: Sums() for key in keys}
         joins, conditions, values = self._joins(query)
         for segment in self._segments(db, query):
             sql = f"SELECT {segment.time} AS t, {self._sums('u')} FROM {segment.table}{joins} WHERE {segment.where}{conditions} GROUP BY t"
             for t, *sums in db.execute(sql, (*segment.params, *values)):
                 if by == "hour":
-                    key = hour_key(t, zone)
+                    key = hours[t]
                 else:
                     key = time_key(
                         by, day_from_number(t) if segment.is_days else day_of(t * SLOT_MS, zone)
@@ -4765,16 +4790,7 @@ class Queries:
 
     @staticmethod
     def time_keys(by: str, start: int, end: int, zone: ZoneInfo) -> list[str]:
-        """Every key of a range, ascending. QueryError for ranges of more than a million hours."""
-        if by == "hour":
-            if end - start > 3 * 366 * DAY_MS:
-                msg = "by=hour takes at most three years; ask for days"
-                raise QueryError("range_too_long", msg)
-            return list(
-                dict.fromkeys(
-                    hour_key(s, zone) for s in range(start // SLOT_MS, -(-end // SLOT_MS))
-                )
-            )
+        """Every day, week or month of a range, ascending. QueryError for over 200 years."""
         first, last = day_number(start, zone), day_number(end - 1, zone)
         if last - first > 200 * 366:
             msg = "the range is longer than 200 years"
@@ -4867,7 +4883,9 @@ class Queries:
         """Cost and calls of every model, dearest first."""
         with self.ledger.reading() as db:
             rows = db.execute(
-                f"SELECT m.model, m.provider, {self._sums('u')} FROM usage_sessions u JOIN models m ON m.id = u.model GROUP BY 1, 2 HAVING sum(u.model_calls) > 0"
+                f"SELECT m.model, m.provider, {self._sums('u')} FROM "
+                f"(SELECT u.model, {', '.join(f'sum(u.{n}) AS {n}' for n in _TOTAL_MEASURES)} FROM usage_sessions u GROUP BY u.model) u "
+                "JOIN models m ON m.id = u.model GROUP BY 1, 2 HAVING sum(u.model_calls) > 0"
             ).fetchall()
         out = []
         for model, provider, *sums in rows:

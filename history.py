@@ -44,12 +44,7 @@ class History:
         db = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         with contextlib.suppress(OSError):
             path.chmod(0o600)
-        for pragma in (
-            "journal_mode = WAL",
-            "synchronous = NORMAL",
-            "cache_size = -16000",
-            "temp_store = MEMORY",
-        ):
+        for pragma in ("journal_mode = WAL", "synchronous = NORMAL", "cache_size = -16000"):
             db.execute(f"PRAGMA {pragma}")
         return db, notice
 

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+import threading
+import time
+from typing import TYPE_CHECKING, Any
 
+import clawmeter
 import lab
 import oracle
 import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 pytestmark = pytest.mark.openclaw
 
@@ -39,11 +45,77 @@ def without(totals: dict[str, int], part: dict[str, int]) -> dict[str, int]:
 
 
 @pytest.fixture(scope="module")
-def driven(openclaw_starter: Any) -> lab.RealOpenClaw:
-    """The current version after the whole script of drive.py; the gateway still runs."""
+def followed(
+    openclaw_starter: Any, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[lab.RealOpenClaw, clawmeter.Clawmeter]]:
+    """The current version after the whole script of drive.py, and a Clawmeter that watched it live."""
     real: lab.RealOpenClaw = openclaw_starter()
+    state = tmp_path_factory.mktemp("state")
+    settings = clawmeter.Settings(state_dir=state, homes=(real.home,), time_zone="UTC")
+    meter = clawmeter.Clawmeter(settings, env={"HOME": str(state)})
+    meter.start()
     real.drive()
-    return real
+    yield real, meter
+    meter.stop()
+
+
+@pytest.fixture(scope="module")
+def driven(followed: tuple[lab.RealOpenClaw, clawmeter.Clawmeter]) -> lab.RealOpenClaw:
+    """The current version after the whole script of drive.py; the gateway still runs."""
+    return followed[0]
+
+
+def ledger_groups(meter: clawmeter.Clawmeter) -> dict[str, dict[str, dict[str, int]]]:
+    """The ledger by what bill.py groups by, in its names."""
+    out = {}
+    for group in ("agent", "model", "provider", "cause", "cron_job"):
+        answer = meter.queries.usage(from_="all", by=group)
+        out[f"by_{group}"] = {
+            row["key"]: {n: row["recorded_cost_nano_usd" if n == "cost_nano_usd" else n] for n in NAMES}
+            for row in answer["rows"]
+            if row["key"] != "(none)"
+        }
+    return out
+
+
+def test_the_ledger_read_live_is_the_visible_bill(
+    followed: tuple[lab.RealOpenClaw, clawmeter.Clawmeter],
+) -> None:
+    """Read while the gateway ran, so that even the call that OpenClaw deleted meanwhile is there."""
+    real, meter = followed
+    bill = real.bill()
+    until = time.monotonic() + 30
+    while meter.queries.usage(from_="all")["totals"]["model_calls"] < bill["totals"]["model_calls"]:
+        assert time.monotonic() < until, "the ledger did not catch up"
+        threading.Event().wait(0.2)
+    found = ledger_groups(meter)
+    for group, table in found.items():
+        assert table == named(bill[group]), group
+    totals = meter.queries.usage(from_="all")["totals"]
+    assert totals["unpriced_calls"] == bill["totals"]["unpriced_calls"]
+    assert totals["recorded_cost_nano_usd"] == bill["totals"]["cost_nano_usd"]
+    assert meter.problems() == []
+
+
+def test_a_gateway_that_stops_while_we_read_leaves_only_its_own_files(
+    openclaw_starter: Any, meter_factory: Any
+) -> None:
+    real: lab.RealOpenClaw = openclaw_starter()
+    meter = meter_factory(real.home)
+    meter.start()
+    real.drive("--fast", "--phase", "turns")
+    assert meter.passed.wait(30)
+    real.down()
+    meter.ingest_now()
+    left = {p.name: p for p in real.state.rglob("*") if p.name.endswith(("-wal", "-shm"))}
+    before = {p: (p.stat().st_size, p.stat().st_mtime_ns) for p in real.state.rglob("*") if p.is_file()}
+    for session in meter.queries.sessions(limit="5")[0]:
+        meter.queries.transcript(session["id"])
+    meter.ingest_now()
+    after = {p: (p.stat().st_size, p.stat().st_mtime_ns) for p in real.state.rglob("*") if p.is_file()}
+    changed = {p.name for p in before.keys() ^ after.keys()} | {p.name for p in before if before[p] != after.get(p)}
+    assert {n for n in changed if not n.endswith("-shm")} == set()
+    assert all(name.removesuffix("-wal").removesuffix("-shm").endswith(".sqlite") for name in left)
 
 
 def test_transcripts_add_up_to_the_visible_bill(driven: lab.RealOpenClaw) -> None:
