@@ -1916,6 +1916,9 @@ CREATE TABLE usage_days (
 CREATE TABLE usage_tool_days (
   zone INTEGER NOT NULL, day INTEGER NOT NULL, tool TEXT NOT NULL, session INTEGER NOT NULL, model INTEGER NOT NULL,
   heartbeat INTEGER NOT NULL, {_TOOL_SUM_COLUMNS}, PRIMARY KEY (zone, day, tool, session, model, heartbeat)) WITHOUT ROWID;
+CREATE TABLE usage_slot_totals (slot INTEGER PRIMARY KEY, {_TOOL_SUM_COLUMNS});
+CREATE TABLE usage_tool_day_totals (
+  zone INTEGER NOT NULL, day INTEGER NOT NULL, tool TEXT NOT NULL, {_TOOL_SUM_COLUMNS}, PRIMARY KEY (zone, day, tool)) WITHOUT ROWID;
 CREATE TABLE sources (
   path TEXT PRIMARY KEY, kind TEXT NOT NULL, agent TEXT NOT NULL, session_id TEXT NOT NULL, dev INTEGER, inode INTEGER, size INTEGER,
   mtime_ns INTEGER, position INTEGER NOT NULL DEFAULT 0, head BLOB, tail BLOB, lines INTEGER NOT NULL DEFAULT 0,
@@ -1994,6 +1997,13 @@ def quarter_hour_sql(rows: str, sign: str = "") -> str:
     return rollup_sql("usage_quarter_hours", keys, rows, signed(sign))
 
 
+def slot_totals_sql(rows: str, sums: Mapping[str, str]) -> str:
+    """Add rows `q` of (slot, measures) to usage_slot_totals: what a question without filters needs of a quarter of an hour."""
+    return rollup_sql(
+        "usage_slot_totals", {"slot": "q.slot"}, rows, {n: sums[n] for n, _ in TOOL_MEASURES}
+    )
+
+
 def sessions_sql(rows: str, sums: Mapping[str, str]) -> str:
     """Add rows `q` of (session, model, heartbeat, measures) to usage_sessions."""
     return rollup_sql(
@@ -2029,12 +2039,14 @@ def tool_rows(rows: str) -> str:
     return f"{rows} LEFT JOIN json_each(c.tools) t"
 
 
-def tool_days_sql(rows: str, sign: str = "") -> str:
-    """Add rows `c` of model_calls to usage_tool_days of the zone ?1, by temp.slot_days."""
+def tool_days_sql(rows: str, sign: str = "", *, totals: bool = False) -> str:
+    """Add rows `c` of model_calls to usage_tool_days of the zone ?1, by temp.slot_days; or to its totals over sessions."""
     keys = {"zone": "?1", "day": "sd.day", "tool": f"ifnull(t.value, '{NONE_KEY}')", "session": "c.session", "model": "c.model", "heartbeat": "c.flags & 1"}  # fmt: skip
     sums = {n: f"{sign}({split_sql(e)})" if sign else split_sql(e) for n, e in TOOL_MEASURES}
+    if totals:
+        keys = {name: keys[name] for name in ("zone", "day", "tool")}
     return rollup_sql(
-        "usage_tool_days",
+        "usage_tool_day_totals" if totals else "usage_tool_days",
         keys,
         tool_rows(f"{rows} JOIN temp.slot_days sd ON sd.slot = c.ts_ms / {SLOT_MS}"),
         sums,
@@ -2485,11 +2497,13 @@ class Store:
             rows = f"(SELECT c.ts_ms / {SLOT_MS} AS slot, c.session, c.model, c.flags & 1 AS heartbeat, {each} FROM temp.changes c) q"
             sums = {n: f"q.{n}" for n in MEASURE_NAMES}
             db.execute(sessions_sql(rows, sums))
+            db.execute(slot_totals_sql(rows, sums))
             slots = [r[0] for r in db.execute(f"SELECT DISTINCT ts_ms / {SLOT_MS} FROM changes")]
             for zone_id, name in db.execute("SELECT id, name FROM zones").fetchall():
                 self._map_slots(db, slots, ZoneInfo(name))
                 db.execute(days_sql(rows, sums), (zone_id,))
                 db.execute(tool_days_sql("temp.changes c", "c.sign*"), (zone_id,))
+                db.execute(tool_days_sql("temp.changes c", "c.sign*", totals=True), (zone_id,))
             moved = ", ".join(f"sum(c.sign*({e})) AS {n}" for n, e in MEASURES)
             db.execute(
                 f"UPDATE sessions SET {', '.join(f'{n} = sessions.{n} + d.{n}' for n in MEASURE_NAMES)} "
@@ -2590,6 +2604,8 @@ class Store:
         """Make every rollup anew from model_calls and messages."""
         db.execute("DELETE FROM usage_quarter_hours")
         db.execute(quarter_hour_sql("model_calls c"))
+        db.execute("DELETE FROM usage_slot_totals")
+        db.execute(slot_totals_sql("usage_quarter_hours q", {n: f"q.{n}" for n in MEASURE_NAMES}))
         db.execute("DELETE FROM usage_sessions")
         db.execute(sessions_sql("usage_quarter_hours q", {n: f"q.{n}" for n in MEASURE_NAMES}))
         sums = ", ".join(f"sum(q.{n}) AS {n}" for n in MEASURE_NAMES)
@@ -2610,6 +2626,7 @@ class Store:
     def _build_zone(self, db: sqlite3.Connection, zone_id: int, zone: ZoneInfo) -> None:
         db.execute("DELETE FROM usage_days WHERE zone = ?", (zone_id,))
         db.execute("DELETE FROM usage_tool_days WHERE zone = ?", (zone_id,))
+        db.execute("DELETE FROM usage_tool_day_totals WHERE zone = ?", (zone_id,))
         self._map_slots(
             db, [r[0] for r in db.execute("SELECT DISTINCT slot FROM usage_quarter_hours")], zone
         )
@@ -2617,6 +2634,13 @@ class Store:
             days_sql("usage_quarter_hours q", {n: f"q.{n}" for n in MEASURE_NAMES}), (zone_id,)
         )
         db.execute(tool_days_sql("model_calls c"), (zone_id,))
+        sums = {n: f"q.{n}" for n, _ in TOOL_MEASURES}
+        keys = {"zone": "q.zone", "day": "q.day", "tool": "q.tool"}
+        db.execute(
+            rollup_sql(
+                "usage_tool_day_totals", keys, "usage_tool_days q", sums, f"q.zone = {zone_id}"
+            )
+        )
 
     def use_zone(self, name: str, *, most: int = 6) -> None:
         """Keep day rows for a zone, because somebody asks for its days; the least recently used of many is dropped."""
@@ -2627,7 +2651,7 @@ class Store:
             for (old,) in db.execute(
                 "SELECT id FROM zones ORDER BY used_ms DESC LIMIT -1 OFFSET ?", (most - 1,)
             ).fetchall():
-                for table in ("usage_days", "usage_tool_days"):
+                for table in ("usage_days", "usage_tool_days", "usage_tool_day_totals"):
                     db.execute(f"DELETE FROM {table} WHERE zone = ?", (old,))
                 db.execute("DELETE FROM zones WHERE id = ?", (old,))
             zone_id = db.execute(
@@ -4694,6 +4718,8 @@ class Queries:
         tool = query.by == "tool"
         zone_id = None if query.by == "hour" else self._zone_id(db, query.zone)
         segments: list[Segment] = []
+        is_plain = query.by in BY_TIME and not query.filters
+        slot_table = "usage_slot_totals u" if is_plain else "usage_quarter_hours u"
 
         def calls(a: int, b: int) -> None:
             if a < b:
@@ -4718,9 +4744,7 @@ class Queries:
                 return
             calls(a, first * SLOT_MS)
             segments.append(
-                Segment(
-                    "usage_quarter_hours u", "u.slot >= ? AND u.slot < ?", (first, last), "u.slot"
-                )
+                Segment(slot_table, "u.slot >= ? AND u.slot < ?", (first, last), "u.slot")
             )
             calls(last * SLOT_MS, b)
 
@@ -4735,7 +4759,11 @@ class Queries:
             slots(start, end)
             return segments
         slots(start, midnight_ms(day_from_number(first_day), query.zone))
-        table = "usage_tool_days u" if tool else "usage_days u"
+        table = (
+            ("usage_tool_days u" if query.filters else "usage_tool_day_totals u")
+            if tool
+            else "usage_days u"
+        )
         segments.append(
             Segment(
                 table,
@@ -5631,7 +5659,7 @@ class Queries:
             query = self._limit_range(db, query)
             recorded = listed = 0
             joins, conditions, values = self._joins(query)
-            for segment in self._segments(db, replace(query, by="day")):
+            for segment in self._segments(db, replace(query, by="model")):
                 if not segment.table.endswith(" u") or segment.table.startswith("("):
                     continue  # the edge inside a quarter of an hour: a comparison can do without it
                 row = db.execute(f"SELECT sum(u.compared_recorded_nano), sum(u.compared_list_nano) FROM {segment.table}{joins} WHERE {segment.where}{conditions}", (*segment.params, *values)).fetchone()  # fmt: skip
