@@ -14,7 +14,11 @@ from pathlib import Path
 from playwright.sync_api import sync_playwright
 
 DOCS = Path(__file__).resolve().parent
-SHOTS = (("overview-light.png", "light", 1440, 1000), ("overview-dark.png", "dark", 1440, 1000), ("overview-phone.png", "light", 390, 844))
+SHOTS = (
+    ("overview-light.png", "light", 1440, 1000),
+    ("overview-dark.png", "dark", 1440, 1000),
+    ("overview-phone.png", "light", 390, 844),
+)
 
 
 def wait_for(path: Path) -> Path:
@@ -43,9 +47,14 @@ def main() -> None:
             token = wait_for(found[0].with_name("token")).read_text().strip()
             with sync_playwright() as play:
                 chromium = os.environ.get("CLAWMETER_CHROMIUM") or shutil.which("chromium")
-                browser = play.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"])
+                browser = play.chromium.launch(
+                    executable_path=chromium,
+                    args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
+                )
                 for name, scheme, width, height in SHOTS:
-                    context = browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
+                    context = browser.new_context(
+                        viewport={"width": width, "height": height}, color_scheme=scheme
+                    )
                     page = context.new_page()
                     page.goto(f"{url}/#token={token}")
                     page.get_by_text("Cost by day").first.wait_for(timeout=20_000)

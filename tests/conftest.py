@@ -176,7 +176,9 @@ def meter_factory(tmp_path: Path) -> Iterator[MeterFactory]:
     """Make Clawmeters: meter_factory(home, time_zone="UTC", ...) -> one that is not indexed yet."""
     made: list[clawmeter.Clawmeter] = []
 
-    def make(*homes: Path, env: dict[str, str] | None = None, **options: Any) -> clawmeter.Clawmeter:
+    def make(
+        *homes: Path, env: dict[str, str] | None = None, **options: Any
+    ) -> clawmeter.Clawmeter:
         state = options.pop("state_dir", tmp_path / f"state-{len(made)}")
         options = {"time_zone": "UTC", "port": 0, **options}
         settings = clawmeter.Settings(state_dir=state, homes=tuple(homes), **options)

@@ -71,7 +71,9 @@ def ledger_groups(meter: clawmeter.Clawmeter) -> dict[str, dict[str, dict[str, i
     for group in ("agent", "model", "provider", "cause", "cron_job"):
         answer = meter.queries.usage(from_="all", by=group)
         out[f"by_{group}"] = {
-            row["key"]: {n: row["recorded_cost_nano_usd" if n == "cost_nano_usd" else n] for n in NAMES}
+            row["key"]: {
+                n: row["recorded_cost_nano_usd" if n == "cost_nano_usd" else n] for n in NAMES
+            }
             for row in answer["rows"]
             if row["key"] != "(none)"
         }
@@ -108,12 +110,18 @@ def test_a_gateway_that_stops_while_we_read_leaves_only_its_own_files(
     real.down()
     meter.ingest_now()
     left = {p.name: p for p in real.state.rglob("*") if p.name.endswith(("-wal", "-shm"))}
-    before = {p: (p.stat().st_size, p.stat().st_mtime_ns) for p in real.state.rglob("*") if p.is_file()}
+    before = {
+        p: (p.stat().st_size, p.stat().st_mtime_ns) for p in real.state.rglob("*") if p.is_file()
+    }
     for session in meter.queries.sessions(limit="5")[0]:
         meter.queries.transcript(session["id"])
     meter.ingest_now()
-    after = {p: (p.stat().st_size, p.stat().st_mtime_ns) for p in real.state.rglob("*") if p.is_file()}
-    changed = {p.name for p in before.keys() ^ after.keys()} | {p.name for p in before if before[p] != after.get(p)}
+    after = {
+        p: (p.stat().st_size, p.stat().st_mtime_ns) for p in real.state.rglob("*") if p.is_file()
+    }
+    changed = {p.name for p in before.keys() ^ after.keys()} | {
+        p.name for p in before if before[p] != after.get(p)
+    }
     assert {n for n in changed if not n.endswith("-shm")} == set()
     assert all(name.removesuffix("-wal").removesuffix("-shm").endswith(".sqlite") for name in left)
 

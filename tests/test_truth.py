@@ -87,7 +87,9 @@ def test_ledger_equals_truth(era: str, seed: int, home_factory: Any, meter_facto
 
 
 @pytest.mark.parametrize("era", ERAS)
-def test_messages_tools_and_errors_equal_truth(era: str, home_factory: Any, meter_factory: Any) -> None:
+def test_messages_tools_and_errors_equal_truth(
+    era: str, home_factory: Any, meter_factory: Any
+) -> None:
     home = home_factory(era, seed=2, copy=False, sessions=30, messages=900)
     meter = meter_factory(home.path)
     meter.index()
@@ -95,16 +97,24 @@ def test_messages_tools_and_errors_equal_truth(era: str, home_factory: Any, mete
         kinds = dict(db.execute("SELECT kind, count(*) FROM messages GROUP BY 1"))
         calls = db.execute("SELECT count(*) FROM model_calls").fetchone()[0]
         errors = dict(
-            db.execute("SELECT tool, count(*) FROM messages WHERE kind = 'toolResult' AND is_error GROUP BY 1")
+            db.execute(
+                "SELECT tool, count(*) FROM messages WHERE kind = 'toolResult' AND is_error GROUP BY 1"
+            )
         )
         nested = dict(
-            db.execute("SELECT tool, count(*) FROM messages WHERE kind = 'custom' AND tool IS NOT NULL GROUP BY 1")
+            db.execute(
+                "SELECT tool, count(*) FROM messages WHERE kind = 'custom' AND tool IS NOT NULL GROUP BY 1"
+            )
         )
         stops = dict(db.execute("SELECT stop_reason, count(*) FROM model_calls GROUP BY 1"))
         tools = db.execute("SELECT sum(tool_calls) FROM sessions").fetchone()[0]
     injected = kinds.pop("injected", 0)
     assert injected == home.truth["gateway_injected"]
-    roles = {k.removeprefix("role:"): v for k, v in kinds.items() if k not in ("compaction", "reset", "assistant")}
+    roles = {
+        k.removeprefix("role:"): v
+        for k, v in kinds.items()
+        if k not in ("compaction", "reset", "assistant")
+    }
     roles["assistant"] = calls + injected + kinds.get("assistant", 0)
     assert roles == home.truth["messages_by_role"]
     assert errors == home.truth["tool_errors"]
@@ -114,7 +124,9 @@ def test_messages_tools_and_errors_equal_truth(era: str, home_factory: Any, mete
 
 
 @pytest.mark.parametrize("era", ERAS)
-def test_unpriced_calls_are_those_without_any_price(era: str, home_factory: Any, meter_factory: Any) -> None:
+def test_unpriced_calls_are_those_without_any_price(
+    era: str, home_factory: Any, meter_factory: Any
+) -> None:
     home = home_factory(era, seed=3, copy=False, sessions=30, messages=900)
     meter = meter_factory(home.path)
     meter.index()
@@ -130,7 +142,9 @@ def test_unpriced_calls_are_those_without_any_price(era: str, home_factory: Any,
 
 
 @pytest.mark.parametrize("era", ERAS)
-def test_subagents_roll_up_to_the_session_that_spawned_them(era: str, home_factory: Any, meter_factory: Any) -> None:
+def test_subagents_roll_up_to_the_session_that_spawned_them(
+    era: str, home_factory: Any, meter_factory: Any
+) -> None:
     home = home_factory(era, seed=4, copy=False, sessions=60, messages=1500)
     meter = meter_factory(home.path)
     meter.index()
@@ -155,7 +169,9 @@ def test_subagents_roll_up_to_the_session_that_spawned_them(era: str, home_facto
 
 
 @pytest.mark.parametrize("version", sorted(p.name for p in FIXTURES.iterdir() if p.is_dir()))
-def test_ledger_equals_the_oracle_on_real_trees(version: str, real_homes: Any, meter_factory: Any) -> None:
+def test_ledger_equals_the_oracle_on_real_trees(
+    version: str, real_homes: Any, meter_factory: Any
+) -> None:
     path = real_homes(version)
     found = oracle.Oracle(path).result()
     meter = meter_factory(path)

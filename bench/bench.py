@@ -1,0 +1,403 @@
+"""Measure what DESIGN promises, on made homes, beside what people would use instead.
+
+    python bench/bench.py homes DIR [--large]        make the homes (280 MB of each era; --large: 1,000,000 messages too)
+    python bench/bench.py cold HOME [--peers DIR]    cold index, alternating runs against tokscale and ccusage
+    python bench/bench.py serve HOME                 restart, API, memory, idle CPU, transcript page
+    python bench/bench.py fresh HOME                 append in OpenClaw -> number in the API, on a copy of the home
+    python bench/bench.py page HOME                  bytes and requests of the first page
+
+Peers: npm i --prefix DIR @tokscale/cli-linux-x64-gnu@4.17.0 ccusage@20.0.24. Figures and machine: bench/README.md.
+Run it with the interpreter that has Clawmeter installed, on a machine that does nothing else.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import gzip
+import http.client
+import json
+import os
+import re
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psutil
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).resolve().parents[1]
+MAKER = ROOT / "tests" / "corpus" / "make_home.py"
+BYS = (
+    "hour", "day", "week", "month", "model", "provider", "provider_model", "agent", "channel", "cause", "session", "session_key", "cron_job", "tool",
+)  # fmt: skip
+NOW = "2026-11-06"  # make_home.py's default now
+RANGES = {
+    "day": f"from={NOW}&to={NOW}",
+    "week": f"from=2026-10-31&to={NOW}",
+    "month": f"from=2026-10-08&to={NOW}",
+}
+
+
+def clawmeter(*words: str) -> list[str]:
+    """The command as an installation runs it: from cached bytecode."""
+    code = f"import sys; sys.path.insert(0, {str(ROOT)!r}); import clawmeter; sys.exit(clawmeter.main(sys.argv[1:]))"
+    return [sys.executable, "-c", code, *words]
+
+
+def timed(
+    command: list[str], env: dict[str, str] | None = None, *, watch: bool = False
+) -> tuple[float, float, int]:
+    """(wall seconds, CPU seconds, peak RSS over the process tree) of a command."""
+    usage = os.times()
+    started = time.perf_counter()
+    process = subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=env
+    )
+    peak = 0
+    while watch and process.poll() is None:
+        with contextlib.suppress(psutil.Error):
+            tree = [
+                psutil.Process(process.pid),
+                *psutil.Process(process.pid).children(recursive=True),
+            ]
+            peak = max(peak, sum(p.memory_info().rss for p in tree))
+        time.sleep(0.01)
+    process.wait()
+    wall = time.perf_counter() - started
+    after = os.times()
+    cpu = after.children_user + after.children_system - usage.children_user - usage.children_system
+    return wall, cpu, peak
+
+
+def make_homes(args: argparse.Namespace) -> None:
+    """Make the homes of the figures."""
+    shapes = {"280mb": ["--sessions", "300", "--messages", "93000"]}
+    if args.large:
+        shapes["1m"] = ["--sessions", "2000", "--messages", "1000000"]
+    for name, shape in shapes.items():
+        for era in ("jsonl-mid", "sqlite"):
+            out = args.dir / f"{name}-{era}"
+            command = [
+                sys.executable,
+                str(MAKER),
+                str(out),
+                "--era",
+                era,
+                "--agents",
+                "6",
+                "--bytes",
+                "3000",
+                "--days",
+                "90",
+                *shape,
+            ]
+            subprocess.run(command, check=True)
+
+
+def peers(
+    folder: Path | None, home: Path, config: Path
+) -> dict[str, tuple[list[str], dict[str, str]]]:
+    """The commands of the peers on a home, those that are installed."""
+    if folder is None:
+        return {}
+    cache = config / "ts" / "cache"
+    cache.mkdir(parents=True, exist_ok=True)
+    for name in ("litellm", "openrouter", "models-dev"):
+        (cache / f"pricing-{name}.json").write_text(
+            json.dumps({"timestamp": int(time.time()), "data": {}})
+        )
+    modules = folder / "node_modules"
+    tokscale = modules / "@tokscale" / "cli-linux-x64-gnu" / "bin" / "tokscale"
+    ccusage = modules / "@ccusage" / "ccusage-linux-x64" / "bin" / "ccusage"
+    out = {
+        "tokscale": (
+            [
+                str(tokscale),
+                "models",
+                "--json",
+                "--home",
+                str(home),
+                "-c",
+                "openclaw",
+                "--no-spinner",
+            ],
+            {
+                **os.environ,
+                "HOME": str(config),
+                "TOKSCALE_CONFIG_DIR": str(config / "ts"),
+                "TOKSCALE_PRICING_CACHE_ONLY": "1",
+            },
+        )
+    }
+    if not any(
+        home.glob(".openclaw/agents/*/agent/openclaw-agent.sqlite")
+    ):  # minutes on a database
+        env = {**os.environ, "OPENCLAW_DIR": str(home / ".openclaw")}
+        out["ccusage"] = ([str(ccusage), "openclaw", "daily", "--json", "-O", "-z", "UTC"], env)
+    for command, _ in out.values():
+        os.chmod(command[0], 0o755)
+    return out
+
+
+def read_and_split(home: Path) -> float:
+    """Seconds to read every transcript and split it into lines or rows, and nothing else."""
+    import sqlite3
+
+    started = time.perf_counter()
+    for path in home.glob(".openclaw/agents/*/sessions/*.jsonl*"):
+        if ".trajectory." not in path.name:
+            with open(path, "rb", buffering=1 << 20) as file:
+                for _ in file:
+                    pass
+    for path in home.glob(".openclaw/agents/*/agent/openclaw-agent.sqlite"):
+        db = sqlite3.connect(f"file:{path}?immutable=1", uri=True)
+        db.text_factory = bytes
+        for _ in db.execute("SELECT * FROM transcript_events"):
+            pass
+        db.close()
+    return time.perf_counter() - started
+
+
+def cold(args: argparse.Namespace) -> None:
+    """Alternate cold runs; medians and ratios."""
+    walls: dict[str, list[float]] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        base = Path(folder)
+        env = {**os.environ, "XDG_CACHE_HOME": str(base / "cache")}
+        for number in range(args.runs + 1):  # the first warms the page cache and the caches of all
+            state = base / f"state-{number}"
+            wall, cpu, peak = timed(
+                clawmeter("--home", str(args.home), "--state", str(state), "ingest"),
+                env,
+                watch=number == args.runs,
+            )
+            runs = {
+                "clawmeter": wall,
+                "clawmeter CPU": cpu,
+                "read and split": read_and_split(args.home),
+            }
+            for name, (command, peer_env) in peers(
+                args.peers, args.home, base / f"peer-{number}"
+            ).items():
+                runs[name] = timed(command, peer_env)[0]
+            for name, seconds in runs.items():
+                if number:
+                    walls.setdefault(name, []).append(seconds)
+            if number == args.runs:
+                print(f"peak RSS over all processes {peak / 1e6:.0f} MB")
+            shutil.rmtree(state)
+    mine = statistics.median(walls["clawmeter"])
+    for name, seconds in walls.items():
+        median = statistics.median(seconds)
+        print(
+            f"{name:16} median {median:.3f} s  (min {min(seconds):.3f}, max {max(seconds):.3f})  clawmeter takes {mine / median:.2f} x"
+        )
+
+
+@contextlib.contextmanager
+def serving(
+    home: Path, state: Path
+) -> Iterator[tuple[http.client.HTTPConnection, str, psutil.Process, float]]:
+    """A running server: (connection, token, process, seconds to the first answer)."""
+    started = time.perf_counter()
+    process = subprocess.Popen(
+        clawmeter(
+            "--home",
+            str(home),
+            "--state",
+            str(state),
+            "--tz",
+            "Europe/Berlin",
+            "serve",
+            "--port",
+            "0",
+        ),
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        file = state / "server.json"
+        while not file.exists() or json.loads(file.read_bytes())["pid"] != process.pid:
+            time.sleep(0.002)
+        connection = http.client.HTTPConnection(
+            json.loads(file.read_bytes())["url"].removeprefix("http://")
+        )
+        token = (state / "token").read_text().strip()
+        get(connection, token, "/api/summary")
+        yield connection, token, psutil.Process(process.pid), time.perf_counter() - started
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def get(connection: http.client.HTTPConnection, token: str, path: str) -> tuple[float, bytes]:
+    """(milliseconds, body) of a GET."""
+    started = time.perf_counter()
+    connection.request("GET", path, headers={"Authorization": f"Bearer {token}"})
+    body = connection.getresponse().read()
+    return (time.perf_counter() - started) * 1000, body
+
+
+def serve(args: argparse.Namespace) -> None:
+    """Restart on an indexed home, then ask."""
+    with tempfile.TemporaryDirectory() as folder:
+        state = Path(folder)
+        subprocess.run(
+            clawmeter("--home", str(args.home), "--state", str(state), "ingest"), check=True
+        )
+        with serving(args.home, state) as (connection, token, _, _):
+            while b"ready" not in get(connection, token, "/readyz")[1][:20]:
+                time.sleep(0.05)
+            time.sleep(3)
+        with serving(args.home, state) as (connection, token, process, first):
+            print(f"restart to correct totals {first:.2f} s")
+            time.sleep(3)
+            print(f"RSS {process.memory_info().rss / 1e6:.0f} MB")
+
+            def p95(path: str, count: int = 25) -> float:
+                return sorted(get(connection, token, path)[0] for _ in range(count))[
+                    int(count * 0.95)
+                ]
+
+            for name, query in RANGES.items():
+                found = {by: p95(f"/api/usage?{query}&by={by}") for by in BYS}
+                worst = sorted(found, key=lambda b: -found[b])[:3]
+                print(
+                    f"usage of a {name}, p95: "
+                    + ", ".join(f"{b} {found[b]:.1f} ms" for b in worst)
+                    + f"; others <= {sorted(found.values())[-4]:.1f} ms"
+                )
+            lists = (
+                "/api/sessions",
+                "/api/sessions?sort=total_cost",
+                "/api/sessions?sort=tree_cost_nano_usd",
+                "/api/models",
+                "/api/top-sessions",
+                "/api/subagents",
+            )
+            print("lists, p95: " + ", ".join(f"{p} {p95(p):.1f} ms" for p in lists))
+            month = RANGES["month"]
+            combined = (
+                f"{month}&by=model&agent=main&cause=user",
+                f"{month}&by=tool&agent=main",
+                "from=2026-10-08T03:07&to=2026-11-06T17:13&by=session&provider=anthropic",
+            )
+            print(
+                "combinations, p95: "
+                + ", ".join(f"{p95('/api/usage?' + c):.1f} ms" for c in combined)
+            )
+            print(f"/api/overview of a month, p95 {p95('/api/overview?' + month):.1f} ms")
+            rows = json.loads(
+                get(connection, token, "/api/sessions?sort=message_count&limit=5000")[1]
+            )
+            middle = min(rows, key=lambda r: abs(r["message_count"] * 2 - 5000))
+            took, body = get(connection, token, f"/api/transcript/{middle['id']}")
+            print(
+                f"transcript of {json.loads(body)['total']} entries: first page {took:.0f} ms, then p95 {p95('/api/transcript/' + middle['id']):.1f} ms"
+            )
+            print(f"RSS afterwards {process.memory_info().rss / 1e6:.0f} MB")
+            time.sleep(5)
+            before, at = sum(process.cpu_times()[:2]), time.perf_counter()
+            time.sleep(30)
+            print(
+                f"idle CPU {100 * (sum(process.cpu_times()[:2]) - before) / (time.perf_counter() - at):.2f} % of a core"
+            )
+
+
+def fresh(args: argparse.Namespace) -> None:
+    """How long an appended call takes to the API."""
+    with tempfile.TemporaryDirectory() as folder:
+        home, state = Path(folder) / "home", Path(folder) / "state"
+        shutil.copytree(args.home, home, symlinks=True)
+        subprocess.run(
+            clawmeter("--home", str(home), "--state", str(state), "ingest"),
+            check=True,
+            stdout=subprocess.DEVNULL,
+        )
+        with serving(home, state) as (connection, token, _, _):
+            time.sleep(3)
+            lags = []
+            writer = subprocess.Popen(
+                [
+                    sys.executable,
+                    str(ROOT / "tests" / "corpus" / "append.py"),
+                    str(home),
+                    "--rate",
+                    "2",
+                    "--count",
+                    "20",
+                ],
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+            calls = json.loads(get(connection, token, "/api/usage?from=all&by=month")[1])["totals"][
+                "model_calls"
+            ]
+            for line in writer.stdout or ():
+                event = json.loads(line)
+                if "wall_ms" not in event:
+                    break
+                calls += 1
+                while (
+                    json.loads(get(connection, token, "/api/usage?from=today")[1])
+                    and json.loads(get(connection, token, "/api/usage?from=all&by=month")[1])[
+                        "totals"
+                    ]["model_calls"]
+                    < calls
+                ):
+                    time.sleep(0.005)
+                lags.append(time.time() * 1000 - event["wall_ms"])
+            writer.wait()
+            print(
+                f"append to API: median {statistics.median(lags):.0f} ms, max {max(lags):.0f} ms over {len(lags)} calls"
+            )
+
+
+def page(args: argparse.Namespace) -> None:
+    """The weight of the first page."""
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        serving(args.home, Path(folder)) as (connection, token, process, first),
+    ):
+        time.sleep(3)
+        print(f"start to first answer {first:.2f} s, RSS {process.memory_info().rss / 1e6:.0f} MB")
+        index = get(connection, token, "/")[1].decode()
+        paths = [
+            "/",
+            *dict.fromkeys(re.findall(r'(?:href|src)="(/assets/[^"]+)"', index)),
+            "/api/overview?from=30d",
+        ]
+        sizes = [len(gzip.compress(get(connection, token, p)[1], 6)) for p in paths]
+        print(f"first page: {len(paths)} requests, {sum(sizes) / 1000:.1f} kB gzipped")
+
+
+def main() -> None:
+    """Run one of the measurements."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = parser.add_subparsers(required=True)
+    sub = commands.add_parser("homes")
+    sub.add_argument("dir", type=Path)
+    sub.add_argument("--large", action="store_true")
+    sub.set_defaults(run=make_homes)
+    for name, run in (("cold", cold), ("serve", serve), ("fresh", fresh), ("page", page)):
+        sub = commands.add_parser(name)
+        sub.add_argument("home", type=Path)
+        if name == "cold":
+            sub.add_argument("--peers", type=Path)
+            sub.add_argument("--runs", type=int, default=7)
+        sub.set_defaults(run=run)
+    args = parser.parse_args()
+    args.run(args)
+
+
+if __name__ == "__main__":
+    main()
