@@ -4436,9 +4436,7 @@ class Sums:
 
     def add(self, values: Sequence[int]) -> None:
         """Add a row."""
-        mine = self.values
-        for i, value in enumerate(values):
-            mine[i] += value
+        self.values = [a + b for a, b in zip(self.values, values, strict=True)]
 
     def render(self) -> Json:
         """T of the API."""
@@ -4548,9 +4546,13 @@ def hour_keys(first: int, last: int, zone: ZoneInfo) -> dict[int, str]:
             continue
         shift = round(cast("timedelta", begin.utcoffset()).total_seconds()) // (SLOT_MS // 1000)
         suffix = begin.isoformat(timespec="minutes")[16:]
+        names = {
+            day: str(day_from_number(day))
+            for day in {(start + shift) // 96, (stop - 1 + shift) // 96}
+        }
         for slot in range(start, stop):
             day, rest = divmod(slot + shift, 96)
-            out[slot] = f"{day_from_number(day)}T{rest // 4:02d}:00{suffix}"
+            out[slot] = f"{names[day]}T{rest // 4:02d}:00{suffix}"
     return out
 
 
@@ -4844,7 +4846,10 @@ class Queries:
         rows = {key: Sums() for key in keys}
         joins, conditions, values = self._joins(query)
         for segment in self._segments(db, query):
-            sql = f"SELECT {segment.time} AS t, {self._sums('u')} FROM {segment.table}{joins} WHERE {segment.where}{conditions} GROUP BY t"
+            if segment.table.startswith("usage_slot_totals"):  # one row a slot already
+                sql = f"SELECT u.slot, {', '.join(f'u.{m}' for m in _TOTAL_MEASURES)} FROM {segment.table} WHERE {segment.where}"
+            else:
+                sql = f"SELECT {segment.time} AS t, {self._sums('u')} FROM {segment.table}{joins} WHERE {segment.where}{conditions} GROUP BY t"
             for t, *sums in db.execute(sql, (*segment.params, *values)):
                 if by == "hour":
                     key = hours[t]
@@ -5511,7 +5516,7 @@ class Queries:
                 }
             )
         for ts, sid, agent, label in db.execute(
-            f"SELECT m.ts_ms, {name} FROM sessions s JOIN messages m ON m.session = s.id WHERE s.last_ms > ? AND s.compactions > 0 AND m.kind = 'compaction' AND m.ts_ms > ? ORDER BY m.ts_ms DESC LIMIT 6", (now - DAY_MS, now - DAY_MS)
+            f"SELECT m.ts_ms, {name} FROM sessions s CROSS JOIN messages m INDEXED BY messages_by_session ON m.session = s.id WHERE s.last_ms > ? AND s.compactions > 0 AND m.kind = 'compaction' AND m.ts_ms > ? ORDER BY m.ts_ms DESC LIMIT 6", (now - DAY_MS, now - DAY_MS)
         ):  # fmt: skip
             items.append(
                 {
