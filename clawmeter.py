@@ -2550,8 +2550,8 @@ class Store:
             self.bulk = True
             try:
                 yield
-                db.execute("CREATE INDEX model_calls_by_entry ON model_calls(entry_key)")
-                db.execute("CREATE INDEX messages_by_entry ON messages(entry_key)")
+                db.execute("CREATE INDEX IF NOT EXISTS model_calls_by_entry ON model_calls(entry_key)")
+                db.execute("CREATE INDEX IF NOT EXISTS messages_by_entry ON messages(entry_key)")
                 self._merge_calls(db)
                 self._merge_messages(db)
                 self.finish_indexes(db)
