@@ -2550,7 +2550,9 @@ class Store:
             self.bulk = True
             try:
                 yield
-                db.execute("CREATE INDEX IF NOT EXISTS model_calls_by_entry ON model_calls(entry_key)")
+                db.execute(
+                    "CREATE INDEX IF NOT EXISTS model_calls_by_entry ON model_calls(entry_key)"
+                )
                 db.execute("CREATE INDEX IF NOT EXISTS messages_by_entry ON messages(entry_key)")
                 self._merge_calls(db)
                 self._merge_messages(db)
@@ -4723,16 +4725,22 @@ class Queries:
         everything = query.from_ms is None and query.to_ms is None
         return replace(query, from_ms=start, to_ms=max(end, start + 1), is_everything=everything)
 
-    def _segments(self, db: sqlite3.Connection, query: UsageQuery) -> list[Segment]:
+    def _segments(
+        self,
+        db: sqlite3.Connection,
+        query: UsageQuery,
+        *,
+        is_timed: bool = False,
+        is_plain: bool = False,
+    ) -> list[Segment]:
         """Cut a range into whole days (day rows, where the zone has them), quarters of an hour, and what is left."""
-        if query.is_everything and query.by not in (*BY_TIME, "tool"):
+        if query.is_everything and query.by != "tool" and not is_timed:
             return [Segment("usage_sessions u", "true", (), "0")]
         start = query.from_ms if query.from_ms is not None else 0
         end = query.to_ms if query.to_ms is not None else 1 << 52
         tool = query.by == "tool"
         zone_id = None if query.by == "hour" else self._zone_id(db, query.zone)
         segments: list[Segment] = []
-        is_plain = query.by in BY_TIME and not query.filters
         slot_table = "usage_slot_totals u" if is_plain else "usage_quarter_hours u"
 
         def calls(a: int, b: int) -> None:
@@ -4845,7 +4853,7 @@ class Queries:
         keys = dict.fromkeys(hours.values()) if hours else self.time_keys(by, start, end, zone)
         rows = {key: Sums() for key in keys}
         joins, conditions, values = self._joins(query)
-        for segment in self._segments(db, query):
+        for segment in self._segments(db, query, is_timed=True, is_plain=not query.filters):
             if segment.table.startswith("usage_slot_totals"):  # one row a slot already
                 sql = f"SELECT u.slot, {', '.join(f'u.{m}' for m in _TOTAL_MEASURES)} FROM {segment.table} WHERE {segment.where}"
             else:
@@ -5454,7 +5462,7 @@ class Queries:
         names = [r["key"] for r in by_model[:6]]
         lines = {n: [0] * len(days) for n in names}
         other = [0] * len(days)
-        for segment in self._segments(db, query):
+        for segment in self._segments(db, query, is_timed=True):
             sql = f"SELECT {segment.time} AS t, m.provider || '/' || m.model AS k, sum(u.cost_nano) FROM {segment.table} JOIN models m ON m.id = u.model WHERE {segment.where} GROUP BY t, k"
             for t, key, cost in db.execute(sql, segment.params):
                 day = (
