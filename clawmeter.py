@@ -483,6 +483,10 @@ class TimeRange:
     to_ms: int
 
 
+#: The last day that Python's dates know, less one for every zone's offset.
+LATEST_MS = 253_402_214_400_000
+
+
 def parse_time(text: str, zone: ZoneInfo, now_ms: int, *, end: bool = False) -> int | None:
     """Epoch ms of one end of a range; None for `all` (no limit on this side).
 
@@ -494,7 +498,7 @@ def parse_time(text: str, zone: ZoneInfo, now_ms: int, *, end: bool = False) -> 
     if word == "all":
         return None
     if re.fullmatch(r"\d{9,15}", word):
-        return int(word)
+        return min(int(word), LATEST_MS)
     first, last = today, today
     if word == "now":
         return now_ms
