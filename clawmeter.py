@@ -2229,9 +2229,8 @@ class Store:
                 except BaseException:
                     self._roll_back()
                     raise
-            except sqlite3.OperationalError as error:
-                msg = f"cannot write the ledger {self.path}: {error}"
-                raise StoreError(msg) from error
+            except sqlite3.DatabaseError as error:
+                raise self.failure("write", error) from error
 
     def _roll_back(self) -> None:
         if self.db.in_transaction:  # SQLite has ended it by itself where the disk is full
@@ -2250,11 +2249,24 @@ class Store:
                 yield db
             finally:
                 db.execute("ROLLBACK")
+        except sqlite3.DatabaseError as error:
+            raise self.failure("read", error) from error
         finally:
             if self.closed or self.readers.qsize() >= 4:
                 db.close()
             else:
                 self.readers.put(db)
+
+    def failure(self, what: str, error: sqlite3.DatabaseError) -> StoreError:
+        """The error for people. A damaged file is marked, so that the next start sets it aside and reads all anew."""
+        text = str(error)
+        if isinstance(error, sqlite3.IntegrityError | sqlite3.ProgrammingError):
+            raise error  # our mistake, not the file's
+        if "malformed" in text or "not a database" in text:
+            with contextlib.suppress(OSError):
+                Path(f"{self.path}.damaged").touch()
+            text += "; it is damaged: restart Clawmeter, which keeps the file aside and reads everything anew"
+        return StoreError(f"cannot {what} the ledger {self.path}: {text}")
 
     def close(self) -> None:
         """Close all connections."""

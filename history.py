@@ -10,10 +10,7 @@ import contextlib
 import os
 import sqlite3
 import time
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from pathlib import Path
+from pathlib import Path
 
 #: What tells this file from any other `history` on the path.
 CLAWMETER_HISTORY = 1
@@ -51,6 +48,10 @@ class History:
     def problem_of(self, path: Path) -> str | None:
         """Why a ledger file cannot be used, or None. Checks its structure, not every page: restarts must be quick."""
         db = None
+        marker = Path(f"{path}.damaged")
+        if marker.exists():
+            marker.unlink()
+            return "is damaged (it was found in use)"
         try:
             db = sqlite3.connect(path, isolation_level=None)
             version = db.execute("PRAGMA user_version").fetchone()[0]
