@@ -4934,13 +4934,16 @@ class Queries:
         implausible = db.execute("SELECT count(*) FROM implausible").fetchone()[0]
         complete = unreadable == 0
         progress = self.indexer.progress if self.indexer else None
-        if progress and not progress.complete:
+        if progress and progress.total_bytes and not progress.complete:
             size, done, complete = (
                 progress.total_bytes,
                 min(progress.indexed_bytes, progress.total_bytes),
                 False,
             )
-        elif self.indexer is None and not db.execute("SELECT 1 FROM sources LIMIT 1").fetchone():
+        elif (
+            not (progress and progress.complete)
+            and not db.execute("SELECT 1 FROM sources LIMIT 1").fetchone()
+        ):
             complete = False
         as_of = self.now_ms()
         if self.indexer is None:
@@ -9544,7 +9547,9 @@ EXIT_BUSY = 3
 def build_parser() -> argparse.ArgumentParser:
     """The command line as argparse sees it; README's table is checked against it."""
     # SUPPRESS: an option that is not given must not undo the same option in front of the command.
-    common = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
+    common = argparse.ArgumentParser(
+        add_help=False, argument_default=argparse.SUPPRESS, allow_abbrev=False
+    )
     group = common.add_argument_group("where things are")
     group.add_argument(
         "--home",
@@ -9581,7 +9586,9 @@ def build_parser() -> argparse.ArgumentParser:
     )
     group.add_argument("--tz", dest="time_zone", metavar="ZONE", help="IANA time zone for days")
     group.add_argument("--log-level", choices=("debug", "info", "warning", "error"))
-    serving = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
+    serving = argparse.ArgumentParser(
+        add_help=False, argument_default=argparse.SUPPRESS, allow_abbrev=False
+    )
     group = serving.add_argument_group("serving")
     group.add_argument("--host", help="address to listen on (127.0.0.1)")
     group.add_argument("--port", type=int, help="port to listen on (3377)")
@@ -9605,6 +9612,7 @@ def build_parser() -> argparse.ArgumentParser:
         help="look for changes every 2 s (network mounts)",
     )
     parser = argparse.ArgumentParser(
+        allow_abbrev=False,  # `--to` of a report is not `--token`
         prog="clawmeter", parents=[common, serving], description="What your OpenClaw agents cost, do and break. Without a command: serve.",
         epilog="Everything stays on this machine; OpenClaw's files are only read.",
     )  # fmt: skip
@@ -9622,6 +9630,7 @@ def build_parser() -> argparse.ArgumentParser:
             parents=[common, *more],
             help=text,
             description=text[0].upper() + text[1:] + ".",
+            allow_abbrev=False,
             argument_default=argparse.SUPPRESS,
         )
         sub.set_defaults(run=run)
@@ -10288,7 +10297,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         return int(getattr(args, "run", cmd_serve)(args))
     except ClawmeterError as error:
         say(f"clawmeter: {error}")
-        return 2 if isinstance(error, SettingsError) else 1
+        return (
+            2
+            if isinstance(error, SettingsError)
+            or (isinstance(error, QueryError) and error.status == 400)
+            else 1
+        )
     except BrokenPipeError:
         sys.stderr.close()
         return 1
