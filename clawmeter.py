@@ -614,16 +614,6 @@ def sound(text: Any) -> str:
     return value.replace("\x00", "\ufffd")
 
 
-_SECRET = re.compile(
-    r"(?i)(\b(?:token|api[_-]?key|secret|password|authorization|bearer)\b[\"']?\s*[:=]\s*[\"']?)([^\s\"',}]{6,})|\b(sk-[A-Za-z0-9_-]{8,}|xox[a-z]-[\w-]{8,}|\d{6,}:[A-Za-z0-9_-]{20,})"
-)
-
-
-def redact(text: str) -> str:
-    """Hide what looks like a secret; for logs and error texts that quote files."""
-    return _SECRET.sub(lambda m: f"{m[1]}[redacted]" if m[1] else "[redacted]", text)
-
-
 ###############################################################################
 # OpenClaw home ###############################################################
 ###############################################################################
@@ -703,7 +693,6 @@ class OpenClawConfig:
     gateway_auth: str = "token"
     gateway_token: str | None = field(default=None, repr=False)
     agents: tuple[str, ...] = ()
-    agent_folders: Mapping[str, str] = field(default_factory=dict)
     workspaces: Mapping[str, str] = field(default_factory=dict)
     log_file: str | None = None
     prices: Mapping[tuple[str, str], ConfigPrice] = field(default_factory=dict)
@@ -805,7 +794,6 @@ def read_config(home: Path, env: Mapping[str, str]) -> OpenClawConfig:
         gateway_auth=str(auth.get("mode") or "token"),
         gateway_token=token if isinstance(token, str) and token and not token.startswith("${") else None,
         agents=tuple(listed),
-        agent_folders={k: str(v["agentDir"]) for k, v in listed.items() if v.get("agentDir")},
         workspaces={k: str(w) for k, v in listed.items() if (w := v.get("workspace") or as_dict(agents.get("defaults")).get("workspace"))},
         log_file=str(f) if (f := as_dict(raw.get("logging")).get("file")) else None,
         prices=prices,
@@ -3677,6 +3665,26 @@ def list_state_files(home: OpenClawHome) -> list[str]:
     return [p for p in paths if os.path.isfile(p)]
 
 
+def list_registered_databases(home: OpenClawHome) -> list[TranscriptPath]:
+    """The transcript databases that state/openclaw.sqlite names, by absolute path. Raises SourceError.
+
+    Fact: `agent_databases(agent_id, path)`, paths relative to the state directory; OpenClaw 2026.9.6.
+    """
+    suffix = f"@{home.label}" if home.label else ""
+    with open_foreign(str(home.state_database)) as db:
+        if not {"agent_id", "path"} <= columns_of(db, "agent_databases"):
+            return []
+        rows = [
+            (text_of(a) or "", text_of(p) or "")
+            for a, p in db.execute("SELECT agent_id, path FROM agent_databases")
+        ]
+    return [
+        TranscriptPath(os.path.realpath(home.path / path), "database", agent + suffix, "")
+        for agent, path in rows
+        if path
+    ]
+
+
 def read_state_file(home: OpenClawHome, path: str, since_ms: int) -> tuple[StateReading, int]:
     """Read one of list_state_files; (what it says, newest time of a database's runs). Raises SourceError."""
     out = StateReading()
@@ -3782,7 +3790,6 @@ class Progress:
 Task = tuple[
     str, str, str, str, bool, list[str]
 ]  # kind file|database, path, source kind, agent, compressed, session ids
-Frame = tuple[Any, ...]
 
 
 SEEN_FIELDS = tuple(f.name for f in fields(SessionSeen))
@@ -3964,6 +3971,8 @@ class Indexer:
         self.known = store.sources()
         self.progress = Progress(started=time.monotonic())
         self.problems: dict[str, str] = {}
+        self.databases: dict[str, str] = {}
+        self.registered: dict[str, tuple[Any, list[TranscriptPath]]] = {}
         self.stopping = threading.Event()
         self.lag_ms: int | None = None
         self.inodes = {
@@ -4019,11 +4028,31 @@ class Indexer:
                     self.problems[str(agent.folder)] = (
                         f"cannot list {error.filename}: {error.strerror}"
                     )
+            places += self._registered_databases(home, {p.path for p in places})
+        self.databases = {p.path: p.agent for p in places if p.kind == "database"}
         for place in places:
             self.progress.total_bytes += self._size(place)
             self.progress.databases += place.kind == "database"
             self.progress.files += place.kind != "database"
         return places
+
+    def _registered_databases(self, home: OpenClawHome, known: set[str]) -> list[TranscriptPath]:
+        """Transcript databases outside the agents' folders, which the home's own list names (2026.8 and later)."""
+        path = str(home.state_database)
+        try:
+            signature = database_signature(path)
+        except SourceError:
+            return []  # earlier versions have no such database
+        if self.registered.get(path, (None, []))[0] != signature:
+            try:
+                self.registered[path] = (signature, list_registered_databases(home))
+            except SourceError as error:
+                self.problems[f"{path}#agents"] = str(error)
+                return []
+            self.problems.pop(f"{path}#agents", None)
+        return [
+            p for p in self.registered[path][1] if p.path not in known and os.path.isfile(p.path)
+        ]
 
     @staticmethod
     def _size(place: TranscriptPath) -> int:
@@ -4266,10 +4295,10 @@ class Indexer:
                 for agent in home.agents():
                     for path in list_indexes(agent):
                         self._read_index(path, agent)
-                    if agent.database.is_file():
-                        self._read_database_index(str(agent.database), agent)
             for path in list_state_files(home):
                 self._read_state(home, path)
+        for path, name in self.databases.items():
+            self._read_database_index(path, name)
 
     def _changed(
         self, path: str, key: str
@@ -4309,21 +4338,19 @@ class Indexer:
         self.store.learn(facts, sources=[source])
         self.known[path] = source
 
-    def _read_database_index(self, path: str, agent: AgentPaths) -> None:
+    def _read_database_index(self, path: str, agent: str) -> None:
         key = f"{path}#index"
         known, signature = self._changed(path, key)
         if signature is None:
             return
         same = known is not None and known.inode == signature[1]
         try:
-            facts, newest = read_database_index(
-                path, agent.name, known.seen_ms if known and same else 0
-            )
+            facts, newest = read_database_index(path, agent, known.seen_ms if known and same else 0)
         except SourceError as error:
             self.problems[key] = str(error)
             return
         self.problems.pop(key, None)
-        source = Source(key, "index", agent.name, "", *signature, seen_ms=newest)
+        source = Source(key, "index", agent, "", *signature, seen_ms=newest)
         self.store.learn(facts, sources=[source])
         self.known[key] = source
 
@@ -4342,12 +4369,6 @@ class Indexer:
         source = Source(key, "index", "", "", *signature, seen_ms=newest)
         self.store.learn(state.facts, state.runs, state.crons, [source])
         self.known[key] = source
-
-    # -- coverage -----------------------------------------------------------------------------------------------------
-
-    def is_running(self) -> bool:
-        """Whether a whole pass is under way."""
-        return not self.progress.complete
 
 
 ###############################################################################
@@ -7116,23 +7137,24 @@ class Clawmeter:
         full = False
         places: dict[str, TranscriptPath] = {}
         indexes: set[tuple[str, AgentPaths]] = set()
-        databases: set[AgentPaths] = set()
+        databases: set[str] = set()
         states: set[tuple[OpenClawHome, str]] = set()
         for path in paths:
             folder, name = os.path.split(path)
+            base = path.removesuffix("-wal").removesuffix("-shm")
+            if base in self.indexer.databases:
+                databases.add(base)
+                continue
             for home in self.homes:
                 agents_folder = str(home.agents_folder)
                 if folder == agents_folder or os.path.dirname(folder) == agents_folder:
                     full = full or not name.endswith((".sqlite", "-wal", "-shm"))
                     continue
                 if not path.startswith(agents_folder + os.sep):
-                    if path.startswith(str(home.path) + os.sep):
-                        base = path.removesuffix("-wal").removesuffix("-shm")
-                        if base in (
-                            str(home.state_database),
-                            str(home.path / "subagents" / "runs.json"),
-                        ) or base.endswith(".jsonl"):
-                            states.add((home, base))
+                    of_home = path.startswith(str(home.path) + os.sep)
+                    known = (str(home.state_database), str(home.path / "subagents" / "runs.json"))
+                    if of_home and (base in known or base.endswith(".jsonl")):
+                        states.add((home, base))
                     continue
                 agent_name, _, rest = path[len(agents_folder) + 1 :].partition(os.sep)
                 agent = AgentPaths(
@@ -7140,8 +7162,9 @@ class Clawmeter:
                     home.agents_folder / agent_name,
                 )
                 if rest.startswith("agent" + os.sep):
-                    if name.startswith(agent.database.name):
-                        databases.add(agent)
+                    full = full or base == str(
+                        agent.database
+                    )  # a new one: known ones are taken above
                 elif name == "sessions.json":
                     indexes.add((path, agent))
                 elif found := classify_transcript(name):
@@ -7161,12 +7184,11 @@ class Clawmeter:
             for place in places.values():
                 self.indexer._catch_up(place)  # noqa: SLF001
                 newest = max(newest, mtime(place.path))
-            for agent in databases:
-                if agent.database.is_file():
-                    place = TranscriptPath(str(agent.database), "database", agent.name, "")
-                    self.indexer._catch_up(place)  # noqa: SLF001
-                    self.indexer._read_database_index(str(agent.database), agent)  # noqa: SLF001
-                    newest = max(newest, mtime(f"{agent.database}-wal"))
+            for path in databases:
+                agent_name = self.indexer.databases[path]
+                self.indexer._catch_up(TranscriptPath(path, "database", agent_name, ""))  # noqa: SLF001
+                self.indexer._read_database_index(path, agent_name)  # noqa: SLF001
+                newest = max(newest, mtime(f"{path}-wal"))
             for home, path in states:
                 if os.path.isfile(path):
                     self.indexer._read_state(home, path)  # noqa: SLF001
@@ -7458,7 +7480,7 @@ ROUTES = (
         "Transcript",
         (KINDS, *PAGE, SEARCH),
     ),
-    Route("/api/subagents", "subagents", "Sub-agents and who spawned them", "", PAGE),
+    Route("/api/subagents", "subagents", "Sub-agents, newest first", "[Subagent]", PAGE),
     Route("/api/models", "models", "Cost by model", "[Model]"),
     Route("/api/top-sessions", "top_sessions", "Dearest sessions", "[SessionRow]", PAGE[:1]),
     Route("/api/alerts", "alerts", "Alerts, latest first", "[Alert]"),
@@ -7476,7 +7498,7 @@ ROUTES = (
     Route("/api/logout", "logout", "End this login", "LoggedOut", method="POST"),
     Route("/api/logins", "logins", "Browsers that are logged in", "[Login]"),
     Route("/api/logins/{login_id}", "end_login", "Log a browser out", "LoggedOut", method="DELETE"),
-    Route("/api/openapi.json", "openapi", "This description", ""),
+    Route("/api/openapi.json", "openapi", "This description", "o"),
     Route("/metrics", "metrics", "Totals for Prometheus", "text", media="text/plain"),
     Route("/healthz", "healthz", "Whether the process answers", "Alive", is_open=True),
     Route("/readyz", "readyz", "Whether the numbers are complete", "Alive", is_open=True),
@@ -7487,7 +7509,8 @@ ROUTES = (
 # The description -------------------------------------------------------------
 
 #: name:kind, where s is text, i an integer, n a number, b a boolean, o an object, a anything,
-#: Name a shape, [x] a list, x? perhaps null; `name?` may be missing; +Name has all of Name's.
+#: `pair` a name and a number, Name a shape, =a,b one of these words, x|y one or the other, [x] a
+#: list, x? perhaps null; `name?` may be missing; +Name has all of Name's.
 SHAPES = {
     "Totals": "model_calls:i input_tokens:i output_tokens:i cache_read_tokens:i "
     "cache_write_tokens:i total_tokens:i cost_usd:n cost_nano_usd:i recorded_cost_nano_usd:i "
@@ -7499,37 +7522,61 @@ SHAPES = {
     "Summary": "today:n week:n month:n allTime:n sessions:i messages:i budgetDaily:n? "
     "budgetMonthly:n?",
     "Day": "date:s cost:n input_tokens:i output_tokens:i messages:i",
-    "Model": "model:s provider:s? total_cost:n message_count:i",
-    "SessionRow": "id:s agent:s? key:s? channel:s? chat_type:s? cause:s? label:s? model:s? "
-    "provider:s? state:s inferred:b started_ms:i? last_activity_ms:i? duration_ms:i? "
-    "total_cost:n message_count:i tree_cost_nano_usd:i parent_session:s? tool_calls:i "
+    "Model": "model:s provider:s total_cost:n message_count:i +Totals",
+    "SessionRow": "id:s agent:s key:s? channel:s? chat_type:s? origin_provider:s? cause:s "
+    "cron_job:s? label:s? model:s? provider:s? state:=running,idle,ended inferred:b status:s? "
+    "started_ms:i? last_activity_ms:i? duration_ms:i? total_cost:n message_count:i "
+    "tree_cost_nano_usd:i parent_session:s? parent_key:s? user_messages:i tool_calls:i "
     "tool_errors:i model_errors:i aborts:i compactions:i failovers:i context_tokens:i? "
-    "context_window:i? stored_as:s? +Totals",
-    "Session": "+SessionRow",
-    "Timeline": "session?:s",
-    "Entry": "n:i id:s? parent_id:s? ts_ms:i? kind:s role?:s? text?:s? cost_nano_usd?:i?",
+    "context_window:i? thinking_level:s? stored_as:s? +Totals",
+    "SessionModel": "provider:s model:s +Totals",
+    "ToolUse": "tool:s calls:i errors:i p50_ms:i? p95_ms:i?",
+    "Prompt": "generated_ms:i system_chars:i project_chars:i skills_chars:i tools_list_chars:i "
+    "tools_schema_chars:i files:[pair] tools:[pair] skills:[pair]",
+    "StoredIn": "path:s kind:s state:s",
+    "Session": "models:[SessionModel] tools:[ToolUse] subagents:[SessionRow] prompt:Prompt? "
+    "copied_calls:i sources:[StoredIn] coverage:Coverage +SessionRow",
+    "Subagent": "depth:i run_id:s? run_label:s? run_status:s? run_created_ms:i? "
+    "run_started_ms:i? run_ended_ms:i? +SessionRow",
+    "TimelineCall": "ts_ms:i kind:=model_call latency_ms:i? provider:s model:s stop_reason:s? "
+    "input_tokens:i output_tokens:i cache_read_tokens:i cache_write_tokens:i cost_nano_usd:i? "
+    "cost_basis:s billing_mode:=metered,plan tools:[s] is_heartbeat:b is_failover:b",
+    "TimelineEvent": "ts_ms:i? kind:s tool:s? is_error:b duration_ms:i?",
+    "Timeline": "session:s items:[TimelineCall|TimelineEvent] coverage:Coverage",
+    "EntryUsage": "input:i? output:i? cacheRead:i? cacheWrite:i? totalTokens:i? reasoningTokens:i?",
+    "ToolCall": "id:s? name:s arguments:a",
+    "Entry": "n:i id:s? parent_id:s? ts_ms:i? kind:s role:s? text:s thinking:[s] "
+    "tool_calls:[ToolCall] tool_name:s? tool_call_id:s? is_error:b duration_ms:i? model:s? "
+    "provider:s? usage:EntryUsage? cost_nano_usd:i? stop_reason:s? error:s? images:i source:s",
     "Transcript": "session:s entries:[Entry] offset:i limit:i total:i available:b sources:[s] "
     "reason:s?",
     "Alert": "",
     "Ingest": "new_calls:i calls:i seconds:n coverage:Coverage",
     "Span": "from_ms:i to_ms:i totals:Totals before:Totals spark_nano_usd:[i]",
-    "MonthEnd": "projected_nano_usd:i? low_nano_usd:i? high_nano_usd:i? days_used:i? basis:s?",
+    "MonthEnd": "projected_nano_usd:i? low_nano_usd:i? high_nano_usd:i? days_used:i basis:s",
     "Figures": "today:Span week:Span month:Span month_end:MonthEnd",
     "Series": "key:s label:s cost_nano_usd:[i] total_nano_usd:i",
     "ByDay": "days:[s] partial_last:b series:[Series]",
     "AllTime": "sessions:i +Totals",
-    "Activity": "ts_ms:i kind:s session:s? agent:s? label:s? text:s?",
-    "Attention": "level:s kind:s text:s action?:o?",
+    "Activity": "ts_ms:i kind:=started,ended,failed,compacted session:s agent:s label:s? text:s",
+    "Action": "label:s href:s",
+    "Attention": "level:=warn,bad kind:s text:s action:Action",
+    "SourceStrip": "openclaw_versions:[s] homes:[s] agents:i sessions:i files:i databases:i "
+    "indexed_percent:n eta_s:n? lag_ms:i? ledger_bytes:i disk_free_bytes:i rss_bytes:i gateway:s",
     "Budgets": "daily_usd:n? monthly_usd:n?",
     "Overview": "as_of_ms:i tz:s from_ms:i to_ms:i coverage:Coverage figures:Figures "
     "budgets:Budgets all_time:AllTime by_day:ByDay by_cause:[Row] by_agent:[Row] by_model:[Row] "
     "top_sessions:[SessionRow] live:[SessionRow] activity:[Activity] attention:[Attention] "
-    "source:o",
-    "Source": "path:s kind:s agent:s? state:s bad_lines:i last_error:s? size_bytes:i? "
-    "indexed_bytes:i? lag_ms:i?",
-    "Problem": "level:s text:s what_to_do:s?",
-    "Health": "status:s version:s coverage:Coverage sources:[Source] problems:[Problem] store:o "
-    "homes:[a] process:o",
+    "source:SourceStrip",
+    "Source": "path:s kind:s agent:s state:s bad_lines:i last_error:s? size_bytes:i? "
+    "indexed_bytes:i schema_version:i?",
+    "Problem": "level:=warn,bad text:s what_to_do:s",
+    "Implausible": "session:s ts_ms:i? reason:s usage:s",
+    "Ledger": "path:s size_bytes:i sessions:i model_calls:i messages:i notice:s?",
+    "Home": "path:s found_by:s version:s? problem:s?",
+    "Process": "rss_bytes:i threads:i uptime_s:n?",
+    "Health": "status:=ok,degraded version:s coverage:Coverage sources:[Source] "
+    "problems:[Problem] implausible:[Implausible] store:Ledger homes:[Home] process:Process",
     "Token": "token:s",
     "LoggedIn": "scope:s expires_ms:i",
     "LoggedOut": "logged_out:b",
@@ -7545,6 +7592,12 @@ _KINDS: dict[str, dict[str, str]] = {
     "b": {"type": "boolean"},
     "o": {"type": "object"},
     "text": {"type": "string"},
+    "pair": {
+        "type": "array",
+        "prefixItems": [{"type": "string"}, {"type": "integer"}],
+        "minItems": 2,
+        "maxItems": 2,
+    },
     "a": {},
     "": {},
 }
@@ -7555,6 +7608,10 @@ def _schema(kind: str) -> dict[str, Any]:
         return {"anyOf": [_schema(kind[:-1]), {"type": "null"}]}
     if kind.startswith("["):
         return {"type": "array", "items": _schema(kind[1:-1])}
+    if kind.startswith("="):
+        return {"type": "string", "enum": kind[1:].split(",")}
+    if "|" in kind:
+        return {"anyOf": [_schema(one) for one in kind.split("|")]}
     return dict(_KINDS[kind]) if kind in _KINDS else {"$ref": f"#/components/schemas/{kind}"}
 
 
