@@ -9889,7 +9889,8 @@ def announce_server(meter: Clawmeter, server: Server, note: str | None) -> None:
     for url in server.urls:
         say(f"Serving {url}")
     if not sys.stderr.isatty():
-        say("To log in, run `clawmeter token` on this machine.")
+        where = "" if meter.settings.state_dir == default_state_dir(os.environ) else f" --state {meter.settings.state_dir}"
+        say(f"To log in, run `clawmeter token{where}` on this machine.")
         return
     link = f"{server.urls[-1]}/#token={urllib.parse.quote(meter.access.load_token())}"
     say(f"\n  Open  {link}\n")

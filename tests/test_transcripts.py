@@ -563,21 +563,21 @@ def test_cold_archive_is_named_by_a_hash_and_tells_its_session(home: HandmadeHom
 
 
 def test_lone_surrogates_are_read(home: HandmadeHome, reader: Reader) -> None:
-    """JavaScript's slice() cuts emoji in two; such a line is no UTF-8 and no JSON for strict parsers."""
+    """JavaScript's slice() cuts emoji in two; strict parsers refuse what JSON.stringify makes of it."""
     escaped = raw(call("a", T0 + 1)).replace(b'"done"', b'"cut \\ud83e"')
-    as_bytes = raw(call("b", T0 + 2)).replace(b'"done"', b'"cut \xed\xa0\xbe"')
     named = raw(call("c", T0 + 3, tools=["x"])).replace(b'"name":"x"', b'"name":"x\\ud800"').replace(b"acme-1", b"acme\\udc00")
-    home.write("aaa", [header("aaa"), escaped, as_bytes, named])
+    home.write("aaa", [header("aaa"), escaped, named])
     home.index({"agent:main:x": "aaa"}).write_text('{"agent:main:\\ud83e": {"sessionId": "aaa", "updatedAt": 1, "label": "\\ud83e"}}')
     reader.read()
-    assert reader.by("session")["aaa"] >= 2
-    assert reader.by("model")["acme?"] == 1
-    assert json.dumps(ledgers.everything(reader.meter.queries)["tool"]).encode()
-    assert len(reader.meter.queries.transcript("aaa")["entries"]) >= 3
+    assert reader.by("session")["aaa"] == 2
+    assert reader.by("model") == {"acme-1": 2, "acme?": 1}
+    json.dumps([ledgers.groups(reader.meter.queries), reader.meter.queries.sessions()]).encode()
+    assert len(reader.meter.queries.transcript("aaa")["entries"]) == 2
 
 
-def test_surrogate_as_raw_bytes_is_kept_with_a_replacement(home: HandmadeHome, reader: Reader) -> None:
-    line = raw(call("b", T0 + 2)).replace(b'"done"', b'"cut \xed\xa0\xbe"')
+@pytest.mark.parametrize("damage", [b"\xed\xa0\xbe", b"\xff", b"\xe2\x82"])
+def test_text_that_is_no_utf8_costs_no_call(damage: bytes, home: HandmadeHome, reader: Reader) -> None:
+    line = raw(call("b", T0 + 2)).replace(b'"done"', b'"cut ' + damage + b'"')
     home.write("aaa", [header("aaa"), line])
     reader.read()
     assert reader.totals() == plus((1, 120, 10_000_000))
@@ -743,18 +743,21 @@ TIMES = {
 
 @pytest.mark.parametrize("what", TIMES)
 def test_impossible_time_harms_nothing_else(what: str, home: HandmadeHome, reader: Reader, meter_factory: Any) -> None:
-    """Such a call is bad or implausible and said so; the index goes on, and every question has an answer."""
+    """Such a call is counted, or bad, or implausible and said so; the index goes on, and every question has an answer."""
     home.write("aaa", [header("aaa"), TIMES[what](), call("good", T0 + 2)])
     home.write("zzz", session_of("zzz", 1))
     reader.read()
     for zone in ledgers.ZONES:
         reader.meter.store.use_zone(zone)
     for found in (reader, fresh(home, meter_factory)):
-        assert found.totals() == plus((1, 120, 10_000_000), FIRST)
-        assert found.coverage("bad_lines") + found.coverage("implausible") == 1
-        ledgers.everything(found.meter.queries)
-        found.meter.queries.overview()
-        assert found.meter.queries.summary(tz="Pacific/Kiritimati")["messages"] == 3
+        by_session = found.by("session")
+        odd = by_session.pop("aaa") - 1
+        assert by_session == {"first": 1, "zzz": 1}
+        assert odd + found.coverage("bad_lines") + found.coverage("implausible") == 1
+        assert ledgers.everything(found.meter.queries)["total of agent"][""]["model_calls"] == 3 + odd
+        assert found.meter.queries.overview()["all_time"]["model_calls"] == 3 + odd
+        assert found.meter.queries.summary(tz="Pacific/Kiritimati")["messages"] == 3 + odd
+        assert found.meter.queries.usage(from_="2026-11-01", to="2026-11-30")["totals"]["model_calls"] >= 3
 
 
 NUMBERS = {
@@ -820,10 +823,11 @@ def test_tool_behind_the_wrapper_is_the_tool(home: HandmadeHome, reader: Reader)
     hostile = call("b", T0 + 2, cost=0, tools=['x"]; DROP TABLE sessions; --', "\x1b[31m", ""])
     home.write("aaa", [header("aaa"), wrapped, hostile])
     reader.read()
-    calls = reader.by("tool", "recorded_cost_nano_usd")
-    assert calls["web_search"] == 10_000_001 - 2 * 3_333_333
-    assert calls["exec"] == calls["tool_call"] == 3_333_333
-    assert sum(calls.values()) == reader.totals()[2]
+    rows = reader.meter.queries.usage(from_="all", by="tool")["rows"]
+    cost = {r["key"]: r["recorded_cost_nano_usd"] for r in rows}
+    assert cost["web_search"] == 10_000_001 - 2 * 3_333_333  # the remainder goes to the first
+    assert cost["exec"] == cost["tool_call"] == 3_333_333
+    assert sum(cost.values()) == reader.totals()[2]
     assert {t["tool"]: t["calls"] for t in reader.meter.queries.session("aaa")["tools"]}["web_search"] == 1
 
 
@@ -987,5 +991,6 @@ def test_two_homes_are_read_together(tmp_path: Path, meter_factory: Any) -> None
     meter = ledgers.at(meter_factory(one.path, two.path), T0 + 86_400_000)
     meter.index()
     agents = {r["key"]: r["model_calls"] for r in meter.queries.usage(from_="all", by="agent")["rows"]}
-    assert sum(agents.values()) == 6 - 2  # of aaa, the same entries: the ids are equal, the times are not
-    assert len(agents) == 3
+    assert agents == {"main": 2, "main@two": 3, "ops@two": 1}
+    keys = {r["key"]: r["model_calls"] for r in meter.queries.usage(from_="all", by="session_key")["rows"]}
+    assert keys == {"agent:main:main": 3, "(none)": 3}

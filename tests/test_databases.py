@@ -1,0 +1,490 @@
+"""Agent databases (OpenClaw 2026.8 and later) and the upgrade to them: what a reader of rows can get wrong."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+import handmade
+import ledgers
+import pytest
+import zstandard
+from handmade import MINUTE, T0, AgentDatabase, HandmadeHome, Reader, call, header, lines, raw, session_of, user
+from make_home import OLD_EVENTS
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> HandmadeHome:
+    return HandmadeHome(tmp_path / "home")
+
+
+@pytest.fixture
+def db(home: HandmadeHome) -> AgentDatabase:
+    """The database of the agent main, with one session of two calls."""
+    made = home.database()
+    made.add("first", session_of("first", 2))
+    made.window("first", "agent:main:main")
+    return made
+
+
+@pytest.fixture
+def reader(home: HandmadeHome, db: AgentDatabase, meter_factory: Any) -> Reader:
+    made = Reader(meter_factory, home.path)
+    made.read()
+    return made
+
+
+def fresh(home: HandmadeHome, meter_factory: Any) -> Reader:
+    made = Reader(meter_factory, home.path)
+    made.read()
+    return made
+
+
+def test_rows_are_followed(home: HandmadeHome, db: AgentDatabase, reader: Reader, meter_factory: Any) -> None:
+    assert reader.by("session_key") == {"agent:main:main": 2}
+    db.add("first", [call("more", T0 + 9 * MINUTE)])
+    db.add("next", session_of("next", 3), zstd=True)
+    db.window("next", "agent:main:telegram:direct:7", T0 + 1, channel="telegram")
+    assert reader.read() == 4
+    assert reader.by("session_key") == {"agent:main:main": 3, "agent:main:telegram:direct:7": 3}
+    assert reader.by("channel") == {"(none)": 3, "telegram": 3}
+    assert ledgers.everything(fresh(home, meter_factory).meter.queries) == ledgers.everything(reader.meter.queries)
+
+
+# --- rows that cannot be read --------------------------------------------------------------------
+
+
+def test_damaged_frames_and_texts_are_counted_and_named(
+    home: HandmadeHome, db: AgentDatabase, reader: Reader, meter_factory: Any
+) -> None:
+    db.add("aaa", [*session_of("aaa", 1), b'{"type":"message","message":{"role":"assistant","usage":{"inp'])
+    db.add_blob("bbb", b"\x28\xb5\x2f\xfd" + bytes(range(60)))
+    db.add_blob("ccc", b"no frame at all")
+    db.add("aaa", [call("after", T0 + 9 * MINUTE)])
+    reader.read()
+    assert reader.by("session") == {"first": 2, "aaa": 2}
+    told = reader.source(db.path)
+    assert told["bad_lines"] == 3
+    assert str(db.path) in told["last_error"]
+    assert fresh(home, meter_factory).coverage("bad_lines") == 3
+
+
+def test_frame_that_claims_gigabytes_is_refused(db: AgentDatabase, reader: Reader) -> None:
+    """decompress() believes the size in the frame, whatever max_output_size says."""
+    small = zstandard.ZstdCompressor().compress(b"x" * 70_000)
+    claims = zstandard.get_frame_parameters(small)
+    assert claims.content_size == 70_000
+    # Frame header descriptor with an 8-byte content size: 8 GB.
+    bomb = small[:4] + b"\xe0" + (8 << 30).to_bytes(8, "little") + small[9:]
+    assert zstandard.frame_content_size(bomb) == 8 << 30
+    db.add_blob("aaa", bomb)
+    db.add("bbb", session_of("bbb", 1))
+    reader.read()
+    assert reader.by("session") == {"first": 2, "bbb": 1}
+    assert "claims 8589934592 bytes" in reader.source(db.path)["last_error"]
+
+
+def test_frame_without_a_size_that_unpacks_to_gigabytes_is_refused(db: AgentDatabase, reader: Reader) -> None:
+    stream = zstandard.ZstdCompressor(level=3).compressobj()
+    zeros = b"0" * (1 << 20)
+    blob = b"".join(stream.compress(zeros) for _ in range(200)) + stream.flush()
+    assert zstandard.frame_content_size(blob) < 0
+    db.add_blob("aaa", blob)
+    db.add("bbb", session_of("bbb", 1))
+    reader.read()
+    assert reader.by("session") == {"first": 2, "bbb": 1}
+    assert reader.coverage("bad_lines") == 1
+
+
+def test_bad_rows_that_are_read_again_are_counted_once(
+    home: HandmadeHome, db: AgentDatabase, reader: Reader, meter_factory: Any
+) -> None:
+    db.add("aaa", [*session_of("aaa", 2), b"{broken"])
+    reader.read()
+    assert reader.coverage("bad_lines") == 1
+    with closing(db.connect()) as writer:
+        db.move_generation(writer, "aaa")
+    reader.read()
+    assert reader.coverage("bad_lines") == 1
+    with closing(db.connect()) as writer:  # and none when it has been repaired
+        writer.execute("DELETE FROM transcript_events WHERE event_json = '{broken'")
+        db.move_generation(writer, "aaa")
+    reader.read()
+    assert reader.coverage("bad_lines") == fresh(home, meter_factory).coverage("bad_lines") == 0
+
+
+def damage_a_page(path: Path) -> bytes:
+    """Overwrite a leaf page of transcript_events; the whole as it was."""
+    whole = path.read_bytes()
+    with closing(sqlite3.connect(f"{path.as_uri()}?immutable=1", uri=True)) as db:
+        size = db.execute("PRAGMA page_size").fetchone()[0]
+    leaves = [at for at in range(0, len(whole), size) if whole[at] == 0x0D and b'"role"' in whole[at : at + size]]
+    at = leaves[len(leaves) // 2]
+    path.write_bytes(whole[:at] + b"\xff" * 64 + whole[at + 64 :])
+    return whole
+
+
+@pytest.mark.parametrize("start", ["cold", "later"])
+def test_damaged_database_is_said_and_nothing_of_it_is_lost_for_good(
+    start: str, home: HandmadeHome, meter_factory: Any
+) -> None:
+    home.write("file", session_of("file", 1))
+    reader = Reader(meter_factory, home.path)
+    if start == "later":
+        reader.read()
+    db = home.database()
+    for n in range(6):
+        db.add(f"s{n}", session_of(f"s{n}", 100))
+    whole = damage_a_page(db.path)
+    for _ in range(2):
+        reader.read()
+        assert reader.by("session")["file"] == 1
+        assert reader.coverage("unreadable") == 1
+        assert not reader.coverage("complete")
+        assert reader.source(db.path)["state"] == "unreadable"
+        assert "malformed" in reader.source(db.path)["last_error"]
+        assert reader.health()["status"] == "degraded"
+    reader.restart()
+    assert reader.coverage("unreadable") == 1
+    db.path.write_bytes(whole)
+    reader.read()
+    assert reader.by("session") == {"file": 1, **{f"s{n}": 100 for n in range(6)}}
+    assert reader.health()["status"] == "ok"
+    assert reader.coverage("complete")
+
+
+@pytest.mark.parametrize("content", [b"", b"SQLite format 3\0", b"garbage" * 1000])
+def test_file_that_is_no_database_is_said(content: bytes, home: HandmadeHome, meter_factory: Any) -> None:
+    home.write("file", session_of("file", 1))
+    path = home.state / "agents" / "ops" / "agent" / "openclaw-agent.sqlite"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(content)
+    reader = fresh(home, meter_factory)
+    assert reader.totals()[0] == 1
+    if content.startswith(b"garbage"):
+        assert reader.coverage("unreadable") == 1
+        assert reader.health()["status"] == "degraded"
+    path.unlink()
+    home.database("ops").add("aaa", session_of("aaa", 2))
+    reader.read()
+    assert reader.by("agent") == {"main": 1, "ops": 2}
+    assert reader.health()["status"] == "ok"
+
+
+# --- schemas -------------------------------------------------------------------------------------
+
+
+def test_schema_of_the_future_is_read_by_what_is_known_of_it(
+    home: HandmadeHome, db: AgentDatabase, meter_factory: Any
+) -> None:
+    db.run("PRAGMA user_version = 99")
+    db.run("ALTER TABLE transcript_events ADD COLUMN event_flags INTEGER DEFAULT 0")
+    db.run("ALTER TABLE session_windows ADD COLUMN tenant_id TEXT")
+    db.run("CREATE TABLE usage_ledger (id TEXT PRIMARY KEY, usage_json TEXT)")
+    db.run("DROP TABLE session_transcript_archives")
+    db.run("DROP TABLE transcript_rewrite_watermarks")
+    reader = fresh(home, meter_factory)
+    assert reader.by("session_key") == {"agent:main:main": 2}
+    assert reader.source(db.path)["schema_version"] == 99
+    db.run("INSERT INTO transcript_events (session_id, seq, event_json, created_at) VALUES (?, 99, ?, ?)", "first", raw(call("z", T0 + 9 * MINUTE)).decode(), T0 + 9 * MINUTE)  # fmt: skip
+    reader.read()
+    assert reader.by("session_key") == {"agent:main:main": 3}
+    assert reader.health()["status"] == "ok"
+
+
+def test_schema_before_compression_is_read(home: HandmadeHome, meter_factory: Any) -> None:
+    db = home.database(user_version=22, events_ddl=OLD_EVENTS)
+    db.add("aaa", [header("aaa"), user("u", T0 + 1, "[OpenClaw heartbeat poll]")])
+    reader = fresh(home, meter_factory)
+    db.add("aaa", [call("a", T0 + 2, parent="u")])
+    reader.read()
+    assert reader.by("cause") == {"heartbeat": 1}
+
+
+def test_tables_that_are_not_there_yet_are_read_when_they_are(home: HandmadeHome, meter_factory: Any) -> None:
+    """A database that OpenClaw is just creating."""
+    path = home.state / "agents" / "main" / "agent" / "openclaw-agent.sqlite"
+    path.parent.mkdir(parents=True)
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("CREATE TABLE schema_meta (x)")
+    reader = fresh(home, meter_factory)
+    assert reader.health()["status"] == "ok"
+    with closing(sqlite3.connect(path)) as db:
+        for table in handmade.agent_tables():
+            if "schema_meta" not in table.split("(")[0]:
+                db.execute(table)
+    AgentDatabase(path).add("aaa", session_of("aaa", 2))
+    reader.read()
+    assert reader.totals()[0] == 2
+
+
+@pytest.mark.parametrize("column", ["created_at"])
+def test_database_without_times_of_rows_is_read(column: str, home: HandmadeHome, meter_factory: Any) -> None:
+    path = home.state / "agents" / "main" / "agent" / "openclaw-agent.sqlite"
+    path.parent.mkdir(parents=True)
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        db.execute("CREATE TABLE transcript_events (session_id TEXT, seq INTEGER, event_json TEXT)")
+        add = "INSERT INTO transcript_events VALUES ('aaa', ?, ?)"
+        for n, entry in enumerate(session_of("aaa", 2)):
+            db.execute(add, (n, raw(entry).decode()))
+        reader = fresh(home, meter_factory)
+        db.execute(add, (50, raw(call("z", T0 + 9 * MINUTE)).decode()))
+        reader.read()
+    assert reader.totals()[0] == 3
+
+
+# --- what OpenClaw does to its rows --------------------------------------------------------------
+
+
+def test_compaction_that_deletes_and_renumbers_rows_changes_nothing(
+    db: AgentDatabase, reader: Reader
+) -> None:
+    db.add("aaa", session_of("aaa", 20))
+    reader.read()
+    before = ledgers.everything(reader.meter.queries)
+    db.compact("aaa", 5)
+    assert db.run("SELECT min(seq), max(seq) FROM transcript_events WHERE session_id = 'aaa'") == [(0, 5)]
+    reader.read()
+    assert ledgers.everything(reader.meter.queries) == before
+    db.add("aaa", [call("after", T0 + 40 * MINUTE)])
+    reader.read()
+    assert reader.by("session") == {"first": 2, "aaa": 21}
+    assert ledgers.rollup_differences(reader.meter.store) == []
+
+
+@pytest.mark.parametrize("calls", [1, 4, 9])
+def test_rowids_that_are_used_again_hide_nothing(
+    calls: int, home: HandmadeHome, db: AgentDatabase, reader: Reader
+) -> None:
+    """SQLite gives the ids of deleted rows to the next ones when they were the highest."""
+    db.add("gone", session_of("gone", 4))
+    reader.read()
+    top = db.run("SELECT max(rowid) FROM transcript_events")[0][0]
+    db.delete("gone")
+    db.add("new", session_of("new", calls, T0 + 60 * MINUTE))
+    assert db.run("SELECT min(rowid) FROM transcript_events WHERE session_id = 'new'")[0][0] < top
+    reader.read()
+    assert reader.by("session") == {"first": 2, "gone": 4, "new": calls}
+    db.add("first", [call("last", T0 + 90 * MINUTE)])
+    reader.read()
+    assert reader.by("session")["first"] == 3
+    assert ledgers.rollup_differences(reader.meter.store) == []
+
+
+def test_all_rows_deleted_and_new_ones_added(db: AgentDatabase, reader: Reader) -> None:
+    db.delete("first")
+    reader.read()
+    db.add("new", session_of("new", 1, T0 + 60 * MINUTE))
+    reader.read()
+    assert reader.by("session") == {"first": 2, "new": 1}
+
+
+@pytest.mark.parametrize("same_height", [True, False])
+def test_reset_to_an_older_state_and_other_rows(
+    same_height: bool, home: HandmadeHome, db: AgentDatabase, reader: Reader  # noqa: FBT001
+) -> None:
+    """A backup of the database is put back, and work goes on from there."""
+    backup = home.path / "backup"
+    shutil.copy(db.path, backup)
+    db.add("aaa", session_of("aaa", 4, T0 + 60 * MINUTE))
+    reader.read()
+    shutil.copy(backup, db.path)
+    db.add("bbb", session_of("bbb", 4 if same_height else 2, T0 + 90 * MINUTE))
+    reader.read()
+    assert reader.by("session") == {"first": 2, "aaa": 4, "bbb": 4 if same_height else 2}
+
+
+def test_row_that_is_rewritten_in_place_is_replaced(
+    home: HandmadeHome, db: AgentDatabase, reader: Reader, meter_factory: Any
+) -> None:
+    new = call("first-c0", T0 + MINUTE, (7, 7, 7, 7), 0.007, parent="first-u0")
+    with closing(db.connect()) as writer:
+        writer.execute("BEGIN IMMEDIATE")
+        writer.execute("UPDATE transcript_events SET event_json = ? WHERE seq = 2", (raw(new).decode(),))
+        db.move_generation(writer, "first")
+        writer.execute("COMMIT")
+    reader.read()
+    assert reader.totals() == (2, 28 + 114, 7_000_000 + 2_000_000)
+    assert fresh(home, meter_factory).totals() == reader.totals()
+    assert ledgers.rollup_differences(reader.meter.store) == []
+
+
+def test_vacuum_moves_rowids_and_hides_nothing(db: AgentDatabase, reader: Reader) -> None:
+    for n in range(6):
+        db.add(f"s{n}", session_of(f"s{n}", 3, T0 + n * MINUTE))
+    reader.read()
+    for n in (0, 2, 4):
+        db.delete(f"s{n}")
+    reader.read()
+    db.run("VACUUM")
+    db.add("new", session_of("new", 9, T0 + 60 * MINUTE))
+    reader.read()
+    assert reader.by("session") == {"first": 2, "new": 9, **{f"s{n}": 3 for n in range(6)}}
+
+
+def test_deleted_session_stays_in_the_ledger(home: HandmadeHome, db: AgentDatabase, reader: Reader) -> None:
+    before = ledgers.everything(reader.meter.queries)
+    db.delete("first")
+    db.run("DELETE FROM session_windows")
+    reader.read()
+    assert ledgers.everything(reader.meter.queries) == before
+    db.path.unlink()
+    reader.read()
+    assert ledgers.everything(reader.meter.queries) == before
+    assert reader.coverage("complete")
+
+
+def archive(home: HandmadeHome, db: AgentDatabase, sid: str, entries: list[Any], *, row: bool, file: bool) -> None:
+    blob = zstandard.compress(lines(entries))
+    if file:
+        (home.sessions() / f"{sid}.jsonl.deleted.2026-11-05T12-00-00.000Z.00ff.zst").write_bytes(blob)
+    if row:
+        columns = {
+            "session_id": sid, "generation": "00ff", "session_key": f"agent:main:discord:channel:{sid}", "reason": "deleted", "encoding": "zstd",
+            "archive_blob": blob, "archive_sha256": "0", "archive_name": "x", "created_at": T0 + MINUTE, "published_at": T0, "publish_attempts": 1,
+        }  # fmt: skip
+        marks = ", ".join("?" * len(columns))
+        db.run(f"INSERT INTO session_transcript_archives ({', '.join(columns)}) VALUES ({marks})", *columns.values())
+
+
+@pytest.mark.parametrize("order", ["file first", "row first", "only file", "only row"])
+def test_archive_file_and_archive_row_are_one_session(
+    order: str, home: HandmadeHome, db: AgentDatabase, reader: Reader, meter_factory: Any
+) -> None:
+    entries = list(session_of("aaa", 3))
+    if order != "only file" and order != "only row":
+        db.add("aaa", entries[:5])
+        reader.read()
+        db.delete("aaa")
+    for what in ("row", "file") if order == "row first" else ("file", "row"):
+        if not order.startswith("only") or order.endswith(what):
+            archive(home, db, "aaa", entries, row=what == "row", file=what == "file")
+            reader.read()
+    assert reader.by("session") == {"first": 2, "aaa": 3}
+    if order != "only file":
+        assert reader.by("session_key")["agent:main:discord:channel:aaa"] == 3
+        assert reader.by("channel")["discord"] == 3
+    assert ledgers.everything(fresh(home, meter_factory).meter.queries) == ledgers.everything(reader.meter.queries)
+
+
+def test_forked_session_with_copied_rows(
+    home: HandmadeHome, db: AgentDatabase, reader: Reader, meter_factory: Any
+) -> None:
+    entries = list(session_of("first", 2))
+    db.add("fork", [header("fork", T0 + 60 * MINUTE), *entries[1:], call("own", T0 + 61 * MINUTE)])
+    reader.read()
+    assert reader.by("session") == {"first": 2, "fork": 1}
+    assert fresh(home, meter_factory).by("session") == {"first": 2, "fork": 1}
+
+
+def test_index_row_with_an_older_time_is_learned_too(
+    home: HandmadeHome, db: AgentDatabase, reader: Reader, meter_factory: Any
+) -> None:
+    """The upgrade imports sessions with the times that they had, in several transactions."""
+    db.add("aaa", session_of("aaa", 3, T0 - 90 * MINUTE))
+    db.window("aaa", "agent:main:cron:nightly:run:aaa", T0 - 80 * MINUTE)
+    reader.read()
+    assert reader.by("session_key") == {"agent:main:main": 2, "agent:main:cron:nightly:run:aaa": 3}
+    assert ledgers.groups(fresh(home, meter_factory).meter.queries) == ledgers.groups(reader.meter.queries)
+
+
+def test_heartbeat_of_a_row_far_up_is_found(home: HandmadeHome, db: AgentDatabase, reader: Reader) -> None:
+    db.add("aaa", [header("aaa"), user("u1", T0 + 1, "[OpenClaw heartbeat poll]"), call("a", T0 + 2, parent="u1")], zstd=True)
+    reader.read()
+    db.add("aaa", [user("u2", T0 + 3, "hello"), call("b", T0 + 4, parent="u2")])
+    reader.read()
+    db.add("aaa", [call("c", T0 + 5, parent="a")])
+    reader.restart()
+    reader.read()
+    assert reader.by("cause") == {"user": 2, "heartbeat": 2, "unknown": 1}
+
+
+# --- the upgrade ---------------------------------------------------------------------------------
+
+
+def upgrade(home: Path) -> None:
+    """What `openclaw doctor --fix` of 2026.9 does to a home of 2026.6 (tests/data/README.md shows one)."""
+    for folder in sorted((home / ".openclaw" / "agents").iterdir()):
+        sessions, target = folder / "sessions", folder / "session-sqlite-import-archive"
+        index = handmade.json.loads((sessions / "sessions.json").read_text())
+        keys = {e["sessionId"]: k for k, e in index.items()}
+        (folder / "agent").mkdir(exist_ok=True)
+        target.mkdir()
+        db = AgentDatabase(folder / "agent" / "openclaw-agent.sqlite")
+        for path in sorted(sessions.glob("*.jsonl")):
+            sid = path.name.split(".")[0]
+            if path.name != f"{sid}.jsonl":
+                if ".trajectory" in path.name:
+                    path.rename(target / f"x.{path.name}.imported-{T0}")
+                continue
+            entries = []
+            for line in path.read_bytes().decode("utf-8-sig", "replace").splitlines():
+                try:
+                    entry = handmade.json.loads(line)
+                except ValueError:
+                    continue
+                if isinstance(entry, dict):
+                    entries.append(entry)
+            key = keys.get(sid) or f"agent:{folder.name}:recovered:{sid}"
+            db.add(sid, entries, zstd=True)
+            entry = index.get(key, {})
+            db.window(sid, key, entry.get("updatedAt", T0), channel=entry.get("channel"), spawned_by=entry.get("spawnedBy"))
+            path.rename(target / f"{key.replace(':', '_')}.{path.name}.imported-{T0}")
+        (sessions / "sessions.json").rename(target / f"legacy-store.sessions.json.imported-{T0}")
+
+
+@pytest.mark.parametrize("pause", ["running", "stopped", "read once in the middle"])
+def test_upgrade_changes_nothing_that_was_counted(pause: str, home_factory: Any, meter_factory: Any) -> None:
+    home = home_factory("jsonl-mid", seed=5, agents=3, sessions=12, messages=300)
+    reader = Reader(meter_factory, home.path)
+    reader.meter.clock = reader.meter.queries.clock = lambda: home.truth["meta"]["now_ms"] / 1000
+    reader.read()
+    assert ledgers.truth_differences(reader.meter.queries, home.truth) == []
+    before = ledgers.groups(reader.meter.queries), [ledgers.days(reader.meter.queries, z) for z in ledgers.ZONES]
+    upgrade(home.path)
+    if pause == "stopped":
+        reader.restart()
+    reader.read()
+    after = ledgers.groups(reader.meter.queries), [ledgers.days(reader.meter.queries, z) for z in ledgers.ZONES]
+    # Sessions without an index entry have a key now; nothing else moves.
+    for by in ("session_key", "cause"):
+        for answer in (before[0], after[0]):
+            answer.pop(by)
+    assert ledgers.differences(after[0], before[0]) == []
+    assert after[1] == before[1]
+    assert ledgers.rollup_differences(reader.meter.store) == []
+    assert reader.coverage("unreadable") == 0
+
+
+def test_upgrade_seen_half_way(home_factory: Any, meter_factory: Any) -> None:
+    """Files and rows at once: while OpenClaw imports, both are there."""
+    home = home_factory("jsonl-mid", seed=6, agents=3, sessions=10, messages=200)
+    kept = home.path.parent / "kept"
+    shutil.copytree(home.path, kept)
+    upgrade(home.path)
+    shutil.copytree(kept / ".openclaw" / "agents", home.state / "agents", dirs_exist_ok=True)
+    reader = Reader(meter_factory, home.path)
+    reader.read()
+    found = {f: reader.meter.queries.usage(from_="all", by="model")["totals"][f] for f in ledgers.TRUTH_FIELDS}
+    assert found == {ours: home.truth["totals"][theirs] for ours, theirs in ledgers.TRUTH_FIELDS.items()}
+
+
+def test_real_home_before_and_after_its_real_upgrade(real_homes: Any, meter_factory: Any, tmp_path: Path) -> None:
+    """2026.6.11, then the same home after `openclaw doctor --fix` of 2026.9.6: one ledger, no total moves."""
+    home = tmp_path / "home"
+    real_homes("2026.6.11").rename(home)
+    reader = Reader(meter_factory, home)
+    reader.read()
+    before = ledgers.groups(reader.meter.queries)
+    shutil.rmtree(home / ".openclaw")
+    shutil.copytree(real_homes("2026.9.6-upgraded-from-2026.6.11") / ".openclaw", home / ".openclaw")
+    reader.read()
+    after = ledgers.groups(reader.meter.queries)
+    for by in ("model", "agent", "provider", "session", "tool", "total of model"):
+        assert after[by] == before[by]
+    assert ledgers.rollup_differences(reader.meter.store) == []
