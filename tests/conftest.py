@@ -14,10 +14,11 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import clawmeter
 import lab
 import pytest
 from homes import FIXTURES, TESTS, HomeFactory, MadeHome
+
+import clawmeter
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
@@ -171,8 +172,14 @@ def store(tmp_path: Path) -> Iterator[clawmeter.Store]:
     lists.close()
 
 
+@pytest.fixture(scope="session")
+def cache_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where list prices are kept between tests: asking for them takes longer than most tests."""
+    return tmp_path_factory.mktemp("cache")
+
+
 @pytest.fixture
-def meter_factory(tmp_path: Path) -> Iterator[MeterFactory]:
+def meter_factory(tmp_path: Path, cache_home: Path) -> Iterator[MeterFactory]:
     """Make Clawmeters: meter_factory(home, time_zone="UTC", ...) -> one that is not indexed yet."""
     made: list[clawmeter.Clawmeter] = []
 
@@ -182,7 +189,8 @@ def meter_factory(tmp_path: Path) -> Iterator[MeterFactory]:
         state = options.pop("state_dir", tmp_path / f"state-{len(made)}")
         options = {"time_zone": "UTC", "port": 0, **options}
         settings = clawmeter.Settings(state_dir=state, homes=tuple(homes), **options)
-        made.append(clawmeter.Clawmeter(settings, env=env or {"HOME": str(tmp_path)}))
+        env = env or {"HOME": str(tmp_path), "XDG_CACHE_HOME": str(cache_home)}
+        made.append(clawmeter.Clawmeter(settings, env=env))
         return made[-1]
 
     yield make

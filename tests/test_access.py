@@ -6,11 +6,16 @@ import dataclasses
 import re
 import stat
 import threading
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
 from clawmeter import Access, Attempts, ClawmeterError, create_app, is_loopback
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from homes import HomeFactory, MadeHome
 
 HOST = "localhost"
 
@@ -23,6 +28,12 @@ class Clock:
 
     def __call__(self) -> float:
         return self.now
+
+
+@pytest.fixture
+def home(home_factory: HomeFactory) -> MadeHome:
+    """The home that all tests of this file share: they ask, and nothing writes into it."""
+    return home_factory("sqlite", copy=False, sessions=12, messages=300)
 
 
 @pytest.fixture
@@ -710,6 +721,17 @@ def gateway_client(meter: Any, tmp_path: Path) -> Any:
     client = create_app(meter).test_client()
     client.environ_base["HTTP_AUTHORIZATION"] = "Bearer gateway-token"
     return client
+
+
+def test_the_token_in_openclaws_config_is_the_gateways(meter: Any, home: MadeHome) -> None:
+    token = next(text for text in home.truth["canary_secrets"] if text.startswith("tok-"))
+    assert meter.gateway_tokens() == [token]
+    client = create_app(meter).test_client()
+    assert client.get("/api/usage", headers=bearer(token)).status_code == 200
+    lan = {"REMOTE_ADDR": "10.0.0.1"}
+    answer = client.get("/api/usage", headers=bearer(token), environ_base=lan)
+    assert answer.status_code == 401
+    assert log_in(client, token).status_code == 401
 
 
 def test_gateway_token_works_on_loopback(gateway_client: Any) -> None:

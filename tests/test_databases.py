@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import sqlite3
 from contextlib import closing
@@ -214,17 +215,17 @@ def test_tables_that_are_not_there_yet_are_read_when_they_are(home: HandmadeHome
         db.execute("CREATE TABLE schema_meta (x)")
     reader = fresh(home, meter_factory)
     assert reader.health()["status"] == "ok"
-    with closing(sqlite3.connect(path)) as db:
+    database = AgentDatabase(path)  # which leaves a database with tables as it is
+    with closing(database.connect()) as db:
         for table in handmade.agent_tables():
             if "schema_meta" not in table.split("(")[0]:
                 db.execute(table)
-    AgentDatabase(path).add("aaa", session_of("aaa", 2))
+    database.add("aaa", session_of("aaa", 2))
     reader.read()
     assert reader.totals()[0] == 2
 
 
-@pytest.mark.parametrize("column", ["created_at"])
-def test_database_without_times_of_rows_is_read(column: str, home: HandmadeHome, meter_factory: Any) -> None:
+def test_database_without_times_of_rows_is_read(home: HandmadeHome, meter_factory: Any) -> None:
     path = home.state / "agents" / "main" / "agent" / "openclaw-agent.sqlite"
     path.parent.mkdir(parents=True)
     with closing(sqlite3.connect(path, isolation_level=None)) as db:
@@ -346,7 +347,7 @@ def archive(home: HandmadeHome, db: AgentDatabase, sid: str, entries: list[Any],
     if row:
         columns = {
             "session_id": sid, "generation": "00ff", "session_key": f"agent:main:discord:channel:{sid}", "reason": "deleted", "encoding": "zstd",
-            "archive_blob": blob, "archive_sha256": "0", "archive_name": "x", "created_at": T0 + MINUTE, "published_at": T0, "publish_attempts": 1,
+            "archive_blob": blob, "archive_sha256": "0" * 64, "archive_name": "x", "created_at": T0 + MINUTE, "published_at": T0, "publish_attempts": 1,
         }  # fmt: skip
         marks = ", ".join("?" * len(columns))
         db.run(f"INSERT INTO session_transcript_archives ({', '.join(columns)}) VALUES ({marks})", *columns.values())
@@ -411,7 +412,7 @@ def upgrade(home: Path) -> None:
     """What `openclaw doctor --fix` of 2026.9 does to a home of 2026.6 (tests/data/README.md shows one)."""
     for folder in sorted((home / ".openclaw" / "agents").iterdir()):
         sessions, target = folder / "sessions", folder / "session-sqlite-import-archive"
-        index = handmade.json.loads((sessions / "sessions.json").read_text())
+        index = json.loads((sessions / "sessions.json").read_text())
         keys = {e["sessionId"]: k for k, e in index.items()}
         (folder / "agent").mkdir(exist_ok=True)
         target.mkdir()
@@ -425,7 +426,7 @@ def upgrade(home: Path) -> None:
             entries = []
             for line in path.read_bytes().decode("utf-8-sig", "replace").splitlines():
                 try:
-                    entry = handmade.json.loads(line)
+                    entry = json.loads(line)
                 except ValueError:
                     continue
                 if isinstance(entry, dict):
@@ -438,7 +439,7 @@ def upgrade(home: Path) -> None:
         (sessions / "sessions.json").rename(target / f"legacy-store.sessions.json.imported-{T0}")
 
 
-@pytest.mark.parametrize("pause", ["running", "stopped", "read once in the middle"])
+@pytest.mark.parametrize("pause", ["running", "stopped"])
 def test_upgrade_changes_nothing_that_was_counted(pause: str, home_factory: Any, meter_factory: Any) -> None:
     home = home_factory("jsonl-mid", seed=5, agents=3, sessions=12, messages=300)
     reader = Reader(meter_factory, home.path)
