@@ -649,6 +649,11 @@ class TranscriptPath:
     session_id: str  # "" for a database or a cold archive, which name it inside
     compressed: bool = False
 
+    @property
+    def rank(self) -> int:
+        """Which of two wordings of an entry counts: that of the better kind, and of the one put away later."""
+        return RANKS[self.kind] * 10**14 + put_away_ms(self.path)
+
 
 @dataclass(frozen=True, slots=True)
 class AgentPaths:
@@ -954,6 +959,22 @@ def list_transcripts(agent: AgentPaths) -> Iterator[TranscriptPath]:
         yield TranscriptPath(str(agent.database), "database", agent.name, "")
 
 
+_PUT_AWAY = re.compile(r"\.(\d{4}-\d\d-\d\dT\d\d)-(\d\d)-(\d\d\.\d{3}Z)|\.imported-(\d{13})")
+
+
+def put_away_ms(path: str) -> int:
+    """When a file was reset, deleted, backed up or imported, by its name; 0 for a live one."""
+    match = _PUT_AWAY.search(os.path.basename(path))
+    if match is None:
+        return 0
+    if match[4]:
+        return int(match[4])
+    try:
+        return parse_iso_ms(f"{match[1]}:{match[2]}:{match[3]}")
+    except ValueError:
+        return 0
+
+
 def scan_names(folder: str) -> list[str]:
     """Names in a folder, sorted; empty when there is no such folder."""
     try:
@@ -1151,6 +1172,28 @@ def _are_amounts(*values: Any) -> bool:
     )
 
 
+def int_or_none(value: Any) -> int | None:
+    """A number as an int that JavaScript could count to and SQLite can keep; None for anything else."""
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, int | float)
+        or not -(2.0**53) < value < 2.0**53
+    ):
+        return None
+    return int(value)
+
+
+def time_or_none(value: Any) -> int | None:
+    """Epoch ms of a number or an ISO-8601 time that calendars know; None for anything else."""
+    if type(value) is str:
+        try:
+            value = parse_iso_ms(value)
+        except (ValueError, OverflowError):
+            return None
+    moment = int_or_none(value)
+    return moment if moment is not None and 0 <= moment <= LATEST_MS else None
+
+
 class EntryParser:
     """Turn the entries of one transcript, in order, into rows of a Reading.
 
@@ -1161,6 +1204,7 @@ class EntryParser:
 
     __slots__ = (
         "call_ms",
+        "count_nameless",
         "find_turn",
         "heartbeat",
         "model_ids",
@@ -1187,6 +1231,7 @@ class EntryParser:
         self.call_ms: dict[str, int] = {}
         self.model_ids: dict[tuple[Any, Any, Any], int] = {}
         self.nameless: Counter[tuple[Any, ...]] = Counter()
+        self.count_nameless: Callable[[], Counter[tuple[Any, ...]]] | None = None
         if seen.tail_id is not None:
             self.heartbeat[seen.tail_id] = seen.tail_heartbeat
         reading.sessions[self.session] = seen
@@ -1230,18 +1275,12 @@ class EntryParser:
         seen = self.seen
         kind = entry.get("type")
         stamp = entry.get("timestamp")
-        outer = (
-            parse_iso_ms(stamp)
-            if type(stamp) is str
-            else int(stamp)
-            if isinstance(stamp, int | float)
-            else None
-        )
+        outer = time_or_none(stamp)
         if kind == "session":
             if outer is not None and (seen.header_ms is None or outer < seen.header_ms):
                 seen.header_ms = outer
-            version = entry.get("version")
-            seen.version = version if isinstance(version, int) else seen.version
+            version = int_or_none(entry.get("version"))
+            seen.version = seen.version if version is None else version
             return
         if outer is not None:
             if seen.first_ms is None or outer < seen.first_ms:
@@ -1307,8 +1346,8 @@ class EntryParser:
                 or details.get("status") == "error"
                 or (isinstance(code, int | float) and code > 0)
             )
-            duration = details.get("durationMs")
-            if type(duration) is not int:
+            duration = int_or_none(details.get("durationMs"))
+            if duration is None:
                 called = self.call_ms.get(message.get("toolCallId"))  # type: ignore[arg-type]
                 duration = (
                     outer - called
@@ -1340,6 +1379,8 @@ class EntryParser:
             return entry_id
         if entry_id is not None:
             return str(entry_id)
+        if self.count_nameless is not None:  # those of earlier passes have taken the first ordinals
+            self.nameless, self.count_nameless = self.count_nameless(), None
         self.nameless[what] += 1
         return f"{self.seen.session_id}#{self.nameless[what]}#{what}"
 
@@ -1354,7 +1395,7 @@ class EntryParser:
             names = (sound(provider or "unknown"), sound(model or "unknown"), sound(api or ""))
             model_id = self.model_ids[provider, model, api] = model_rowid(*names)
             reading.models[model_id] = names
-        requested = int(inner) if type(inner) is int or type(inner) is float else None
+        requested = time_or_none(inner)
         when = outer if outer is not None else requested
         stop = message.get("stopReason")
         tools = None
@@ -1437,7 +1478,7 @@ def tool_name(block: Json) -> str:
 def parse_lenient(raw: bytes | str) -> Any:
     """Parse what orjson refuses and JavaScript writes: lone surrogates, NaN. None when it is not JSON at all."""
     try:
-        text = raw.decode("utf-8") if isinstance(raw, bytes) else raw
+        text = raw.decode("utf-8", "replace") if isinstance(raw, bytes) else raw
         return json.loads(text.removeprefix("\ufeff"))
     except (ValueError, RecursionError):
         return None
@@ -2354,10 +2395,16 @@ class Store:
         return bool(before != now)
 
     def _add_calls(
-        self, db: sqlite3.Connection, calls: Iterable[CallRow], changes: Changes
+        self, db: sqlite3.Connection, calls: Sequence[CallRow], changes: Changes
     ) -> None:
         """Insert new calls, leave known ones, replace rewritten ones, and note who else has a copy."""
         newest = db.execute("SELECT ifnull(max(id), 0) FROM model_calls").fetchone()[0]
+        if db.execute(
+            "SELECT 1 FROM implausible LIMIT 1"
+        ).fetchone():  # one that was repaired leaves the list
+            db.executemany(
+                "DELETE FROM implausible WHERE entry_key = ?", [(row[C_KEY],) for row in calls]
+            )
         find = f"SELECT id, session, rank, flags & 1, {', '.join(_USAGE)} FROM model_calls WHERE entry_key = ? ORDER BY id"
         for row in calls:
             known = db.execute(find, (row[C_KEY],)).fetchall()
@@ -2388,7 +2435,7 @@ class Store:
                         self._remove_call(db, loser[0], newest)
             elif rewritten is not None:
                 if row[C_RANK] >= rewritten[2]:
-                    self._replace_call(db, rewritten, row, newest)
+                    self._rewrite_call(db, rewritten, row, newest)
             else:
                 db.execute(_INSERT_CALL, self.prices.settle(row))
         db.execute("INSERT INTO changes SELECT 1, * FROM model_calls WHERE id > ?", (newest,))
@@ -2430,6 +2477,21 @@ class Store:
         yield
         if call <= newest:
             db.execute("INSERT INTO changes SELECT 1, * FROM model_calls WHERE id = ?", (call,))
+
+    def _rewrite_call(
+        self, db: sqlite3.Connection, known: Sequence[Any], row: CallRow, newest: int
+    ) -> None:
+        """A session has an entry in other words now. A fork that copied the old words keeps them: then there are two calls."""
+        call, session = known[0], row[C_SESSION]
+        others = db.execute(
+            "SELECT count(*) FROM call_copies WHERE call = ? AND session <> ?", (call, session)
+        ).fetchone()[0]
+        if not others:
+            self._replace_call(db, known, row, newest)
+            return
+        db.execute("DELETE FROM call_copies WHERE call = ? AND session = ?", (call, session))
+        self._choose_owner(db, call, newest)
+        db.execute(_INSERT_CALL, self.prices.settle(row))
 
     def _replace_call(
         self, db: sqlite3.Connection, known: Sequence[Any], row: CallRow, newest: int
@@ -2924,6 +2986,15 @@ def find_turn_in_file(path: str, entry_id: str) -> bool:
     return False
 
 
+def count_nameless_in_file(place: TranscriptPath, upto: int) -> Counter[tuple[Any, ...]]:
+    """How many entries without an id a file has before a position, by what they look like. Rare: OpenClaw gives ids."""
+    parser = EntryParser(SessionSeen(place.agent, place.session_id), 0, Reading())
+    with open(place.path, "rb", buffering=1 << 20) as file:
+        while file.tell() < upto and (line := file.readline(MAX_LINE_BYTES)):
+            parser.parse(line, lambda: place.path)
+    return parser.nameless
+
+
 def read_transcript_file(place: TranscriptPath, known: Source | None, seen: SessionSeen) -> Iterator[tuple[Reading, Source]]:  # fmt: skip
     """Read what is new in a transcript file, in pieces of some megabytes with the checkpoint after each.
 
@@ -2967,7 +3038,10 @@ def read_transcript_file(place: TranscriptPath, known: Source | None, seen: Sess
             (lambda entry_id: find_turn_in_file(place.path, entry_id)) if source.position else None
         )
         reading = Reading()
-        parser = EntryParser(seen, RANKS[place.kind], reading, find_turn)
+        parser = EntryParser(seen, place.rank, reading, find_turn)
+        if source.position:
+            begun = source.position
+            parser.count_nameless = lambda: count_nameless_in_file(place, begun)
         file.seek(source.position)
         position, lines = source.position, source.lines
         flush_at = position + BLOCK_BYTES
@@ -3038,6 +3112,16 @@ def finish_file(file: BinaryIO | None, source: Source, reading: Reading) -> None
         source.head = source.tail = None
 
 
+def claimed_size(file: BinaryIO) -> int:
+    """What the first frame of a zstd file says it unpacks to; 0 where it does not say. Leaves the file at its start."""
+    head = file.read(32)
+    file.seek(0)
+    try:
+        return max(0, zstandard.frame_content_size(head))
+    except zstandard.ZstdError:
+        return 0  # no archive at all: reading it says so
+
+
 def read_compressed_file(
     place: TranscriptPath, known: Source | None, seen: SessionSeen
 ) -> Iterator[tuple[Reading, Source]]:
@@ -3058,10 +3142,12 @@ def read_compressed_file(
     session_id = place.session_id
     seen = SessionSeen(place.agent, session_id, stored_as=place.kind)
     reading = Reading()
-    parser = EntryParser(seen, RANKS[place.kind], reading) if session_id else None
+    parser = EntryParser(seen, place.rank, reading) if session_id else None
     rest = b""
     problem: str | None = None
+    unpacked = 0
     with open(place.path, "rb") as raw:
+        claimed = claimed_size(raw)
         stream = zstandard.ZstdDecompressor(max_window_size=1 << 27).stream_reader(
             raw, read_across_frames=True
         )
@@ -3073,6 +3159,9 @@ def read_compressed_file(
                     f"{place.path}: the archive is damaged or not finished ({error})",
                     b"",
                 )
+            unpacked += len(block)
+            if not block and not problem and unpacked < claimed:
+                problem = f"{place.path}: the archive is not finished: it has {unpacked} of {claimed} bytes"
             data = rest + block
             lines = data.split(b"\n")
             rest = lines.pop()
@@ -3094,7 +3183,7 @@ def read_compressed_file(
                     seen.session_id = session_id = str(
                         header.get("id") or Path(place.path).name.split(".")[0]
                     )
-                    parser = EntryParser(seen, RANKS[place.kind], reading)
+                    parser = EntryParser(seen, place.rank, reading)
                 if problem and line is lines[-1] and not block:
                     break
                 parser.parse(line, lambda: f"{place.path} line {source.lines}")
@@ -3208,7 +3297,7 @@ class RowReader:
             seen = self.tails(session.decode("utf-8", "replace"))
             seen.stored_as = "database"
             parser = EntryParser(
-                seen, RANKS["database"], self.reading, lambda e: self.find_turn(session, e)
+                seen, RANKS["database"] * 10**14, self.reading, lambda e: self.find_turn(session, e)
             )
             self.parsers[session] = parser
         raw = event_json
@@ -3469,7 +3558,9 @@ def read_database_archives(place: TranscriptPath, wanted: Iterable[tuple[str, st
             if row is None:
                 continue
             parser = EntryParser(
-                SessionSeen(place.agent, session_id, stored_as="deleted"), RANKS["deleted"], reading
+                SessionSeen(place.agent, session_id, stored_as="deleted"),
+                RANKS["deleted"] * 10**14,
+                reading,
             )
             stream: Any = io.BytesIO(row[1])
             if row[0] == b"zstd":
@@ -3536,15 +3627,6 @@ def text_or_none(value: Any) -> str | None:
     return sound(value)[:500] if isinstance(value, str) and value else None
 
 
-def int_or_none(value: Any) -> int | None:
-    """An int, or None."""
-    return (
-        int(value)
-        if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-        else None
-    )
-
-
 def parse_session_entry(agent: str, key: str, entry: Any) -> Iterator[SessionFacts]:
     """What an entry of sessions.json, or `entry_json` of session_nodes, says; usually one fact.
 
@@ -3592,10 +3674,13 @@ def read_session_index(path: str, agent: str) -> list[SessionFacts]:
     return [replace(f, channel=None) for f in facts] if ".imported-" in path else facts
 
 
-def read_database_index(path: str, agent: str, since_ms: int) -> tuple[list[SessionFacts], int]:
-    """What session_windows, session_nodes and the archive table say since a time; (facts, newest time). Raises SourceError."""
+def read_database_index(path: str, agent: str, known: Source) -> tuple[list[SessionFacts], Source]:
+    """What session_windows, session_nodes and the archive table say that a checkpoint does not cover; (facts, checkpoint).
+
+    A row is new by its time or by its rowid: what is imported comes late and has an old time. Raises SourceError.
+    """
     facts: list[SessionFacts] = []
-    newest = since_ms
+    since_ms, newest, windows, nodes = known.seen_ms, known.seen_ms, known.position, known.lines
     with open_foreign(path) as db:
         columns = columns_of(db, "session_windows")
         if {"session_id", "session_key", "updated_at"} <= columns:
@@ -3603,19 +3688,19 @@ def read_database_index(path: str, agent: str, since_ms: int) -> tuple[list[Sess
                 c if c in columns else f"NULL AS {c}"
                 for c in ("channel", "chat_type", "spawned_by", "status", "display_name")
             ]
-            for sid, key, updated, channel, chat, parent, status, label in db.execute(
-                f"SELECT session_id, session_key, updated_at, {', '.join(names)} FROM session_windows WHERE updated_at >= ?", (since_ms,)
+            for rowid, sid, key, updated, channel, chat, parent, status, label in db.execute(
+                f"SELECT rowid, session_id, session_key, updated_at, {', '.join(names)} FROM session_windows WHERE updated_at >= ? OR rowid > ?", (since_ms, known.position)
             ):  # fmt: skip
-                newest = max(newest, updated)
+                newest, windows = max(newest, updated), max(windows, rowid)
                 facts.append(SessionFacts(agent, text_of(sid) or "", text_of(key) or "", updated, text_of(channel), text_of(chat), None, text_of(label), text_of(parent), text_of(status)))  # fmt: skip
         columns = columns_of(db, "session_nodes")
         if {"session_key", "current_session_id", "entry_json", "updated_at"} <= columns:
             spawned = "spawned_by" if "spawned_by" in columns else "NULL"
             label_column = "label" if "label" in columns else "NULL"
-            for key, sid, raw, updated, parent, label in db.execute(
-                f"SELECT session_key, current_session_id, entry_json, updated_at, {spawned}, {label_column} FROM session_nodes WHERE updated_at >= ?", (since_ms,)
+            for rowid, key, sid, raw, updated, parent, label in db.execute(
+                f"SELECT rowid, session_key, current_session_id, entry_json, updated_at, {spawned}, {label_column} FROM session_nodes WHERE updated_at >= ? OR rowid > ?", (since_ms, known.lines)
             ):  # fmt: skip
-                newest = max(newest, updated)
+                newest, nodes = max(newest, updated), max(nodes, rowid)
                 entry = as_dict(parse_lenient_or_none(raw or b"{}"))
                 entry["sessionId"] = text_of(sid)
                 entry.setdefault("spawnedBy", text_of(parent))
@@ -3623,11 +3708,16 @@ def read_database_index(path: str, agent: str, since_ms: int) -> tuple[list[Sess
                 entry["updatedAt"] = updated
                 facts += parse_session_entry(agent, text_of(key) or "", entry)
         columns = columns_of(db, "session_transcript_archives")
-        if {"session_id", "session_key", "created_at"} <= columns:
-            for sid, key, created in db.execute("SELECT session_id, session_key, created_at FROM session_transcript_archives WHERE created_at >= ?", (since_ms,)):  # fmt: skip
-                newest = max(newest, created)
-                facts.append(SessionFacts(agent, text_of(sid) or "", text_of(key) or ""))
-    return [f for f in facts if f.session_id and f.key], newest
+        if {"session_id", "session_key"} <= columns:
+            facts += [
+                SessionFacts(agent, text_of(sid) or "", text_of(key) or "")
+                for sid, key in db.execute(
+                    "SELECT session_id, session_key FROM session_transcript_archives"
+                )
+            ]
+    return [f for f in facts if f.session_id and f.key], replace(
+        known, seen_ms=newest, position=windows, lines=nodes
+    )
 
 
 @dataclass(slots=True)
@@ -4143,7 +4233,7 @@ class Indexer:
                         )
                 self.store.add(reading)
             else:
-                self.known[source.path] = source
+                self._keep(source)
                 self.store.add(reading, [source])
                 if source.state == "unreadable":
                     self.problems[source.path] = source.error or "cannot be read"
@@ -4276,12 +4366,8 @@ class Indexer:
 
     def _mark_gone(self, present: set[str]) -> None:
         for source in list(self.known.values()):
-            if (
-                source.kind in RANKS
-                and source.path not in present
-                and source.state != "gone"
-                and not os.path.exists(source.path)
-            ):
+            path = source.path.partition("#")[0]
+            if source.state != "gone" and path not in present and not os.path.exists(path):
                 gone = replace(source, state="gone")
                 self.known[source.path] = gone
                 self.problems.pop(source.path, None)
@@ -4343,14 +4429,19 @@ class Indexer:
         known, signature = self._changed(path, key)
         if signature is None:
             return
-        same = known is not None and known.inode == signature[1]
+        before = (
+            known
+            if known is not None and known.inode == signature[1]
+            else Source(key, "index", agent, "")
+        )
         try:
-            facts, newest = read_database_index(path, agent, known.seen_ms if known and same else 0)
+            facts, source = read_database_index(path, agent, before)
         except SourceError as error:
             self.problems[key] = str(error)
             return
         self.problems.pop(key, None)
-        source = Source(key, "index", agent, "", *signature, seen_ms=newest)
+        source = replace(source, state="ok")
+        source.dev, source.inode, source.size, source.mtime_ns = signature
         self.store.learn(facts, sources=[source])
         self.known[key] = source
 
@@ -9889,7 +9980,11 @@ def announce_server(meter: Clawmeter, server: Server, note: str | None) -> None:
     for url in server.urls:
         say(f"Serving {url}")
     if not sys.stderr.isatty():
-        where = "" if meter.settings.state_dir == default_state_dir(os.environ) else f" --state {meter.settings.state_dir}"
+        where = (
+            ""
+            if meter.settings.state_dir == default_state_dir(os.environ)
+            else f" --state {meter.settings.state_dir}"
+        )
         say(f"To log in, run `clawmeter token{where}` on this machine.")
         return
     link = f"{server.urls[-1]}/#token={urllib.parse.quote(meter.access.load_token())}"

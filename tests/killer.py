@@ -10,12 +10,14 @@ No part of the module is replaced: the hooks are SQLite's progress handler and P
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import random
 import select
 import shutil
 import signal
+import sqlite3
 import sys
 import time
 from pathlib import Path
@@ -39,16 +41,26 @@ class Ticks:
             os.kill(os.getpid(), signal.SIGKILL)
         return 0
 
-    def audit(self, event: str, args: tuple[Any, ...]) -> None:
-        if event == "sqlite3.connect/handle":
-            args[0].set_progress_handler(self, self.every)
-        elif event in ("open", "os.listdir", "os.scandir", "os.rename", "os.remove", "os.chmod"):
+    def audit(self, event: str, _args: tuple[Any, ...]) -> None:
+        if event in ("open", "os.listdir", "os.scandir", "os.rename", "os.remove", "os.chmod", "sqlite3.connect"):
             self()
+
+    def watch(self) -> None:
+        """Count in every connection to a database, and in every use of a file."""
+        ticks = self
+
+        class Connection(sqlite3.Connection):
+            def __init__(self, *args: Any, **options: Any) -> None:
+                super().__init__(*args, **options)
+                self.set_progress_handler(ticks, ticks.every)
+
+        sqlite3.connect = functools.partial(sqlite3.connect, factory=Connection)  # type: ignore[assignment]
+        sys.addaudithook(self.audit)
 
 
 def read(settings: clawmeter.Settings, ticks: Ticks | None = None) -> None:
     if ticks:
-        sys.addaudithook(ticks.audit)
+        ticks.watch()
     meter = clawmeter.Clawmeter(settings, env=dict(os.environ))
     meter.index()
     meter.stop()
@@ -65,6 +77,7 @@ class World:
         self.ms = T0 - 30 * 86_400_000
         self.number = 0
         self.live: list[str] = []
+        self.keys: dict[str, Any] = {}
         self.database = self.home.database("ops")
         self.rows: list[str] = []
 
@@ -87,7 +100,8 @@ class World:
         sid = f"s{self.number}"
         self.home.write(sid, [header(sid, self.ms), *self.entries(sid, count)])
         self.live.append(sid)
-        self.home.index({f"agent:main:cron:{s}:run:{s}": s for s in self.live})
+        self.keys[f"agent:main:cron:{sid}:run:{sid}"] = sid
+        self.home.index(self.keys)
 
     def grow(self) -> None:
         what = self.rng.random()

@@ -1,0 +1,423 @@
+"""OpenClaw's tree is only read: nothing in it is written, and no file appears in it, not even for a moment."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import sqlite3
+import tempfile
+import threading
+from contextlib import contextmanager
+from pathlib import Path
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+import clawmeter
+import handmade
+import ledgers
+import pytest
+from handmade import MINUTE, T0, AgentDatabase, HandmadeHome, Reader, append, call, header, session_of
+from homes import ERAS, FIXTURES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+
+def portrait(root: Path) -> dict[str, Any]:
+    """Everything about a tree. A file that came and went has moved its folder's time; of -shm, where a reader of a
+    WAL database marks its place, only the bytes are left out."""
+    out: dict[str, Any] = {}
+    for folder, _, names in os.walk(root):
+        for path in [Path(folder), *(Path(folder) / n for n in names)]:
+            info = path.lstat()
+            what: list[Any] = [info.st_mode, info.st_uid, info.st_ino]
+            if not path.name.endswith("-shm"):
+                what.append(info.st_mtime_ns)
+            if path.is_file() and not path.name.endswith("-shm"):
+                what += [info.st_size, hashlib.sha256(path.read_bytes()).hexdigest()]
+            out[str(path.relative_to(root))] = what
+    return out
+
+
+def until(condition: Callable[[], Any], what: str, seconds: float = 20) -> Any:
+    deadline, tick = monotonic() + seconds, threading.Event()
+    while not (found := condition()):
+        assert monotonic() < deadline, what
+        tick.wait(0.02)
+    return found
+
+
+def use(meter: clawmeter.Clawmeter) -> None:
+    """Everything that Clawmeter does with a home."""
+    meter.index()
+    meter.index()
+    ledgers.everything(meter.queries)
+    meter.queries.overview()
+    meter.queries.health()
+    for row in meter.queries.sessions(limit="400")[0]:
+        meter.queries.transcript(row["id"], limit="20")
+        meter.queries.transcript(row["id"], kinds="tools,errors", q="the")
+    clawmeter.find_homes(meter.settings, {})
+    clawmeter.read_config(meter.homes[0].path, {})
+    clawmeter.list_transcript_kinds(meter.homes[0])
+
+
+def end_of(path: Path) -> set[str]:
+    return {p.name[len("openclaw-agent.sqlite") :] for p in path.parent.glob("openclaw-agent.sqlite*")}
+
+
+# --- a home that nobody writes -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("era", ERAS)
+def test_stopped_home(era: str, home_factory: Any, meter_factory: Any) -> None:
+    home = home_factory(era, agents=3, sessions=8, messages=160)
+    before = portrait(home.path)
+    assert not any(name.endswith("-wal") for name in before)
+    use(meter_factory(home.path))
+    assert portrait(home.path) == before
+
+
+@pytest.mark.parametrize("version", sorted(p.name for p in FIXTURES.iterdir() if p.is_dir()))
+def test_trees_of_real_versions(version: str, real_homes: Any, meter_factory: Any) -> None:
+    home = real_homes(version)
+    before = portrait(home)
+    use(meter_factory(home))
+    assert portrait(home) == before
+
+
+@pytest.mark.parametrize("era", ["sqlite", "upgraded"])
+def test_home_of_a_gateway_that_crashed(era: str, home_factory: Any, meter_factory: Any) -> None:
+    """-wal and -shm are there, and nobody has them open; some rows are in the -wal alone."""
+    home = home_factory(era, agents=3, sessions=8, messages=160, leave_wal=True)
+    before = portrait(home.path)
+    assert any(name.endswith("-wal") for name in before)
+    meter = meter_factory(home.path)
+    use(meter)
+    assert portrait(home.path) == before
+    assert ledgers.truth_differences(meter.queries, home.truth) == []
+
+
+@pytest.mark.parametrize("era", ["sqlite", "upgraded"])
+def test_copied_tree_with_a_wal_and_no_shm(era: str, home_factory: Any, meter_factory: Any) -> None:
+    home = home_factory(era, agents=3, sessions=8, messages=160, leave_wal=True)
+    for path in home.path.rglob("*-shm"):
+        path.unlink()
+    before = portrait(home.path)
+    meter = meter_factory(home.path)
+    use(meter)
+    assert portrait(home.path) == before
+    assert ledgers.truth_differences(meter.queries, home.truth) == []
+
+
+def test_empty_wal_without_shm(tmp_path: Path, meter_factory: Any) -> None:
+    home = HandmadeHome(tmp_path / "home")
+    db = home.database()
+    db.add("aaa", session_of("aaa", 2))
+    Path(f"{db.path}-wal").touch()
+    before = portrait(home.path)
+    meter = meter_factory(home.path)
+    use(meter)
+    assert portrait(home.path) == before
+    assert meter.queries.usage(from_="all", by="model")["totals"]["model_calls"] == 2
+
+
+def test_home_that_may_not_be_written(home_factory: Any, meter_factory: Any, open_home: HandmadeHome) -> None:
+    """On a read-only mount, or of another user: it is readable all the same."""
+    made = home_factory("upgraded", agents=3, sessions=8, messages=160)
+    shutil.copytree(made.path, open_home.path, dirs_exist_ok=True)
+    for path in [open_home.path, *open_home.path.rglob("*")]:
+        path.chmod(0o555 if path.is_dir() else 0o444)
+    reader = Reader(meter_factory, open_home.path)
+    assert reader.totals() == (0, 0, 0)  # its own connections are open: the other user cannot get to our ledger
+    with other_user():
+        reader.read()
+    assert ledgers.truth_differences(reader.meter.queries, made.truth) == []
+    assert reader.coverage("unreadable") == 0
+
+
+# --- a home that is being written ----------------------------------------------------------------
+
+
+class Gateway:
+    """A writer that has the database open, as the gateway does: the -wal is there until it closes."""
+
+    def __init__(self, db: AgentDatabase) -> None:
+        self.db = db
+        self.connection = db.connect()
+        self.connection.execute("PRAGMA wal_autocheckpoint = 0")
+        self.number = 0
+
+    def talk(self, sid: str = "live") -> None:
+        self.number += 1
+        first = [header(sid)] if self.number == 1 else []
+        self.db.add_with(self.connection, sid, [*first, call(f"{sid}-{self.number}", T0 + self.number * MINUTE)])
+
+    def stop(self) -> None:
+        self.connection.close()
+
+
+def test_gateway_that_runs_and_stops_while_we_read(tmp_path: Path, meter_factory: Any) -> None:
+    home = HandmadeHome(tmp_path / "home")
+    db = home.database()
+    reader = Reader(meter_factory, home.path)
+    for round_ in range(3):
+        gateway = Gateway(db)
+        gateway.talk(f"s{round_}")
+        reader.read()
+        assert end_of(db.path) == {"", "-wal", "-shm"}
+        gateway.talk(f"s{round_}")
+        reader.read()
+        reader.meter.queries.transcript(f"s{round_}")
+        gateway.stop()
+        assert end_of(db.path) == {""}, "our reading made the gateway leave its files behind"
+        before = portrait(home.path)
+        reader.read()
+        reader.meter.queries.transcript(f"s{round_}")
+        assert portrait(home.path) == before
+    assert reader.by("session") == {f"s{n}": 2 for n in range(3)}
+
+
+@pytest.mark.parametrize("poll", [False, True])
+def test_live_following_leaves_no_trace(poll: bool, tmp_path: Path, meter_factory: Any) -> None:  # noqa: FBT001
+    home = HandmadeHome(tmp_path / "home")
+    home.write("file", session_of("file", 2))
+    db = home.database("ops")
+    gateway = Gateway(db)
+    gateway.talk()
+    reader = Reader(meter_factory, home.path, poll=poll)
+    reader.meter.POLL_S = 0.1  # type: ignore[misc]
+    reader.meter.start()
+    until(lambda: reader.totals()[0] == 3, "the first pass")
+    for number in range(1, 4):
+        gateway.talk()
+        append(home.sessions() / "file.jsonl", [call(f"f{number}", T0 + number * 10 * MINUTE)])
+        until(lambda n=number: reader.totals()[0] == 3 + 2 * n, "both are read")  # type: ignore[misc]
+    gateway.stop()
+    until(lambda: end_of(db.path) == {""}, "the gateway's files are gone")
+    before = portrait(home.path)
+    append(home.sessions() / "file.jsonl", [call("last", T0 + 90 * MINUTE)])
+    until(lambda: reader.totals()[0] == 10, "the last one is read")
+    reader.meter.stop()
+    after = portrait(home.path)
+    changed = {name for name in before if before[name] != after.get(name)}
+    assert set(after) == set(before)
+    assert changed == {".openclaw/agents/main/sessions/file.jsonl"}
+
+
+def test_gateway_that_comes_and_goes_while_a_thread_reads(tmp_path: Path, meter_factory: Any) -> None:
+    """Starts and stops at any moment of a reading: what is left at the end is what OpenClaw left."""
+    home = HandmadeHome(tmp_path / "home")
+    db = home.database()
+    db.add("base", session_of("base", 300))
+    reader = Reader(meter_factory, home.path)
+    reader.read()
+    stopping = threading.Event()
+
+    def read() -> None:
+        while not stopping.is_set():
+            reader.read()
+
+    thread = threading.Thread(target=read)
+    thread.start()
+    try:
+        for number in range(40):
+            gateway = Gateway(db)
+            gateway.talk(f"s{number}")
+            gateway.stop()
+    finally:
+        stopping.set()
+        thread.join(20)
+    # A reader may hold the files open at the very moment; the next stop of the gateway takes them away.
+    gateway = Gateway(db)
+    gateway.talk("end")
+    gateway.stop()
+    assert end_of(db.path) == {""}
+    reader.read()
+    assert reader.totals()[0] == 341
+    assert end_of(db.path) == {""}
+
+
+def test_database_in_use_is_read_with_what_is_only_in_its_wal(tmp_path: Path, meter_factory: Any) -> None:
+    home = HandmadeHome(tmp_path / "home")
+    db = home.database()
+    gateway = Gateway(db)
+    for _ in range(5):
+        gateway.talk()
+    reader = Reader(meter_factory, home.path)
+    reader.read()
+    assert reader.totals()[0] == 5
+    gateway.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    gateway.talk()
+    reader.read()
+    assert reader.totals()[0] == 6
+    gateway.stop()
+
+
+def test_writer_is_never_kept_waiting(tmp_path: Path, meter_factory: Any) -> None:
+    """An open write transaction and an exclusive lock: we say so, or read what is committed, and come again."""
+    home = HandmadeHome(tmp_path / "home")
+    db = home.database()
+    db.add("aaa", session_of("aaa", 2))
+    gateway = Gateway(db)
+    gateway.talk()
+    reader = Reader(meter_factory, home.path)
+    gateway.connection.execute("BEGIN IMMEDIATE")
+    gateway.connection.execute("DELETE FROM transcript_events")
+    reader.read()
+    assert reader.totals()[0] == 3
+    gateway.connection.execute("ROLLBACK")
+    gateway.talk()
+    reader.read()
+    assert reader.totals()[0] == 4
+    gateway.stop()
+
+
+def test_lock_that_is_held_is_said_and_read_later(tmp_path: Path, meter_factory: Any) -> None:
+    """A database with a rollback journal under an exclusive lock cannot be read at all; nothing waits for it long."""
+    home = HandmadeHome(tmp_path / "home")
+    home.write("file", session_of("file", 1))
+    db = home.database("ops")
+    db.add("aaa", session_of("aaa", 2))
+    gateway = Gateway(db)
+    gateway.connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+    gateway.talk()
+    reader = Reader(meter_factory, home.path)
+    reader.read()
+    assert reader.by("agent")["main"] == 1
+    gateway.stop()
+    reader.read()
+    assert reader.by("agent") == {"main": 1, "ops": 3}
+    assert reader.coverage("unreadable") == 0
+
+
+def test_database_that_changes_under_an_immutable_read(tmp_path: Path) -> None:
+    home = HandmadeHome(tmp_path / "home")
+    db = home.database()
+    db.add("aaa", session_of("aaa", 2))
+    with pytest.raises(clawmeter.DatabaseChangedError), clawmeter.open_foreign(str(db.path)) as opened:
+        opened.execute("SELECT count(*) FROM transcript_events").fetchone()
+        db.add("bbb", session_of("bbb", 2))
+
+
+# --- what may not be read ------------------------------------------------------------------------
+
+
+@contextmanager
+def other_user() -> Iterator[None]:
+    """As a user that is not root, who may read everything: `nobody`, where we are root."""
+    if os.geteuid() != 0:
+        yield
+        return
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+@pytest.fixture
+def open_home() -> Iterator[HandmadeHome]:
+    """A home that another user can get to; pytest's own folders are private."""
+    folder = Path(tempfile.mkdtemp(prefix="clawmeter-test-"))
+    folder.chmod(0o755)
+    yield HandmadeHome(folder / "home")
+    shutil.rmtree(folder)
+
+
+@pytest.mark.parametrize("what", ["file", "folder", "database", "archive", "index"])
+def test_what_may_not_be_read_is_said_and_read_when_it_may(what: str, open_home: HandmadeHome, meter_factory: Any) -> None:
+    home = open_home
+    home.write("first", session_of("first", 1))
+    reader = Reader(meter_factory, home.path)
+    reader.read()
+    closed: Path
+    if what == "database":
+        db = home.database("ops")
+        db.add("aaa", session_of("aaa", 2))
+        closed = db.path
+    elif what == "archive":
+        closed = home.sessions("ops") / "aaa.jsonl.deleted.1.zst"
+        closed.write_bytes(handmade.zstandard.compress(handmade.lines(session_of("aaa", 2))))
+    elif what == "index":
+        home.write("aaa", session_of("aaa", 2), agent="ops")
+        closed = home.index({"agent:ops:main": "aaa"}, agent="ops")
+    else:
+        closed = home.write("aaa", session_of("aaa", 2), agent="ops")
+        closed = closed.parent if what == "folder" else closed
+    home.write("other", session_of("other", 1))
+    mode = closed.stat().st_mode
+    closed.chmod(0)
+    with other_user():
+        for _ in range(2):
+            reader.read()
+    # Read as root the folder would be there again: look at what was said, not at the files.
+    told = reader.health()
+    expected = {"main": 2} | ({"ops": 2} if what == "index" else {})
+    assert reader.by("agent") == expected
+    assert told["status"] == "degraded"
+    assert any(str(closed) in p["text"] for p in told["problems"])
+    if what != "folder":
+        assert told["coverage"]["unreadable"] == 1
+        assert not told["coverage"]["complete"]
+    closed.chmod(mode)
+    with other_user():
+        reader.read()
+    assert reader.by("agent") == {"main": 2, "ops": 2}
+    assert reader.health()["status"] == "ok"
+    assert reader.coverage("complete")
+    if what == "index":
+        assert reader.by("session_key")["agent:ops:main"] == 2
+
+
+def test_what_may_not_be_read_in_a_cold_index(open_home: HandmadeHome, meter_factory: Any) -> None:
+    home = open_home
+    home.write("first", session_of("first", 1))
+    closed = home.write("aaa", session_of("aaa", 2))
+    db = home.database("ops")
+    db.add("bbb", session_of("bbb", 2))
+    closed.chmod(0)
+    db.path.chmod(0)
+    reader = Reader(meter_factory, home.path)
+    assert reader.totals() == (0, 0, 0)
+    with other_user():
+        reader.read()
+    assert reader.totals()[0] == 1
+    assert reader.coverage("unreadable") == 2
+    assert reader.health()["status"] == "degraded"
+    reader.restart()
+    assert reader.coverage("unreadable") == 2
+    closed.chmod(0o644)
+    db.path.chmod(0o644)
+    reader.read()
+    assert reader.totals()[0] == 5
+    assert reader.coverage("complete")
+    assert reader.health()["status"] == "ok"
+
+
+def test_credentials_are_never_opened(tmp_path: Path, meter_factory: Any) -> None:
+    """auth-profiles.json and the like would hang the reader here: they are pipes that nobody writes."""
+    home = HandmadeHome(tmp_path / "home")
+    home.write("first", session_of("first", 1))
+    for name in ("agents/main/agent/auth-profiles.json", "agents/main/agent/models.json", "devices/paired.json", "identity/device-auth.json", "exec-approvals.json"):
+        path = home.state / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        os.mkfifo(path)
+    done = threading.Event()
+    reader = Reader(meter_factory, home.path)
+
+    def work() -> None:
+        use(reader.meter)
+        done.set()
+
+    threading.Thread(target=work, daemon=True).start()
+    assert done.wait(20), "it opened a file that it must not open"
+
+
+def test_no_database_of_ours_opens_one_of_theirs_for_writing(home_factory: Any, meter_factory: Any) -> None:
+    """Said by SQLite itself: what we open refuses to write."""
+    home = home_factory("sqlite", agents=3, sessions=8, messages=160, leave_wal=True, copy=False)
+    for path in home.path.rglob("*.sqlite"):
+        with clawmeter.open_foreign(str(path)) as db, pytest.raises(sqlite3.OperationalError):
+            db.execute("CREATE TABLE x (y)")
