@@ -7676,7 +7676,7 @@ SHAPES = {
     "ErrorText": "code:s message:s",
     "Error": "error:ErrorText indexed_percent?:n",
 }
-_KINDS: dict[str, dict[str, str]] = {
+_KINDS: dict[str, dict[str, Any]] = {
     "s": {"type": "string"},
     "i": {"type": "integer"},
     "n": {"type": "number"},

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -60,29 +61,42 @@ class Events:
 
     def __init__(self, url: str, headers: dict[str, str]) -> None:
         self.seen: list[tuple[str, Any]] = []
-        self.answer = requests.get(f"{url}/api/stream", headers=headers, stream=True, timeout=30)
-        assert self.answer.status_code == 200
         self.is_open = threading.Event()
+        host, _, port = url.removeprefix("http://").rpartition(":")
+        # Not by a library: none lets go of a stream that somebody reads.
+        self.socket = socket.create_connection((host, int(port)), PATIENCE_S)
+        lines = [
+            "GET /api/stream HTTP/1.0",
+            f"Host: {host}",
+            *map(": ".join, headers.items()),
+            "",
+            "",
+        ]
+        self.socket.sendall("\r\n".join(lines).encode())
         self.thread = threading.Thread(target=self._read, daemon=True)
         self.thread.start()
-        assert self.is_open.wait(PATIENCE_S)
+        assert self.is_open.wait(PATIENCE_S), "no stream"
 
     def _read(self) -> None:
         event = ""
-        with contextlib.suppress(requests.RequestException, AttributeError, ValueError):
-            for line in self.answer.iter_lines(chunk_size=1):
-                name, _, text = line.decode().partition(": ")
+        with contextlib.suppress(OSError), self.socket.makefile("rb") as stream:
+            for line in stream:
+                name, _, text = line.decode().rstrip().partition(": ")
                 if name == "event":
                     event = text
                 elif name == "data":
                     self.seen.append((event, json.loads(text)))
-                self.is_open.set()
+                elif line == b": clawmeter\n":
+                    self.is_open.set()
 
     def of(self, event: str) -> list[Any]:
         return [data for kind, data in self.seen if kind == event]
 
     def close(self) -> None:
-        self.answer.close()
+        with contextlib.suppress(OSError):
+            self.socket.shutdown(socket.SHUT_RDWR)
+        self.thread.join(PATIENCE_S)
+        self.socket.close()
 
 
 class Served:
@@ -103,24 +117,20 @@ class Served:
         return answer.json()
 
     def totals(self, **query: str) -> dict[str, int]:
-        return tokens_and_money(self.get("/api/usage", **{"from": "all", "by": "model", **query})["totals"])
+        return tokens_and_money(
+            self.get("/api/usage", **{"from": "all", "by": "model", **query})["totals"]
+        )
 
     def by(self, by: str, figure: str = "model_calls", **query: str) -> dict[str, Any]:
         rows = self.get("/api/usage", **{"from": "all", "by": by, **query})["rows"]
         return {row["key"]: row[figure] for row in rows if row["model_calls"]}
 
-    def wait_for(self, expected: dict[str, int]) -> None:
+    def wait_for(self, expected: dict[str, int], seconds: float = PATIENCE_S) -> None:
         """Until the totals are these."""
-        found: dict[str, int] = {}
-
-        def is_so() -> bool:
-            found.update(self.totals())
-            return found == expected
-
-        try:
-            wait_until(is_so)
-        except AssertionError:
-            assert found == expected
+        until, pause = time.monotonic() + seconds, threading.Event()
+        while (found := self.totals()) != expected and time.monotonic() < until:
+            pause.wait(0.02)
+        assert found == expected
 
     @contextlib.contextmanager
     def events(self) -> Iterator[Events]:
@@ -137,5 +147,8 @@ class Served:
 
 def process_env(home: Path, **more: str) -> dict[str, str]:
     """The environment of a command that finds nothing of this machine's own OpenClaw or Clawmeter."""
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(("OPENCLAW", "CLAWMETER", "BUDGET"))}
+    ours = ("OPENCLAW_", "CLAWMETER_", "BUDGET_", "XDG_")
+    kept = {
+        k: v for k, v in os.environ.items() if not k.startswith(ours) and k not in {"PORT", "TZ"}
+    }
     return {**kept, "HOME": str(home), "PYTHONUNBUFFERED": "1", **more}

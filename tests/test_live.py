@@ -205,9 +205,7 @@ def test_agents_that_appear_in_the_middle_of_a_pass_are_not_missed(
     served.wait_for(plus(before, *[worth(2)] * 12))
 
 
-def test_rotated_files_are_counted_once_and_followed(
-    jsonl: MadeHome, serve: ServedFactory
-) -> None:
+def test_rotated_files_are_counted_once_and_followed(jsonl: MadeHome, serve: ServedFactory) -> None:
     served = serve(jsonl.path)
     before = served.totals()
     sessions = jsonl.state / "agents" / "main" / "sessions"
@@ -327,7 +325,7 @@ def test_a_home_that_is_empty_at_first(tmp_path: Path, serve: ServedFactory) -> 
     sessions = home / ".openclaw" / "agents" / "main" / "sessions"
     sessions.mkdir(parents=True)
     (sessions / "first.jsonl").write_bytes(lines(session_of("first", 2, now_ms())))
-    served.wait_for(worth(2))
+    served.wait_for(worth(2), seconds=5)
 
 
 # The home is OpenClaw's
@@ -387,7 +385,12 @@ class Process:
     def run(self, *words: str) -> subprocess.CompletedProcess[str]:
         """Another command with the same home and state directory."""
         return subprocess.run(
-            self.command(*words), env=self.env, cwd=self.folder, capture_output=True, text=True, timeout=60
+            self.command(*words),
+            env=self.env,
+            cwd=self.folder,
+            capture_output=True,
+            text=True,
+            timeout=60,
         )
 
     def end(self, signal_number: int = signal.SIGTERM) -> tuple[int, float, str]:
@@ -527,9 +530,10 @@ def test_the_ledger_goes_on_where_it_was(home_factory: HomeFactory, process: Any
         if n != 1:  # once it is stopped before it may have seen the new calls
             wait_until(lambda s=served, e=expected: api_totals(s) == e)
         served.end(signal.SIGKILL if n == 0 else signal.SIGTERM)
-    assert json.loads(served.run("report", "--json", "--from", "all").stdout)["totals"][
-        "model_calls"
-    ] == expected["model_calls"]
+    assert (
+        json.loads(served.run("report", "--json", "--from", "all").stdout)["totals"]["model_calls"]
+        == expected["model_calls"]
+    )
 
 
 def api_totals(served: Process) -> dict[str, int]:
@@ -545,14 +549,18 @@ def test_a_taken_port_and_a_missing_home_are_explained(
     port = served.url.rpartition(":")[2]
     command = [sys.executable, str(ROOT / "clawmeter.py"), "serve", "--port", port]
     other = ["--home", str(quiet_home.path), "--state", str(tmp_path / "other")]
-    run = subprocess.run([*command, *other], env=served.env, capture_output=True, text=True, timeout=30)
+    run = subprocess.run(
+        [*command, *other], env=served.env, capture_output=True, text=True, timeout=30
+    )
     assert run.returncode == 1
     assert f"port {port}" in run.stderr
     assert "Traceback" not in run.stderr
     nowhere = tmp_path / "nowhere"
     nowhere.mkdir()
     command = [sys.executable, str(ROOT / "clawmeter.py"), "serve", "--state", str(tmp_path / "s")]
-    run = subprocess.run(command, env=process_env(nowhere), capture_output=True, text=True, timeout=30)
+    run = subprocess.run(
+        command, env=process_env(nowhere), capture_output=True, text=True, timeout=30
+    )
     assert run.returncode not in {0, None}
     for way in ("--home", "OPENCLAW_STATE_DIR", "clawmeter demo"):
         assert way in run.stderr

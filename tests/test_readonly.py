@@ -6,6 +6,8 @@ import hashlib
 import os
 import shutil
 import sqlite3
+import subprocess
+import sys
 import tempfile
 import threading
 from contextlib import contextmanager
@@ -18,7 +20,7 @@ import handmade
 import ledgers
 import pytest
 from handmade import MINUTE, T0, AgentDatabase, HandmadeHome, Reader, append, call, header, session_of
-from homes import ERAS, FIXTURES
+from homes import ERAS, FIXTURES, ROOT, TESTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -141,21 +143,32 @@ def test_home_that_may_not_be_written(home_factory: Any, meter_factory: Any, ope
 
 
 class Gateway:
-    """A writer that has the database open, as the gateway does: the -wal is there until it closes."""
+    """A process that has the database open, as the gateway does: the -wal is there until it stops."""
 
     def __init__(self, db: AgentDatabase) -> None:
-        self.db = db
-        self.connection = db.connect()
-        self.connection.execute("PRAGMA wal_autocheckpoint = 0")
+        path = os.pathsep.join(map(str, (ROOT, TESTS, TESTS / "corpus")))
+        command = [sys.executable, str(TESTS / "gateway_writer.py"), str(db.path)]
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": path})  # fmt: skip
         self.number = 0
+        assert self.process.stdout
+        assert self.process.stdout.readline() == "open\n"
+
+    def do(self, line: str) -> None:
+        assert self.process.stdin
+        assert self.process.stdout
+        self.process.stdin.write(line + "\n")
+        self.process.stdin.flush()
+        assert self.process.stdout.readline() == "done\n"
 
     def talk(self, sid: str = "live") -> None:
         self.number += 1
-        first = [header(sid)] if self.number == 1 else []
-        self.db.add_with(self.connection, sid, [*first, call(f"{sid}-{self.number}", T0 + self.number * MINUTE)])
+        self.do(f"talk {sid} {self.number}")
 
     def stop(self) -> None:
-        self.connection.close()
+        with self.process:
+            assert self.process.stdin
+            self.process.stdin.close()
+        assert self.process.returncode == 0
 
 
 def test_gateway_that_runs_and_stops_while_we_read(tmp_path: Path, meter_factory: Any) -> None:
@@ -222,7 +235,7 @@ def test_gateway_that_comes_and_goes_while_a_thread_reads(tmp_path: Path, meter_
     thread = threading.Thread(target=read)
     thread.start()
     try:
-        for number in range(40):
+        for number in range(20):
             gateway = Gateway(db)
             gateway.talk(f"s{number}")
             gateway.stop()
@@ -235,7 +248,7 @@ def test_gateway_that_comes_and_goes_while_a_thread_reads(tmp_path: Path, meter_
     gateway.stop()
     assert end_of(db.path) == {""}
     reader.read()
-    assert reader.totals()[0] == 341
+    assert reader.totals()[0] == 321
     assert end_of(db.path) == {""}
 
 
@@ -248,7 +261,7 @@ def test_database_in_use_is_read_with_what_is_only_in_its_wal(tmp_path: Path, me
     reader = Reader(meter_factory, home.path)
     reader.read()
     assert reader.totals()[0] == 5
-    gateway.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    gateway.do("PRAGMA wal_checkpoint(TRUNCATE)")
     gateway.talk()
     reader.read()
     assert reader.totals()[0] == 6
@@ -263,11 +276,11 @@ def test_writer_is_never_kept_waiting(tmp_path: Path, meter_factory: Any) -> Non
     gateway = Gateway(db)
     gateway.talk()
     reader = Reader(meter_factory, home.path)
-    gateway.connection.execute("BEGIN IMMEDIATE")
-    gateway.connection.execute("DELETE FROM transcript_events")
+    gateway.do("BEGIN IMMEDIATE")
+    gateway.do("DELETE FROM transcript_events")
     reader.read()
     assert reader.totals()[0] == 3
-    gateway.connection.execute("ROLLBACK")
+    gateway.do("ROLLBACK")
     gateway.talk()
     reader.read()
     assert reader.totals()[0] == 4
@@ -281,7 +294,7 @@ def test_lock_that_is_held_is_said_and_read_later(tmp_path: Path, meter_factory:
     db = home.database("ops")
     db.add("aaa", session_of("aaa", 2))
     gateway = Gateway(db)
-    gateway.connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+    gateway.do("PRAGMA locking_mode = EXCLUSIVE")
     gateway.talk()
     reader = Reader(meter_factory, home.path)
     reader.read()
