@@ -2358,9 +2358,9 @@ class Store:
 
     def _add_names(self, db: sqlite3.Connection, reading: Reading) -> None:
         for model_id, names in reading.models.items():
-            if model_id not in self.prices.names:
-                db.execute("INSERT OR IGNORE INTO models VALUES (?, ?, ?, ?)", (model_id, *names))
-                self.prices.names[model_id] = names
+            # Always: what we remember may be of a transaction that a full disk has undone.
+            db.execute("INSERT OR IGNORE INTO models VALUES (?, ?, ?, ?)", (model_id, *names))
+            self.prices.names[model_id] = names
 
     def _see_session(self, db: sqlite3.Connection, rowid: int, seen: SessionSeen) -> bool:
         """Widen what is known of a session; True when its start moved."""
@@ -4081,9 +4081,14 @@ class Indexer:
             added = 0
             empty = self.store.is_empty()
             if empty:
-                with self.store.bulk_load():
-                    self._cold(places, on_progress)
-                    self._read_indexes()
+                try:
+                    with self.store.bulk_load():
+                        self._cold(places, on_progress)
+                        self._read_indexes()
+                except BaseException:
+                    self.known = self.store.sources()  # what the transaction took back was not read
+                    self.inodes.clear()
+                    raise
                 self.store.link_all_parents()
                 with self.store.reading() as db:
                     added = db.execute("SELECT count(*) FROM model_calls").fetchone()[0]
@@ -4241,10 +4246,30 @@ class Indexer:
                 on_progress(self.progress)
         for place, plan in plans:
             plan.source.bad_lines = bad[place.path]
-            plan.source.error = known.error if (known := self.known.get(place.path)) else None
+            failed = self.known.get(place.path)
+            plan.source.error = failed.error if failed else None
             plan.source.indexed_bytes = plan.source.size or 0
-            reading = read_database_archives(place, plan.archives)
-            self.known[place.path] = plan.source
+            try:
+                reading = read_database_archives(place, plan.archives)
+            except SourceError as error:
+                failed, reading = (
+                    Source(
+                        place.path,
+                        "database",
+                        place.agent,
+                        "",
+                        state="unreadable",
+                        error=str(error),
+                    ),
+                    Reading(),
+                )
+            if (
+                failed and failed.state == "unreadable"
+            ):  # some of it could not be read: all of it is tried again
+                plan.source = failed
+                plan.generations = []
+                self.problems[place.path] = failed.error or "cannot be read"
+            self._keep(plan.source)
             self.store.add(reading, [plan.source], plan.generations)
 
     def _run(
@@ -4351,6 +4376,8 @@ class Indexer:
                 place.path, place.agent, [s for s, _ in plan.sessions]
             ):
                 keep(reading)
+        if plan.above is not None:
+            bad = 0  # sessions that are read again: their bad rows are counted already
         if plan.above is not None and (
             plan.source.position > plan.above or plan.since_ms is not None
         ):
@@ -6902,6 +6929,8 @@ class Watcher:
         """The folders in which something can happen that matters."""
         for home in self.homes:
             yield str(home.agents_folder)
+            if not home.agents_folder.is_dir():
+                yield str(home.path)  # to see it come
             with contextlib.suppress(SourceError):
                 for agent in home.agents():
                     yield str(agent.folder)
@@ -7017,16 +7046,27 @@ class Clawmeter:
             ).open
         self.stack.callback(self.lists.close)
         prices = PriceBook(settings, self.configs, self.lists)
-        try:
-            self.store = Store(path, prices, opener=opener, clock=self.clock)
-        except (sqlite3.Error, OSError) as error:
-            msg = f"cannot open the ledger {path}: {error}"
-            raise StoreError(msg) from error
+        for attempt in (1, 2):
+            try:
+                self.store = Store(path, prices, opener=opener, clock=self.clock)
+                self.indexer = Indexer(self.homes, self.store)
+                break
+            except (sqlite3.Error, OSError) as error:
+                if (
+                    attempt == 1
+                    and isinstance(error, sqlite3.DatabaseError)
+                    and "malformed" in str(error)
+                ):
+                    Path(
+                        f"{path}.damaged"
+                    ).touch()  # seen only now that it is read: set aside, and begin anew
+                    continue
+                msg = f"cannot open the ledger {path}: {error}"
+                raise StoreError(msg) from error
         self.stack.callback(self.store.close)
         if self.store.notice:
             log.warning("%s", self.store.notice)
         self.had_data = not self.store.is_empty()
-        self.indexer = Indexer(self.homes, self.store)
         self.queries = Queries(
             self.store, settings, homes=self.homes, configs=self.configs, clock=self.clock, indexer=self.indexer, want_zone=self.want_zone, status=self.status
         )  # fmt: skip
@@ -7238,7 +7278,7 @@ class Clawmeter:
                 continue
             for home in self.homes:
                 agents_folder = str(home.agents_folder)
-                if folder == agents_folder or os.path.dirname(folder) == agents_folder:
+                if agents_folder in (path, folder, os.path.dirname(folder)):
                     full = full or not name.endswith((".sqlite", "-wal", "-shm"))
                     continue
                 if not path.startswith(agents_folder + os.sep):

@@ -29,7 +29,9 @@ Entry = dict[str, Any]
 
 
 def iso(ms: int) -> str:
-    return datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{ms % 1000:03d}Z"
+    return (
+        datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{ms % 1000:03d}Z"
+    )
 
 
 def header(sid: str, ms: int = T0, **more: Any) -> Entry:
@@ -38,7 +40,13 @@ def header(sid: str, ms: int = T0, **more: Any) -> Entry:
 
 def user(eid: str, ms: int, text: str = "go on", parent: str | None = None) -> Entry:
     message = {"role": "user", "content": [{"type": "text", "text": text}], "timestamp": ms}
-    return {"type": "message", "id": eid, "parentId": parent, "timestamp": iso(ms), "message": message}
+    return {
+        "type": "message",
+        "id": eid,
+        "parentId": parent,
+        "timestamp": iso(ms),
+        "message": message,
+    }
 
 
 def call(
@@ -53,7 +61,10 @@ def call(
 ) -> Entry:
     """A model call of 1.5 s. `cost`: the total in USD, None for no cost object."""
     content: list[Any] = [{"type": "text", "text": "done"}]
-    content += [{"type": "toolCall", "id": f"{eid}-{n}", "name": t, "arguments": {}} for n, t in enumerate(tools)]
+    content += [
+        {"type": "toolCall", "id": f"{eid}-{n}", "name": t, "arguments": {}}
+        for n, t in enumerate(tools)
+    ]
     usage: Entry = dict(zip(("input", "output", "cacheRead", "cacheWrite"), tokens, strict=True))
     if cost is not None:
         usage["cost"] = {"input": 0, "output": 0, "cacheRead": 0, "cacheWrite": 0, "total": cost}
@@ -72,14 +83,22 @@ def result(eid: str, ms: int, tool: str = "exec", *, failed: bool = False, **det
         "role": "toolResult", "toolCallId": "x", "toolName": tool, "content": [{"type": "text", "text": "out"}],
         "details": {"exitCode": int(failed), **details}, "isError": False, "timestamp": ms,
     }  # fmt: skip
-    return {"type": "message", "id": eid, "parentId": None, "timestamp": iso(ms), "message": message}
+    return {
+        "type": "message",
+        "id": eid,
+        "parentId": None,
+        "timestamp": iso(ms),
+        "message": message,
+    }
 
 
 def raw(entry: Entry | bytes) -> bytes:
     """One line of a transcript, without its end."""
     if isinstance(entry, bytes):
         return entry
-    return json.dumps(entry, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass")
+    return json.dumps(entry, ensure_ascii=False, separators=(",", ":")).encode(
+        "utf-8", "surrogatepass"
+    )
 
 
 def lines(entries: Iterable[Entry | bytes]) -> bytes:
@@ -101,7 +120,12 @@ class HandmadeHome:
         return folder
 
     def write(
-        self, sid: str, entries: Iterable[Entry | bytes], *, agent: str = "main", suffix: str = ".jsonl"
+        self,
+        sid: str,
+        entries: Iterable[Entry | bytes],
+        *,
+        agent: str = "main",
+        suffix: str = ".jsonl",
     ) -> Path:
         """A transcript file, new or in the place of an old one."""
         path = self.sessions(agent) / f"{sid}{suffix}"
@@ -146,7 +170,9 @@ def agent_tables() -> list[str]:
 class AgentDatabase:
     """agents/<id>/agent/openclaw-agent.sqlite, written by short connections unless one is held open."""
 
-    def __init__(self, path: Path, *, user_version: int = 23, events_ddl: str | None = None) -> None:
+    def __init__(
+        self, path: Path, *, user_version: int = 23, events_ddl: str | None = None
+    ) -> None:
         self.path = path
         self.generation = 0
         with closing(self.connect()) as db:
@@ -163,14 +189,23 @@ class AgentDatabase:
 
     def connect(self) -> sqlite3.Connection:
         db = sqlite3.connect(self.path, isolation_level=None, timeout=30)
-        db.create_function("octet_length", 1, lambda s: None if s is None else len(s.encode()), deterministic=True)
+        db.create_function(
+            "octet_length", 1, lambda s: None if s is None else len(s.encode()), deterministic=True
+        )
         return db
 
     def run(self, sql: str, *values: Any) -> list[Any]:
         with closing(self.connect()) as db:
             return db.execute(sql, values).fetchall()
 
-    def add(self, sid: str, entries: Iterable[Entry | bytes], *, zstd: bool = False, created: int | None = None) -> None:
+    def add(
+        self,
+        sid: str,
+        entries: Iterable[Entry | bytes],
+        *,
+        zstd: bool = False,
+        created: int | None = None,
+    ) -> None:
         """Append rows to a session, in one transaction, and a watermark when it is new."""
         with closing(self.connect()) as db:
             self.add_with(db, sid, entries, zstd=zstd, created=created)
@@ -179,12 +214,21 @@ class AgentDatabase:
         self, db: sqlite3.Connection, sid: str, entries: Iterable[Entry | bytes], *, zstd: bool = False, created: int | None = None
     ) -> None:  # fmt: skip
         db.execute("BEGIN IMMEDIATE")
-        seq = db.execute("SELECT ifnull(max(seq), -1) + 1 FROM transcript_events WHERE session_id = ?", (sid,)).fetchone()[0]
-        has_zstd = any(r[1] == "event_zstd" for r in db.execute("PRAGMA table_info(transcript_events)"))
+        seq = db.execute(
+            "SELECT ifnull(max(seq), -1) + 1 FROM transcript_events WHERE session_id = ?", (sid,)
+        ).fetchone()[0]
+        has_zstd = any(
+            r[1] == "event_zstd" for r in db.execute("PRAGMA table_info(transcript_events)")
+        )
         for number, entry in enumerate(entries, seq):
             text = raw(entry)
             stamp = created or (entry_ms(entry) if isinstance(entry, dict) else T0)
-            values: dict[str, Any] = {"session_id": sid, "seq": number, "event_json": text.decode("utf-8", "surrogatepass"), "created_at": stamp}
+            values: dict[str, Any] = {
+                "session_id": sid,
+                "seq": number,
+                "event_json": text.decode("utf-8", "surrogatepass"),
+                "created_at": stamp,
+            }
             if has_zstd and zstd:
                 values |= zstd_columns(zstandard.compress(text), len(text))
             db.execute(
@@ -196,7 +240,10 @@ class AgentDatabase:
                     "INSERT OR IGNORE INTO transcript_event_identities (session_id, event_id, seq, event_type, parent_id, created_at) VALUES (?, ?, ?, ?, ?, ?)",
                     (sid, entry["id"], number, entry["type"], entry.get("parentId"), stamp),
                 )
-        db.execute("INSERT OR IGNORE INTO transcript_rewrite_watermarks VALUES (?, ?, ?)", (sid, f"g0-{sid}", T0))
+        db.execute(
+            "INSERT OR IGNORE INTO transcript_rewrite_watermarks VALUES (?, ?, ?)",
+            (sid, f"g0-{sid}", T0),
+        )
         db.execute("COMMIT")
 
     def add_blob(self, sid: str, blob: bytes) -> None:
@@ -208,7 +255,13 @@ class AgentDatabase:
         )
 
     def window(self, sid: str, key: str, updated: int = T0, **more: Any) -> None:
-        columns = {"session_id": sid, "session_key": key, "created_at": T0, "updated_at": updated, **more}
+        columns = {
+            "session_id": sid,
+            "session_key": key,
+            "created_at": T0,
+            "updated_at": updated,
+            **more,
+        }
         self.run(
             f"INSERT OR REPLACE INTO session_windows ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})",
             *columns.values(),
@@ -218,10 +271,17 @@ class AgentDatabase:
         """`sessions.compact {maxLines}`: delete all but the last rows, renumber, move the generation."""
         with closing(self.connect()) as db:
             db.execute("BEGIN IMMEDIATE")
-            top = db.execute("SELECT max(seq) FROM transcript_events WHERE session_id = ?", (sid,)).fetchone()[0]
-            db.execute("DELETE FROM transcript_events WHERE session_id = ? AND seq > 0 AND seq <= ?", (sid, top - keep))
+            top = db.execute(
+                "SELECT max(seq) FROM transcript_events WHERE session_id = ?", (sid,)
+            ).fetchone()[0]
+            db.execute(
+                "DELETE FROM transcript_events WHERE session_id = ? AND seq > 0 AND seq <= ?",
+                (sid, top - keep),
+            )
             for number, (rowid,) in enumerate(
-                db.execute("SELECT rowid FROM transcript_events WHERE session_id = ? ORDER BY seq", (sid,)).fetchall()
+                db.execute(
+                    "SELECT rowid FROM transcript_events WHERE session_id = ? ORDER BY seq", (sid,)
+                ).fetchall()
             ):
                 db.execute("UPDATE transcript_events SET seq = ? WHERE rowid = ?", (number, rowid))
             self.move_generation(db, sid)
@@ -230,12 +290,17 @@ class AgentDatabase:
     def move_generation(self, db: sqlite3.Connection, sid: str) -> None:
         self.generation += 1
         db.execute(
-            "INSERT OR REPLACE INTO transcript_rewrite_watermarks VALUES (?, ?, ?)", (sid, f"g{self.generation}-{sid}", T0)
+            "INSERT OR REPLACE INTO transcript_rewrite_watermarks VALUES (?, ?, ?)",
+            (sid, f"g{self.generation}-{sid}", T0),
         )
 
     def delete(self, sid: str) -> None:
         """`sessions.delete`, without the archive."""
-        for table in ("transcript_events", "transcript_event_identities", "transcript_rewrite_watermarks"):
+        for table in (
+            "transcript_events",
+            "transcript_event_identities",
+            "transcript_rewrite_watermarks",
+        ):
             self.run(f"DELETE FROM {table} WHERE session_id = ?", sid)
 
 
@@ -245,7 +310,12 @@ def zstd_columns(blob: bytes, size: int) -> dict[str, Any]:
         "version": 1, "report": {"kind": "canonical", "hasParentId": True, "entry": ref}, "navigation": ref, "reset": ref, "model": ref,
         "modelBytes": size, "modelWithoutCheckpointBytes": size, "withoutCustomDataBytes": size,
     }  # fmt: skip
-    return {"event_json": None, "event_zstd": blob, "event_utf8_bytes": size, "navigation_json": json.dumps(navigation)}
+    return {
+        "event_json": None,
+        "event_zstd": blob,
+        "event_utf8_bytes": size,
+        "navigation_json": json.dumps(navigation),
+    }
 
 
 def entry_ms(entry: Entry) -> int:
@@ -278,7 +348,9 @@ class Reader:
     def restart(self) -> None:
         state = self.meter.settings.state_dir
         self.meter.stop()
-        self.meter = ledgers.at(self.factory(self.home, **{**self.options, "state_dir": state}), NOW)
+        self.meter = ledgers.at(
+            self.factory(self.home, **{**self.options, "state_dir": state}), NOW
+        )
 
     def totals(self) -> tuple[int, int, int]:
         """(model calls, tokens, recorded nano-USD)."""

@@ -23,8 +23,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-import clawmeter
 from handmade import MINUTE, T0, HandmadeHome, append, call, header, result, user
+
+import clawmeter
 
 DEADLINE_S = 75.0
 
@@ -42,7 +43,15 @@ class Ticks:
         return 0
 
     def audit(self, event: str, _args: tuple[Any, ...]) -> None:
-        if event in ("open", "os.listdir", "os.scandir", "os.rename", "os.remove", "os.chmod", "sqlite3.connect"):
+        if event in (
+            "open",
+            "os.listdir",
+            "os.scandir",
+            "os.rename",
+            "os.remove",
+            "os.chmod",
+            "sqlite3.connect",
+        ):
             self()
 
     def watch(self) -> None:
@@ -90,7 +99,11 @@ class World:
             nano = self.rng.randrange(1, 10**9)
             eid = f"c{self.number}"
             tools = self.rng.choices(("exec", "read"), k=self.rng.randrange(3))
-            out += [user(f"u{self.number}", self.ms), call(eid, self.ms + 9, tuple(tokens), nano / 1e9, tools=tools), result(f"r{self.number}", self.ms + 99)]  # type: ignore[arg-type]
+            out += [
+                user(f"u{self.number}", self.ms),
+                call(eid, self.ms + 9, tuple(tokens), nano / 1e9, tools=tools),
+                result(f"r{self.number}", self.ms + 99),
+            ]  # type: ignore[arg-type]
             self.truth[eid] = [*tokens, nano]
             self.sessions[eid] = sid
         return out
@@ -122,10 +135,14 @@ class World:
                 self.rows.append(f"d{self.number}")
                 self.database.add(self.rows[-1], [header(self.rows[-1], self.ms)])
             sid = self.rng.choice(self.rows)
-            self.database.add(sid, self.entries(sid, self.rng.randrange(1, 5)), zstd=self.rng.random() < 0.3)
+            self.database.add(
+                sid, self.entries(sid, self.rng.randrange(1, 5)), zstd=self.rng.random() < 0.3
+            )
 
 
-def round_of(settings: clawmeter.Settings, rng: random.Random, steps: int, every: int, seconds: float) -> bool:
+def round_of(
+    settings: clawmeter.Settings, rng: random.Random, steps: int, every: int, seconds: float
+) -> bool:
     """Fork a reader and kill it; whether it was killed before it was done."""
     by_step = rng.random() < 0.6
     ready, done = os.pipe()
@@ -191,7 +208,10 @@ def main() -> None:
     by_session: dict[str, list[int]] = {}
     for eid, values in world.truth.items():
         sums = by_session.setdefault(world.sessions[eid], [0] * 6)
-        by_session[world.sessions[eid]] = [sums[0] + 1, *(a + b for a, b in zip(sums[1:], values, strict=True))]
+        by_session[world.sessions[eid]] = [
+            sums[0] + 1,
+            *(a + b for a, b in zip(sums[1:], values, strict=True)),
+        ]
     print(json.dumps({"killed": killed, "by_session": by_session}))
 
 

@@ -83,7 +83,9 @@ def everything(queries: clawmeter.Queries) -> dict[str, Any]:
         answer = queries.usage(from_="all", by=by, tz="Australia/Lord_Howe")
         out[by] = {r["key"]: totals_of(r) for r in answer["rows"] if r["model_calls"]}
     rows, count = queries.sessions(limit="10000", sort="id")
-    out["sessions"] = {(r["agent"], r["id"]): {f: r[f] for f in SESSION_FIELDS} for r in rows if r["model_calls"]}
+    out["sessions"] = {
+        (r["agent"], r["id"]): {f: r[f] for f in SESSION_FIELDS} for r in rows if r["model_calls"]
+    }
     out["session rows"] = count
     return out
 
@@ -91,7 +93,9 @@ def everything(queries: clawmeter.Queries) -> dict[str, Any]:
 def family(queries: clawmeter.Queries) -> dict[str, Any]:
     """Who spawned whom, and what each tree cost."""
     rows, _ = queries.sessions(limit="10000")
-    out = {r["id"]: (r["parent_session"], r["tree_cost_nano_usd"]) for r in rows if r["model_calls"]}
+    out = {
+        r["id"]: (r["parent_session"], r["tree_cost_nano_usd"]) for r in rows if r["model_calls"]
+    }
     subs = {r["id"]: (r["depth"], r["run_status"]) for r in queries.subagents(limit="10000")}
     return {"sessions": out, "subagents": subs}
 
@@ -126,7 +130,9 @@ def truth_differences(queries: clawmeter.Queries, truth: Mapping[str, Any]) -> l
 
     def found(rows: Iterable[Mapping[str, Any]], skip: str = "") -> dict[str, dict[str, int]]:
         return {
-            r["key"]: {f: r[f] for f in TRUTH_FIELDS} for r in rows if r["model_calls"] and r["key"] != skip
+            r["key"]: {f: r[f] for f in TRUTH_FIELDS}
+            for r in rows
+            if r["model_calls"] and r["key"] != skip
         }
 
     mine, theirs = {}, {}
@@ -150,7 +156,11 @@ SLOT_MS = 15 * 60_000
 def measures_of(call: sqlite3.Row) -> dict[str, int]:
     """What one model call adds to a rollup."""
     plan, priced = bool(call["flags"] & 4), call["cost_nano"]
-    both = call["recorded_nano"] is not None and call["recorded_nano"] > 0 and call["list_nano"] is not None
+    both = (
+        call["recorded_nano"] is not None
+        and call["recorded_nano"] > 0
+        and call["list_nano"] is not None
+    )
     return {
         "model_calls": 1,
         "input_tokens": call["input_tokens"],
@@ -224,7 +234,11 @@ def rollup_differences(store: clawmeter.Store) -> list[str]:
         try:
             wanted = expected_rollups(db)
             for table, keys in ROLLUP_KEYS.items():
-                names = [r["name"] for r in db.execute(f"PRAGMA table_info({table})") if r["name"] in MEASURES]
+                names = [
+                    r["name"]
+                    for r in db.execute(f"PRAGMA table_info({table})")
+                    if r["name"] in MEASURES
+                ]
                 found = {
                     tuple(row[k] for k in keys): {n: row[n] for n in names}
                     for row in db.execute(f"SELECT * FROM {table}")
@@ -244,9 +258,16 @@ def rollup_differences(store: clawmeter.Store) -> list[str]:
                 )
             }
             for row in db.execute("SELECT * FROM sessions"):
-                told = (row["user_messages"], row["tool_results"], row["tool_errors"], row["compactions"])
+                told = (
+                    row["user_messages"],
+                    row["tool_results"],
+                    row["tool_errors"],
+                    row["compactions"],
+                )
                 if told != counts.get(row["id"], (0, 0, 0, 0)):
-                    wrong.append(f"messages of {row['session_id']}: {told}, not {counts.get(row['id'])}")
+                    wrong.append(
+                        f"messages of {row['session_id']}: {told}, not {counts.get(row['id'])}"
+                    )
             for table in ("call_copies", "message_copies"):
                 lost = db.execute(
                     f"SELECT count(*) FROM {table} k LEFT JOIN sessions s ON s.id = k.session WHERE s.id IS NULL"

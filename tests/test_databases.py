@@ -12,7 +12,19 @@ import handmade
 import ledgers
 import pytest
 import zstandard
-from handmade import MINUTE, T0, AgentDatabase, HandmadeHome, Reader, call, header, lines, raw, session_of, user
+from handmade import (
+    MINUTE,
+    T0,
+    AgentDatabase,
+    HandmadeHome,
+    Reader,
+    call,
+    header,
+    lines,
+    raw,
+    session_of,
+    user,
+)
 from make_home import OLD_EVENTS
 
 if TYPE_CHECKING:
@@ -46,7 +58,9 @@ def fresh(home: HandmadeHome, meter_factory: Any) -> Reader:
     return made
 
 
-def test_rows_are_followed(home: HandmadeHome, db: AgentDatabase, reader: Reader, meter_factory: Any) -> None:
+def test_rows_are_followed(
+    home: HandmadeHome, db: AgentDatabase, reader: Reader, meter_factory: Any
+) -> None:
     assert reader.by("session_key") == {"agent:main:main": 2}
     db.add("first", [call("more", T0 + 9 * MINUTE)])
     db.add("next", session_of("next", 3), zstd=True)
@@ -54,7 +68,9 @@ def test_rows_are_followed(home: HandmadeHome, db: AgentDatabase, reader: Reader
     assert reader.read() == 4
     assert reader.by("session_key") == {"agent:main:main": 3, "agent:main:telegram:direct:7": 3}
     assert reader.by("channel") == {"(none)": 3, "telegram": 3}
-    assert ledgers.everything(fresh(home, meter_factory).meter.queries) == ledgers.everything(reader.meter.queries)
+    assert ledgers.everything(fresh(home, meter_factory).meter.queries) == ledgers.everything(
+        reader.meter.queries
+    )
 
 
 # --- rows that cannot be read --------------------------------------------------------------------
@@ -63,7 +79,10 @@ def test_rows_are_followed(home: HandmadeHome, db: AgentDatabase, reader: Reader
 def test_damaged_frames_and_texts_are_counted_and_named(
     home: HandmadeHome, db: AgentDatabase, reader: Reader, meter_factory: Any
 ) -> None:
-    db.add("aaa", [*session_of("aaa", 1), b'{"type":"message","message":{"role":"assistant","usage":{"inp'])
+    db.add(
+        "aaa",
+        [*session_of("aaa", 1), b'{"type":"message","message":{"role":"assistant","usage":{"inp'],
+    )
     db.add_blob("bbb", b"\x28\xb5\x2f\xfd" + bytes(range(60)))
     db.add_blob("ccc", b"no frame at all")
     db.add("aaa", [call("after", T0 + 9 * MINUTE)])
@@ -90,7 +109,9 @@ def test_frame_that_claims_gigabytes_is_refused(db: AgentDatabase, reader: Reade
     assert "claims 8589934592 bytes" in reader.source(db.path)["last_error"]
 
 
-def test_frame_without_a_size_that_unpacks_to_gigabytes_is_refused(db: AgentDatabase, reader: Reader) -> None:
+def test_frame_without_a_size_that_unpacks_to_gigabytes_is_refused(
+    db: AgentDatabase, reader: Reader
+) -> None:
     stream = zstandard.ZstdCompressor(level=3).compressobj()
     zeros = b"0" * (1 << 20)
     blob = b"".join(stream.compress(zeros) for _ in range(200)) + stream.flush()
@@ -102,29 +123,16 @@ def test_frame_without_a_size_that_unpacks_to_gigabytes_is_refused(db: AgentData
     assert reader.coverage("bad_lines") == 1
 
 
-def test_bad_rows_that_are_read_again_are_counted_once(
-    home: HandmadeHome, db: AgentDatabase, reader: Reader, meter_factory: Any
-) -> None:
-    db.add("aaa", [*session_of("aaa", 2), b"{broken"])
-    reader.read()
-    assert reader.coverage("bad_lines") == 1
-    with closing(db.connect()) as writer:
-        db.move_generation(writer, "aaa")
-    reader.read()
-    assert reader.coverage("bad_lines") == 1
-    with closing(db.connect()) as writer:  # and none when it has been repaired
-        writer.execute("DELETE FROM transcript_events WHERE event_json = '{broken'")
-        db.move_generation(writer, "aaa")
-    reader.read()
-    assert reader.coverage("bad_lines") == fresh(home, meter_factory).coverage("bad_lines") == 0
-
-
 def damage_a_page(path: Path) -> bytes:
     """Overwrite a leaf page of transcript_events; the whole as it was."""
     whole = path.read_bytes()
     with closing(sqlite3.connect(f"{path.as_uri()}?immutable=1", uri=True)) as db:
         size = db.execute("PRAGMA page_size").fetchone()[0]
-    leaves = [at for at in range(0, len(whole), size) if whole[at] == 0x0D and b'"role"' in whole[at : at + size]]
+    leaves = [
+        at
+        for at in range(0, len(whole), size)
+        if whole[at] == 0x0D and b'"role"' in whole[at : at + size]
+    ]
     at = leaves[len(leaves) // 2]
     path.write_bytes(whole[:at] + b"\xff" * 64 + whole[at + 64 :])
     return whole
@@ -160,7 +168,9 @@ def test_damaged_database_is_said_and_nothing_of_it_is_lost_for_good(
 
 
 @pytest.mark.parametrize("content", [b"", b"SQLite format 3\0", b"garbage" * 1000])
-def test_file_that_is_no_database_is_said(content: bytes, home: HandmadeHome, meter_factory: Any) -> None:
+def test_file_that_is_no_database_is_said(
+    content: bytes, home: HandmadeHome, meter_factory: Any
+) -> None:
     home.write("file", session_of("file", 1))
     path = home.state / "agents" / "ops" / "agent" / "openclaw-agent.sqlite"
     path.parent.mkdir(parents=True)
@@ -207,7 +217,9 @@ def test_schema_before_compression_is_read(home: HandmadeHome, meter_factory: An
     assert reader.by("cause") == {"heartbeat": 1}
 
 
-def test_tables_that_are_not_there_yet_are_read_when_they_are(home: HandmadeHome, meter_factory: Any) -> None:
+def test_tables_that_are_not_there_yet_are_read_when_they_are(
+    home: HandmadeHome, meter_factory: Any
+) -> None:
     """A database that OpenClaw is just creating."""
     path = home.state / "agents" / "main" / "agent" / "openclaw-agent.sqlite"
     path.parent.mkdir(parents=True)
@@ -249,7 +261,9 @@ def test_compaction_that_deletes_and_renumbers_rows_changes_nothing(
     reader.read()
     before = ledgers.everything(reader.meter.queries)
     db.compact("aaa", 5)
-    assert db.run("SELECT min(seq), max(seq) FROM transcript_events WHERE session_id = 'aaa'") == [(0, 5)]
+    assert db.run("SELECT min(seq), max(seq) FROM transcript_events WHERE session_id = 'aaa'") == [
+        (0, 5)
+    ]
     reader.read()
     assert ledgers.everything(reader.meter.queries) == before
     db.add("aaa", [call("after", T0 + 40 * MINUTE)])
@@ -287,7 +301,10 @@ def test_all_rows_deleted_and_new_ones_added(db: AgentDatabase, reader: Reader) 
 
 @pytest.mark.parametrize("same_height", [True, False])
 def test_reset_to_an_older_state_and_other_rows(
-    same_height: bool, home: HandmadeHome, db: AgentDatabase, reader: Reader  # noqa: FBT001
+    same_height: bool,
+    home: HandmadeHome,
+    db: AgentDatabase,
+    reader: Reader,  # noqa: FBT001
 ) -> None:
     """A backup of the database is put back, and work goes on from there."""
     backup = home.path / "backup"
@@ -306,7 +323,9 @@ def test_row_that_is_rewritten_in_place_is_replaced(
     new = call("first-c0", T0 + MINUTE, (7, 7, 7, 7), 0.007, parent="first-u0")
     with closing(db.connect()) as writer:
         writer.execute("BEGIN IMMEDIATE")
-        writer.execute("UPDATE transcript_events SET event_json = ? WHERE seq = 2", (raw(new).decode(),))
+        writer.execute(
+            "UPDATE transcript_events SET event_json = ? WHERE seq = 2", (raw(new).decode(),)
+        )
         db.move_generation(writer, "first")
         writer.execute("COMMIT")
     reader.read()
@@ -328,7 +347,9 @@ def test_vacuum_moves_rowids_and_hides_nothing(db: AgentDatabase, reader: Reader
     assert reader.by("session") == {"first": 2, "new": 9, **{f"s{n}": 3 for n in range(6)}}
 
 
-def test_deleted_session_stays_in_the_ledger(home: HandmadeHome, db: AgentDatabase, reader: Reader) -> None:
+def test_deleted_session_stays_in_the_ledger(
+    home: HandmadeHome, db: AgentDatabase, reader: Reader
+) -> None:
     before = ledgers.everything(reader.meter.queries)
     db.delete("first")
     db.run("DELETE FROM session_windows")
@@ -340,17 +361,24 @@ def test_deleted_session_stays_in_the_ledger(home: HandmadeHome, db: AgentDataba
     assert reader.coverage("complete")
 
 
-def archive(home: HandmadeHome, db: AgentDatabase, sid: str, entries: list[Any], *, row: bool, file: bool) -> None:
+def archive(
+    home: HandmadeHome, db: AgentDatabase, sid: str, entries: list[Any], *, row: bool, file: bool
+) -> None:
     blob = zstandard.compress(lines(entries))
     if file:
-        (home.sessions() / f"{sid}.jsonl.deleted.2026-11-05T12-00-00.000Z.00ff.zst").write_bytes(blob)
+        (home.sessions() / f"{sid}.jsonl.deleted.2026-11-05T12-00-00.000Z.00ff.zst").write_bytes(
+            blob
+        )
     if row:
         columns = {
             "session_id": sid, "generation": "00ff", "session_key": f"agent:main:discord:channel:{sid}", "reason": "deleted", "encoding": "zstd",
             "archive_blob": blob, "archive_sha256": "0" * 64, "archive_name": "x", "created_at": T0 + MINUTE, "published_at": T0, "publish_attempts": 1,
         }  # fmt: skip
         marks = ", ".join("?" * len(columns))
-        db.run(f"INSERT INTO session_transcript_archives ({', '.join(columns)}) VALUES ({marks})", *columns.values())
+        db.run(
+            f"INSERT INTO session_transcript_archives ({', '.join(columns)}) VALUES ({marks})",
+            *columns.values(),
+        )
 
 
 @pytest.mark.parametrize("order", ["file first", "row first", "only file", "only row"])
@@ -370,7 +398,9 @@ def test_archive_file_and_archive_row_are_one_session(
     if order != "only file":
         assert reader.by("session_key")["agent:main:discord:channel:aaa"] == 3
         assert reader.by("channel")["discord"] == 3
-    assert ledgers.everything(fresh(home, meter_factory).meter.queries) == ledgers.everything(reader.meter.queries)
+    assert ledgers.everything(fresh(home, meter_factory).meter.queries) == ledgers.everything(
+        reader.meter.queries
+    )
 
 
 def test_forked_session_with_copied_rows(
@@ -391,11 +421,23 @@ def test_index_row_with_an_older_time_is_learned_too(
     db.window("aaa", "agent:main:cron:nightly:run:aaa", T0 - 80 * MINUTE)
     reader.read()
     assert reader.by("session_key") == {"agent:main:main": 2, "agent:main:cron:nightly:run:aaa": 3}
-    assert ledgers.groups(fresh(home, meter_factory).meter.queries) == ledgers.groups(reader.meter.queries)
+    assert ledgers.groups(fresh(home, meter_factory).meter.queries) == ledgers.groups(
+        reader.meter.queries
+    )
 
 
-def test_heartbeat_of_a_row_far_up_is_found(home: HandmadeHome, db: AgentDatabase, reader: Reader) -> None:
-    db.add("aaa", [header("aaa"), user("u1", T0 + 1, "[OpenClaw heartbeat poll]"), call("a", T0 + 2, parent="u1")], zstd=True)
+def test_heartbeat_of_a_row_far_up_is_found(
+    home: HandmadeHome, db: AgentDatabase, reader: Reader
+) -> None:
+    db.add(
+        "aaa",
+        [
+            header("aaa"),
+            user("u1", T0 + 1, "[OpenClaw heartbeat poll]"),
+            call("a", T0 + 2, parent="u1"),
+        ],
+        zstd=True,
+    )
     reader.read()
     db.add("aaa", [user("u2", T0 + 3, "hello"), call("b", T0 + 4, parent="u2")])
     reader.read()
@@ -434,24 +476,38 @@ def upgrade(home: Path) -> None:
             key = keys.get(sid) or f"agent:{folder.name}:recovered:{sid}"
             db.add(sid, entries, zstd=True)
             entry = index.get(key, {})
-            db.window(sid, key, entry.get("updatedAt", T0), channel=entry.get("channel"), spawned_by=entry.get("spawnedBy"))
+            db.window(
+                sid,
+                key,
+                entry.get("updatedAt", T0),
+                channel=entry.get("channel"),
+                spawned_by=entry.get("spawnedBy"),
+            )
             path.rename(target / f"{key.replace(':', '_')}.{path.name}.imported-{T0}")
         (sessions / "sessions.json").rename(target / f"legacy-store.sessions.json.imported-{T0}")
 
 
 @pytest.mark.parametrize("pause", ["running", "stopped"])
-def test_upgrade_changes_nothing_that_was_counted(pause: str, home_factory: Any, meter_factory: Any) -> None:
+def test_upgrade_changes_nothing_that_was_counted(
+    pause: str, home_factory: Any, meter_factory: Any
+) -> None:
     home = home_factory("jsonl-mid", seed=5, agents=3, sessions=12, messages=300)
     reader = Reader(meter_factory, home.path)
     reader.meter.clock = reader.meter.queries.clock = lambda: home.truth["meta"]["now_ms"] / 1000
     reader.read()
     assert ledgers.truth_differences(reader.meter.queries, home.truth) == []
-    before = ledgers.groups(reader.meter.queries), [ledgers.days(reader.meter.queries, z) for z in ledgers.ZONES]
+    before = (
+        ledgers.groups(reader.meter.queries),
+        [ledgers.days(reader.meter.queries, z) for z in ledgers.ZONES],
+    )
     upgrade(home.path)
     if pause == "stopped":
         reader.restart()
     reader.read()
-    after = ledgers.groups(reader.meter.queries), [ledgers.days(reader.meter.queries, z) for z in ledgers.ZONES]
+    after = (
+        ledgers.groups(reader.meter.queries),
+        [ledgers.days(reader.meter.queries, z) for z in ledgers.ZONES],
+    )
     # Sessions without an index entry have a key now; nothing else moves.
     for by in ("session_key", "cause"):
         for answer in (before[0], after[0]):
@@ -471,11 +527,18 @@ def test_upgrade_seen_half_way(home_factory: Any, meter_factory: Any) -> None:
     shutil.copytree(kept / ".openclaw" / "agents", home.state / "agents", dirs_exist_ok=True)
     reader = Reader(meter_factory, home.path)
     reader.read()
-    found = {f: reader.meter.queries.usage(from_="all", by="model")["totals"][f] for f in ledgers.TRUTH_FIELDS}
-    assert found == {ours: home.truth["totals"][theirs] for ours, theirs in ledgers.TRUTH_FIELDS.items()}
+    found = {
+        f: reader.meter.queries.usage(from_="all", by="model")["totals"][f]
+        for f in ledgers.TRUTH_FIELDS
+    }
+    assert found == {
+        ours: home.truth["totals"][theirs] for ours, theirs in ledgers.TRUTH_FIELDS.items()
+    }
 
 
-def test_real_home_before_and_after_its_real_upgrade(real_homes: Any, meter_factory: Any, tmp_path: Path) -> None:
+def test_real_home_before_and_after_its_real_upgrade(
+    real_homes: Any, meter_factory: Any, tmp_path: Path
+) -> None:
     """2026.6.11, then the same home after `openclaw doctor --fix` of 2026.9.6: one ledger, no total moves."""
     home = tmp_path / "home"
     real_homes("2026.6.11").rename(home)
@@ -483,7 +546,9 @@ def test_real_home_before_and_after_its_real_upgrade(real_homes: Any, meter_fact
     reader.read()
     before = ledgers.groups(reader.meter.queries)
     shutil.rmtree(home / ".openclaw")
-    shutil.copytree(real_homes("2026.9.6-upgraded-from-2026.6.11") / ".openclaw", home / ".openclaw")
+    shutil.copytree(
+        real_homes("2026.9.6-upgraded-from-2026.6.11") / ".openclaw", home / ".openclaw"
+    )
     reader.read()
     after = ledgers.groups(reader.meter.queries)
     for by in ("model", "agent", "provider", "session", "tool", "total of model"):

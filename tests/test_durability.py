@@ -15,11 +15,12 @@ from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-import clawmeter
 import ledgers
 import pytest
 from handmade import MINUTE, NOW, T0, HandmadeHome, Reader, append, call, header, session_of
 from homes import ROOT, TESTS
+
+import clawmeter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -49,12 +50,36 @@ def cold(home: HandmadeHome, meter_factory: Any) -> dict[str, Any]:
 
 def environment(tmp_path: Path, **more: str) -> dict[str, str]:
     path = os.pathsep.join(map(str, (ROOT, TESTS, TESTS / "corpus")))
-    return {**os.environ, "HOME": str(tmp_path), "PYTHONPATH": path, "XDG_CACHE_HOME": str(tmp_path / "cache"), **more}
+    return {
+        **os.environ,
+        "HOME": str(tmp_path),
+        "PYTHONPATH": path,
+        "XDG_CACHE_HOME": str(tmp_path / "cache"),
+        **more,
+    }
 
 
-def cli(home: HandmadeHome, state: Path, *words: str, **env: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(ROOT / "clawmeter.py"), "--home", str(home.path), "--state", str(state), "--tz", "UTC", *words]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, env=environment(home.path.parent, **env))
+def cli(
+    home: HandmadeHome, state: Path, *words: str, **env: str
+) -> subprocess.CompletedProcess[str]:
+    command = [
+        sys.executable,
+        str(ROOT / "clawmeter.py"),
+        "--home",
+        str(home.path),
+        "--state",
+        str(state),
+        "--tz",
+        "UTC",
+        *words,
+    ]
+    return subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env=environment(home.path.parent, **env),
+    )
 
 
 def until(condition: Callable[[], Any], what: str, seconds: float = 20) -> Any:
@@ -72,7 +97,9 @@ def until(condition: Callable[[], Any], what: str, seconds: float = 20) -> Any:
 def test_300_kills_lose_nothing_and_count_nothing_twice(tmp_path: Path, meter_factory: Any) -> None:
     home, state = tmp_path / "home", tmp_path / "state"
     command = [sys.executable, str(TESTS / "killer.py"), str(home), str(state), "60", "240", "7"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment(tmp_path))
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=120, env=environment(tmp_path)
+    )
     assert done.returncode == 0, done.stderr[-2000:]
     told = json.loads(done.stdout)
     assert told["killed"] == {"cold": 60, "warm": 240}
@@ -80,12 +107,22 @@ def test_300_kills_lose_nothing_and_count_nothing_twice(tmp_path: Path, meter_fa
     meter.index()
     assert meter.store.notice is None
     rows = meter.queries.usage(from_="all", by="session")["rows"]
-    names = ("model_calls", "input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "recorded_cost_nano_usd")
+    names = (
+        "model_calls",
+        "input_tokens",
+        "output_tokens",
+        "cache_read_tokens",
+        "cache_write_tokens",
+        "recorded_cost_nano_usd",
+    )
     assert {r["key"]: [r[n] for n in names] for r in rows} == told["by_session"]
     assert ledgers.rollup_differences(meter.store) == []
     fresh = ledgers.at(meter_factory(home), NOW)
     fresh.index()
-    assert ledgers.differences(ledgers.everything(meter.queries), ledgers.everything(fresh.queries)) == []
+    assert (
+        ledgers.differences(ledgers.everything(meter.queries), ledgers.everything(fresh.queries))
+        == []
+    )
     with closing(sqlite3.connect(state / "clawmeter.db")) as db:
         assert db.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
 
@@ -99,16 +136,30 @@ meter.index(lambda progress: os.kill(os.getpid(), signal.SIGKILL))
 """
 
 
-def test_killed_in_a_cold_index_with_workers_and_started_again_at_once(tmp_path: Path, meter_factory: Any) -> None:
+def test_killed_in_a_cold_index_with_workers_and_started_again_at_once(
+    tmp_path: Path, meter_factory: Any
+) -> None:
     """Workers that outlive their parent for a moment must not keep its lock: a service manager restarts at once."""
     home = HandmadeHome(tmp_path / "home")
     for n in range(8):
-        home.write(f"s{n}", [header(f"s{n}"), *(call(f"s{n}-{i}", T0 + i * 1000 + n, text="x" * 40_000) for i in range(60))])
+        home.write(
+            f"s{n}",
+            [
+                header(f"s{n}"),
+                *(call(f"s{n}-{i}", T0 + i * 1000 + n, text="x" * 40_000) for i in range(60)),
+            ],
+        )
     state = tmp_path / "state"
     for _ in range(4):
-        done = subprocess.run([sys.executable, "-c", WORKERS, str(home.path), str(state)], env=environment(tmp_path), timeout=60)
+        done = subprocess.run(
+            [sys.executable, "-c", WORKERS, str(home.path), str(state)],
+            env=environment(tmp_path),
+            timeout=60,
+        )
         assert done.returncode == -signal.SIGKILL
-        meter = clawmeter.Clawmeter(clawmeter.Settings(state_dir=state, homes=(home.path,)), env={"HOME": str(tmp_path)})
+        meter = clawmeter.Clawmeter(
+            clawmeter.Settings(state_dir=state, homes=(home.path,)), env={"HOME": str(tmp_path)}
+        )
         assert meter.store.is_empty()
         meter.stop()
     meter = meter_factory(home.path, state_dir=state)
@@ -119,7 +170,9 @@ def test_killed_in_a_cold_index_with_workers_and_started_again_at_once(tmp_path:
 # --- a second process ----------------------------------------------------------------------------
 
 
-def test_second_clawmeter_on_a_ledger_is_refused(home: HandmadeHome, reader: Reader, meter_factory: Any) -> None:
+def test_second_clawmeter_on_a_ledger_is_refused(
+    home: HandmadeHome, reader: Reader, meter_factory: Any
+) -> None:
     state = reader.meter.settings.state_dir
     with pytest.raises(clawmeter.LedgerBusyError, match=r"clawmeter\.db"):
         meter_factory(home.path, state_dir=state)
@@ -128,19 +181,31 @@ def test_second_clawmeter_on_a_ledger_is_refused(home: HandmadeHome, reader: Rea
     assert again.index() == 0
 
 
-def test_second_serve_exits_3_and_report_reads_what_there_is(home: HandmadeHome, reader: Reader) -> None:
+def test_second_serve_exits_3_and_report_reads_what_there_is(
+    home: HandmadeHome, reader: Reader
+) -> None:
     state = reader.meter.settings.state_dir
     expected = reader.totals()
-    append(home.sessions() / "first.jsonl", [call("more", T0 + 50 * MINUTE)])  # not read yet, and not by the report
+    append(
+        home.sessions() / "first.jsonl", [call("more", T0 + 50 * MINUTE)]
+    )  # not read yet, and not by the report
     refused = cli(home, state, "serve", "--port", "0")
     assert refused.returncode == 3
     assert "another Clawmeter" in refused.stderr
     report = cli(home, state, "report", "--from", "all", "--json")
     assert report.returncode == 0
     totals = json.loads(report.stdout)["totals"]
-    assert (totals["model_calls"], totals["total_tokens"], totals["recorded_cost_nano_usd"]) == expected
+    assert (
+        totals["model_calls"],
+        totals["total_tokens"],
+        totals["recorded_cost_nano_usd"],
+    ) == expected
     assert "as of 2026-11-06T12:00:00" in report.stderr
-    for words in (("status",), ("export", "csv", "--out-dir", str(home.path / "out")), ("report", "--formula", "first")):
+    for words in (
+        ("status",),
+        ("export", "csv", "--out-dir", str(home.path / "out")),
+        ("report", "--formula", "first"),
+    ):
         done = cli(home, state, *words)
         assert done.returncode == 0, done.stderr
         assert "as of" in done.stderr
@@ -149,7 +214,9 @@ def test_second_serve_exits_3_and_report_reads_what_there_is(home: HandmadeHome,
     assert reader.totals()[0] == expected[0] + 1
 
 
-def test_ledgers_in_two_state_directories_do_not_meet(home: HandmadeHome, meter_factory: Any) -> None:
+def test_ledgers_in_two_state_directories_do_not_meet(
+    home: HandmadeHome, meter_factory: Any
+) -> None:
     one, two = meter_factory(home.path), meter_factory(home.path)
     assert one.index() == two.index() == 8
 
@@ -169,7 +236,9 @@ def ledger_of(reader: Reader) -> Path:
 def flip(path: Path, wanted: Callable[[bytes], bool]) -> bytes:
     data = path.read_bytes()
     page = next(n for n in range(4096, len(data), 4096) if wanted(data[n : n + 4096]))
-    path.write_bytes(data[:page] + bytes(b ^ 0xFF for b in data[page : page + 4096]) + data[page + 4096 :])
+    path.write_bytes(
+        data[:page] + bytes(b ^ 0xFF for b in data[page : page + 4096]) + data[page + 4096 :]
+    )
     return path.read_bytes()
 
 
@@ -219,7 +288,9 @@ UNUSABLE = {
 
 
 @pytest.mark.parametrize("how", UNUSABLE)
-def test_ledger_that_cannot_be_used_is_kept_aside_and_rebuilt(how: str, home: HandmadeHome, reader: Reader) -> None:
+def test_ledger_that_cannot_be_used_is_kept_aside_and_rebuilt(
+    how: str, home: HandmadeHome, reader: Reader
+) -> None:
     before = ledgers.everything(reader.meter.queries)
     path = ledger_of(reader)
     spoil, reason = UNUSABLE[how]
@@ -257,8 +328,21 @@ def test_doctor_names_the_ledger_that_was_kept_aside(home: HandmadeHome, reader:
     assert cli(home, path.parent, "doctor").returncode == 0
 
 
-@pytest.mark.parametrize("table", ["model_calls", "usage_sessions", "usage_quarter_hours", "sessions", "sources", "model_calls_by_entry", "messages"])
-def test_flipped_page_is_noticed_and_ends_in_the_right_totals(table: str, home: HandmadeHome, meter_factory: Any) -> None:
+@pytest.mark.parametrize(
+    "table",
+    [
+        "model_calls",
+        "usage_sessions",
+        "usage_quarter_hours",
+        "sessions",
+        "sources",
+        "model_calls_by_entry",
+        "messages",
+    ],
+)
+def test_flipped_page_is_noticed_and_ends_in_the_right_totals(
+    table: str, home: HandmadeHome, meter_factory: Any
+) -> None:
     """A page that is damaged somewhere in the middle is found when it is used; at the latest the next start heals it.
 
     No answer in between may be wrong without saying so."""
@@ -269,7 +353,16 @@ def test_flipped_page_is_noticed_and_ends_in_the_right_totals(table: str, home: 
     before = ledgers.everything(reader.meter.queries)
     path = ledger_of(reader)
     with closing(sqlite3.connect(path)) as db:
-        pages = [r[0] for r in db.execute("SELECT pageno FROM dbstat WHERE name = ? ORDER BY pageno", (table,))] if has_dbstat(db) else pages_of(db, table)
+        pages = (
+            [
+                r[0]
+                for r in db.execute(
+                    "SELECT pageno FROM dbstat WHERE name = ? ORDER BY pageno", (table,)
+                )
+            ]
+            if has_dbstat(db)
+            else pages_of(db, table)
+        )
     page = pages[len(pages) // 2]
     data = path.read_bytes()
     at = (page - 1) * 4096
@@ -292,7 +385,10 @@ def test_flipped_page_is_noticed_and_ends_in_the_right_totals(table: str, home: 
         finally:
             meter.stop()
     assert wrong == []
-    assert found["total of agent"][""]["model_calls"] == before["total of agent"][""]["model_calls"] + 1
+    assert (
+        found["total of agent"][""]["model_calls"]
+        == before["total of agent"][""]["model_calls"] + 1
+    )
     assert found["session"]["s3"]["model_calls"] == 26
 
 
@@ -309,7 +405,9 @@ def pages_of(db: sqlite3.Connection, table: str) -> list[int]:
     return [r[0] for r in db.execute("SELECT rootpage FROM sqlite_schema WHERE name = ?", (table,))]
 
 
-def test_wal_of_a_killed_process_is_not_lost(home: HandmadeHome, reader: Reader, meter_factory: Any) -> None:
+def test_wal_of_a_killed_process_is_not_lost(
+    home: HandmadeHome, reader: Reader, meter_factory: Any
+) -> None:
     """What was committed and not yet moved into the file counts: nothing is read twice to get it back."""
     state = reader.meter.settings.state_dir
     copy = state.parent / "copied-state"
@@ -335,13 +433,20 @@ def free(meter: clawmeter.Clawmeter) -> None:
 
 def many(home: HandmadeHome, agent: str = "main") -> None:
     """More than a few pages of calls, of a model, an agent and tools that were not there before."""
-    calls = [call(f"m{n}", T0 + n * MINUTE, (n, 1, 2, 3), 0.001, model="new-model", tools=["exec", "read"]) for n in range(1500)]
+    calls = [
+        call(
+            f"m{n}", T0 + n * MINUTE, (n, 1, 2, 3), 0.001, model="new-model", tools=["exec", "read"]
+        )
+        for n in range(1500)
+    ]
     home.write("many", [header("many"), *calls], agent=agent)
     keys = {"agent:main:main": "first"} if agent == "main" else {}
     home.index({**keys, f"agent:{agent}:telegram:direct:9": "many"}, agent=agent)
 
 
-def test_full_disk_keeps_old_numbers_and_catches_up(home: HandmadeHome, reader: Reader, meter_factory: Any) -> None:
+def test_full_disk_keeps_old_numbers_and_catches_up(
+    home: HandmadeHome, reader: Reader, meter_factory: Any
+) -> None:
     before = ledgers.everything(reader.meter.queries)
     many(home, "late")
     fill(reader.meter)
@@ -353,7 +458,10 @@ def test_full_disk_keeps_old_numbers_and_catches_up(home: HandmadeHome, reader: 
     free(reader.meter)
     reader.read()
     assert ledgers.rollup_differences(reader.meter.store) == []
-    assert ledgers.differences(ledgers.everything(reader.meter.queries), cold(home, meter_factory)) == []
+    assert (
+        ledgers.differences(ledgers.everything(reader.meter.queries), cold(home, meter_factory))
+        == []
+    )
 
 
 @pytest.mark.parametrize("spare", [5, 60, 120, 180, 240])
@@ -372,12 +480,26 @@ def test_full_disk_in_a_cold_index(spare: int, home: HandmadeHome, meter_factory
     free(reader.meter)
     reader.read()
     assert ledgers.rollup_differences(reader.meter.store) == []
-    assert ledgers.differences(ledgers.everything(reader.meter.queries), cold(home, meter_factory)) == []
+    assert (
+        ledgers.differences(ledgers.everything(reader.meter.queries), cold(home, meter_factory))
+        == []
+    )
 
 
-def test_full_disk_while_rows_of_databases_come(home: HandmadeHome, reader: Reader, meter_factory: Any) -> None:
+def test_full_disk_while_rows_of_databases_come(
+    home: HandmadeHome, reader: Reader, meter_factory: Any
+) -> None:
     db = home.database("ops")
-    db.add("big", [header("big"), *(call(f"b{n}", T0 + n * 1000, model="row-model", text="x" * 3000) for n in range(3000))])
+    db.add(
+        "big",
+        [
+            header("big"),
+            *(
+                call(f"b{n}", T0 + n * 1000, model="row-model", text="x" * 3000)
+                for n in range(3000)
+            ),
+        ],
+    )
     db.window("big", "agent:ops:main")
     fill(reader.meter, 40)
     with pytest.raises(clawmeter.StoreError, match="full"):
@@ -385,7 +507,10 @@ def test_full_disk_while_rows_of_databases_come(home: HandmadeHome, reader: Read
     free(reader.meter)
     reader.read()
     assert ledgers.rollup_differences(reader.meter.store) == []
-    assert ledgers.differences(ledgers.everything(reader.meter.queries), cold(home, meter_factory)) == []
+    assert (
+        ledgers.differences(ledgers.everything(reader.meter.queries), cold(home, meter_factory))
+        == []
+    )
 
 
 def test_full_disk_while_a_zone_is_asked_for(home: HandmadeHome, reader: Reader) -> None:
@@ -406,7 +531,9 @@ def test_full_disk_while_a_zone_is_asked_for(home: HandmadeHome, reader: Reader)
     assert ledgers.rollup_differences(reader.meter.store) == []
 
 
-def test_server_on_a_full_disk_serves_says_so_and_catches_up(home: HandmadeHome, reader: Reader) -> None:
+def test_server_on_a_full_disk_serves_says_so_and_catches_up(
+    home: HandmadeHome, reader: Reader
+) -> None:
     meter = reader.meter
     meter.start()
     until(meter.passed.is_set, "the first pass")
@@ -454,7 +581,9 @@ def test_file_that_may_not_grow(home: HandmadeHome, meter_factory: Any, tmp_path
 
     def run(limit: int) -> dict[str, Any]:
         command = [sys.executable, "-c", LIMITED, str(home.path), str(state), str(limit)]
-        done = subprocess.run(command, capture_output=True, text=True, env=environment(tmp_path), timeout=60)
+        done = subprocess.run(
+            command, capture_output=True, text=True, env=environment(tmp_path), timeout=60
+        )
         assert done.returncode == 0, done.stderr
         return dict(json.loads(done.stdout))
 
@@ -475,13 +604,21 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of one megabyte where we may mount one, else a directory; (what fills it is a file)."""
     folder = tmp_path / "disk"
     folder.mkdir()
-    mounted = os.geteuid() == 0 and subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1500k", "none", str(folder)], capture_output=True).returncode == 0
+    mounted = (
+        os.geteuid() == 0
+        and subprocess.run(
+            ["mount", "-t", "tmpfs", "-o", "size=1500k", "none", str(folder)], capture_output=True
+        ).returncode
+        == 0
+    )
     yield folder
     if mounted:
         subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
-def test_disk_that_is_full_and_gets_room_again(small_disk: Path, home: HandmadeHome, meter_factory: Any) -> None:
+def test_disk_that_is_full_and_gets_room_again(
+    small_disk: Path, home: HandmadeHome, meter_factory: Any
+) -> None:
     """The same on a real small disk, as root; elsewhere the limit of the ledger stands for it."""
     reader = Reader(meter_factory, home.path, state_dir=small_disk / "state")
     reader.read()
@@ -505,11 +642,16 @@ def test_disk_that_is_full_and_gets_room_again(small_disk: Path, home: HandmadeH
     reader.read()
     assert reader.totals()[0] == 1508
     assert ledgers.rollup_differences(reader.meter.store) == []
-    assert ledgers.differences(ledgers.everything(reader.meter.queries), cold(home, meter_factory)) == []
+    assert (
+        ledgers.differences(ledgers.everything(reader.meter.queries), cold(home, meter_factory))
+        == []
+    )
     reader.meter.stop()
 
 
-def test_without_history_the_ledger_is_a_file_that_goes_with_the_process(home: HandmadeHome, meter_factory: Any, tmp_path: Path) -> None:
+def test_without_history_the_ledger_is_a_file_that_goes_with_the_process(
+    home: HandmadeHome, meter_factory: Any, tmp_path: Path
+) -> None:
     state = tmp_path / "untouched"
     meter = meter_factory(home.path, state_dir=state, history=False)
     assert meter.index() == 8

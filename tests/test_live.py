@@ -163,33 +163,6 @@ def test_a_line_in_pieces_is_counted_when_it_is_whole(
 # Files, folders and databases that come and go
 
 
-def test_new_sessions_and_new_agents_appear(jsonl: MadeHome, serve: ServedFactory) -> None:
-    served = serve(jsonl.path)
-    before = served.totals()
-    agents = jsonl.state / "agents"
-    (agents / "main" / "sessions" / "new-1.jsonl").write_bytes(
-        lines(session_of("new-1", 4, now_ms()))
-    )
-    served.wait_for(plus(before, worth(4)))
-    # An agent as OpenClaw makes one: folder by folder, then the transcript grows.
-    sessions = agents / "zeta" / "sessions"
-    sessions.mkdir(parents=True)
-    path = sessions / "new-2.jsonl"
-    path.write_bytes(lines([header("new-2", now_ms())]))
-    entries = list(session_of("new-2", 3, now_ms()))[1:]
-    for entry in entries:
-        append(path, [entry])
-    served.wait_for(plus(before, worth(4), worth(3)))
-    # It is followed like the others from now on, its index too.
-    more = list(session_of("new-2", 5, now_ms()))[-4:]
-    append(path, more)
-    served.wait_for(plus(before, worth(4), worth(5)))
-    index = {"agent:zeta:main": {"sessionId": "new-2", "updatedAt": now_ms(), "channel": "slack"}}
-    (sessions / "sessions.json").write_text(json.dumps(index))
-    wait_until(lambda: served.by("session_key").get("agent:zeta:main") == 5, "the key")
-    assert served.by("agent")["zeta"] == 5
-
-
 def test_agents_that_appear_in_the_middle_of_a_pass_are_not_missed(
     jsonl: MadeHome, serve: ServedFactory
 ) -> None:

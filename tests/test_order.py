@@ -25,7 +25,12 @@ SMALL = {"agents": 3, "sessions": 8, "messages": 160, "bytes": 500}
 def sources_of(home: Path) -> list[Path]:
     """Every file that a reader looks at, in a stable order; of a database, the file alone."""
     state = home / ".openclaw"
-    folders = ("agents/*/sessions", "agents/*/session-sqlite-import-archive", "cron/runs", "subagents")
+    folders = (
+        "agents/*/sessions",
+        "agents/*/session-sqlite-import-archive",
+        "cron/runs",
+        "subagents",
+    )
     found = {p for folder in folders for p in state.glob(f"{folder}/*") if p.is_file()}
     found |= set(state.glob("agents/*/agent/*.sqlite")) | set(state.glob("state/*.sqlite"))
     return sorted(p.relative_to(home) for p in found)
@@ -53,8 +58,14 @@ def cold(meter_factory: Any, home: Path, now_ms: int) -> dict[str, Any]:
 
 def complete(meter: clawmeter.Clawmeter) -> dict[str, Any]:
     coverage = meter.queries.health()["coverage"]
-    counts = {name: coverage[name] for name in ("bad_lines", "implausible", "unreadable", "complete")}
-    return {**ledgers.everything(meter.queries), "coverage": counts, "family": ledgers.family(meter.queries)}
+    counts = {
+        name: coverage[name] for name in ("bad_lines", "implausible", "unreadable", "complete")
+    }
+    return {
+        **ledgers.everything(meter.queries),
+        "coverage": counts,
+        "family": ledgers.family(meter.queries),
+    }
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
@@ -93,7 +104,9 @@ def test_last_source_first(era: str, home_factory: Any, meter_factory: Any, tmp_
 
     def weight(path: Path) -> tuple[Any, ...]:
         name = path.name
-        copied = ".bak" in name or ".checkpoint" in name or ".imported-" in name or name.endswith(".zst")
+        copied = (
+            ".bak" in name or ".checkpoint" in name or ".imported-" in name or name.endswith(".zst")
+        )
         index = name in ("sessions.json", "runs.json", "openclaw.sqlite") or "sessions.json" in name
         return index, not copied, [-ord(c) for c in str(path)]
 
@@ -118,9 +131,16 @@ class GrowingDatabase:
         target.parent.mkdir(parents=True)
         shutil.copy(full, target)
         with closing(self.connect()) as db:
-            for (name,) in db.execute("SELECT name FROM sqlite_schema WHERE type = 'trigger'").fetchall():
+            for (name,) in db.execute(
+                "SELECT name FROM sqlite_schema WHERE type = 'trigger'"
+            ).fetchall():
                 db.execute(f"DROP TRIGGER {name}")
-            for table in (*self.TABLES, "transcript_events", "transcript_event_identities", "transcript_rewrite_watermarks"):
+            for table in (
+                *self.TABLES,
+                "transcript_events",
+                "transcript_event_identities",
+                "transcript_rewrite_watermarks",
+            ):
                 db.execute(f"DELETE FROM main.{table}")
             self.todo: list[tuple[str, Any]] = [
                 (table, rowid)
@@ -128,15 +148,23 @@ class GrowingDatabase:
                 for (rowid,) in db.execute(f"SELECT rowid FROM whole.{table}").fetchall()
             ]
             self.rows: dict[str, list[int]] = {}
-            for sid, rowid in db.execute("SELECT session_id, rowid FROM whole.transcript_events ORDER BY session_id, seq"):
+            for sid, rowid in db.execute(
+                "SELECT session_id, rowid FROM whole.transcript_events ORDER BY session_id, seq"
+            ):
                 self.rows.setdefault(sid, []).append(rowid)
         # As often as rows of sessions come, so that keys come before, between and after them.
-        self.todo += [("transcript_events", sid) for sid, rows in self.rows.items() for _ in range(1 + len(rows) // 12)]
+        self.todo += [
+            ("transcript_events", sid)
+            for sid, rows in self.rows.items()
+            for _ in range(1 + len(rows) // 12)
+        ]
         rng.shuffle(self.todo)
 
     def connect(self) -> sqlite3.Connection:
         db = sqlite3.connect(self.target, isolation_level=None)
-        db.create_function("octet_length", 1, lambda s: None if s is None else len(s.encode()), deterministic=True)
+        db.create_function(
+            "octet_length", 1, lambda s: None if s is None else len(s.encode()), deterministic=True
+        )
         db.execute("ATTACH ? AS whole", (f"{self.full.as_uri()}?immutable=1",))
         return db
 
@@ -148,16 +176,22 @@ class GrowingDatabase:
         with closing(self.connect()) as db:
             db.execute("BEGIN IMMEDIATE")
             if table != "transcript_events":
-                db.execute(f"INSERT INTO main.{table} SELECT * FROM whole.{table} WHERE rowid = ?", (what,))
+                db.execute(
+                    f"INSERT INTO main.{table} SELECT * FROM whole.{table} WHERE rowid = ?", (what,)
+                )
             else:
                 last = all(other != what for _, other in self.todo)
                 count = len(self.rows[what]) if last else 12
                 for rowid in self.rows[what][:count]:
-                    db.execute("INSERT INTO main.transcript_events SELECT * FROM whole.transcript_events WHERE rowid = ?", (rowid,))
+                    db.execute(
+                        "INSERT INTO main.transcript_events SELECT * FROM whole.transcript_events WHERE rowid = ?",
+                        (rowid,),
+                    )
                 del self.rows[what][:count]
                 for name in ("transcript_rewrite_watermarks", "transcript_event_identities"):
                     db.execute(
-                        f"INSERT OR IGNORE INTO main.{name} SELECT * FROM whole.{name} WHERE session_id = ?", (what,)
+                        f"INSERT OR IGNORE INTO main.{name} SELECT * FROM whole.{name} WHERE session_id = ?",
+                        (what,),
                     )
             db.execute("COMMIT")
         return True
@@ -207,7 +241,9 @@ def test_reading_twice_changes_nothing(era: str, home_factory: Any, meter_factor
     assert meter.index() == 0
     assert complete(meter) == before
     meter.stop()
-    again = ledgers.at(meter_factory(home.path, state_dir=meter.settings.state_dir), home.truth["meta"]["now_ms"])
+    again = ledgers.at(
+        meter_factory(home.path, state_dir=meter.settings.state_dir), home.truth["meta"]["now_ms"]
+    )
     assert again.index() == 0
     assert complete(again) == before
 
@@ -258,11 +294,26 @@ class History:
         return self.ms
 
     def happen(self) -> None:
-        steps = [self.begin, self.talk, self.talk, self.talk, self.fork, self.rename, self.rewrite, self.shorten, self.name, self.half_line]
+        steps = [
+            self.begin,
+            self.talk,
+            self.talk,
+            self.talk,
+            self.fork,
+            self.rename,
+            self.rewrite,
+            self.shorten,
+            self.name,
+            self.half_line,
+        ]
         self.rng.choice(steps)()
 
     def some(self) -> str | None:
-        live = [s for s, p in self.files.items() if p.name == f"{s}.jsonl" and p.exists() and s not in self.half]
+        live = [
+            s
+            for s, p in self.files.items()
+            if p.name == f"{s}.jsonl" and p.exists() and s not in self.half
+        ]
         return self.rng.choice(live) if live else None
 
     def new_call(self) -> handmade.Entry:
@@ -270,7 +321,15 @@ class History:
         tokens = tuple(self.rng.randrange(2000) for _ in range(4))
         nano = self.rng.choice((0, self.rng.randrange(10**9)))
         tools = self.rng.choices(("exec", "read", "web_search"), k=self.rng.choice((0, 0, 1, 2, 3)))
-        entry = call(f"c{self.number}", self.now(), tokens, nano / 1e9, tools=tools, model=f"m{self.rng.randrange(3)}", provider="nobody")
+        entry = call(
+            f"c{self.number}",
+            self.now(),
+            tokens,
+            nano / 1e9,
+            tools=tools,
+            model=f"m{self.rng.randrange(3)}",
+            provider="nobody",
+        )
         self.truth[entry["id"]] = (tokens, nano)
         return entry
 
@@ -287,7 +346,11 @@ class History:
         if sid is None:
             return
         self.number += 1
-        new = [user(f"u{self.number}", self.now()), self.new_call(), result(f"r{self.number}", self.now(), failed=self.rng.random() < 0.3)]
+        new = [
+            user(f"u{self.number}", self.now()),
+            self.new_call(),
+            result(f"r{self.number}", self.now(), failed=self.rng.random() < 0.3),
+        ]
         for entry in new:
             self.owners.setdefault(entry["id"], set()).add(sid)
         self.content[sid] += new
@@ -312,21 +375,34 @@ class History:
         sid = self.some()
         if sid is not None:
             word = self.rng.choice(("reset", "deleted"))
-            self.files[sid] = self.files[sid].rename(self.files[sid].with_name(f"{sid}.jsonl.{word}.2026-11-0{self.rng.randrange(1, 6)}T00-00-00.000Z"))
+            self.files[sid] = self.files[sid].rename(
+                self.files[sid].with_name(
+                    f"{sid}.jsonl.{word}.2026-11-0{self.rng.randrange(1, 6)}T00-00-00.000Z"
+                )
+            )
 
     def rewrite(self) -> None:
         """A call that only this session has gets other numbers, and the old file stays as .bak."""
         sid = self.some()
-        mine = [e for e in self.content.get(sid or "", ()) if e["id"] in self.truth and self.owners[e["id"]] == {sid}]
+        mine = [
+            e
+            for e in self.content.get(sid or "", ())
+            if e["id"] in self.truth and self.owners[e["id"]] == {sid}
+        ]
         if not mine or sid is None or sid in self.kept:
             return
         self.kept.add(sid)
         old = self.rng.choice(mine)
         self.number += 1
         if self.rng.random() < 0.5:
-            shutil.copy(self.files[sid], self.files[sid].with_name(f"{sid}.jsonl.bak.{self.number}"))
+            shutil.copy(
+                self.files[sid], self.files[sid].with_name(f"{sid}.jsonl.bak.{self.number}")
+            )
         tokens = tuple(self.rng.randrange(2000) for _ in range(4))
-        usage = dict(zip(("input", "output", "cacheRead", "cacheWrite"), tokens, strict=True), cost={"total": 0.125})
+        usage = dict(
+            zip(("input", "output", "cacheRead", "cacheWrite"), tokens, strict=True),
+            cost={"total": 0.125},
+        )
         new = {**old, "message": {**old["message"], "usage": usage}}
         self.truth[old["id"]] = (tokens, 125_000_000)
         self.content[sid] = [new if e is old else e for e in self.content[sid]]
@@ -376,11 +452,17 @@ class History:
     def totals(self) -> dict[str, int]:
         names = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens")
         sums = {n: sum(t[i] for t, _ in self.truth.values()) for i, n in enumerate(names)}
-        return {"model_calls": len(self.truth), **sums, "recorded_cost_nano_usd": sum(n for _, n in self.truth.values())}
+        return {
+            "model_calls": len(self.truth),
+            **sums,
+            "recorded_cost_nano_usd": sum(n for _, n in self.truth.values()),
+        }
 
 
 @pytest.mark.parametrize("seed", range(12))
-def test_totals_and_rollups_hold_after_any_history(seed: int, meter_factory: Any, tmp_path: Path) -> None:
+def test_totals_and_rollups_hold_after_any_history(
+    seed: int, meter_factory: Any, tmp_path: Path
+) -> None:
     """Things happen, with a pass after each, sometimes two, sometimes a restart: nothing is lost or counted twice."""
     rng = random.Random(seed)
     home = HandmadeHome(tmp_path / "home")

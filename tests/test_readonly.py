@@ -15,12 +15,22 @@ from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-import clawmeter
 import handmade
 import ledgers
 import pytest
-from handmade import MINUTE, T0, AgentDatabase, HandmadeHome, Reader, append, call, header, session_of
+from handmade import (
+    MINUTE,
+    T0,
+    AgentDatabase,
+    HandmadeHome,
+    Reader,
+    append,
+    call,
+    session_of,
+)
 from homes import ERAS, FIXTURES, ROOT, TESTS
+
+import clawmeter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -66,7 +76,9 @@ def use(meter: clawmeter.Clawmeter) -> None:
 
 
 def end_of(path: Path) -> set[str]:
-    return {p.name[len("openclaw-agent.sqlite") :] for p in path.parent.glob("openclaw-agent.sqlite*")}
+    return {
+        p.name[len("openclaw-agent.sqlite") :] for p in path.parent.glob("openclaw-agent.sqlite*")
+    }
 
 
 # --- a home that nobody writes -------------------------------------------------------------------
@@ -125,14 +137,20 @@ def test_empty_wal_without_shm(tmp_path: Path, meter_factory: Any) -> None:
     assert meter.queries.usage(from_="all", by="model")["totals"]["model_calls"] == 2
 
 
-def test_home_that_may_not_be_written(home_factory: Any, meter_factory: Any, open_home: HandmadeHome) -> None:
+def test_home_that_may_not_be_written(
+    home_factory: Any, meter_factory: Any, open_home: HandmadeHome
+) -> None:
     """On a read-only mount, or of another user: it is readable all the same."""
     made = home_factory("upgraded", agents=3, sessions=8, messages=160)
     shutil.copytree(made.path, open_home.path, dirs_exist_ok=True)
     for path in [open_home.path, *open_home.path.rglob("*")]:
         path.chmod(0o555 if path.is_dir() else 0o444)
     reader = Reader(meter_factory, open_home.path)
-    assert reader.totals() == (0, 0, 0)  # its own connections are open: the other user cannot get to our ledger
+    assert reader.totals() == (
+        0,
+        0,
+        0,
+    )  # its own connections are open: the other user cannot get to our ledger
     with other_user():
         reader.read()
     assert ledgers.truth_differences(reader.meter.queries, made.truth) == []
@@ -219,7 +237,9 @@ def test_live_following_leaves_no_trace(poll: bool, tmp_path: Path, meter_factor
     assert changed == {".openclaw/agents/main/sessions/file.jsonl"}
 
 
-def test_gateway_that_comes_and_goes_while_a_thread_reads(tmp_path: Path, meter_factory: Any) -> None:
+def test_gateway_that_comes_and_goes_while_a_thread_reads(
+    tmp_path: Path, meter_factory: Any
+) -> None:
     """Starts and stops at any moment of a reading: what is left at the end is what OpenClaw left."""
     home = HandmadeHome(tmp_path / "home")
     db = home.database()
@@ -252,7 +272,9 @@ def test_gateway_that_comes_and_goes_while_a_thread_reads(tmp_path: Path, meter_
     assert end_of(db.path) == {""}
 
 
-def test_database_in_use_is_read_with_what_is_only_in_its_wal(tmp_path: Path, meter_factory: Any) -> None:
+def test_database_in_use_is_read_with_what_is_only_in_its_wal(
+    tmp_path: Path, meter_factory: Any
+) -> None:
     home = HandmadeHome(tmp_path / "home")
     db = home.database()
     gateway = Gateway(db)
@@ -309,7 +331,10 @@ def test_database_that_changes_under_an_immutable_read(tmp_path: Path) -> None:
     home = HandmadeHome(tmp_path / "home")
     db = home.database()
     db.add("aaa", session_of("aaa", 2))
-    with pytest.raises(clawmeter.DatabaseChangedError), clawmeter.open_foreign(str(db.path)) as opened:
+    with (
+        pytest.raises(clawmeter.DatabaseChangedError),
+        clawmeter.open_foreign(str(db.path)) as opened,
+    ):
         opened.execute("SELECT count(*) FROM transcript_events").fetchone()
         db.add("bbb", session_of("bbb", 2))
 
@@ -340,7 +365,9 @@ def open_home() -> Iterator[HandmadeHome]:
 
 
 @pytest.mark.parametrize("what", ["file", "folder", "database", "archive", "index"])
-def test_what_may_not_be_read_is_said_and_read_when_it_may(what: str, open_home: HandmadeHome, meter_factory: Any) -> None:
+def test_what_may_not_be_read_is_said_and_read_when_it_may(
+    what: str, open_home: HandmadeHome, meter_factory: Any
+) -> None:
     home = open_home
     home.write("first", session_of("first", 1))
     reader = Reader(meter_factory, home.path)
@@ -413,7 +440,13 @@ def test_credentials_are_never_opened(tmp_path: Path, meter_factory: Any) -> Non
     """auth-profiles.json and the like would hang the reader here: they are pipes that nobody writes."""
     home = HandmadeHome(tmp_path / "home")
     home.write("first", session_of("first", 1))
-    for name in ("agents/main/agent/auth-profiles.json", "agents/main/agent/models.json", "devices/paired.json", "identity/device-auth.json", "exec-approvals.json"):
+    for name in (
+        "agents/main/agent/auth-profiles.json",
+        "agents/main/agent/models.json",
+        "devices/paired.json",
+        "identity/device-auth.json",
+        "exec-approvals.json",
+    ):
         path = home.state / name
         path.parent.mkdir(parents=True, exist_ok=True)
         os.mkfifo(path)
@@ -428,7 +461,9 @@ def test_credentials_are_never_opened(tmp_path: Path, meter_factory: Any) -> Non
     assert done.wait(20), "it opened a file that it must not open"
 
 
-def test_no_database_of_ours_opens_one_of_theirs_for_writing(home_factory: Any, meter_factory: Any) -> None:
+def test_no_database_of_ours_opens_one_of_theirs_for_writing(
+    home_factory: Any, meter_factory: Any
+) -> None:
     """Said by SQLite itself: what we open refuses to write."""
     home = home_factory("sqlite", agents=3, sessions=8, messages=160, leave_wal=True, copy=False)
     for path in home.path.rglob("*.sqlite"):

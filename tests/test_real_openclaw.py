@@ -6,10 +6,11 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
-import clawmeter
 import lab
 import oracle
 import pytest
+
+import clawmeter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -8,7 +8,6 @@ import os
 import shutil
 from typing import TYPE_CHECKING, Any
 
-import clawmeter
 import ledgers
 import pytest
 import zstandard
@@ -27,6 +26,8 @@ from handmade import (
     session_of,
     user,
 )
+
+import clawmeter
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -85,7 +86,9 @@ def test_copy_of_a_live_file_is_not_counted_again(
     assert fresh(home, meter_factory).totals() == once
 
 
-@pytest.mark.parametrize("suffix", [".jsonl.reset.1", ".jsonl.deleted.1", ".jsonl.bak.1", ".checkpoint.0b8f7a0e.jsonl"])
+@pytest.mark.parametrize(
+    "suffix", [".jsonl.reset.1", ".jsonl.deleted.1", ".jsonl.bak.1", ".checkpoint.0b8f7a0e.jsonl"]
+)
 def test_what_only_a_copy_has_is_counted(suffix: str, home: HandmadeHome, reader: Reader) -> None:
     entries = list(session_of("aaa", 3))
     home.write("aaa", entries, suffix=suffix)
@@ -99,7 +102,9 @@ def test_trajectories_are_no_transcripts(home: HandmadeHome, reader: Reader) -> 
         home.write("aaa", session_of("aaa", 2), suffix=suffix)
     archive = home.state / "agents" / "main" / "session-sqlite-import-archive"
     archive.mkdir()
-    (archive / "agent_main_main.aaa.trajectory.jsonl.imported-1").write_bytes(lines(session_of("aaa", 2)))
+    (archive / "agent_main_main.aaa.trajectory.jsonl.imported-1").write_bytes(
+        lines(session_of("aaa", 2))
+    )
     reader.read()
     assert reader.totals() == FIRST
 
@@ -115,7 +120,9 @@ def test_rows_that_the_gateway_made_up_are_no_calls(home: HandmadeHome, reader: 
     assert reader.sql("SELECT count(*) FROM messages WHERE kind = 'injected'") == [(2,)]
 
 
-def test_assistant_without_usage_is_a_message_and_no_call(home: HandmadeHome, reader: Reader) -> None:
+def test_assistant_without_usage_is_a_message_and_no_call(
+    home: HandmadeHome, reader: Reader
+) -> None:
     entry = call("a", T0 + 1)
     del entry["message"]["usage"]
     home.write("aaa", [header("aaa"), entry])
@@ -126,13 +133,18 @@ def test_assistant_without_usage_is_a_message_and_no_call(home: HandmadeHome, re
 
 def test_usage_inside_arguments_is_not_usage(home: HandmadeHome, reader: Reader) -> None:
     entry = call("a", T0 + 1, tools=["write"])
-    entry["message"]["content"][1]["arguments"] = {"message": call("x", T0)["message"], "usage": {"input": 10**8}}
+    entry["message"]["content"][1]["arguments"] = {
+        "message": call("x", T0)["message"],
+        "usage": {"input": 10**8},
+    }
     home.write("aaa", [header("aaa"), entry, user("u", T0 + 5, json.dumps(call("y", T0)))])
     reader.read()
     assert reader.totals() == plus((1, 120, 10_000_000))
 
 
-def test_line_that_is_there_twice_is_one_call(home: HandmadeHome, reader: Reader, meter_factory: Any) -> None:
+def test_line_that_is_there_twice_is_one_call(
+    home: HandmadeHome, reader: Reader, meter_factory: Any
+) -> None:
     entry = call("a", T0 + 1)
     path = home.write("aaa", [header("aaa"), entry, entry])
     reader.read()
@@ -142,7 +154,9 @@ def test_line_that_is_there_twice_is_one_call(home: HandmadeHome, reader: Reader
     assert fresh(home, meter_factory).totals() == reader.totals()
 
 
-def test_same_id_in_two_sessions_at_two_times_is_two_calls(home: HandmadeHome, reader: Reader) -> None:
+def test_same_id_in_two_sessions_at_two_times_is_two_calls(
+    home: HandmadeHome, reader: Reader
+) -> None:
     home.write("aaa", [header("aaa"), call("same", T0 + 1)])
     home.write("bbb", [header("bbb"), call("same", T0 + 2)])
     reader.read()
@@ -159,7 +173,9 @@ def test_same_id_and_time_in_two_sessions_with_other_usage_is_two_calls(
     assert fresh(home, meter_factory).by("session") == reader.by("session")
 
 
-def test_two_calls_in_one_millisecond_stay_two(home: HandmadeHome, reader: Reader, meter_factory: Any) -> None:
+def test_two_calls_in_one_millisecond_stay_two(
+    home: HandmadeHome, reader: Reader, meter_factory: Any
+) -> None:
     home.write("aaa", [header("aaa"), call("one", T0 + 1), call("two", T0 + 1)])
     reader.read()
     assert reader.by("session")["aaa"] == 2
@@ -172,7 +188,13 @@ def test_two_calls_in_one_millisecond_stay_two(home: HandmadeHome, reader: Reade
 def test_calls_without_ids_are_told_apart_by_their_ordinal(
     home: HandmadeHome, reader: Reader, meter_factory: Any
 ) -> None:
-    entries = [header("aaa"), call(None, T0 + 1), call(None, T0 + 1), call(None, T0 + 2), call(None, T0 + 2, NEW)]
+    entries = [
+        header("aaa"),
+        call(None, T0 + 1),
+        call(None, T0 + 1),
+        call(None, T0 + 2),
+        call(None, T0 + 2, NEW),
+    ]
     home.write("aaa", entries)
     home.write("aaa", entries, suffix=".jsonl.bak.1")  # a copy has the same ordinals
     reader.read()
@@ -191,7 +213,9 @@ def test_calls_without_ids_are_told_apart_also_when_they_come_in_two_passes(
     assert fresh(home, meter_factory).by("session")["aaa"] == 3
 
 
-def test_time_of_a_call_is_the_outer_one_else_the_inner_one(home: HandmadeHome, reader: Reader) -> None:
+def test_time_of_a_call_is_the_outer_one_else_the_inner_one(
+    home: HandmadeHome, reader: Reader
+) -> None:
     no_outer, no_inner = call("a", T0 + 5000), call("b", T0 + 7000)
     del no_outer["timestamp"]
     del no_inner["message"]["timestamp"]
@@ -212,7 +236,9 @@ def test_call_without_any_time_is_shown_and_not_summed(home: HandmadeHome, reade
 
 
 @pytest.mark.parametrize("without", ["model", "provider", "api", "stopReason", "content"])
-def test_call_without_a_field_is_still_counted(without: str, home: HandmadeHome, reader: Reader) -> None:
+def test_call_without_a_field_is_still_counted(
+    without: str, home: HandmadeHome, reader: Reader
+) -> None:
     entry = call("a", T0 + 1)
     del entry["message"][without]
     home.write("aaa", [header("aaa"), entry])
@@ -223,7 +249,9 @@ def test_call_without_a_field_is_still_counted(without: str, home: HandmadeHome,
 # --- rewritten entries ---------------------------------------------------------------------------
 
 
-def test_call_that_is_rewritten_in_place_is_replaced(home: HandmadeHome, reader: Reader, meter_factory: Any) -> None:
+def test_call_that_is_rewritten_in_place_is_replaced(
+    home: HandmadeHome, reader: Reader, meter_factory: Any
+) -> None:
     home.write("aaa", [header("aaa"), call("x", T0 + 5, OLD, 0.01), call("y", T0 + 9)])
     reader.read()
     home.write("aaa", [header("aaa"), call("x", T0 + 5, NEW, 0.02), call("y", T0 + 9)])
@@ -235,7 +263,9 @@ def test_call_that_is_rewritten_in_place_is_replaced(home: HandmadeHome, reader:
 
 def test_rewritten_in_place_with_as_many_bytes(home: HandmadeHome, reader: Reader) -> None:
     """Same size, same inode, only the time of change is another."""
-    path = home.write("aaa", [header("aaa"), call("x", T0 + 5, (11, 22, 0, 0)), *session_of("rest", 20)])
+    path = home.write(
+        "aaa", [header("aaa"), call("x", T0 + 5, (11, 22, 0, 0)), *session_of("rest", 20)]
+    )
     reader.read()
     before = reader.by("session", "input_tokens")["aaa"]
     size = path.stat().st_size
@@ -267,7 +297,9 @@ def test_backup_of_a_rewritten_call_does_not_count(
     assert ledgers.rollup_differences(reader.meter.store) == []
 
 
-def test_old_and_new_wording_both_in_a_backup(home: HandmadeHome, reader: Reader, meter_factory: Any) -> None:
+def test_old_and_new_wording_both_in_a_backup(
+    home: HandmadeHome, reader: Reader, meter_factory: Any
+) -> None:
     """The repair wrote the entry again at the end and kept all of it in a .bak."""
     old, new = call("x", T0 + 5, OLD, 0.01), call("x", T0 + 5, NEW, 0.02)
     home.write("aaa", [header("aaa"), old, new], suffix=".jsonl.bak.1")
@@ -286,7 +318,11 @@ def test_of_two_backups_the_later_wording_counts(
     large files first, so size must not decide."""
     for number, tokens in (("1", OLD), ("2", NEW)):
         padding = [user(f"u{n}", T0 + n, "x" * 500) for n in range(9 if number == larger else 1)]
-        home.write("aaa", [header("aaa"), call("x", T0 + 5, tokens), *padding], suffix=f".jsonl.bak.2026-11-0{number}T00-00-00.000Z")
+        home.write(
+            "aaa",
+            [header("aaa"), call("x", T0 + 5, tokens), *padding],
+            suffix=f".jsonl.bak.2026-11-0{number}T00-00-00.000Z",
+        )
         reader.read()
     assert reader.totals() == plus((1, 29, 10_000_000))
     assert fresh(home, meter_factory).totals() == reader.totals()
@@ -307,7 +343,9 @@ def test_fork_keeps_the_wording_that_it_copied(
     home.write("bbb", [header("bbb", T0 + MINUTE), old])
     reader.read()
     assert reader.by("session", "total_tokens") == {"first": 110, "aaa": 29, "bbb": 11}
-    assert fresh(home, meter_factory).by("session", "total_tokens") == reader.by("session", "total_tokens")
+    assert fresh(home, meter_factory).by("session", "total_tokens") == reader.by(
+        "session", "total_tokens"
+    )
     assert ledgers.rollup_differences(reader.meter.store) == []
 
 
@@ -319,7 +357,11 @@ def test_copied_call_belongs_to_the_session_that_began_first(
     order: tuple[str, str], home: HandmadeHome, reader: Reader
 ) -> None:
     origin = list(session_of("origin", 3))
-    fork = [header("fork", T0 + 10 * MINUTE, parentSession="x"), *origin[1:5], call("own", T0 + 11 * MINUTE)]
+    fork = [
+        header("fork", T0 + 10 * MINUTE, parentSession="x"),
+        *origin[1:5],
+        call("own", T0 + 11 * MINUTE),
+    ]
     for sid in order:
         home.write(sid, {"origin": origin, "fork": fork}[sid])
         reader.read()
@@ -328,7 +370,9 @@ def test_copied_call_belongs_to_the_session_that_began_first(
     assert ledgers.rollup_differences(reader.meter.store) == []
 
 
-def test_earlier_header_that_is_found_later_takes_its_calls_back(home: HandmadeHome, reader: Reader) -> None:
+def test_earlier_header_that_is_found_later_takes_its_calls_back(
+    home: HandmadeHome, reader: Reader
+) -> None:
     """The origin was cut to its last lines, so its beginning is known only when its .bak is read."""
     origin = list(session_of("origin", 3, T0))
     late = [{**e} for e in origin[1:]]
@@ -348,9 +392,18 @@ def test_index_that_is_written_late_names_what_was_read(home: HandmadeHome, read
     reader.read()
     assert reader.by("session_key") == {"(none)": 6}
     assert reader.by("cause") == {"unknown": 6}
-    home.index({"agent:main:telegram:direct:7": "aaa", "agent:main:cron:job-1:run:bbb": {"sessionId": "bbb", "channel": "webchat"}})
+    home.index(
+        {
+            "agent:main:telegram:direct:7": "aaa",
+            "agent:main:cron:job-1:run:bbb": {"sessionId": "bbb", "channel": "webchat"},
+        }
+    )
     reader.read()
-    assert reader.by("session_key") == {"(none)": 1, "agent:main:telegram:direct:7": 2, "agent:main:cron:job-1:run:bbb": 3}
+    assert reader.by("session_key") == {
+        "(none)": 1,
+        "agent:main:telegram:direct:7": 2,
+        "agent:main:cron:job-1:run:bbb": 3,
+    }
     assert reader.by("cause") == {"unknown": 1, "user": 2, "cron": 3}
     assert reader.by("channel") == {"(none)": 1, "telegram": 2, "webchat": 3}
     assert reader.by("cron_job") == {"(none)": 3, "job-1": 3}
@@ -364,7 +417,9 @@ def test_key_of_a_job_gives_way_to_the_key_of_its_run(home: HandmadeHome, reader
     assert reader.by("session_key")["agent:main:cron:j:run:aaa"] == 1
 
 
-def test_session_keeps_its_key_when_the_key_goes_on_to_another(home: HandmadeHome, reader: Reader) -> None:
+def test_session_keeps_its_key_when_the_key_goes_on_to_another(
+    home: HandmadeHome, reader: Reader
+) -> None:
     home.write("aaa", session_of("aaa", 1))
     home.index({"agent:main:main": "aaa"})
     reader.read()
@@ -396,7 +451,9 @@ def test_file_without_a_header_belongs_to_the_session_of_its_name(
     reader.read()
     assert reader.totals() == before
     assert reader.by("session")["aaa"] == 4
-    assert ledgers.everything(fresh(home, meter_factory).meter.queries) == ledgers.everything(reader.meter.queries)
+    assert ledgers.everything(fresh(home, meter_factory).meter.queries) == ledgers.everything(
+        reader.meter.queries
+    )
 
 
 def test_garbage_in_the_index_is_said_and_repaired(home: HandmadeHome, reader: Reader) -> None:
@@ -416,7 +473,9 @@ def test_garbage_in_the_index_is_said_and_repaired(home: HandmadeHome, reader: R
     assert reader.health()["status"] == "ok"
 
 
-def test_index_that_was_garbage_and_is_gone_is_no_problem_any_more(home: HandmadeHome, reader: Reader) -> None:
+def test_index_that_was_garbage_and_is_gone_is_no_problem_any_more(
+    home: HandmadeHome, reader: Reader
+) -> None:
     """As after the upgrade to SQLite, which has no sessions.json."""
     path = home.index({})
     path.write_text("garbage")
@@ -442,8 +501,21 @@ def test_garbage_in_the_index_from_the_start(home: HandmadeHome, meter_factory: 
     assert found.coverage("complete")
 
 
-@pytest.mark.parametrize("entry", [None, [], "x", {}, {"sessionId": 5}, {"sessionId": "first", "updatedAt": 1e300}, {"sessionId": "first", "updatedAt": 2**70, "contextTokens": 2**64, "totalTokens": -(2**64)}])
-def test_odd_entry_of_an_index_harms_no_other(entry: Any, home: HandmadeHome, reader: Reader) -> None:
+@pytest.mark.parametrize(
+    "entry",
+    [
+        None,
+        [],
+        "x",
+        {},
+        {"sessionId": 5},
+        {"sessionId": "first", "updatedAt": 1e300},
+        {"sessionId": "first", "updatedAt": 2**70, "contextTokens": 2**64, "totalTokens": -(2**64)},
+    ],
+)
+def test_odd_entry_of_an_index_harms_no_other(
+    entry: Any, home: HandmadeHome, reader: Reader
+) -> None:
     home.write("aaa", session_of("aaa", 1))
     path = home.index({"agent:main:a": "aaa"})
     table = json.loads(path.read_text())
@@ -455,7 +527,9 @@ def test_odd_entry_of_an_index_harms_no_other(entry: Any, home: HandmadeHome, re
 # --- half-written lines and archives -------------------------------------------------------------
 
 
-def test_truncated_last_line_is_read_on_the_next_pass(home: HandmadeHome, reader: Reader, meter_factory: Any) -> None:
+def test_truncated_last_line_is_read_on_the_next_pass(
+    home: HandmadeHome, reader: Reader, meter_factory: Any
+) -> None:
     path = home.write("aaa", [header("aaa"), call("a", T0 + 1)])
     line = raw(call("b", T0 + 2))
     for cut in (1, 40, len(line) - 1):
@@ -477,7 +551,9 @@ def test_truncated_last_line_is_read_on_the_next_pass(home: HandmadeHome, reader
     assert reader.source(path)["last_error"] is None
 
 
-def test_truncated_line_that_a_restarted_gateway_ends_is_a_bad_line(home: HandmadeHome, reader: Reader) -> None:
+def test_truncated_line_that_a_restarted_gateway_ends_is_a_bad_line(
+    home: HandmadeHome, reader: Reader
+) -> None:
     path = home.write("aaa", [header("aaa")])
     append(path, [raw(call("a", T0 + 1))[:90]], end=b"")
     reader.read()
@@ -498,10 +574,14 @@ def test_half_a_character_at_the_end_is_no_error(home: HandmadeHome, reader: Rea
     assert reader.by("model") == {"acme-1": 1, "größe": 1}
 
 
-def test_archive_that_is_still_being_written(home: HandmadeHome, reader: Reader, meter_factory: Any) -> None:
+def test_archive_that_is_still_being_written(
+    home: HandmadeHome, reader: Reader, meter_factory: Any
+) -> None:
     whole = zstandard.ZstdCompressor(write_checksum=True).compress(lines(session_of("aaa", 200)))
     path = home.sessions() / "aaa.jsonl.deleted.2026-11-05T12-00-00.000Z.0123.zst"
-    expected = plus((200, sum(110 + 2 * n + n % 7 + n % 3 for n in range(200)), sum(range(1, 201)) * 1_000_000))
+    expected = plus(
+        (200, sum(110 + 2 * n + n % 7 + n % 3 for n in range(200)), sum(range(1, 201)) * 1_000_000)
+    )
     for share in (0.0, 0.1, 0.5, 0.98):
         path.write_bytes(whole[: int(len(whole) * share)])
         reader.read()
@@ -523,7 +603,9 @@ def test_half_an_archive_is_said_to_be_one(home: HandmadeHome, reader: Reader) -
     assert told["state"] == "partial" or told["bad_lines"] >= 1
 
 
-def test_archive_of_several_frames_and_damaged_in_the_last(home: HandmadeHome, reader: Reader) -> None:
+def test_archive_of_several_frames_and_damaged_in_the_last(
+    home: HandmadeHome, reader: Reader
+) -> None:
     entries = [*session_of("aaa", 6)]
     frames = [zstandard.compress(lines(entries[a : a + 4])) for a in range(0, len(entries), 4)]
     path = home.sessions() / "aaa.jsonl.deleted.1.zst"
@@ -538,7 +620,9 @@ def test_archive_of_several_frames_and_damaged_in_the_last(home: HandmadeHome, r
     assert reader.by("session")["aaa"] == 6
 
 
-def test_archive_that_unpacks_to_gigabytes_takes_no_memory(home: HandmadeHome, reader: Reader) -> None:
+def test_archive_that_unpacks_to_gigabytes_takes_no_memory(
+    home: HandmadeHome, reader: Reader
+) -> None:
     compressor = zstandard.ZstdCompressor(level=3).compressobj()
     zeros = b"0" * (1 << 20)
     blob = b"".join(compressor.compress(zeros) for _ in range(300)) + compressor.flush()
@@ -550,7 +634,9 @@ def test_archive_that_unpacks_to_gigabytes_takes_no_memory(home: HandmadeHome, r
     assert "longer than" in reader.source(path)["last_error"]
 
 
-def test_cold_archive_is_named_by_a_hash_and_tells_its_session(home: HandmadeHome, reader: Reader) -> None:
+def test_cold_archive_is_named_by_a_hash_and_tells_its_session(
+    home: HandmadeHome, reader: Reader
+) -> None:
     data = lines(session_of("aaa", 2))
     folder = home.sessions() / "cold"
     folder.mkdir()
@@ -565,9 +651,15 @@ def test_cold_archive_is_named_by_a_hash_and_tells_its_session(home: HandmadeHom
 def test_lone_surrogates_are_read(home: HandmadeHome, reader: Reader) -> None:
     """JavaScript's slice() cuts emoji in two; strict parsers refuse what JSON.stringify makes of it."""
     escaped = raw(call("a", T0 + 1)).replace(b'"done"', b'"cut \\ud83e"')
-    named = raw(call("c", T0 + 3, tools=["x"])).replace(b'"name":"x"', b'"name":"x\\ud800"').replace(b"acme-1", b"acme\\udc00")
+    named = (
+        raw(call("c", T0 + 3, tools=["x"]))
+        .replace(b'"name":"x"', b'"name":"x\\ud800"')
+        .replace(b"acme-1", b"acme\\udc00")
+    )
     home.write("aaa", [header("aaa"), escaped, named])
-    home.index({"agent:main:x": "aaa"}).write_text('{"agent:main:\\ud83e": {"sessionId": "aaa", "updatedAt": 1, "label": "\\ud83e"}}')
+    home.index({"agent:main:x": "aaa"}).write_text(
+        '{"agent:main:\\ud83e": {"sessionId": "aaa", "updatedAt": 1, "label": "\\ud83e"}}'
+    )
     reader.read()
     assert reader.by("session")["aaa"] == 2
     assert reader.by("model") == {"acme-1": 2, "acme?": 1}
@@ -576,15 +668,21 @@ def test_lone_surrogates_are_read(home: HandmadeHome, reader: Reader) -> None:
 
 
 @pytest.mark.parametrize("damage", [b"\xed\xa0\xbe", b"\xff", b"\xe2\x82"])
-def test_text_that_is_no_utf8_costs_no_call(damage: bytes, home: HandmadeHome, reader: Reader) -> None:
+def test_text_that_is_no_utf8_costs_no_call(
+    damage: bytes, home: HandmadeHome, reader: Reader
+) -> None:
     line = raw(call("b", T0 + 2)).replace(b'"done"', b'"cut ' + damage + b'"')
     home.write("aaa", [header("aaa"), line])
     reader.read()
     assert reader.totals() == plus((1, 120, 10_000_000))
 
 
-def test_nan_and_infinity_elsewhere_in_an_entry_are_read(home: HandmadeHome, reader: Reader) -> None:
-    line = raw(call("a", T0 + 1)).replace(b'"stopReason"', b'"score":NaN,"limit":-Infinity,"stopReason"')
+def test_nan_and_infinity_elsewhere_in_an_entry_are_read(
+    home: HandmadeHome, reader: Reader
+) -> None:
+    line = raw(call("a", T0 + 1)).replace(
+        b'"stopReason"', b'"score":NaN,"limit":-Infinity,"stopReason"'
+    )
     home.write("aaa", [header("aaa"), line])
     reader.read()
     assert reader.totals() == plus((1, 120, 10_000_000))
@@ -632,7 +730,14 @@ def test_line_beyond_all_measure_is_skipped_and_said(
 
 
 def test_garbage_is_counted_and_the_last_of_it_is_told(home: HandmadeHome, reader: Reader) -> None:
-    junk = [b"\x00\xff\xfe\x80garbage\x00", b'{"type":"message","message":{"role":"assis', b"[1,2,3]", b"null", b'"text"', b"{" * 3000]
+    junk = [
+        b"\x00\xff\xfe\x80garbage\x00",
+        b'{"type":"message","message":{"role":"assis',
+        b"[1,2,3]",
+        b"null",
+        b'"text"',
+        b"{" * 3000,
+    ]
     entries = [header("aaa"), call("a", T0 + 1), *junk, call("b", T0 + 2)]
     path = home.write("aaa", entries)
     reader.read()
@@ -646,12 +751,20 @@ def test_garbage_is_counted_and_the_last_of_it_is_told(home: HandmadeHome, reade
     assert reader.source(path)["last_error"].startswith(f"{path} line 10")
     assert reader.by("session")["aaa"] == 3
     assert reader.health()["status"] == "ok"  # a warning, not a failure
-    assert any(f"{len(junk) + 1} lines could not be read" in p["text"] for p in reader.health()["problems"])
+    assert any(
+        f"{len(junk) + 1} lines could not be read" in p["text"] for p in reader.health()["problems"]
+    )
 
 
 @pytest.mark.parametrize("depth", [500, 5_000, 200_000])
 def test_deeply_nested_line_harms_no_other(depth: int, home: HandmadeHome, reader: Reader) -> None:
-    deep = b'{"type":"message","id":"d","timestamp":"2026-11-05T12:00:00Z","message":' + b'{"a":' * depth + b"1" + b"}" * depth + b"}"
+    deep = (
+        b'{"type":"message","id":"d","timestamp":"2026-11-05T12:00:00Z","message":'
+        + b'{"a":' * depth
+        + b"1"
+        + b"}" * depth
+        + b"}"
+    )
     home.write("aaa", [header("aaa"), deep, call("a", T0 + 1)])
     reader.read()
     assert reader.by("session")["aaa"] == 1
@@ -711,7 +824,9 @@ def test_unusual_numbers_that_can_be_right_are_summed(
     assert reader.coverage("implausible") == 0
 
 
-def test_implausible_call_that_is_repaired_counts_and_leaves_the_list(home: HandmadeHome, reader: Reader) -> None:
+def test_implausible_call_that_is_repaired_counts_and_leaves_the_list(
+    home: HandmadeHome, reader: Reader
+) -> None:
     home.write("aaa", [header("aaa"), call("x", T0 + 1, (-5, 1, 0, 0))])
     reader.read()
     home.write("aaa", [header("aaa"), call("x", T0 + 1)])
@@ -742,7 +857,9 @@ TIMES = {
 
 
 @pytest.mark.parametrize("what", TIMES)
-def test_impossible_time_harms_nothing_else(what: str, home: HandmadeHome, reader: Reader, meter_factory: Any) -> None:
+def test_impossible_time_harms_nothing_else(
+    what: str, home: HandmadeHome, reader: Reader, meter_factory: Any
+) -> None:
     """Such a call is counted, or bad, or implausible and said so; the index goes on, and every question has an answer."""
     home.write("aaa", [header("aaa"), TIMES[what](), call("good", T0 + 2)])
     home.write("zzz", session_of("zzz", 1))
@@ -754,10 +871,15 @@ def test_impossible_time_harms_nothing_else(what: str, home: HandmadeHome, reade
         odd = by_session.pop("aaa") - 1
         assert by_session == {"first": 1, "zzz": 1}
         assert odd + found.coverage("bad_lines") + found.coverage("implausible") == 1
-        assert ledgers.everything(found.meter.queries)["total of agent"][""]["model_calls"] == 3 + odd
+        assert (
+            ledgers.everything(found.meter.queries)["total of agent"][""]["model_calls"] == 3 + odd
+        )
         assert found.meter.queries.overview()["all_time"]["model_calls"] == 3 + odd
         assert found.meter.queries.summary(tz="Pacific/Kiritimati")["messages"] == 3 + odd
-        assert found.meter.queries.usage(from_="2026-11-01", to="2026-11-30")["totals"]["model_calls"] >= 3
+        assert (
+            found.meter.queries.usage(from_="2026-11-01", to="2026-11-30")["totals"]["model_calls"]
+            >= 3
+        )
 
 
 NUMBERS = {
@@ -769,7 +891,13 @@ NUMBERS = {
     "microseconds of a header": {**header("aaa"), "timestamp": T0 * 1000},
     "time of a compaction": {"type": "compaction", "id": "c", "timestamp": 1e25},
     "exit code": result("r", T0 + 3, exitCode=2**70),
-    "reasoning": {**call("r", T0 + 1), "message": {**call("r", T0 + 1, (0, 0, 0, 0), 0)["message"], "usage": {"reasoningTokens": 2**70}}},
+    "reasoning": {
+        **call("r", T0 + 1),
+        "message": {
+            **call("r", T0 + 1, (0, 0, 0, 0), 0)["message"],
+            "usage": {"reasoningTokens": 2**70},
+        },
+    },
 }
 
 
@@ -789,7 +917,10 @@ def test_number_that_no_database_holds_harms_nothing_else(
 # --- causes, tools, errors -----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("prompt", [POLL, "[Sat 2026-11-21 05:06 UTC] Read HEARTBEAT.md if it exists (workspace context)."])
+@pytest.mark.parametrize(
+    "prompt",
+    [POLL, "[Sat 2026-11-21 05:06 UTC] Read HEARTBEAT.md if it exists (workspace context)."],
+)
 def test_heartbeat_is_known_across_passes(prompt: str, home: HandmadeHome, reader: Reader) -> None:
     path = home.write("aaa", [header("aaa"), user("u1", T0 + 1, prompt)])
     reader.read()
@@ -797,7 +928,14 @@ def test_heartbeat_is_known_across_passes(prompt: str, home: HandmadeHome, reade
     reader.read()
     append(path, [result("r", T0 + 3)])
     reader.read()
-    append(path, [call("b", T0 + 4, parent="a"), user("u2", T0 + 5, "hello", parent="b"), call("c", T0 + 6, parent="u2")])
+    append(
+        path,
+        [
+            call("b", T0 + 4, parent="a"),
+            user("u2", T0 + 5, "hello", parent="b"),
+            call("c", T0 + 6, parent="u2"),
+        ],
+    )
     reader.read()
     assert reader.by("cause") == {"unknown": 2, "heartbeat": 2}
     append(path, [call("d", T0 + 7, parent="u1")])  # a branch back to the heartbeat
@@ -806,7 +944,9 @@ def test_heartbeat_is_known_across_passes(prompt: str, home: HandmadeHome, reade
     assert reader.by("cause") == {"unknown": 2, "heartbeat": 3}
 
 
-def test_heartbeat_is_learned_from_a_copy_that_has_the_prompt(home: HandmadeHome, reader: Reader) -> None:
+def test_heartbeat_is_learned_from_a_copy_that_has_the_prompt(
+    home: HandmadeHome, reader: Reader
+) -> None:
     entries = [header("aaa"), user("u1", T0 + 1, POLL), call("a", T0 + 2, parent="u1")]
     home.write("aaa", entries[2:])
     reader.read()
@@ -818,7 +958,9 @@ def test_heartbeat_is_learned_from_a_copy_that_has_the_prompt(home: HandmadeHome
 
 
 def test_tool_behind_the_wrapper_is_the_tool(home: HandmadeHome, reader: Reader) -> None:
-    wrapped = call("a", T0 + 1, (100, 20, 0, 0), 0.010_000_001, tools=["tool_call", "exec", "tool_call"])
+    wrapped = call(
+        "a", T0 + 1, (100, 20, 0, 0), 0.010_000_001, tools=["tool_call", "exec", "tool_call"]
+    )
     wrapped["message"]["content"][1]["arguments"] = {"id": "web_search", "args": {"q": "x"}}
     hostile = call("b", T0 + 2, cost=0, tools=['x"]; DROP TABLE sessions; --', "\x1b[31m", ""])
     home.write("aaa", [header("aaa"), wrapped, hostile])
@@ -828,13 +970,17 @@ def test_tool_behind_the_wrapper_is_the_tool(home: HandmadeHome, reader: Reader)
     assert cost["web_search"] == 10_000_001 - 2 * 3_333_333  # the remainder goes to the first
     assert cost["exec"] == cost["tool_call"] == 3_333_333
     assert sum(cost.values()) == reader.totals()[2]
-    assert {t["tool"]: t["calls"] for t in reader.meter.queries.session("aaa")["tools"]}["web_search"] == 1
+    assert {t["tool"]: t["calls"] for t in reader.meter.queries.session("aaa")["tools"]}[
+        "web_search"
+    ] == 1
 
 
 @pytest.mark.parametrize("failed", [
     {"isError": True}, {"details": {"status": "error", "tool": "exec", "error": "x"}}, {"details": {"exitCode": 1}},
 ])  # fmt: skip
-def test_failed_tool_in_every_era(failed: dict[str, Any], home: HandmadeHome, reader: Reader) -> None:
+def test_failed_tool_in_every_era(
+    failed: dict[str, Any], home: HandmadeHome, reader: Reader
+) -> None:
     entry = result("r", T0 + 1)
     entry["message"] |= failed
     home.write("aaa", [header("aaa"), call("a", T0, tools=["exec"]), entry, result("ok", T0 + 2)])
@@ -853,7 +999,12 @@ def test_errors_aborts_and_failovers(home: HandmadeHome, reader: Reader) -> None
     home.write("aaa", entries)
     reader.read()
     session = reader.meter.queries.session("aaa")
-    assert (session["model_errors"], session["aborts"], session["failovers"], session["model_calls"]) == (1, 1, 1, 4)
+    assert (
+        session["model_errors"],
+        session["aborts"],
+        session["failovers"],
+        session["model_calls"],
+    ) == (1, 1, 1, 4)
 
 
 # --- what OpenClaw does to its files -------------------------------------------------------------
@@ -871,7 +1022,9 @@ def spoil(path: Path) -> None:
 
 @pytest.mark.parametrize("when", ["at once", "after a restart", "after an append"])
 @pytest.mark.parametrize("word", ["reset", "deleted"])
-def test_renamed_file_is_not_read_anew(word: str, when: str, home: HandmadeHome, meter_factory: Any) -> None:
+def test_renamed_file_is_not_read_anew(
+    word: str, when: str, home: HandmadeHome, meter_factory: Any
+) -> None:
     """The checkpoint moves along: on a home with gigabytes, a reset must not cost a re-read."""
     path = home.write("aaa", session_of("aaa", 3))
     reader = fresh(home, meter_factory)
@@ -924,7 +1077,9 @@ def test_file_that_goes_away_and_comes_back(home: HandmadeHome, reader: Reader) 
     assert reader.totals() == plus((1, 120, 10_000_000), start=before)
 
 
-def test_new_file_with_the_inode_of_a_deleted_one_is_read(home: HandmadeHome, reader: Reader) -> None:
+def test_new_file_with_the_inode_of_a_deleted_one_is_read(
+    home: HandmadeHome, reader: Reader
+) -> None:
     """File systems give a freed inode to the next file."""
     path = home.write("aaa", session_of("aaa", 3))
     reader.read()
@@ -940,7 +1095,9 @@ def test_new_file_with_the_inode_of_a_deleted_one_is_read(home: HandmadeHome, re
 
 
 @pytest.mark.parametrize("start", ["cold", "later"])
-def test_file_that_vanishes_between_listing_and_reading(start: str, home: HandmadeHome, meter_factory: Any) -> None:
+def test_file_that_vanishes_between_listing_and_reading(
+    start: str, home: HandmadeHome, meter_factory: Any
+) -> None:
     if start == "later":
         home.write("first", session_of("first", 1))
     reader = Reader(meter_factory, home.path)
@@ -964,7 +1121,14 @@ def test_file_that_vanishes_between_listing_and_reading(start: str, home: Handma
 
 def test_files_of_other_programs_are_left_alone(home: HandmadeHome, reader: Reader) -> None:
     folder = home.sessions()
-    for name in ("notes.txt", "aaa.jsonl.lock", "aaa.jsonl.tmp", ".usage-cost-cache.json", "aaa.json", ".jsonl"):
+    for name in (
+        "notes.txt",
+        "aaa.jsonl.lock",
+        "aaa.jsonl.tmp",
+        ".usage-cost-cache.json",
+        "aaa.json",
+        ".jsonl",
+    ):
         (folder / name).write_bytes(lines(session_of("aaa", 1)))
     (folder / "skills-prompts").mkdir()
     (folder / "dir.jsonl").mkdir()
@@ -977,7 +1141,14 @@ def test_files_of_other_programs_are_left_alone(home: HandmadeHome, reader: Read
 
 def test_topic_of_a_group_has_the_key_of_its_group(home: HandmadeHome, reader: Reader) -> None:
     home.write("aaa-topic-12", session_of("aaa-topic-12", 2))
-    home.index({"agent:main:telegram:group:5": {"sessionId": "aaa", "sessionFile": "/x/aaa-topic-12.jsonl"}})
+    home.index(
+        {
+            "agent:main:telegram:group:5": {
+                "sessionId": "aaa",
+                "sessionFile": "/x/aaa-topic-12.jsonl",
+            }
+        }
+    )
     reader.read()
     assert reader.by("session_key")["agent:main:telegram:group:5"] == 2
 
@@ -990,7 +1161,12 @@ def test_two_homes_are_read_together(tmp_path: Path, meter_factory: Any) -> None
     two.index({"agent:main:main": "aaa"})
     meter = ledgers.at(meter_factory(one.path, two.path), T0 + 86_400_000)
     meter.index()
-    agents = {r["key"]: r["model_calls"] for r in meter.queries.usage(from_="all", by="agent")["rows"]}
+    agents = {
+        r["key"]: r["model_calls"] for r in meter.queries.usage(from_="all", by="agent")["rows"]
+    }
     assert agents == {"main": 2, "main@two": 3, "ops@two": 1}
-    keys = {r["key"]: r["model_calls"] for r in meter.queries.usage(from_="all", by="session_key")["rows"]}
+    keys = {
+        r["key"]: r["model_calls"]
+        for r in meter.queries.usage(from_="all", by="session_key")["rows"]
+    }
     assert keys == {"agent:main:main": 3, "(none)": 3}
