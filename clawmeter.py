@@ -3439,7 +3439,7 @@ def plan_database(
     ):
         return None
     source = Source(place.path, "database", place.agent, "")
-    source.dev, source.inode, source.size, source.mtime_ns = signature
+    source.dev, source.inode, source.size, source.mtime_ns = settled(signature)
     with open_foreign(place.path) as db:
         source.schema_version = db.execute("PRAGMA user_version").fetchone()[0]
         columns = columns_of(db, "transcript_events")
@@ -3509,6 +3509,12 @@ def database_signature(path: str) -> tuple[int, int, int, int]:
         wal = os.stat(f"{path}-wal")
         size, changed = size + wal.st_size, max(changed, wal.st_mtime_ns)
     return info.st_dev, info.st_ino, size, changed
+
+
+def settled(signature: tuple[int, int, int, int]) -> tuple[int, int, int, int]:
+    """The signature to keep of a database. A commit is in the WAL before it is to be seen: after a fresh change, look again."""
+    fresh = time.time_ns() - signature[3] < 2 * 10**9
+    return (*signature[:3], signature[3] - fresh)
 
 
 def list_database_sessions(db: sqlite3.Connection) -> list[tuple[str, int]]:
@@ -4468,7 +4474,7 @@ class Indexer:
             return
         self.problems.pop(key, None)
         source = replace(source, state="ok")
-        source.dev, source.inode, source.size, source.mtime_ns = signature
+        source.dev, source.inode, source.size, source.mtime_ns = settled(signature)
         self.store.learn(facts, sources=[source])
         self.known[key] = source
 
