@@ -73,10 +73,12 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
 from hashlib import blake2b
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, Protocol, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, Protocol, TypeVar, cast
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+import msgspec
 import orjson
+import pyjson5
 import zstandard
 
 if TYPE_CHECKING:
@@ -708,13 +710,11 @@ class OpenClawConfig:
 
 
 def parse_json5(text: str) -> Any:
-    """Parse JSON, or else JSON5 (a slow parser, so plain JSON is tried first). Raises ValueError."""
+    """Parse JSON5: JSON with comments, trailing commas and bare names. Raises ValueError."""
     try:
-        return orjson.loads(text)
-    except orjson.JSONDecodeError:
-        import json5
-
-        return json5.loads(text)
+        return pyjson5.decode(text)
+    except pyjson5.Json5Exception as error:
+        raise ValueError(str(error)) from error
 
 
 def merge_config(base: Any, over: Any) -> Any:
@@ -1047,10 +1047,14 @@ def entry_key(entry_id: str, timestamp: Any) -> int:
     model calls are the same call when this key and the four token counts are equal (columns compared exactly, which
     beats hashing them); with other counts they are one rewritten call in one session and two calls in two.
     """
-    digest = blake2b(
-        f"{entry_id}\0{timestamp}".encode("utf-8", "surrogatepass"), digest_size=8
-    ).digest()
-    return int.from_bytes(digest, "big", signed=True)
+    try:
+        name = f"{entry_id}\0{timestamp}".encode()
+    except UnicodeEncodeError:
+        name = f"{entry_id}\0{timestamp}".encode("utf-8", "surrogatepass")
+    return _to_int(blake2b(name, digest_size=8).digest(), "big", signed=True)
+
+
+_to_int = int.from_bytes
 
 
 @dataclass(slots=True)
@@ -1151,6 +1155,7 @@ HEARTBEAT = re.compile(
     r"(\[[^\]\n]{1,60}\] )?(Read HEARTBEAT\.md if it exists|\[OpenClaw heartbeat poll\])"
 )
 _TOKEN_FIELDS = ("input", "output", "cacheRead", "cacheWrite")
+_Picked = TypeVar("_Picked", bound=msgspec.Struct)
 
 
 def whole(value: Any) -> int | None:
@@ -1162,14 +1167,6 @@ def whole(value: Any) -> int | None:
     if isinstance(value, float) and value.is_integer() and 0 <= value <= MAX_TOKENS:
         return int(value)
     return None
-
-
-def _are_amounts(*values: Any) -> bool:
-    """Whether all of these are numbers that SQLite can keep."""
-    return all(
-        (type(v) is float and -1e9 < v < 1e9) or (type(v) is int and -(10**9) < v < 10**9)
-        for v in values
-    )
 
 
 def int_or_none(value: Any) -> int | None:
@@ -1192,6 +1189,156 @@ def time_or_none(value: Any) -> int | None:
             return None
     moment = int_or_none(value)
     return moment if moment is not None and 0 <= moment <= LATEST_MS else None
+
+
+def entry_ms(stamp: Any) -> int | None:
+    """time_or_none for the usual `2026-11-06T10:00:00.000Z`, which a cold index reads a million times."""
+    try:
+        since = datetime.fromisoformat(stamp) - _EPOCH_TIME
+    except (ValueError, TypeError, OverflowError):
+        return time_or_none(stamp)
+    moment = since.days * DAY_MS + since.seconds * 1000 + since.microseconds // 1000
+    return moment if 0 <= moment <= LATEST_MS else None
+
+
+class EntryCost(msgspec.Struct, gc=False, rename="camel"):
+    """`usage.cost` of an entry: USD, as OpenClaw wrote it."""
+
+    total: float | None = None
+    input: float | None = None
+    output: float | None = None
+    cache_read: float | None = None
+    cache_write: float | None = None
+
+
+class EntryUsage(msgspec.Struct, gc=False, rename="camel"):
+    """`message.usage` of an entry: tokens."""
+
+    input: int = 0
+    output: int = 0
+    cache_read: int = 0
+    cache_write: int = 0
+    reasoning_tokens: int | float | None = None
+    cost: EntryCost | None = None
+    told: str | None = None
+    """The whole of it as JSON, where it is not what OpenClaw writes."""
+
+
+class EntryBlock(msgspec.Struct, gc=False):
+    """A part of `message.content`. Text stays bytes, because only a user's is ever looked at."""
+
+    type: str = ""
+    id: str | None = None
+    name: str | None = None
+    text: msgspec.Raw | str | None = None
+    arguments: msgspec.Raw | dict[str, Any] | None = None
+
+
+class EntryDetails(msgspec.Struct, gc=False, rename="camel"):
+    """`message.details` of a tool's result; its form is the tool's own affair."""
+
+    status: Any = None
+    exit_code: Any = None
+    duration_ms: Any = None
+    tool_name: Any = None
+
+
+class EntryMessage(msgspec.Struct, gc=False, rename="camel"):
+    """`message` of an entry."""
+
+    role: str | None = None
+    content: str | list[EntryBlock] | None = None
+    timestamp: int | float | str | msgspec.UnsetType | None = msgspec.UNSET
+    provider: str | None = None
+    model: str | None = None
+    api: str | None = None
+    stop_reason: str | None = None
+    usage: EntryUsage | None = None
+    tool_name: str | None = None
+    tool_call_id: str | None = None
+    is_error: Any = None
+    details: EntryDetails | None = None
+
+
+class Entry(msgspec.Struct, gc=False, rename="camel"):
+    """What we look at in a transcript entry; the decoder skips the rest without making objects of it."""
+
+    type: str | None = None
+    id: str | None = None
+    parent_id: str | None = None
+    timestamp: int | float | str | None = None
+    message: EntryMessage | None = None
+    version: Any = None
+    thinking_level: Any = None
+
+
+decode_entry = msgspec.json.Decoder(Entry).decode
+#: (our name, OpenClaw's name) of the fields of each struct.
+_KEYS: dict[type[msgspec.Struct], list[tuple[str, str]]] = {
+    kind: [(f.name, f.encode_name) for f in msgspec.structs.fields(kind)]
+    for kind in (Entry, EntryMessage, EntryBlock, EntryDetails, EntryUsage, EntryCost)
+}
+
+
+def read_entry(raw: bytes | str) -> Entry:
+    """Decode a transcript entry. Raises ValueError for what is no JSON object.
+
+    Most entries are what OpenClaw writes, and are decoded straight into an Entry. One with a value of another type, a
+    lone surrogate or NaN goes the slow way, value by value.
+    """
+    try:
+        return decode_entry(raw)
+    except (ValueError, RecursionError) as error:  # msgspec's errors are ValueErrors
+        try:
+            value = orjson.loads(raw)
+        except orjson.JSONDecodeError:
+            value = parse_lenient(raw)
+            if value is None:
+                raise ValueError(f"not JSON ({plain(error, 80)})") from None
+    if type(value) is not dict:
+        raise ValueError("not a JSON object")
+    entry = _pick(Entry, value)
+    entry.message = _pick_message(value.get("message"))
+    return entry
+
+
+def _pick(kind: type[_Picked], value: Json) -> _Picked:
+    """Fill a struct from a dict, whatever the types of its values."""
+    return kind(**{name: value[key] for name, key in _KEYS[kind] if key in value})
+
+
+def _pick_message(value: Any) -> EntryMessage | None:
+    if type(value) is not dict:
+        return None
+    message = _pick(EntryMessage, value)
+    content, usage, details = value.get("content"), value.get("usage"), value.get("details")
+    if isinstance(content, list):
+        message.content = [_pick(EntryBlock, b) for b in content if isinstance(b, dict)]
+    message.details = _pick(EntryDetails, details) if isinstance(details, dict) else None
+    message.usage = _pick_usage(usage) if isinstance(usage, dict) else None
+    return message
+
+
+def _pick_usage(value: Json) -> EntryUsage:
+    """The usage of an odd entry; what cannot be right becomes -1 tokens or infinite cost, which is implausible."""
+    tokens_in, tokens_out, cached, written = (
+        -1 if (count := whole(value.get(name))) is None else count for name in _TOKEN_FIELDS
+    )
+    reasoning, cost = value.get("reasoningTokens"), value.get("cost")
+    picked = None
+    if isinstance(cost, dict):
+        total = _amount(cost.get("total"))
+        if total is None and cost.get("total") is not None:
+            total = math.inf
+        picked = EntryCost(total, *(_amount(cost.get(name)) for name in _TOKEN_FIELDS))
+    told = json.dumps(value, default=str)
+    return EntryUsage(tokens_in, tokens_out, cached, written, reasoning, picked, told)
+
+
+def _amount(value: Any) -> float | None:
+    """USD, or None for what is none."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return float(value) if is_number and abs(value) < 1e9 else None
 
 
 class EntryParser:
@@ -1228,7 +1375,7 @@ class EntryParser:
         self.find_turn = find_turn
         self.session = session_rowid(seen.agent, seen.session_id)
         self.heartbeat: dict[str, bool] = {}
-        self.call_ms: dict[str, int] = {}
+        self.call_ms: dict[str | None, int] = {}
         self.model_ids: dict[tuple[Any, Any, Any], int] = {}
         self.nameless: Counter[tuple[Any, ...]] = Counter()
         self.count_nameless: Callable[[], Counter[tuple[Any, ...]]] | None = None
@@ -1252,15 +1399,13 @@ class EntryParser:
     def parse(self, raw: bytes | str, where: Callable[[], str]) -> bool:
         """Parse one entry; False when it is not one (the reading counts it)."""
         try:
-            entry = orjson.loads(raw)
-        except orjson.JSONDecodeError as error:
-            entry = parse_lenient(raw)
-            if entry is None:
-                self.reading.bad(where(), f"not JSON ({plain(error, 80)}); skipped")
+            entry = decode_entry(raw)
+        except (ValueError, RecursionError):
+            try:
+                entry = read_entry(raw)
+            except ValueError as error:
+                self.reading.bad(where(), f"{error}; skipped")
                 return False
-        if type(entry) is not dict:
-            self.reading.bad(where(), "not a JSON object; skipped")
-            return False
         try:
             self.take(entry)
         except (ValueError, TypeError, AttributeError, KeyError, OverflowError) as error:
@@ -1270,16 +1415,16 @@ class EntryParser:
             return False
         return True
 
-    def take(self, entry: Json) -> None:
+    def take(self, entry: Entry) -> None:
         """Account for one entry."""
         seen = self.seen
-        kind = entry.get("type")
-        stamp = entry.get("timestamp")
-        outer = time_or_none(stamp)
+        kind = entry.type
+        stamp = entry.timestamp
+        outer = entry_ms(stamp)
         if kind == "session":
             if outer is not None and (seen.header_ms is None or outer < seen.header_ms):
                 seen.header_ms = outer
-            version = int_or_none(entry.get("version"))
+            version = int_or_none(entry.version)
             seen.version = seen.version if version is None else version
             return
         if outer is not None:
@@ -1287,12 +1432,12 @@ class EntryParser:
                 seen.first_ms = outer
             if seen.last_ms is None or outer > seen.last_ms:
                 seen.last_ms = outer
-        entry_id = entry.get("id")
-        parent = entry.get("parentId")
-        message = entry.get("message") if kind == "message" else None
+        entry_id = entry.id
+        parent = entry.parent_id
+        message = entry.message if kind == "message" else None
         turn = False
-        if type(message) is dict and message.get("role") == "user":
-            turn = self.is_heartbeat_prompt(message.get("content"))
+        if message is not None and message.role == "user":
+            turn = is_heartbeat_prompt(message.content)
             seen.last_kind = "user"
             seen.failed_model = None
         elif parent is not None:
@@ -1303,80 +1448,60 @@ class EntryParser:
         if type(entry_id) is str:
             self.heartbeat[entry_id] = turn
             seen.tail_id, seen.tail_heartbeat = entry_id, turn
-        if type(message) is dict:
-            self.take_message(message, entry_id, stamp, outer, turn=turn)
+        if message is not None:
+            usage = message.usage
+            if usage is not None and message.role == "assistant" and message.provider != "openclaw":
+                self.take_call(message, usage, entry, outer, turn=turn)
+            else:
+                self.take_message(message, entry_id, stamp, outer)
         elif kind == "thinking_level_change":
-            seen.thinking_level = sound(entry.get("thinkingLevel"))
+            seen.thinking_level = sound(entry.thinking_level)
         elif kind in ("compaction", "reset"):
             key = entry_key(str(entry_id), stamp)
             self.reading.messages.append((key, self.session, outer, kind, None, 0, None))
 
-    @staticmethod
-    def is_heartbeat_prompt(content: Any) -> bool:
-        """Whether a user message is OpenClaw's heartbeat prompt (2026.2: the long one; later: the poll)."""
-        if type(content) is str:
-            return HEARTBEAT.match(content) is not None
-        if type(content) is list:
-            for block in content:
-                if type(block) is dict and block.get("type") == "text":
-                    return HEARTBEAT.match(str(block.get("text"))) is not None
-        return False
-
     def take_message(
-        self, message: Json, entry_id: Any, stamp: Any, outer: int | None, *, turn: bool
+        self, message: EntryMessage, entry_id: Any, stamp: Any, outer: int | None
     ) -> None:
-        """Account for an entry of type message."""
-        inner = message.get("timestamp")
-        role = message.get("role")
-        moment = inner if "timestamp" in message else stamp
-        if role == "assistant":
-            usage = message.get("usage")
-            if type(usage) is dict and message.get("provider") != "openclaw":
-                self.take_call(message, usage, entry_id, moment, inner, outer, turn)
-                return
-            kind = "injected" if message.get("provider") == "openclaw" else "assistant"
-            row_tool, failed, duration = None, 0, None
-        elif role == "toolResult":
-            kind, row_tool = "toolResult", sound(message.get("toolName") or "?")
-            details = message.get("details")
-            details = details if type(details) is dict else {}
-            code = details.get("exitCode")
-            failed = int(
-                bool(message.get("isError"))
-                or details.get("status") == "error"
-                or (isinstance(code, int | float) and code > 0)
-            )
-            duration = int_or_none(details.get("durationMs"))
-            if duration is None:
-                called = self.call_ms.get(message.get("toolCallId"))  # type: ignore[arg-type]
-                duration = (
-                    outer - called
-                    if called is not None and outer is not None and outer >= called
-                    else None
-                )
+        """Account for a message that is not a model call."""
+        role = message.role
+        inner = message.timestamp
+        moment = stamp if inner is msgspec.UNSET else inner
+        row_tool, failed, duration = None, 0, None
+        if role == "toolResult":
+            kind, row_tool = "toolResult", message.tool_name or "?"
+            if type(row_tool) is not str or not row_tool.isidentifier():
+                row_tool = sound(row_tool)
+            details = message.details
+            failed = 1 if message.is_error else 0
+            if details is not None:
+                code = details.exit_code
+                if details.status == "error" or (isinstance(code, int | float) and code > 0):
+                    failed = 1
+                duration = int_or_none(details.duration_ms)
+            if duration is None and outer is not None:
+                called = self.call_ms.get(message.tool_call_id)
+                duration = outer - called if called is not None and outer >= called else None
             self.seen.last_kind = "toolResult"
+        elif role == "user":
+            kind = "user"
+        elif role == "assistant":
+            kind = "injected" if message.provider == "openclaw" else "assistant"
         elif role == "custom":
-            details = message.get("details")
             kind = "custom"
-            name = details.get("toolName") if type(details) is dict else None
-            row_tool, failed, duration = (sound(name) if name else None), 0, None
+            name = message.details.tool_name if message.details is not None else None
+            row_tool = sound(name) if name else None
         else:
-            kind, row_tool, failed, duration = (
-                ("user" if role == "user" else f"role:{sound(role)}"[:80]),
-                None,
-                0,
-                None,
-            )
-        when = (
-            outer if outer is not None else int(inner) if isinstance(inner, int | float) else None
-        )
-        key = entry_key(self.name_of(entry_id, kind, moment), moment)
+            kind = f"role:{sound(role)}"[:80]
+        when = outer
+        if when is None and isinstance(inner, int | float):
+            when = int(inner)
+        name = entry_id if type(entry_id) is str else self.name_of(entry_id, kind, moment)
+        key = entry_key(name, moment)
         self.reading.messages.append((key, self.session, when, kind, row_tool, failed, duration))
 
     def name_of(self, entry_id: Any, *what: Any) -> str:
         """The id of an entry; one without gets the session and its ordinal among those that look the same."""
-        if type(entry_id) is str:
-            return entry_id
         if entry_id is not None:
             return str(entry_id)
         if self.count_nameless is not None:  # those of earlier passes have taken the first ordinals
@@ -1385,53 +1510,55 @@ class EntryParser:
         return f"{self.seen.session_id}#{self.nameless[what]}#{what}"
 
     def take_call(
-        self, message: Json, usage: Json, entry_id: Any, moment: Any, inner: Any, outer: int | None, turn: bool  # noqa: FBT001
-    ) -> None:  # fmt: skip
+        self,
+        message: EntryMessage,
+        usage: EntryUsage,
+        entry: Entry,
+        outer: int | None,
+        *,
+        turn: bool,
+    ) -> None:
         """Account for a model call."""
         seen, reading = self.seen, self.reading
-        api, provider, model = message.get("api"), message.get("provider"), message.get("model")
-        model_id = self.model_ids.get((provider, model, api))
+        model_id = self.model_ids.get((message.provider, message.model, message.api))
         if model_id is None:
-            names = (sound(provider or "unknown"), sound(model or "unknown"), sound(api or ""))
-            model_id = self.model_ids[provider, model, api] = model_rowid(*names)
-            reading.models[model_id] = names
-        requested = time_or_none(inner)
+            model_id = self.meet_model(message.provider, message.model, message.api)
+        inner = message.timestamp
+        requested = inner if type(inner) is int and 0 <= inner <= LATEST_MS else time_or_none(inner)
         when = outer if outer is not None else requested
-        stop = message.get("stopReason")
+        stop = message.stop_reason
         tools = None
-        content = message.get("content")
+        content = message.content
         if type(content) is list:
-            names_used = [
-                tool_name(b) for b in content if type(b) is dict and b.get("type") == "toolCall"
-            ]
-            if names_used:
-                tools = (
-                    json.dumps(names_used, ensure_ascii=False)
-                    if len(names_used) > 1
-                    else '["' + names_used[0] + '"]'
-                )
+            called = [b for b in content if b.type == "toolCall"]
+            if called:
                 if when is not None:
-                    for block in content:
-                        if type(block) is dict and type(block.get("id")) is str:
-                            self.call_ms[block["id"]] = when
-        tokens_in, tokens_out = whole(usage.get("input")), whole(usage.get("output"))
-        cached, written = whole(usage.get("cacheRead")), whole(usage.get("cacheWrite"))
-        cost = usage.get("cost")
+                    for block in called:
+                        if type(block.id) is str:
+                            self.call_ms[block.id] = when
+                tools = '["' + '", "'.join([tool_name(b) for b in called]) + '"]'
+        tokens_in, tokens_out = usage.input, usage.output
+        cached, written = usage.cache_read, usage.cache_write
+        cost = usage.cost
         recorded = c_in = c_out = c_read = c_write = None
-        implausible = tokens_in is None or tokens_out is None or cached is None or written is None
-        if type(cost) is dict and cost.get("total") is not None:
-            recorded = nano_usd(cost["total"]) if type(cost["total"]) in (int, float) else None
+        implausible = not (
+            0 <= tokens_in <= MAX_TOKENS
+            and 0 <= tokens_out <= MAX_TOKENS
+            and 0 <= cached <= MAX_TOKENS
+            and 0 <= written <= MAX_TOKENS
+        )
+        if cost is not None and cost.total is not None:
+            recorded = nano_usd(cost.total)
             if recorded is None or not 0 <= recorded <= MAX_COST_NANO:
                 implausible = True
             elif recorded:  # as written, in USD: parts are shown, only the total is summed
-                c_in, c_out, c_read, c_write = map(cost.get, _TOKEN_FIELDS)
-                if not _are_amounts(c_in, c_out, c_read, c_write):
-                    c_in, c_out, c_read, c_write = (
-                        v if _are_amounts(v) else None for v in (c_in, c_out, c_read, c_write)
-                    )
-        key = entry_key(
-            self.name_of(entry_id, moment, tokens_in, tokens_out, cached, written), moment
-        )
+                c_in, c_out = cost.input, cost.output
+                c_read, c_write = cost.cache_read, cost.cache_write
+        moment = entry.timestamp if inner is msgspec.UNSET else inner
+        name = entry.id
+        if type(name) is not str:
+            name = self.name_of(name, moment, tokens_in, tokens_out, cached, written)
+        key = entry_key(name, moment)
         seen.last_kind = "toolUse" if tools else str(stop)
         if implausible or when is None:
             reason = (
@@ -1439,14 +1566,14 @@ class EntryParser:
                 if when is None
                 else "negative, not a number, over 10⁹ tokens or over $10,000 in one call"
             )
-            text = sound(json.dumps(usage, default=str))[:500]
+            text = sound(usage.told or msgspec.json.encode(usage).decode())[:500]
             reading.implausible.append(Implausible(key, self.session, when or 0, reason, text))
             return
         flags = FLAG_HEARTBEAT if turn else 0
         if seen.failed_model is not None and seen.failed_model != model_id:
             flags |= FLAG_FAILOVER
         seen.failed_model = model_id if stop == "error" else None
-        reasoning = usage.get("reasoningTokens")
+        reasoning = usage.reasoning_tokens
         latency = (
             when - requested
             if requested is not None and outer is not None and 0 <= outer - requested < DAY_MS
@@ -1458,15 +1585,38 @@ class EntryParser:
             recorded, c_in, c_out, c_read, c_write, self.rank,
         ))  # fmt: skip
 
+    def meet_model(self, provider: Any, model: Any, api: Any) -> int:
+        """The id of a model that this transcript has not named before."""
+        names = (sound(provider or "unknown"), sound(model or "unknown"), sound(api or ""))
+        found = self.model_ids[provider, model, api] = model_rowid(*names)
+        self.reading.models[found] = names
+        return found
+
+
+def is_heartbeat_prompt(content: str | Sequence[EntryBlock] | None) -> bool:
+    """Whether a user message is OpenClaw's heartbeat prompt (2026.2: the long one; later: the poll)."""
+    if type(content) is str:
+        return HEARTBEAT.match(content) is not None
+    if type(content) is list:
+        for block in content:
+            if block.type == "text":
+                text = block.text
+                if isinstance(text, msgspec.Raw):
+                    text = msgspec.json.decode(text)
+                return HEARTBEAT.match(str(text)) is not None
+    return False
+
 
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_.:-]+")
 
 
-def tool_name(block: Json) -> str:
+def tool_name(block: EntryBlock) -> str:
     """The name of a tool call; behind the `tool_call` wrapper of 2026.9, the tool it calls."""
-    name = block.get("name")
+    name = block.name
     if name == "tool_call":
-        arguments = block.get("arguments")
+        arguments = block.arguments
+        if isinstance(arguments, msgspec.Raw):
+            arguments = parse_lenient_or_none(bytes(arguments))
         if type(arguments) is dict and type(arguments.get("id")) is str:
             name = arguments["id"]
     text = str(name)[:120]
@@ -1482,6 +1632,14 @@ def parse_lenient(raw: bytes | str) -> Any:
         return json.loads(text.removeprefix("\ufeff"))
     except (ValueError, RecursionError):
         return None
+
+
+def parse_lenient_or_none(raw: bytes | str) -> Any:
+    """The JSON value of a line, by either parser, or None."""
+    try:
+        return orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        return parse_lenient(raw)
 
 
 ###############################################################################
@@ -1537,8 +1695,8 @@ def pico(usd_per_mtok: Decimal) -> int:
 
 def nano_from_pico(value: int) -> int:
     """Nano-USD of pico-USD, half to even."""
-    whole_part, rest = divmod(value, 1000)
-    return whole_part + (rest > 500 or (rest == 500 and whole_part & 1))
+    nano = (value + 500) // 1000
+    return nano - 1 if value % 1000 == 500 and nano & 1 else nano
 
 
 def make_price(
@@ -1758,6 +1916,7 @@ class PriceBook:
         self.plan = (plan | set(settings.plan_providers)) - set(settings.metered_providers)
         self.names: dict[int, tuple[str, str, str]] = {}
         self.resolved: dict[tuple[int, int], tuple[Tariff | None, Tariff | None, bool]] = {}
+        self.list_tariffs: dict[tuple[str, str, int], Tariff] = {}
 
     def fingerprint(self) -> str:
         """Changes when any call's price could."""
@@ -1785,20 +1944,22 @@ class PriceBook:
 
     def listed(self, provider: str, model: str, day: int) -> Tariff | None:
         """The list price on a day (days since 1970, UTC)."""
-        held: list[Json] = []
+        since, held = 0, list[Json]()
         for from_day, tiers in self.lists.find(provider, model):
             if from_day <= day:
-                held = tiers
+                since, held = from_day, tiers
         if not held:
             return None
-        ttl = self.settings.cache_write_ttl
-        prices = [{k: Decimal(v) for k, v in t.items() if k != "above"} for t in held]
-        return Tariff(
-            "list",
-            tuple(
-                make_price(p, ttl=ttl, above=t["above"]) for p, t in zip(prices, held, strict=True)
-            ),
-        )
+        tariff = self.list_tariffs.get((provider, model, since))
+        if tariff is None:
+            ttl = self.settings.cache_write_ttl
+            prices = [{k: Decimal(v) for k, v in t.items() if k != "above"} for t in held]
+            tiers_of = zip(prices, held, strict=True)
+            tariff = Tariff(
+                "list", tuple(make_price(p, ttl=ttl, above=t["above"]) for p, t in tiers_of)
+            )
+            self.list_tariffs[provider, model, since] = tariff
+        return tariff
 
     def is_local(self, provider: str) -> bool:
         """A server for local models on this machine: its calls cost nothing."""
@@ -1828,19 +1989,22 @@ class PriceBook:
 
     def settle(self, row: CallRow) -> CallRow:
         """A call row with its PRICED_FIELDS behind it, and the plan flag set."""
-        tariff, listed, plan = self.resolve(row[C_MODEL], row[C_TS] // DAY_MS)
-        tokens = row[C_INPUT], row[C_OUTPUT], row[C_READ], row[C_WRITE]
-        prompt = tokens[0] + tokens[2] + tokens[3]
+        key = (row[C_MODEL], row[C_TS] // DAY_MS)
+        tariff, listed, plan = self.resolved.get(key) or self.resolve(*key)
+        tokens = row[C_INPUT : C_WRITE + 1]
+        tokens_in, tokens_out, cached, written = tokens
+        prompt = tokens_in + cached + written
         recorded = row[C_RECORDED]
         list_nano = None
-        if listed:
-            tier = listed.tiers[0] if len(listed.tiers) == 1 else listed.price_for(prompt)
-            list_nano = price_tokens(tier, *tokens)
+        if listed is not None:
+            tiers = listed.tiers
+            tier = tiers[0] if len(tiers) == 1 else listed.price_for(prompt)
+            list_nano = price_tokens(tier, tokens_in, tokens_out, cached, written)
         if plan != bool(row[C_FLAGS] & FLAG_PLAN):
             row = (*row[:C_FLAGS], row[C_FLAGS] ^ FLAG_PLAN, *row[C_FLAGS + 1 :])
         if recorded and not (tariff and tariff.replace_recorded):
             return (*row, "recorded", recorded, list_nano)
-        if not (prompt or tokens[1]):
+        if not (prompt or tokens_out):
             return (*row, "recorded", 0, list_nano)
         if tariff is None:
             return (*row, "unpriced", 0, None)
@@ -3004,7 +3168,8 @@ def read_transcript_file(place: TranscriptPath, known: Source | None, seen: Sess
     if place.compressed:
         yield from read_compressed_file(place, known, seen)
         return
-    # Lines are taken one by one from a buffer: splitting megabytes at once costs three times as much in page faults.
+    # Lines are taken one by one from a buffer: splitting megabytes at once costs three times as much in page faults,
+    # and decoding them at once saves nothing.
     with open(place.path, "rb", buffering=1 << 20) as file:
         info = os.fstat(file.fileno())
         source = Source(place.path, place.kind, place.agent, place.session_id)
@@ -3073,10 +3238,10 @@ def read_transcript_file(place: TranscriptPath, known: Source | None, seen: Sess
             lines += 1
             if skipping:
                 skipping = False
+            elif position == 0 and line.startswith(b"\xef\xbb\xbf"):
+                parse(line[3:], where)
             elif not line.isspace():
-                parse(
-                    line[3:] if position == 0 and line.startswith(b"\xef\xbb\xbf") else line, where
-                )
+                parse(line, where)
             position += len(line)
             if position >= flush_at:
                 source.position, source.lines = position, lines
@@ -3090,14 +3255,6 @@ def read_transcript_file(place: TranscriptPath, known: Source | None, seen: Sess
         source.position, source.lines = position, lines
         finish_file(file, source, reading)
         yield reading, source
-
-
-def parse_lenient_or_none(raw: bytes) -> Any:
-    """The JSON value of a line, by either parser, or None."""
-    try:
-        return orjson.loads(raw)
-    except orjson.JSONDecodeError:
-        return parse_lenient(raw)
 
 
 def finish_file(file: BinaryIO | None, source: Source, reading: Reading) -> None:
@@ -3340,13 +3497,14 @@ class RowReader:
                 raw = row[0] if row[0] is not None else unzst_event(self.unzst, row[1])
             except zstandard.ZstdError:
                 break  # the reading counts the damaged row where it meets it
-            entry = as_dict(parse_lenient_or_none(raw))
-            message = as_dict(entry.get("message"))
-            if message.get("role") == "user":
-                answer = EntryParser.is_heartbeat_prompt(message.get("content"))
+            try:
+                entry = read_entry(raw)
+            except ValueError:
+                break  # … and here as well
+            if entry.message is not None and entry.message.role == "user":
+                answer = is_heartbeat_prompt(entry.message.content)
                 break
-            parent = entry.get("parentId")
-            current = parent if isinstance(parent, str) else None
+            current = entry.parent_id if isinstance(entry.parent_id, str) else None
         for above in trail:
             self.turns[session, above] = answer
         return answer
@@ -6955,6 +7113,8 @@ class Watcher:
 
         class Handler(FileSystemEventHandler):
             def on_any_event(self, event: Any) -> None:
+                if event.event_type == "modified" and event.is_directory:
+                    return  # something in it was made, moved or deleted, which has an event of its own
                 if event.event_type in watcher.EVENTS:
                     watcher.note(os.fsdecode(event.src_path))
                     if event.event_type == "moved":

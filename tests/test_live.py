@@ -178,6 +178,32 @@ def test_agents_that_appear_in_the_middle_of_a_pass_are_not_missed(
     served.wait_for(plus(before, *[worth(2)] * 12))
 
 
+def test_a_session_index_is_replaced_without_a_look_at_everything(
+    jsonl: MadeHome, serve: ServedFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """OpenClaw replaces sessions.json in every turn, and listing a large home takes a second."""
+    served = serve(jsonl.path)
+    passes: list[None] = []
+
+    def sql(statement: str, values: tuple[str, ...]) -> list[tuple[Any, ...]]:
+        with served.meter.store.reading() as db:
+            return db.execute(statement, values).fetchall()
+
+    index = served.meter.index
+    monkeypatch.setattr(served.meter, "index", lambda *a: (passes.append(None), index(*a))[1])
+    path = next(jsonl.path.rglob("sessions.json"))
+    table = json.loads(path.read_text())
+    key, entry = next((k, e) for k, e in table.items() if isinstance(e.get("sessionId"), str))
+    for turn in range(5):
+        entry.update(label=f"turn {turn}", updatedAt=now_ms() + turn)
+        partial = path.with_suffix(".tmp")
+        partial.write_text(json.dumps(table))
+        os.replace(partial, path)
+        labels = "SELECT label FROM sessions WHERE key = ? AND session_id = ?"
+        wait_until(lambda label=entry["label"]: (label,) in sql(labels, (key, entry["sessionId"])))
+    assert passes == []
+
+
 def test_rotated_files_are_counted_once_and_followed(jsonl: MadeHome, serve: ServedFactory) -> None:
     served = serve(jsonl.path)
     before = served.totals()
