@@ -1586,13 +1586,18 @@ class ListPrices:
 
     `find(provider, model)` gives [(from_day, tiers)], newest last, where from_day counts days since 1970 and
     tiers are USD per million tokens. Answers are kept; the child ends when it has not been asked for a while.
+    A failure is not an answer: what was asked in vain stays in `unanswered` until ask_again().
     """
+
+    RETRY_S = 600.0
 
     def __init__(self, cache: Path | None = None, command: Sequence[str] | None = None) -> None:
         self.lock = threading.Lock()
         self.child: subprocess.Popen[bytes] | None = None
         self.command = command or own_command("_list-prices")
         self.known: dict[tuple[str, str], list[tuple[int, list[Json]]]] = {}
+        self.unanswered: set[tuple[str, str]] = set()
+        self.retry_at = 0.0
         self.problem: str | None = None
         self.cache = cache / f"list-prices-{price_source()}.json" if cache else None
         self.is_saved = True
@@ -1616,25 +1621,41 @@ class ListPrices:
                 self.problem = f"cannot start the price process: {error}"
 
     def find(self, provider: str, model: str) -> list[tuple[int, list[Json]]]:
-        """The list prices of a model; empty when there are none."""
+        """The list prices of a model; empty when there are none, or they could not be asked."""
         key = (provider, model)
         with self.lock:
-            if key not in self.known:
-                self.known[key] = self._ask(key)
-            return self.known[key]
+            if key not in self.known and key not in self.unanswered:
+                # After one failure nothing is asked: a start in vain for each model would take minutes.
+                answer = self._ask(key) if not self.unanswered else None
+                if answer is None:
+                    self.unanswered.add(key)
+                else:
+                    self.known[key] = answer
+            return self.known.get(key, [])
 
-    def _ask(self, key: tuple[str, str]) -> list[tuple[int, list[Json]]]:
+    def ask_again(self) -> bool:
+        """Ask once more what was asked in vain, every ten minutes at most; True when something was answered."""
+        with self.lock:
+            if not self.unanswered or time.monotonic() < self.retry_at:
+                return False
+            asked, self.unanswered = self.unanswered, set()
+        for key in asked:
+            self.find(*key)
+        return bool(asked - self.unanswered)
+
+    def _ask(self, key: tuple[str, str]) -> list[tuple[int, list[Json]]] | None:
+        self.retry_at = time.monotonic() + self.RETRY_S
         self._start()
         if self.child is None or self.child.stdin is None or self.child.stdout is None:
-            return []
+            return None
         try:
             self.child.stdin.write(orjson.dumps(key) + b"\n")
             self.child.stdin.flush()
             answer = orjson.loads(self.child.stdout.readline())
         except (OSError, ValueError) as error:
-            self.problem = f"the price process failed: {error}"
+            self.problem = f"the price process failed: {error}; calls without a recorded cost have no price until it answers"
             self.close_child()
-            return []
+            return None
         self.problem = None
         self.is_saved = False
         return [(int(d), t) for d, t in answer]
@@ -1762,7 +1783,7 @@ class PriceBook:
     def fingerprint(self) -> str:
         """Changes when any call's price could."""
         what = [price_source(), VERSION, self.settings.cache_write_ttl, sorted(self.plan), sorted((k, repr(v)) for k, v in self.config_prices.items()),
-                sorted(self.base_urls.items()), sorted((k, repr(v)) for k, v in self.settings.prices.items())]  # fmt: skip
+                sorted(self.base_urls.items()), sorted((k, repr(v)) for k, v in self.settings.prices.items()), sorted(self.lists.unanswered)]  # fmt: skip
         return blake2b(repr(what).encode(), digest_size=16).hexdigest()
 
     def override(self, provider: str, model: str) -> Tariff | None:
@@ -2237,9 +2258,8 @@ class Store:
                 for i, p, m, a in db.execute("SELECT id, provider, model, api FROM models")
             }
         )
-        fingerprint = self.prices.fingerprint()
-        if self.meta("prices") != fingerprint:
-            self.reprice(fingerprint)
+        if self.meta("prices") != self.prices.fingerprint():
+            self.reprice()
 
     # -- connections --------------------------------------------------------------------------------------------------
 
@@ -2346,6 +2366,9 @@ class Store:
                 "INSERT OR REPLACE INTO rewrite_generations VALUES (?, ?, ?)", generations
             )
             changes.sessions.update(reading.sessions)
+            if self.prices.lists.unanswered:
+                # No price, because the list could not be asked: the next start prices these calls again.
+                self.set_meta("prices", self.prices.fingerprint())
         if not self.bulk and (changes.calls or changes.sessions):
             self.announce(changes)
         return changes
@@ -2739,7 +2762,7 @@ class Store:
             ).fetchone()[0]
             self._build_zone(db, zone_id, ZoneInfo(name))
 
-    def reprice(self, fingerprint: str) -> None:
+    def reprice(self) -> None:
         """Price every call again, because a price or the way of billing changed."""
         with self.transaction() as db:
             fields = ", ".join(CALL_FIELDS)
@@ -2765,7 +2788,8 @@ class Store:
                 )
             if last:
                 self.rebuild(db)
-            self.set_meta("prices", fingerprint)
+            self.set_meta("prices", self.prices.fingerprint())
+        self.announce(Changes())
 
     # -- what indexes say ---------------------------------------------------------------------------------------------
 
@@ -7143,6 +7167,9 @@ class Clawmeter:
     def index(self, on_progress: Callable[[Progress], None] | None = None) -> int:
         """One pass over everything, now; how many calls it gave. Raises StoreError."""
         added = self.indexer.index(on_progress)
+        if self.lists.ask_again():
+            self.store.prices.resolved.clear()
+            self.store.reprice()
         self._note_time()
         return added
 
