@@ -5,19 +5,22 @@ from __future__ import annotations
 import json
 import sqlite3
 import sys
+from datetime import UTC, datetime
 from decimal import ROUND_HALF_EVEN, Decimal
 from typing import TYPE_CHECKING, Any
 
+import genai_prices
 import ledgers
 import pytest
 from handmade import MINUTE, T0, HandmadeHome, Reader, call, header
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import clawmeter
 from clawmeter import PriceOverride
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 SONNET = {
@@ -180,6 +183,62 @@ def test_call_of_nothing_costs_nothing_and_is_not_unpriced(costs: Any) -> None:
     reader = costs(calls)
     assert totals(reader)["unpriced_calls"] == 0
     assert totals(reader)["model_calls"] == 2
+
+
+# --- the list, against its own arithmetic --------------------------------------------------------
+
+#: (provider as OpenClaw names it, as the list does, model): flat, in tiers, without cache prices.
+LISTED = (
+    ("anthropic", "anthropic", "claude-sonnet-4-5"),
+    ("anthropic", "anthropic", "claude-opus-4-5"),
+    ("openai-codex", "openai", "gpt-5.4"),
+    ("google-gemini-cli", "google", "gemini-2.5-pro"),
+    ("xai", "x-ai", "grok-4"),
+    ("moonshot", "moonshotai", "kimi-k2"),
+    ("zai", "zai", "glm-4.6"),
+    ("openrouter", "openrouter", "anthropic/claude-sonnet-4.5"),
+)
+
+
+@pytest.fixture(scope="module")
+def book(cache_home: Path) -> Iterator[clawmeter.PriceBook]:
+    lists = clawmeter.ListPrices(cache_home / "clawmeter")
+    yield clawmeter.PriceBook(clawmeter.Settings(state_dir=cache_home), [], lists)
+    lists.close()
+
+
+TOKEN_COUNTS = st.one_of(
+    st.integers(0, 1000), st.integers(0, 2_000_000), st.sampled_from([199_999, 200_000, 200_001])
+)
+
+
+@given(
+    st.sampled_from(LISTED), st.tuples(TOKEN_COUNTS, TOKEN_COUNTS, TOKEN_COUNTS, TOKEN_COUNTS),
+    st.integers(1_760_000_000_000, 1_800_000_000_000),
+)  # fmt: skip
+@settings(deadline=None)  # the first question starts a process
+@example(LISTED[0], (200_001, 0, 0, 0), T0)
+@example(LISTED[0], (1, 10, 200_000, 0), T0)
+@example(LISTED[0], (1, 10, 0, 200_000), T0)
+@example(LISTED[3], (0, 10, 200_000, 0), T0)
+def test_list_price_is_what_the_list_itself_computes(
+    book: clawmeter.PriceBook, names: Any, tokens: Any, ts_ms: int
+) -> None:
+    """The list counts cached tokens into the input, OpenClaw does not."""
+    ours, theirs, model = names
+    fresh, out, read, written = tokens
+    when = datetime.fromtimestamp(ts_ms / 1000, UTC)
+    usage = genai_prices.Usage(
+        input_tokens=fresh + read + written, output_tokens=out,
+        cache_read_tokens=read, cache_write_tokens=written,
+    )  # fmt: skip
+    wanted = genai_prices.calc_price(
+        usage, model, provider_id=theirs, genai_request_timestamp=when
+    ).total_price
+    tariff = book.listed(ours, model, ts_ms // clawmeter.DAY_MS)
+    assert tariff is not None
+    found = clawmeter.price_tokens(tariff.price_for(fresh + read + written), *tokens)
+    assert found == int((wanted * 10**9).to_integral_value(ROUND_HALF_EVEN))
 
 
 # --- tiers, caches, rounding ---------------------------------------------------------------------
@@ -607,3 +666,121 @@ def test_override_of_a_price_is_visible_to_sql(costs: Any) -> None:
         ).fetchone()
     db.close()
     assert row == (2.0, 1.0, 1.0, "override")
+
+
+# --- on the command line -------------------------------------------------------------------------
+
+
+@pytest.fixture
+def run(home: HandmadeHome, tmp_path: Path, cache_home: Path, monkeypatch: Any, capsys: Any) -> Any:
+    """run("report", …) -> what a command prints about `home`, with clawmeter.toml as it is."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(cache_home))
+
+    def run_command(*words: str) -> str:
+        where = ["--home", str(home.path), "--state", str(tmp_path / "state"), "--tz", "UTC"]
+        assert clawmeter.main([*words, *where]) == 0
+        return str(capsys.readouterr().out)
+
+    return run_command
+
+
+def settings_file(tmp_path: Path, text: str) -> None:
+    (tmp_path / "state").mkdir(exist_ok=True)
+    (tmp_path / "state" / "clawmeter.toml").write_text(text)
+
+
+def test_report_shows_the_formula_of_a_session(
+    home: HandmadeHome, run: Any, tmp_path: Path
+) -> None:
+    settings_file(
+        tmp_path,
+        """
+        [prices."acme/acme-1"]
+        input = 1.25
+        output = 10
+        cache_read = 0.1
+        tiers = [{above = 500_000, input = 2.5}]
+        [billing]
+        plan = ["openai"]
+    """,
+    )
+    calls = [
+        call("a", T0 + 1, (400_000, 2_000, 1_000, 3), 0),
+        call("b", T0 + 2, (1000, 10, 0, 0), 0.0040, **SONNET),
+        call("c", T0 + 3, TOKENS, 0, provider="nobody", model="nothing"),
+        call("d", T0 + 4, (1_000_000, 0, 0, 0), 0, provider="openai", model="gpt-5"),
+    ]  # fmt: skip
+    home.write("aaa", [header("aaa"), *calls])
+    home.index({"agent:main:main": "aaa"})
+    text = run("report", "--formula", "aaa")
+    nano = 400_000 * 1250 + 2_000 * 10_000 + 1_000 * 100 + 3 * 1250
+    for line in (
+        "session aaa  agent:main:main",
+        "2026-11-05  acme/acme-1  1 calls, override, metered",
+        f"400,000 input + 2,000 output + 1,000 cache read + 3 cache write tokens = $0.5201 ({nano} nano-USD)",
+        "override price per million tokens: input $1.25, output $10, cache read $0.1, cache write $1.25",
+        "override price per million tokens above 500,000 prompt tokens: input $2.5, output $10, cache read $0.1, cache write $1.25",
+        "2026-11-05  anthropic/claude-sonnet-4-5  1 calls, recorded, metered",
+        "by list price $0.0032: -21.2 % of what OpenClaw recorded",
+        "2026-11-05  nobody/nothing  1 calls, unpriced, metered",
+        "1,000,000 input + 100,000 output + 0 cache read + 0 cache write tokens = no price known",
+        "2026-11-05  openai/gpt-5  1 calls, list, plan",
+        f"cost $0.5241 ({nano + 4_000_000} nano-USD), and $1.25 of API value on a plan",
+    ):
+        assert line in text
+    assert (
+        sum(
+            p["cost_nano_usd"]
+            for p in json.loads(run("report", "--formula", "aaa", "--json"))["parts"]
+        )
+        == nano + 4_000_000 + 1_250_000_000
+    )
+
+
+@pytest.mark.parametrize(("recorded", "said"), [
+    (0.00300, None), (0.00298, None), (0.00302, None),
+    (0.00296, "list prices would be +1.4 % ($0.0030) of the $0.0030 that OpenClaw recorded"),
+    (0.00400, "list prices would be -25.0 % ($0.0030) of the $0.0040 that OpenClaw recorded"),
+])  # fmt: skip
+def test_report_says_how_far_recorded_and_list_are_apart(
+    recorded: float, said: str | None, home: HandmadeHome, run: Any
+) -> None:
+    """Above 1 %; below it is rounding."""
+    home.write("aaa", [header("aaa"), call("a", T0 + 1, (1000, 0, 0, 0), recorded, **SONNET)])
+    text = run("report", "--from", "all")
+    assert (said in text) if said else ("list price" not in text)
+    formula = run("report", "--formula", "aaa")
+    assert ("by list price" in formula) == bool(said)
+
+
+def test_report_flags_calls_without_a_price(home: HandmadeHome, run: Any) -> None:
+    home.write("aaa", [header("aaa"), call("a", T0 + 1, TOKENS, 0)])
+    text = run("report", "--from", "all", "--by", "model")
+    assert "1 unpriced" in text
+    assert "$0 + 1 unpriced" in text
+
+
+def test_report_keeps_plan_use_beside_the_cost(
+    home: HandmadeHome, run: Any, tmp_path: Path
+) -> None:
+    settings_file(tmp_path, '[billing]\nplan = ["anthropic"]')
+    home.write("aaa", [header("aaa"), call("a", T0 + 1, cost=2.5, **SONNET), call("b", T0 + 2)])
+    text = run("report", "--from", "all")
+    assert "beside it $2.50 of API value used on plans" in text
+    answer = json.loads(run("report", "--from", "all", "--json"))
+    assert answer["totals"]["cost_nano_usd"] == 10_000_000
+
+
+def test_replace_recorded_in_the_settings_file(
+    home: HandmadeHome, run: Any, tmp_path: Path
+) -> None:
+    home.write("aaa", [header("aaa"), call("a", T0 + 1, (1_000_000, 0, 0, 0), 0.5)])
+
+    def cost() -> int:
+        return int(json.loads(run("report", "--from", "all", "--json"))["totals"]["cost_nano_usd"])
+
+    settings_file(tmp_path, "[prices.acme-1]\ninput = 2\nreplace_recorded = false")
+    assert cost() == 500_000_000
+    settings_file(tmp_path, "[prices.acme-1]\ninput = 2\nreplace_recorded = true")
+    assert cost() == 2_000_000_000
