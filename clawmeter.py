@@ -718,31 +718,61 @@ def parse_json5(text: str) -> Any:
 
 
 def merge_config(base: Any, over: Any) -> Any:
-    """Merge two config values: objects by key, everything else by replacement."""
+    """Merge two config values as OpenClaw does: objects by key, lists one behind the other, else the later one."""
     if isinstance(base, dict) and isinstance(over, dict):
-        return {**base, **{k: merge_config(base.get(k), v) for k, v in over.items()}}
+        merged = {k: merge_config(base[k], v) if k in base else v for k, v in over.items()}
+        return {**base, **merged}
+    if isinstance(base, list) and isinstance(over, list):
+        return [*base, *over]
     return over
 
 
-def expand_config(value: Any, folder: Path, env: Mapping[str, str], depth: int = 0) -> Any:
-    """Resolve `$include` (relative to the file) and ${VAR}. An unset variable stays as it is written."""
-    if depth > 10:
-        msg = "$include goes deeper than 10 files"
-        raise ValueError(msg)
+def expand_config(value: Any, env: Mapping[str, str], chain: tuple[Path, ...]) -> Any:
+    """Resolve `$include` and ${VAR}; `chain` is the config file and the includes down to this one.
+
+    By the rules of OpenClaw (src/config/includes.ts, env-substitution.ts): relative to the file, inside the folder
+    of the config, ten deep, no cycles; $${VAR} is a literal ${VAR}. Where it refuses to start for a variable that
+    is not set, we leave the text as it is written: the gateway may have variables that we do not. Raises ValueError.
+    """
     if isinstance(value, str):
-        return re.sub(r"(?<!\$)\$\{([A-Z_][A-Z0-9_]*)\}", lambda m: env.get(m[1], m[0]), value)
+        return re.sub(
+            r"\$(\$?)\{([A-Z_][A-Z0-9_]*)\}",
+            lambda m: m[0][1:] if m[1] else env.get(m[2]) or m[0],
+            value,
+        )
     if isinstance(value, list):
-        return [expand_config(v, folder, env, depth) for v in value]
+        return [expand_config(v, env, chain) for v in value]
     if isinstance(value, dict):
         out: Any = {}
-        names = value.get("$include", ())
-        for name in [names] if isinstance(names, str) else names:
-            path = folder / str(name)
-            included = parse_json5(path.read_text(encoding="utf-8"))
-            out = merge_config(out, expand_config(included, path.parent, env, depth + 1))
-        own = {k: expand_config(v, folder, env, depth) for k, v in value.items() if k != "$include"}
-        return merge_config(out, own)
+        names = value.get("$include", [])
+        for name in names if isinstance(names, list) else [names]:
+            out = merge_config(out, read_include(name, env, chain))
+        own = {k: expand_config(v, env, chain) for k, v in value.items() if k != "$include"}
+        return merge_config(out, own) if own or "$include" not in value else out
     return value
+
+
+def read_include(name: Any, env: Mapping[str, str], chain: tuple[Path, ...]) -> Any:
+    """What an `$include` brings, with its own includes; ValueError for one that OpenClaw would refuse."""
+    if not isinstance(name, str):
+        msg = f"$include {name!r} is not the name of a file"
+        raise ValueError(msg)  # noqa: TRY004 - what is in a file is a value
+    path = Path(os.path.normpath(chain[-1].parent / name))
+    if not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(chain[0].parent)):
+        msg = f"$include {name} is not below {chain[0].parent}"
+        raise ValueError(msg)
+    if path in chain:
+        msg = f"$include goes round in a circle: {' → '.join(p.name for p in (*chain, path))}"
+        raise ValueError(msg)
+    if len(chain) > 10:
+        msg = f"$include {name} goes deeper than 10 files"
+        raise ValueError(msg)
+    try:
+        included = parse_json5(path.read_text(encoding="utf-8-sig"))
+    except ValueError as error:
+        msg = f"$include {name}: {error}"
+        raise ValueError(msg) from error
+    return expand_config(included, env, (*chain, path))
 
 
 def as_dict(value: Any) -> Json:
@@ -758,9 +788,10 @@ def read_config(home: Path, env: Mapping[str, str]) -> OpenClawConfig:
     if path is None:
         return OpenClawConfig(problem="no openclaw.json")
     try:
-        raw = as_dict(
-            expand_config(parse_json5(path.read_text(encoding="utf-8-sig")), path.parent, env)
-        )
+        text = path.read_text(encoding="utf-8-sig")
+        raw = expand_config(parse_json5(text), env, (path,))
+        if not isinstance(raw, dict):
+            return OpenClawConfig(problem=f"cannot read {path}: it is not an object")
     except (OSError, ValueError, RecursionError) as error:
         return OpenClawConfig(problem=f"cannot read {path}: {plain(error)}")
     gateway, agents = as_dict(raw.get("gateway")), as_dict(raw.get("agents"))
@@ -781,7 +812,7 @@ def read_config(home: Path, env: Mapping[str, str]) -> OpenClawConfig:
         for model in models if isinstance(models, list) else ():
             model = as_dict(model)  # noqa: PLW2901
             key = (provider, str(model.get("id")))
-            if isinstance(model.get("contextWindow"), int):
+            if type(model.get("contextWindow")) is int:
                 windows[key] = model["contextWindow"]
             if price := parse_config_price(model.get("cost")):
                 prices[key] = price
@@ -794,7 +825,7 @@ def read_config(home: Path, env: Mapping[str, str]) -> OpenClawConfig:
     port = gateway.get("port")
     return OpenClawConfig(
         version=str(v) if (v := as_dict(raw.get("meta")).get("lastTouchedVersion")) else None,
-        gateway_port=port if isinstance(port, int) else 18789,
+        gateway_port=port if type(port) is int else 18789,
         gateway_bind=str(gateway.get("bind") or "loopback"),
         gateway_auth=str(auth.get("mode") or "token"),
         gateway_token=token if isinstance(token, str) and token and not token.startswith("${") else None,
@@ -861,7 +892,12 @@ class OpenClawHome:
 
 def is_home(path: Path) -> bool:
     """Whether a folder looks like an OpenClaw state directory."""
-    return (path / "agents").is_dir() or any((path / n).is_file() for n in CONFIG_NAMES)
+    return has_config(path) or os.path.isdir(path / "agents")
+
+
+def has_config(path: Path) -> bool:
+    """Whether a folder holds OpenClaw's config, under today's name or an older one."""
+    return any(os.path.isfile(path / n) for n in CONFIG_NAMES)
 
 
 def find_homes(
@@ -877,10 +913,13 @@ def find_homes(
     user = Path(env.get("HOME") or Path.home())
 
     def home_at(path: Path, found_by: str, label: str = "") -> OpenClawHome | None:
-        for candidate in (path, path / ".openclaw"):
-            if is_home(candidate):
-                real = candidate.resolve()
-                return OpenClawHome(real, found_by, real / "agents", label)
+        # By config first: a person's own ~/agents does not make ~ an OpenClaw home.
+        places = (path, path / ".openclaw")
+        for look in (has_config, is_home):
+            for candidate in places:
+                if look(candidate):
+                    real = candidate.resolve()
+                    return OpenClawHome(real, found_by, real / "agents", label)
         return None
 
     if settings.homes:
@@ -891,21 +930,22 @@ def find_homes(
                 label += str(number + 1)
             home = home_at(path, "--home", label)
             if home is None:
-                msg = f"no OpenClaw home at {path}: it has neither an `agents` folder nor an openclaw.json"
+                msg = f"no OpenClaw home at {path}: it has neither an `agents` folder nor an openclaw.json, or cannot be entered"
                 raise HomeNotFound(msg)
-            chosen.append(home)
+            if all(h.path != home.path for h in chosen):
+                chosen.append(home)
         return chosen, []
     found: list[OpenClawHome] = []
     for name in ("OPENCLAW_STATE_DIR", "OPENCLAW_HOME"):
         if value := env.get(name):
             home = home_at(Path(value).expanduser(), name)
             if home is None and not found:
-                msg = f"{name}={value}, but there is no OpenClaw home: neither an `agents` folder nor an openclaw.json"
+                msg = f"{name}={value}, but there is no OpenClaw home: it has neither an `agents` folder nor an openclaw.json, or cannot be entered"
                 raise HomeNotFound(msg)
             found += [home] if home else []
     if settings.agents_dir:
         folder = settings.agents_dir.resolve()
-        if not folder.is_dir():
+        if not os.path.isdir(folder):
             msg = f"OPENCLAW_AGENTS_DIR={settings.agents_dir}: no such folder"
             raise HomeNotFound(msg)
         found.append(OpenClawHome(folder.parent, "OPENCLAW_AGENTS_DIR", folder))
@@ -913,7 +953,10 @@ def find_homes(
     for path in [user / ".openclaw", *profiles, user / ".clawdbot", user / ".moltbot"]:
         if home := home_at(path, f"~/{path.name}"):
             found.append(home)
-    unique = list({h.path: h for h in reversed(found)}.values())[::-1]
+    unique: list[OpenClawHome] = []
+    for home in found:
+        if all(h.path != home.path for h in unique):
+            unique.append(home)
     if not unique:
         msg = (
             "no OpenClaw home found (looked at OPENCLAW_STATE_DIR, OPENCLAW_HOME, OPENCLAW_AGENTS_DIR, ~/.openclaw, ~/.openclaw-*, "
@@ -10359,6 +10402,7 @@ def cmd_doctor(args: argparse.Namespace) -> int:
     """Look at everything and say it line by line; 0 when all is well."""
     settings = settings_from(args)
     healthy = True
+    said: set[str] = set()
 
     def line(mark: str, text: str, advice: str | None = None) -> None:
         nonlocal healthy
@@ -10388,12 +10432,17 @@ def cmd_doctor(args: argparse.Namespace) -> int:
                 config.problem,
                 "prices, agents and the gateway of this home are not known until it can be read",
             )
-        line(
-            "ok",
-            f"gateway port {config.gateway_port}, bind {config.gateway_bind}, auth {config.gateway_auth}, token {'found' if config.gateway_token else 'not in the config'}",
-        )
-        for path in list_transcript_kinds(home):
-            line("ok", path)
+        else:
+            line(
+                "ok",
+                f"gateway port {config.gateway_port}, bind {config.gateway_bind}, auth {config.gateway_auth}, token {'found' if config.gateway_token else 'not in the config'}",
+            )
+        try:
+            for text in list_transcript_kinds(home):
+                line("ok", text)
+        except (SourceError, OSError) as error:
+            said.add(str(error))
+            line("!!", f"{error}", "give the user that runs Clawmeter read access to it")
     for home in others:
         line("--", f"another home: {home.path} ({home.found_by}); read it with --home {home.path}")
     with open_queries(settings) as (queries, _):
@@ -10433,9 +10482,9 @@ def cmd_doctor(args: argparse.Namespace) -> int:
                 "nothing but these lines is missing",
             )
     for problem in health["problems"]:
-        if problem["level"] == "bad" and not any(
-            problem["text"] == s["last_error"] for s in health["sources"]
-        ):
+        if problem["level"] == "bad" and problem["text"] not in said | {
+            s["last_error"] for s in health["sources"]
+        }:
             line("!!", problem["text"], problem["what_to_do"])
     for item in health["implausible"][:5]:
         line(
@@ -10448,17 +10497,12 @@ def cmd_doctor(args: argparse.Namespace) -> int:
     return 0 if healthy else 1
 
 
-def list_transcript_kinds(home: OpenClawHome) -> list[str]:
-    """What kinds of transcripts each agent has, one line an agent."""
-    out = []
-    try:
-        for agent in home.agents():
-            kinds = Counter(p.kind for p in list_transcripts(agent))
-            text = ", ".join(f"{n} {k}" for k, n in sorted(kinds.items())) or "no transcripts yet"
-            out.append(f"agent {agent.name}: {text}")
-    except (SourceError, OSError) as error:
-        out.append(f"cannot list the agents: {error}")
-    return out
+def list_transcript_kinds(home: OpenClawHome) -> Iterator[str]:
+    """What kinds of transcripts each agent has, one line an agent. SourceError or OSError when they cannot be listed."""
+    for agent in home.agents():
+        kinds = Counter(p.kind for p in list_transcripts(agent))
+        text = ", ".join(f"{n} {k}" for k, n in sorted(kinds.items())) or "no transcripts yet"
+        yield f"agent {agent.name}: {text}"
 
 
 def cmd_token(args: argparse.Namespace) -> int:
