@@ -66,6 +66,7 @@ import threading
 import time
 import tomllib
 import urllib.parse
+from calendar import monthrange
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -483,18 +484,37 @@ class TimeRange:
     to_ms: int
 
 
-#: The last day that Python's dates know, less one for every zone's offset.
+#: The first and last days that Python's dates know, less one for every zone's offset.
+EARLIEST_MS = -62_135_510_400_000
 LATEST_MS = 253_402_214_400_000
+
+
+def parse_days(text: str) -> tuple[date, date]:
+    """The first and last day of an ISO date (2026-11-06), week (2026-W45) or month (2026-11); ValueError for the rest."""
+    if match := re.fullmatch(r"(\d{4})-?W(\d\d)", text):
+        first = date.fromisocalendar(int(match[1]), int(match[2]), 1)
+        return first, first + timedelta(days=6)
+    if match := re.fullmatch(r"(\d{4})-(\d\d)", text):
+        return month_of(date(int(match[1]), int(match[2]), 1))
+    first = date.fromisoformat(text)
+    return first, first
+
+
+def month_of(day: date) -> tuple[date, date]:
+    """The first and last day of the month of a date."""
+    return day.replace(day=1), day.replace(day=monthrange(day.year, day.month)[1])
 
 
 def parse_time(text: str, zone: ZoneInfo, now_ms: int, *, end: bool = False) -> int | None:
     """Epoch ms of one end of a range; None for `all` (no limit on this side).
 
-    Takes epoch ms, ISO dates and times, today, yesterday, week (ISO week), month and Nd (N local days with
-    today). With `end`, what names a day, week or month means the end of it. QueryError for the rest.
+    Takes epoch ms, ISO dates and times, the keys of weeks and months (2026-W45, 2026-11), today, yesterday, week
+    (ISO week), month and Nd (N local days with today). With `end`, what names a day, week or month means the end of
+    it. QueryError for the rest.
     """
     today = day_of(now_ms, zone)
-    word = text.strip().lower()
+    text = text.strip()
+    word = text.lower()
     if word == "all":
         return None
     if re.fullmatch(r"\d{9,15}", word):
@@ -508,27 +528,31 @@ def parse_time(text: str, zone: ZoneInfo, now_ms: int, *, end: bool = False) -> 
         first = today - timedelta(days=today.weekday())
         last = first + timedelta(days=6)
     elif word == "month":
-        first = today.replace(day=1)
-        last = (first + timedelta(days=32)).replace(day=1) - timedelta(days=1)
+        first, last = month_of(today)
     elif match := re.fullmatch(r"(\d{1,5})d", word):
         first = today - timedelta(days=max(1, int(match[1])) - 1)
     elif word != "today":
         try:
-            if len(word) == 10:
-                first = last = date.fromisoformat(word)
-            else:
-                moment = datetime.fromisoformat(text.strip())
-                return round(
-                    (moment if moment.tzinfo else moment.replace(tzinfo=zone)).timestamp() * 1000
-                )
+            first, last = parse_days(text.upper())
         except (ValueError, OverflowError):
-            msg = f"cannot read the time {text!r}: use a date (2026-11-06), a time (2026-11-06T08:00), epoch ms, today, yesterday, week, month, 7d or all"
-            raise QueryError("bad_time", msg) from None
+            return parse_moment(text, zone)
     try:
-        return midnight_ms(last + timedelta(days=1) if end else first, zone)
-    except (ValueError, OverflowError):
-        msg = f"the time {text!r} is out of range"
+        ms = midnight_ms(last + timedelta(days=1) if end else first, zone)
+    except OverflowError:  # the day after the last one that there is
+        ms = LATEST_MS
+    return max(EARLIEST_MS, min(ms, LATEST_MS))
+
+
+def parse_moment(text: str, zone: ZoneInfo) -> int:
+    """Epoch ms of an ISO time, local where it names no offset; QueryError, for whoever asks the question."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        msg = f"cannot read the time {text!r}: use a date (2026-11-06), week (2026-W45), month (2026-11) or time (2026-11-06T08:00), epoch ms, today, yesterday, week, month, 7d or all"
         raise QueryError("bad_time", msg) from None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=zone)
+    return max(EARLIEST_MS, min(round(moment.timestamp() * 1000), LATEST_MS))
 
 
 def nano_usd(value: float) -> int | None:
@@ -565,7 +589,7 @@ def format_usd(nano: int | None) -> str:
     if nano == 0:
         return "$0"
     sign, nano = ("-", -nano) if nano < 0 else ("", nano)
-    if nano >= NANO:
+    if nano >= 999_950_000:  # what four decimals would round to $1.0000
         cents = (nano + 5_000_000) // 10_000_000
         return f"{sign}${cents // 100:,}.{cents % 100:02d}"
     if nano < 100_000:
@@ -578,7 +602,7 @@ def format_count(value: float | None) -> str:
     if value is None:
         return "—"
     for limit, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if value >= limit:
+        if value >= limit * 0.9995:  # 999,999 is 1 M, not 1000 k
             scaled = value / limit
             return f"{scaled:.3g} {unit}" if scaled < 1000 else f"{scaled:,.0f} {unit}"
     return f"{value:,.0f}"
@@ -586,15 +610,15 @@ def format_count(value: float | None) -> str:
 
 def format_bytes(value: float) -> str:
     """Bytes for people, in powers of 1000."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if value < 1000 or unit == "GB":
+    for unit in ("B", "kB", "MB", "GB", "TB"):
+        if value < 999.95 or unit == "TB":
             return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
         value /= 1000
     raise AssertionError
 
 
 _CONTROL = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
 )
 
 
@@ -4770,8 +4794,9 @@ def hour_keys(first: int, last: int, zone: ZoneInfo) -> dict[int, str]:
         begin, end = (datetime.fromtimestamp(s * SLOT_MS // 1000, zone) for s in (start, stop))
         if begin.utcoffset() != end.utcoffset():
             for slot in range(start, stop):
-                moment = datetime.fromtimestamp(slot * SLOT_MS // 1000, zone)
-                out[slot] = moment.replace(minute=0).isoformat(timespec="minutes")
+                # By the text: replace(minute=0) could land before the change, and give its offset.
+                text = datetime.fromtimestamp(slot * SLOT_MS // 1000, zone).isoformat()
+                out[slot] = f"{text[:13]}:00{text[19:]}"
             continue
         shift = round(cast("timedelta", begin.utcoffset()).total_seconds()) // (SLOT_MS // 1000)
         suffix = begin.isoformat(timespec="minutes")[16:]
