@@ -156,6 +156,7 @@ class Setting:
     kind: str  # text | int | float | bool | path | list
     default: Any
     help: str
+    choices: tuple[str, ...] = ()
 
 
 SETTINGS: tuple[Setting, ...] = (
@@ -174,9 +175,9 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("tls_key", ("CLAWMETER_TLS_KEY",), "path", None, "key file (PEM) of the certificate"),
     Setting("budget_daily_usd", ("BUDGET_DAILY_LIMIT",), "float", None, "daily budget in USD"),
     Setting("budget_monthly_usd", ("BUDGET_MONTHLY_LIMIT",), "float", None, "monthly budget in USD"),
-    Setting("cache_write_ttl", ("CLAWMETER_CACHE_WRITE_TTL",), "text", "5m", "lifetime assumed for cache writes when a list price is used: 5m or 1h"),
+    Setting("cache_write_ttl", ("CLAWMETER_CACHE_WRITE_TTL",), "text", "5m", "lifetime assumed for cache writes when a list price is used: 5m or 1h", ("5m", "1h")),
     Setting("poll", ("CLAWMETER_POLL",), "bool", False, "look for changes every 2 s instead of waiting for file events (network mounts)"),
-    Setting("log_level", ("CLAWMETER_LOG_LEVEL",), "text", "warning", "debug, info, warning or error"),
+    Setting("log_level", ("CLAWMETER_LOG_LEVEL",), "text", "warning", "debug, info, warning or error", ("debug", "info", "warning", "error")),
 )  # fmt: skip
 
 
@@ -228,6 +229,11 @@ class Settings:
 
 
 PRICE_FIELDS = ("input", "output", "cache_read", "cache_write", "cache_write_1h")
+#: USD per million tokens that nobody asks for: above it, a price is a mistake (and could overflow a sum).
+DEAREST = 100_000
+#: What a setting of each kind takes, as an error says it.
+KIND_NAMES = {"int": "a whole number", "float": "an amount of 0 or more", "bool": "true or false", "path": "a path", "list": "a list of names", "text": "a text"}  # fmt: skip
+SETTING_BY_NAME = {s.name: s for s in SETTINGS}
 
 
 def default_state_dir(env: Mapping[str, str]) -> Path:
@@ -240,7 +246,7 @@ def default_state_dir(env: Mapping[str, str]) -> Path:
 def read_env_file(path: Path) -> dict[str, str]:
     """Read KEY=VALUE lines; quotes around a value and `export` in front are taken off."""
     out: dict[str, str] = {}
-    for number, raw in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+    for number, raw in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), 1):
         line = raw.strip()
         if not line or line.startswith("#"):
             continue
@@ -260,28 +266,48 @@ def read_env_file(path: Path) -> dict[str, str]:
 def convert_setting(setting: Setting, value: Any, origin: str) -> Any:
     """Turn a text or TOML value into the setting's type; SettingsError names its origin."""
     try:
-        match setting.kind:
-            case "int":
-                return int(value)
-            case "float":
-                number = float(value)
-                if not math.isfinite(number) or number < 0:
-                    raise ValueError  # noqa: TRY301 - one message for every wrong value, below
-                return number
-            case "bool":
-                if isinstance(value, bool):
-                    return value
-                return {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False, "": False}[str(value).lower()]  # fmt: skip
-            case "path":
-                return Path(os.path.expandvars(str(value))).expanduser()
-            case "list":
-                items = value if isinstance(value, list) else str(value).split(",")
-                return tuple(s for x in items if (s := str(x).strip()))
-            case _:
-                return str(value)
+        return convert_value(setting, value)
     except (ValueError, KeyError, TypeError):
-        msg = f"{origin}: {value!r} is not a {setting.kind} for {setting.name} ({setting.help})"
+        takes = " or ".join(setting.choices) or KIND_NAMES[setting.kind]
+        given = "what is there" if setting.name == "token" else repr(value)
+        msg = f"{origin}: {setting.name} takes {takes}, not {given} ({setting.help})"
         raise SettingsError(msg) from None
+
+
+def convert_value(setting: Setting, value: Any) -> Any:
+    """The value in the setting's type; ValueError, KeyError or TypeError when it is none."""
+    if setting.kind == "bool":
+        if isinstance(value, bool):
+            return value
+        return {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}[str(value).strip().lower()]  # fmt: skip
+    if setting.kind == "list":
+        return texts_of(value.split(",") if isinstance(value, str) else value)
+    if isinstance(value, bool) or (isinstance(value, float) and setting.kind == "int"):
+        raise TypeError
+    if setting.kind == "int":
+        number = int(value)
+        if setting.name == "port" and not 0 <= number <= 65_535:
+            raise ValueError
+        return number
+    if setting.kind == "float":
+        amount = float(value)
+        if not math.isfinite(amount) or amount < 0:
+            raise ValueError
+        return amount
+    text = os.fspath(value).strip()
+    if not text or "\x00" in text or (setting.choices and text.lower() not in setting.choices):
+        raise ValueError
+    if setting.kind == "path":
+        return Path(os.path.expandvars(text)).expanduser()
+    return text.lower() if setting.choices else text
+
+
+def texts_of(value: Any) -> tuple[str, ...]:
+    """A list of texts without blanks around them; one text stands for a list of one. TypeError for the rest."""
+    items = [value] if isinstance(value, str) else value
+    if not isinstance(items, list | tuple) or not all(isinstance(i, str) for i in items):
+        raise TypeError
+    return tuple(t for i in items if (t := i.strip()))
 
 
 def parse_price_table(name: str, table: Any, origin: str) -> PriceOverride:
@@ -291,23 +317,28 @@ def parse_price_table(name: str, table: Any, origin: str) -> PriceOverride:
         out = {}
         for key in PRICE_FIELDS:
             if key in t:
-                value = Decimal(str(t[key]))
-                if not value.is_finite() or value < 0:
-                    raise ValueError(key)
-                out[key] = value
+                if type(t[key]) not in (int, float) or not 0 <= t[key] <= DEAREST:
+                    raise ValueError(f"{key} = {t[key]!r}")
+                out[key] = Decimal(repr(t[key]))
         return out
 
+    def check(t: Mapping[str, Any], more: set[str]) -> None:
+        if unknown := set(t) - set(PRICE_FIELDS) - more:
+            raise ValueError(f"unknown: {', '.join(sorted(unknown))}")
+
     try:
-        unknown = set(table) - set(PRICE_FIELDS) - {"tiers", "replace_recorded"}
-        if unknown:
-            raise ValueError(", ".join(sorted(unknown)))  # noqa: TRY301 - as above
-        tiers = tuple(
-            sorted(
-                ((int(t["above"]), fields(t)) for t in table.get("tiers", ())), key=lambda t: t[0]
-            )
-        )
-        return PriceOverride(fields(table), tiers, bool(table.get("replace_recorded", False)))
-    except (ValueError, TypeError, KeyError, AttributeError, InvalidOperation) as error:
+        check(table, {"tiers", "replace_recorded"})
+        tiers = []
+        for tier in table.get("tiers", ()):
+            check(tier, {"above"})
+            if type(tier["above"]) is not int or tier["above"] <= 0:
+                raise ValueError(f"above = {tier['above']}")  # noqa: TRY301 - one message, below
+            tiers.append((tier["above"], fields(tier)))
+        replaces = table.get("replace_recorded", False)
+        if not isinstance(replaces, bool):
+            raise TypeError(f"replace_recorded = {replaces}")  # noqa: TRY301 - as above
+        return PriceOverride(fields(table), tuple(sorted(tiers, key=lambda t: t[0])), replaces)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
         msg = (
             f"{origin}: [prices.{json.dumps(name)}] is not a price ({error}); it takes {', '.join(PRICE_FIELDS)} in USD per "
             "million tokens, replace_recorded = true|false, and tiers = [{above = 200000, input = …}]"
@@ -329,81 +360,123 @@ def load_settings(
     """
     flags = {k: v for k, v in (flags or {}).items() if v is not None}
     env = dict(os.environ if env is None else env)
-    values: dict[str, Any] = {}
-    state_dir = Path(
-        flags.get("state_dir") or env.get("CLAWMETER_STATE") or default_state_dir(env)
-    ).expanduser()
-    dotenv: dict[str, str] = {}
+    where = SETTING_BY_NAME["state_dir"]
+    state_dir = default_state_dir(env)
+    # The state directory says where the files are, and the files may say where the state directory is.
+    if found := find_value(where, flags, [("environment", env)]):
+        state_dir = found[1]
     path = env_file or state_dir / ".env"
-    try:
-        dotenv = read_env_file(path)
-    except FileNotFoundError:
-        if env_file:
-            msg = f"--env-file {env_file}: no such file"
-            raise SettingsError(msg) from None
-    except (OSError, UnicodeDecodeError) as error:
-        msg = f"cannot read {path}: {error}"
-        raise SettingsError(msg) from None
-    if "CLAWMETER_STATE" in dotenv and "state_dir" not in flags and "CLAWMETER_STATE" not in env:
-        state_dir = Path(dotenv["CLAWMETER_STATE"]).expanduser()
-    path = config_file or state_dir / "clawmeter.toml"
-    toml: Json = {}
-    try:
-        toml = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        if config_file:
-            msg = f"--config {config_file}: no such file"
-            raise SettingsError(msg) from None
-    except (OSError, ValueError) as error:
-        msg = f"cannot read {path}: {error}"
-        raise SettingsError(msg) from None
-    unknown = set(toml) - {s.name for s in SETTINGS} - {"prices", "billing", "homes"}
-    if unknown:
-        msg = f"{path}: unknown setting {', '.join(sorted(unknown))}; known are {', '.join(s.name for s in SETTINGS)}, [prices], [billing]"
-        raise SettingsError(msg)
-    for setting in SETTINGS:
-        if setting.name in flags:
-            values[setting.name] = convert_setting(
-                setting, flags[setting.name], f"--{setting.name.replace('_', '-')}"
-            )
-            continue
-        for source, where in ((env, "environment"), (dotenv, ".env")):
-            name = next((n for n in setting.env if source.get(n)), None)
-            if name == "TZ" and not is_zone(source[name]):
-                continue  # TZ may hold a POSIX rule, or a file name; then the machine's zone is asked
-            if name:
-                values[setting.name] = convert_setting(setting, source[name], f"{where} {name}")
-                break
-        else:
-            if setting.name in toml:
-                values[setting.name] = convert_setting(setting, toml[setting.name], str(path))
-    values["state_dir"] = state_dir
-    values["homes"] = tuple(
-        Path(h).expanduser() for h in flags.get("homes") or toml.get("homes") or ()
+    dotenv: dict[str, str] = read_settings_file(
+        path, read_env_file, flag="--env-file" if env_file else None
     )
-    values["open_browser"] = bool(flags.get("open_browser"))
-    values["prices"] = {
-        name: parse_price_table(name, t, str(path))
-        for name, t in dict(toml.get("prices", {})).items()
-    }
-    billing = dict(toml.get("billing", {}))
-    if set(billing) - {"plan", "metered"}:
-        msg = f'{path}: [billing] takes plan = ["provider", …] and metered = ["provider", …]'
+    sources = [("environment", env), (str(path), dotenv)]
+    if found := find_value(where, flags, sources):
+        state_dir = found[1]
+    path = config_file or state_dir / "clawmeter.toml"
+    toml: Json = read_settings_file(path, read_toml_file, flag="--config" if config_file else None)
+    known = [*SETTING_BY_NAME, "homes", "prices", "billing"]
+    if unknown := set(toml) - set(known):
+        msg = f"{path}: unknown setting {', '.join(sorted(unknown))}; known are {', '.join(known)}"
         raise SettingsError(msg)
-    values["plan_providers"] = tuple(map(str, billing.get("plan", ())))
-    values["metered_providers"] = tuple(map(str, billing.get("metered", ())))
-    if token_file := values.get("token_file"):
-        try:
-            values.setdefault("token", token_file.read_text(encoding="utf-8").strip() or None)
-        except OSError as error:
-            msg = f"cannot read the token file {token_file}: {error.strerror}"
-            raise SettingsError(msg) from None
+    values: dict[str, Any] = {"state_dir": state_dir}
+    ranks = {}
+    for setting in SETTINGS:
+        if found := find_value(setting, flags, sources, toml, str(path)):
+            ranks[setting.name], values[setting.name] = found
+    if "token_file" in ranks and ranks["token_file"] < ranks.get("token", len(sources) + 2):
+        values["token"] = read_token_file(values["token_file"])
+    values["open_browser"] = bool(flags.get("open_browser"))
+    values |= parse_toml_tables(toml, str(path))
+    if homes := flags.get("homes"):
+        values["homes"] = tuple(Path(h).expanduser() for h in homes)
     settings = Settings(**values)
     settings.zone()
-    if settings.cache_write_ttl not in ("5m", "1h"):
-        msg = f"cache_write_ttl is 5m or 1h, not {settings.cache_write_ttl!r}"
-        raise SettingsError(msg)
     return settings
+
+
+def find_value(
+    setting: Setting,
+    flags: Mapping[str, Any],
+    sources: Sequence[tuple[str, Mapping[str, str]]],
+    toml: Mapping[str, Any] | None = None,
+    toml_path: str = "",
+) -> tuple[int, Any] | None:
+    """(rank of its source, 0 being the flags; value) of a setting; None where nobody says it."""
+    if setting.name in flags:
+        flag = f"--{setting.name.replace('_', '-')}"
+        return 0, convert_setting(setting, flags[setting.name], flag)
+    for rank, (origin, source) in enumerate(sources, 1):
+        for name in setting.env:
+            # TZ may hold a POSIX rule, or a file name; then the machine's zone is asked.
+            if (value := source.get(name)) and (name != "TZ" or is_zone(value)):
+                return rank, convert_setting(setting, value, f"{origin} {name}")
+    if toml and setting.name in toml:
+        return len(sources) + 1, convert_setting(setting, toml[setting.name], toml_path)
+    return None
+
+
+def read_settings_file(path: Path, read: Callable[[Path], Any], *, flag: str | None) -> Any:
+    """What a settings file holds; nothing where there is none, unless it was named."""
+    try:
+        return read(path)
+    except FileNotFoundError:
+        if flag:
+            msg = f"{flag} {path}: no such file"
+            raise SettingsError(msg) from None
+        return {}
+    except OSError as error:
+        msg = f"cannot read {path}: {error.strerror}"
+        raise SettingsError(msg) from None
+    except ValueError as error:
+        msg = f"cannot read {path}: {error}"
+        raise SettingsError(msg) from None
+
+
+def read_toml_file(path: Path) -> Json:
+    """Parse a TOML file. Raises OSError or ValueError."""
+    return tomllib.loads(path.read_text(encoding="utf-8-sig"))
+
+
+def read_token_file(path: Path) -> str:
+    """The token in a file. An empty file is an error: the page must not be open under another token than was meant."""
+    try:
+        token = path.read_text(encoding="utf-8-sig").strip()
+    except OSError as error:
+        msg = f"cannot read the token file {path}: {error.strerror}"
+        raise SettingsError(msg) from None
+    except ValueError:
+        token = ""
+    if not token:
+        msg = f"the token file {path} has no token in it: write one into it, as text"
+        raise SettingsError(msg)
+    return token
+
+
+def parse_toml_tables(toml: Mapping[str, Any], path: str) -> Json:
+    """What clawmeter.toml says beyond SETTINGS: homes, [prices] and [billing]."""
+    try:
+        homes = tuple(Path(h).expanduser() for h in texts_of(toml.get("homes", ())))
+    except TypeError:
+        msg = f'{path}: homes takes a list of paths, homes = ["PATH"]'
+        raise SettingsError(msg) from None
+    prices = toml.get("prices", {})
+    if not isinstance(prices, dict):
+        msg = f'{path}: prices are tables, [prices."provider/model"]'
+        raise SettingsError(msg)
+    billing = toml.get("billing", {})
+    try:
+        if set(billing) - {"plan", "metered"}:
+            raise TypeError  # noqa: TRY301 - one message for all that is wrong with it
+        plan, metered = texts_of(billing.get("plan", ())), texts_of(billing.get("metered", ()))
+    except (TypeError, AttributeError):
+        msg = f'{path}: [billing] takes plan = ["provider", …] and metered = ["provider", …]'
+        raise SettingsError(msg) from None
+    return {
+        "homes": homes,
+        "prices": {name: parse_price_table(name, t, path) for name, t in prices.items()},
+        "plan_providers": plan,
+        "metered_providers": metered,
+    }
 
 
 ###############################################################################
@@ -873,10 +946,7 @@ def parse_config_price(cost: Any) -> ConfigPrice | None:
         if value is None:
             values.append(None)
         elif (
-            isinstance(value, int | float)
-            and not isinstance(value, bool)
-            and math.isfinite(value)
-            and value >= 0
+            isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= DEAREST
         ):
             values.append(Decimal(repr(value)))
         else:
@@ -10564,7 +10634,7 @@ def cmd_demo(args: argparse.Namespace) -> int:
         root = Path(folder)
         # In a process of its own: what making a home takes in memory is not the server's.
         subprocess.run(own_command("_make-demo", folder, str(args.days)), check=True)
-        settings = settings_from(args, homes=[str(root)], state_dir=str(root / "state"))
+        settings = demo_settings(args, root)
         make_private_dir(settings.state_dir)
         writer = DemoWriter(root)
         writer.start()
@@ -10575,6 +10645,12 @@ def cmd_demo(args: argparse.Namespace) -> int:
             )
         finally:
             writer.stop()
+
+
+def demo_settings(args: argparse.Namespace, root: Path) -> Settings:
+    """The settings of a demo in `root`: whatever else is set, its made-up numbers go into a ledger of its own."""
+    settings = settings_from(args, homes=[str(root)], state_dir=str(root / "state"))
+    return replace(settings, db=None)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
