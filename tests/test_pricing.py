@@ -175,6 +175,13 @@ def test_local_models_are_free_and_remote_ones_are_not(
     assert totals(reader)["unpriced_calls"] == (basis == "unpriced")
 
 
+def test_price_of_a_local_model_is_what_the_user_says_it_is(costs: Any) -> None:
+    """Electricity, say."""
+    prices = {"ollama/qwen3:32b": price(input="0.05")}
+    calls = [call("a", T0 + 1, TOKENS, 0, provider="ollama", model="qwen3:32b")]
+    assert priced(costs(calls, prices=prices)) == [("override", 50_000_000)]
+
+
 def test_call_of_nothing_costs_nothing_and_is_not_unpriced(costs: Any) -> None:
     calls = [
         call("a", T0 + 1, (0, 0, 0, 0), 0, stopReason="error"),
@@ -463,6 +470,12 @@ def test_new_price_prices_what_was_read_before(home: HandmadeHome, costs: Any) -
     assert ledgers.rollup_differences(reader.meter.store) == []
     fresh = costs(calls)
     assert ledgers.everything(fresh.meter.queries) == ledgers.everything(reader.meter.queries)
+
+
+def test_other_lifetime_of_cache_writes_prices_anew(costs: Any) -> None:
+    reader = costs([call("a", T0 + 1, (0, 0, 0, 1000), 0, **SONNET)])
+    again(reader, cache_write_ttl="1h")
+    assert priced(reader) == [("list", 6_000_000)]
 
 
 def test_change_of_clawmeter_toml_reprices(home: HandmadeHome, tmp_path: Path) -> None:
