@@ -66,6 +66,7 @@ import threading
 import time
 import tomllib
 import urllib.parse
+from calendar import monthrange
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -157,6 +158,7 @@ class Setting:
     kind: str  # text | int | float | bool | path | list
     default: Any
     help: str
+    choices: tuple[str, ...] = ()
 
 
 SETTINGS: tuple[Setting, ...] = (
@@ -175,9 +177,9 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("tls_key", ("CLAWMETER_TLS_KEY",), "path", None, "key file (PEM) of the certificate"),
     Setting("budget_daily_usd", ("BUDGET_DAILY_LIMIT",), "float", None, "daily budget in USD"),
     Setting("budget_monthly_usd", ("BUDGET_MONTHLY_LIMIT",), "float", None, "monthly budget in USD"),
-    Setting("cache_write_ttl", ("CLAWMETER_CACHE_WRITE_TTL",), "text", "5m", "lifetime assumed for cache writes when a list price is used: 5m or 1h"),
+    Setting("cache_write_ttl", ("CLAWMETER_CACHE_WRITE_TTL",), "text", "5m", "lifetime assumed for cache writes when a list price is used: 5m or 1h", ("5m", "1h")),
     Setting("poll", ("CLAWMETER_POLL",), "bool", False, "look for changes every 2 s instead of waiting for file events (network mounts)"),
-    Setting("log_level", ("CLAWMETER_LOG_LEVEL",), "text", "warning", "debug, info, warning or error"),
+    Setting("log_level", ("CLAWMETER_LOG_LEVEL",), "text", "warning", "debug, info, warning or error", ("debug", "info", "warning", "error")),
 )  # fmt: skip
 
 
@@ -229,6 +231,11 @@ class Settings:
 
 
 PRICE_FIELDS = ("input", "output", "cache_read", "cache_write", "cache_write_1h")
+#: USD per million tokens that nobody asks for: above it, a price is a mistake (and could overflow a sum).
+DEAREST = 100_000
+#: What a setting of each kind takes, as an error says it.
+KIND_NAMES = {"int": "a whole number", "float": "an amount of 0 or more", "bool": "true or false", "path": "a path", "list": "a list of names", "text": "a text"}  # fmt: skip
+SETTING_BY_NAME = {s.name: s for s in SETTINGS}
 
 
 def default_state_dir(env: Mapping[str, str]) -> Path:
@@ -241,7 +248,7 @@ def default_state_dir(env: Mapping[str, str]) -> Path:
 def read_env_file(path: Path) -> dict[str, str]:
     """Read KEY=VALUE lines; quotes around a value and `export` in front are taken off."""
     out: dict[str, str] = {}
-    for number, raw in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+    for number, raw in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), 1):
         line = raw.strip()
         if not line or line.startswith("#"):
             continue
@@ -261,28 +268,48 @@ def read_env_file(path: Path) -> dict[str, str]:
 def convert_setting(setting: Setting, value: Any, origin: str) -> Any:
     """Turn a text or TOML value into the setting's type; SettingsError names its origin."""
     try:
-        match setting.kind:
-            case "int":
-                return int(value)
-            case "float":
-                number = float(value)
-                if not math.isfinite(number) or number < 0:
-                    raise ValueError  # noqa: TRY301 - one message for every wrong value, below
-                return number
-            case "bool":
-                if isinstance(value, bool):
-                    return value
-                return {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False, "": False}[str(value).lower()]  # fmt: skip
-            case "path":
-                return Path(os.path.expandvars(str(value))).expanduser()
-            case "list":
-                items = value if isinstance(value, list) else str(value).split(",")
-                return tuple(s for x in items if (s := str(x).strip()))
-            case _:
-                return str(value)
+        return convert_value(setting, value)
     except (ValueError, KeyError, TypeError):
-        msg = f"{origin}: {value!r} is not a {setting.kind} for {setting.name} ({setting.help})"
+        takes = " or ".join(setting.choices) or KIND_NAMES[setting.kind]
+        given = "what is there" if setting.name == "token" else repr(value)
+        msg = f"{origin}: {setting.name} takes {takes}, not {given} ({setting.help})"
         raise SettingsError(msg) from None
+
+
+def convert_value(setting: Setting, value: Any) -> Any:
+    """The value in the setting's type; ValueError, KeyError or TypeError when it is none."""
+    if setting.kind == "bool":
+        if isinstance(value, bool):
+            return value
+        return {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}[str(value).strip().lower()]  # fmt: skip
+    if setting.kind == "list":
+        return texts_of(value.split(",") if isinstance(value, str) else value)
+    if isinstance(value, bool) or (isinstance(value, float) and setting.kind == "int"):
+        raise TypeError
+    if setting.kind == "int":
+        number = int(value)
+        if setting.name == "port" and not 0 <= number <= 65_535:
+            raise ValueError
+        return number
+    if setting.kind == "float":
+        amount = float(value)
+        if not math.isfinite(amount) or amount < 0:
+            raise ValueError
+        return amount
+    text = os.fspath(value).strip()
+    if not text or "\x00" in text or (setting.choices and text.lower() not in setting.choices):
+        raise ValueError
+    if setting.kind == "path":
+        return Path(os.path.expandvars(text)).expanduser()
+    return text.lower() if setting.choices else text
+
+
+def texts_of(value: Any) -> tuple[str, ...]:
+    """A list of texts without blanks around them; one text stands for a list of one. TypeError for the rest."""
+    items = [value] if isinstance(value, str) else value
+    if not isinstance(items, list | tuple) or not all(isinstance(i, str) for i in items):
+        raise TypeError
+    return tuple(t for i in items if (t := i.strip()))
 
 
 def parse_price_table(name: str, table: Any, origin: str) -> PriceOverride:
@@ -292,23 +319,28 @@ def parse_price_table(name: str, table: Any, origin: str) -> PriceOverride:
         out = {}
         for key in PRICE_FIELDS:
             if key in t:
-                value = Decimal(str(t[key]))
-                if not value.is_finite() or value < 0:
-                    raise ValueError(key)
-                out[key] = value
+                if type(t[key]) not in (int, float) or not 0 <= t[key] <= DEAREST:
+                    raise ValueError(f"{key} = {t[key]!r}")
+                out[key] = Decimal(repr(t[key]))
         return out
 
+    def check(t: Mapping[str, Any], more: set[str]) -> None:
+        if unknown := set(t) - set(PRICE_FIELDS) - more:
+            raise ValueError(f"unknown: {', '.join(sorted(unknown))}")
+
     try:
-        unknown = set(table) - set(PRICE_FIELDS) - {"tiers", "replace_recorded"}
-        if unknown:
-            raise ValueError(", ".join(sorted(unknown)))  # noqa: TRY301 - as above
-        tiers = tuple(
-            sorted(
-                ((int(t["above"]), fields(t)) for t in table.get("tiers", ())), key=lambda t: t[0]
-            )
-        )
-        return PriceOverride(fields(table), tiers, bool(table.get("replace_recorded", False)))
-    except (ValueError, TypeError, KeyError, AttributeError, InvalidOperation) as error:
+        check(table, {"tiers", "replace_recorded"})
+        tiers = []
+        for tier in table.get("tiers", ()):
+            check(tier, {"above"})
+            if type(tier["above"]) is not int or tier["above"] <= 0:
+                raise ValueError(f"above = {tier['above']}")  # noqa: TRY301 - one message, below
+            tiers.append((tier["above"], fields(tier)))
+        replaces = table.get("replace_recorded", False)
+        if not isinstance(replaces, bool):
+            raise TypeError(f"replace_recorded = {replaces}")  # noqa: TRY301 - as above
+        return PriceOverride(fields(table), tuple(sorted(tiers, key=lambda t: t[0])), replaces)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
         msg = (
             f"{origin}: [prices.{json.dumps(name)}] is not a price ({error}); it takes {', '.join(PRICE_FIELDS)} in USD per "
             "million tokens, replace_recorded = true|false, and tiers = [{above = 200000, input = …}]"
@@ -330,81 +362,123 @@ def load_settings(
     """
     flags = {k: v for k, v in (flags or {}).items() if v is not None}
     env = dict(os.environ if env is None else env)
-    values: dict[str, Any] = {}
-    state_dir = Path(
-        flags.get("state_dir") or env.get("CLAWMETER_STATE") or default_state_dir(env)
-    ).expanduser()
-    dotenv: dict[str, str] = {}
+    where = SETTING_BY_NAME["state_dir"]
+    state_dir = default_state_dir(env)
+    # The state directory says where the files are, and the files may say where the state directory is.
+    if found := find_value(where, flags, [("environment", env)]):
+        state_dir = found[1]
     path = env_file or state_dir / ".env"
-    try:
-        dotenv = read_env_file(path)
-    except FileNotFoundError:
-        if env_file:
-            msg = f"--env-file {env_file}: no such file"
-            raise SettingsError(msg) from None
-    except (OSError, UnicodeDecodeError) as error:
-        msg = f"cannot read {path}: {error}"
-        raise SettingsError(msg) from None
-    if "CLAWMETER_STATE" in dotenv and "state_dir" not in flags and "CLAWMETER_STATE" not in env:
-        state_dir = Path(dotenv["CLAWMETER_STATE"]).expanduser()
-    path = config_file or state_dir / "clawmeter.toml"
-    toml: Json = {}
-    try:
-        toml = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        if config_file:
-            msg = f"--config {config_file}: no such file"
-            raise SettingsError(msg) from None
-    except (OSError, ValueError) as error:
-        msg = f"cannot read {path}: {error}"
-        raise SettingsError(msg) from None
-    unknown = set(toml) - {s.name for s in SETTINGS} - {"prices", "billing", "homes"}
-    if unknown:
-        msg = f"{path}: unknown setting {', '.join(sorted(unknown))}; known are {', '.join(s.name for s in SETTINGS)}, [prices], [billing]"
-        raise SettingsError(msg)
-    for setting in SETTINGS:
-        if setting.name in flags:
-            values[setting.name] = convert_setting(
-                setting, flags[setting.name], f"--{setting.name.replace('_', '-')}"
-            )
-            continue
-        for source, where in ((env, "environment"), (dotenv, ".env")):
-            name = next((n for n in setting.env if source.get(n)), None)
-            if name == "TZ" and not is_zone(source[name]):
-                continue  # TZ may hold a POSIX rule, or a file name; then the machine's zone is asked
-            if name:
-                values[setting.name] = convert_setting(setting, source[name], f"{where} {name}")
-                break
-        else:
-            if setting.name in toml:
-                values[setting.name] = convert_setting(setting, toml[setting.name], str(path))
-    values["state_dir"] = state_dir
-    values["homes"] = tuple(
-        Path(h).expanduser() for h in flags.get("homes") or toml.get("homes") or ()
+    dotenv: dict[str, str] = read_settings_file(
+        path, read_env_file, flag="--env-file" if env_file else None
     )
-    values["open_browser"] = bool(flags.get("open_browser"))
-    values["prices"] = {
-        name: parse_price_table(name, t, str(path))
-        for name, t in dict(toml.get("prices", {})).items()
-    }
-    billing = dict(toml.get("billing", {}))
-    if set(billing) - {"plan", "metered"}:
-        msg = f'{path}: [billing] takes plan = ["provider", …] and metered = ["provider", …]'
+    sources = [("environment", env), (str(path), dotenv)]
+    if found := find_value(where, flags, sources):
+        state_dir = found[1]
+    path = config_file or state_dir / "clawmeter.toml"
+    toml: Json = read_settings_file(path, read_toml_file, flag="--config" if config_file else None)
+    known = [*SETTING_BY_NAME, "homes", "prices", "billing"]
+    if unknown := set(toml) - set(known):
+        msg = f"{path}: unknown setting {', '.join(sorted(unknown))}; known are {', '.join(known)}"
         raise SettingsError(msg)
-    values["plan_providers"] = tuple(map(str, billing.get("plan", ())))
-    values["metered_providers"] = tuple(map(str, billing.get("metered", ())))
-    if token_file := values.get("token_file"):
-        try:
-            values.setdefault("token", token_file.read_text(encoding="utf-8").strip() or None)
-        except OSError as error:
-            msg = f"cannot read the token file {token_file}: {error.strerror}"
-            raise SettingsError(msg) from None
+    values: dict[str, Any] = {"state_dir": state_dir}
+    ranks = {}
+    for setting in SETTINGS:
+        if found := find_value(setting, flags, sources, toml, str(path)):
+            ranks[setting.name], values[setting.name] = found
+    if "token_file" in ranks and ranks["token_file"] < ranks.get("token", len(sources) + 2):
+        values["token"] = read_token_file(values["token_file"])
+    values["open_browser"] = bool(flags.get("open_browser"))
+    values |= parse_toml_tables(toml, str(path))
+    if homes := flags.get("homes"):
+        values["homes"] = tuple(Path(h).expanduser() for h in homes)
     settings = Settings(**values)
     settings.zone()
-    if settings.cache_write_ttl not in ("5m", "1h"):
-        msg = f"cache_write_ttl is 5m or 1h, not {settings.cache_write_ttl!r}"
-        raise SettingsError(msg)
     return settings
+
+
+def find_value(
+    setting: Setting,
+    flags: Mapping[str, Any],
+    sources: Sequence[tuple[str, Mapping[str, str]]],
+    toml: Mapping[str, Any] | None = None,
+    toml_path: str = "",
+) -> tuple[int, Any] | None:
+    """(rank of its source, 0 being the flags; value) of a setting; None where nobody says it."""
+    if setting.name in flags:
+        flag = f"--{setting.name.replace('_', '-')}"
+        return 0, convert_setting(setting, flags[setting.name], flag)
+    for rank, (origin, source) in enumerate(sources, 1):
+        for name in setting.env:
+            # TZ may hold a POSIX rule, or a file name; then the machine's zone is asked.
+            if (value := source.get(name)) and (name != "TZ" or is_zone(value)):
+                return rank, convert_setting(setting, value, f"{origin} {name}")
+    if toml and setting.name in toml:
+        return len(sources) + 1, convert_setting(setting, toml[setting.name], toml_path)
+    return None
+
+
+def read_settings_file(path: Path, read: Callable[[Path], Any], *, flag: str | None) -> Any:
+    """What a settings file holds; nothing where there is none, unless it was named."""
+    try:
+        return read(path)
+    except FileNotFoundError:
+        if flag:
+            msg = f"{flag} {path}: no such file"
+            raise SettingsError(msg) from None
+        return {}
+    except OSError as error:
+        msg = f"cannot read {path}: {error.strerror}"
+        raise SettingsError(msg) from None
+    except ValueError as error:
+        msg = f"cannot read {path}: {error}"
+        raise SettingsError(msg) from None
+
+
+def read_toml_file(path: Path) -> Json:
+    """Parse a TOML file. Raises OSError or ValueError."""
+    return tomllib.loads(path.read_text(encoding="utf-8-sig"))
+
+
+def read_token_file(path: Path) -> str:
+    """The token in a file. An empty file is an error: the page must not be open under another token than was meant."""
+    try:
+        token = path.read_text(encoding="utf-8-sig").strip()
+    except OSError as error:
+        msg = f"cannot read the token file {path}: {error.strerror}"
+        raise SettingsError(msg) from None
+    except ValueError:
+        token = ""
+    if not token:
+        msg = f"the token file {path} has no token in it: write one into it, as text"
+        raise SettingsError(msg)
+    return token
+
+
+def parse_toml_tables(toml: Mapping[str, Any], path: str) -> Json:
+    """What clawmeter.toml says beyond SETTINGS: homes, [prices] and [billing]."""
+    try:
+        homes = tuple(Path(h).expanduser() for h in texts_of(toml.get("homes", ())))
+    except TypeError:
+        msg = f'{path}: homes takes a list of paths, homes = ["PATH"]'
+        raise SettingsError(msg) from None
+    prices = toml.get("prices", {})
+    if not isinstance(prices, dict):
+        msg = f'{path}: prices are tables, [prices."provider/model"]'
+        raise SettingsError(msg)
+    billing = toml.get("billing", {})
+    try:
+        if set(billing) - {"plan", "metered"}:
+            raise TypeError  # noqa: TRY301 - one message for all that is wrong with it
+        plan, metered = texts_of(billing.get("plan", ())), texts_of(billing.get("metered", ()))
+    except (TypeError, AttributeError):
+        msg = f'{path}: [billing] takes plan = ["provider", …] and metered = ["provider", …]'
+        raise SettingsError(msg) from None
+    return {
+        "homes": homes,
+        "prices": {name: parse_price_table(name, t, path) for name, t in prices.items()},
+        "plan_providers": plan,
+        "metered_providers": metered,
+    }
 
 
 ###############################################################################
@@ -485,18 +559,37 @@ class TimeRange:
     to_ms: int
 
 
-#: The last day that Python's dates know, less one for every zone's offset.
+#: The first and last days that Python's dates know, less one for every zone's offset.
+EARLIEST_MS = -62_135_510_400_000
 LATEST_MS = 253_402_214_400_000
+
+
+def parse_days(text: str) -> tuple[date, date]:
+    """The first and last day of an ISO date (2026-11-06), week (2026-W45) or month (2026-11); ValueError for the rest."""
+    if match := re.fullmatch(r"(\d{4})-?W(\d\d)", text):
+        first = date.fromisocalendar(int(match[1]), int(match[2]), 1)
+        return first, first + timedelta(days=6)
+    if match := re.fullmatch(r"(\d{4})-(\d\d)", text):
+        return month_of(date(int(match[1]), int(match[2]), 1))
+    first = date.fromisoformat(text)
+    return first, first
+
+
+def month_of(day: date) -> tuple[date, date]:
+    """The first and last day of the month of a date."""
+    return day.replace(day=1), day.replace(day=monthrange(day.year, day.month)[1])
 
 
 def parse_time(text: str, zone: ZoneInfo, now_ms: int, *, end: bool = False) -> int | None:
     """Epoch ms of one end of a range; None for `all` (no limit on this side).
 
-    Takes epoch ms, ISO dates and times, today, yesterday, week (ISO week), month and Nd (N local days with
-    today). With `end`, what names a day, week or month means the end of it. QueryError for the rest.
+    Takes epoch ms, ISO dates and times, the keys of weeks and months (2026-W45, 2026-11), today, yesterday, week
+    (ISO week), month and Nd (N local days with today). With `end`, what names a day, week or month means the end of
+    it. QueryError for the rest.
     """
     today = day_of(now_ms, zone)
-    word = text.strip().lower()
+    text = text.strip()
+    word = text.lower()
     if word == "all":
         return None
     if re.fullmatch(r"\d{9,15}", word):
@@ -510,27 +603,31 @@ def parse_time(text: str, zone: ZoneInfo, now_ms: int, *, end: bool = False) -> 
         first = today - timedelta(days=today.weekday())
         last = first + timedelta(days=6)
     elif word == "month":
-        first = today.replace(day=1)
-        last = (first + timedelta(days=32)).replace(day=1) - timedelta(days=1)
+        first, last = month_of(today)
     elif match := re.fullmatch(r"(\d{1,5})d", word):
         first = today - timedelta(days=max(1, int(match[1])) - 1)
     elif word != "today":
         try:
-            if len(word) == 10:
-                first = last = date.fromisoformat(word)
-            else:
-                moment = datetime.fromisoformat(text.strip())
-                return round(
-                    (moment if moment.tzinfo else moment.replace(tzinfo=zone)).timestamp() * 1000
-                )
+            first, last = parse_days(text.upper())
         except (ValueError, OverflowError):
-            msg = f"cannot read the time {text!r}: use a date (2026-11-06), a time (2026-11-06T08:00), epoch ms, today, yesterday, week, month, 7d or all"
-            raise QueryError("bad_time", msg) from None
+            return parse_moment(text, zone)
     try:
-        return midnight_ms(last + timedelta(days=1) if end else first, zone)
-    except (ValueError, OverflowError):
-        msg = f"the time {text!r} is out of range"
+        ms = midnight_ms(last + timedelta(days=1) if end else first, zone)
+    except OverflowError:  # the day after the last one that there is
+        ms = LATEST_MS
+    return max(EARLIEST_MS, min(ms, LATEST_MS))
+
+
+def parse_moment(text: str, zone: ZoneInfo) -> int:
+    """Epoch ms of an ISO time, local where it names no offset; QueryError, for whoever asks the question."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        msg = f"cannot read the time {text!r}: use a date (2026-11-06), week (2026-W45), month (2026-11) or time (2026-11-06T08:00), epoch ms, today, yesterday, week, month, 7d or all"
         raise QueryError("bad_time", msg) from None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=zone)
+    return max(EARLIEST_MS, min(round(moment.timestamp() * 1000), LATEST_MS))
 
 
 def nano_usd(value: float) -> int | None:
@@ -567,7 +664,7 @@ def format_usd(nano: int | None) -> str:
     if nano == 0:
         return "$0"
     sign, nano = ("-", -nano) if nano < 0 else ("", nano)
-    if nano >= NANO:
+    if nano >= 999_950_000:  # what four decimals would round to $1.0000
         cents = (nano + 5_000_000) // 10_000_000
         return f"{sign}${cents // 100:,}.{cents % 100:02d}"
     if nano < 100_000:
@@ -580,7 +677,7 @@ def format_count(value: float | None) -> str:
     if value is None:
         return "—"
     for limit, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if value >= limit:
+        if value >= limit * 0.9995:  # 999,999 is 1 M, not 1000 k
             scaled = value / limit
             return f"{scaled:.3g} {unit}" if scaled < 1000 else f"{scaled:,.0f} {unit}"
     return f"{value:,.0f}"
@@ -588,15 +685,15 @@ def format_count(value: float | None) -> str:
 
 def format_bytes(value: float) -> str:
     """Bytes for people, in powers of 1000."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if value < 1000 or unit == "GB":
+    for unit in ("B", "kB", "MB", "GB", "TB"):
+        if value < 999.95 or unit == "TB":
             return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
         value /= 1000
     raise AssertionError
 
 
 _CONTROL = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
 )
 
 
@@ -718,31 +815,61 @@ def parse_json5(text: str) -> Any:
 
 
 def merge_config(base: Any, over: Any) -> Any:
-    """Merge two config values: objects by key, everything else by replacement."""
+    """Merge two config values as OpenClaw does: objects by key, lists one behind the other, else the later one."""
     if isinstance(base, dict) and isinstance(over, dict):
-        return {**base, **{k: merge_config(base.get(k), v) for k, v in over.items()}}
+        merged = {k: merge_config(base[k], v) if k in base else v for k, v in over.items()}
+        return {**base, **merged}
+    if isinstance(base, list) and isinstance(over, list):
+        return [*base, *over]
     return over
 
 
-def expand_config(value: Any, folder: Path, env: Mapping[str, str], depth: int = 0) -> Any:
-    """Resolve `$include` (relative to the file) and ${VAR}. An unset variable stays as it is written."""
-    if depth > 10:
-        msg = "$include goes deeper than 10 files"
-        raise ValueError(msg)
+def expand_config(value: Any, env: Mapping[str, str], chain: tuple[Path, ...]) -> Any:
+    """Resolve `$include` and ${VAR}; `chain` is the config file and the includes down to this one.
+
+    By the rules of OpenClaw (src/config/includes.ts, env-substitution.ts): relative to the file, inside the folder
+    of the config, ten deep, no cycles; $${VAR} is a literal ${VAR}. Where it refuses to start for a variable that
+    is not set, we leave the text as it is written: the gateway may have variables that we do not. Raises ValueError.
+    """
     if isinstance(value, str):
-        return re.sub(r"(?<!\$)\$\{([A-Z_][A-Z0-9_]*)\}", lambda m: env.get(m[1], m[0]), value)
+        return re.sub(
+            r"\$(\$?)\{([A-Z_][A-Z0-9_]*)\}",
+            lambda m: m[0][1:] if m[1] else env.get(m[2]) or m[0],
+            value,
+        )
     if isinstance(value, list):
-        return [expand_config(v, folder, env, depth) for v in value]
+        return [expand_config(v, env, chain) for v in value]
     if isinstance(value, dict):
         out: Any = {}
-        names = value.get("$include", ())
-        for name in [names] if isinstance(names, str) else names:
-            path = folder / str(name)
-            included = parse_json5(path.read_text(encoding="utf-8"))
-            out = merge_config(out, expand_config(included, path.parent, env, depth + 1))
-        own = {k: expand_config(v, folder, env, depth) for k, v in value.items() if k != "$include"}
-        return merge_config(out, own)
+        names = value.get("$include", [])
+        for name in names if isinstance(names, list) else [names]:
+            out = merge_config(out, read_include(name, env, chain))
+        own = {k: expand_config(v, env, chain) for k, v in value.items() if k != "$include"}
+        return merge_config(out, own) if own or "$include" not in value else out
     return value
+
+
+def read_include(name: Any, env: Mapping[str, str], chain: tuple[Path, ...]) -> Any:
+    """What an `$include` brings, with its own includes; ValueError for one that OpenClaw would refuse."""
+    if not isinstance(name, str):
+        msg = f"$include {name!r} is not the name of a file"
+        raise ValueError(msg)  # noqa: TRY004 - what is in a file is a value
+    path = Path(os.path.normpath(chain[-1].parent / name))
+    if not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(chain[0].parent)):
+        msg = f"$include {name} is not below {chain[0].parent}"
+        raise ValueError(msg)
+    if path in chain:
+        msg = f"$include goes round in a circle: {' → '.join(p.name for p in (*chain, path))}"
+        raise ValueError(msg)
+    if len(chain) > 10:
+        msg = f"$include {name} goes deeper than 10 files"
+        raise ValueError(msg)
+    try:
+        included = parse_json5(path.read_text(encoding="utf-8-sig"))
+    except ValueError as error:
+        msg = f"$include {name}: {error}"
+        raise ValueError(msg) from error
+    return expand_config(included, env, (*chain, path))
 
 
 def as_dict(value: Any) -> Json:
@@ -758,9 +885,10 @@ def read_config(home: Path, env: Mapping[str, str]) -> OpenClawConfig:
     if path is None:
         return OpenClawConfig(problem="no openclaw.json")
     try:
-        raw = as_dict(
-            expand_config(parse_json5(path.read_text(encoding="utf-8-sig")), path.parent, env)
-        )
+        text = path.read_text(encoding="utf-8-sig")
+        raw = expand_config(parse_json5(text), env, (path,))
+        if not isinstance(raw, dict):
+            return OpenClawConfig(problem=f"cannot read {path}: it is not an object")
     except (OSError, ValueError, RecursionError) as error:
         return OpenClawConfig(problem=f"cannot read {path}: {plain(error)}")
     gateway, agents = as_dict(raw.get("gateway")), as_dict(raw.get("agents"))
@@ -781,7 +909,7 @@ def read_config(home: Path, env: Mapping[str, str]) -> OpenClawConfig:
         for model in models if isinstance(models, list) else ():
             model = as_dict(model)  # noqa: PLW2901
             key = (provider, str(model.get("id")))
-            if isinstance(model.get("contextWindow"), int):
+            if type(model.get("contextWindow")) is int:
                 windows[key] = model["contextWindow"]
             if price := parse_config_price(model.get("cost")):
                 prices[key] = price
@@ -794,7 +922,7 @@ def read_config(home: Path, env: Mapping[str, str]) -> OpenClawConfig:
     port = gateway.get("port")
     return OpenClawConfig(
         version=str(v) if (v := as_dict(raw.get("meta")).get("lastTouchedVersion")) else None,
-        gateway_port=port if isinstance(port, int) else 18789,
+        gateway_port=port if type(port) is int else 18789,
         gateway_bind=str(gateway.get("bind") or "loopback"),
         gateway_auth=str(auth.get("mode") or "token"),
         gateway_token=token if isinstance(token, str) and token and not token.startswith("${") else None,
@@ -818,10 +946,7 @@ def parse_config_price(cost: Any) -> ConfigPrice | None:
         if value is None:
             values.append(None)
         elif (
-            isinstance(value, int | float)
-            and not isinstance(value, bool)
-            and math.isfinite(value)
-            and value >= 0
+            isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= DEAREST
         ):
             values.append(Decimal(repr(value)))
         else:
@@ -861,7 +986,12 @@ class OpenClawHome:
 
 def is_home(path: Path) -> bool:
     """Whether a folder looks like an OpenClaw state directory."""
-    return (path / "agents").is_dir() or any((path / n).is_file() for n in CONFIG_NAMES)
+    return has_config(path) or os.path.isdir(path / "agents")
+
+
+def has_config(path: Path) -> bool:
+    """Whether a folder holds OpenClaw's config, under today's name or an older one."""
+    return any(os.path.isfile(path / n) for n in CONFIG_NAMES)
 
 
 def find_homes(
@@ -877,10 +1007,13 @@ def find_homes(
     user = Path(env.get("HOME") or Path.home())
 
     def home_at(path: Path, found_by: str, label: str = "") -> OpenClawHome | None:
-        for candidate in (path, path / ".openclaw"):
-            if is_home(candidate):
-                real = candidate.resolve()
-                return OpenClawHome(real, found_by, real / "agents", label)
+        # By config first: a person's own ~/agents does not make ~ an OpenClaw home.
+        places = (path, path / ".openclaw")
+        for look in (has_config, is_home):
+            for candidate in places:
+                if look(candidate):
+                    real = candidate.resolve()
+                    return OpenClawHome(real, found_by, real / "agents", label)
         return None
 
     if settings.homes:
@@ -891,21 +1024,22 @@ def find_homes(
                 label += str(number + 1)
             home = home_at(path, "--home", label)
             if home is None:
-                msg = f"no OpenClaw home at {path}: it has neither an `agents` folder nor an openclaw.json"
+                msg = f"no OpenClaw home at {path}: it has neither an `agents` folder nor an openclaw.json, or cannot be entered"
                 raise HomeNotFound(msg)
-            chosen.append(home)
+            if all(h.path != home.path for h in chosen):
+                chosen.append(home)
         return chosen, []
     found: list[OpenClawHome] = []
     for name in ("OPENCLAW_STATE_DIR", "OPENCLAW_HOME"):
         if value := env.get(name):
             home = home_at(Path(value).expanduser(), name)
             if home is None and not found:
-                msg = f"{name}={value}, but there is no OpenClaw home: neither an `agents` folder nor an openclaw.json"
+                msg = f"{name}={value}, but there is no OpenClaw home: it has neither an `agents` folder nor an openclaw.json, or cannot be entered"
                 raise HomeNotFound(msg)
             found += [home] if home else []
     if settings.agents_dir:
         folder = settings.agents_dir.resolve()
-        if not folder.is_dir():
+        if not os.path.isdir(folder):
             msg = f"OPENCLAW_AGENTS_DIR={settings.agents_dir}: no such folder"
             raise HomeNotFound(msg)
         found.append(OpenClawHome(folder.parent, "OPENCLAW_AGENTS_DIR", folder))
@@ -913,7 +1047,10 @@ def find_homes(
     for path in [user / ".openclaw", *profiles, user / ".clawdbot", user / ".moltbot"]:
         if home := home_at(path, f"~/{path.name}"):
             found.append(home)
-    unique = list({h.path: h for h in reversed(found)}.values())[::-1]
+    unique: list[OpenClawHome] = []
+    for home in found:
+        if all(h.path != home.path for h in unique):
+            unique.append(home)
     if not unique:
         msg = (
             "no OpenClaw home found (looked at OPENCLAW_STATE_DIR, OPENCLAW_HOME, OPENCLAW_AGENTS_DIR, ~/.openclaw, ~/.openclaw-*, "
@@ -1744,13 +1881,18 @@ class ListPrices:
 
     `find(provider, model)` gives [(from_day, tiers)], newest last, where from_day counts days since 1970 and
     tiers are USD per million tokens. Answers are kept; the child ends when it has not been asked for a while.
+    A failure is not an answer: what was asked in vain stays in `unanswered` until ask_again().
     """
+
+    RETRY_S = 600.0
 
     def __init__(self, cache: Path | None = None, command: Sequence[str] | None = None) -> None:
         self.lock = threading.Lock()
         self.child: subprocess.Popen[bytes] | None = None
         self.command = command or own_command("_list-prices")
         self.known: dict[tuple[str, str], list[tuple[int, list[Json]]]] = {}
+        self.unanswered: set[tuple[str, str]] = set()
+        self.retry_at = 0.0
         self.problem: str | None = None
         self.cache = cache / f"list-prices-{price_source()}.json" if cache else None
         self.is_saved = True
@@ -1774,25 +1916,41 @@ class ListPrices:
                 self.problem = f"cannot start the price process: {error}"
 
     def find(self, provider: str, model: str) -> list[tuple[int, list[Json]]]:
-        """The list prices of a model; empty when there are none."""
+        """The list prices of a model; empty when there are none, or they could not be asked."""
         key = (provider, model)
         with self.lock:
-            if key not in self.known:
-                self.known[key] = self._ask(key)
-            return self.known[key]
+            if key not in self.known and key not in self.unanswered:
+                # After one failure nothing is asked: a start in vain for each model would take minutes.
+                answer = self._ask(key) if not self.unanswered else None
+                if answer is None:
+                    self.unanswered.add(key)
+                else:
+                    self.known[key] = answer
+            return self.known.get(key, [])
 
-    def _ask(self, key: tuple[str, str]) -> list[tuple[int, list[Json]]]:
+    def ask_again(self) -> bool:
+        """Ask once more what was asked in vain, every ten minutes at most; True when something was answered."""
+        with self.lock:
+            if not self.unanswered or time.monotonic() < self.retry_at:
+                return False
+            asked, self.unanswered = self.unanswered, set()
+        for key in asked:
+            self.find(*key)
+        return bool(asked - self.unanswered)
+
+    def _ask(self, key: tuple[str, str]) -> list[tuple[int, list[Json]]] | None:
+        self.retry_at = time.monotonic() + self.RETRY_S
         self._start()
         if self.child is None or self.child.stdin is None or self.child.stdout is None:
-            return []
+            return None
         try:
             self.child.stdin.write(orjson.dumps(key) + b"\n")
             self.child.stdin.flush()
             answer = orjson.loads(self.child.stdout.readline())
         except (OSError, ValueError) as error:
-            self.problem = f"the price process failed: {error}"
+            self.problem = f"the price process failed: {error}; calls without a recorded cost have no price until it answers"
             self.close_child()
-            return []
+            return None
         self.problem = None
         self.is_saved = False
         return [(int(d), t) for d, t in answer]
@@ -1921,7 +2079,7 @@ class PriceBook:
     def fingerprint(self) -> str:
         """Changes when any call's price could."""
         what = [price_source(), VERSION, self.settings.cache_write_ttl, sorted(self.plan), sorted((k, repr(v)) for k, v in self.config_prices.items()),
-                sorted(self.base_urls.items()), sorted((k, repr(v)) for k, v in self.settings.prices.items())]  # fmt: skip
+                sorted(self.base_urls.items()), sorted((k, repr(v)) for k, v in self.settings.prices.items()), sorted(self.lists.unanswered)]  # fmt: skip
         return blake2b(repr(what).encode(), digest_size=16).hexdigest()
 
     def override(self, provider: str, model: str) -> Tariff | None:
@@ -2401,9 +2559,8 @@ class Store:
                 for i, p, m, a in db.execute("SELECT id, provider, model, api FROM models")
             }
         )
-        fingerprint = self.prices.fingerprint()
-        if self.meta("prices") != fingerprint:
-            self.reprice(fingerprint)
+        if self.meta("prices") != self.prices.fingerprint():
+            self.reprice()
 
     # -- connections --------------------------------------------------------------------------------------------------
 
@@ -2510,6 +2667,9 @@ class Store:
                 "INSERT OR REPLACE INTO rewrite_generations VALUES (?, ?, ?)", generations
             )
             changes.sessions.update(reading.sessions)
+            if self.prices.lists.unanswered:
+                # No price, because the list could not be asked: the next start prices these calls again.
+                self.set_meta("prices", self.prices.fingerprint())
         if not self.bulk and (changes.calls or changes.sessions):
             self.announce(changes)
         return changes
@@ -2903,7 +3063,7 @@ class Store:
             ).fetchone()[0]
             self._build_zone(db, zone_id, ZoneInfo(name))
 
-    def reprice(self, fingerprint: str) -> None:
+    def reprice(self) -> None:
         """Price every call again, because a price or the way of billing changed."""
         with self.transaction() as db:
             fields = ", ".join(CALL_FIELDS)
@@ -2929,7 +3089,8 @@ class Store:
                 )
             if last:
                 self.rebuild(db)
-            self.set_meta("prices", fingerprint)
+            self.set_meta("prices", self.prices.fingerprint())
+        self.announce(Changes())
 
     # -- what indexes say ---------------------------------------------------------------------------------------------
 
@@ -4861,8 +5022,9 @@ def hour_keys(first: int, last: int, zone: ZoneInfo) -> dict[int, str]:
         begin, end = (datetime.fromtimestamp(s * SLOT_MS // 1000, zone) for s in (start, stop))
         if begin.utcoffset() != end.utcoffset():
             for slot in range(start, stop):
-                moment = datetime.fromtimestamp(slot * SLOT_MS // 1000, zone)
-                out[slot] = moment.replace(minute=0).isoformat(timespec="minutes")
+                # By the text: replace(minute=0) could land before the change, and give its offset.
+                text = datetime.fromtimestamp(slot * SLOT_MS // 1000, zone).isoformat()
+                out[slot] = f"{text[:13]}:00{text[19:]}"
             continue
         shift = round(cast("timedelta", begin.utcoffset()).total_seconds()) // (SLOT_MS // 1000)
         suffix = begin.isoformat(timespec="minutes")[16:]
@@ -7303,6 +7465,9 @@ class Clawmeter:
     def index(self, on_progress: Callable[[Progress], None] | None = None) -> int:
         """One pass over everything, now; how many calls it gave. Raises StoreError."""
         added = self.indexer.index(on_progress)
+        if self.lists.ask_again():
+            self.store.prices.resolved.clear()
+            self.store.reprice()
         self._note_time()
         return added
 
@@ -10492,6 +10657,7 @@ def cmd_doctor(args: argparse.Namespace) -> int:
     """Look at everything and say it line by line; 0 when all is well."""
     settings = settings_from(args)
     healthy = True
+    said: set[str] = set()
 
     def line(mark: str, text: str, advice: str | None = None) -> None:
         nonlocal healthy
@@ -10521,12 +10687,17 @@ def cmd_doctor(args: argparse.Namespace) -> int:
                 config.problem,
                 "prices, agents and the gateway of this home are not known until it can be read",
             )
-        line(
-            "ok",
-            f"gateway port {config.gateway_port}, bind {config.gateway_bind}, auth {config.gateway_auth}, token {'found' if config.gateway_token else 'not in the config'}",
-        )
-        for path in list_transcript_kinds(home):
-            line("ok", path)
+        else:
+            line(
+                "ok",
+                f"gateway port {config.gateway_port}, bind {config.gateway_bind}, auth {config.gateway_auth}, token {'found' if config.gateway_token else 'not in the config'}",
+            )
+        try:
+            for text in list_transcript_kinds(home):
+                line("ok", text)
+        except (SourceError, OSError) as error:
+            said.add(str(error))
+            line("!!", f"{error}", "give the user that runs Clawmeter read access to it")
     for home in others:
         line("--", f"another home: {home.path} ({home.found_by}); read it with --home {home.path}")
     with open_queries(settings) as (queries, _):
@@ -10566,9 +10737,9 @@ def cmd_doctor(args: argparse.Namespace) -> int:
                 "nothing but these lines is missing",
             )
     for problem in health["problems"]:
-        if problem["level"] == "bad" and not any(
-            problem["text"] == s["last_error"] for s in health["sources"]
-        ):
+        if problem["level"] == "bad" and problem["text"] not in said | {
+            s["last_error"] for s in health["sources"]
+        }:
             line("!!", problem["text"], problem["what_to_do"])
     for item in health["implausible"][:5]:
         line(
@@ -10581,17 +10752,12 @@ def cmd_doctor(args: argparse.Namespace) -> int:
     return 0 if healthy else 1
 
 
-def list_transcript_kinds(home: OpenClawHome) -> list[str]:
-    """What kinds of transcripts each agent has, one line an agent."""
-    out = []
-    try:
-        for agent in home.agents():
-            kinds = Counter(p.kind for p in list_transcripts(agent))
-            text = ", ".join(f"{n} {k}" for k, n in sorted(kinds.items())) or "no transcripts yet"
-            out.append(f"agent {agent.name}: {text}")
-    except (SourceError, OSError) as error:
-        out.append(f"cannot list the agents: {error}")
-    return out
+def list_transcript_kinds(home: OpenClawHome) -> Iterator[str]:
+    """What kinds of transcripts each agent has, one line an agent. SourceError or OSError when they cannot be listed."""
+    for agent in home.agents():
+        kinds = Counter(p.kind for p in list_transcripts(agent))
+        text = ", ".join(f"{n} {k}" for k, n in sorted(kinds.items())) or "no transcripts yet"
+        yield f"agent {agent.name}: {text}"
 
 
 def cmd_token(args: argparse.Namespace) -> int:
@@ -10628,7 +10794,7 @@ def cmd_demo(args: argparse.Namespace) -> int:
         root = Path(folder)
         # In a process of its own: what making a home takes in memory is not the server's.
         subprocess.run(own_command("_make-demo", folder, str(args.days)), check=True)
-        settings = settings_from(args, homes=[str(root)], state_dir=str(root / "state"))
+        settings = demo_settings(args, root)
         make_private_dir(settings.state_dir)
         writer = DemoWriter(root)
         writer.start()
@@ -10639,6 +10805,12 @@ def cmd_demo(args: argparse.Namespace) -> int:
             )
         finally:
             writer.stop()
+
+
+def demo_settings(args: argparse.Namespace, root: Path) -> Settings:
+    """The settings of a demo in `root`: whatever else is set, its made-up numbers go into a ledger of its own."""
+    settings = settings_from(args, homes=[str(root)], state_dir=str(root / "state"))
+    return replace(settings, db=None)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
