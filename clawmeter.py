@@ -809,9 +809,12 @@ class OpenClawConfig:
 def parse_json5(text: str) -> Any:
     """Parse JSON5: JSON with comments, trailing commas and bare names. Raises ValueError."""
     try:
-        return pyjson5.decode(text)
-    except pyjson5.Json5Exception as error:
-        raise ValueError(str(error)) from error
+        return json.loads(text)  # takes numbers that pyjson5 finds too long
+    except (ValueError, RecursionError):
+        try:
+            return pyjson5.decode(text)
+        except pyjson5.Json5Exception as error:
+            raise ValueError(f"not JSON5: {error.args[0]}") from error
 
 
 def merge_config(base: Any, over: Any) -> Any:
@@ -1409,6 +1412,7 @@ class Entry(msgspec.Struct, gc=False, rename="camel"):
     thinking_level: Any = None
 
 
+_NUMBERS = (float, int)
 decode_entry = msgspec.json.Decoder(Entry).decode
 #: (our name, OpenClaw's name) of the fields of each struct.
 _KEYS: dict[type[msgspec.Struct], list[tuple[str, str]]] = {
@@ -1474,8 +1478,7 @@ def _pick_usage(value: Json) -> EntryUsage:
 
 def _amount(value: Any) -> float | None:
     """USD, or None for what is none."""
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return float(value) if is_number and abs(value) < 1e9 else None
+    return value if type(value) in _NUMBERS and -1e9 < value < 1e9 else None
 
 
 class EntryParser:
@@ -1689,8 +1692,8 @@ class EntryParser:
             if recorded is None or not 0 <= recorded <= MAX_COST_NANO:
                 implausible = True
             elif recorded:  # as written, in USD: parts are shown, only the total is summed
-                c_in, c_out = cost.input, cost.output
-                c_read, c_write = cost.cache_read, cost.cache_write
+                c_in, c_out = _amount(cost.input), _amount(cost.output)
+                c_read, c_write = _amount(cost.cache_read), _amount(cost.cache_write)
         moment = entry.timestamp if inner is msgspec.UNSET else inner
         name = entry.id
         if type(name) is not str:
