@@ -1140,6 +1140,8 @@ class Reading:
     implausible: list[Implausible] = field(default_factory=list)
     bad_lines: int = 0
     last_error: str | None = None
+    #: Those of them that are rows of a database, by (path, session): what is read again is not counted again.
+    bad_rows: Counter[tuple[str, str]] = field(default_factory=Counter)
 
     def bad(self, where: str, why: str) -> None:
         """Count an entry that could not be read and keep the last one."""
@@ -3292,6 +3294,14 @@ class RowReader:
         self, session: bytes, seq: int, event_json: bytes | None, event_zstd: bytes | None
     ) -> None:
         """Parse one row: the JSON text, or the zstd frame of it."""
+        bad_before = self.reading.bad_lines
+        self._parse(session, seq, event_json, event_zstd)
+        if bad := self.reading.bad_lines - bad_before:
+            self.reading.bad_rows[self.path, session.decode("utf-8", "replace")] += bad
+
+    def _parse(
+        self, session: bytes, seq: int, event_json: bytes | None, event_zstd: bytes | None
+    ) -> None:
         parser = self.parsers.get(session)
         if parser is None:
             seen = self.tails(session.decode("utf-8", "replace"))
@@ -3368,8 +3378,10 @@ def row_select(columns: set[str]) -> str:
     return ", ".join(c if c in columns else f"NULL AS {c}" for c in _ROW_COLUMNS)
 
 
-def read_database_sessions(path: str, agent: str, session_ids: Sequence[str]) -> Iterator[Reading]:
-    """Read whole sessions of a transcript database, in short transactions. Raises SourceError."""
+def read_database_sessions(
+    path: str, agent: str, session_ids: Sequence[str], upto: int
+) -> Iterator[Reading]:
+    """Read whole sessions of a transcript database up to a rowid, in short transactions. Raises SourceError."""
     reader = RowReader(path, agent, lambda sid: SessionSeen(agent, sid))
     index, next_seq, attempts = 0, -(2**62), 0
     while index < len(session_ids):
@@ -3382,8 +3394,8 @@ def read_database_sessions(path: str, agent: str, session_ids: Sequence[str]) ->
                 while index < len(session_ids):
                     sid = session_ids[index]
                     rows = db.execute(
-                        f"SELECT {select} FROM transcript_events WHERE session_id = ? AND seq >= ? ORDER BY seq",
-                        (sid, next_seq),
+                        f"SELECT {select} FROM transcript_events WHERE session_id = ? AND seq >= ? AND rowid <= ? ORDER BY seq",
+                        (sid, next_seq, upto),
                     )
                     while batch := rows.fetchmany(200):
                         for session, seq, text, blob in batch:
@@ -3425,6 +3437,14 @@ class DatabasePlan:
     since_ms: int | None  # rows of a reused rowid range: read again from here
     generations: list[tuple[str, str, str]]
     archives: list[tuple[str, str]]
+    bad_rows: dict[str, int]  # rows of each session that could not be read so far
+
+    def keep_bad_rows(self, bad_rows: Mapping[str, int]) -> None:
+        """Note how many rows of each session cannot be read, for the checkpoint and for the next plan."""
+        self.source.bad_lines = sum(bad_rows.values())
+        sessions = self.bad_rows.keys() | bad_rows.keys()
+        path = self.source.path
+        self.generations += [(path, f"bad:{s}", str(bad_rows.get(s, 0))) for s in sorted(sessions)]
 
 
 def plan_database(
@@ -3444,7 +3464,7 @@ def plan_database(
         source.schema_version = db.execute("PRAGMA user_version").fetchone()[0]
         columns = columns_of(db, "transcript_events")
         if not {"session_id", "seq", "event_json"} <= columns:
-            return DatabasePlan(source, [], None, None, [], [])
+            return DatabasePlan(source, [], None, None, [], [], {})
         newest = db.execute("SELECT max(rowid) FROM transcript_events").fetchone()[0] or 0
         source.position = newest
         source.head = read_row_identity(db, newest) if "created_at" in columns else None
@@ -3483,18 +3503,25 @@ def plan_database(
             and known.position > 0
             and known.state == "ok"
         )
+        bad_rows = {k.removeprefix("bad:"): 0 for k in generations if k.startswith("bad:")}
         if known is None or not same_file:
-            return DatabasePlan(source, list_database_sessions(db), None, None, fresh, unread)
+            sessions = list_database_sessions(db)
+            return DatabasePlan(source, sessions, None, None, fresh, unread, bad_rows)
         rewritten = [
-            (s, 0) for p, s, g in fresh if s in generations and not s.startswith("archive:")
+            (s, 0) for _, s, _ in fresh if s in generations and not s.startswith("archive:")
         ]
         since = None
         if "created_at" in columns and known.head != read_row_identity(db, known.position):
             since = (
                 known.seen_ms - DAY_MS
             )  # the newest row is gone, so rowids may have been used again
-        source.bad_lines, source.error = known.bad_lines, known.error
-        return DatabasePlan(source, rewritten, known.position, since, fresh, unread)
+        source.error = known.error
+        for session in bad_rows:
+            if db.execute(
+                "SELECT 1 FROM transcript_events WHERE session_id = ? LIMIT 1", (session,)
+            ).fetchone():
+                bad_rows[session] = int(generations[f"bad:{session}"])
+        return DatabasePlan(source, rewritten, known.position, since, fresh, unread, bad_rows)
 
 
 def database_signature(path: str) -> tuple[int, int, int, int]:
@@ -3884,8 +3911,8 @@ class Progress:
 
 #: A piece of work for a worker process: files, or sessions of a database.
 Task = tuple[
-    str, str, str, str, bool, list[str]
-]  # kind file|database, path, source kind, agent, compressed, session ids
+    str, str, str, str, bool, list[str], int
+]  # kind file|database, path, source kind, agent, compressed, session ids, last rowid
 
 
 SEEN_FIELDS = tuple(f.name for f in fields(SessionSeen))
@@ -3907,6 +3934,7 @@ def pack_reading(reading: Reading, source: Source | None, done_bytes: int) -> by
             implausible,
             reading.bad_lines,
             reading.last_error,
+            dict(reading.bad_rows),
             packed_source,
             done_bytes,
         )
@@ -3915,7 +3943,9 @@ def pack_reading(reading: Reading, source: Source | None, done_bytes: int) -> by
 
 def unpack_reading(data: bytes) -> tuple[Reading, Source | None, int]:
     """Undo pack_reading."""
-    calls, messages, models, sessions, implausible, bad, error, source, done = marshal.loads(data)  # noqa: S302 - from our own child
+    calls, messages, models, sessions, implausible, bad, error, rows, source, done = marshal.loads(  # noqa: S302 - from our own child
+        data
+    )
     reading = Reading(
         calls,
         messages,
@@ -3924,17 +3954,18 @@ def unpack_reading(data: bytes) -> tuple[Reading, Source | None, int]:
         [Implausible(*i) for i in implausible],
         bad,
         error,
+        Counter(rows),
     )
     return reading, Source(*source) if source else None, done
 
 
 def work(tasks: Iterable[Task], send: Callable[[bytes], None]) -> None:
     """Read what the tasks name and send packed readings: the body of a worker process."""
-    for kind, path, source_kind, agent, compressed, session_ids in tasks:
+    for kind, path, source_kind, agent, compressed, session_ids, upto in tasks:
         done = 0
         try:
             if kind == "database":
-                for reading in read_database_sessions(path, agent, session_ids):
+                for reading in read_database_sessions(path, agent, session_ids, upto):
                     send(pack_reading(reading, None, 0))
                 continue
             place = TranscriptPath(path, source_kind, agent, session_ids[0], compressed)
@@ -4191,6 +4222,7 @@ class Indexer:
                             place.agent,
                             place.compressed,
                             [place.session_id],
+                            0,
                         ),
                     )
                 )
@@ -4204,6 +4236,7 @@ class Indexer:
                 plans.append((place, plan))
                 rows = sum(n for _, n in plan.sessions) or 1
                 per_row = max(1, (plan.source.size or 0) // rows)
+                head = ("database", place.path, "database", place.agent, False)
                 group: list[str] = []
                 weight = 0
                 for sid, count in plan.sessions:
@@ -4213,35 +4246,21 @@ class Indexer:
                         tasks.append(
                             (
                                 weight,
-                                ("database", place.path, "database", place.agent, False, group),
+                                (*head, group, plan.source.position),
                             )
                         )
                         group, weight = [], 0
                 if group:
-                    tasks.append(
-                        (weight, ("database", place.path, "database", place.agent, False, group))
-                    )
+                    tasks.append((weight, (*head, group, plan.source.position)))
         tasks.sort(key=lambda t: -t[0])
-        by_path = {p.path: p for p, _ in plans}
-        bad: Counter[str] = Counter()
+        bad: Counter[tuple[str, str]] = Counter()
         for reading, source, done in self._run(tasks):
             self.progress.indexed_bytes += done
             if source is None:
-                for seen in reading.sessions.values():
-                    path = next(
-                        (p for p, place in by_path.items() if place.agent == seen.agent), ""
-                    )
-                    bad[path] += reading.bad_lines
-                    if reading.last_error:
-                        self.known.setdefault(
-                            path, Source(path, "database", seen.agent, "")
-                        ).error = reading.last_error
-                    break
-                else:
-                    if reading.last_error:
-                        bad[next((p for p in by_path if reading.last_error.startswith(p)), "")] += (
-                            reading.bad_lines
-                        )
+                bad.update(reading.bad_rows)
+                for path, _ in reading.bad_rows:
+                    known = self.known.setdefault(path, Source(path, "database", "", ""))
+                    known.error = reading.last_error
                 self.store.add(reading)
             else:
                 self._keep(source)
@@ -4251,7 +4270,7 @@ class Indexer:
             if on_progress:
                 on_progress(self.progress)
         for place, plan in plans:
-            plan.source.bad_lines = bad[place.path]
+            plan.keep_bad_rows({s: n for (path, s), n in bad.items() if path == place.path})
             failed = self.known.get(place.path)
             plan.source.error = failed.error if failed else None
             plan.source.indexed_bytes = plan.source.size or 0
@@ -4368,30 +4387,40 @@ class Indexer:
         plan = plan_database(place, known, self.store.generations(place.path))
         if plan is None:
             return 0
-        added, bad = 0, 0
+        added = 0
         error: str | None = None
 
-        def keep(reading: Reading) -> None:
-            nonlocal added, bad, error
-            added += self.store.add(reading).calls
-            bad += reading.bad_lines
-            error = reading.last_error or error
+        def keep(readings: Iterator[Reading]) -> Counter[str]:
+            """Add what was read; the bad rows of each session."""
+            nonlocal added, error
+            bad: Counter[str] = Counter()
+            for reading in readings:
+                added += self.store.add(reading).calls
+                error = reading.last_error or error
+                for (_, session), count in reading.bad_rows.items():
+                    bad[session] += count
+            return bad
 
-        if plan.sessions:
-            for reading in read_database_sessions(
-                place.path, place.agent, [s for s, _ in plan.sessions]
-            ):
-                keep(reading)
-        if plan.above is not None:
-            bad = 0  # sessions that are read again: their bad rows are counted already
+        def keep_sessions(sessions: Sequence[str]) -> Counter[str]:
+            upto = plan.source.position
+            return keep(read_database_sessions(place.path, place.agent, sessions, upto))
+
+        anew = [s for s, _ in plan.sessions]
+        bad_rows = {**plan.bad_rows, **dict.fromkeys(anew, 0), **keep_sessions(anew)}
         if plan.above is not None and (
             plan.source.position > plan.above or plan.since_ms is not None
         ):
-            for reading in read_database_rows(place, plan.above, plan.source.position, plan.since_ms, lambda sid: self.store.session_tail(place.agent, sid)):  # fmt: skip
-                keep(reading)
+            found = keep(read_database_rows(place, plan.above, plan.source.position, plan.since_ms, lambda sid: self.store.session_tail(place.agent, sid)))  # fmt: skip
+            if plan.since_ms is None:
+                for session in found.keys() - set(anew):
+                    bad_rows[session] = bad_rows.get(session, 0) + found[session]
+            else:  # among these rows are some that were counted before: count the sessions that have any, as a whole
+                doubtful = {*found, *(s for s, n in plan.bad_rows.items() if n)}
+                again = sorted(doubtful - set(anew))
+                bad_rows |= {**dict.fromkeys(again, 0), **keep_sessions(again)}
+        plan.keep_bad_rows(bad_rows)
         last = read_database_archives(place, plan.archives) if plan.archives else Reading()
-        plan.source.bad_lines += bad
-        plan.source.error = error or plan.source.error
+        plan.source.error = (error or plan.source.error) if plan.source.bad_lines else None
         plan.source.indexed_bytes = plan.source.size or 0
         added += self.store.add(last, [plan.source], plan.generations).calls
         self._keep(plan.source)
