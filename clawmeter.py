@@ -59,6 +59,7 @@ import shutil
 import signal
 import socket
 import sqlite3
+import stat
 import subprocess
 import sys
 import tempfile
@@ -6929,7 +6930,8 @@ class Watcher:
         self.changed = threading.Event()
         self.lock = threading.Lock()
         self.paths: set[str] = set()
-        self.watched: dict[str, Any] = {}
+        self.watched: dict[str, tuple[int, Any]] = {}  # folder: (inode, watch)
+        self.ended: set[str] = set()  # paths that were deleted or renamed: a watch of one is over
         self.observer: Any = None
         self.poll = poll
 
@@ -6953,12 +6955,8 @@ class Watcher:
 
         self.observer = Observer()
         self.observer.daemon = True
-        try:
-            self.observer.start()
-            self.refresh()
-        except OSError as error:  # out of inotify watches
-            log.warning("file events are not available (%s); looking every 2 s instead", error)
-            self.poll = True
+        self.observer.start()
+        self.refresh()
 
     def folders(self) -> Iterator[str]:
         """The folders in which something can happen that matters."""
@@ -6985,22 +6983,52 @@ class Watcher:
         class Handler(FileSystemEventHandler):
             def on_any_event(self, event: Any) -> None:
                 if event.event_type in watcher.EVENTS:
-                    watcher.note(os.fsdecode(event.src_path))
+                    gone = event.is_directory and event.event_type in ("moved", "deleted")
+                    watcher.note(os.fsdecode(event.src_path), is_ended=gone)
                     if event.event_type == "moved":
                         watcher.note(os.fsdecode(event.dest_path))
 
-        present = {f for f in self.folders() if os.path.isdir(f)}
-        for gone in set(self.watched) - present:
-            with contextlib.suppress(KeyError, OSError):
-                self.observer.unschedule(self.watched.pop(gone))
-        for folder in present - set(self.watched):
-            with contextlib.suppress(OSError):
-                self.watched[folder] = self.observer.schedule(Handler(), folder, recursive=False)
+        closed: set[str] = set()
+        while not self.poll:
+            with self.lock:
+                ended, self.ended = self.ended, set()
+            present = self._present()
+            # A folder that was deleted and made again is another one, perhaps with the same inode.
+            for folder, (inode, watch) in list(self.watched.items()):
+                if folder in ended or present.get(folder) != inode:
+                    del self.watched[folder]
+                    with contextlib.suppress(KeyError, OSError):
+                        self.observer.unschedule(watch)
+            new = present.keys() - self.watched.keys() - closed
+            if not new:  # and none came while the last ones were not listened to yet
+                return
+            for folder in new:
+                try:
+                    watch = self.observer.schedule(Handler(), folder, recursive=False)
+                    self.watched[folder] = present[folder], watch
+                except (FileNotFoundError, PermissionError):
+                    closed.add(folder)  # gone again, or said to be unreadable by the index
+                except OSError as error:  # out of inotify watches or instances
+                    log.warning("file events are not available (%s); looking every 2 s", error)
+                    self.poll = True
+                    break
 
-    def note(self, path: str) -> None:
-        """A path changed."""
+    def _present(self) -> dict[str, int]:
+        """The folders that are there, and their inodes."""
+        out = {}
+        for folder in self.folders():
+            with contextlib.suppress(OSError):
+                info = os.stat(folder)
+                if stat.S_ISDIR(info.st_mode):
+                    out[folder] = info.st_ino
+        return out
+
+    def note(self, path: str, *, is_ended: bool = False) -> None:
+        """A path changed; `is_ended`: it was a folder, and is no more."""
         with self.lock:
             self.paths.add(path)
+            if is_ended:
+                self.ended.add(path)
         self.changed.set()
 
     def take(self) -> set[str]:
@@ -7272,6 +7300,7 @@ class Clawmeter:
                     },
                 )
 
+        self.watcher.refresh()  # first: what is written to a new folder after it was read is an event then
         self.index(report if first else None)
         self.failures.pop("reading", None)
         if first:
@@ -7281,7 +7310,6 @@ class Clawmeter:
             self.passed.set()
             self.stream.publish("health", {"complete": True})
             self.lists.close()
-        self.watcher.refresh()
 
     def _changed_databases(self) -> set[str]:
         """Databases whose WAL grew without a file event (memory-mapped writes raise none on some systems)."""

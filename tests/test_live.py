@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,6 +20,7 @@ from handmade import AgentDatabase, append, call, header, lines, session_of
 from homes import ROOT
 from ledgers import TRUTH_FIELDS
 from served import PATIENCE_S, Served, append_calls, plus, process_env, tokens_and_money, wait_until
+from watchdog.observers import Observer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -218,6 +221,48 @@ def test_new_sessions_and_agents_of_databases_appear(
         "zeta": 5,
     }
     assert served.meter.problems() == []
+
+
+def test_agent_that_is_deleted_and_made_again_is_followed(
+    jsonl: MadeHome, serve: ServedFactory
+) -> None:
+    """Its folders have the names, and perhaps the inodes, of those that were listened to before."""
+    served = serve(jsonl.path)
+    before = served.totals()
+    start = now_ms()
+    for number in range(3):
+        sessions = jsonl.state / "agents" / "zeta" / "sessions"
+        sessions.mkdir(parents=True)
+        path = sessions / f"s{number}.jsonl"
+        entries = list(session_of(f"s{number}", 2, start))
+        path.write_bytes(lines(entries[:3]))
+        served.wait_for(plus(before, *[worth(2)] * number, worth(1)))
+        append(path, entries[3:])
+        served.wait_for(plus(before, *[worth(2)] * number, worth(2)))
+        shutil.rmtree(sessions.parent)
+    assert served.by("agent")["zeta"] == 6
+
+
+def test_without_watches_to_be_had_it_looks_every_two_seconds(
+    jsonl: MadeHome, serve: ServedFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The system has so many of them for all programs of a user (fs.inotify.max_user_instances)."""
+    given: list[str] = []
+    schedule = Observer.schedule
+
+    def scarce(self: Any, handler: Any, path: str, **options: Any) -> Any:
+        if len(given) == 2:
+            raise OSError(errno.EMFILE, "inotify instance limit reached")
+        given.append(path)
+        return schedule(self, handler, path, **options)
+
+    monkeypatch.setattr(Observer, "schedule", scarce)
+    served = serve(jsonl.path)
+    assert served.meter.watcher.poll
+    added = jsonl.state / "agents" / "zeta" / "sessions"
+    added.mkdir(parents=True)
+    (added / "z1.jsonl").write_bytes(lines(session_of("z1", 3, now_ms())))
+    served.wait_for(plus(tokens_and_money(jsonl.truth["totals"]), worth(3)))
 
 
 @pytest.mark.parametrize("poll", [False, True])
