@@ -74,7 +74,7 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
 from hashlib import blake2b
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, Protocol, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, Protocol, TextIO, cast
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import orjson
@@ -6210,11 +6210,15 @@ SESSION_COLUMNS = (
 EXPORTS = (("usage_events", EVENT_COLUMNS, "ts_ms"), ("sessions", SESSION_COLUMNS, "first_ms"))
 
 
+#: What makes a formula of a text, full-width forms included (OWASP, "CSV Injection").
+_FORMULA_STARTS = tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")
+
+
 def csv_cell(value: Any) -> Any:
-    """A value for a CSV file: text that a spreadsheet would take for a formula gets an apostrophe in front (OWASP)."""
+    """A value for a CSV file: text that a spreadsheet would take for a formula gets an apostrophe in front."""
     if isinstance(value, str):
         text = _CONTROL.sub("\ufffd", value)
-        return f"'{text}" if text[:1] in "=+-@\t\r\n" and text else text
+        return f"'{text}" if text.startswith(_FORMULA_STARTS) else text
     if isinstance(value, float):
         return f"{value:.9f}".rstrip("0").rstrip(".") if abs(value) < 1e9 else repr(value)
     return value
@@ -6229,40 +6233,49 @@ def export_rows(
     return iter(db.execute(f"SELECT {', '.join(columns)} FROM {view} {where} ORDER BY {order}"))
 
 
+def write_rows(file: TextIO, form: str, columns: Sequence[str], rows: Iterable[Any]) -> int:
+    """Write rows as `csv` or `json`, one at a time; how many there were."""
+    count = 0
+    if form == "csv":
+        writer = csv.writer(file)
+        writer.writerow(columns)
+        for count, row in enumerate(rows, 1):  # noqa: B007 - counts
+            writer.writerow([csv_cell(v) for v in row])
+        return count
+    file.write("[")
+    for count, row in enumerate(rows, 1):
+        file.write(",\n" if count > 1 else "\n")
+        file.write(json.dumps(dict(zip(columns, row, strict=True)), ensure_ascii=False))
+    file.write("\n]\n")
+    return count
+
+
 def write_exports(ledger: Ledger, form: str, folder: Path) -> list[tuple[Path, int]]:
-    """Write usage_events and sessions as `csv` or `json` into a folder; [(file, rows)]. Each file appears whole or not at all."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Write usage_events and sessions as `csv` or `json` into a folder; [(file, rows)].
+
+    Both are of one moment of the ledger, and take the place of earlier ones only when both are written.
+    """
     out: list[tuple[Path, int]] = []
-    with ledger.reading() as db:
-        for name, columns, order in EXPORTS:
-            target = folder / f"{name}.{form}"
-            partial = target.with_name(f".{target.name}.{os.getpid()}")
-            count = 0
-            try:
-                with open(partial, "w", encoding="utf-8", newline="") as file:
-                    if form == "csv":
-                        writer = csv.writer(file)
-                        writer.writerow(columns)
-                        for row in export_rows(db, name, columns, order):
-                            writer.writerow([csv_cell(v) for v in row])
-                            count += 1
-                    else:
-                        file.write("[")
-                        for row in export_rows(db, name, columns, order):
-                            file.write(",\n" if count else "\n")
-                            file.write(
-                                json.dumps(dict(zip(columns, row, strict=True)), ensure_ascii=False)
-                            )
-                            count += 1
-                        file.write("\n]\n")
-                os.replace(partial, target)
-            except OSError as error:
-                msg = f"cannot write {target}: {error.strerror}"
-                raise ClawmeterError(msg) from error
-            finally:
-                with contextlib.suppress(FileNotFoundError):
-                    partial.unlink()
-            out.append((target, count))
+    partial: dict[Path, Path] = {}
+    target = folder
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with ledger.reading() as db:
+            for name, columns, order in EXPORTS:
+                target = folder / f"{name}.{form}"
+                partial[target] = folder / f".{target.name}.{os.getpid()}"
+                with open(partial[target], "w", encoding="utf-8", newline="") as file:
+                    rows = export_rows(db, name, columns, order)
+                    out.append((target, write_rows(file, form, columns, rows)))
+        for target, path in partial.items():
+            os.replace(path, target)
+    except OSError as error:
+        msg = f"cannot write {target}: {error.strerror}; name another folder with --out-dir"
+        raise ClawmeterError(msg) from error
+    finally:
+        for path in partial.values():
+            with contextlib.suppress(OSError):
+                path.unlink()
     return out
 
 
