@@ -81,6 +81,8 @@ import orjson
 import zstandard
 
 if TYPE_CHECKING:
+    from http.client import HTTPConnection
+
     from flask import Flask, Request, Response
 
 VERSION = "0.1.0"
@@ -333,6 +335,9 @@ def load_settings(
     state_dir = Path(
         flags.get("state_dir") or env.get("CLAWMETER_STATE") or default_state_dir(env)
     ).expanduser()
+    if state_dir.exists() and not state_dir.is_dir():
+        msg = f"the state directory {state_dir} is not a folder; name another with --state"
+        raise SettingsError(msg)
     dotenv: dict[str, str] = {}
     path = env_file or state_dir / ".env"
     try:
@@ -9965,6 +9970,13 @@ def say(text: str = "") -> None:
     print(text, file=sys.stderr)
 
 
+def print_json(value: Any) -> None:
+    """Print a result for programs: UTF-8 whatever the terminal's encoding is."""
+    sys.stdout.flush()
+    sys.stdout.buffer.write(orjson.dumps(value, option=orjson.OPT_INDENT_2) + b"\n")
+    sys.stdout.buffer.flush()
+
+
 class ProgressLine:
     """A progress bar with rate and time left, where a person watches; nothing elsewhere."""
 
@@ -10127,33 +10139,49 @@ def read_server_file(settings: Settings) -> Json | None:
 def ask_server(settings: Settings, path: str, method: str = "GET") -> tuple[int, bytes]:
     """(status, body) of a request to the running server with the local credential. ClawmeterError when it cannot be reached."""
     import http.client
-    import ssl
 
     where = read_server_file(settings)
     if where is None:
         msg = f"no Clawmeter is serving from the state directory {settings.state_dir}; start one with `clawmeter`"
         raise ClawmeterError(msg)
-    url = urllib.parse.urlsplit(where["url"])
     access = Access(settings.state_dir, settings=settings, gateway_tokens=list)
-    if not path.startswith("/"):
-        path = f"/{path}"
-    connection: http.client.HTTPConnection
-    if url.scheme == "https":  # our own server on this machine: its certificate may be self-signed
-        connection = http.client.HTTPSConnection(
-            cast("str", url.hostname),
-            url.port,
-            timeout=600,
-            context=ssl._create_unverified_context(),  # noqa: S323, SLF001 - our own server, perhaps self-signed
-        )
-    else:
-        connection = http.client.HTTPConnection(cast("str", url.hostname), url.port, timeout=600)
+    path = urllib.parse.quote(f"/{path.removeprefix('/')}", safe="/?&=%:+,;@!$'()*~")
+    connection = connect_to(where["url"], timeout_s=600)
     try:
         connection.request(method, path, headers={"Authorization": f"Bearer {access.load_token()}"})
         answer = connection.getresponse()
         return answer.status, answer.read()
-    except OSError as error:
-        msg = f"cannot reach the Clawmeter at {where['url']}: {error}"
+    except (OSError, http.client.HTTPException) as error:
+        msg = f"cannot reach the Clawmeter at {where['url']}: {error}; start it again with `clawmeter`"
         raise ClawmeterError(msg) from error
+    finally:
+        connection.close()
+
+
+def connect_to(address: str, *, timeout_s: float) -> HTTPConnection:
+    """A connection to our own server on this machine; its certificate may be self-signed."""
+    import http.client
+    import ssl
+
+    url = urllib.parse.urlsplit(address)
+    if url.scheme == "https":
+        context = ssl._create_unverified_context()  # noqa: S323, SLF001 - see above
+        return http.client.HTTPSConnection(
+            cast("str", url.hostname), url.port, timeout=timeout_s, context=context
+        )
+    return http.client.HTTPConnection(cast("str", url.hostname), url.port, timeout=timeout_s)
+
+
+def is_answering(address: str) -> bool:
+    """Whether a server answers there; the file of one that was killed says where it was."""
+    import http.client
+
+    connection = connect_to(address, timeout_s=2)
+    try:
+        connection.request("GET", "/healthz")
+        return connection.getresponse().status == 200
+    except (OSError, http.client.HTTPException):
+        return False
     finally:
         connection.close()
 
@@ -10226,7 +10254,7 @@ def cmd_report(args: argparse.Namespace) -> int:
             **filters,
         )
         if args.json:
-            print(orjson.dumps(answer, option=orjson.OPT_INDENT_2).decode())
+            print_json(answer)
             return 0
         query = UsageQuery(
             answer["from_ms"],
@@ -10236,19 +10264,39 @@ def cmd_report(args: argparse.Namespace) -> int:
             tuple((k, v) for k, v in filters.items() if v),
         )
         compared = queries.compared(query)
-        with queries.ledger.reading() as db:
-            projection = queries._projection(db, query.zone, queries.now_ms())  # noqa: SLF001
+        projection = None
+        if not query.filters:  # the month end of everything says nothing about one agent
+            with queries.ledger.reading() as db:
+                projection = queries._projection(db, query.zone, queries.now_ms())  # noqa: SLF001
     print_report(answer, compared, projection)
     return 0
 
 
-def print_report(answer: Json, compared: Json, projection: Json) -> None:
+#: Columns that a report leaves out where the terminal is too narrow, the first of them first.
+NARROW_REPORT = (
+    "per M tokens",
+    "cache write",
+    "cache read",
+    "per call",
+    "share",
+    "output",
+    "input",
+)
+
+
+def print_report(answer: Json, compared: Json, projection: Json | None) -> None:
     """The report for a terminal."""
+    from rich.cells import cell_len
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
+    # NO_COLOR (no-color.org): rich would leave bold in; nothing but text is what is meant.
+    console = Console(
+        highlight=False,
+        color_system=None if os.environ.get("NO_COLOR") else "auto",
+        width=None if sys.stdout.isatty() else 160,
+    )
     zone = ZoneInfo(answer["tz"])
     totals = answer["totals"]
     table = Table(
@@ -10267,7 +10315,6 @@ def print_report(answer: Json, compared: Json, projection: Json) -> None:
             format_usd(cost * 10**6 // tokens) if tokens else "—",
         ]  # fmt: skip
 
-    footer = ["total", *cells(totals)]
     heads = [
         answer["by"].replace("_", " "),
         "calls",
@@ -10280,19 +10327,37 @@ def print_report(answer: Json, compared: Json, projection: Json) -> None:
         "per call",
         "per M tokens",
     ]
-    for n, head in enumerate(heads):
-        table.add_column(
-            head, footer=footer[n], justify="right" if n else "left", no_wrap=n > 0, overflow="fold"
-        )
+    rows = []
     for row in answer["rows"]:
         label = (
             row["label"]
             if row["label"] == row["key"] or answer["by"] != "session"
             else f"{row['label']}  {row['key'][:8]}"
         )
-        table.add_row(Text(plain(label, 60)), *cells(row))
+        rows.append([plain(label, 60), *cells(row)])
+    footer = ["total", *cells(totals)]
+    widths = [max(map(cell_len, column)) for column in zip(heads, footer, *rows, strict=True)]
+    widths[0] = min(widths[0], 24)  # names fold, figures do not
+    shown = list(range(len(heads)))
+    for head in NARROW_REPORT:
+        if sum(widths[n] + 3 for n in shown) + 1 <= console.width:
+            break
+        shown.remove(heads.index(head))
+    for n in shown:
+        table.add_column(
+            heads[n],
+            footer=footer[n],
+            justify="right" if n else "left",
+            no_wrap=n > 0,
+            overflow="fold",
+            min_width=widths[n],
+        )
+    for cell_row in rows:
+        table.add_row(*(Text(cell_row[n]) for n in shown))
     console.print(table)
     notes = []
+    if hidden := [head for n, head in enumerate(heads) if n not in shown]:
+        notes.append(f"no room for {', '.join(hidden)}: widen the terminal, or use --json")
     prompt = totals["input_tokens"] + totals["cache_read_tokens"] + totals["cache_write_tokens"]
     if totals["output_tokens"]:
         notes.append(f"{prompt / totals['output_tokens']:.1f} tokens in for each token out")
@@ -10302,7 +10367,7 @@ def print_report(answer: Json, compared: Json, projection: Json) -> None:
         notes.append(
             f"beside it {format_usd(totals['plan_cost_nano_usd'])} of API value used on plans"
         )
-    if projection["projected_nano_usd"] is not None:
+    if projection and projection["projected_nano_usd"] is not None:
         notes.append(
             f"at month end about {format_usd(projection['projected_nano_usd'])} ({format_usd(projection['low_nano_usd'])} to {format_usd(projection['high_nano_usd'])})"
         )
@@ -10330,7 +10395,7 @@ def print_report(answer: Json, compared: Json, projection: Json) -> None:
 def print_formula(answer: Json, *, as_json: bool) -> None:
     """How the cost of a session came about."""
     if as_json:
-        print(orjson.dumps(answer, option=orjson.OPT_INDENT_2).decode())
+        print_json(answer)
         return
     print(f"session {plain(answer['session'])}  {plain(answer['key'] or '')}")
     for p in answer["parts"]:
@@ -10373,19 +10438,15 @@ def cmd_status(args: argparse.Namespace) -> int:
     """The state in a few lines."""
     settings = settings_from(args)
     where = read_server_file(settings)
+    url = where["url"] if where and is_answering(where["url"]) else None
     with open_queries(settings, index=False) as (queries, _):
         summary = queries.summary()
         with queries.ledger.reading() as db:
             coverage = queries.coverage(db)
     if args.json:
-        print(
-            orjson.dumps(
-                {"server": where and where["url"], "summary": summary, "coverage": coverage},
-                option=orjson.OPT_INDENT_2,
-            ).decode()
-        )
+        print_json({"server": url, "summary": summary, "coverage": coverage})
         return 0
-    print(f"server   {where['url'] if where else 'not running'}")
+    print(f"server   {url or 'not running'}")
     print(
         f"ledger   {settings.ledger_path}, {summary['messages']:,} model calls in {summary['sessions']:,} sessions"
     )
@@ -10534,11 +10595,16 @@ def cmd_token(args: argparse.Namespace) -> int:
 
 def cmd_demo(args: argparse.Namespace) -> int:
     """Make a home, serve it, and let things happen in it."""
+    if not 1 <= args.days <= 3660:
+        say(f"clawmeter: --days is a number from 1 to 3660, not {args.days}")
+        return 2
     with tempfile.TemporaryDirectory(prefix="clawmeter-demo-") as folder:
         root = Path(folder)
         # In a process of its own: what making a home takes in memory is not the server's.
         subprocess.run(own_command("_make-demo", folder, str(args.days)), check=True)
         settings = settings_from(args, homes=[str(root)], state_dir=str(root / "state"))
+        # What the environment says about the real ledger is not meant for made-up calls.
+        settings = replace(settings, db=None, agents_dir=None)
         make_private_dir(settings.state_dir)
         writer = DemoWriter(root)
         writer.start()
@@ -10562,8 +10628,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         make_demo_home(Path(words[1]), now_ms=int(time.time() * 1000), days=int(words[2]))
         return 0
     args = build_parser().parse_args(words)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal that cannot show a dash shows `?`
+            stream.reconfigure(errors="replace")
     try:
-        return int(getattr(args, "run", cmd_serve)(args))
+        status = int(getattr(args, "run", cmd_serve)(args))
+        sys.stdout.flush()
     except ClawmeterError as error:
         say(f"clawmeter: {error}")
         return (
@@ -10572,11 +10642,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             or (isinstance(error, QueryError) and error.status == 400)
             else 1
         )
-    except BrokenPipeError:
-        sys.stderr.close()
+    except BrokenPipeError:  # `clawmeter report | head`: what is left in the buffer goes nowhere
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except KeyboardInterrupt:
         return 130
+    return status
 
 
 def main_entry() -> None:
