@@ -6900,18 +6900,33 @@ class Stream:
 # stream. Two of them in one process work side by side.
 
 
+NO_HISTORY = "%s is not Clawmeter's history module; going on without history"
+
+
+def is_our_history(path: Path) -> bool:
+    """Whether a module called history is Clawmeter's: read, never imported."""
+    try:
+        return "CLAWMETER_HISTORY" in path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return False
+
+
 def load_history() -> Any:
     """The module history.py beside this file; None without one. A foreign `history` on the path is never imported."""
     import importlib.util
 
     path = Path(__file__).with_name("history.py")
     if not path.is_file():
+        with contextlib.suppress(ValueError):  # a module that was made by hand has no spec
+            found = importlib.util.find_spec("history")
+            if found and found.origin and not is_our_history(Path(found.origin)):
+                log.warning(NO_HISTORY, found.origin)
+        return None
+    if not is_our_history(path):
+        log.warning(NO_HISTORY, path)
         return None
     spec = importlib.util.spec_from_file_location("clawmeter_history", path)
     if spec is None or spec.loader is None:
-        return None
-    if "CLAWMETER_HISTORY" not in path.read_text(encoding="utf-8", errors="replace"):
-        log.warning("%s is not Clawmeter's history module; going on without history", path)
         return None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
