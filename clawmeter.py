@@ -496,8 +496,8 @@ LATEST_MS = 253_402_214_400_000
 def parse_time(text: str, zone: ZoneInfo, now_ms: int, *, end: bool = False) -> int | None:
     """Epoch ms of one end of a range; None for `all` (no limit on this side).
 
-    Takes epoch ms, ISO dates and times, today, yesterday, week (ISO week), month and Nd (N local days with
-    today). With `end`, what names a day, week or month means the end of it. QueryError for the rest.
+    Takes epoch ms, ISO dates, weeks (2026-W45), months (2026-11) and times, today, yesterday, week (ISO week),
+    month and Nd (N local days with today). With `end`, what names a day, week or month means the end of it. QueryError for the rest.
     """
     today = day_of(now_ms, zone)
     word = text.strip().lower()
@@ -520,15 +520,21 @@ def parse_time(text: str, zone: ZoneInfo, now_ms: int, *, end: bool = False) -> 
         first = today - timedelta(days=max(1, int(match[1])) - 1)
     elif word != "today":
         try:
-            if len(word) == 10:
-                first = last = date.fromisoformat(word)
+            if match := re.fullmatch(r"(\d{4})-w(\d\d)", word):
+                first = date.fromisocalendar(int(match[1]), int(match[2]), 1)
+                last = first + timedelta(days=6)
+            elif match := re.fullmatch(r"(\d{4})-(\d\d)", word):
+                first = date(int(match[1]), int(match[2]), 1)
+                last = (first + timedelta(days=32)).replace(day=1) - timedelta(days=1)
+            elif re.fullmatch(r"\d{4}-?\d\d-?\d\d|\d{4}-?w\d\d-?\d", word):
+                first = last = date.fromisoformat(word.upper())
             else:
                 moment = datetime.fromisoformat(text.strip())
                 return round(
                     (moment if moment.tzinfo else moment.replace(tzinfo=zone)).timestamp() * 1000
                 )
         except (ValueError, OverflowError):
-            msg = f"cannot read the time {text!r}: use a date (2026-11-06), a time (2026-11-06T08:00), epoch ms, today, yesterday, week, month, 7d or all"
+            msg = f"cannot read the time {text!r}: use a date (2026-11-06), a week (2026-W45), a month (2026-11), a time (2026-11-06T08:00), epoch ms, today, yesterday, week, month, 7d or all"
             raise QueryError("bad_time", msg) from None
     try:
         return midnight_ms(last + timedelta(days=1) if end else first, zone)
@@ -4738,8 +4744,9 @@ def hour_keys(first: int, last: int, zone: ZoneInfo) -> dict[int, str]:
         begin, end = (datetime.fromtimestamp(s * SLOT_MS // 1000, zone) for s in (start, stop))
         if begin.utcoffset() != end.utcoffset():
             for slot in range(start, stop):
-                moment = datetime.fromtimestamp(slot * SLOT_MS // 1000, zone)
-                out[slot] = moment.replace(minute=0).isoformat(timespec="minutes")
+                # Not replace(minute=0): where clocks change by half an hour, that minute has another offset.
+                text = datetime.fromtimestamp(slot * SLOT_MS // 1000, zone).isoformat()
+                out[slot] = f"{text[:14]}00{text[19:]}"
             continue
         shift = round(cast("timedelta", begin.utcoffset()).total_seconds()) // (SLOT_MS // 1000)
         suffix = begin.isoformat(timespec="minutes")[16:]
@@ -4836,7 +4843,7 @@ class Queries:
         }
         sorts = ("key", "label", "total_tokens", "cost_usd", *TOTAL_FIELDS)
         query = UsageQuery(
-            start, end, zone, parse_choice(by, "by", BY, "day"), tuple((k, v) for k, v in given.items() if v is not None and v != ""),
+            start, end, zone, parse_choice(by, "by", BY, "day"), tuple((k, sound(v)) for k, v in given.items() if v),
             parse_choice(sort, "sort", sorts, "") or None, parse_int(limit, "limit", default=MAX_ROWS, least=1, most=MAX_ROWS),
             parse_int(offset, "offset", default=0, least=0, most=10**9),
         )  # fmt: skip
@@ -5044,6 +5051,8 @@ class Queries:
     def _time_rows(self, db: sqlite3.Connection, query: UsageQuery) -> dict[str, Sums]:
         zone, by = query.zone, query.by
         start, end = cast("int", query.from_ms), cast("int", query.to_ms)
+        if start >= end:
+            return {}
         if (
             end - start > LONGEST_MS
         ):  # a row for each empty hour since 1970 helps nobody: from the first call to the last, then
@@ -5323,7 +5332,7 @@ class Queries:
         for column in ("session_id", "key"):
             row = db.execute(
                 f"SELECT id FROM sessions WHERE {column} = ? ORDER BY ifnull(last_ms, 0) DESC, model_calls DESC LIMIT 1",
-                (session_id,),
+                (sound(session_id),),
             ).fetchone()
             if row:
                 return int(row[0])
@@ -5430,7 +5439,6 @@ class Queries:
             rows = self._session_rows(db, ids)
             for rowid, row in zip(ids, rows, strict=True):
                 run = db.execute("SELECT run_id, label, status, created_ms, started_ms, ended_ms FROM subagent_runs WHERE child_key = ? ORDER BY created_ms DESC LIMIT 1", (row["key"],)).fetchone()  # fmt: skip
-                depth = db.execute("WITH RECURSIVE up(id, n) AS (SELECT parent, 1 FROM sessions WHERE id = ? UNION ALL SELECT s.parent, n + 1 FROM sessions s JOIN up ON s.id = up.id WHERE n < 50) SELECT max(n) FROM up WHERE id IS NOT NULL", (rowid,)).fetchone()[0]  # fmt: skip
                 names = (
                     "run_id",
                     "run_label",
@@ -5439,8 +5447,19 @@ class Queries:
                     "run_started_ms",
                     "run_ended_ms",
                 )
-                row.update(zip(names, run or (None,) * 6, strict=True), depth=depth or 1)
+                depth = max(1, self._count_ancestors(db, rowid))
+                row.update(zip(names, run or (None,) * 6, strict=True), depth=depth)
             return rows
+
+    @staticmethod
+    def _count_ancestors(db: sqlite3.Connection, rowid: int) -> int:
+        """How many sessions are above this one; keys are text, so they may also go round in a circle."""
+        seen = [rowid]
+        while True:
+            parent = db.execute("SELECT parent FROM sessions WHERE id = ?", seen[-1:]).fetchone()
+            if parent is None or parent[0] is None or parent[0] in seen:
+                return len(seen) - 1
+            seen.append(parent[0])
 
     # -- transcripts --------------------------------------------------------------------------------------------------
 
