@@ -7584,16 +7584,21 @@ _CLOCK = r"T([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9](\.[0-9]{1,6})?)?"
 _OFFSET = "(Z|[+-](0[0-9]|1[0-3]):[0-5][0-9])?"
 _TIME = {
     "anyOf": [
-        _one_of("all today week month"),
+        _one_of("all today yesterday week month"),
         {"type": "string", "pattern": "^[1-9][0-9]{0,3}d$"},
+        {"type": "string", "pattern": "^20[0-9]{2}-(0[1-9]|1[0-2]|W(0[1-9]|[1-4][0-9]|5[0-2]))$"},
         {"type": "string", "pattern": f"^{_DAY}({_CLOCK}{_OFFSET})?$"},
         {"type": "string", "pattern": "^1[0-9]{12}$"},
     ]
 }
 _NAME = _text(1, 1000)
 RANGE = (
-    Param("from", "start: an ISO date or time, epoch ms, today, week, month, 7d or all", _TIME),
-    Param("to", "end, excluded; a bare date as the end includes that day", _TIME),
+    Param(
+        "from",
+        "start: an ISO date, week, month or time, epoch ms, today, week, month, 7d or all",
+        _TIME,
+    ),
+    Param("to", "end, excluded; a bare day, week or month as the end is included", _TIME),
     Param("tz", "IANA time zone: Europe/Berlin", {"$ref": "#/components/schemas/Zone"}),
 )
 PAGE = (
@@ -10295,7 +10300,7 @@ def cmd_report(args: argparse.Namespace) -> int:
             answer["to_ms"],
             queries.zone(answer["tz"]),
             args.by,
-            tuple((k, v) for k, v in filters.items() if v),
+            tuple((k, sound(v)) for k, v in filters.items() if v),
         )
         compared = queries.compared(query)
         projection = None
