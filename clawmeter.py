@@ -10184,7 +10184,8 @@ def ask_server(settings: Settings, path: str, method: str = "GET") -> tuple[int,
         msg = f"no Clawmeter is serving from the state directory {settings.state_dir}; start one with `clawmeter`"
         raise ClawmeterError(msg)
     access = Access(settings.state_dir, settings=settings, gateway_tokens=list)
-    path = urllib.parse.quote(f"/{path.removeprefix('/')}", safe="/?&=%:+,;@!$'()*~")
+    path = f"/{sound(path).removeprefix('/')}"
+    path = urllib.parse.quote(path, safe="/?&=%:+,;@!$'()*~")
     connection = connect_to(where["url"], timeout_s=600)
     try:
         connection.request(method, path, headers={"Authorization": f"Bearer {access.load_token()}"})

@@ -292,6 +292,7 @@ def test_api_refused_by_the_server(small: CommandLine) -> None:
             ("/api/usage?by=colour", "bad_parameter"),
             ("/api/sessions/nowhere", "session_not_found"),
             ("/api/nothing\r\nX-Evil: 1", "not_found"),
+            ("/api/sessions/\udcff", "not_found"),
         ):
             done = small.run("api", path)
             assert (done.returncode, done.stderr) == (1, "")
