@@ -4734,6 +4734,13 @@ def time_key(by: str, day: date) -> str:
     return f"{year}-W{week:02d}"
 
 
+def hour_key(slot: int, zone: ZoneInfo) -> str:
+    """The local hour of a slot, with its UTC offset."""
+    # Not replace(minute=0): where clocks change by half an hour, that minute has another offset.
+    text = datetime.fromtimestamp(slot * SLOT_MS // 1000, zone).isoformat()
+    return f"{text[:14]}00{text[19:]}"
+
+
 def hour_keys(first: int, last: int, zone: ZoneInfo) -> dict[int, str]:
     """The local hour, with its UTC offset, of each slot from first to before last."""
     out: dict[int, str] = {}
@@ -4744,9 +4751,7 @@ def hour_keys(first: int, last: int, zone: ZoneInfo) -> dict[int, str]:
         begin, end = (datetime.fromtimestamp(s * SLOT_MS // 1000, zone) for s in (start, stop))
         if begin.utcoffset() != end.utcoffset():
             for slot in range(start, stop):
-                # Not replace(minute=0): where clocks change by half an hour, that minute has another offset.
-                text = datetime.fromtimestamp(slot * SLOT_MS // 1000, zone).isoformat()
-                out[slot] = f"{text[:14]}00{text[19:]}"
+                out[slot] = hour_key(slot, zone)
             continue
         shift = round(cast("timedelta", begin.utcoffset()).total_seconds()) // (SLOT_MS // 1000)
         suffix = begin.isoformat(timespec="minutes")[16:]
@@ -5059,8 +5064,14 @@ class Queries:
             bounds = db.execute("SELECT min(slot), max(slot) + 1 FROM usage_slot_totals").fetchone()
             first, last = (b * SLOT_MS if b is not None else start for b in bounds)
             start, end = max(start, first), min(end, max(last, first))
-        hours = hour_keys(start // SLOT_MS, -(-end // SLOT_MS), zone) if by == "hour" else {}
-        keys = dict.fromkeys(hours.values()) if hours else self.time_keys(by, start, end, zone)
+        hours: dict[int, str] = {}
+        if by != "hour":
+            keys: Iterable[str] = self.time_keys(by, start, end, zone)
+        elif end - start <= LONGEST_MS:
+            hours = hour_keys(start // SLOT_MS, -(-end // SLOT_MS), zone)
+            keys = dict.fromkeys(hours.values())
+        else:  # one call with a wrong year would make millions of empty hours
+            keys = ()
         rows = {key: Sums() for key in keys}
         joins, conditions, values = self._joins(query)
         for segment in self._segments(db, query, is_timed=True, is_plain=not query.filters):
@@ -5070,7 +5081,7 @@ class Queries:
                 sql = f"SELECT {segment.time} AS t, {self._sums('u')} FROM {segment.table}{joins} WHERE {segment.where}{conditions} GROUP BY t"
             for t, *sums in db.execute(sql, (*segment.params, *values)):
                 if by == "hour":
-                    key = hours[t]
+                    key = hours[t] if hours else hour_key(t, zone)
                 else:
                     key = time_key(
                         by, day_from_number(t) if segment.is_days else day_of(t * SLOT_MS, zone)

@@ -585,6 +585,26 @@ def test_ages_are_answered_without_a_row_for_every_hour(reader: Reader, calls: l
         assert answer["row_count"] < 7000
 
 
+@pytest.mark.parametrize("year", ["1971", "2999"])
+def test_one_call_of_a_wrong_year_makes_no_millions_of_hours(
+    year: str, tmp_path: Any, meter_factory: Any
+) -> None:
+    home = HandmadeHome(tmp_path / "home")
+    odd = {**call("odd", T0), "timestamp": f"{year}-01-01T08:30:00Z"}
+    home.write("s", [header("s"), call("a", T0), call("b", T0 + HOUR), odd])
+    reader = Reader(meter_factory, home.path)
+    reader.read()
+    for question in ({"from_": "all"}, {"from_": "1970-01-01", "to": "3000-01-01"}):
+        rows = reader.meter.queries.usage(by="hour", tz="Asia/Kathmandu", **question)["rows"]
+        told = {r["key"]: r["model_calls"] for r in rows}
+        assert told == {
+            f"{year}-01-01T14:00+05:{'45' if year == '2999' else '30'}": 1,
+            "2026-11-05T17:00+05:45": 1,
+            "2026-11-05T18:00+05:45": 1,
+        }
+        assert list(told) == sorted(told)
+
+
 # --- sessions ------------------------------------------------------------------------------------
 
 
