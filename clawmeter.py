@@ -59,6 +59,7 @@ import shutil
 import signal
 import socket
 import sqlite3
+import stat
 import subprocess
 import sys
 import tempfile
@@ -74,7 +75,7 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
 from hashlib import blake2b
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, Protocol, TextIO, TypeVar, cast
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
@@ -83,6 +84,8 @@ import pyjson5
 import zstandard
 
 if TYPE_CHECKING:
+    from http.client import HTTPConnection
+
     from flask import Flask, Request, Response
 
 VERSION = "0.1.0"
@@ -367,6 +370,9 @@ def load_settings(
     # The state directory says where the files are, and the files may say where the state directory is.
     if found := find_value(where, flags, [("environment", env)]):
         state_dir = found[1]
+    if state_dir.exists() and not state_dir.is_dir():
+        msg = f"the state directory {state_dir} is not a folder; name another with --state"
+        raise SettingsError(msg)
     path = env_file or state_dir / ".env"
     dotenv: dict[str, str] = read_settings_file(
         path, read_env_file, flag="--env-file" if env_file else None
@@ -1284,6 +1290,8 @@ class Reading:
     implausible: list[Implausible] = field(default_factory=list)
     bad_lines: int = 0
     last_error: str | None = None
+    #: Those of them that are rows of a database, by (path, session): what is read again is not counted again.
+    bad_rows: Counter[tuple[str, str]] = field(default_factory=Counter)
 
     def bad(self, where: str, why: str) -> None:
         """Count an entry that could not be read and keep the last one."""
@@ -3613,6 +3621,14 @@ class RowReader:
         self, session: bytes, seq: int, event_json: bytes | None, event_zstd: bytes | None
     ) -> None:
         """Parse one row: the JSON text, or the zstd frame of it."""
+        bad_before = self.reading.bad_lines
+        self._parse(session, seq, event_json, event_zstd)
+        if bad := self.reading.bad_lines - bad_before:
+            self.reading.bad_rows[self.path, session.decode("utf-8", "replace")] += bad
+
+    def _parse(
+        self, session: bytes, seq: int, event_json: bytes | None, event_zstd: bytes | None
+    ) -> None:
         parser = self.parsers.get(session)
         if parser is None:
             seen = self.tails(session.decode("utf-8", "replace"))
@@ -3690,8 +3706,10 @@ def row_select(columns: set[str]) -> str:
     return ", ".join(c if c in columns else f"NULL AS {c}" for c in _ROW_COLUMNS)
 
 
-def read_database_sessions(path: str, agent: str, session_ids: Sequence[str]) -> Iterator[Reading]:
-    """Read whole sessions of a transcript database, in short transactions. Raises SourceError."""
+def read_database_sessions(
+    path: str, agent: str, session_ids: Sequence[str], upto: int
+) -> Iterator[Reading]:
+    """Read whole sessions of a transcript database up to a rowid, in short transactions. Raises SourceError."""
     reader = RowReader(path, agent, lambda sid: SessionSeen(agent, sid))
     index, next_seq, attempts = 0, -(2**62), 0
     while index < len(session_ids):
@@ -3704,8 +3722,8 @@ def read_database_sessions(path: str, agent: str, session_ids: Sequence[str]) ->
                 while index < len(session_ids):
                     sid = session_ids[index]
                     rows = db.execute(
-                        f"SELECT {select} FROM transcript_events WHERE session_id = ? AND seq >= ? ORDER BY seq",
-                        (sid, next_seq),
+                        f"SELECT {select} FROM transcript_events WHERE session_id = ? AND seq >= ? AND rowid <= ? ORDER BY seq",
+                        (sid, next_seq, upto),
                     )
                     while batch := rows.fetchmany(200):
                         for session, seq, text, blob in batch:
@@ -3747,6 +3765,14 @@ class DatabasePlan:
     since_ms: int | None  # rows of a reused rowid range: read again from here
     generations: list[tuple[str, str, str]]
     archives: list[tuple[str, str]]
+    bad_rows: dict[str, int]  # rows of each session that could not be read so far
+
+    def keep_bad_rows(self, bad_rows: Mapping[str, int]) -> None:
+        """Note how many rows of each session cannot be read, for the checkpoint and for the next plan."""
+        self.source.bad_lines = sum(bad_rows.values())
+        sessions = self.bad_rows.keys() | bad_rows.keys()
+        path = self.source.path
+        self.generations += [(path, f"bad:{s}", str(bad_rows.get(s, 0))) for s in sorted(sessions)]
 
 
 def plan_database(
@@ -3766,7 +3792,7 @@ def plan_database(
         source.schema_version = db.execute("PRAGMA user_version").fetchone()[0]
         columns = columns_of(db, "transcript_events")
         if not {"session_id", "seq", "event_json"} <= columns:
-            return DatabasePlan(source, [], None, None, [], [])
+            return DatabasePlan(source, [], None, None, [], [], {})
         newest = db.execute("SELECT max(rowid) FROM transcript_events").fetchone()[0] or 0
         source.position = newest
         source.head = read_row_identity(db, newest) if "created_at" in columns else None
@@ -3805,18 +3831,25 @@ def plan_database(
             and known.position > 0
             and known.state == "ok"
         )
+        bad_rows = {k.removeprefix("bad:"): 0 for k in generations if k.startswith("bad:")}
         if known is None or not same_file:
-            return DatabasePlan(source, list_database_sessions(db), None, None, fresh, unread)
+            sessions = list_database_sessions(db)
+            return DatabasePlan(source, sessions, None, None, fresh, unread, bad_rows)
         rewritten = [
-            (s, 0) for p, s, g in fresh if s in generations and not s.startswith("archive:")
+            (s, 0) for _, s, _ in fresh if s in generations and not s.startswith("archive:")
         ]
         since = None
         if "created_at" in columns and known.head != read_row_identity(db, known.position):
             since = (
                 known.seen_ms - DAY_MS
             )  # the newest row is gone, so rowids may have been used again
-        source.bad_lines, source.error = known.bad_lines, known.error
-        return DatabasePlan(source, rewritten, known.position, since, fresh, unread)
+        source.error = known.error
+        for session in bad_rows:
+            if db.execute(
+                "SELECT 1 FROM transcript_events WHERE session_id = ? LIMIT 1", (session,)
+            ).fetchone():
+                bad_rows[session] = int(generations[f"bad:{session}"])
+        return DatabasePlan(source, rewritten, known.position, since, fresh, unread, bad_rows)
 
 
 def database_signature(path: str) -> tuple[int, int, int, int]:
@@ -4206,8 +4239,8 @@ class Progress:
 
 #: A piece of work for a worker process: files, or sessions of a database.
 Task = tuple[
-    str, str, str, str, bool, list[str]
-]  # kind file|database, path, source kind, agent, compressed, session ids
+    str, str, str, str, bool, list[str], int
+]  # kind file|database, path, source kind, agent, compressed, session ids, last rowid
 
 
 SEEN_FIELDS = tuple(f.name for f in fields(SessionSeen))
@@ -4229,6 +4262,7 @@ def pack_reading(reading: Reading, source: Source | None, done_bytes: int) -> by
             implausible,
             reading.bad_lines,
             reading.last_error,
+            dict(reading.bad_rows),
             packed_source,
             done_bytes,
         )
@@ -4237,7 +4271,9 @@ def pack_reading(reading: Reading, source: Source | None, done_bytes: int) -> by
 
 def unpack_reading(data: bytes) -> tuple[Reading, Source | None, int]:
     """Undo pack_reading."""
-    calls, messages, models, sessions, implausible, bad, error, source, done = marshal.loads(data)  # noqa: S302 - from our own child
+    calls, messages, models, sessions, implausible, bad, error, rows, source, done = marshal.loads(  # noqa: S302 - from our own child
+        data
+    )
     reading = Reading(
         calls,
         messages,
@@ -4246,17 +4282,18 @@ def unpack_reading(data: bytes) -> tuple[Reading, Source | None, int]:
         [Implausible(*i) for i in implausible],
         bad,
         error,
+        Counter(rows),
     )
     return reading, Source(*source) if source else None, done
 
 
 def work(tasks: Iterable[Task], send: Callable[[bytes], None]) -> None:
     """Read what the tasks name and send packed readings: the body of a worker process."""
-    for kind, path, source_kind, agent, compressed, session_ids in tasks:
+    for kind, path, source_kind, agent, compressed, session_ids, upto in tasks:
         done = 0
         try:
             if kind == "database":
-                for reading in read_database_sessions(path, agent, session_ids):
+                for reading in read_database_sessions(path, agent, session_ids, upto):
                     send(pack_reading(reading, None, 0))
                 continue
             place = TranscriptPath(path, source_kind, agent, session_ids[0], compressed)
@@ -4513,6 +4550,7 @@ class Indexer:
                             place.agent,
                             place.compressed,
                             [place.session_id],
+                            0,
                         ),
                     )
                 )
@@ -4526,6 +4564,7 @@ class Indexer:
                 plans.append((place, plan))
                 rows = sum(n for _, n in plan.sessions) or 1
                 per_row = max(1, (plan.source.size or 0) // rows)
+                head = ("database", place.path, "database", place.agent, False)
                 group: list[str] = []
                 weight = 0
                 for sid, count in plan.sessions:
@@ -4535,35 +4574,21 @@ class Indexer:
                         tasks.append(
                             (
                                 weight,
-                                ("database", place.path, "database", place.agent, False, group),
+                                (*head, group, plan.source.position),
                             )
                         )
                         group, weight = [], 0
                 if group:
-                    tasks.append(
-                        (weight, ("database", place.path, "database", place.agent, False, group))
-                    )
+                    tasks.append((weight, (*head, group, plan.source.position)))
         tasks.sort(key=lambda t: -t[0])
-        by_path = {p.path: p for p, _ in plans}
-        bad: Counter[str] = Counter()
+        bad: Counter[tuple[str, str]] = Counter()
         for reading, source, done in self._run(tasks):
             self.progress.indexed_bytes += done
             if source is None:
-                for seen in reading.sessions.values():
-                    path = next(
-                        (p for p, place in by_path.items() if place.agent == seen.agent), ""
-                    )
-                    bad[path] += reading.bad_lines
-                    if reading.last_error:
-                        self.known.setdefault(
-                            path, Source(path, "database", seen.agent, "")
-                        ).error = reading.last_error
-                    break
-                else:
-                    if reading.last_error:
-                        bad[next((p for p in by_path if reading.last_error.startswith(p)), "")] += (
-                            reading.bad_lines
-                        )
+                bad.update(reading.bad_rows)
+                for path, _ in reading.bad_rows:
+                    known = self.known.setdefault(path, Source(path, "database", "", ""))
+                    known.error = reading.last_error
                 self.store.add(reading)
             else:
                 self._keep(source)
@@ -4573,7 +4598,7 @@ class Indexer:
             if on_progress:
                 on_progress(self.progress)
         for place, plan in plans:
-            plan.source.bad_lines = bad[place.path]
+            plan.keep_bad_rows({s: n for (path, s), n in bad.items() if path == place.path})
             failed = self.known.get(place.path)
             plan.source.error = failed.error if failed else None
             plan.source.indexed_bytes = plan.source.size or 0
@@ -4690,30 +4715,40 @@ class Indexer:
         plan = plan_database(place, known, self.store.generations(place.path))
         if plan is None:
             return 0
-        added, bad = 0, 0
+        added = 0
         error: str | None = None
 
-        def keep(reading: Reading) -> None:
-            nonlocal added, bad, error
-            added += self.store.add(reading).calls
-            bad += reading.bad_lines
-            error = reading.last_error or error
+        def keep(readings: Iterator[Reading]) -> Counter[str]:
+            """Add what was read; the bad rows of each session."""
+            nonlocal added, error
+            bad: Counter[str] = Counter()
+            for reading in readings:
+                added += self.store.add(reading).calls
+                error = reading.last_error or error
+                for (_, session), count in reading.bad_rows.items():
+                    bad[session] += count
+            return bad
 
-        if plan.sessions:
-            for reading in read_database_sessions(
-                place.path, place.agent, [s for s, _ in plan.sessions]
-            ):
-                keep(reading)
-        if plan.above is not None:
-            bad = 0  # sessions that are read again: their bad rows are counted already
+        def keep_sessions(sessions: Sequence[str]) -> Counter[str]:
+            upto = plan.source.position
+            return keep(read_database_sessions(place.path, place.agent, sessions, upto))
+
+        anew = [s for s, _ in plan.sessions]
+        bad_rows = {**plan.bad_rows, **dict.fromkeys(anew, 0), **keep_sessions(anew)}
         if plan.above is not None and (
             plan.source.position > plan.above or plan.since_ms is not None
         ):
-            for reading in read_database_rows(place, plan.above, plan.source.position, plan.since_ms, lambda sid: self.store.session_tail(place.agent, sid)):  # fmt: skip
-                keep(reading)
+            found = keep(read_database_rows(place, plan.above, plan.source.position, plan.since_ms, lambda sid: self.store.session_tail(place.agent, sid)))  # fmt: skip
+            if plan.since_ms is None:
+                for session in found.keys() - set(anew):
+                    bad_rows[session] = bad_rows.get(session, 0) + found[session]
+            else:  # among these rows are some that were counted before: count the sessions that have any, as a whole
+                doubtful = {*found, *(s for s, n in plan.bad_rows.items() if n)}
+                again = sorted(doubtful - set(anew))
+                bad_rows |= {**dict.fromkeys(again, 0), **keep_sessions(again)}
+        plan.keep_bad_rows(bad_rows)
         last = read_database_archives(place, plan.archives) if plan.archives else Reading()
-        plan.source.bad_lines += bad
-        plan.source.error = error or plan.source.error
+        plan.source.error = (error or plan.source.error) if plan.source.bad_lines else None
         plan.source.indexed_bytes = plan.source.size or 0
         added += self.store.add(last, [plan.source], plan.generations).calls
         self._keep(plan.source)
@@ -5015,6 +5050,13 @@ def time_key(by: str, day: date) -> str:
     return f"{year}-W{week:02d}"
 
 
+def hour_key(slot: int, zone: ZoneInfo) -> str:
+    """The local hour of a slot, with its UTC offset."""
+    # Not replace(minute=0): where clocks change by half an hour, that minute has another offset.
+    text = datetime.fromtimestamp(slot * SLOT_MS // 1000, zone).isoformat()
+    return f"{text[:14]}00{text[19:]}"
+
+
 def hour_keys(first: int, last: int, zone: ZoneInfo) -> dict[int, str]:
     """The local hour, with its UTC offset, of each slot from first to before last."""
     out: dict[int, str] = {}
@@ -5025,9 +5067,7 @@ def hour_keys(first: int, last: int, zone: ZoneInfo) -> dict[int, str]:
         begin, end = (datetime.fromtimestamp(s * SLOT_MS // 1000, zone) for s in (start, stop))
         if begin.utcoffset() != end.utcoffset():
             for slot in range(start, stop):
-                # By the text: replace(minute=0) could land before the change, and give its offset.
-                text = datetime.fromtimestamp(slot * SLOT_MS // 1000, zone).isoformat()
-                out[slot] = f"{text[:13]}:00{text[19:]}"
+                out[slot] = hour_key(slot, zone)
             continue
         shift = round(cast("timedelta", begin.utcoffset()).total_seconds()) // (SLOT_MS // 1000)
         suffix = begin.isoformat(timespec="minutes")[16:]
@@ -5124,7 +5164,7 @@ class Queries:
         }
         sorts = ("key", "label", "total_tokens", "cost_usd", *TOTAL_FIELDS)
         query = UsageQuery(
-            start, end, zone, parse_choice(by, "by", BY, "day"), tuple((k, v) for k, v in given.items() if v is not None and v != ""),
+            start, end, zone, parse_choice(by, "by", BY, "day"), tuple((k, sound(v)) for k, v in given.items() if v),
             parse_choice(sort, "sort", sorts, "") or None, parse_int(limit, "limit", default=MAX_ROWS, least=1, most=MAX_ROWS),
             parse_int(offset, "offset", default=0, least=0, most=10**9),
         )  # fmt: skip
@@ -5332,14 +5372,22 @@ class Queries:
     def _time_rows(self, db: sqlite3.Connection, query: UsageQuery) -> dict[str, Sums]:
         zone, by = query.zone, query.by
         start, end = cast("int", query.from_ms), cast("int", query.to_ms)
+        if start >= end:
+            return {}
         if (
             end - start > LONGEST_MS
         ):  # a row for each empty hour since 1970 helps nobody: from the first call to the last, then
             bounds = db.execute("SELECT min(slot), max(slot) + 1 FROM usage_slot_totals").fetchone()
             first, last = (b * SLOT_MS if b is not None else start for b in bounds)
             start, end = max(start, first), min(end, max(last, first))
-        hours = hour_keys(start // SLOT_MS, -(-end // SLOT_MS), zone) if by == "hour" else {}
-        keys = dict.fromkeys(hours.values()) if hours else self.time_keys(by, start, end, zone)
+        hours: dict[int, str] = {}
+        if by != "hour":
+            keys: Iterable[str] = self.time_keys(by, start, end, zone)
+        elif end - start <= LONGEST_MS:
+            hours = hour_keys(start // SLOT_MS, -(-end // SLOT_MS), zone)
+            keys = dict.fromkeys(hours.values())
+        else:  # one call with a wrong year would make millions of empty hours
+            keys = ()
         rows = {key: Sums() for key in keys}
         joins, conditions, values = self._joins(query)
         for segment in self._segments(db, query, is_timed=True, is_plain=not query.filters):
@@ -5349,7 +5397,7 @@ class Queries:
                 sql = f"SELECT {segment.time} AS t, {self._sums('u')} FROM {segment.table}{joins} WHERE {segment.where}{conditions} GROUP BY t"
             for t, *sums in db.execute(sql, (*segment.params, *values)):
                 if by == "hour":
-                    key = hours[t]
+                    key = hours[t] if hours else hour_key(t, zone)
                 else:
                     key = time_key(
                         by, day_from_number(t) if segment.is_days else day_of(t * SLOT_MS, zone)
@@ -5611,7 +5659,7 @@ class Queries:
         for column in ("session_id", "key"):
             row = db.execute(
                 f"SELECT id FROM sessions WHERE {column} = ? ORDER BY ifnull(last_ms, 0) DESC, model_calls DESC LIMIT 1",
-                (session_id,),
+                (sound(session_id),),
             ).fetchone()
             if row:
                 return int(row[0])
@@ -5718,7 +5766,6 @@ class Queries:
             rows = self._session_rows(db, ids)
             for rowid, row in zip(ids, rows, strict=True):
                 run = db.execute("SELECT run_id, label, status, created_ms, started_ms, ended_ms FROM subagent_runs WHERE child_key = ? ORDER BY created_ms DESC LIMIT 1", (row["key"],)).fetchone()  # fmt: skip
-                depth = db.execute("WITH RECURSIVE up(id, n) AS (SELECT parent, 1 FROM sessions WHERE id = ? UNION ALL SELECT s.parent, n + 1 FROM sessions s JOIN up ON s.id = up.id WHERE n < 50) SELECT max(n) FROM up WHERE id IS NOT NULL", (rowid,)).fetchone()[0]  # fmt: skip
                 names = (
                     "run_id",
                     "run_label",
@@ -5727,8 +5774,19 @@ class Queries:
                     "run_started_ms",
                     "run_ended_ms",
                 )
-                row.update(zip(names, run or (None,) * 6, strict=True), depth=depth or 1)
+                depth = max(1, self._count_ancestors(db, rowid))
+                row.update(zip(names, run or (None,) * 6, strict=True), depth=depth)
             return rows
+
+    @staticmethod
+    def _count_ancestors(db: sqlite3.Connection, rowid: int) -> int:
+        """How many sessions are above this one; keys are text, so they may also go round in a circle."""
+        seen = [rowid]
+        while True:
+            parent = db.execute("SELECT parent FROM sessions WHERE id = ?", seen[-1:]).fetchone()
+            if parent is None or parent[0] is None or parent[0] in seen:
+                return len(seen) - 1
+            seen.append(parent[0])
 
     # -- transcripts --------------------------------------------------------------------------------------------------
 
@@ -6503,11 +6561,15 @@ SESSION_COLUMNS = (
 EXPORTS = (("usage_events", EVENT_COLUMNS, "ts_ms"), ("sessions", SESSION_COLUMNS, "first_ms"))
 
 
+#: What makes a formula of a text, full-width forms included (OWASP, "CSV Injection").
+_FORMULA_STARTS = tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")
+
+
 def csv_cell(value: Any) -> Any:
-    """A value for a CSV file: text that a spreadsheet would take for a formula gets an apostrophe in front (OWASP)."""
+    """A value for a CSV file: text that a spreadsheet would take for a formula gets an apostrophe in front."""
     if isinstance(value, str):
         text = _CONTROL.sub("\ufffd", value)
-        return f"'{text}" if text[:1] in "=+-@\t\r\n" and text else text
+        return f"'{text}" if text.startswith(_FORMULA_STARTS) else text
     if isinstance(value, float):
         return f"{value:.9f}".rstrip("0").rstrip(".") if abs(value) < 1e9 else repr(value)
     return value
@@ -6522,40 +6584,49 @@ def export_rows(
     return iter(db.execute(f"SELECT {', '.join(columns)} FROM {view} {where} ORDER BY {order}"))
 
 
+def write_rows(file: TextIO, form: str, columns: Sequence[str], rows: Iterable[Any]) -> int:
+    """Write rows as `csv` or `json`, one at a time; how many there were."""
+    count = 0
+    if form == "csv":
+        writer = csv.writer(file)
+        writer.writerow(columns)
+        for count, row in enumerate(rows, 1):  # noqa: B007 - counts
+            writer.writerow([csv_cell(v) for v in row])
+        return count
+    file.write("[")
+    for count, row in enumerate(rows, 1):
+        file.write(",\n" if count > 1 else "\n")
+        file.write(json.dumps(dict(zip(columns, row, strict=True)), ensure_ascii=False))
+    file.write("\n]\n")
+    return count
+
+
 def write_exports(ledger: Ledger, form: str, folder: Path) -> list[tuple[Path, int]]:
-    """Write usage_events and sessions as `csv` or `json` into a folder; [(file, rows)]. Each file appears whole or not at all."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Write usage_events and sessions as `csv` or `json` into a folder; [(file, rows)].
+
+    Both are of one moment of the ledger, and take the place of earlier ones only when both are written.
+    """
     out: list[tuple[Path, int]] = []
-    with ledger.reading() as db:
-        for name, columns, order in EXPORTS:
-            target = folder / f"{name}.{form}"
-            partial = target.with_name(f".{target.name}.{os.getpid()}")
-            count = 0
-            try:
-                with open(partial, "w", encoding="utf-8", newline="") as file:
-                    if form == "csv":
-                        writer = csv.writer(file)
-                        writer.writerow(columns)
-                        for row in export_rows(db, name, columns, order):
-                            writer.writerow([csv_cell(v) for v in row])
-                            count += 1
-                    else:
-                        file.write("[")
-                        for row in export_rows(db, name, columns, order):
-                            file.write(",\n" if count else "\n")
-                            file.write(
-                                json.dumps(dict(zip(columns, row, strict=True)), ensure_ascii=False)
-                            )
-                            count += 1
-                        file.write("\n]\n")
-                os.replace(partial, target)
-            except OSError as error:
-                msg = f"cannot write {target}: {error.strerror}"
-                raise ClawmeterError(msg) from error
-            finally:
-                with contextlib.suppress(FileNotFoundError):
-                    partial.unlink()
-            out.append((target, count))
+    partial: dict[Path, Path] = {}
+    target = folder
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with ledger.reading() as db:
+            for name, columns, order in EXPORTS:
+                target = folder / f"{name}.{form}"
+                partial[target] = folder / f".{target.name}.{os.getpid()}"
+                with open(partial[target], "w", encoding="utf-8", newline="") as file:
+                    rows = export_rows(db, name, columns, order)
+                    out.append((target, write_rows(file, form, columns, rows)))
+        for target, path in partial.items():
+            os.replace(path, target)
+    except OSError as error:
+        msg = f"cannot write {target}: {error.strerror}; name another folder with --out-dir"
+        raise ClawmeterError(msg) from error
+    finally:
+        for path in partial.values():
+            with contextlib.suppress(OSError):
+                path.unlink()
     return out
 
 
@@ -7175,18 +7246,33 @@ class Stream:
 # stream. Two of them in one process work side by side.
 
 
+NO_HISTORY = "%s is not Clawmeter's history module; going on without history"
+
+
+def is_our_history(path: Path) -> bool:
+    """Whether a module called history is Clawmeter's: read, never imported."""
+    try:
+        return "CLAWMETER_HISTORY" in path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return False
+
+
 def load_history() -> Any:
     """The module history.py beside this file; None without one. A foreign `history` on the path is never imported."""
     import importlib.util
 
     path = Path(__file__).with_name("history.py")
     if not path.is_file():
+        with contextlib.suppress(ValueError):  # a module that was made by hand has no spec
+            found = importlib.util.find_spec("history")
+            if found and found.origin and not is_our_history(Path(found.origin)):
+                log.warning(NO_HISTORY, found.origin)
+        return None
+    if not is_our_history(path):
+        log.warning(NO_HISTORY, path)
         return None
     spec = importlib.util.spec_from_file_location("clawmeter_history", path)
     if spec is None or spec.loader is None:
-        return None
-    if "CLAWMETER_HISTORY" not in path.read_text(encoding="utf-8", errors="replace"):
-        log.warning("%s is not Clawmeter's history module; going on without history", path)
         return None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -7223,7 +7309,8 @@ class Watcher:
         self.changed = threading.Event()
         self.lock = threading.Lock()
         self.paths: set[str] = set()
-        self.watched: dict[str, Any] = {}
+        self.watched: dict[str, tuple[int, Any]] = {}  # folder: (inode, watch)
+        self.ended: set[str] = set()  # paths that were deleted or renamed: a watch of one is over
         self.observer: Any = None
         self.poll = poll
 
@@ -7247,12 +7334,8 @@ class Watcher:
 
         self.observer = Observer()
         self.observer.daemon = True
-        try:
-            self.observer.start()
-            self.refresh()
-        except OSError as error:  # out of inotify watches
-            log.warning("file events are not available (%s); looking every 2 s instead", error)
-            self.poll = True
+        self.observer.start()
+        self.refresh()
 
     def folders(self) -> Iterator[str]:
         """The folders in which something can happen that matters."""
@@ -7281,22 +7364,52 @@ class Watcher:
                 if event.event_type == "modified" and event.is_directory:
                     return  # something in it was made, moved or deleted, which has an event of its own
                 if event.event_type in watcher.EVENTS:
-                    watcher.note(os.fsdecode(event.src_path))
+                    gone = event.is_directory and event.event_type in ("moved", "deleted")
+                    watcher.note(os.fsdecode(event.src_path), is_ended=gone)
                     if event.event_type == "moved":
                         watcher.note(os.fsdecode(event.dest_path))
 
-        present = {f for f in self.folders() if os.path.isdir(f)}
-        for gone in set(self.watched) - present:
-            with contextlib.suppress(KeyError, OSError):
-                self.observer.unschedule(self.watched.pop(gone))
-        for folder in present - set(self.watched):
-            with contextlib.suppress(OSError):
-                self.watched[folder] = self.observer.schedule(Handler(), folder, recursive=False)
+        closed: set[str] = set()
+        while not self.poll:
+            with self.lock:
+                ended, self.ended = self.ended, set()
+            present = self._present()
+            # A folder that was deleted and made again is another one, perhaps with the same inode.
+            for folder, (inode, watch) in list(self.watched.items()):
+                if folder in ended or present.get(folder) != inode:
+                    del self.watched[folder]
+                    with contextlib.suppress(KeyError, OSError):
+                        self.observer.unschedule(watch)
+            new = present.keys() - self.watched.keys() - closed
+            if not new:  # and none came while the last ones were not listened to yet
+                return
+            for folder in new:
+                try:
+                    watch = self.observer.schedule(Handler(), folder, recursive=False)
+                    self.watched[folder] = present[folder], watch
+                except (FileNotFoundError, PermissionError):
+                    closed.add(folder)  # gone again, or said to be unreadable by the index
+                except OSError as error:  # out of inotify watches or instances
+                    log.warning("file events are not available (%s); looking every 2 s", error)
+                    self.poll = True
+                    break
 
-    def note(self, path: str) -> None:
-        """A path changed."""
+    def _present(self) -> dict[str, int]:
+        """The folders that are there, and their inodes."""
+        out = {}
+        for folder in self.folders():
+            with contextlib.suppress(OSError):
+                info = os.stat(folder)
+                if stat.S_ISDIR(info.st_mode):
+                    out[folder] = info.st_ino
+        return out
+
+    def note(self, path: str, *, is_ended: bool = False) -> None:
+        """A path changed; `is_ended`: it was a folder, and is no more."""
         with self.lock:
             self.paths.add(path)
+            if is_ended:
+                self.ended.add(path)
         self.changed.set()
 
     def take(self) -> set[str]:
@@ -7571,6 +7684,7 @@ class Clawmeter:
                     },
                 )
 
+        self.watcher.refresh()  # first: what is written to a new folder after it was read is an event then
         self.index(report if first else None)
         self.failures.pop("reading", None)
         if first:
@@ -7580,7 +7694,6 @@ class Clawmeter:
             self.passed.set()
             self.stream.publish("health", {"complete": True})
             self.lists.close()
-        self.watcher.refresh()
 
     def _changed_databases(self) -> set[str]:
         """Databases whose WAL grew without a file event (memory-mapped writes raise none on some systems)."""
@@ -7803,16 +7916,21 @@ _CLOCK = r"T([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9](\.[0-9]{1,6})?)?"
 _OFFSET = "(Z|[+-](0[0-9]|1[0-3]):[0-5][0-9])?"
 _TIME = {
     "anyOf": [
-        _one_of("all today week month"),
+        _one_of("all today yesterday week month"),
         {"type": "string", "pattern": "^[1-9][0-9]{0,3}d$"},
+        {"type": "string", "pattern": "^20[0-9]{2}-(0[1-9]|1[0-2]|W(0[1-9]|[1-4][0-9]|5[0-2]))$"},
         {"type": "string", "pattern": f"^{_DAY}({_CLOCK}{_OFFSET})?$"},
         {"type": "string", "pattern": "^1[0-9]{12}$"},
     ]
 }
 _NAME = _text(1, 1000)
 RANGE = (
-    Param("from", "start: an ISO date or time, epoch ms, today, week, month, 7d or all", _TIME),
-    Param("to", "end, excluded; a bare date as the end includes that day", _TIME),
+    Param(
+        "from",
+        "start: an ISO date, week, month or time, epoch ms, today, week, month, 7d or all",
+        _TIME,
+    ),
+    Param("to", "end, excluded; a bare day, week or month as the end is included", _TIME),
     Param("tz", "IANA time zone: Europe/Berlin", {"$ref": "#/components/schemas/Zone"}),
 )
 PAGE = (
@@ -10223,6 +10341,13 @@ def say(text: str = "") -> None:
     print(text, file=sys.stderr)
 
 
+def print_json(value: Any) -> None:
+    """Print a result for programs: UTF-8 whatever the terminal's encoding is."""
+    sys.stdout.flush()
+    sys.stdout.buffer.write(orjson.dumps(value, option=orjson.OPT_INDENT_2) + b"\n")
+    sys.stdout.buffer.flush()
+
+
 class ProgressLine:
     """A progress bar with rate and time left, where a person watches; nothing elsewhere."""
 
@@ -10385,33 +10510,50 @@ def read_server_file(settings: Settings) -> Json | None:
 def ask_server(settings: Settings, path: str, method: str = "GET") -> tuple[int, bytes]:
     """(status, body) of a request to the running server with the local credential. ClawmeterError when it cannot be reached."""
     import http.client
-    import ssl
 
     where = read_server_file(settings)
     if where is None:
         msg = f"no Clawmeter is serving from the state directory {settings.state_dir}; start one with `clawmeter`"
         raise ClawmeterError(msg)
-    url = urllib.parse.urlsplit(where["url"])
     access = Access(settings.state_dir, settings=settings, gateway_tokens=list)
-    if not path.startswith("/"):
-        path = f"/{path}"
-    connection: http.client.HTTPConnection
-    if url.scheme == "https":  # our own server on this machine: its certificate may be self-signed
-        connection = http.client.HTTPSConnection(
-            cast("str", url.hostname),
-            url.port,
-            timeout=600,
-            context=ssl._create_unverified_context(),  # noqa: S323, SLF001 - our own server, perhaps self-signed
-        )
-    else:
-        connection = http.client.HTTPConnection(cast("str", url.hostname), url.port, timeout=600)
+    path = f"/{sound(path).removeprefix('/')}"
+    path = urllib.parse.quote(path, safe="/?&=%:+,;@!$'()*~")
+    connection = connect_to(where["url"], timeout_s=600)
     try:
         connection.request(method, path, headers={"Authorization": f"Bearer {access.load_token()}"})
         answer = connection.getresponse()
         return answer.status, answer.read()
-    except OSError as error:
-        msg = f"cannot reach the Clawmeter at {where['url']}: {error}"
+    except (OSError, http.client.HTTPException) as error:
+        msg = f"cannot reach the Clawmeter at {where['url']}: {error}; start it again with `clawmeter`"
         raise ClawmeterError(msg) from error
+    finally:
+        connection.close()
+
+
+def connect_to(address: str, *, timeout_s: float) -> HTTPConnection:
+    """A connection to our own server on this machine; its certificate may be self-signed."""
+    import http.client
+    import ssl
+
+    url = urllib.parse.urlsplit(address)
+    if url.scheme == "https":
+        context = ssl._create_unverified_context()  # noqa: S323, SLF001 - see above
+        return http.client.HTTPSConnection(
+            cast("str", url.hostname), url.port, timeout=timeout_s, context=context
+        )
+    return http.client.HTTPConnection(cast("str", url.hostname), url.port, timeout=timeout_s)
+
+
+def is_answering(address: str) -> bool:
+    """Whether a server answers there; the file of one that was killed says where it was."""
+    import http.client
+
+    connection = connect_to(address, timeout_s=2)
+    try:
+        connection.request("GET", "/healthz")
+        return connection.getresponse().status == 200
+    except (OSError, http.client.HTTPException):
+        return False
     finally:
         connection.close()
 
@@ -10484,29 +10626,49 @@ def cmd_report(args: argparse.Namespace) -> int:
             **filters,
         )
         if args.json:
-            print(orjson.dumps(answer, option=orjson.OPT_INDENT_2).decode())
+            print_json(answer)
             return 0
         query = UsageQuery(
             answer["from_ms"],
             answer["to_ms"],
             queries.zone(answer["tz"]),
             args.by,
-            tuple((k, v) for k, v in filters.items() if v),
+            tuple((k, sound(v)) for k, v in filters.items() if v),
         )
         compared = queries.compared(query)
-        with queries.ledger.reading() as db:
-            projection = queries._projection(db, query.zone, queries.now_ms())  # noqa: SLF001
+        projection = None
+        if not query.filters:  # the month end of everything says nothing about one agent
+            with queries.ledger.reading() as db:
+                projection = queries._projection(db, query.zone, queries.now_ms())  # noqa: SLF001
     print_report(answer, compared, projection)
     return 0
 
 
-def print_report(answer: Json, compared: Json, projection: Json) -> None:
+#: Columns that a report leaves out where the terminal is too narrow, the first of them first.
+NARROW_REPORT = (
+    "per M tokens",
+    "cache write",
+    "cache read",
+    "per call",
+    "share",
+    "output",
+    "input",
+)
+
+
+def print_report(answer: Json, compared: Json, projection: Json | None) -> None:
     """The report for a terminal."""
+    from rich.cells import cell_len
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
+    # NO_COLOR (no-color.org): rich would leave bold in; nothing but text is what is meant.
+    console = Console(
+        highlight=False,
+        color_system=None if os.environ.get("NO_COLOR") else "auto",
+        width=None if sys.stdout.isatty() else 160,
+    )
     zone = ZoneInfo(answer["tz"])
     totals = answer["totals"]
     table = Table(
@@ -10525,7 +10687,6 @@ def print_report(answer: Json, compared: Json, projection: Json) -> None:
             format_usd(cost * 10**6 // tokens) if tokens else "—",
         ]  # fmt: skip
 
-    footer = ["total", *cells(totals)]
     heads = [
         answer["by"].replace("_", " "),
         "calls",
@@ -10538,19 +10699,37 @@ def print_report(answer: Json, compared: Json, projection: Json) -> None:
         "per call",
         "per M tokens",
     ]
-    for n, head in enumerate(heads):
-        table.add_column(
-            head, footer=footer[n], justify="right" if n else "left", no_wrap=n > 0, overflow="fold"
-        )
+    rows = []
     for row in answer["rows"]:
         label = (
             row["label"]
             if row["label"] == row["key"] or answer["by"] != "session"
             else f"{row['label']}  {row['key'][:8]}"
         )
-        table.add_row(Text(plain(label, 60)), *cells(row))
+        rows.append([plain(label, 60), *cells(row)])
+    footer = ["total", *cells(totals)]
+    widths = [max(map(cell_len, column)) for column in zip(heads, footer, *rows, strict=True)]
+    widths[0] = min(widths[0], 24)  # names fold, figures do not
+    shown = list(range(len(heads)))
+    for head in NARROW_REPORT:
+        if sum(widths[n] + 3 for n in shown) + 1 <= console.width:
+            break
+        shown.remove(heads.index(head))
+    for n in shown:
+        table.add_column(
+            heads[n],
+            footer=footer[n],
+            justify="right" if n else "left",
+            no_wrap=n > 0,
+            overflow="fold",
+            min_width=widths[n],
+        )
+    for cell_row in rows:
+        table.add_row(*(Text(cell_row[n]) for n in shown))
     console.print(table)
     notes = []
+    if hidden := [head for n, head in enumerate(heads) if n not in shown]:
+        notes.append(f"no room for {', '.join(hidden)}: widen the terminal, or use --json")
     prompt = totals["input_tokens"] + totals["cache_read_tokens"] + totals["cache_write_tokens"]
     if totals["output_tokens"]:
         notes.append(f"{prompt / totals['output_tokens']:.1f} tokens in for each token out")
@@ -10560,7 +10739,7 @@ def print_report(answer: Json, compared: Json, projection: Json) -> None:
         notes.append(
             f"beside it {format_usd(totals['plan_cost_nano_usd'])} of API value used on plans"
         )
-    if projection["projected_nano_usd"] is not None:
+    if projection and projection["projected_nano_usd"] is not None:
         notes.append(
             f"at month end about {format_usd(projection['projected_nano_usd'])} ({format_usd(projection['low_nano_usd'])} to {format_usd(projection['high_nano_usd'])})"
         )
@@ -10588,7 +10767,7 @@ def print_report(answer: Json, compared: Json, projection: Json) -> None:
 def print_formula(answer: Json, *, as_json: bool) -> None:
     """How the cost of a session came about."""
     if as_json:
-        print(orjson.dumps(answer, option=orjson.OPT_INDENT_2).decode())
+        print_json(answer)
         return
     print(f"session {plain(answer['session'])}  {plain(answer['key'] or '')}")
     for p in answer["parts"]:
@@ -10631,19 +10810,15 @@ def cmd_status(args: argparse.Namespace) -> int:
     """The state in a few lines."""
     settings = settings_from(args)
     where = read_server_file(settings)
+    url = where["url"] if where and is_answering(where["url"]) else None
     with open_queries(settings, index=False) as (queries, _):
         summary = queries.summary()
         with queries.ledger.reading() as db:
             coverage = queries.coverage(db)
     if args.json:
-        print(
-            orjson.dumps(
-                {"server": where and where["url"], "summary": summary, "coverage": coverage},
-                option=orjson.OPT_INDENT_2,
-            ).decode()
-        )
+        print_json({"server": url, "summary": summary, "coverage": coverage})
         return 0
-    print(f"server   {where['url'] if where else 'not running'}")
+    print(f"server   {url or 'not running'}")
     print(
         f"ledger   {settings.ledger_path}, {summary['messages']:,} model calls in {summary['sessions']:,} sessions"
     )
@@ -10793,6 +10968,9 @@ def cmd_token(args: argparse.Namespace) -> int:
 
 def cmd_demo(args: argparse.Namespace) -> int:
     """Make a home, serve it, and let things happen in it."""
+    if not 1 <= args.days <= 3660:
+        say(f"clawmeter: --days is a number from 1 to 3660, not {args.days}")
+        return 2
     with tempfile.TemporaryDirectory(prefix="clawmeter-demo-") as folder:
         root = Path(folder)
         # In a process of its own: what making a home takes in memory is not the server's.
@@ -10813,7 +10991,7 @@ def cmd_demo(args: argparse.Namespace) -> int:
 def demo_settings(args: argparse.Namespace, root: Path) -> Settings:
     """The settings of a demo in `root`: whatever else is set, its made-up numbers go into a ledger of its own."""
     settings = settings_from(args, homes=[str(root)], state_dir=str(root / "state"))
-    return replace(settings, db=None)
+    return replace(settings, db=None, agents_dir=None)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -10827,8 +11005,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         make_demo_home(Path(words[1]), now_ms=int(time.time() * 1000), days=int(words[2]))
         return 0
     args = build_parser().parse_args(words)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal that cannot show a dash shows `?`
+            stream.reconfigure(errors="replace")
     try:
-        return int(getattr(args, "run", cmd_serve)(args))
+        status = int(getattr(args, "run", cmd_serve)(args))
+        sys.stdout.flush()
     except ClawmeterError as error:
         say(f"clawmeter: {error}")
         return (
@@ -10837,11 +11019,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             or (isinstance(error, QueryError) and error.status == 400)
             else 1
         )
-    except BrokenPipeError:
-        sys.stderr.close()
+    except BrokenPipeError:  # `clawmeter report | head`: what is left in the buffer goes nowhere
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except KeyboardInterrupt:
         return 130
+    return status
 
 
 def main_entry() -> None:
