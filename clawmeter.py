@@ -318,10 +318,10 @@ def convert_value(setting: Setting, value: Any) -> Any:
 
 
 def is_gateway_url(text: str) -> bool:
-    """Whether a text is an address of a WebSocket server, without a user's name or a token in it."""
+    """Whether a text is an address of a WebSocket server, and has no place for a password: it is shown."""
     try:
         parts = urllib.parse.urlsplit(text)
-        return parts.scheme in ("ws", "wss") and bool(parts.hostname) and "@" not in parts.netloc and parts.port != 0  # fmt: skip
+        return parts.scheme in ("ws", "wss") and bool(parts.hostname) and "@" not in parts.netloc and not parts.query and parts.port != 0  # fmt: skip
     except ValueError:
         return False
 
@@ -821,7 +821,8 @@ class OpenClawConfig:
     gateway_bind: str = "loopback"
     gateway_auth: str = "token"
     gateway_token: str | None = field(default=None, repr=False)
-    gateway_url: str = "ws://127.0.0.1:18789"
+    gateway_remote: str | None = None  # gateway.remote.url, in mode `remote`
+    gateway_tls: bool = False
     token_problem: str | None = None
     agents: tuple[str, ...] = ()
     workspaces: Mapping[str, str] = field(default_factory=dict)
@@ -831,6 +832,12 @@ class OpenClawConfig:
     context_windows: Mapping[tuple[str, str], int] = field(default_factory=dict)
     plan_providers: frozenset[str] = frozenset()
     problem: str | None = None
+
+    @property
+    def gateway_url(self) -> str:
+        """Where the gateway listens."""
+        scheme = "wss" if self.gateway_tls else "ws"
+        return self.gateway_remote or f"{scheme}://127.0.0.1:{self.gateway_port}"
 
 
 def parse_json5(text: str) -> Any:
@@ -956,18 +963,19 @@ def read_config(home: Path, env: Mapping[str, str]) -> OpenClawConfig:
     }
     port = gateway.get("port")
     port = port if type(port) is int and 0 < port < 65_536 else 18789
-    url = f"{'wss' if as_dict(gateway.get('tls')).get('enabled') is True else 'ws'}://127.0.0.1:{port}"
     token = auth.get("token")
     remote = as_dict(gateway.get("remote"))
-    if gateway.get("mode") == "remote" and is_gateway_url(str(remote.get("url"))):
-        url, token = str(remote["url"]), remote.get("token")
+    is_remote = gateway.get("mode") == "remote" and is_gateway_url(str(remote.get("url")))
+    if is_remote:
+        token = remote.get("token")
     return OpenClawConfig(
         version=str(v) if (v := as_dict(raw.get("meta")).get("lastTouchedVersion")) else None,
         gateway_port=port,
         gateway_bind=str(gateway.get("bind") or "loopback"),
         gateway_auth=str(auth.get("mode") or "token"),
         gateway_token=token if isinstance(token, str) and token and not token.startswith("${") else None,
-        gateway_url=url,
+        gateway_remote=str(remote["url"]) if is_remote else None,
+        gateway_tls=as_dict(gateway.get("tls")).get("enabled") is True,
         token_problem=complain_of_token(token),
         agents=tuple(listed),
         workspaces={k: str(w) for k, v in listed.items() if (w := v.get("workspace") or as_dict(agents.get("defaults")).get("workspace"))},
@@ -980,13 +988,11 @@ def read_config(home: Path, env: Mapping[str, str]) -> OpenClawConfig:
 
 
 def complain_of_token(token: Any) -> str | None:
-    """Why the config's gateway token cannot be used; None for one that can."""
-    if isinstance(token, str) and token:
-        names = token.startswith("${")
-        return f"gateway.auth.token is {plain(token, 60)}, and this variable is not set here" if names else None  # fmt: skip
-    if token:
-        return "gateway.auth.token is a reference to a secret, which only OpenClaw can look up"
-    return "openclaw.json has no gateway.auth.token"
+    """Why a gateway token that stands in the config cannot be used; None for one that can."""
+    if not isinstance(token, str):
+        return "gateway.auth.token is a reference to a secret, which only OpenClaw can look up" if token else None  # fmt: skip
+    names = token.startswith("${")
+    return f"gateway.auth.token is {plain(token, 60)}, and this variable is not set here" if names else None  # fmt: skip
 
 
 def parse_config_price(cost: Any) -> ConfigPrice | None:
@@ -4979,7 +4985,7 @@ def find_endpoint(settings: Settings, config: OpenClawConfig) -> Endpoint:
             "live sessions are told from the transcripts; with gateway.auth.mode = token the gateway would tell them itself",
         )
     if not tokens and config.gateway_auth != "none":
-        raise GatewayError("unusable", config.token_problem or "no gateway token is known", GIVE_TOKEN)  # fmt: skip
+        raise GatewayError("unusable", config.token_problem or "openclaw.json has no gateway.auth.token", GIVE_TOKEN)  # fmt: skip
     return Endpoint(url, tokens)
 
 
@@ -5471,7 +5477,9 @@ class GatewayState:
             self._set_doing(run, "retrying" if phase == "retrying" else "waiting", ts_ms)
         elif stream == "compaction":
             self._set_doing(run, "compacting" if phase == "start" else "waiting", ts_ms)
-        elif stream in DOING:
+        elif (
+            stream in DOING and data.get("text") != ""
+        ):  # an empty one takes back what was said before a retry
             self._set_doing(run, DOING[cast("str", stream)], ts_ms)
 
     def _take_tool(self, run: LiveRun, data: Json, ts_ms: int | None) -> None:

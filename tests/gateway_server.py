@@ -14,7 +14,7 @@ from homes import TESTS
 from served import PATIENCE_S, wait_until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    pass
 
 Json = dict[str, Any]
 RECORDED = TESTS / "data" / "gateway"
@@ -55,7 +55,8 @@ class Connection:
         self.requests: list[Json] = []
         self.is_in = threading.Event()  # hello-ok was sent
         self.is_over = threading.Event()
-        threading.Thread(target=self._serve, daemon=True).start()
+        self.thread = threading.Thread(target=self._serve, daemon=True)
+        self.thread.start()
 
     def _serve(self) -> None:
         with contextlib.suppress(OSError, ValueError, EOFError):
@@ -70,6 +71,7 @@ class Connection:
                         self.is_in.set()
         self.is_over.set()
         self.drop()
+        self.file.close()
 
     def _shake_hands(self) -> None:
         while line := self.file.readline().strip().decode():
@@ -134,7 +136,8 @@ class FakeGateway:
         self.listener = socket.create_server(("127.0.0.1", port))
         self.port = self.listener.getsockname()[1]
         self.url = f"ws://127.0.0.1:{self.port}"
-        threading.Thread(target=self._accept, daemon=True).start()
+        self.thread = threading.Thread(target=self._accept, daemon=True)
+        self.thread.start()
 
     def _accept(self) -> None:
         with contextlib.suppress(OSError):
@@ -172,8 +175,10 @@ class FakeGateway:
         with contextlib.suppress(OSError):
             self.listener.shutdown(socket.SHUT_RDWR)
         self.listener.close()
+        self.thread.join(PATIENCE_S)
         for connection in self.connections:
             connection.drop()
+            connection.thread.join(PATIENCE_S)
 
 
 def agent_event(stream: str, data: Json, *, seq: int | None = None, **more: Any) -> Json:
@@ -190,7 +195,9 @@ def end(seq: int | None = None, **more: Any) -> Json:
     return agent_event("lifecycle", {"phase": "end"}, seq=seq, **{"ts": 1795237574000, **more})
 
 
-def tool(phase: str, name: str = "exec", seq: int | None = None, call: str = "c1", **more: Any) -> Json:
+def tool(
+    phase: str, name: str = "exec", seq: int | None = None, call: str = "c1", **more: Any
+) -> Json:
     return agent_event("tool", {"phase": phase, "name": name, "toolCallId": call}, seq=seq, **more)
 
 
@@ -201,5 +208,3 @@ def tick(seq: int | None = None) -> Json:
 def row(key: str = "agent:main:main", **more: Any) -> Json:
     """A row of sessions.list, as 2026.9.6 gives it."""
     return {"key": key, "sessionId": f"id-of-{key}", "updatedAt": 1795237573000, "status": "done", "hasActiveRun": False, "activeRunIds": [], **more}  # fmt: skip
-
-
