@@ -4912,7 +4912,6 @@ class Indexer:
 
 #: Protocol versions that we speak: 3 is OpenClaw 2026.2, 4 is 2026.4 and later.
 PROTOCOLS = (3, 4)
-DEFAULT_GATEWAY_PORT = 18789
 #: The largest message that is looked at. A list of 100 sessions takes 0.3 MB; gateways may send up to 25 MB.
 MAX_MESSAGE_BYTES = 8 << 20
 #: A message that claims to be larger than this is no message: the connection is given up.
@@ -4922,7 +4921,7 @@ MAX_LIVE_SESSIONS = 512
 MAX_RUNS = 32
 MAX_TOOLS = 64
 MAX_ENDED_RUNS = 2048
-#: A session by which nothing has moved for so long says nothing about now.
+#: A session in which nothing has moved for so long says nothing about now.
 RECENT_MS = 15 * MINUTE_MS
 #: Clocks of a row and of the transcript entry that it is about differ by this much at most.
 ROW_SLACK_MS = 5_000
@@ -5690,14 +5689,18 @@ class GatewayClient:
         self.publish("gateway", {k: told[k] for k in ("status", "text", "version", "suspended")})
 
     def _shut(self) -> None:
-        """Wake the thread if it waits for the gateway."""
+        """Wake the thread if it waits for the gateway; it can still say goodbye."""
         if sock := self._socket:
             with contextlib.suppress(OSError):
-                sock.shutdown(socket.SHUT_RDWR)
+                sock.shutdown(socket.SHUT_RD)
 
     def _close(self) -> None:
-        sock, self._socket, self._ws, self._reader = self._socket, None, None, None
+        sock, ws, self._socket, self._ws, self._reader = self._socket, self._ws, None, None, None
         if sock is not None:
+            with contextlib.suppress(Exception):  # what is left of a connection that is over
+                sock.settimeout(0.2)
+                if ws is not None and ws.connected:
+                    ws.send_close()
             with contextlib.suppress(OSError):
                 sock.close()
 
@@ -14532,7 +14535,9 @@ function openStream() {
     refreshAll();
     if (state.connection !== "lost") dispatch({ connection: "live" });
   };
-  for (const kind of ["usage", "session", "health", "gateway"]) stream.addEventListener(kind, refreshAll);
+  for (const kind of ["usage", "health"]) stream.addEventListener(kind, refreshAll);
+  // What runs is on the Overview, and costs nothing until a call is counted.
+  for (const kind of ["session", "gateway"]) stream.addEventListener(kind, () => overviewReader.refresh());
   stream.onerror = () => {
     closeStream();
     retries += 1;

@@ -116,7 +116,9 @@ class RealOpenClaw:
 
     def kill_gateway(self) -> None:
         """As a power cut would; the mock provider goes on, and up() starts the gateway again."""
-        os.killpg(int((self.home / ".lab" / "gateway.pid").read_text()), signal.SIGKILL)
+        pid_file = self.home / ".lab" / "gateway.pid"
+        os.killpg(int(pid_file.read_text()), signal.SIGKILL)
+        pid_file.unlink()
 
     def bill(self) -> dict[str, Any]:
         """What the transcripts should add up to: see bill.py."""
