@@ -11421,6 +11421,20 @@ def build_parser() -> argparse.ArgumentParser:
     )
     group.add_argument("--tz", dest="time_zone", metavar="ZONE", help="IANA time zone for days")
     group.add_argument("--log-level", choices=("debug", "info", "warning", "error"))
+    group = common.add_argument_group("OpenClaw's gateway")
+    group.add_argument(
+        "--no-gateway",
+        dest="gateway",
+        action="store_const",
+        const=False,
+        help="do not connect to OpenClaw's gateway; live sessions are told from the transcripts",
+    )
+    group.add_argument("--gateway-url", metavar="URL", help="where the gateway listens")
+    group.add_argument(
+        "--gateway-token",
+        metavar="TOKEN",
+        help="the gateway's token (others can see it in the process list: prefer OPENCLAW_GATEWAY_TOKEN)",
+    )
     serving = argparse.ArgumentParser(
         add_help=False, argument_default=argparse.SUPPRESS, allow_abbrev=False
     )
@@ -11445,19 +11459,6 @@ def build_parser() -> argparse.ArgumentParser:
         action="store_const",
         const=True,
         help="look for changes every 2 s (network mounts)",
-    )
-    group.add_argument(
-        "--no-gateway",
-        dest="gateway",
-        action="store_const",
-        const=False,
-        help="do not connect to OpenClaw's gateway; live sessions are told from the transcripts",
-    )
-    group.add_argument("--gateway-url", metavar="URL", help="where the gateway listens")
-    group.add_argument(
-        "--gateway-token",
-        metavar="TOKEN",
-        help="the gateway's token (others can see it in the process list: prefer OPENCLAW_GATEWAY_TOKEN)",
     )
     parser = argparse.ArgumentParser(
         allow_abbrev=False,  # `--to` of a report is not `--token`

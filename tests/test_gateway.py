@@ -359,6 +359,7 @@ def test_a_restart_that_is_announced_is_not_waited_out(gateway: FakeGateway, lis
     connection = gateway.client()
     if says == "shutdown":
         connection.say({"type": "event", "event": "shutdown", "payload": {"reason": "gateway stopping"}, "seq": 1})  # fmt: skip
+        listener.heard(5)
         connection.drop()
     else:
         connection.close(1012, "service restart")
@@ -715,6 +716,24 @@ def test_an_entry_that_is_younger_than_the_word_of_the_gateway_counts(home: Hand
     wait_until(lambda: meter.gateway_state.capabilities.get("sessions.list"))
     (found,) = [r for r in meter.queries.overview()["live"] if r["id"] == "s-two"]
     assert (found["state"], found["inferred"], found["run"]) == ("running", True, None)
+
+
+def test_the_gateway_of_one_home_says_nothing_about_another(
+    home: HandmadeHome, tmp_path: Path, gateway: FakeGateway, meter_factory: Any
+) -> None:
+    other = HandmadeHome(tmp_path / "other")
+    now = now_ms() - 1000
+    other.write("s-one", [header("s-one", now), user("u1", now)])
+    other.index({"agent:main:one": "s-one"})
+    meter = meter_factory(
+        home.path, other.path, gateway=True, gateway_url=gateway.url, gateway_token=TOKEN
+    )
+    meter.index()
+    meter.gateway.start()
+    gateway.client().say(start(sessionKey="agent:main:one", sessionId="s-one", ts=now_ms()))
+    wait_until(meter.gateway_state.has_runs)
+    rows = [r for r in meter.queries.overview()["live"] if r["key"] == "agent:main:one"]
+    assert {r["agent"]: r["inferred"] for r in rows} == {"main": False, "main@other": True}
 
 
 def test_a_session_of_which_only_the_key_is_known(home: HandmadeHome, gateway: FakeGateway, meter_factory: Any) -> None:  # fmt: skip
