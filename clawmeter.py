@@ -5381,13 +5381,13 @@ class Queries:
             first, last = (b * SLOT_MS if b is not None else start for b in bounds)
             start, end = max(start, first), min(end, max(last, first))
         hours: dict[int, str] = {}
-        if by != "hour":
-            keys: Iterable[str] = self.time_keys(by, start, end, zone)
-        elif end - start <= LONGEST_MS:
+        # One call with a wrong year would make a million empty rows: then only those with calls are shown.
+        keys: Iterable[str] = ()
+        if by == "hour" and end - start <= LONGEST_MS:
             hours = hour_keys(start // SLOT_MS, -(-end // SLOT_MS), zone)
             keys = dict.fromkeys(hours.values())
-        else:  # one call with a wrong year would make millions of empty hours
-            keys = ()
+        elif by != "hour" and end - start <= 24 * LONGEST_MS:
+            keys = self.time_keys(by, start, end, zone)
         rows = {key: Sums() for key in keys}
         joins, conditions, values = self._joins(query)
         for segment in self._segments(db, query, is_timed=True, is_plain=not query.filters):
