@@ -40,6 +40,8 @@ Sections, each using only those above it:
 from __future__ import annotations
 
 import argparse
+import array
+import bisect
 import contextlib
 import csv
 import gc
@@ -50,6 +52,7 @@ import json
 import logging
 import marshal
 import math
+import operator
 import os
 import queue
 import random
@@ -73,7 +76,7 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
 from hashlib import blake2b
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, Protocol, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, Protocol, TypeVar, cast
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import orjson
@@ -88,6 +91,7 @@ __version__ = VERSION
 log = logging.getLogger("clawmeter")
 
 Json = dict[str, Any]
+T = TypeVar("T")
 
 NANO = 10**9
 MINUTE_MS = 60_000
@@ -1919,7 +1923,8 @@ CREATE TABLE sessions (
   origin_provider TEXT, label TEXT, cause TEXT NOT NULL DEFAULT 'unknown', cron_job TEXT, parent_key TEXT, parent INTEGER, status TEXT,
   header_ms INTEGER, first_ms INTEGER, last_ms INTEGER, facts_ms INTEGER NOT NULL DEFAULT 0, version INTEGER, stored_as TEXT,
   last_kind TEXT, tail_id TEXT, tail_heartbeat INTEGER, thinking_level TEXT, failed_model INTEGER, context_tokens INTEGER,
-  context_window INTEGER, prompt TEXT, {_SUM_COLUMNS}, {", ".join(f"{n} INTEGER NOT NULL DEFAULT 0" for n, _ in MESSAGE_MEASURES)}
+  context_window INTEGER, {_SUM_COLUMNS}, {", ".join(f"{n} INTEGER NOT NULL DEFAULT 0" for n, _ in MESSAGE_MEASURES)},
+  prompt TEXT
 );
 CREATE INDEX sessions_by_id ON sessions(session_id);
 CREATE INDEX sessions_by_key ON sessions(key);
@@ -4544,17 +4549,59 @@ MAX_ROWS = 10_000
 LONGEST_MS = 3 * 366 * DAY_MS
 RUNNING_MS = 10 * MINUTE_MS
 IDLE_MS = 60 * MINUTE_MS
-_TREE_COST = "(WITH RECURSIVE tree(id) AS (SELECT s.id UNION SELECT k.id FROM sessions k JOIN tree ON k.parent = tree.id) SELECT sum(k.cost_nano) FROM tree JOIN sessions k ON k.id = tree.id)"
-_DEAREST_MODEL = "(SELECT m.model FROM usage_sessions u JOIN models m ON m.id = u.model WHERE u.session = s.id GROUP BY u.model ORDER BY sum(u.cost_nano + u.plan_nano) DESC LIMIT 1)"
+#: What each session with sub-agents costs with all of them, below it; `tree` is finite because UNION drops doubles.
+_TREES = (
+    "WITH RECURSIVE tree(root, id) AS (SELECT DISTINCT parent, parent FROM sessions WHERE parent IS NOT NULL "
+    "UNION SELECT t.root, k.id FROM sessions k JOIN tree t ON k.parent = t.id), "
+    "trees AS MATERIALIZED (SELECT t.root AS id, sum(k.cost_nano) AS cost_nano FROM tree t JOIN sessions k ON k.id = t.id GROUP BY 1)"
+)
+#: The model that cost most in each session. With one max() SQLite gives the other columns of the row that has it.
+_DEAREST = (
+    "WITH dearest AS MATERIALIZED (SELECT session, model, max(cost_nano) FROM (SELECT session, model, sum(cost_nano + plan_nano) AS cost_nano "
+    "FROM usage_sessions GROUP BY session, model) GROUP BY session)"
+)
+_MODEL_JOIN = "LEFT JOIN dearest d ON d.session = s.id LEFT JOIN models m ON m.id = d.model"
+_TOKENS = "s.input_tokens + s.output_tokens + s.cache_read_tokens + s.cache_write_tokens"
 #: Columns of the session list to sort by; text ascends unless asked otherwise.
 SESSION_SORTS: Mapping[str, str] = {
     "last_activity_ms": "s.last_ms", "started_ms": "ifnull(s.header_ms, s.first_ms)", "duration_ms": "s.last_ms - ifnull(s.header_ms, s.first_ms)",
-    "total_cost": "s.cost_nano", "tree_cost_nano_usd": _TREE_COST, "message_count": "s.model_calls",
-    "total_tokens": "s.input_tokens + s.output_tokens + s.cache_read_tokens + s.cache_write_tokens", "tool_calls": "s.tool_calls",
-    "tool_errors": "s.tool_errors", "model_errors": "s.model_errors", "agent": "s.agent", "model": _DEAREST_MODEL, "channel": "s.channel",
-    "cause": "s.cause", "label": "ifnull(s.label, s.key)", "id": "s.session_id",
+    "total_cost": "s.cost_nano", "tree_cost_nano_usd": "ifnull(t.cost_nano, s.cost_nano)", "message_count": "s.model_calls",
+    "total_tokens": _TOKENS, "tool_calls": "s.tool_calls", "tool_errors": "s.tool_errors", "model_errors": "s.model_errors",
+    "errors": "s.tool_errors + s.model_errors", "context_share": "s.context_tokens * 1.0 / ifnull(nullif(s.context_window, 0), w.tokens)",
+    "agent": "s.agent", "model": "m.model", "channel": "s.channel", "cause": "s.cause", "label": "ifnull(s.label, s.key)", "id": "s.session_id",
 }  # fmt: skip
 SESSION_TEXT_SORTS = frozenset({"agent", "model", "channel", "cause", "label", "id"})
+#: (what goes before SELECT, joins) of the sorts that need more than the row of the session.
+_SORT_JOINS: Mapping[str, tuple[str, str]] = {
+    "tree_cost_nano_usd": (_TREES, "LEFT JOIN trees t ON t.id = s.id"),
+    "model": (_DEAREST, _MODEL_JOIN),
+    "context_share": (
+        f"{_DEAREST}, windows AS MATERIALIZED (SELECT value ->> 0 AS provider, value ->> 1 AS model, value ->> 2 AS tokens FROM json_each(?))",
+        f"{_MODEL_JOIN} LEFT JOIN windows w ON w.provider = m.provider AND w.model = m.model",
+    ),
+}
+#: Conditions on a session by name, for the filter `has`.
+SESSION_HAS: Mapping[str, str] = {
+    "errors": "s.tool_errors + s.model_errors > 0",
+    "compactions": "s.compactions > 0",
+    "subagents": "s.id IN (SELECT parent FROM sessions)",
+    "unpriced": "s.unpriced_calls > 0",
+}
+#: Columns of the session list whose values can be asked for: SQL over a row of sessions s.
+SESSION_VALUES: Mapping[str, str] = {
+    "agent": "s.agent",
+    "channel": f"ifnull(s.channel, '{NONE_KEY}')",
+    "cause": "s.cause",
+    "model": "m.model",
+    "state": "",  # a matter of the clock: Queries._state_sql
+}
+SESSION_STATES = ("running", "idle", "ended")
+#: A list is made anew for each page up to here, which costs least; below it is kept in order for the next pages.
+SHALLOW_ROWS = 500
+#: A session's turns that are told one by one: beyond, the first ones are only counted.
+MAX_TURNS = 2000
+#: Stretches in the picture of one turn; it is some hundred pixels wide.
+MAX_STRETCHES = 60
 
 
 class Ledger(Protocol):
@@ -4636,6 +4683,131 @@ class UsageQuery:
     is_everything: bool = (
         False  # no limit in time was asked for; from_ms and to_ms are those of the data
     )
+
+
+class Turn:
+    """A stretch of a session from one user message to the next, while it is put together from the ledger's rows in order."""
+
+    def __init__(self, from_ms: int) -> None:
+        self.from_ms = self.to_ms = self.upto_ms = from_ms
+        self.sums = [0] * len(_TOTAL_MEASURES)
+        self.counts: Counter[str] = Counter()
+        self.models: dict[str, None] = {}
+        self.new_model: str | None = None
+        self.stretches: list[list[Any]] = []
+        self.has_failed = False
+
+    def add_call(self, ts: int, call: Sequence[Any], model_before: str | None) -> None:
+        """A model call that ended at `ts`."""
+        latency, model, stop, flags, tools, *sums = call
+        self.sums = [a + b for a, b in zip(self.sums, sums, strict=True)]
+        self.models[model] = None
+        if model_before is not None and model != model_before:
+            self.new_model = model
+        failed = stop == "error"
+        self.counts.update(
+            latency_ms=latency or 0, tool_calls=len(orjson.loads(tools)) if tools else 0, model_errors=failed, aborts=stop == "aborted",
+            failovers=bool(flags & FLAG_FAILOVER), retries=self.has_failed, heartbeats=flags & FLAG_HEARTBEAT,
+        )  # fmt: skip
+        self.has_failed = failed
+        self._extend("failed" if failed else "model", ts - (latency or 0), ts)
+
+    def add_message(self, ts: int, kind: str, failed: int, duration: int | None) -> None:
+        """Anything else that the transcript has: a tool's result, a compaction, the user's message itself."""
+        if kind == "toolResult":
+            self.counts.update(tool_errors=failed)
+            self._extend("tool", ts - duration if duration is not None else self.upto_ms, ts)
+        elif kind == "compaction":
+            self.counts["compactions"] += 1
+        self.to_ms = max(self.to_ms, ts)
+
+    def add_subagent(self, ts: int, ended: int | None, cost: int) -> None:
+        """A sub-agent that began at `ts`: it runs beside what else happens."""
+        self.counts.update(subagents=1, subagent_nano=cost)
+        self.stretches.append(["subagent", ts - self.from_ms, max(0, (ended or ts) - ts)])
+
+    def _extend(self, kind: str, begin: int, end: int) -> None:
+        """Go on to `end`, in `kind` since `begin`: what is counted already is not counted twice."""
+        begin = max(begin, self.upto_ms)
+        if end > begin:
+            self.counts[f"{kind}_ms"] += end - begin
+            last = self.stretches[-1] if self.stretches else None
+            if last and last[0] == kind and last[1] + last[2] == begin - self.from_ms:
+                last[2] += end - begin
+            else:
+                self.stretches.append([kind, begin - self.from_ms, end - begin])
+        self.upto_ms = max(self.upto_ms, end)
+        self.to_ms = max(self.to_ms, end)
+
+    def render(self, n: int) -> Json:
+        """A turn of the API."""
+        count = self.counts
+        duration = self.to_ms - self.from_ms
+        busy = count["model_ms"] + count["failed_ms"] + count["tool_ms"]
+        return {
+            "n": n, "from_ms": self.from_ms, "to_ms": self.to_ms, "duration_ms": duration, "models": list(self.models), "new_model": self.new_model,
+            "is_heartbeat": count["heartbeats"] > 0, "latency_ms": count["latency_ms"], "model_ms": count["model_ms"] + count["failed_ms"],
+            "tool_ms": count["tool_ms"], "wait_ms": max(0, duration - busy), "tool_calls": count["tool_calls"], "tool_errors": count["tool_errors"],
+            "model_errors": count["model_errors"], "retries": count["retries"], "aborts": count["aborts"], "failovers": count["failovers"],
+            "compactions": count["compactions"], "subagents": count["subagents"], "subagent_cost_nano_usd": count["subagent_nano"],
+            "stretches": simplify(self.stretches, duration), **Sums(self.sums).render(),
+        }  # fmt: skip
+
+
+def simplify(stretches: Sequence[Sequence[Any]], duration: int) -> list[list[Any]]:
+    """At most about MAX_STRETCHES stretches: of many short ones in a cell of the picture the longest kind stands for all."""
+    if len(stretches) <= MAX_STRETCHES:
+        return [list(one) for one in stretches]
+    cell = max(1, -(-duration // MAX_STRETCHES))
+    cells: list[Counter[str]] = [Counter() for _ in range(duration // cell + 1)]
+    out = [list(one) for one in stretches if one[0] == "subagent"][:MAX_STRETCHES]
+    for kind, begin, length in stretches:
+        if kind == "subagent":
+            continue
+        for number in range(begin // cell, (begin + length - 1) // cell + 1):
+            inside = min(begin + length, (number + 1) * cell) - max(begin, number * cell)
+            cells[number][kind] += inside
+    for number, counted in enumerate(cells):
+        if counted:
+            kind = "failed" if counted["failed"] else counted.most_common(1)[0][0]
+            last = out[-1] if out else None
+            if last and last[0] == kind and last[1] + last[2] == number * cell:
+                last[2] += min(cell, duration - number * cell)
+            else:
+                out.append([kind, number * cell, min(cell, duration - number * cell)])
+    return out
+
+
+@dataclass(frozen=True, slots=True)
+class SessionQuestion:
+    """Which sessions, in which order: SQL over a row of sessions s, its parameters, a column of SESSION_SORTS."""
+
+    where: str
+    params: tuple[Any, ...]
+    sort: str
+    direction: str
+
+
+class Kept:
+    """Answers that hold until something is written, the last few of them; any thread may ask."""
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self.answers: dict[Any, Any] = {}
+        self.lock = threading.Lock()
+
+    def get(self, db: sqlite3.Connection, question: Any, read: Callable[[], T]) -> T:
+        """The answer to a question, read now unless nothing was written since the last time."""
+        # The connection itself, not its id(): a new one may get the id of one that was closed.
+        key = (db, db.execute("PRAGMA data_version").fetchone()[0], question)
+        with self.lock:
+            found = self.answers.pop(key, None)
+        answer = cast("T", found[0]) if found else read()
+        with self.lock:
+            self.answers[key] = (answer,)
+            while len(self.answers) > self.most:
+                self.answers.pop(next(iter(self.answers)))
+        return answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -4747,6 +4919,7 @@ class Queries:
         self.want_zone = want_zone
         self.status = status
         self.default_zone = settings.zone()
+        self.lists = Kept(12)
         self.maps: dict[Any, TranscriptMap] = {}
         self.known_coverage: tuple[Any, Json] | None = None
         self.maps_lock = threading.Lock()
@@ -5059,7 +5232,8 @@ class Queries:
     def coverage(self, db: sqlite3.Connection) -> Json:
         """C of the API: how much of what OpenClaw has on disk the numbers cover."""
         # Every answer has it and it looks at every source, so it is kept for as long as nothing has been written.
-        version = db.execute("PRAGMA data_version").fetchone()[0], id(db)
+        # The connection itself, not its id(): a new one may get the id of one that was closed.
+        version = db.execute("PRAGMA data_version").fetchone()[0], db
         known = self.known_coverage
         if known and known[0] == version and self.indexer and self.indexer.progress.complete:
             return {**known[1], "as_of_ms": self.now_ms()}
@@ -5171,51 +5345,163 @@ class Queries:
     # -- sessions -----------------------------------------------------------------------------------------------------
 
     def sessions(
-        self, *, limit: str | None = None, offset: str | None = None, sort: str | None = None, order: str | None = None, q: str | None = None,
-        agent: str | None = None, model: str | None = None, channel: str | None = None, cause: str | None = None, state: str | None = None,
-        from_: str | None = None, to: str | None = None, tz: str | None = None,
-    ) -> tuple[list[Json], int]:  # fmt: skip
+        self,
+        *,
+        limit: str | None = None,
+        offset: str | None = None,
+        sort: str | None = None,
+        order: str | None = None,
+        **filters: str | None,
+    ) -> tuple[list[Json], int]:
         """A page of sessions and how many there are; newest activity first unless asked otherwise."""
         most = parse_int(limit, "limit", default=50, least=1, most=MAX_ROWS)
         skip = parse_int(offset, "offset", default=0, least=0, most=10**9)
+        question = self._session_question(sort, order, **filters)
+        with self.ledger.reading() as db:
+            ids = self._session_ids(db, question, most, skip)
+            return self._session_rows(db, ids), self._session_sums(db, question)[0]
+
+    def session_list(
+        self,
+        *,
+        limit: str | None = None,
+        offset: str | None = None,
+        sort: str | None = None,
+        order: str | None = None,
+        **filters: str | None,
+    ) -> Json:
+        """A page of sessions with the sums over all that the filters leave: whole sessions, whatever the range."""
+        most = parse_int(limit, "limit", default=100, least=1, most=MAX_ROWS)
+        skip = parse_int(offset, "offset", default=0, least=0, most=10**9)
+        question = self._session_question(sort, order, **filters)
+        with self.ledger.reading() as db:
+            total, sums = self._session_sums(db, question)
+            return {
+                "rows": self._session_rows(db, self._session_ids(db, question, most, skip)),
+                "offset": skip,
+                "limit": most,
+                "total": total,
+                "totals": sums,
+                "as_of_ms": self.now_ms(),
+                "tz": self.zone(filters.get("tz")).key,
+                "coverage": self.coverage(db),
+            }
+
+    def session_values(self, *, by: str | None = None, **filters: str | None) -> Json:
+        """The values of a column over the sessions that the other filters leave, most sessions first."""
+        column = parse_choice(by, "by", SESSION_VALUES, "agent")
+        filters[column] = None
+        question = self._session_question(None, None, **filters)
+        value = SESSION_VALUES[column] or self._state_sql(self.now_ms())
+        with_, joins = ("", "")
+        if column == "model":
+            joins = "JOIN usage_sessions u ON u.session = s.id JOIN models m ON m.id = u.model"
+        with self.ledger.reading() as db:
+            rows = db.execute(
+                f"{with_} SELECT {value} AS v, count(DISTINCT s.id) AS n FROM sessions s {joins} WHERE {question.where} GROUP BY v ORDER BY n DESC, v LIMIT 200",
+                question.params,
+            ).fetchall()
+        return {"by": column, "rows": [{"value": v, "sessions": n} for v, n in rows]}
+
+    def export_sessions(
+        self, *, sort: str | None = None, order: str | None = None, **filters: str | None
+    ) -> Iterator[list[Json]]:
+        """All rows that the filters leave, some hundred at a time: no reader keeps the ledger open while a slow client reads."""
+        question = self._session_question(sort, order, **filters)
+        with self.ledger.reading() as db:
+            ids = self._ordered_sessions(db, question)
+
+        def rows() -> Iterator[list[Json]]:
+            for start in range(0, len(ids), 500):
+                with self.ledger.reading() as db:
+                    yield self._session_rows(db, ids[start : start + 500])
+
+        return rows()
+
+    def _session_question(
+        self, sort: str | None, order: str | None, *, q: str | None = None, agent: str | None = None, model: str | None = None,
+        channel: str | None = None, cause: str | None = None, state: str | None = None, has: str | None = None, from_: str | None = None,
+        to: str | None = None, tz: str | None = None,
+    ) -> SessionQuestion:  # fmt: skip
+        """Check and resolve what a list of sessions was asked for."""
         column = parse_choice(sort, "sort", SESSION_SORTS, "last_activity_ms")
-        sorting = SESSION_SORTS[column]
         direction = parse_choice(
             order, "order", ("asc", "desc"), "asc" if column in SESSION_TEXT_SORTS else "desc"
         )
-        where, params = ["(s.model_calls > 0 OR s.first_ms IS NOT NULL)"], []
-        for column, value in (
-            ("s.agent", agent),
-            (f"ifnull(s.channel, '{NONE_KEY}')", channel),
-            ("s.cause", cause),
-        ):
-            if value:
-                where.append(f"{column} = ?")
-                params.append(value)
+        where = ["(s.model_calls > 0 OR s.first_ms IS NOT NULL)"]
+        params: list[Any] = []
+
+        def demand(condition: str, *values: object) -> None:
+            where.append(condition)
+            params.extend(values)
+
+        if agent:
+            demand("s.agent = ?", agent)
+        if channel:
+            demand(f"ifnull(s.channel, '{NONE_KEY}') = ?", channel)
+        if cause == "heartbeat":  # a cause of calls, not of sessions: those that had such calls
+            demand("s.id IN (SELECT session FROM usage_sessions WHERE heartbeat)")
+        elif cause:
+            demand("s.cause = ?", cause)
         if model:
-            where.append(
-                "s.id IN (SELECT u.session FROM usage_sessions u JOIN models m ON m.id = u.model WHERE ? IN (m.model, m.provider || '/' || m.model))"
+            demand(
+                "s.id IN (SELECT u.session FROM usage_sessions u WHERE u.model IN (SELECT m.id FROM models m WHERE ? IN (m.model, m.provider || '/' || m.model)))",
+                model,
             )
-            params.append(model)
-        if q:
-            where.append("(instr(lower(s.session_id), lower(?1)) OR instr(lower(ifnull(s.key, '')), lower(?1)) OR instr(lower(ifnull(s.label, '')), lower(?1)))".replace("?1", "?"))  # fmt: skip
-            params += [q] * 3
-        now, zone = self.now_ms(), self.zone(tz)
+        for word in (q or "").split()[:8]:
+            pattern = "%{}%".format(re.sub(r"([\\%_])", r"\\\1", word))
+            demand(
+                "(s.label LIKE ? ESCAPE '\\' OR s.key LIKE ? ESCAPE '\\' OR s.session_id LIKE ? ESCAPE '\\')",
+                *[pattern] * 3,
+            )
+        if has:
+            demand(SESSION_HAS[parse_choice(has, "has", SESSION_HAS, "")])
+        zone = self.zone(tz)
         if state:
-            wanted = parse_choice(state, "state", ("running", "idle", "ended"), "")
-            where.append(f"{self._state_sql(now)} = ?")
-            params.append(wanted)
+            wanted = parse_choice(state, "state", SESSION_STATES, "")
+            # To ten seconds: the pages of one list are then of one moment.
+            demand(f"{self._state_sql(self.now_ms() // 10_000 * 10_000)} = ?", wanted)
         if from_ or to:
             start, end = self.parse_range(from_, to, zone, "all")
-            where.append("ifnull(s.last_ms, 0) >= ? AND ifnull(s.first_ms, 0) < ?")
-            params += [start or 0, end if end is not None else 1 << 52]  # type: ignore[list-item]
-        condition = " AND ".join(where)
-        with self.ledger.reading() as db:
-            total = db.execute(
-                f"SELECT count(*) FROM sessions s WHERE {condition}", params
-            ).fetchone()[0]
-            ids = [r[0] for r in db.execute(f"SELECT s.id FROM sessions s WHERE {condition} ORDER BY {sorting} {direction} NULLS LAST, s.id LIMIT ? OFFSET ?", (*params, most, skip))]  # fmt: skip
-            return self._session_rows(db, ids), total
+            demand("ifnull(s.last_ms, 0) >= ?", start or 0)
+            demand("ifnull(s.first_ms, 0) < ?", end if end is not None else 1 << 52)
+        return SessionQuestion(" AND ".join(where), tuple(params), column, direction)
+
+    def _session_sql(self, question: SessionQuestion) -> tuple[str, tuple[Any, ...]]:
+        """SELECT of the ids of a list in order, and its parameters."""
+        before, joins = _SORT_JOINS.get(question.sort, ("", ""))
+        windows = orjson.dumps([[*k, v] for k, v in self.windows.items()]).decode()
+        sql = f"{before} SELECT s.id FROM sessions s {joins} WHERE {question.where} ORDER BY {SESSION_SORTS[question.sort]} {question.direction} NULLS LAST, s.id"
+        return sql, ((windows, *question.params) if "?" in before else question.params)
+
+    def _session_ids(
+        self, db: sqlite3.Connection, question: SessionQuestion, most: int, skip: int
+    ) -> Sequence[int]:
+        """The ids of one page of a list."""
+        if skip + most > SHALLOW_ROWS or question.sort in _SORT_JOINS:
+            return self._ordered_sessions(db, question)[skip : skip + most]
+        sql, params = self._session_sql(question)
+        return [r[0] for r in db.execute(f"{sql} LIMIT ? OFFSET ?", (*params, most, skip))]
+
+    def _ordered_sessions(
+        self, db: sqlite3.Connection, question: SessionQuestion
+    ) -> array.array[int]:
+        """The ids of a whole list; kept while nothing is written, because the next page is asked for soon."""
+        sql, params = self._session_sql(question)
+        return self.lists.get(
+            db, ("ids", question), lambda: array.array("q", [r[0] for r in db.execute(sql, params)])
+        )
+
+    def _session_sums(self, db: sqlite3.Connection, question: SessionQuestion) -> tuple[int, Json]:
+        """How many sessions the filters leave, and their totals."""
+        asked = replace(question, sort="", direction="")
+
+        def read() -> tuple[int, Json]:
+            sql = f"SELECT count(*), {self._sums('s')} FROM sessions s WHERE {question.where}"
+            count, *sums = db.execute(sql, question.params).fetchone()
+            return count, Sums([v or 0 for v in sums]).render()
+
+        return self.lists.get(db, ("sums", asked), read)
 
     @staticmethod
     def _state_sql(now: int) -> str:
@@ -5318,14 +5604,20 @@ class Queries:
                 {"path": p, "kind": k, "state": s} for p, k, s in
                 db.execute("SELECT path, kind, state FROM sources WHERE session_id = ? AND agent = ? ORDER BY path", (sid, agent))
             ]  # fmt: skip
-            copied = db.execute("SELECT count(*) FROM call_copies k JOIN model_calls c ON c.id = k.call WHERE k.session = ? AND c.session <> ?", (rowid, rowid)).fetchone()[0]  # fmt: skip
+            copied = [
+                {"session": owner, "calls": calls} for owner, calls in
+                db.execute("SELECT s.session_id, count(*) FROM call_copies k JOIN model_calls c ON c.id = k.call JOIN sessions s ON s.id = c.session "
+                           "WHERE k.session = ? AND c.session <> ? GROUP BY c.session ORDER BY 2 DESC, 1 LIMIT 20", (rowid, rowid))
+            ]  # fmt: skip
             return {
                 **row,
                 "models": sorted(models, key=lambda m: (-m["cost_nano_usd"], -m["total_tokens"])),
                 "tools": self._tools(db, rowid),
                 "subagents": self._session_rows(db, children),
                 "prompt": orjson.loads(prompt) if prompt else None,
-                "copied_calls": copied,
+                "copied_calls": sum(c["calls"] for c in copied),
+                "copied_from": copied,
+                "as_of_ms": self.now_ms(),
                 "sources": sources,
                 "coverage": self.coverage(db),
             }
@@ -5357,15 +5649,19 @@ class Queries:
             )
         return sorted(out, key=lambda t: (-t["calls"], t["tool"]))
 
-    def timeline(self, session_id: str) -> Json:
+    def timeline(
+        self, session_id: str, *, since_ms: str | None = None, until_ms: str | None = None
+    ) -> Json:
         """What happened in a session, in order, from the ledger alone: calls, messages, tools, compactions."""
+        since = parse_int(since_ms, "since_ms", default=-1, least=0, most=LATEST_MS)
+        until = parse_int(until_ms, "until_ms", default=LATEST_MS, least=0, most=LATEST_MS)
         with self.ledger.reading() as db:
             rowid = self._find_session(db, session_id)
             sid = db.execute("SELECT session_id FROM sessions WHERE id = ?", (rowid,)).fetchone()[0]
             items: list[Json] = []
             for ts, latency, provider, model, stop, i, o, r, w, cost, basis, tools, flags in db.execute(
                 "SELECT c.ts_ms, c.latency_ms, m.provider, m.model, c.stop_reason, c.input_tokens, c.output_tokens, c.cache_read_tokens, c.cache_write_tokens, "
-                "c.cost_nano, c.basis, c.tools, c.flags FROM model_calls c JOIN models m ON m.id = c.model WHERE c.session = ? ORDER BY c.ts_ms, c.id LIMIT 20000", (rowid,)
+                "c.cost_nano, c.basis, c.tools, c.flags FROM model_calls c JOIN models m ON m.id = c.model WHERE c.session = ? AND c.ts_ms >= ? AND c.ts_ms < ? ORDER BY c.ts_ms, c.id LIMIT 20000", (rowid, since, until)
             ):  # fmt: skip
                 items.append({
                     "ts_ms": ts, "kind": "model_call", "latency_ms": latency, "provider": provider, "model": model, "stop_reason": stop, "input_tokens": i,
@@ -5373,7 +5669,12 @@ class Queries:
                     "billing_mode": "plan" if flags & FLAG_PLAN else "metered", "tools": orjson.loads(tools) if tools else [], "is_heartbeat": bool(flags & FLAG_HEARTBEAT),
                     "is_failover": bool(flags & FLAG_FAILOVER),
                 })  # fmt: skip
-            for ts, kind, tool, failed, duration in db.execute("SELECT ts_ms, kind, tool, is_error, duration_ms FROM messages WHERE session = ? ORDER BY ts_ms, id LIMIT 40000", (rowid,)):  # fmt: skip
+            timed = (
+                "AND ts_ms >= ? AND ts_ms < ?"
+                if since_ms or until_ms
+                else "AND (ts_ms IS NULL OR ts_ms BETWEEN ? AND ?)"
+            )
+            for ts, kind, tool, failed, duration in db.execute(f"SELECT ts_ms, kind, tool, is_error, duration_ms FROM messages WHERE session = ? {timed} ORDER BY ts_ms, id LIMIT 40000", (rowid, since, until)):  # fmt: skip
                 items.append(
                     {
                         "ts_ms": ts,
@@ -5386,12 +5687,90 @@ class Queries:
             items.sort(key=lambda x: x["ts_ms"] or 0)
             return {"session": sid, "items": items, "coverage": self.coverage(db)}
 
-    def subagents(self, *, limit: str | None = None, offset: str | None = None) -> list[Json]:
-        """Sub-agent sessions, newest first: task label, parent, depth, status, own and tree cost."""
+    def turns(
+        self, session_id: str, *, limit: str | None = None, offset: str | None = None
+    ) -> Json:
+        """A session in turns, each from a user message to the next: what it took and cost, from the ledger alone.
+
+        Without `offset` the last turns; `skipped_*` tell of those before the first one shown.
+        """
+        most = parse_int(limit, "limit", default=MAX_TURNS, least=1, most=MAX_ROWS)
+        with self.ledger.reading() as db:
+            rowid = self._find_session(db, session_id)
+            sid = db.execute("SELECT session_id FROM sessions WHERE id = ?", (rowid,)).fetchone()[0]
+            turns = self._read_turns(db, rowid)
+            coverage = self.coverage(db)
+        start = max(0, len(turns) - most)
+        if offset is not None:
+            start = min(parse_int(offset, "offset", default=0, least=0, most=10**9), len(turns))
+        before = Sums()
+        for turn in turns[:start]:
+            before.add(turn.sums)
+        return {
+            "session": sid,
+            "turns": [turn.render(start + n) for n, turn in enumerate(turns[start : start + most])],
+            "total": len(turns),
+            "skipped": start,
+            "skipped_totals": before.render(),
+            "coverage": coverage,
+        }
+
+    @staticmethod
+    def _read_turns(db: sqlite3.Connection, rowid: int) -> list[Turn]:
+        """The turns of a session, oldest first."""
+        measures = ", ".join(e for n, e in MEASURES if n in _TOTAL_MEASURES)
+        items: list[tuple[int, int, Any]] = [
+            (ts, 1, rest)
+            for ts, *rest in db.execute(
+                f"SELECT c.ts_ms, c.latency_ms, m.model, c.stop_reason, c.flags, c.tools, {measures} FROM model_calls c JOIN models m ON m.id = c.model WHERE c.session = ? ORDER BY c.ts_ms, c.id",
+                (rowid,),
+            )
+        ]
+        items += [
+            (ts, 0 if kind == "user" else 2, (kind, failed, duration))
+            for ts, kind, failed, duration in db.execute(
+                "SELECT ts_ms, kind, is_error, duration_ms FROM messages WHERE session = ? AND ts_ms IS NOT NULL ORDER BY ts_ms, id",
+                (rowid,),
+            )
+        ]
+        items += [
+            (began, 3, (ended, cost))
+            for began, ended, cost in db.execute(
+                "SELECT ifnull(s.header_ms, s.first_ms) AS began, s.last_ms, (WITH RECURSIVE tree(id) AS (SELECT s.id UNION SELECT k.id FROM sessions k JOIN tree ON k.parent = tree.id) "
+                "SELECT sum(k.cost_nano) FROM tree JOIN sessions k ON k.id = tree.id) FROM sessions s WHERE s.parent = ? AND began IS NOT NULL AND s.id <> ?",
+                (rowid, rowid),
+            )
+        ]
+        items.sort(key=operator.itemgetter(0, 1))
+        turns: list[Turn] = []
+        model: str | None = None
+        for ts, order, what in items:
+            if order == 0 or not turns:
+                turns.append(Turn(ts))
+            turn = turns[-1]
+            if order == 1:
+                turn.add_call(ts, what, model)
+                model = what[1]
+            elif order == 3:
+                turn.add_subagent(ts, *what)
+            else:
+                turn.add_message(ts, *what)
+        return turns
+
+    def subagents(
+        self, *, limit: str | None = None, offset: str | None = None, session: str | None = None
+    ) -> list[Json]:
+        """Sub-agent sessions, newest first: task label, parent, depth, status, own and tree cost. Of a `session`: all below it."""
         most = parse_int(limit, "limit", default=100, least=1, most=MAX_ROWS)
         skip = parse_int(offset, "offset", default=0, least=0, most=10**9)
         with self.ledger.reading() as db:
-            ids = [r[0] for r in db.execute("SELECT id FROM sessions WHERE cause = 'subagent' OR parent IS NOT NULL ORDER BY ifnull(last_ms, 0) DESC, id LIMIT ? OFFSET ?", (most, skip))]  # fmt: skip
+            if session:
+                top = self._find_session(db, session)
+                which = "id IN (WITH RECURSIVE tree(id) AS (SELECT id FROM sessions WHERE parent = ? UNION SELECT k.id FROM sessions k JOIN tree t ON k.parent = t.id) SELECT id FROM tree) AND id <> ?"
+                params: tuple[int, ...] = (top, top)
+            else:
+                which, params = "(cause = 'subagent' OR parent IS NOT NULL)", ()
+            ids = [r[0] for r in db.execute(f"SELECT id FROM sessions WHERE {which} ORDER BY ifnull(last_ms, 0) DESC, id LIMIT ? OFFSET ?", (*params, most, skip))]  # fmt: skip
             rows = self._session_rows(db, ids)
             for rowid, row in zip(ids, rows, strict=True):
                 run = db.execute("SELECT run_id, label, status, created_ms, started_ms, ended_ms FROM subagent_runs WHERE child_key = ? ORDER BY created_ms DESC LIMIT 1", (row["key"],)).fetchone()  # fmt: skip
@@ -5417,44 +5796,28 @@ class Queries:
         offset: str | None = None,
         limit: str | None = None,
         q: str | None = None,
+        at_ms: str | None = None,
     ) -> Json:
-        """A page of a session's entries, read from OpenClaw's own storage now. `kinds`: messages, tools, errors, thinking; several by comma."""
+        """A page of a session's entries, read from OpenClaw's own storage now. `kinds`: messages, tools, errors, thinking; several by comma.
+
+        With `at_ms` the page begins at the first entry from that moment on, and `offset` says which one that is.
+        """
         start = parse_int(offset, "offset", default=0, least=0, most=10**9)
         most = parse_int(limit, "limit", default=100, least=1, most=MAX_ROWS)
-        wanted = {k for k in (kinds or "").split(",") if k}
-        for kind in wanted:
-            parse_choice(kind, "kinds", ("messages", "tools", "errors", "thinking"), "")
-        with self.ledger.reading() as db:
-            rowid = self._find_session(db, session_id)
-            sid, agent = db.execute(
-                "SELECT session_id, agent FROM sessions WHERE id = ?", (rowid,)
-            ).fetchone()
-            places = [
-                TranscriptPath(p, k, agent, s, p.endswith(".zst")) for p, k, s in
-                db.execute("SELECT path, kind, session_id FROM sources WHERE agent = ? AND state <> 'gone' AND (session_id = ? OR kind = 'database')", (agent, sid))
-                if k in RANKS
-            ]  # fmt: skip
-        places.sort(key=lambda p: (-RANKS[p.kind], p.path))
-        keep: Callable[[bytes, str], bool] | None = None
-        if wanted or q:
-            needle = (q or "").lower()
+        moment = parse_int(at_ms, "at_ms", default=-1, least=0, most=LATEST_MS)
+        sid, places = self._find_transcript(session_id)
+        wanted = EntryFilter.parse(kinds, q)
 
-            def keep(raw: bytes, kind: str) -> bool:
-                entry = render_entry(as_dict(parse_lenient_or_none(raw)), kind)
-                if entry is None or (wanted and not entry_matches(entry, wanted)):
-                    return False
-                return (
-                    not needle
-                    or needle in json.dumps(entry, ensure_ascii=False, default=str).lower()
-                )
+        def read() -> tuple[TranscriptMap, int, list[Json]]:
+            mapped = self._map_transcript(places, sid, wanted)
+            first = mapped.find_moment(moment) if moment >= 0 else start
+            return mapped, first, read_transcript_page(mapped, sid, first, most)
 
-        mapped = self._map_transcript(places, sid, keep, (kinds, q))
         try:
-            entries = read_transcript_page(mapped, sid, start, most)
+            mapped, start, entries = read()
         except SourceError:  # renamed or rewritten since it was mapped: look again
             self.maps.clear()
-            mapped = self._map_transcript(places, sid, keep, (kinds, q))
-            entries = read_transcript_page(mapped, sid, start, most)
+            mapped, start, entries = read()
         return {
             "session": sid,
             "entries": entries,
@@ -5469,23 +5832,55 @@ class Queries:
             or "OpenClaw no longer has this transcript; the ledger keeps its numbers",
         }
 
+    def find_entry(
+        self, session_id: str, *, kinds: str | None = None, q: str | None = None, start: str | None = None, back: str | None = None, among: str | None = None,
+    ) -> Json:  # fmt: skip
+        """The next entry from `start` on that has a text or is of a kind, as its number `among` entries of these kinds.
+
+        It stops after FIND_S and says where, so that a search through a long transcript is many short questions
+        that the person can end.
+        """
+        first = parse_int(start, "start", default=0, least=0, most=10**9)
+        is_back = parse_choice(back, "back", ("0", "1"), "0") == "1"
+        sid, places = self._find_transcript(session_id)
+        wanted = EntryFilter.parse(kinds, q)
+        try:
+            mapped = self._map_transcript(places, sid, EntryFilter.parse(among, None))
+            found, following = find_in_transcript(mapped, sid, wanted, first, is_back=is_back)
+        except SourceError:
+            self.maps.clear()
+            mapped = self._map_transcript(places, sid, EntryFilter.parse(among, None))
+            found, following = find_in_transcript(mapped, sid, wanted, first, is_back=is_back)
+        return {"session": sid, "n": found, "next": following, "total": len(mapped.entries)}
+
+    def _find_transcript(self, session_id: str) -> tuple[str, list[TranscriptPath]]:
+        """The id of a session and the sources that may hold its entries, the best ones first."""
+        with self.ledger.reading() as db:
+            rowid = self._find_session(db, session_id)
+            sid, agent = db.execute(
+                "SELECT session_id, agent FROM sessions WHERE id = ?", (rowid,)
+            ).fetchone()
+            places = [
+                TranscriptPath(p, k, agent, s, p.endswith(".zst")) for p, k, s in
+                db.execute("SELECT path, kind, session_id FROM sources WHERE agent = ? AND state <> 'gone' AND (session_id = ? OR kind = 'database')", (agent, sid))
+                if k in RANKS
+            ]  # fmt: skip
+        places.sort(key=lambda p: (-RANKS[p.kind], p.path))
+        return sid, places
+
     def _map_transcript(
-        self,
-        places: Sequence[TranscriptPath],
-        session_id: str,
-        keep: Callable[[bytes, str], bool] | None,
-        question: tuple[str | None, str | None],
+        self, places: Sequence[TranscriptPath], session_id: str, wanted: EntryFilter
     ) -> TranscriptMap:
         """The map of a transcript; kept for the next pages as long as no source changes."""
         signatures = []
         for place in places:
             with contextlib.suppress(SourceError):
                 signatures.append((place.path, *database_signature(place.path)))
-        key = (session_id, question, tuple(signatures))
+        key = (session_id, wanted, tuple(signatures))
         with self.maps_lock:
             found = self.maps.pop(key, None)
         if found is None:
-            found = map_transcript(places, session_id, keep)
+            found = map_transcript(places, session_id, wanted)
         with self.maps_lock:
             self.maps[key] = found
             while len(self.maps) > 4:
@@ -6068,7 +6463,68 @@ def storable(value: Any, depth: int = 0) -> Any:
     return value
 
 
-def entry_matches(entry: Json, kinds: set[str]) -> bool:
+def shown_text(entry: Json) -> str:
+    """All words of an entry that a reader sees."""
+    parts = [
+        entry["text"] or "",
+        entry["error"] or "",
+        entry["tool_name"] or "",
+        *entry["thinking"],
+    ]
+    for call in entry["tool_calls"]:
+        parts += [call["name"], json.dumps(call["arguments"], ensure_ascii=False, default=str)]
+    return "\n".join(parts)
+
+
+ENTRY_KINDS = ("messages", "tools", "errors", "thinking")
+#: Words one of which an entry of a kind has in its JSON: without them it need not be parsed.
+_KIND_WORDS: Mapping[str, tuple[bytes, ...]] = {
+    "messages": (b'"user"', b'"assistant"'),
+    "tools": (b'"toolCall"', b"oolResult", b"oolName"),
+    "errors": (b"rror", b"exitCode"),
+    "thinking": (b'"thinking"',),
+}
+#: Words that stand in JSON as they are. No slashes, which some writers escape, and nothing that JSON is laid out with.
+_PLAIN_WORDS = re.compile(r"[a-z0-9 _.;=+*@#%&()<>!?'-]+")
+
+
+@dataclass(frozen=True, slots=True)
+class EntryFilter:
+    """Which entries a reader of a transcript wants: of any of some kinds, and with a text in them."""
+
+    kinds: frozenset[str] = frozenset()
+    text: str = ""
+
+    @classmethod
+    def parse(cls, kinds: str | None, q: str | None) -> EntryFilter:
+        """The filter of `kinds` (by comma) and a text, upper and lower case alike."""
+        wanted = {k for k in (kinds or "").split(",") if k}
+        for kind in wanted:
+            parse_choice(kind, "kinds", ENTRY_KINDS, "")
+        return cls(frozenset(wanted), (q or "").lower())
+
+    def may_match(self, raw: bytes) -> bool:
+        """Whether the bytes of an entry can be what is wanted; False is certain, and spares to parse it."""
+        if b"\\u" in raw:  # anything may be written as an escape
+            return True
+        if self.kinds and not any(w in raw for k in self.kinds for w in _KIND_WORDS[k]):
+            return False
+        # lower() of bytes knows ASCII only, and so do the plain words.
+        return not _PLAIN_WORDS.fullmatch(self.text) or self.text.encode() in raw.lower()
+
+    def matches(self, raw: bytes, source: str) -> bool:
+        """Whether an entry is wanted."""
+        if not self.kinds and not self.text:
+            return True
+        if not self.may_match(raw):
+            return False
+        entry = render_entry(as_dict(parse_lenient_or_none(raw)), source)
+        if entry is None or (self.kinds and not entry_matches(entry, self.kinds)):
+            return False
+        return not self.text or self.text in shown_text(entry).lower()
+
+
+def entry_matches(entry: Json, kinds: frozenset[str]) -> bool:
     """Whether an entry is of one of the kinds that a reader of transcripts asks for."""
     return (
         ("messages" in kinds and entry["role"] in ("user", "assistant") and bool(entry["text"]))
@@ -6090,13 +6546,17 @@ class TranscriptMap:
     used: tuple[str, ...]
     problems: tuple[str, ...]
 
+    def find_moment(self, ts_ms: int) -> int:
+        """The number of the first entry from a moment on; the last entry when there is none."""
+        text = iso_ms(ts_ms)
+        found = bisect.bisect_left(self.entries, text, key=lambda e: e.timestamp)
+        return max(0, min(found, len(self.entries) - 1))
+
 
 def map_transcript(
-    places: Sequence[TranscriptPath],
-    session_id: str,
-    keep: Callable[[bytes, str], bool] | None = None,
+    places: Sequence[TranscriptPath], session_id: str, wanted: EntryFilter
 ) -> TranscriptMap:
-    """Find the entries of a session. `keep(raw, kind)` filters, at the cost of parsing every entry."""
+    """Find the entries of a session that are wanted."""
     seen: set[tuple[Any, Any]] = set()
     found: list[EntryPlace] = []
     used: list[str] = []
@@ -6120,7 +6580,7 @@ def map_transcript(
                     if (entry_id, timestamp) in seen:
                         continue
                     seen.add((entry_id, timestamp))
-                if keep is None or keep(raw, place.kind):
+                if wanted.matches(raw, place.kind):
                     found.append(EntryPlace(timestamp, number, where, size))
         except (OSError, SourceError) as error:
             problems.append(plain(error))
@@ -6132,11 +6592,10 @@ def map_transcript(
     return TranscriptMap(tuple(places), tuple(found), tuple(used), tuple(problems))
 
 
-def read_transcript_page(
-    mapped: TranscriptMap, session_id: str, offset: int, limit: int
-) -> list[Json]:
-    """Some entries of a session, rendered. Raises SourceError when a source is gone meanwhile."""
-    page = mapped.entries[offset : offset + limit]
+def load_page(
+    mapped: TranscriptMap, session_id: str, page: Sequence[EntryPlace]
+) -> Iterator[tuple[bytes, str]]:
+    """(bytes, kind of source) of some entries, in their order. Raises SourceError when a source is gone meanwhile."""
     raws: dict[tuple[int, int, int], bytes] = {}
     for number in {e.source for e in page}:
         try:
@@ -6147,16 +6606,53 @@ def read_transcript_page(
             msg = f"cannot read {mapped.places[number].path}: {error.strerror}"
             raise SourceError(msg) from error
         raws.update({(number, *key): raw for key, raw in loaded.items()})
-    out = []
-    for n, entry in enumerate(page, offset):
-        raw = raws.get((entry.source, entry.where, entry.size), b"{}")
-        rendered = render_entry(
-            as_dict(parse_lenient_or_none(raw)), mapped.places[entry.source].kind
+    for entry in page:
+        yield (
+            raws.get((entry.source, entry.where, entry.size), b"{}"),
+            mapped.places[entry.source].kind,
         )
+
+
+def read_transcript_page(
+    mapped: TranscriptMap, session_id: str, offset: int, limit: int
+) -> list[Json]:
+    """Some entries of a session, rendered. Raises SourceError when a source is gone meanwhile."""
+    out = []
+    page = mapped.entries[offset : offset + limit]
+    for n, (raw, kind) in enumerate(load_page(mapped, session_id, page), offset):
+        rendered = render_entry(as_dict(parse_lenient_or_none(raw)), kind)
         if rendered is not None:
             rendered["n"] = n
             out.append(rendered)
     return out
+
+
+#: A search stops after this time and says how far it got.
+FIND_S = 0.15
+
+
+def find_in_transcript(
+    mapped: TranscriptMap, session_id: str, wanted: EntryFilter, start: int, *, is_back: bool
+) -> tuple[int | None, int | None]:
+    """(number of the next entry that is wanted, where to go on when the time was up before one was found)."""
+    until = time.monotonic() + FIND_S
+    numbers = (
+        range(min(start, len(mapped.entries) - 1), -1, -1)
+        if is_back
+        else range(start, len(mapped.entries))
+    )
+    # A compressed source is read whole for each part of it.
+    is_packed = any(p.compressed or p.kind == "database" for p in mapped.places)
+    step = 1000 if is_packed else 100
+    for begin in range(0, len(numbers), step):
+        if begin and time.monotonic() > until:
+            return None, numbers[begin]
+        part = numbers[begin : begin + step]
+        page = [mapped.entries[n] for n in part]
+        for n, (raw, kind) in zip(part, load_page(mapped, session_id, page), strict=True):
+            if wanted.matches(raw, kind):
+                return n, None
+    return None, None
 
 
 ###############################################################################
@@ -6178,6 +6674,38 @@ SESSION_COLUMNS = (
     "model_errors", "aborts", "failovers", "compactions",
 )  # fmt: skip
 EXPORTS = (("usage_events", EVENT_COLUMNS, "ts_ms"), ("sessions", SESSION_COLUMNS, "first_ms"))
+
+
+#: Columns of the session list as CSV: fields of a SessionRow.
+LIST_COLUMNS = (
+    "id", "agent", "key", "label", "channel", "cause", "cron_job", "state", "status", "model", "provider", "started_ms", "last_activity_ms", "duration_ms",
+    "cost_usd", "cost_nano_usd", "tree_cost_nano_usd", "plan_cost_nano_usd", "unpriced_calls", "model_calls", "input_tokens", "output_tokens",
+    "cache_read_tokens", "cache_write_tokens", "total_tokens", "tool_calls", "tool_errors", "model_errors", "aborts", "failovers", "compactions",
+    "user_messages", "context_tokens", "context_window", "parent_session",
+)  # fmt: skip
+
+
+def session_csv(parts: Iterable[Sequence[Json]]) -> Iterator[bytes]:
+    """The rows of a session list as CSV, piece by piece."""
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(LIST_COLUMNS)
+    for rows in parts:
+        writer.writerows([csv_cell(row[name]) for name in LIST_COLUMNS] for row in rows)
+        yield text.getvalue().encode("utf-8", "replace")
+        text.seek(0)
+        text.truncate()
+    yield text.getvalue().encode()
+
+
+def session_json(parts: Iterable[Sequence[Json]]) -> Iterator[bytes]:
+    """The rows of a session list as one JSON list, piece by piece."""
+    between = b"["
+    for rows in parts:
+        for row in rows:
+            yield between + orjson.dumps(row)
+            between = b",\n"
+    yield b"[]\n" if between == b"[" else b"]\n"
 
 
 def csv_cell(value: Any) -> Any:
@@ -7520,15 +8048,21 @@ SESSION_SORT = Param(
     "column to order by",
     _one_of(
         "last_activity_ms started_ms duration_ms total_cost tree_cost_nano_usd message_count "
-        "total_tokens tool_calls tool_errors model_errors agent model channel cause label id"
+        "total_tokens tool_calls tool_errors model_errors errors context_share agent model channel "
+        "cause label id"
     ),
 )
-_KIND = "(messages|tools|errors|thinking)"
-KINDS = Param(
-    "kinds",
-    "which entries, by comma: messages, tools, errors, thinking",
-    {"type": "string", "pattern": f"^{_KIND}(,{_KIND}){{0,3}}$"},
+ORDER = (SESSION_SORT, Param("order", "direction", _one_of("asc desc")))
+SESSION_FILTERS = (
+    *(SEARCH, *FILTERS),
+    Param("state", "only this state", _one_of("running idle ended")),
+    Param("has", "only sessions with these", _one_of("errors compactions subagents unpriced")),
+    *RANGE,
 )
+_KIND = "(messages|tools|errors|thinking)"
+_KINDS_LIST = {"type": "string", "pattern": f"^{_KIND}(,{_KIND}){{0,3}}$"}
+KINDS = Param("kinds", "which entries, by comma: messages, tools, errors, thinking", _KINDS_LIST)
+_MOMENT = _integer(0, LATEST_MS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -7597,10 +8131,36 @@ ROUTES = (
         "sessions",
         "Sessions; X-Total-Count says how many there are in all",
         "[SessionRow]",
-        (
-            *(*PAGE, SESSION_SORT, Param("order", "direction", _one_of("asc desc")), SEARCH),
-            *(*FILTERS, Param("state", "only this state", _one_of("running idle ended")), *RANGE),
-        ),
+        (*PAGE, *ORDER, *SESSION_FILTERS),
+    ),
+    Route(
+        "/api/session-list",
+        "session_list",
+        "A page of sessions with the sums over all that the filters leave",
+        "SessionList",
+        (*PAGE, *ORDER, *SESSION_FILTERS),
+    ),
+    Route(
+        "/api/session-values",
+        "session_values",
+        "The values that a column of the session list has, to filter by",
+        "SessionValues",
+        (Param("by", "column", _one_of("agent channel cause model state")), *SESSION_FILTERS),
+    ),
+    Route(
+        "/api/sessions.csv",
+        "sessions_csv",
+        "All sessions that the filters leave, as a file",
+        "text",
+        (*ORDER, *SESSION_FILTERS),
+        media="text/csv",
+    ),
+    Route(
+        "/api/sessions.json",
+        "sessions_json",
+        "All sessions that the filters leave, as a file",
+        "[SessionRow]",
+        (*ORDER, *SESSION_FILTERS),
     ),
     Route("/api/sessions/{session_id}", "session", "One session in full", "Session"),
     Route(
@@ -7608,16 +8168,48 @@ ROUTES = (
         "timeline",
         "A session's calls and tools on one time axis",
         "Timeline",
-        (Param("session", "a session id", _NAME, is_required=True),),
+        (
+            Param("session", "a session id", _NAME, is_required=True),
+            Param("since_ms", "from this moment on, in epoch ms", _MOMENT),
+            Param("until_ms", "before this moment, in epoch ms", _MOMENT),
+        ),
+    ),
+    Route(
+        "/api/turns/{session_id}",
+        "turns",
+        "A session in turns, from user message to user message: time, tokens, cost, errors",
+        "Turns",
+        PAGE,
     ),
     Route(
         "/api/transcript/{session_id}",
         "transcript",
         "A session's entries, read from OpenClaw's own storage",
         "Transcript",
-        (KINDS, *PAGE, SEARCH),
+        (
+            *(KINDS, *PAGE, SEARCH),
+            Param("at_ms", "begin at the first entry from this moment on", _MOMENT),
+        ),
     ),
-    Route("/api/subagents", "subagents", "Sub-agents, newest first", "[Subagent]", PAGE),
+    Route(
+        "/api/find-entry/{session_id}",
+        "find_entry",
+        "The next entry of a transcript that has a text or is of a kind",
+        "FoundEntry",
+        (
+            *(KINDS, SEARCH),
+            Param("start", "number of the entry to begin at", _integer(0, 10**9)),
+            Param("back", "1 to look towards the beginning", _one_of("0 1")),
+            Param("among", "count only entries of these kinds, by comma", _KINDS_LIST),
+        ),
+    ),
+    Route(
+        "/api/subagents",
+        "subagents",
+        "Sub-agents, newest first",
+        "[Subagent]",
+        (*PAGE, Param("session", "only those below this session", _NAME)),
+    ),
     Route("/api/models", "models", "Cost by model", "[Model]"),
     Route("/api/top-sessions", "top_sessions", "Dearest sessions", "[SessionRow]", PAGE[:1]),
     Route("/api/alerts", "alerts", "Alerts, latest first", "[Alert]"),
@@ -7646,7 +8238,7 @@ ROUTES = (
 # The description -------------------------------------------------------------
 
 #: name:kind, where s is text, i an integer, n a number, b a boolean, o an object, a anything,
-#: `pair` a name and a number, Name a shape, =a,b one of these words, x|y one or the other, [x] a
+#: `pair` a name and a number, `stretch` a kind, its begin and its length, Name a shape, =a,b one of these words, x|y one or the other, [x] a
 #: list, x? perhaps null; `name?` may be missing; +Name has all of Name's.
 SHAPES = {
     "Totals": "model_calls:i input_tokens:i output_tokens:i cache_read_tokens:i "
@@ -7671,8 +8263,20 @@ SHAPES = {
     "Prompt": "generated_ms:i system_chars:i project_chars:i skills_chars:i tools_list_chars:i "
     "tools_schema_chars:i files:[pair] tools:[pair] skills:[pair]",
     "StoredIn": "path:s kind:s state:s",
+    "CopiedFrom": "session:s calls:i",
     "Session": "models:[SessionModel] tools:[ToolUse] subagents:[SessionRow] prompt:Prompt? "
-    "copied_calls:i sources:[StoredIn] coverage:Coverage +SessionRow",
+    "copied_calls:i copied_from:[CopiedFrom] sources:[StoredIn] as_of_ms:i coverage:Coverage "
+    "+SessionRow",
+    "SessionList": "rows:[SessionRow] offset:i limit:i total:i totals:Totals as_of_ms:i tz:s "
+    "coverage:Coverage",
+    "SessionValue": "value:s sessions:i",
+    "SessionValues": "by:s rows:[SessionValue]",
+    "Turn": "n:i from_ms:i to_ms:i duration_ms:i models:[s] new_model:s? is_heartbeat:b "
+    "latency_ms:i model_ms:i tool_ms:i wait_ms:i tool_calls:i tool_errors:i model_errors:i "
+    "retries:i aborts:i failovers:i compactions:i subagents:i subagent_cost_nano_usd:i "
+    "stretches:[stretch] +Totals",
+    "Turns": "session:s turns:[Turn] total:i skipped:i skipped_totals:Totals coverage:Coverage",
+    "FoundEntry": "session:s n:i? next:i? total:i",
     "Subagent": "depth:i run_id:s? run_label:s? run_status:s? run_created_ms:i? "
     "run_started_ms:i? run_ended_ms:i? +SessionRow",
     "TimelineCall": "ts_ms:i kind:=model_call latency_ms:i? provider:s model:s stop_reason:s? "
@@ -7734,6 +8338,16 @@ _KINDS: dict[str, dict[str, Any]] = {
         "prefixItems": [{"type": "string"}, {"type": "integer"}],
         "minItems": 2,
         "maxItems": 2,
+    },
+    "stretch": {
+        "type": "array",
+        "prefixItems": [
+            {"type": "string", "enum": ["model", "failed", "tool", "subagent"]},
+            {"type": "integer"},
+            {"type": "integer"},
+        ],
+        "minItems": 3,
+        "maxItems": 3,
     },
     "a": {},
     "": {},
@@ -7896,9 +8510,21 @@ class Api:
         rows, total = self._meter.queries.sessions(**call.args)
         return json_response(call.request, rows, headers={"X-Total-Count": str(total)})
 
+    def sessions_csv(self, call: Call) -> Response:
+        """Send the sessions of a list as CSV."""
+        rows = self._meter.queries.export_sessions(**call.args)
+        headers = {"Content-Disposition": 'attachment; filename="sessions.csv"'}
+        return make_response(session_csv(rows), "text/csv; charset=utf-8", headers=headers)
+
+    def sessions_json(self, call: Call) -> Response:
+        """Send the sessions of a list as JSON."""
+        rows = self._meter.queries.export_sessions(**call.args)
+        headers = {"Content-Disposition": 'attachment; filename="sessions.json"'}
+        return make_response(session_json(rows), "application/json", headers=headers)
+
     def timeline(self, call: Call) -> object:
         """Show one session's time axis."""
-        return self._meter.queries.timeline(call.args["session"] or "")
+        return self._meter.queries.timeline(call.args.pop("session") or "", **call.args)
 
     def ingest(self, _call: Call) -> object:
         """Read what is new."""
