@@ -4587,14 +4587,6 @@ SESSION_HAS: Mapping[str, str] = {
     "subagents": "s.id IN (SELECT parent FROM sessions)",
     "unpriced": "s.unpriced_calls > 0",
 }
-#: Columns of the session list whose values can be asked for: SQL over a row of sessions s.
-SESSION_VALUES: Mapping[str, str] = {
-    "agent": "s.agent",
-    "channel": f"ifnull(s.channel, '{NONE_KEY}')",
-    "cause": "s.cause",
-    "model": "m.model",
-    "state": "",  # a matter of the clock: Queries._state_sql
-}
 SESSION_STATES = ("running", "idle", "ended")
 #: A list is made anew for each page up to here, which costs least; below it is kept in order for the next pages.
 SHALLOW_ROWS = 500
@@ -4705,10 +4697,11 @@ class Turn:
         if model_before is not None and model != model_before:
             self.new_model = model
         failed = stop == "error"
-        self.counts.update(
-            latency_ms=latency or 0, tool_calls=len(orjson.loads(tools)) if tools else 0, model_errors=failed, aborts=stop == "aborted",
-            failovers=bool(flags & FLAG_FAILOVER), retries=self.has_failed, heartbeats=flags & FLAG_HEARTBEAT,
-        )  # fmt: skip
+        self.counts.update({
+            "latency_ms": latency or 0, "tool_calls": len(orjson.loads(tools)) if tools else 0, "model_errors": int(failed),
+            "aborts": int(stop == "aborted"), "failovers": int(flags & FLAG_FAILOVER > 0), "retries": int(self.has_failed),
+            "heartbeats": flags & FLAG_HEARTBEAT,
+        })  # fmt: skip
         self.has_failed = failed
         self._extend("failed" if failed else "model", ts - (latency or 0), ts)
 
@@ -5387,22 +5380,6 @@ class Queries:
                 "coverage": self.coverage(db),
             }
 
-    def session_values(self, *, by: str | None = None, **filters: str | None) -> Json:
-        """The values of a column over the sessions that the other filters leave, most sessions first."""
-        column = parse_choice(by, "by", SESSION_VALUES, "agent")
-        filters[column] = None
-        question = self._session_question(None, None, **filters)
-        value = SESSION_VALUES[column] or self._state_sql(self.now_ms())
-        with_, joins = ("", "")
-        if column == "model":
-            joins = "JOIN usage_sessions u ON u.session = s.id JOIN models m ON m.id = u.model"
-        with self.ledger.reading() as db:
-            rows = db.execute(
-                f"{with_} SELECT {value} AS v, count(DISTINCT s.id) AS n FROM sessions s {joins} WHERE {question.where} GROUP BY v ORDER BY n DESC, v LIMIT 200",
-                question.params,
-            ).fetchall()
-        return {"by": column, "rows": [{"value": v, "sessions": n} for v, n in rows]}
-
     def export_sessions(
         self, *, sort: str | None = None, order: str | None = None, **filters: str | None
     ) -> Iterator[list[Json]]:
@@ -5420,8 +5397,8 @@ class Queries:
 
     def _session_question(
         self, sort: str | None, order: str | None, *, q: str | None = None, agent: str | None = None, model: str | None = None,
-        channel: str | None = None, cause: str | None = None, state: str | None = None, has: str | None = None, from_: str | None = None,
-        to: str | None = None, tz: str | None = None,
+        provider: str | None = None, channel: str | None = None, cause: str | None = None, state: str | None = None, has: str | None = None,
+        from_: str | None = None, to: str | None = None, tz: str | None = None,
     ) -> SessionQuestion:  # fmt: skip
         """Check and resolve what a list of sessions was asked for."""
         column = parse_choice(sort, "sort", SESSION_SORTS, "last_activity_ms")
@@ -5443,11 +5420,12 @@ class Queries:
             demand("s.id IN (SELECT session FROM usage_sessions WHERE heartbeat)")
         elif cause:
             demand("s.cause = ?", cause)
-        if model:
-            demand(
-                "s.id IN (SELECT u.session FROM usage_sessions u WHERE u.model IN (SELECT m.id FROM models m WHERE ? IN (m.model, m.provider || '/' || m.model)))",
-                model,
-            )
+        for name, value in (("model", model), ("provider", provider)):
+            if value:
+                demand(
+                    f"s.id IN (SELECT u.session FROM usage_sessions u WHERE u.model IN (SELECT m.id FROM models m WHERE {FILTER_SQL[name]}))",
+                    value,
+                )
         for word in (q or "").split()[:8]:
             pattern = "%{}%".format(re.sub(r"([\\%_])", r"\\\1", word))
             demand(
@@ -5797,21 +5775,24 @@ class Queries:
         limit: str | None = None,
         q: str | None = None,
         at_ms: str | None = None,
+        clip: str | None = None,
     ) -> Json:
         """A page of a session's entries, read from OpenClaw's own storage now. `kinds`: messages, tools, errors, thinking; several by comma.
 
         With `at_ms` the page begins at the first entry from that moment on, and `offset` says which one that is.
+        With `clip` no text is longer; entries that are say `clipped`.
         """
         start = parse_int(offset, "offset", default=0, least=0, most=10**9)
         most = parse_int(limit, "limit", default=100, least=1, most=MAX_ROWS)
         moment = parse_int(at_ms, "at_ms", default=-1, least=0, most=LATEST_MS)
+        longest = parse_int(clip, "clip", default=MAX_TEXT, least=1, most=MAX_TEXT)
         sid, places = self._find_transcript(session_id)
         wanted = EntryFilter.parse(kinds, q)
 
         def read() -> tuple[TranscriptMap, int, list[Json]]:
             mapped = self._map_transcript(places, sid, wanted)
             first = mapped.find_moment(moment) if moment >= 0 else start
-            return mapped, first, read_transcript_page(mapped, sid, first, most)
+            return mapped, first, read_transcript_page(mapped, sid, first, most, longest)
 
         try:
             mapped, start, entries = read()
@@ -6391,8 +6372,23 @@ def render_blocks(content: Any, kind: str) -> list[Json]:
     )
 
 
-def render_entry(entry: Json, source: str) -> Json | None:
-    """An entry of a transcript as the API shows it; None for the header and what is not shown."""
+class Scissors:
+    """Cuts texts that are longer than a reader wants at first, and knows whether it has."""
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self.has_cut = False
+
+    def cut(self, text: Any) -> str:
+        """The beginning of a text, sound."""
+        whole_text = sound(text)
+        self.has_cut = self.has_cut or len(whole_text) > self.most
+        return whole_text[: self.most]
+
+
+def render_entry(entry: Json, source: str, most: int = MAX_TEXT) -> Json | None:
+    """An entry of a transcript as the API shows it, no text longer than `most`; None for the header and what is not shown."""
+    scissors = Scissors(most)
     kind = entry.get("type")
     if kind in (None, "session"):
         return None
@@ -6403,7 +6399,7 @@ def render_entry(entry: Json, source: str) -> Json | None:
     out: Json = {
         "id": entry.get("id"), "parent_id": entry.get("parentId"), "ts_ms": ts, "kind": kind, "role": None, "text": None, "thinking": [], "tool_calls": [],
         "tool_name": None, "tool_call_id": None, "is_error": False, "duration_ms": None, "model": None, "provider": None, "usage": None, "cost_nano_usd": None,
-        "stop_reason": None, "error": None, "images": 0, "source": source,
+        "stop_reason": None, "error": None, "images": 0, "source": source, "clipped": False,
     }  # fmt: skip
     message = entry.get("message")
     if kind != "message" or not isinstance(message, dict):
@@ -6413,7 +6409,8 @@ def render_entry(entry: Json, source: str) -> Json | None:
             if isinstance(entry.get("summary"), str)
             else json.dumps(rest, ensure_ascii=False, default=str)
         )
-        out["text"] = sound(text)[:MAX_TEXT]
+        out["text"] = scissors.cut(text)
+        out["clipped"] = scissors.has_cut
         return out
     content = message.get("content")
     role = message.get("role")
@@ -6424,12 +6421,12 @@ def render_entry(entry: Json, source: str) -> Json | None:
     )
     details = as_dict(message.get("details"))
     out.update(
-        role=sound(role), kind={"toolResult": "tool_result"}.get(str(role), sound(role)), text=sound(text)[:MAX_TEXT], images=len(render_blocks(content, "image")),
-        thinking=[sound(b.get("thinking"))[:MAX_TEXT] for b in render_blocks(content, "thinking")],
-        tool_calls=[{"id": b.get("id"), "name": sound(b.get("name")), "arguments": storable(b.get("arguments"))} for b in render_blocks(content, "toolCall")],
+        role=sound(role), kind={"toolResult": "tool_result"}.get(str(role), sound(role)), text=scissors.cut(text), images=len(render_blocks(content, "image")),
+        thinking=[scissors.cut(b.get("thinking")) for b in render_blocks(content, "thinking")],
+        tool_calls=[{"id": b.get("id"), "name": sound(b.get("name")), "arguments": storable(b.get("arguments"), scissors)} for b in render_blocks(content, "toolCall")],
         tool_name=text_or_none(message.get("toolName")), tool_call_id=text_or_none(message.get("toolCallId")), duration_ms=int_or_none(details.get("durationMs")),
         model=text_or_none(message.get("model")), provider=text_or_none(message.get("provider")), stop_reason=text_or_none(message.get("stopReason")),
-        error=text_or_none(message.get("errorMessage")),
+        error=scissors.cut(error) if isinstance(error := message.get("errorMessage"), str) and error else None,
     )  # fmt: skip
     code = details.get("exitCode")
     out["is_error"] = (
@@ -6438,6 +6435,7 @@ def render_entry(entry: Json, source: str) -> Json | None:
         or (isinstance(code, int) and code > 0)
         or out["stop_reason"] == "error"
     )
+    out["clipped"] = scissors.has_cut
     usage = message.get("usage")
     if isinstance(usage, dict):
         out["usage"] = {
@@ -6448,16 +6446,16 @@ def render_entry(entry: Json, source: str) -> Json | None:
     return out
 
 
-def storable(value: Any, depth: int = 0) -> Any:
+def storable(value: Any, scissors: Scissors, depth: int = 0) -> Any:
     """A JSON value with sound strings, not too deep and not too long."""
     if depth > 20:
         return "…"
     if isinstance(value, str):
-        return sound(value)[:MAX_TEXT]
+        return scissors.cut(value)
     if isinstance(value, dict):
-        return {sound(k): storable(v, depth + 1) for k, v in value.items()}
+        return {sound(k): storable(v, scissors, depth + 1) for k, v in value.items()}
     if isinstance(value, list):
-        return [storable(v, depth + 1) for v in value[:2000]]
+        return [storable(v, scissors, depth + 1) for v in value[:2000]]
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
@@ -6614,13 +6612,13 @@ def load_page(
 
 
 def read_transcript_page(
-    mapped: TranscriptMap, session_id: str, offset: int, limit: int
+    mapped: TranscriptMap, session_id: str, offset: int, limit: int, clip: int = MAX_TEXT
 ) -> list[Json]:
     """Some entries of a session, rendered. Raises SourceError when a source is gone meanwhile."""
     out = []
     page = mapped.entries[offset : offset + limit]
     for n, (raw, kind) in enumerate(load_page(mapped, session_id, page), offset):
-        rendered = render_entry(as_dict(parse_lenient_or_none(raw)), kind)
+        rendered = render_entry(as_dict(parse_lenient_or_none(raw)), kind, clip)
         if rendered is not None:
             rendered["n"] = n
             out.append(rendered)
@@ -8055,6 +8053,7 @@ SESSION_SORT = Param(
 ORDER = (SESSION_SORT, Param("order", "direction", _one_of("asc desc")))
 SESSION_FILTERS = (
     *(SEARCH, *FILTERS),
+    Param("provider", "only this provider", _NAME),
     Param("state", "only this state", _one_of("running idle ended")),
     Param("has", "only sessions with these", _one_of("errors compactions subagents unpriced")),
     *RANGE,
@@ -8141,13 +8140,6 @@ ROUTES = (
         (*PAGE, *ORDER, *SESSION_FILTERS),
     ),
     Route(
-        "/api/session-values",
-        "session_values",
-        "The values that a column of the session list has, to filter by",
-        "SessionValues",
-        (Param("by", "column", _one_of("agent channel cause model state")), *SESSION_FILTERS),
-    ),
-    Route(
         "/api/sessions.csv",
         "sessions_csv",
         "All sessions that the filters leave, as a file",
@@ -8189,6 +8181,7 @@ ROUTES = (
         (
             *(KINDS, *PAGE, SEARCH),
             Param("at_ms", "begin at the first entry from this moment on", _MOMENT),
+            Param("clip", "cut longer texts to this many characters", _integer(1, MAX_TEXT)),
         ),
     ),
     Route(
@@ -8269,8 +8262,6 @@ SHAPES = {
     "+SessionRow",
     "SessionList": "rows:[SessionRow] offset:i limit:i total:i totals:Totals as_of_ms:i tz:s "
     "coverage:Coverage",
-    "SessionValue": "value:s sessions:i",
-    "SessionValues": "by:s rows:[SessionValue]",
     "Turn": "n:i from_ms:i to_ms:i duration_ms:i models:[s] new_model:s? is_heartbeat:b "
     "latency_ms:i model_ms:i tool_ms:i wait_ms:i tool_calls:i tool_errors:i model_errors:i "
     "retries:i aborts:i failovers:i compactions:i subagents:i subagent_cost_nano_usd:i "
@@ -8288,7 +8279,7 @@ SHAPES = {
     "ToolCall": "id:s? name:s arguments:a",
     "Entry": "n:i id:s? parent_id:s? ts_ms:i? kind:s role:s? text:s thinking:[s] "
     "tool_calls:[ToolCall] tool_name:s? tool_call_id:s? is_error:b duration_ms:i? model:s? "
-    "provider:s? usage:EntryUsage? cost_nano_usd:i? stop_reason:s? error:s? images:i source:s",
+    "provider:s? usage:EntryUsage? cost_nano_usd:i? stop_reason:s? error:s? images:i source:s clipped:b",
     "Transcript": "session:s entries:[Entry] offset:i limit:i total:i available:b sources:[s] "
     "reason:s?",
     "Alert": "",

@@ -284,8 +284,6 @@ class TestDescribed:
             found += complaints("/api/timeline", session=session)
             found += complaints(f"/api/turns/{session}")
             found += complaints(f"/api/find-entry/{session}", kinds="errors")
-        for by in clawmeter.SESSION_VALUES:
-            found += complaints("/api/session-values", by=by)
         assert found == []
 
 
