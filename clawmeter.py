@@ -4066,6 +4066,8 @@ class Indexer:
         self.lock = threading.RLock()
         self.known = store.sources()
         self.progress = Progress(started=time.monotonic())
+        #: Whether everything has been read once; a later pass looks for changes and takes nothing back.
+        self.complete = False
         self.problems: dict[str, str] = {}
         self.databases: dict[str, str] = {}
         self.registered: dict[str, tuple[Any, list[TranscriptPath]]] = {}
@@ -4106,7 +4108,7 @@ class Indexer:
                     self._advance(place, on_progress)
                 self._read_indexes()
                 self._mark_gone({p.path for p in places})
-            self.progress.complete = True
+            self.progress.complete = self.complete = True
             self.progress.indexed_bytes = self.progress.total_bytes
             if on_progress:
                 on_progress(self.progress)
@@ -5061,7 +5063,7 @@ class Queries:
         # Every answer has it and it looks at every source, so it is kept for as long as nothing has been written.
         version = db.execute("PRAGMA data_version").fetchone()[0], id(db)
         known = self.known_coverage
-        if known and known[0] == version and self.indexer and self.indexer.progress.complete:
+        if known and known[0] == version and self.indexer and self.indexer.complete:
             return {**known[1], "as_of_ms": self.now_ms()}
         found = self._read_coverage(db)
         self.known_coverage = (version, found)
@@ -5078,15 +5080,15 @@ class Queries:
         ).fetchone()[0]
         implausible = db.execute("SELECT count(*) FROM implausible").fetchone()[0]
         complete = unreadable == 0
-        progress = self.indexer.progress if self.indexer else None
-        if progress and progress.total_bytes and not progress.complete:
+        progress = self.indexer.progress if self.indexer and not self.indexer.complete else None
+        if progress and progress.total_bytes:
             size, done, complete = (
                 progress.total_bytes,
                 min(progress.indexed_bytes, progress.total_bytes),
                 False,
             )
         elif (
-            not (progress and progress.complete)
+            not (self.indexer and self.indexer.complete)
             and not db.execute("SELECT 1 FROM sources LIMIT 1").fetchone()
         ):
             complete = False
@@ -5758,7 +5760,7 @@ class Queries:
             "SELECT count(DISTINCT agent), count(*) FROM sessions WHERE model_calls > 0"
         ).fetchone()
         total = coverage["total_bytes"]
-        progress = self.indexer.progress if self.indexer else None
+        progress = self.indexer.progress if self.indexer and not self.indexer.complete else None
         return {
             "openclaw_versions": sorted({c.version for c in self.configs if c.version}), "homes": [str(h.path) for h in self.homes], "agents": agents,
             "sessions": sessions, "files": files, "databases": databases,
@@ -7111,9 +7113,9 @@ class Clawmeter:
         percent = (
             100.0 * progress.indexed_bytes / progress.total_bytes if progress.total_bytes else 0.0
         )
-        return self.had_data or progress.complete, 100.0 if progress.complete else min(
-            percent, 99.9
-        )
+        if self.indexer.complete:
+            return True, 100.0
+        return self.had_data, min(percent, 99.9)
 
     def want_zone(self, name: str) -> None:
         """Somebody asks for the days of a zone: keep day rows for it from now on."""
