@@ -4071,6 +4071,8 @@ class Indexer:
         self.lock = threading.RLock()
         self.known = store.sources()
         self.progress = Progress(started=time.monotonic())
+        #: Whether everything has been read once; a later pass looks for changes and takes nothing back.
+        self.complete = False
         self.problems: dict[str, str] = {}
         self.databases: dict[str, str] = {}
         self.registered: dict[str, tuple[Any, list[TranscriptPath]]] = {}
@@ -4111,7 +4113,7 @@ class Indexer:
                     self._advance(place, on_progress)
                 self._read_indexes()
                 self._mark_gone({p.path for p in places})
-            self.progress.complete = True
+            self.progress.complete = self.complete = True
             self.progress.indexed_bytes = self.progress.total_bytes
             if on_progress:
                 on_progress(self.progress)
@@ -4596,6 +4598,29 @@ MAX_TURNS = 2000
 MAX_STRETCHES = 60
 
 
+#: What a question is narrowed to: (name in FILTER_SQL, value).
+Filters = tuple[tuple[str, str], ...]
+
+
+def filters_of(**given: str | None) -> Filters:
+    """The filters that are given, by name."""
+    return tuple((name, value) for name, value in given.items() if value)
+
+
+_SESSION_HAS_TEXT = "(instr(lower(s.session_id), lower(?)) OR instr(lower(ifnull(s.key, '')), lower(?)) OR instr(lower(ifnull(s.label, '')), lower(?)))"
+#: What a session itself must be for a filter to hold; by its models, where it has several.
+_SESSION_FILTER_SQL: Mapping[str, str] = {
+    "agent": "s.agent = ?",
+    "channel": f"ifnull(s.channel, '{NONE_KEY}') = ?",
+    # A heartbeat is a cause of calls, not of sessions: those that had such calls.
+    "cause": "? IN (s.cause, iif(s.id IN (SELECT session FROM usage_sessions WHERE heartbeat), 'heartbeat', s.cause))",
+    **{
+        name: f"s.id IN (SELECT u.session FROM usage_sessions u WHERE u.model IN (SELECT m.id FROM models m WHERE {FILTER_SQL[name]}))"
+        for name in ("model", "provider")
+    },
+}
+
+
 class Ledger(Protocol):
     """What queries need of a ledger: a consistent view of it. A Store gives one, and so does a LedgerFile."""
 
@@ -4668,7 +4693,7 @@ class UsageQuery:
     to_ms: int | None
     zone: ZoneInfo
     by: str
-    filters: tuple[tuple[str, str], ...] = ()
+    filters: Filters = ()
     sort: str | None = None
     limit: int = MAX_ROWS
     offset: int = 0
@@ -4957,17 +4982,17 @@ class Queries:
         """The answer of /api/usage and of `clawmeter report --json`."""
         zone = self.zone(tz)
         start, end = self.parse_range(from_, to, zone)
-        given = {
-            "agent": agent,
-            "model": model,
-            "provider": provider,
-            "channel": channel,
-            "cause": cause,
-            "session": session,
-        }
+        filters = filters_of(
+            agent=agent,
+            model=model,
+            provider=provider,
+            channel=channel,
+            cause=cause,
+            session=session,
+        )
         sorts = ("key", "label", "total_tokens", "cost_usd", *TOTAL_FIELDS)
         query = UsageQuery(
-            start, end, zone, parse_choice(by, "by", BY, "day"), tuple((k, v) for k, v in given.items() if v is not None and v != ""),
+            start, end, zone, parse_choice(by, "by", BY, "day"), filters,
             parse_choice(sort, "sort", sorts, "") or None, parse_int(limit, "limit", default=MAX_ROWS, least=1, most=MAX_ROWS),
             parse_int(offset, "offset", default=0, least=0, most=10**9),
         )  # fmt: skip
@@ -5014,19 +5039,27 @@ class Queries:
         }
 
     def totals(
-        self, db: sqlite3.Connection, from_ms: int | None, to_ms: int | None, zone: ZoneInfo
+        self,
+        db: sqlite3.Connection,
+        from_ms: int | None,
+        to_ms: int | None,
+        zone: ZoneInfo,
+        filters: Filters = (),
     ) -> Sums:
         """The totals of a range."""
         sums = Sums()
-        if from_ms is None and to_ms is None:
+        if from_ms is None and to_ms is None and not filters:
             sums.add(
                 [v or 0 for v in db.execute(f"SELECT {self._sums('s')} FROM sessions s").fetchone()]
             )
             return sums
-        for segment in self._segments(db, UsageQuery(from_ms, to_ms, zone, "none")):
+        everything = from_ms is None and to_ms is None
+        query = UsageQuery(from_ms, to_ms, zone, "none", filters, is_everything=everything)
+        joins, conditions, values = self._joins(query)
+        for segment in self._segments(db, query):
             row = db.execute(
-                f"SELECT {self._sums('u')} FROM {segment.table} WHERE {segment.where}",
-                segment.params,
+                f"SELECT {self._sums('u')} FROM {segment.table}{joins} WHERE {segment.where}{conditions}",
+                (*segment.params, *values),
             ).fetchone()
             sums.add([v or 0 for v in row])
         return sums
@@ -5228,7 +5261,7 @@ class Queries:
         # The connection itself, not its id(): a new one may get the id of one that was closed.
         version = db.execute("PRAGMA data_version").fetchone()[0], db
         known = self.known_coverage
-        if known and known[0] == version and self.indexer and self.indexer.progress.complete:
+        if known and known[0] == version and self.indexer and self.indexer.complete:
             return {**known[1], "as_of_ms": self.now_ms()}
         found = self._read_coverage(db)
         self.known_coverage = (version, found)
@@ -5245,15 +5278,15 @@ class Queries:
         ).fetchone()[0]
         implausible = db.execute("SELECT count(*) FROM implausible").fetchone()[0]
         complete = unreadable == 0
-        progress = self.indexer.progress if self.indexer else None
-        if progress and progress.total_bytes and not progress.complete:
+        progress = self.indexer.progress if self.indexer and not self.indexer.complete else None
+        if progress and progress.total_bytes:
             size, done, complete = (
                 progress.total_bytes,
                 min(progress.indexed_bytes, progress.total_bytes),
                 False,
             )
         elif (
-            not (progress and progress.complete)
+            not (self.indexer and self.indexer.complete)
             and not db.execute("SELECT 1 FROM sources LIMIT 1").fetchone()
         ):
             complete = False
@@ -5405,27 +5438,15 @@ class Queries:
         direction = parse_choice(
             order, "order", ("asc", "desc"), "asc" if column in SESSION_TEXT_SORTS else "desc"
         )
-        where = ["(s.model_calls > 0 OR s.first_ms IS NOT NULL)"]
-        params: list[Any] = []
+        condition, params = self._session_filters(
+            filters_of(agent=agent, model=model, provider=provider, channel=channel, cause=cause)
+        )
+        where = [f"(s.model_calls > 0 OR s.first_ms IS NOT NULL){condition}"]
 
         def demand(condition: str, *values: object) -> None:
             where.append(condition)
             params.extend(values)
 
-        if agent:
-            demand("s.agent = ?", agent)
-        if channel:
-            demand(f"ifnull(s.channel, '{NONE_KEY}') = ?", channel)
-        if cause == "heartbeat":  # a cause of calls, not of sessions: those that had such calls
-            demand("s.id IN (SELECT session FROM usage_sessions WHERE heartbeat)")
-        elif cause:
-            demand("s.cause = ?", cause)
-        for name, value in (("model", model), ("provider", provider)):
-            if value:
-                demand(
-                    f"s.id IN (SELECT u.session FROM usage_sessions u WHERE u.model IN (SELECT m.id FROM models m WHERE {FILTER_SQL[name]}))",
-                    value,
-                )
         for word in (q or "").split()[:8]:
             pattern = "%{}%".format(re.sub(r"([\\%_])", r"\\\1", word))
             demand(
@@ -5480,6 +5501,34 @@ class Queries:
             return count, Sums([v or 0 for v in sums]).render()
 
         return self.lists.get(db, ("sums", asked), read)
+
+    def search(self, *, q: str | None = None) -> Json:
+        """What has a text in its name, key or id: agents and models, dearest first; sessions, newest first."""
+        text = (q or "").strip()
+        results: list[Json] = []
+        if text:
+            with self.ledger.reading() as db:
+                for kind, key in (("agent", BY_SQL["agent"]), ("model", BY_SQL["provider_model"])):
+                    joins = self._joins(UsageQuery(None, None, self.default_zone, kind), key=key)[0]
+                    results += [
+                        {"kind": kind, "key": k, "label": k, "agent": None, "channel": None, "last_activity_ms": None, "model_calls": calls, "cost_nano_usd": cost}
+                        for k, calls, cost in db.execute(
+                            f"SELECT {key} AS k, sum(u.model_calls), sum(u.cost_nano) FROM usage_sessions u{joins} WHERE instr(lower({key}), lower(?)) GROUP BY k HAVING sum(u.model_calls) > 0 ORDER BY 3 DESC, 1 LIMIT 8", (text,)
+                        )
+                    ]  # fmt: skip
+                results += [
+                    {"kind": "session", "key": sid, "label": label or key or sid, "agent": agent, "channel": channel, "last_activity_ms": last, "model_calls": calls, "cost_nano_usd": cost}
+                    for sid, key, label, agent, channel, last, calls, cost in db.execute(
+                        f"SELECT s.session_id, s.key, s.label, s.agent, s.channel, s.last_ms, s.model_calls, s.cost_nano FROM sessions s WHERE (s.model_calls > 0 OR s.first_ms IS NOT NULL) AND {_SESSION_HAS_TEXT} ORDER BY s.last_ms DESC NULLS LAST, s.id LIMIT 20", [text] * 3
+                    )
+                ]  # fmt: skip
+        return {"q": text, "results": results}
+
+    @staticmethod
+    def _session_filters(filters: Filters) -> tuple[str, list[Any]]:
+        """Conditions on sessions s, each with its AND, and their values."""
+        conditions = "".join(f" AND {_SESSION_FILTER_SQL[name]}" for name, _ in filters)
+        return conditions, [value for _, value in filters]
 
     @staticmethod
     def _state_sql(now: int) -> str:
@@ -5871,13 +5920,26 @@ class Queries:
     # -- overview and health ------------------------------------------------------------------------------------------
 
     def overview(
-        self, *, from_: str | None = None, to: str | None = None, tz: str | None = None
+        self,
+        *,
+        from_: str | None = None,
+        to: str | None = None,
+        tz: str | None = None,
+        agent: str | None = None,
+        model: str | None = None,
+        provider: str | None = None,
+        channel: str | None = None,
+        cause: str | None = None,
     ) -> Json:
         """Everything the first page shows, from one view of the ledger."""
         zone, now = self.zone(tz), self.now_ms()
         start, end = self.parse_range(from_, to, zone, "7d")
+        filters = filters_of(
+            agent=agent, model=model, provider=provider, channel=channel, cause=cause
+        )
+        condition, values = self._session_filters(filters)
         with self.ledger.reading() as db:
-            query = self._limit_range(db, UsageQuery(start, end, zone, "day"))
+            query = self._limit_range(db, UsageQuery(start, end, zone, "day", filters))
             start, end = cast("int", query.from_ms), cast("int", query.to_ms)
             coverage = self.coverage(db)
             days = self.answer(db, replace(query, from_ms=min(parse_time("60d", zone, now) or 0, start), to_ms=parse_time("today", zone, now, end=True)))["rows"] if start < now else []  # fmt: skip
@@ -5886,20 +5948,22 @@ class Queries:
             def grouped(by: str) -> list[Json]:
                 return cast("list[Json]", self.answer(db, replace(query, by=by))["rows"])
 
-            live = [r[0] for r in db.execute(f"SELECT s.id FROM sessions s WHERE s.last_ms > ? AND s.last_ms <= ? ORDER BY ({self._state_sql(now)} = 'running') DESC, s.last_ms DESC LIMIT 20", (now - IDLE_MS, now + DAY_MS))]  # fmt: skip
-            ever = db.execute("SELECT count(*) FROM sessions WHERE model_calls > 0").fetchone()[0]
+            live = [r[0] for r in db.execute(f"SELECT s.id FROM sessions s WHERE s.last_ms > ? AND s.last_ms <= ?{condition} ORDER BY ({self._state_sql(now)} = 'running') DESC, s.last_ms DESC LIMIT 20", (now - IDLE_MS, now + DAY_MS, *values))]  # fmt: skip
+            ever = db.execute(
+                f"SELECT count(*) FROM sessions s WHERE s.model_calls > 0{condition}", values
+            ).fetchone()[0]
             by_model = grouped("provider_model")
             return {
                 "as_of_ms": now, "tz": zone.key, "from_ms": start, "to_ms": end, "coverage": coverage,
                 "figures": {
-                    **{name: self._figure(db, word, zone, now, by_cost) for name, word in (("today", "today"), ("week", "7d"), ("month", "month"))},
-                    "month_end": self._projection(db, zone, now),
+                    **{name: self._figure(db, word, query, now, by_cost) for name, word in (("today", "today"), ("week", "7d"), ("month", "month"))},
+                    "month_end": self._projection(db, query, now),
                 },
                 "budgets": {"daily_usd": self.settings.budget_daily_usd, "monthly_usd": self.settings.budget_monthly_usd},
-                "all_time": {"sessions": ever, **self.totals(db, None, None, zone).render()},
+                "all_time": {"sessions": ever, **self.totals(db, None, None, zone, filters).render()},
                 "by_day": self._stacked_days(db, query, by_model, now),
                 "by_cause": grouped("cause"), "by_agent": grouped("agent"), "by_model": by_model,
-                "top_sessions": self._dearest(db, query), "live": self._session_rows(db, live), "activity": self._activity(db, now),
+                "top_sessions": self._dearest(db, query), "live": self._session_rows(db, live), "activity": self._activity(db, now, condition, values),
                 "attention": self._attention(coverage, by_model), "source": self._source_strip(db, coverage),
             }  # fmt: skip
 
@@ -5935,11 +5999,12 @@ class Queries:
         self,
         db: sqlite3.Connection,
         word: str,
-        zone: ZoneInfo,
+        query: UsageQuery,
         now: int,
         by_cost: Mapping[str, int],
     ) -> Json:
         """One figure of Overview: a span up to now, the same elapsed span before it, and a line of days."""
+        zone, filters = query.zone, query.filters
         start = cast("int", parse_time(word, zone, now))
         end = cast("int", parse_time("today", zone, now, end=True))
         first = day_of(start, zone)
@@ -5954,17 +6019,22 @@ class Queries:
             for n in range(13 if word == "today" else 29, -1, -1)
         ]
         return {
-            "from_ms": start, "to_ms": end, "totals": self.totals(db, start, end, zone).render(),
-            "before": self.totals(db, before, before_end, zone).render(), "spark_nano_usd": line,
+            "from_ms": start, "to_ms": end, "totals": self.totals(db, start, end, zone, filters).render(),
+            "before": self.totals(db, before, before_end, zone, filters).render(), "spark_nano_usd": line,
         }  # fmt: skip
 
-    def _projection(self, db: sqlite3.Connection, zone: ZoneInfo, now: int) -> Json:
+    def _projection(self, db: sqlite3.Connection, asked: UsageQuery, now: int) -> Json:
         """What the month will cost: what is spent, and the mean of recent full days for the rest, with a range from their spread."""
+        zone, filters = asked.zone, asked.filters
         today = day_of(now, zone)
         first = today.replace(day=1)
         next_month = (first + timedelta(days=32)).replace(day=1)
         spent = self.totals(
-            db, midnight_ms(first, zone), midnight_ms(today + timedelta(days=1), zone), zone
+            db,
+            midnight_ms(first, zone),
+            midnight_ms(today + timedelta(days=1), zone),
+            zone,
+            filters,
         ).values[5]
         begun = db.execute("SELECT min(slot) FROM usage_quarter_hours").fetchone()[0]
         available = (today - day_of(begun * SLOT_MS, zone)).days if begun is not None else 0
@@ -5978,10 +6048,14 @@ class Queries:
         if used < 3:
             return {**empty, "basis": "needs three full days of use"}
         query = UsageQuery(
-            midnight_ms(today - timedelta(days=used), zone), midnight_ms(today, zone), zone, "day"
+            midnight_ms(today - timedelta(days=used), zone),
+            midnight_ms(today, zone),
+            zone,
+            "day",
+            filters,
         )
         values = [s.values[5] for s in self._time_rows(db, query).values()]
-        today_so_far = self.totals(db, midnight_ms(today, zone), now + 1, zone).values[5]
+        today_so_far = self.totals(db, midnight_ms(today, zone), now + 1, zone, filters).values[5]
         mean = sum(values) / len(values)
         spread = math.sqrt(sum((v - mean) ** 2 for v in values) / (len(values) - 1))
         rest = (next_month - today).days - 1
@@ -6004,9 +6078,11 @@ class Queries:
         names = [r["key"] for r in by_model[:6]]
         lines = {n: [0] * len(days) for n in names}
         other = [0] * len(days)
+        name = BY_SQL["provider_model"]
+        joins, conditions, values = self._joins(query, key=name)
         for segment in self._segments(db, query, is_timed=True):
-            sql = f"SELECT {segment.time} AS t, m.provider || '/' || m.model AS k, sum(u.cost_nano) FROM {segment.table} JOIN models m ON m.id = u.model WHERE {segment.where} GROUP BY t, k"
-            for t, key, cost in db.execute(sql, segment.params):
+            sql = f"SELECT {segment.time} AS t, {name} AS k, sum(u.cost_nano) FROM {segment.table}{joins} WHERE {segment.where}{conditions} GROUP BY t, k"
+            for t, key, cost in db.execute(sql, (*segment.params, *values)):
                 day = (
                     day_from_number(t) if segment.is_days else day_of(t * SLOT_MS, zone)
                 ).isoformat()
@@ -6033,11 +6109,13 @@ class Queries:
         }
 
     @staticmethod
-    def _activity(db: sqlite3.Connection, now: int) -> list[Json]:
-        """What started, failed or was compacted lately."""
+    def _activity(
+        db: sqlite3.Connection, now: int, condition: str, values: Sequence[Any]
+    ) -> list[Json]:
+        """What started, failed or was compacted lately, in the sessions for which a condition holds."""
         items: list[Json] = []
         name = "s.session_id, s.agent, ifnull(s.label, s.key)"
-        for ts, sid, agent, label in db.execute(f"SELECT ifnull(s.header_ms, s.first_ms) AS t, {name} FROM sessions s WHERE s.last_ms > ? AND t > ? ORDER BY t DESC LIMIT 12", (now - DAY_MS, now - DAY_MS)):  # fmt: skip
+        for ts, sid, agent, label in db.execute(f"SELECT ifnull(s.header_ms, s.first_ms) AS t, {name} FROM sessions s WHERE s.last_ms > ? AND t > ?{condition} ORDER BY t DESC LIMIT 12", (now - DAY_MS, now - DAY_MS, *values)):  # fmt: skip
             items.append(
                 {
                     "ts_ms": ts,
@@ -6050,7 +6128,7 @@ class Queries:
             )
         for ts, stop, model, sid, agent, label in db.execute(
             f"SELECT c.ts_ms, c.stop_reason, m.model, {name} FROM model_calls c JOIN sessions s ON s.id = c.session JOIN models m ON m.id = c.model "
-            "WHERE c.ts_ms > ? AND c.stop_reason IN ('error', 'aborted') ORDER BY c.ts_ms DESC LIMIT 12", (now - DAY_MS,)
+            f"WHERE c.ts_ms > ? AND c.stop_reason IN ('error', 'aborted'){condition} ORDER BY c.ts_ms DESC LIMIT 12", (now - DAY_MS, *values)
         ):  # fmt: skip
             text = (
                 f"{model}: {'the model call failed' if stop == 'error' else 'the run was aborted'}"
@@ -6066,7 +6144,7 @@ class Queries:
                 }
             )
         for ts, sid, agent, label in db.execute(
-            f"SELECT m.ts_ms, {name} FROM sessions s CROSS JOIN messages m INDEXED BY messages_by_session ON m.session = s.id WHERE s.last_ms > ? AND s.compactions > 0 AND m.kind = 'compaction' AND m.ts_ms > ? ORDER BY m.ts_ms DESC LIMIT 6", (now - DAY_MS, now - DAY_MS)
+            f"SELECT m.ts_ms, {name} FROM sessions s CROSS JOIN messages m INDEXED BY messages_by_session ON m.session = s.id WHERE s.last_ms > ? AND s.compactions > 0 AND m.kind = 'compaction' AND m.ts_ms > ?{condition} ORDER BY m.ts_ms DESC LIMIT 6", (now - DAY_MS, now - DAY_MS, *values)
         ):  # fmt: skip
             items.append(
                 {
@@ -6134,7 +6212,7 @@ class Queries:
             "SELECT count(DISTINCT agent), count(*) FROM sessions WHERE model_calls > 0"
         ).fetchone()
         total = coverage["total_bytes"]
-        progress = self.indexer.progress if self.indexer else None
+        progress = self.indexer.progress if self.indexer and not self.indexer.complete else None
         return {
             "openclaw_versions": sorted({c.version for c in self.configs if c.version}), "homes": [str(h.path) for h in self.homes], "agents": agents,
             "sessions": sessions, "files": files, "databases": databases,
@@ -7637,9 +7715,9 @@ class Clawmeter:
         percent = (
             100.0 * progress.indexed_bytes / progress.total_bytes if progress.total_bytes else 0.0
         )
-        return self.had_data or progress.complete, 100.0 if progress.complete else min(
-            percent, 99.9
-        )
+        if self.indexer.complete:
+            return True, 100.0
+        return self.had_data, min(percent, 99.9)
 
     def want_zone(self, name: str) -> None:
         """Somebody asks for the days of a zone: keep day rows for it from now on."""
@@ -8020,6 +8098,7 @@ PAGE = (
 FILTERS = (
     Param("agent", "only this agent", _NAME),
     Param("model", "only this model, as recorded", _NAME),
+    Param("provider", "only this provider", _NAME),
     Param("channel", "only this channel", _NAME),
     Param("cause", "only this: user, cron, heartbeat, hook, subagent or unknown", _NAME),
 )
@@ -8053,7 +8132,6 @@ SESSION_SORT = Param(
 ORDER = (SESSION_SORT, Param("order", "direction", _one_of("asc desc")))
 SESSION_FILTERS = (
     *(SEARCH, *FILTERS),
-    Param("provider", "only this provider", _NAME),
     Param("state", "only this state", _one_of("running idle ended")),
     Param("has", "only sessions with these", _one_of("errors compactions subagents unpriced")),
     *RANGE,
@@ -8105,7 +8183,20 @@ class Route:
 
 
 ROUTES = (
-    Route("/api/overview", "overview", "All that the first page shows", "Overview", RANGE),
+    Route(
+        "/api/overview",
+        "overview",
+        "All that the first page shows",
+        "Overview",
+        (*RANGE, *FILTERS),
+    ),
+    Route(
+        "/api/search",
+        "search",
+        "Sessions, agents and models with a text in their name, key or id",
+        "Found",
+        (Param("q", "text to look for", _text(1, 200), is_required=True),),
+    ),
     Route(
         "/api/usage",
         "usage",
@@ -8113,7 +8204,6 @@ ROUTES = (
         "Usage",
         (
             *(*RANGE, BY_PARAM, *FILTERS, USAGE_SORT, *PAGE),
-            Param("provider", "only this provider", _NAME),
             Param("session", "only this session id", _NAME),
         ),
     ),
@@ -8300,6 +8390,9 @@ SHAPES = {
     "budgets:Budgets all_time:AllTime by_day:ByDay by_cause:[Row] by_agent:[Row] by_model:[Row] "
     "top_sessions:[SessionRow] live:[SessionRow] activity:[Activity] attention:[Attention] "
     "source:SourceStrip",
+    "Hit": "kind:=session,agent,model key:s label:s agent:s? channel:s? last_activity_ms:i? "
+    "model_calls:i cost_nano_usd:i",
+    "Found": "q:s results:[Hit]",
     "Source": "path:s kind:s agent:s state:s bad_lines:i last_error:s? size_bytes:i? "
     "indexed_bytes:i schema_version:i?",
     "Problem": "level:=warn,bad text:s what_to_do:s",
@@ -10784,7 +10877,7 @@ def cmd_report(args: argparse.Namespace) -> int:
         )
         compared = queries.compared(query)
         with queries.ledger.reading() as db:
-            projection = queries._projection(db, query.zone, queries.now_ms())  # noqa: SLF001
+            projection = queries._projection(db, query, queries.now_ms())  # noqa: SLF001
     print_report(answer, compared, projection)
     return 0
 
@@ -11165,6 +11258,8 @@ INDEX_HTML = r"""<!doctype html>
 </div>
 <p id="said" class="unseen" role="status" aria-live="polite"></p>
 <dialog id="help" class="help" aria-labelledby="help-title"></dialog>
+<dialog id="search" class="search" aria-labelledby="search-title"></dialog>
+<dialog id="sheet" class="sheet" aria-labelledby="sheet-title"></dialog>
 </body>
 </html>
 """
@@ -11237,6 +11332,8 @@ main:focus { outline: none; }
 .dot { flex: none; fill: currentColor; }
 .s1 { fill: var(--s1); } .s2 { fill: var(--s2); } .s3 { fill: var(--s3); } .s4 { fill: var(--s4); }
 .s5 { fill: var(--s5); } .s6 { fill: var(--s6); } .s7 { fill: var(--s7); } .s8 { fill: var(--s8); }
+.l1 { stroke: var(--s1); } .l2 { stroke: var(--s2); } .l3 { stroke: var(--s3); } .l4 { stroke: var(--s4); }
+.l5 { stroke: var(--s5); } .l6 { stroke: var(--s6); } .l7 { stroke: var(--s7); } .l8 { stroke: var(--s8); }
 
 /* Frame */
 .frame { min-height: 100vh; }
@@ -11266,7 +11363,7 @@ main:focus { outline: none; }
   padding: 8px max(24px, (100% - 1680px) / 2); border-bottom: 1px solid var(--line);
 }
 .bar h1 { margin-right: 4px; }
-.bar-controls { display: flex; gap: 8px; min-width: 0; }
+.bar-controls { display: flex; flex-wrap: wrap; align-items: center; gap: 8px; min-width: 0; }
 .bar-state { display: flex; align-items: center; gap: 4px; margin-left: auto; }
 .select { position: relative; display: inline-flex; min-width: 0; }
 .select select {
@@ -11301,6 +11398,114 @@ main:focus { outline: none; }
 }
 .button:hover { border-color: var(--ink-3); }
 .button.is-first { background: var(--ink); border-color: var(--ink); color: var(--bg); font-weight: 600; }
+
+/* Menus, chips, fields, dialogs */
+.menu { position: relative; display: inline-flex; }
+.menu-button {
+  height: 28px; padding: 0 26px 0 10px; border: 1px solid var(--line); border-radius: 6px;
+  background: var(--surface); font-size: 13px; white-space: nowrap; position: relative;
+}
+.menu-button:hover { border-color: var(--ink-3); }
+.menu-button::after {
+  content: ""; position: absolute; right: 11px; top: 9px; width: 5px; height: 5px;
+  border: solid var(--ink-3); border-width: 0 1.3px 1.3px 0; transform: rotate(45deg);
+}
+.is-quiet .menu-button { padding: 0 8px; border-color: transparent; background: none; color: var(--ink-2); }
+.is-quiet .menu-button::after { content: none; }
+.is-quiet .menu-button:hover { background: var(--line); color: var(--ink); }
+.menu-box {
+  position: absolute; z-index: 6; top: calc(100% + 4px); left: 0; padding: 12px; border: 1px solid var(--line);
+  border-radius: 6px; background: var(--surface); box-shadow: 0 8px 24px rgb(0 0 0 / .12); font-size: 13px;
+}
+.bar-state .menu-box { left: auto; right: 0; }
+.chip {
+  display: inline-flex; align-items: center; gap: 4px; height: 24px; padding: 0 2px 0 8px; border-radius: 6px;
+  border: 1px solid var(--line); background: var(--surface); font-size: 12px; max-width: 260px;
+}
+.chip bdi { overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
+.chip-kind { color: var(--ink-3); }
+.chip button { display: grid; place-items: center; width: 20px; height: 20px; border-radius: 4px; color: var(--ink-3); }
+.chip button:hover { background: var(--line); color: var(--ink); }
+.segments { display: inline-flex; border: 1px solid var(--line); border-radius: 6px; background: var(--surface); }
+.segments button { height: 24px; padding: 0 10px; font-size: 12px; color: var(--ink-2); white-space: nowrap; }
+.segments button + button { border-left: 1px solid var(--line); }
+.segments button:hover { color: var(--ink); }
+.segments button[aria-pressed="true"] { background: var(--line); color: var(--ink); font-weight: 600; }
+.field {
+  height: 28px; min-width: 0; padding: 0 8px; border: 1px solid var(--line); border-radius: 6px;
+  background: var(--bg); font-size: 13px;
+}
+.field:hover { border-color: var(--ink-3); }
+.field[aria-invalid] { border-color: var(--bad); }
+::placeholder { color: var(--ink-3); opacity: 1; }
+.check { display: flex; align-items: center; gap: 8px; font-size: 13px; }
+.check input { margin: 0; accent-color: var(--accent); }
+.range-picker .menu-box { display: flex; gap: 16px; }
+.range-side { display: flex; flex-direction: column; gap: 12px; width: 196px; }
+.presets { display: grid; grid-template-columns: 1fr 1fr; gap: 2px; }
+.presets button { width: 100%; height: 28px; padding: 0 8px; border-radius: 6px; text-align: left; }
+.presets button:hover { background: var(--bg); }
+.presets button[aria-pressed="true"] { background: var(--line); font-weight: 600; }
+.relative { display: flex; align-items: center; gap: 6px; }
+.relative input {
+  width: 56px; height: 28px; padding: 0 6px; border: 1px solid var(--line); border-radius: 6px; background: var(--bg);
+}
+.relative .button { margin-left: auto; }
+.range-side .check { margin-top: auto; }
+.calendar header { display: flex; align-items: center; justify-content: space-between; margin-bottom: 4px; }
+.calendar table { width: auto; }
+.calendar th { font-size: 11px; color: var(--ink-3); text-align: center; }
+.calendar td { padding: 0; }
+.calendar .note { margin-top: 6px; font-size: 12px; }
+.day { width: 32px; height: 28px; font-size: 12px; }
+.day:hover { background: var(--line); }
+.day.is-outside { color: var(--ink-3); }
+.day.is-in { background: var(--line); font-weight: 600; }
+.day.is-today { text-decoration: underline; text-underline-offset: 3px; }
+.day[aria-disabled] { color: var(--ink-3); opacity: .55; cursor: default; }
+.filter-menu .menu-box { width: 400px; max-width: calc(100vw - 32px); display: grid; gap: 8px; }
+.filter-menu .segments { justify-self: start; }
+.values { display: grid; max-height: 320px; overflow: auto; margin: 0 -6px; }
+.values button {
+  display: flex; justify-content: space-between; gap: 16px; width: 100%; padding: 4px 6px; border-radius: 6px;
+  text-align: left;
+}
+.values button:hover { background: var(--bg); }
+.values bdi { overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
+.settings .menu-box { width: 372px; max-width: calc(100vw - 32px); }
+.settings-list { display: grid; gap: 10px; }
+.settings-list > div { display: grid; grid-template-columns: 84px 1fr; align-items: center; gap: 8px; }
+.settings-list dt { color: var(--ink-2); }
+.settings-list dd { display: flex; flex-wrap: wrap; align-items: center; gap: 8px; }
+.settings .note { margin-top: 12px; padding-top: 8px; border-top: 1px solid var(--line); font-size: 12px; line-height: 16px; }
+.rate { display: inline-flex; align-items: center; gap: 6px; white-space: nowrap; }
+.rate .field { width: 72px; text-align: right; }
+.search, .sheet {
+  width: min(640px, calc(100vw - 32px)); max-height: min(560px, 80vh); margin-top: 12vh; padding: 0;
+  border: 1px solid var(--line); border-radius: 6px; background: var(--surface); color: var(--ink); overflow: hidden auto;
+}
+.sheet { width: min(860px, calc(100vw - 32px)); max-height: 84vh; margin-top: 8vh; }
+.search::backdrop, .sheet::backdrop { background: rgb(0 0 0 / .4); }
+.search-field {
+  position: sticky; top: 0; display: flex; align-items: center; gap: 12px; padding: 0 16px; height: 48px;
+  border-bottom: 1px solid var(--line); background: var(--surface); color: var(--ink-3);
+}
+.search-field input { flex: 1; height: 46px; border: 0; background: none; color: var(--ink); outline: none; appearance: none; }
+.search-field input::-webkit-search-cancel-button { display: none; }
+.search-hits { padding: 8px; }
+.search-hits li {
+  display: flex; align-items: baseline; gap: 12px; padding: 6px 8px; border-radius: 6px; font-size: 13px; cursor: pointer;
+}
+.search-hits li:hover { background: var(--bg); }
+.search-hits li[aria-selected="true"] { background: var(--line); }
+.hit-kind { flex: none; width: 64px; font-size: 12px; color: var(--ink-3); }
+.hit-name { overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
+.search-hits .note { margin-left: auto; font-size: 12px; white-space: nowrap; overflow: hidden; text-overflow: ellipsis; max-width: 45%; }
+.search .nothing { padding: 0 16px 16px; }
+.name-button, .sort { max-width: 100%; color: inherit; text-align: inherit; }
+.name-button { overflow: hidden; text-overflow: ellipsis; white-space: nowrap; vertical-align: bottom; }
+.name-button:hover, .sort:hover { text-decoration: underline; text-underline-offset: 2px; }
+.sort-mark { display: inline-block; width: 14px; font-size: 8px; text-align: center; vertical-align: 1px; }
 main { padding: 16px 24px 24px; max-width: calc(1680px + 48px); margin: 0 auto; }
 
 /* Grid and panels */
@@ -11385,7 +11590,10 @@ progress.is-warn { color: var(--warn); } progress.is-bad { color: var(--bad); }
 .bars rect { stroke: var(--surface); stroke-width: .75; }
 .bars .hatch > rect { stroke: none; }
 .hatch-line { fill: var(--surface); opacity: .55; }
-.bars .is-dim { opacity: .18; }
+.bars .is-dim, .lines .is-dim { opacity: .18; }
+.lines path { fill: none; stroke-width: 1.6; stroke-linejoin: round; stroke-linecap: round; }
+.lines circle { fill: var(--surface); stroke-width: 1.4; }
+.lines .is-so-far { stroke-dasharray: 2 3.5; }
 .band { fill: var(--ink); opacity: .07; } .band.is-drag { fill: var(--accent); opacity: .16; }
 .touch { fill: transparent; }
 .tip {
@@ -11444,6 +11652,10 @@ th.num { text-align: right; }
 .shares tr > :last-child { padding-right: 0; width: 40px; }
 .shares .name { width: 36%; } .shares .bar-cell { width: 30%; }
 .scroll { overflow-x: auto; min-width: 0; }
+.scroll.is-window { max-height: calc(100vh - 180px); min-height: 240px; overflow: auto; contain: content; }
+.scroll.is-window thead th { position: sticky; z-index: 1; top: 0; background: var(--surface); }
+.gap > td { padding: 0 !important; border: 0 !important; }
+.gap-space { display: block; }
 .scroll.is-tall { height: 288px; overflow: auto; }
 .scroll.is-tall thead th { position: sticky; top: 0; background: var(--surface); }
 .state { display: inline-flex; align-items: center; gap: 6px; color: var(--ink-2); }
@@ -11580,8 +11792,13 @@ kbd {
   .bar { flex-wrap: wrap; gap: 8px 12px; padding: 8px 16px; }
   .live-more { display: none; }
   .bar-controls { order: 3; width: 100%; }
-  .bar-controls .select:last-child { flex: 1; }
-  .bar-controls .select:last-child select { width: 100%; max-width: none; }
+  .bar-controls .zone-picker { flex: 1; }
+  .bar-controls .zone-picker select { width: 100%; max-width: none; }
+  .menu-box { position: fixed; inset: 56px 12px auto; width: auto !important; max-height: calc(100vh - 128px); overflow: auto; }
+  .bar-state .menu-box { left: 12px; right: 12px; }
+  .range-picker .menu-box { flex-direction: column; }
+  .range-side { width: auto; }
+  .day { width: calc((100vw - 52px) / 7); height: 36px; }
   main { padding: 12px 12px 16px; }
   .grid, .figures, .stack { gap: 12px; }
   .panel, .figure { padding: 12px; }
@@ -11613,7 +11830,7 @@ kbd {
 """
 
 # language=JavaScript
-DOM_JS = r"""// Text to DOM and numbers to text. Nothing else on the page parses markup, so this is the
+DOM_JS = r"""// Text to DOM, words and numbers to text. Nothing else on the page parses markup, so this is the
 // one file to read when asking "can a transcript inject anything?".
 
 class Markup {
@@ -11739,50 +11956,126 @@ function update(have, want) {
   }
 }
 
+// Words. The English text is the key, so that the sources read as what a person sees; another
+// language is one table, loaded when it is chosen (zh.js).
+
+let messages = null;
+
+export function useMessages(table) {
+  messages = table;
+}
+
+/** Marks a text that t() gets later through a variable, so that the tests find it. */
+export const msg = (text) => text;
+
+/** The text in the chosen language, {names} filled in; with markup among the values, markup. */
+export function t(text, values = null) {
+  const said = messages?.[text] ?? text;
+  if (values === null) return said;
+  const parts = said.split(/\{(\w+)\}/);
+  if (!Object.values(values).some((value) => value instanceof Markup)) {
+    return parts.map((part, i) => (i % 2 ? values[part] ?? "" : part)).join("");
+  }
+  return new Markup(parts.map((part, i) => (i % 2 ? toMarkup(values[part]) : escapeText(part))).join(""));
+}
+
+/** One or many, {n} filled in: tn(3, "{n} call", "{n} calls"). */
+export function tn(count, one, many, values = {}) {
+  return t(count === 1 ? one : many, { ...values, n: formatCount(count) });
+}
+
+/** Words of the server, with numbers in them: looked up with {1}, {2} in place of the numbers. */
+export function tServer(text) {
+  if (!messages || !text) return text ?? "";
+  const numbers = [];
+  const key = String(text).replace(/\d[\d,.]*\d|\d/g, (number) => `{${numbers.push(number)}}`);
+  return (messages[key] ?? String(text)).replace(/\{(\d+)\}/g, (_, i) => (messages[key] ? numbers[i - 1] : `{${i}}`));
+}
+
 // Formatters. Unknown is a dash, zero is 0, and the space before a unit never breaks.
 
 export const UNKNOWN = "—";
 const NBSP = "\u00a0";
+const HIDDEN = "•••••"; // as wide for a cent as for a million: its length says nothing either
 const MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 const WEEKDAYS = ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"];
 const isUnknown = (value) => value === null || value === undefined || !Number.isFinite(Number(value));
 
-export function formatCount(value) {
-  if (isUnknown(value)) return UNKNOWN;
-  const digits = String(Math.abs(Math.round(value))).replace(/\B(?=(\d{3})+$)/g, ",");
-  return value < 0 ? `−${digits}` : digits;
+// How numbers are written is the person's choice and the same for every formatter; app.js sets it
+// before it draws, and nothing else does.
+const chosen = { locale: "en-US", currency: "USD", rate: 1, isHidden: false };
+const numberFormats = new Map();
+
+export function useFormat(change) {
+  Object.assign(chosen, change);
+  numberFormats.clear();
 }
 
-/** Money from integer nano-USD: $1,234.56; $0.0421; < $0.0001. */
+function numberFormat(digits, currency = "") {
+  const key = `${digits}${currency}`;
+  if (!numberFormats.has(key)) {
+    const options = digits === "own" ? {} : { minimumFractionDigits: digits, maximumFractionDigits: digits };
+    if (currency) Object.assign(options, { style: "currency", currency, currencyDisplay: "narrowSymbol" });
+    numberFormats.set(key, new Intl.NumberFormat(chosen.locale, options));
+  }
+  return numberFormats.get(key);
+}
+
+const writeNumber = (value, digits = 0) => numberFormat(digits).format(value).replace("-", "−");
+
+export function formatCount(value) {
+  return isUnknown(value) ? UNKNOWN : writeNumber(Math.round(value));
+}
+
+/** Whether money is shown in another currency than the dollars it is counted in. */
+export const isConverted = () => chosen.currency !== "USD";
+
+/** Money from integer nano-USD: $1,234.56; $0.0421; < $0.0001; in another currency ≈€1,141.20. */
 export function formatMoney(nano) {
   if (isUnknown(nano)) return UNKNOWN;
-  const size = Math.abs(nano);
-  const sign = nano < 0 ? "−" : "";
-  if (size === 0) return "$0";
-  if (size < 1e5) return `${sign}<${NBSP}$0.0001`;
+  if (chosen.isHidden) return HIDDEN;
+  const size = Math.abs(nano) * chosen.rate;
+  const sign = `${nano < 0 ? "−" : ""}${isConverted() && size ? "≈" : ""}`;
+  const write = (value, digits) => numberFormat(digits, chosen.currency).format(value);
+  if (size === 0) return write(0, 0);
+  if (size < 1e5) return `${sign}<${NBSP}${write(0.0001, 4)}`;
   // 0.99996 would print as 1.0000: what rounds to a dollar is written as a dollar.
   const tenThousandths = Math.round(size / 1e5);
-  if (tenThousandths < 10000) return `${sign}$0.${String(tenThousandths).padStart(4, "0")}`;
-  const cents = Math.round(size / 1e7);
-  return `${sign}$${formatCount(Math.floor(cents / 100))}.${String(cents % 100).padStart(2, "0")}`;
+  if (tenThousandths < 10000) return sign + write(tenThousandths / 10000, 4);
+  return sign + write(Math.round(size / 1e7) / 100, "own");
 }
 
-/** All nine decimals, for tooltips. */
+/** All nine decimals in dollars, for tooltips, whatever currency is on show. */
 export function formatExactMoney(nano) {
-  if (isUnknown(nano)) return "not known";
+  if (isUnknown(nano)) return t("not known");
+  if (chosen.isHidden) return HIDDEN;
   const size = Math.abs(Math.round(nano));
-  return `${nano < 0 ? "−" : ""}$${formatCount(Math.floor(size / 1e9))}.${String(size % 1e9).padStart(9, "0")}`;
+  const point = numberFormat(1).formatToParts(0.5).find((part) => part.type === "decimal")?.value ?? ".";
+  const whole = writeNumber(Math.floor(size / 1e9));
+  return `${nano < 0 ? "−" : ""}$${whole}${point}${String(size % 1e9).padStart(9, "0")}`;
 }
+
+/** Axis labels of money: no more decimals than the step needs; `value` is in the currency on show. */
+export function formatMoneyTick(value, step) {
+  if (chosen.isHidden) return HIDDEN;
+  if (value === 0) return numberFormat(0, chosen.currency).format(0);
+  const digits = Math.max(0, Math.min(9, -Math.floor(Math.log10(step) + 1e-9)));
+  const exact = Number.isInteger(Number((step * 10 ** digits).toPrecision(12))) ? digits : digits + 1;
+  return numberFormat(exact === 1 ? 2 : exact, chosen.currency).format(value);
+}
+
+/** What one nano-dollar is in the currency on show; charts choose round ticks in it. */
+export const shownPerNano = () => chosen.rate / 1e9;
 
 function scale(value, units, base) {
   let size = Math.abs(value);
   let unit = 0;
-  const toThree = (x) => (x >= 99.95 ? x.toFixed(0) : x >= 9.995 ? x.toFixed(1) : x.toFixed(2));
-  while (unit < units.length - 1 && Number(toThree(size)) >= base) {
+  const digitsOf = (x) => (x >= 99.95 ? 0 : x >= 9.995 ? 1 : 2);
+  while (unit < units.length - 1 && Number(size.toFixed(digitsOf(size))) >= base) {
     size /= base;
     unit += 1;
   }
-  const text = unit === 0 ? formatCount(size) : toThree(size);
+  const text = unit === 0 ? formatCount(size) : writeNumber(size, digitsOf(size));
   return `${value < 0 ? "−" : ""}${text}${units[unit] ? NBSP + units[unit] : ""}`;
 }
 
@@ -11798,16 +12091,16 @@ export function formatPercent(share, digits = 0) {
   if (isUnknown(share)) return UNKNOWN;
   const percent = share * 100;
   const least = 10 ** -digits;
-  if (percent > 0 && percent < least / 2) return `<${NBSP}${least}${NBSP}%`;
-  return `${percent.toFixed(digits).replace("-", "−")}${NBSP}%`;
+  if (percent > 0 && percent < least / 2) return `<${NBSP}${writeNumber(least, digits)}${NBSP}%`;
+  return `${writeNumber(percent, digits)}${NBSP}%`;
 }
 
 export function formatDuration(ms) {
   if (isUnknown(ms)) return UNKNOWN;
   const seconds = Math.max(0, ms) / 1000;
   if (seconds === 0) return `0${NBSP}s`;
-  if (seconds < 0.05) return `<${NBSP}0.1${NBSP}s`;
-  if (seconds < 9.95) return `${seconds.toFixed(1)}${NBSP}s`;
+  if (seconds < 0.05) return `<${NBSP}${writeNumber(0.1, 1)}${NBSP}s`;
+  if (seconds < 9.95) return `${writeNumber(seconds, 1)}${NBSP}s`;
   const whole = Math.round(seconds);
   const two = (a, unitA, b, unitB) => `${a}${NBSP}${unitA}` + (b ? ` ${b}${NBSP}${unitB}` : "");
   if (whole < 60) return `${whole}${NBSP}s`;
@@ -11839,6 +12132,12 @@ function partsIn(ms, zone) {
   return parts;
 }
 
+/** The local date of an instant: "2026-11-06". */
+export function dayIn(ms, zone) {
+  const at = partsIn(ms, zone);
+  return `${at.year}-${at.month}-${at.day}`;
+}
+
 export function formatAbsolute(ms, zone) {
   if (isUnknown(ms)) return UNKNOWN;
   const at = partsIn(ms, zone);
@@ -11851,27 +12150,43 @@ export function formatClock(ms, zone) {
   return `${at.hour}:${at.minute}:${at.second}`;
 }
 
+// Day before month, the month as a word: read alike by everybody who reads English dates at all.
+// Languages with a table have their own order.
+function writeDate(day, options) {
+  return new Intl.DateTimeFormat(chosen.locale, { ...options, timeZone: "UTC" }).format(new Date(`${day}T00:00:00Z`));
+}
+
 /** "12 s ago" up to a day, then a date in `zone`. */
 export function formatAgo(ms, now, zone) {
   if (isUnknown(ms)) return UNKNOWN;
   const seconds = Math.round((now - ms) / 1000);
-  if (seconds > -60 && seconds < 5) return "now";
-  if (seconds >= 0 && seconds < 60) return `${seconds}${NBSP}s ago`;
-  if (seconds >= 0 && seconds < 3600) return `${Math.floor(seconds / 60)}${NBSP}m ago`;
-  if (seconds >= 0 && seconds < 86400) return `${Math.floor(seconds / 3600)}${NBSP}h ago`;
-  const at = partsIn(ms, zone);
-  const year = at.year === partsIn(now, zone).year ? "" : ` ${at.year}`;
-  return `${Number(at.day)} ${MONTHS[at.month - 1]}${year}`;
+  if (seconds > -60 && seconds < 5) return t("now");
+  if (seconds >= 0 && seconds < 60) return t("{n}\u00a0s ago", { n: seconds });
+  if (seconds >= 0 && seconds < 3600) return t("{n}\u00a0m ago", { n: Math.floor(seconds / 60) });
+  if (seconds >= 0 && seconds < 86400) return t("{n}\u00a0h ago", { n: Math.floor(seconds / 3600) });
+  const day = dayIn(ms, zone);
+  const isThisYear = day.slice(0, 4) === dayIn(now, zone).slice(0, 4);
+  if (messages) return writeDate(day, { month: "short", day: "numeric", ...(isThisYear ? {} : { year: "numeric" }) });
+  return `${formatDay(day)}${isThisYear ? "" : ` ${Number(day.slice(0, 4))}`}`;
 }
 
 /** "2026-11-06" to "6 Nov"; with `long`, "Fri 6 Nov 2026". A key that is no date is returned as it is. */
 export function formatDay(key, long = false) {
   const found = /^(\d{4})-(\d\d)-(\d\d)$/.exec(key);
   if (!found) return key;
+  if (messages) {
+    return writeDate(key, { month: "short", day: "numeric", ...(long ? { year: "numeric", weekday: "short" } : {}) });
+  }
   const [, year, month, day] = found.map(Number);
   const short = `${day} ${MONTHS[month - 1]}`;
   if (!long) return short;
   return `${WEEKDAYS[new Date(Date.UTC(year, month - 1, day)).getUTCDay()]} ${short} ${year}`;
+}
+
+/** "2026-11" to "November 2026". */
+export function formatMonth(key) {
+  const locale = messages ? chosen.locale : "en-GB";
+  return new Intl.DateTimeFormat(locale, { month: "long", year: "numeric", timeZone: "UTC" }).format(new Date(`${key}-01T00:00:00Z`));
 }
 """
 
@@ -11879,13 +12194,12 @@ export function formatDay(key, long = false) {
 CHART_JS = r"""// Numbers to SVG. Everything here is pure; colours are classes (s1 to s8) so that the theme rules,
 // and positions are geometry because the content policy gives style attributes no effect.
 
-import { html, formatDay, formatMoney, formatPercent } from "./dom.js";
+import {
+  html, t, formatCount, formatDay, formatExactMoney, formatMoney, formatMoneyTick, formatMonth, formatPercent,
+  formatTokens, shownPerNano,
+} from "./dom.js";
 
 const MARGIN = { top: 10, right: 4, bottom: 22, left: 48 };
-const MONTHS = [
-  "January", "February", "March", "April", "May", "June",
-  "July", "August", "September", "October", "November", "December",
-];
 const round = (x) => Math.round(x * 100) / 100;
 const sum = (values) => values.reduce((total, value) => total + (value || 0), 0);
 
@@ -11904,20 +12218,27 @@ export function niceTicks(max) {
   const step = [1, 2, 2.5, 5, 10].map((m) => m * power).find((s) => s >= rough * (1 - 1e-9));
   const ticks = [];
   for (let i = 0; i <= 4; i++) {
-    ticks.push(Math.round(step * i * 1e6) / 1e6);
+    ticks.push(Number((step * i).toPrecision(12)));
     if (step * i >= max) break;
   }
   return ticks;
 }
 
-/** Ticks carry no more decimals than their step needs: $0, $2.50, $5. */
-export function formatTick(nano, step) {
-  if (nano === 0) return "$0";
-  const digits = Math.max(0, Math.min(9, -Math.floor(Math.log10(step / 1e9) + 1e-9)));
-  const exact = Number.isInteger((step / 1e9) * 10 ** digits) ? digits : digits + 1;
-  const shown = exact === 1 ? 2 : exact;
-  const [whole, part] = (nano / 1e9).toFixed(shown).split(".");
-  return `$${whole.replace(/\B(?=(\d{3})+$)/g, ",")}${part ? "." + part : ""}`;
+/** What is measured: how it is written, and how it is said exactly. */
+export const UNITS = {
+  cost: { format: formatMoney, exact: formatExactMoney },
+  tokens: { format: formatTokens, exact: formatCount },
+  count: { format: formatCount, exact: formatCount },
+  percent: { format: (share) => formatPercent(share), exact: (share) => formatPercent(share, 2) },
+};
+
+/** Ticks of an axis up to at least `max`: [[value, label], …]; money in round amounts of the currency on show. */
+export function ticksOf(unit, max) {
+  if (unit === "cost") {
+    const ticks = niceTicks(max * shownPerNano());
+    return ticks.map((tick) => [tick / shownPerNano(), formatMoneyTick(tick, ticks[1] ?? 1)]);
+  }
+  return niceTicks(max).map((tick) => [tick, UNITS[unit].format(tick)]);
 }
 
 function weekOf(day) {
@@ -11948,10 +12269,9 @@ export function coarsen(byDay, most) {
   };
   const days = join("day", (day) => day, (key) => formatDay(key, true));
   if (days.spans.length <= most) return days;
-  const weeks = join("week", weekOf, (key) => `Week of ${formatDay(key, true)}`);
+  const weeks = join("week", weekOf, (key) => t("Week of {day}", { day: formatDay(key, true) }));
   if (weeks.spans.length <= most) return weeks;
-  const monthName = (key) => `${MONTHS[Number(key.slice(5)) - 1] ?? key} ${key.slice(0, 4)}`;
-  return join("month", (day) => day.slice(0, 7), monthName);
+  return join("month", (day) => day.slice(0, 7), formatMonth);
 }
 
 /** Where things are: shared by the drawing and by the pointer, so that they cannot disagree. */
@@ -11977,8 +12297,8 @@ function barLabels(model, at) {
     const isSoFar = model.isLastPartial && i === last;
     // "21 Nov so far" is wide: its neighbour gives way.
     if (model.isLastPartial && i === last - every && every * at.slot < 96) return null;
-    const name = model.unit === "month" ? span.key.slice(0, 7) : formatDay(span.key);
-    const text = isSoFar ? `${name} so far` : name;
+    const name = span.short ?? (model.unit === "month" ? span.key.slice(0, 7) : formatDay(span.key));
+    const text = isSoFar ? t("{day} so far", { day: name }) : name;
     // A label that would leave the picture hangs from its edge; 3.2 is half an 11 px character.
     const isAtEdge = at.center(i) + text.length * 3.2 > at.right;
     const [x, anchor] = isAtEdge ? [at.right, "end"] : [at.center(i), "middle"];
@@ -11986,19 +12306,38 @@ function barLabels(model, at) {
   });
 }
 
+/** What stands over a bar or a point: its name, "so far" where it is not over. */
+const spanName = (model, i) => (model.isLastPartial && i === model.spans.length - 1
+  ? t("{day}, so far", { day: model.spans[i].label })
+  : model.spans[i].label);
+
+function axis(at, ticks, y) {
+  return ticks.map(([tick, label]) => {
+    const level = Math.round(y(tick)) + 0.5;
+    return html`
+      <line class="${tick ? "rule" : "base"}" x1="${at.left}" x2="${at.right}" y1="${level}" y2="${level}"/>
+      <text class="tick" x="${at.left - 8}" y="${level + 3.5}" text-anchor="end">${label}</text>`;
+  });
+}
+
+/** The drawing around the marks: where it is, and the rectangle that feels the pointer. */
+function plot(at, width, height, inside) {
+  return html`
+    <svg class="plot" width="${width}" height="${height}" viewBox="0 0 ${width} ${height}" aria-hidden="true">
+      ${inside}
+      <g data-cross data-keep="1"></g>
+      ${rect("touch", at.left, 0, at.right - at.left, height)}
+    </svg>`;
+}
+
 /** Stacked, zero-based bars; `model` comes from coarsen() with `slot` (1 to 8) on each series. */
 export function stackedBars(model, width, height, lit = null) {
   const at = barLayout(model.spans.length, width, height);
   const totals = model.spans.map((_, i) => sum(model.series.map((one) => one.values[i])));
-  const ticks = niceTicks(Math.max(0, ...totals));
-  const top = ticks[ticks.length - 1] || 1;
+  const unit = UNITS[model.measure ?? "cost"];
+  const ticks = ticksOf(model.measure ?? "cost", Math.max(0, ...totals));
+  const top = ticks[ticks.length - 1][0] || 1;
   const y = (value) => at.bottom - (value / top) * (at.bottom - at.top);
-  const grid = ticks.map((tick) => {
-    const level = Math.round(y(tick)) + 0.5;
-    return html`
-      <line class="${tick ? "rule" : "base"}" x1="${at.left}" x2="${at.right}" y1="${level}" y2="${level}"/>
-      <text class="tick" x="${at.left - 8}" y="${level + 3.5}" text-anchor="end">${formatTick(tick, ticks[1] ?? 1)}</text>`;
-  });
   const bars = model.spans.map((span, i) => {
     const left = at.center(i) - at.bar / 2;
     const isSoFar = model.isLastPartial && i === model.spans.length - 1;
@@ -12010,30 +12349,60 @@ export function stackedBars(model, width, height, lit = null) {
       const tall = Math.max(0.5, y(base) - upper);
       base += value;
       const kind = lit !== null && lit !== one.key ? `s${one.slot} is-dim` : `s${one.slot}`;
-      return rect(kind, left, upper, at.bar, tall, html`<title>${one.label}: ${formatMoney(value)}</title>`);
+      return html`
+        <rect class="${kind}" data-series="${one.key}" x="${round(left)}" y="${round(upper)}" width="${round(at.bar)}"
+          height="${round(tall)}"><title>${one.label}: ${unit.format(value)}</title></rect>`;
     });
     return html`
       <g data-key="${span.key}">
-        <title>${span.label}${isSoFar ? ", so far" : ""}: ${formatMoney(totals[i])}</title>
+        <title>${spanName(model, i)}: ${unit.format(totals[i])}</title>
         ${marks}
         ${isSoFar && base > 0
           ? html`<g class="hatch" fill="url(#hatch)">${rect("", left, y(base), at.bar, at.bottom - y(base))}</g>`
           : null}
       </g>`;
   });
-  return html`
-    <svg class="plot" width="${width}" height="${height}" viewBox="0 0 ${width} ${height}" aria-hidden="true">
-      <defs>
-        <pattern id="hatch" width="5" height="5" patternUnits="userSpaceOnUse" patternTransform="rotate(45)">
-          <rect class="hatch-line" width="2" height="5"/>
-        </pattern>
-      </defs>
-      ${grid}
-      <g class="bars">${bars}</g>
-      ${barLabels(model, at)}
-      <g data-cross data-keep="1"></g>
-      ${rect("touch", at.left, 0, at.right - at.left, height)}
-    </svg>`;
+  return plot(at, width, height, html`
+    <defs>
+      <pattern id="hatch" width="5" height="5" patternUnits="userSpaceOnUse" patternTransform="rotate(45)">
+        <rect class="hatch-line" width="2" height="5"/>
+      </pattern>
+    </defs>
+    ${axis(at, ticks, y)}
+    <g class="bars">${bars}</g>
+    ${barLabels(model, at)}`);
+}
+
+/** The same series as lines; null is a gap, the part after the last full span is dashed. */
+export function lines(model, width, height, lit = null) {
+  const at = barLayout(model.spans.length, width, height);
+  const known = model.series.flatMap((one) => one.values.filter((value) => value !== null));
+  const ticks = ticksOf(model.measure ?? "cost", Math.max(0, ...known));
+  const top = ticks[ticks.length - 1][0] || 1;
+  const y = (value) => round(at.bottom - (value / top) * (at.bottom - at.top));
+  const isSparse = model.spans.length <= 62;
+  const drawn = model.series.map((one) => {
+    const kind = lit !== null && lit !== one.key ? `l${one.slot} is-dim` : `l${one.slot}`;
+    const soFar = model.isLastPartial ? one.values.length - 1 : one.values.length;
+    let path = "";
+    let tail = "";
+    one.values.forEach((value, i) => {
+      if (value === null) return;
+      const before = i > 0 ? one.values[i - 1] : null;
+      const to = `${round(at.center(i))} ${y(value)}`;
+      if (i === soFar && before !== null) tail = `M${round(at.center(i - 1))} ${y(before)}L${to}`;
+      else path += `${before === null || i === 0 ? "M" : "L"}${to}`;
+    });
+    return html`
+      <g class="line ${kind}" data-key="${one.key}">
+        <title>${one.label}</title>
+        <path d="${path}" data-series="${one.key}"/>
+        ${tail ? html`<path class="is-so-far" d="${tail}" data-series="${one.key}"/>` : null}
+        ${isSparse ? one.values.map((value, i) => (value === null ? null
+          : html`<circle cx="${round(at.center(i))}" cy="${y(value)}" r="2" data-series="${one.key}"/>`)) : null}
+      </g>`;
+  });
+  return plot(at, width, height, html`${axis(at, ticks, y)}<g class="lines">${drawn}</g>${barLabels(model, at)}`);
 }
 
 const ordered = (index, anchor) => [Math.min(index, anchor ?? index), Math.max(index, anchor ?? index)];
@@ -12047,29 +12416,37 @@ export function crosshair(model, width, height, index, anchor = null) {
   return rect(kind, at.left + first * at.slot, at.top, (last - first + 1) * at.slot, at.bottom - at.top);
 }
 
-/** One tooltip with every series, dearest first; while dragging, the sum of the span. */
+/** One tooltip with every series, greatest first; while dragging, the sum of the span. */
 export function tooltip(model, index, anchor = null) {
   if (index === null || !model.spans[index]) return html``;
+  const unit = UNITS[model.measure ?? "cost"];
   const [first, last] = ordered(index, anchor);
+  // A rate has no sum: its tooltip has one value a series and no total.
+  const isSum = model.measure !== "percent";
   const rows = model.series
-    .map((one) => ({ ...one, value: sum(one.values.slice(first, last + 1)) }))
+    .map((one) => ({ ...one, value: isSum ? sum(one.values.slice(first, last + 1)) : one.values[index] ?? null }))
     .sort((a, b) => b.value - a.value);
   const total = sum(rows.map((row) => row.value));
-  const soFar = model.isLastPartial && last === model.spans.length - 1 ? ", so far" : "";
-  const { label, from } = model.spans[first];
-  const title = first === last ? label : `${formatDay(from)} to ${formatDay(model.spans[last].to)}`;
+  const title = first === last ? spanName(model, first) : t("{from} to {to}", {
+    from: model.spans[first].short ?? formatDay(model.spans[first].from),
+    to: model.spans[last].short ?? formatDay(model.spans[last].to),
+  }) + (model.isLastPartial && last === model.spans.length - 1 ? t(", so far") : "");
+  const shown = rows.slice(0, 14);
   return html`
     <table class="tip-table">
       <thead>
-        <tr><th scope="row" colspan="2">${title}${soFar}</th><td class="num">${formatMoney(total)}</td><td></td></tr>
+        <tr>
+          <th scope="row" colspan="2">${title}</th>
+          <td class="num">${isSum ? unit.format(total) : ""}</td><td></td>
+        </tr>
       </thead>
       <tbody>
-        ${rows.map((row) => html`
+        ${shown.map((row) => html`
           <tr class="${row.value ? "" : "is-zero"}">
             <td>${swatch(row.slot)}</td>
             <th scope="row"><bdi>${row.label}</bdi></th>
-            <td class="num">${formatMoney(row.value)}</td>
-            <td class="num">${total ? formatPercent(row.value / total) : ""}</td>
+            <td class="num">${unit.format(row.value)}</td>
+            <td class="num">${isSum && total ? formatPercent(row.value / total) : ""}</td>
           </tr>`)}
       </tbody>
     </table>`;
@@ -12102,7 +12479,9 @@ export function sparkline(values, width = 96, height = 28) {
     <svg class="spark" width="${width}" height="${height}" viewBox="0 0 ${width} ${height}"
       preserveAspectRatio="xMinYMid" role="img">
       <title>
-        Between ${formatMoney(least)} and ${formatMoney(most)}, last ${formatMoney(known[known.length - 1])}
+        ${t("Between {low} and {high}, last {last}", {
+          low: formatMoney(least), high: formatMoney(most), last: formatMoney(known[known.length - 1]),
+        })}
       </title>
       <path class="spark-base" d="M3 ${height - 2.5}H${width - 3}"/>
       <path class="spark-line" d="${line}"/>
@@ -12126,12 +12505,13 @@ export function rangeBar({ spent, projected, low, high, budget }, width = 200, h
   if (!(top > 0)) return null;
   const x = (value) => (value / top) * width;
   const mid = height / 2;
-  const limit = budget ? `, budget ${formatMoney(budget)}` : "";
+  const limit = budget ? t(", budget {limit}", { limit: formatMoney(budget) }) : "";
   return html`
     <svg class="range-bar" viewBox="0 0 ${width} ${height}" preserveAspectRatio="none" role="img">
       <title>
-        ${formatMoney(spent)} so far, ${formatMoney(projected)} expected,
-        between ${formatMoney(low)} and ${formatMoney(high)}${limit}
+        ${t("{spent} so far, {projected} expected, between {low} and {high}", {
+          spent: formatMoney(spent), projected: formatMoney(projected), low: formatMoney(low), high: formatMoney(high),
+        })}${limit}
       </title>
       ${rect("thin-back", 0, mid - 2, width, 4)}
       ${rect("range-band", x(low), mid - 5, Math.max(2, x(high) - x(low)), 10)}
@@ -12143,31 +12523,52 @@ export function rangeBar({ spent, projected, low, high, budget }, width = 200, h
 """
 
 # language=JavaScript
-VIEWS_JS = r"""// One pure function per view and part, from state to html``. No fetch, no document, no clock:
-// `state.now` is the server's time, so that a phone with a wrong clock shows right ages.
+VIEWS_JS = r"""// What every page is made of (addresses, small parts, panels, tables), the frame around it, and
+// Overview. One pure function per view and part, from state to html``: no fetch, no document, no
+// clock. `state.now` is the server's time, so that a phone with a wrong clock shows right ages.
+// The other pages are modules of their own, fetched when somebody goes there; they export `page`
+// with the members that overviewPage has at the end of this file.
 
 import {
-  html, ownHref, UNKNOWN, formatAbsolute, formatAgo, formatBytes, formatClock, formatCount, formatDay,
-  formatDuration, formatExactMoney, formatMoney, formatPercent, formatTokens,
+  html, msg, ownHref, t, tn, tServer, UNKNOWN, dayIn, formatAbsolute, formatAgo, formatBytes, formatClock,
+  formatCount, formatDay, formatDuration, formatExactMoney, formatMoney, formatMonth, formatPercent, formatTokens,
+  isConverted,
 } from "./dom.js";
 import { coarsen, rangeBar, shareBar, sparkline, stackedBars, swatch } from "./chart.js";
 
 export const DEFAULT_RANGE = "30d";
 export const RANGES = [
-  ["today", "Today"], ["7d", "7 days"], ["30d", "30 days"], ["90d", "90 days"], ["365d", "365 days"],
-  ["week", "This week"], ["month", "This month"], ["all", "All time"],
+  ["today", msg("Today")], ["7d", msg("7 days")], ["30d", msg("30 days")], ["90d", msg("90 days")],
+  ["365d", msg("365 days")], ["week", msg("This week")], ["month", msg("This month")], ["all", msg("All time")],
 ];
-export const BREAKDOWNS = ["model", "agent", "cause", "channel", "session", "tool"];
+/** What every page can be narrowed to; one value each, in the address and in every question. */
+export const FILTERS = [
+  ["agent", msg("Agent")], ["model", msg("Model")], ["provider", msg("Provider")], ["channel", msg("Channel")],
+  ["cause", msg("Cause")],
+];
+const BREAKDOWNS = ["model", "agent", "cause", "channel", "session", "tool"];
+/** What a figure can be grouped by, as the API calls it and as a person does. */
+export const BY_NAMES = {
+  hour: msg("Hour"), day: msg("Day"), week: msg("Week"), month: msg("Month"), model: msg("Model"),
+  provider: msg("Provider"), provider_model: msg("Provider and model"), agent: msg("Agent"), channel: msg("Channel"),
+  cause: msg("Cause"), session: msg("Session"), session_key: msg("Session key"), cron_job: msg("Cron job"),
+  tool: msg("Tool"), hour_of_week: msg("Hour of the week"),
+};
 export const CHART_HEIGHT = 288;
 const SHOWN_ROWS = 12;
-const THEMES = { system: "System theme", light: "Light theme", dark: "Dark theme" };
+export const THEMES = [["system", msg("System")], ["light", msg("Light")], ["dark", msg("Dark")]];
+export const LANGUAGES = [["", msg("As the browser")], ["en", "English"], ["zh", "中文"]];
+const CURRENCIES = ["USD", "EUR", "GBP", "CNY", "JPY", "CHF", "INR", "CAD", "AUD", "KRW", "BRL", "SEK"];
 
 // Only what exists is a link; the rest of the rail says what is coming and cannot be pressed.
-const BUILT = new Set(["overview"]);
+export const BUILT = new Set(["overview"]);
 const PAGES = [
-  ["overview", "Overview"], ["flow", "Flow"], ["cost", "Cost"], ["sessions", "Sessions"], ["crons", "Crons"],
-  ["alerts", "Alerts"], ["traces", "Traces"], ["fleet", "Fleet"], ["health", "Health"], ["agents", "Agents"],
+  ["overview", msg("Overview")], ["flow", msg("Flow")], ["cost", msg("Cost")], ["sessions", msg("Sessions")],
+  ["crons", msg("Crons")], ["alerts", msg("Alerts")], ["traces", msg("Traces")], ["fleet", msg("Fleet")],
+  ["health", msg("Health")], ["agents", msg("Agents")],
 ];
+/** Pages that are not in the rail, and the one that is marked there instead. */
+const INSIDE = { session: "sessions" };
 
 // 16 x 16, drawn with a stroke of 1.4.
 const ICONS = {
@@ -12189,6 +12590,13 @@ const ICONS = {
   light: "M5 8a3 3 0 1 0 6 0 3 3 0 1 0-6 0M8 1v1.2M8 13.8V15M1 8h1.2M13.8 8H15M3 3l.9.9M12.1 12.1l.9.9M13 3l-.9.9"
     + "M3.9 12.1L3 13",
   dark: "M13 9.6A5.5 5.5 0 1 1 6.4 3a4.5 4.5 0 0 0 6.6 6.6z",
+  search: "M2.5 7a4.5 4.5 0 1 0 9 0 4.5 4.5 0 1 0-9 0M10.4 10.4l3.6 3.6",
+  settings: "M2 5h7M13 5h1M9 5a2 2 0 1 0 4 0 2 2 0 1 0-4 0M2 11h1M7 11h7M3 11a2 2 0 1 0 4 0 2 2 0 1 0-4 0",
+  hidden: "M2.5 2.5l11 11M6.3 4.3A7 7 0 0 1 14.5 8a9 9 0 0 1-1.8 2.2M4.2 5.3A9 9 0 0 0 1.5 8a7 7 0 0 0 8.3 3.6",
+  close: "M4 4l8 8M12 4l-8 8",
+  filter: "M2 3.5h12L9.5 8.5v4L6.5 14V8.5z",
+  left: "M10 3L5 8l5 5",
+  right: "M6 3l5 5-5 5",
   bad: "M5.2 1.5h5.6l3.7 3.7v5.6l-3.7 3.7H5.2l-3.7-3.7V5.2zM8 4.8v3.7M8 11v.1",
   warn: "M8 2l6.5 11.5h-13zM8 6.5v3.3M8 11.6v.1",
   started: "M5 3.5l7 4.5-7 4.5z",
@@ -12200,43 +12608,92 @@ const ICONS = {
 
 // Where we are: the address says all of it, so that a link shows another person the same thing.
 
-export function parseRoute(hash) {
+const RANGE_FORM = /^(today|week|month|all|[1-9]\d{0,3}d|\d{4}-\d\d-\d\d(T\d\d:\d\d)?\.\.\d{4}-\d\d-\d\d(T\d\d:\d\d)?)$/;
+
+/** The value of a parameter if it looks as it should, else `otherwise`. */
+export function readParam(params, name, pattern, otherwise) {
+  const value = params.get(name) ?? "";
+  return pattern.test(value) ? value : otherwise;
+}
+
+function decodePart(part) {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    return part; // a lone % typed by hand
+  }
+}
+
+/** The address as fields; `pages` are the page modules at hand, each of which reads its own. */
+export function parseRoute(hash, pages = { overview: overviewPage }) {
   const [path, query = ""] = String(hash).replace(/^#\/?/, "").split("?");
   const params = new URLSearchParams(query);
-  const read = (name, pattern, otherwise) => {
-    const value = params.get(name) ?? "";
-    return pattern.test(value) ? value : otherwise;
-  };
-  const by = params.get("by");
+  const [name, ...rest] = path.split("/").map(decodePart);
+  const page = /^[a-z]{1,20}$/.test(name) ? name : "overview";
+  const filters = {};
+  for (const [kind] of FILTERS) {
+    const value = params.get(kind);
+    if (value) filters[kind] = value.slice(0, 300);
+  }
   return {
-    page: /^[a-z]{1,20}$/.test(path) ? path : "overview",
-    range: read("range", /^(today|week|month|all|[1-9]\d{0,3}d|\d{4}-\d\d-\d\d\.\.\d{4}-\d\d-\d\d)$/, DEFAULT_RANGE),
-    zone: read("tz", /^[A-Za-z][\w+\-/]{0,63}$/, ""),
-    by: BREAKDOWNS.includes(by) ? by : BREAKDOWNS[0],
+    page, rest, filters,
+    range: readParam(params, "range", RANGE_FORM, DEFAULT_RANGE),
+    zone: readParam(params, "tz", /^[A-Za-z][\w+\-/]{0,63}$/, ""),
+    isCompared: params.get("compare") === "1",
+    ...(Object.hasOwn(pages, page) ? pages[page].parse(params, rest) : null),
   };
 }
 
-export function formatRoute({ page, range, zone, by }) {
-  const params = [];
-  if (range !== DEFAULT_RANGE) params.push(`range=${range}`);
-  if (zone) params.push(`tz=${encodeURIComponent(zone).replace(/%2F/g, "/")}`);
-  if (by !== BREAKDOWNS[0]) params.push(`by=${by}`);
-  return `#/${page}${params.length ? "?" + params.join("&") : ""}`;
+const encode = (text) => encodeURIComponent(text).replace(/%2F/g, "/").replace(/%3A/g, ":");
+
+/** What goes with a person from page to page: [[name, value], …]. */
+function sharedParams({ range, zone, isCompared, filters }) {
+  return [
+    ["range", range === DEFAULT_RANGE ? "" : range], ["tz", zone], ["compare", isCompared ? "1" : ""],
+    ...FILTERS.map(([kind]) => [kind, filters[kind] ?? ""]),
+  ];
 }
 
-/** The API's `from`, `to` and `tz` for a route. */
-export function rangeParams({ range, zone }) {
+function writeAddress(page, rest, params) {
+  const path = [page, ...rest].map((part) => encodeURIComponent(part)).join("/");
+  const query = params.filter(([, value]) => value !== "" && value !== null && value !== undefined)
+    .map(([name, value]) => `${name}=${encode(value)}`).join("&");
+  return `#/${path}${query ? `?${query}` : ""}`;
+}
+
+export function formatRoute(route, pages = { overview: overviewPage }) {
+  const own = Object.hasOwn(pages, route.page) ? pages[route.page].format(route) : [];
+  return writeAddress(route.page, route.rest ?? [], [...sharedParams(route), ...own]);
+}
+
+/** A link to a page that keeps range, zone and filters: hrefTo(state, "session", ["ac62…"], [["tab", "tools"]]). */
+export function hrefTo(state, page, rest = [], params = []) {
+  return writeAddress(page, rest, [...sharedParams(state.route), ...params]);
+}
+
+/** The API's `from`, `to`, `tz` and filters for a route. */
+export function askParams({ range, zone, filters }) {
   const [from, to] = range.split("..");
-  return { from, ...(to ? { to } : {}), ...(zone ? { tz: zone } : {}) };
+  return { from, ...(to ? { to } : {}), ...(zone ? { tz: zone } : {}), ...filters };
+}
+
+function momentName(moment, long) {
+  const [day, clock] = moment.split("T");
+  return `${formatDay(day, long)}${clock ? ` ${clock}` : ""}`;
 }
 
 export function rangeName(range) {
   const known = RANGES.find(([key]) => key === range);
-  if (known) return known[1];
+  if (known) return t(known[1]);
   const [from, to] = range.split("..");
-  if (!to) return `${parseInt(range, 10)} days`;
-  return from === to ? formatDay(from, true) : `${formatDay(from)} to ${formatDay(to, true).slice(4)}`;
+  if (!to) return t("{n} days", { n: formatCount(parseInt(range, 10)) });
+  if (from === to) return momentName(from, true);
+  const isOneDay = from.includes("T") && from.slice(0, 10) === to.slice(0, 10);
+  return t("{from} to {to}", { from: momentName(from, isOneDay), to: isOneDay ? to.slice(11) : momentName(to, false) + ` ${to.slice(0, 4)}` });
 }
+
+/** What a page asked for last got, or null: dataOf(state, "overview"). */
+export const dataOf = (state, key) => state.answers[key]?.data ?? null;
 
 /**
  * A colour (1 to 7) for each model, the same on every page and after every reload: the first one
@@ -12274,15 +12731,28 @@ export function assignColours(known, keys) {
   return { shown, kept: [...kept].slice(-300) };
 }
 
+export const OTHER_KEY = "(other)";
 const isOther = (one, i, all) => i === all.length - 1 && /^\(?other\)?$/i.test(one.key);
 
 export function modelKeys(overview) {
   return overview.by_day.series.filter((...one) => !isOther(...one)).map((one) => one.key);
 }
 
+/** The colour that a model has on every page, by its name with or without its provider; 8 if it has none yet. */
+export function slotOf(palette, key) {
+  return (palette.find(([one]) => one === key) ?? palette.find(([one]) => one.endsWith(`/${key}`)))?.[1] ?? 8;
+}
+
+/** The models that an answer draws in colour. */
+export function coloursIn(answer) {
+  if (answer?.by_day) return modelKeys(answer);
+  const rows = answer?.split === "provider_model" ? answer.parts : answer?.by === "provider_model" ? answer.rows : [];
+  return rows.filter((row) => row.key !== OTHER_KEY).slice(0, 7).map((row) => row.key);
+}
+
 /** What the chart of cost by day draws; app.js gives the same object to the crosshair. */
 export function dayModel(state) {
-  const model = coarsen(state.overview.by_day, Math.max(20, Math.floor((state.width - 52) / 7)));
+  const model = coarsen(state.overview.by_day, Math.max(20, Math.floor((widthOf(state, "day") - 52) / 7)));
   const { shown } = assignColours(state.palette, modelKeys(state.overview));
   model.series = model.series.map((one, i, all) => ({ ...one, slot: isOther(one, i, all) ? 8 : shown.get(one.key) }));
   return model;
@@ -12290,18 +12760,20 @@ export function dayModel(state) {
 
 // Small parts
 
-const bdi = (text) => html`<bdi>${text}</bdi>`;
-const unseen = (text) => html`<span class="unseen">${text}</span>`;
-const money = (nano) => html`<span class="num" title="${formatExactMoney(nano)}">${formatMoney(nano)}</span>`;
-const tokens = (count) => html`<span class="num" title="${formatCount(count)} tokens">${formatTokens(count)}</span>`;
-const plural = (count, one, many = one + "s") => `${formatCount(count)} ${count === 1 ? one : many}`;
-const zoneOf = (state) => state.overview?.tz || state.zone || "UTC";
-const shareOf = (part, total) => (total ? part / total : 0);
-const sharePercent = (part, total, digits = 0) => (total ? formatPercent(part / total, digits) : UNKNOWN);
+export const bdi = (text) => html`<bdi>${text}</bdi>`;
+export const unseen = (text) => html`<span class="unseen">${text}</span>`;
+export const money = (nano) => html`<span class="num" title="${formatExactMoney(nano)}">${formatMoney(nano)}</span>`;
+export const tokens = (count) => html`
+  <span class="num" title="${tn(count, "{n} token", "{n} tokens")}">${formatTokens(count)}</span>`;
+export const widthOf = (state, name) => state.widths[name] ?? 720;
+/** The zone that the numbers on show were counted in. */
+export const zoneOf = (state) => state.route.zone || state.serverZone || "UTC";
+export const shareOf = (part, total) => (total ? part / total : 0);
+export const sharePercent = (part, total, digits = 0) => (total ? formatPercent(part / total, digits) : UNKNOWN);
 const sumCost = (rows) => rows.reduce((sum, row) => sum + row.cost_nano_usd, 0);
-const nothing = (words) => html`<p class="nothing">${words}</p>`;
+export const nothing = (words) => html`<p class="nothing">${words}</p>`;
 
-function icon(name, size = 16) {
+export function icon(name, size = 16) {
   return html`
     <svg class="icon" width="${size}" height="${size}" viewBox="0 0 16 16" aria-hidden="true">
       <path d="${ICONS[name]}"/>
@@ -12315,14 +12787,41 @@ function brandMark(size) {
     </svg>`;
 }
 
-const dot = () => html`
+export const dot = () => html`
   <svg class="dot" width="8" height="8" viewBox="0 0 8 8" aria-hidden="true"><circle cx="4" cy="4" r="3"/></svg>`;
 
-function option(value, name, chosen) {
+export function option(value, name, chosen) {
   return html`<option value="${value}"${value === chosen ? html` selected` : null}>${name}</option>`;
 }
 
-function when(ms, state) {
+/** A <select> with its label unseen: options are [[value, name], …]. */
+export function select({ action, label, options, chosen, shortcut = "", help = "", kind = "" }) {
+  const keys = shortcut ? html` data-shortcut="${shortcut}" data-help="${help}"` : null;
+  return html`
+    <label class="select ${kind}">
+      ${unseen(label)}
+      <select data-action="${action}"${keys}>${options.map(([value, name]) => option(value, name, chosen))}</select>
+    </label>`;
+}
+
+/** Buttons of which one is pressed: choices are [[value, name], …]. */
+export function segments({ action, label, choices, chosen }) {
+  return html`
+    <span class="segments" role="group" aria-label="${label}">
+      ${choices.map(([value, name]) => html`
+        <button type="button" data-action="${action}" data-value="${value}" data-key="${value || "-"}"
+          aria-pressed="${value === chosen ? "true" : "false"}">${name}</button>`)}
+    </span>`;
+}
+
+/** A name that, pressed, narrows every page to it. */
+export function filterName(kind, value, name = value) {
+  return html`
+    <button type="button" class="name-button" data-action="filter" data-kind="${kind}" data-value="${value}"
+      title="${t("Show only {name}", { name })}"><bdi>${name}</bdi></button>`;
+}
+
+export function when(ms, state) {
   if (!ms) return html`${UNKNOWN}`;
   const zone = zoneOf(state);
   return html`
@@ -12335,15 +12834,15 @@ function when(ms, state) {
 export function cost(totals, isLong = false) {
   const missing = totals.unpriced_calls || 0;
   if (!missing) return money(totals.cost_nano_usd);
-  const words = plural(missing, "unpriced call");
+  const words = tn(missing, "{n} unpriced call", "{n} unpriced calls");
   const isUnknown = totals.cost_nano_usd === 0 && missing >= totals.model_calls;
   const shown = isUnknown
-    ? html`<span class="num" title="no price known">${UNKNOWN}</span>`
+    ? html`<span class="num" title="${t("no price known")}">${UNKNOWN}</span>`
     : money(totals.cost_nano_usd);
   if (isLong) return html`${shown}<span class="unpriced"> + ${words}</span>`;
   return html`
-    <span class="mark" title="${words}, not in this sum">
-      +${formatCount(missing)}${unseen(" unpriced calls")}</span> ${shown}`;
+    <span class="mark" title="${t("{calls}, not in this sum", { calls: words })}">
+      +${formatCount(missing)}${unseen(` ${t("unpriced calls")}`)}</span> ${shown}`;
 }
 
 /** Label, else what the key says after its agent, else the id: never "Untitled". */
@@ -12353,30 +12852,38 @@ export function sessionName(row) {
   return key || String(row.id ?? "").slice(0, 8) || UNKNOWN;
 }
 
-const isIndexing = (overview) => overview.coverage.complete === false && overview.source.indexed_percent < 100;
+/** How much of what OpenClaw has is read: {percent, etaS}, or null when it is all of it. */
+export function indexing({ coverage, source }) {
+  if (!coverage || coverage.complete !== false) return null;
+  const percent = source?.indexed_percent
+    ?? (coverage.total_bytes ? (100 * coverage.indexed_bytes) / coverage.total_bytes : 0);
+  return percent < 100 ? { percent, etaS: source?.eta_s ?? null } : null;
+}
 
-export function indexingWords({ source }) {
+export function indexingWords({ percent, etaS }) {
   // Rounded down: 99.6 % must not read as 100 while something is missing.
-  const percent = `indexed ${Math.floor(source.indexed_percent)}\u00a0%`;
-  if (source.eta_s === null || source.eta_s === undefined) return percent;
-  return `${percent}, ${formatDuration(Math.max(1, Math.round(source.eta_s)) * 1000)} left`;
+  const indexed = t("indexed {n}\u00a0%", { n: Math.floor(percent) });
+  if (etaS === null) return indexed;
+  const left = formatDuration(Math.max(1, Math.round(etaS)) * 1000);
+  return t("{indexed}, {time} left", { indexed, time: left });
 }
 
 /** Stands beside every total that still grows because something is not read yet. */
-function partial({ overview }) {
-  if (overview.coverage.complete !== false) return null;
-  if (!isIndexing(overview)) {
-    const why = `${plural(overview.coverage.unreadable || 0, "source")} could not be read`;
-    return html`<span class="mark is-warn" title="${why}">partial</span>`;
+export function partial(state) {
+  if (!state.coverage || state.coverage.complete !== false) return null;
+  const way = indexing(state);
+  if (!way) {
+    const why = tn(state.coverage.unreadable || 0, "{n} source could not be read", "{n} sources could not be read");
+    return html`<span class="mark is-warn" title="${why}">${t("partial")}</span>`;
   }
   return html`
-    <span class="mark is-warn" title="${indexingWords(overview)}: this total still grows">
-      ${Math.floor(overview.source.indexed_percent)}\u00a0%${unseen(" indexed, this total still grows")}
+    <span class="mark is-warn" title="${t("{indexed}: this total still grows", { indexed: indexingWords(way) })}">
+      ${Math.floor(way.percent)}\u00a0%${unseen(` ${t("indexed, this total still grows")}`)}
     </span>`;
 }
 
 /** `isRanged`: its numbers follow the range picker; `isSum`: they still grow while indexing. */
-function panel({ key, title, note = null, tools = null, wide, body, state, isRanged = false, isSum = isRanged }) {
+export function panel({ key, title, note = null, tools = null, wide, body, state, isRanged = false, isSum = isRanged }) {
   const waits = isRanged && state.isSlow ? "is-waiting" : "";
   return html`
     <section class="panel ${wide} ${waits}" data-key="${key}" aria-labelledby="h-${key}">
@@ -12391,7 +12898,7 @@ function panel({ key, title, note = null, tools = null, wide, body, state, isRan
 }
 
 /** A table that scrolls inside its panel where the window is too narrow for it. */
-function scrollingTable({ label, kind = "", heads, rows, foot = null }) {
+export function scrollingTable({ label, kind = "", heads, rows, foot = null }) {
   return html`
     <div class="scroll ${kind}" tabindex="0" role="group" aria-label="${label}">
       <table class="grid-table">
@@ -12402,30 +12909,87 @@ function scrollingTable({ label, kind = "", heads, rows, foot = null }) {
     </div>`;
 }
 
-const head = (name, kind = "") => html`<th scope="col" class="${kind}">${name}</th>`;
-const sortedHead = (name) => html`<th scope="col" class="num" aria-sort="descending">${name}</th>`;
+export const head = (name, kind = "") => html`<th scope="col" class="${kind}">${name}</th>`;
+export const sortedHead = (name) => html`<th scope="col" class="num" aria-sort="descending">${name}</th>`;
+
+/** A head that sorts: the page's action `sort` gets data-value; `sort` and `order` are what is on show. */
+export function sortHead({ value, name, sort, order, kind = "", action = "sort" }) {
+  const isSorted = value === sort;
+  const word = order === "asc" ? "ascending" : "descending";
+  return html`
+    <th scope="col" class="${kind}" aria-sort="${isSorted ? word : "none"}">
+      <button type="button" class="sort" data-action="${action}" data-value="${value}">
+        ${name}<span class="sort-mark" aria-hidden="true">${isSorted ? (order === "asc" ? "▲" : "▼") : ""}</span>
+      </button>
+    </th>`;
+}
+
+/** Which rows of a long list are in the document: those in sight and some around them. */
+export function windowOf(state, name, total) {
+  const { first, last } = state.windows[name] ?? { first: 0, last: 40 };
+  return { first: Math.max(0, Math.min(first - 20, total - 1)), last: Math.min(total, last + 20) };
+}
+
+const gap = (key, rows, height, columns) => (rows <= 0 ? null : html`
+  <tr class="gap" data-key="${key}" aria-hidden="true">
+    <td colspan="${columns}"><svg class="gap-space" width="1" height="${rows * height}"></svg></td>
+  </tr>`);
+
+/**
+ * A table of any number of rows of one height: only those in sight are in the document. `row(i)` gives
+ * the <tr> of row i (with data-key and aria-rowindex="${i + 2}"), also where its data has not come yet.
+ * The frame keeps state.windows[name] = {first, last} as the person scrolls; ask for those rows in asks().
+ */
+export function windowedTable({ name, state, label, heads, columns, total, rowHeight = 31, row, foot = null, kind = "" }) {
+  const { first, last } = windowOf(state, name, total);
+  const rows = [];
+  for (let i = first; i < last; i++) rows.push(row(i));
+  return html`
+    <div class="scroll is-window ${kind}" data-window="${name}" data-row-height="${rowHeight}" tabindex="0" role="group"
+      aria-label="${label}">
+      <table class="grid-table" aria-rowcount="${total + 1}">
+        <thead><tr aria-rowindex="1">${heads}</tr></thead>
+        <tbody>${gap("gap-before", first, rowHeight, columns)}${rows}${gap("gap-after", total - last, rowHeight, columns)}</tbody>
+        ${foot ? html`<tfoot>${foot}</tfoot>` : null}
+      </table>
+    </div>`;
+}
+
+/** A button that opens a menu, and the menu while it is open; app.js closes it by Esc and by a click elsewhere. */
+export function menu({ name, state, label, button, body, shortcut = "", help = "", kind = "" }) {
+  const isOpen = state.menu === name;
+  const keys = shortcut ? html` data-shortcut="${shortcut}" data-help="${help}"` : null;
+  return html`
+    <div class="menu ${kind}" data-menu="${name}" data-key="menu-${name}">
+      <button type="button" data-action="menu" data-value="${name}" aria-haspopup="dialog" title="${label}"
+        class="${kind.includes("is-icon") ? "icon-button" : "menu-button"}"${keys}
+        aria-expanded="${isOpen ? "true" : "false"}">${button}</button>
+      ${isOpen ? html`<div class="menu-box" role="dialog" aria-label="${label}">${body()}</div>` : null}
+    </div>`;
+}
 
 // Frame
 
 export function Rail(state) {
   if (state.needsLogin) return html``;
+  const here = INSIDE[state.route.page] ?? state.route.page;
   const entry = ([page, name], i) => {
-    const inside = html`${icon(page)}<span class="rail-name">${name}</span>`;
+    const inside = html`${icon(page)}<span class="rail-name">${t(name)}</span>`;
     const link = BUILT.has(page)
       ? html`
-        <a class="rail-link" href="${formatRoute({ ...state, page })}" data-shortcut="g ${page[0]}"
-          data-help="Go to ${name}" aria-current="${state.page === page ? "page" : "false"}">${inside}</a>`
+        <a class="rail-link" href="${hrefTo(state, page)}" data-page="${page}" data-shortcut="g ${page[0]}"
+          data-help="${t("Go to {page}", { page: t(name) })}" aria-current="${here === page ? "page" : "false"}">${inside}</a>`
       : html`<a class="rail-link" role="link" aria-disabled="true">${inside}</a>`;
     return html`<li class="${i >= 5 ? "is-extra" : ""}">${link}</li>`;
   };
   return html`
-    <nav class="rail ${state.isMoreOpen ? "is-open" : ""}" aria-label="Pages">
+    <nav class="rail ${state.isMoreOpen ? "is-open" : ""}" aria-label="${t("Pages")}">
       <p class="brand">${brandMark(20)}<span class="rail-name">Clawmeter</span></p>
       <ul>
         ${PAGES.map(entry)}
         <li class="rail-more">
           <button type="button" class="rail-link" data-action="more" aria-expanded="${state.isMoreOpen ? "true" : "false"}">
-            ${icon("more")}<span class="rail-name">More</span>
+            ${icon("more")}<span class="rail-name">${t("More")}</span>
           </button>
         </li>
       </ul>
@@ -12433,70 +12997,277 @@ export function Rail(state) {
 }
 
 const CONNECTIONS = {
-  connecting: ["is-waiting", "Connecting"],
-  live: ["is-live", "Live"],
-  polling: ["is-waiting", "Every 15 s"],
-  lost: ["is-lost", "Reconnecting"],
+  connecting: ["is-waiting", msg("Connecting")],
+  live: ["is-live", msg("Live")],
+  polling: ["is-waiting", msg("Every 15 s")],
+  lost: ["is-lost", msg("Reconnecting")],
 };
 
 function LiveState(state) {
-  const { connection, overview, updatedMs } = state;
-  const [mark, word] = CONNECTIONS[connection];
+  const { connection, updatedMs } = state;
+  const [mark, name] = CONNECTIONS[connection];
+  const word = t(name);
+  const way = indexing(state);
   let words = word;
   if (connection === "lost" && updatedMs) {
-    words = html`${word}<span class="live-more">, last update</span> ${formatClock(updatedMs, zoneOf(state))}`;
-  } else if (connection === "live" && overview && isIndexing(overview)) {
-    words = `${word}, ${indexingWords(overview)}`;
+    words = html`${word}<span class="live-more">${t(", last update")}</span> ${formatClock(updatedMs, zoneOf(state))}`;
+  } else if (connection === "live" && way) {
+    words = `${word}, ${indexingWords(way)}`;
   }
-  const hint = updatedMs ? `Last update ${formatAbsolute(updatedMs, zoneOf(state))}` : word;
+  const hint = updatedMs ? t("Last update {time}", { time: formatAbsolute(updatedMs, zoneOf(state)) }) : word;
   return html`<span class="live ${mark}" title="${hint}">${dot()}<span class="live-word">${words}</span></span>`;
 }
 
-function RangePicker({ range }) {
-  const isPreset = RANGES.some(([key]) => key === range);
-  return html`
-    <label class="select">
-      ${unseen("Range")}
-      <select data-action="range" data-shortcut="r" data-help="Choose the range">
-        ${RANGES.map(([key, name]) => option(key, name, range))}
-        ${isPreset ? null : option(range, rangeName(range), range)}
-      </select>
-    </label>`;
+// Range: presets, "last n days", a calendar, and the span before to compare with
+
+const DAY_MS = 86_400_000;
+export const addDays = (day, count) => new Date(Date.parse(`${day}T00:00:00Z`) + count * DAY_MS).toISOString().slice(0, 10);
+export const addMonths = (day, count) => {
+  const [year, month, date] = day.split("-").map(Number);
+  const last = new Date(Date.UTC(year, month + count, 0)).getUTCDate();
+  return new Date(Date.UTC(year, month - 1 + count, Math.min(date, last))).toISOString().slice(0, 10);
+};
+
+/** First and last day of a range as the calendar marks them; null where there is no such day. */
+export function rangeDays(range, today) {
+  const [from, to] = range.split("..");
+  if (to) return [from.slice(0, 10), to.slice(0, 10)];
+  const weekday = (new Date(`${today}T00:00:00Z`).getUTCDay() + 6) % 7;
+  if (range === "all") return null;
+  if (range === "today") return [today, today];
+  if (range === "week") return [addDays(today, -weekday), today];
+  if (range === "month") return [`${today.slice(0, 8)}01`, today];
+  return [addDays(today, 1 - parseInt(range, 10)), today];
 }
 
-function ZonePicker({ zone, zones, serverZone, browserZone }) {
-  const suggested = [["", serverZone ? `${serverZone} (server)` : "Server's zone"]];
-  if (browserZone && browserZone !== serverZone) suggested.push([browserZone, `${browserZone} (here)`]);
+/** A month of days. `at` is the day that has the keyboard, `start` the first one chosen while choosing two. */
+function Calendar({ route, calendar, now }, zone) {
+  const today = dayIn(now, zone);
+  const { at, start } = calendar;
+  const month = at.slice(0, 7);
+  const first = addDays(`${month}-01`, -((new Date(`${month}-01T00:00:00Z`).getUTCDay() + 6) % 7));
+  const chosen = start ? [start < at ? start : at, start < at ? at : start] : rangeDays(route.range, today);
+  const weeks = Array.from({ length: 6 }, (_, week) => Array.from({ length: 7 }, (__, i) => addDays(first, week * 7 + i)));
+  const cell = (day) => {
+    const isIn = chosen && day >= chosen[0] && day <= chosen[1];
+    const kind = `${day.slice(0, 7) === month ? "" : "is-outside"} ${isIn ? "is-in" : ""} ${day === today ? "is-today" : ""}`;
+    return html`
+      <td>
+        <button type="button" class="day ${kind}" data-action="day" data-value="${day}" data-key="${day}"
+          tabindex="${day === at ? "0" : "-1"}" aria-pressed="${isIn ? "true" : "false"}" aria-label="${formatDay(day, true)}"
+          ${day > today ? html` aria-disabled="true"` : null}>${Number(day.slice(8))}</button>
+      </td>`;
+  };
+  const turn = (name, months, label) => html`
+    <button type="button" class="icon-button" data-action="turn" data-value="${addMonths(at, months)}" title="${label}">
+      ${icon(name)}${unseen(label)}
+    </button>`;
+  return html`
+    <div class="calendar" data-calendar>
+      <header>${turn("left", -1, t("Month before"))}<b aria-live="polite">${formatMonth(month)}</b>${turn("right", 1, t("Month after"))}</header>
+      <table>
+        <thead class="weekdays"><tr>${weeks[0].map((day) => html`<th scope="col">${formatDay(day, true).replace(/^.*(周.).*$/, "$1").slice(0, 3)}</th>`)}</tr></thead>
+        <tbody>${weeks.map((week) => html`<tr data-key="${week[0]}">${week.map(cell)}</tr>`)}</tbody>
+      </table>
+      <p class="note">${start ? t("From {day}: choose the last day", { day: formatDay(start, true) }) : t("Choose the first day, then the last")}</p>
+    </div>`;
+}
+
+function RangePicker(state) {
+  const { range, isCompared } = state.route;
+  const relative = /^(\d+)d$/.exec(range);
+  return menu({
+    name: "range", state, label: t("Range"), shortcut: "r", help: t("Choose the range"), kind: "range-picker",
+    button: html`${rangeName(range)}${isCompared ? html` <span class="note">${t("compared")}</span>` : null}`,
+    body: () => html`
+      <div class="range-side">
+        <ul class="presets">
+          ${RANGES.map(([key, name]) => html`
+            <li data-key="${key}">
+              <button type="button" data-action="range" data-value="${key}" aria-pressed="${key === range ? "true" : "false"}">${t(name)}</button>
+            </li>`)}
+        </ul>
+        <form class="relative" data-action="relative">
+          <label for="last-days">${t("Last")}</label>
+          <input id="last-days" name="days" type="number" min="1" max="9999" required value="${relative ? relative[1] : "14"}">
+          <span>${t("days")}</span>
+          <button type="submit" class="button">${t("Show")}</button>
+        </form>
+        <label class="check">
+          <input type="checkbox" data-action="compare"${isCompared ? html` checked` : null}>
+          ${t("Compare with the span before")}
+        </label>
+      </div>
+      ${Calendar(state, zoneOf(state))}`,
+  });
+}
+
+function ZonePicker({ route: { zone }, zones, serverZone, browserZone }) {
+  const suggested = [["", serverZone ? t("{zone} (server)", { zone: serverZone }) : t("Server's zone")]];
+  if (browserZone && browserZone !== serverZone) suggested.push([browserZone, t("{zone} (here)", { zone: browserZone })]);
   if (browserZone !== "UTC") suggested.push(["UTC", "UTC"]);
   const isSuggested = (one) => suggested.some(([known]) => known === one);
   // An old link may name a zone that this browser does not list.
   const others = isSuggested(zone) || zones.includes(zone) ? zones : [zone, ...zones];
   return html`
-    <label class="select">
-      ${unseen("Time zone")}
-      <select data-action="zone" data-shortcut="z" data-help="Choose the time zone">
-        <optgroup label="Suggested">${suggested.map(([one, name]) => option(one, name, zone))}</optgroup>
-        <optgroup label="All zones">${others.map((one) => (isSuggested(one) ? null : option(one, one, zone)))}</optgroup>
+    <label class="select zone-picker">
+      ${unseen(t("Time zone"))}
+      <select data-action="zone" data-shortcut="z" data-help="${t("Choose the time zone")}">
+        <optgroup label="${t("Suggested")}">${suggested.map(([one, name]) => option(one, name, zone))}</optgroup>
+        <optgroup label="${t("All zones")}">${others.map((one) => (isSuggested(one) ? null : option(one, one, zone)))}</optgroup>
       </select>
     </label>`;
 }
 
+// Filters: chips of what is on, and a menu to add one
+
+export const isFiltered = ({ route }) => FILTERS.some(([kind]) => route.filters[kind]);
+export const filterKindName = (kind) => t(FILTERS.find(([one]) => one === kind)?.[1] ?? kind);
+
+function Chips({ route: { filters } }) {
+  return FILTERS.filter(([kind]) => filters[kind]).map(([kind]) => html`
+    <span class="chip" data-key="chip-${kind}">
+      <span class="chip-kind">${filterKindName(kind)}</span> <bdi title="${filters[kind]}">${filters[kind]}</bdi>
+      <button type="button" data-action="unfilter" data-kind="${kind}" title="${t("Remove this filter")}">
+        ${icon("close", 10)}${unseen(t("Remove the filter on {kind}", { kind: filterKindName(kind) }))}
+      </button>
+    </span>`);
+}
+
+/** What the filter menu offers: the values of one kind that the range has, dearest first. */
+export function filterAsk(state) {
+  if (state.menu !== "filter") return [];
+  const { filters, ...route } = state.route;
+  const others = Object.fromEntries(Object.entries(filters).filter(([kind]) => kind !== state.filterKind));
+  const by = state.filterKind === "model" ? "provider_model" : state.filterKind;
+  return [{ key: "filter-values", path: "/api/usage", params: { ...askParams({ ...route, filters: others }), by, limit: 200 }, on: [] }];
+}
+
+function FilterMenu(state) {
+  const { filterKind, filterText } = state;
+  const answer = state.answers["filter-values"];
+  const by = filterKind === "model" ? "provider_model" : filterKind;
+  const rows = answer?.data?.by === by ? answer.data.rows : null;
+  const wanted = filterText.toLowerCase();
+  const shown = (rows ?? []).filter((row) => row.key.toLowerCase().includes(wanted)).slice(0, 60);
+  return menu({
+    name: "filter", state, label: t("Add a filter"), shortcut: "f", help: t("Add a filter"), kind: "filter-menu is-quiet",
+    button: html`+ ${t("filter")}`,
+    body: () => html`
+      ${segments({
+        action: "filter-kind", label: t("What to filter by"), chosen: filterKind,
+        choices: FILTERS.map(([kind, name]) => [kind, t(name)]),
+      })}
+      <input class="field" type="search" data-action="filter-text" aria-label="${t("Find a value")}" placeholder="${t("Find a value")}"
+        autocomplete="off" spellcheck="false" value="${filterText}">
+      <ul class="values">
+        ${shown.map((row) => html`
+          <li data-key="${row.key}">
+            <button type="button" data-action="filter" data-kind="${filterKind}" data-value="${row.key}" data-row>
+              <bdi>${row.key === "(none)" ? t("none") : row.label}</bdi><span class="num">${cost(row)}</span>
+            </button>
+          </li>`)}
+      </ul>
+      ${rows && !shown.length ? nothing(t("Nothing in this range has such a value.")) : null}`,
+  });
+}
+
+// Settings: what a person chooses for themselves; kept in their browser
+
+function Settings(state) {
+  const { theme, language, currency, rate, isHidden } = state;
+  return menu({
+    name: "settings", state, label: t("Settings"), shortcut: ",", help: t("Settings"), kind: "is-icon settings",
+    button: html`${icon("settings")}${unseen(t("Settings"))}`,
+    body: () => html`
+      <dl class="settings-list">
+        <div><dt>${t("Theme")}</dt><dd>${segments({ action: "theme", label: t("Theme"), choices: THEMES.map(([key, name]) => [key, t(name)]), chosen: theme })}</dd></div>
+        <div><dt>${t("Language")}</dt><dd>${segments({ action: "language", label: t("Language"), choices: LANGUAGES.map(([key, name]) => [key, t(name)]), chosen: language })}</dd></div>
+        <div>
+          <dt>${t("Amounts")}</dt>
+          <dd>
+            <label class="check">
+              <input type="checkbox" data-action="hide"${isHidden ? html` checked` : null}> ${t("Hide, for a shared screen")}
+            </label>
+          </dd>
+        </div>
+        <div>
+          <dt>${t("Currency")}</dt>
+          <dd>
+            ${select({ action: "currency", label: t("Currency"), chosen: currency, options: CURRENCIES.map((one) => [one, one]) })}
+            ${currency === "USD" ? null : html`
+              <label class="rate">1 USD = <input type="text" inputmode="decimal" class="field" data-action="rate" data-key="rate-${currency}"
+                value="${rate}" aria-label="${t("{currency} for one US dollar", { currency })}" autocomplete="off"> ${currency}</label>`}
+          </dd>
+        </div>
+      </dl>
+      <p class="note">${t("Kept in this browser. Amounts are counted in US dollars; a converted one is marked ≈, with the exact dollars under the pointer.")}</p>`,
+  });
+}
+
+/** What `/` finds: pages are known here, the rest comes from the server. */
+export function searchHits(state) {
+  const { text } = state.search;
+  const wanted = text.trim().toLowerCase();
+  const found = wanted ? dataOf(state, "search") : null;
+  const pages = PAGES.filter(([page, name]) => BUILT.has(page) && (!wanted || t(name).toLowerCase().includes(wanted)))
+    .map(([page, name]) => ({ kind: t("Page"), name: t(name), note: "", href: hrefTo(state, page) }));
+  const narrowed = (filters) => ({ ...state, route: { ...state.route, filters: { ...state.route.filters, ...filters } } });
+  const at = BUILT.has("cost") ? "cost" : "overview";
+  const more = (found?.results ?? []).map((hit) => {
+    if (hit.kind === "session") {
+      const href = BUILT.has("session") ? hrefTo(state, "session", [hit.key]) : null;
+      const note = [hit.agent, hit.channel, formatAgo(hit.last_activity_ms, state.now, zoneOf(state))].filter(Boolean).join(" · ");
+      return { kind: t("Session"), name: sessionName({ label: hit.label, key: hit.label }), note, href };
+    }
+    const note = `${tn(hit.model_calls, "{n} call", "{n} calls")} · ${formatMoney(hit.cost_nano_usd)}`;
+    return { kind: filterKindName(hit.kind), name: hit.label, note, href: hrefTo(narrowed({ [hit.kind]: hit.key }), at) };
+  });
+  return [...more.filter((hit) => hit.href), ...pages];
+}
+
+export function Search(state) {
+  if (!state.search) return html``;
+  const hits = searchHits(state);
+  const { text, at } = state.search;
+  const isNone = text.trim() && !hits.length && state.answers.search?.askedFor?.q === text.trim();
+  return html`
+    <h2 id="search-title" class="unseen">${t("Search")}</h2>
+    <label class="search-field">
+      ${icon("search")}
+      <input type="search" data-action="search-text" role="combobox" aria-expanded="true" aria-controls="search-hits"
+        aria-activedescendant="${hits.length ? `hit-${at}` : ""}" aria-label="${t("Search sessions, agents, models")}"
+        placeholder="${t("Search sessions, agents, models")}" autocomplete="off" spellcheck="false" value="${text}">
+      <button type="button" class="link" data-action="search-close">${t("Close")}</button>
+    </label>
+    <ul id="search-hits" class="search-hits" role="listbox" aria-label="${t("Found")}">
+      ${hits.map((hit, i) => html`
+        <li id="hit-${i}" role="option" aria-selected="${i === at ? "true" : "false"}" data-action="hit" data-value="${hit.href}" data-key="${hit.href}">
+          <span class="hit-kind">${hit.kind}</span><span class="hit-name"><bdi>${hit.name}</bdi></span>
+          <span class="note"><bdi>${hit.note}</bdi></span>
+        </li>`)}
+    </ul>
+    ${isNone ? nothing(t("Nothing has this in its name, key or id.")) : null}`;
+}
+
 export function Bar(state) {
   if (state.needsLogin) return html``;
-  const page = PAGES.find(([key]) => key === state.page && BUILT.has(key));
+  const here = INSIDE[state.route.page] ?? state.route.page;
+  const page = PAGES.find(([key]) => key === here && BUILT.has(key));
   return html`
     <div class="bar">
-      <h1>${page ? page[1] : "Clawmeter"}</h1>
-      <div class="bar-controls">${RangePicker(state)}${ZonePicker(state)}</div>
+      <h1>${page ? t(page[1]) : "Clawmeter"}</h1>
+      <div class="bar-controls">${RangePicker(state)}${ZonePicker(state)}${Chips(state)}${FilterMenu(state)}</div>
       <div class="bar-state">
         ${LiveState(state)}
-        <button type="button" class="icon-button" data-action="theme" data-shortcut="t"
-          data-help="Switch light, dark, system" title="${THEMES[state.theme]}">
-          ${icon(state.theme)}${unseen(`${THEMES[state.theme]}, switch`)}
-        </button>
+        ${state.isHidden ? html`<span class="mark" title="${t("Amounts are hidden")}">${icon("hidden", 12)}${unseen(t("Amounts are hidden"))}</span>` : null}
+        ${isConverted() ? html`<span class="mark" title="${t("1 USD = {rate} {currency}", { rate: state.rate, currency: state.currency })}">≈ ${state.currency}</span>` : null}
+        <button type="button" class="icon-button" data-action="search" data-shortcut="/"
+          data-help="${t("Search")}" title="${t("Search")} /">${icon("search")}${unseen(t("Search"))}</button>
+        ${Settings(state)}
         <button type="button" class="icon-button" data-action="help" data-shortcut="?"
-          data-help="List the shortcuts" title="Shortcuts">
-          ${icon("help")}${unseen("Shortcuts")}
+          data-help="${t("List the shortcuts")}" title="${t("Shortcuts")} ?">
+          ${icon("help")}${unseen(t("Shortcuts"))}
         </button>
       </div>
     </div>`;
@@ -12511,18 +13282,18 @@ export function change(totals, before) {
   const share = (now - then) / then;
   if (Math.abs(share) < 0.005) return { mark: "", word: "", text: "±0\u00a0%" };
   const text = share > 9.995 ? `×${Math.round(share + 1)}` : formatPercent(Math.abs(share));
-  return share > 0 ? { mark: "▲", word: "up", text } : { mark: "▼", word: "down", text };
+  return share > 0 ? { mark: "▲", word: t("up"), text } : { mark: "▼", word: t("down"), text };
 }
 
 function Change({ figure, against }) {
   const { mark, word, text } = change(figure.totals, figure.before);
-  if (text === "") return html`<p class="figure-change">nothing yet, nor ${against}</p>`;
-  if (text === "nothing") return html`<p class="figure-change">nothing ${against}</p>`;
+  if (text === "") return html`<p class="figure-change">${t("nothing yet, nor {before}", { before: against })}</p>`;
+  if (text === "nothing") return html`<p class="figure-change">${t("nothing {before}", { before: against })}</p>`;
   const { cost_nano_usd: then } = figure.before;
   return html`
     <p class="figure-change">
-      ${mark ? html`<span class="arrow" aria-hidden="true">${mark}</span>${unseen(word + " ")}` : null}
-      <b>${text}</b> from <span title="${formatExactMoney(then)}">${formatMoney(then)}</span> ${against}
+      ${mark ? html`<span class="arrow" aria-hidden="true">${mark}</span>${unseen(`${word} `)}` : null}
+      ${t("{change} from {amount} {before}", { change: html`<b>${text}</b>`, amount: money(then), before: against })}
     </p>`;
 }
 
@@ -12532,12 +13303,15 @@ function Budget({ spent, limitUsd, words }) {
   const share = spent / limit;
   const level = share > 1 ? "is-bad" : share >= 0.8 ? "is-warn" : "is-ok";
   const used = share > 1
-    ? html`<strong class="is-bad">${formatMoney(spent - limit)} over</strong> the `
-    : html`${formatPercent(share)} of `;
+    ? t("{over} the {limit} {budget}", {
+      over: html`<strong class="is-bad">${t("{amount} over", { amount: formatMoney(spent - limit) })}</strong>`,
+      limit: formatMoney(limit), budget: words,
+    })
+    : t("{share} of {limit} {budget}", { share: formatPercent(share), limit: formatMoney(limit), budget: words });
   return html`
     <div class="budget">
       <progress class="${level}" max="1" value="${Math.min(1, share)}" aria-label="${words}"></progress>
-      <span>${used}${formatMoney(limit)} ${words}</span>
+      <span>${used}</span>
     </div>`;
 }
 
@@ -12556,27 +13330,29 @@ function Figure({ key, label, figure, against, budget, state }) {
     key, label, state, number: cost(figure.totals, true), spark: sparkline(figure.spark_nano_usd),
     body: html`
       ${Change({ figure, against })}
-      ${plan ? html`<p class="figure-plan">and ${formatMoney(plan)} worth of plan use</p>` : null}
+      ${plan ? html`<p class="figure-plan">${t("and {amount} worth of plan use", { amount: formatMoney(plan) })}</p>` : null}
       ${budget}`,
   });
 }
 
 function MonthEnd(state) {
   const { month_end: end, month } = state.overview.figures;
-  const frame = (number, body) => figureFrame({ key: "month-end", label: "At month end", number, body, state });
+  const frame = (number, body) => figureFrame({ key: "month-end", label: t("At month end"), number, body, state });
   if (end?.projected_nano_usd === null || end?.projected_nano_usd === undefined) {
-    const why = end?.basis || "a projection needs a few days of use";
+    const why = end?.basis ? tServer(end.basis) : t("a projection needs a few days of use");
     return frame(html`<span class="num">${UNKNOWN}</span>`, html`<p class="figure-change">${why}</p>`);
   }
-  const limitUsd = state.overview.budgets.monthly_usd;
+  const limitUsd = isFiltered(state) ? null : state.overview.budgets.monthly_usd;
   const budget = limitUsd ? Math.round(limitUsd * 1e9) : null;
   const apart = end.projected_nano_usd - (budget ?? 0);
   const over = apart > 0
-    ? html`<strong class="is-bad">▲ ${formatMoney(apart)} over</strong> the monthly budget`
-    : html`${formatMoney(-apart)} under the monthly budget`;
+    ? t("{over} the monthly budget", {
+      over: html`<strong class="is-bad">▲ ${t("{amount} over", { amount: formatMoney(apart) })}</strong>`,
+    })
+    : t("{amount} under the monthly budget", { amount: formatMoney(-apart) });
   return frame(money(end.projected_nano_usd), html`
-    <p class="figure-change" title="${end.basis}">
-      between ${formatMoney(end.low_nano_usd)} and ${formatMoney(end.high_nano_usd)}
+    <p class="figure-change" title="${tServer(end.basis)}">
+      ${t("between {low} and {high}", { low: formatMoney(end.low_nano_usd), high: formatMoney(end.high_nano_usd) })}
     </p>
     ${budget === null ? null : html`<p class="figure-change">${over}</p>`}
     ${rangeBar({
@@ -12586,16 +13362,18 @@ function MonthEnd(state) {
 }
 
 function Figures(state) {
-  const { figures, budgets } = state.overview;
+  const { figures } = state.overview;
+  // A budget is for all agents together: it says nothing about one of them.
+  const budgets = isFiltered(state) ? {} : state.overview.budgets;
   const spentOf = (figure) => figure.totals.cost_nano_usd;
-  const daily = Budget({ spent: spentOf(figures.today), limitUsd: budgets.daily_usd, words: "daily budget" });
-  const monthly = Budget({ spent: spentOf(figures.month), limitUsd: budgets.monthly_usd, words: "monthly budget" });
+  const daily = Budget({ spent: spentOf(figures.today), limitUsd: budgets.daily_usd, words: t("daily budget") });
+  const monthly = Budget({ spent: spentOf(figures.month), limitUsd: budgets.monthly_usd, words: t("monthly budget") });
   const figure = (key, label, against, budget) => Figure({ key, label, figure: figures[key], against, budget, state });
   return html`
     <div class="figures" data-key="figures">
-      ${figure("today", "Today", "yesterday by now", daily)}
-      ${figure("week", "7 days", "the 7 days before", null)}
-      ${figure("month", "This month", "last month by now", monthly)}
+      ${figure("today", t("Today"), t("yesterday by now"), daily)}
+      ${figure("week", t("7 days"), t("the 7 days before"), null)}
+      ${figure("month", t("This month"), t("last month by now"), monthly)}
       ${MonthEnd(state)}
     </div>`;
 }
@@ -12608,14 +13386,14 @@ function AttentionLine(one, i) {
   // A link to a page that does not exist yet would lead nowhere: its words alone are shown.
   const isReachable = href !== null && (href.startsWith("/api/") || BUILT.has(parseRoute(href).page));
   let action = null;
-  if (isReachable) action = html`<a href="${href}">${one.action.label}</a>`;
-  else if (one.action) action = html`<span class="note">${one.action.label}</span>`;
+  if (isReachable) action = html`<a href="${href}" data-row>${tServer(one.action.label)}</a>`;
+  else if (one.action) action = html`<span class="note">${tServer(one.action.label)}</span>`;
   return html`
     <li data-key="${one.kind}-${i}">
       <span class="level ${isBad ? "is-bad" : "is-warn"}">
-        ${icon(isBad ? "bad" : "warn")}${isBad ? "Problem" : "Warning"}
+        ${icon(isBad ? "bad" : "warn")}${isBad ? t("Problem") : t("Warning")}
       </span>
-      <span class="attention-text">${bdi(one.text)}</span>
+      <span class="attention-text">${bdi(tServer(one.text))}</span>
       ${action}
     </li>`;
 }
@@ -12624,23 +13402,26 @@ function Attention(state) {
   const { attention } = state.overview;
   if (!attention.length) return null;
   return panel({
-    key: "attention", title: "Needs attention", wide: "w12", state,
-    note: attention.length > 5 ? plural(attention.length - 5, "more line") : null,
+    key: "attention", title: t("Needs attention"), wide: "w12", state,
+    note: attention.length > 5 ? tn(attention.length - 5, "{n} more line", "{n} more lines") : null,
     body: html`<ul class="attention">${attention.slice(0, 5).map(AttentionLine)}</ul>`,
   });
 }
 
+const UNIT_TITLES = { day: msg("Cost by day"), week: msg("Cost by week"), month: msg("Cost by month") };
+const unitTitle = (unit) => t(UNIT_TITLES[unit]);
+
 function DayTable(model) {
   const last = model.spans.length - 1;
   return scrollingTable({
-    label: `Cost by ${model.unit} and model, table`, kind: "is-tall",
+    label: t("{title}, table", { title: unitTitle(model.unit) }), kind: "is-tall",
     heads: html`
-      ${head(model.unit === "day" ? "Day" : model.unit === "week" ? "Week" : "Month")}
+      ${head(t(BY_NAMES[model.unit]))}
       ${model.series.map((one) => head(bdi(one.label), "num"))}
-      ${head("Total", "num")}`,
+      ${head(t("Total"), "num")}`,
     rows: model.spans.map((span, i) => html`
       <tr>
-        <th scope="row">${span.label}${model.isLastPartial && i === last ? ", so far" : ""}</th>
+        <th scope="row">${model.isLastPartial && i === last ? t("{day}, so far", { day: span.label }) : span.label}</th>
         ${model.series.map((one) => html`<td class="num">${formatMoney(one.values[i])}</td>`)}
         <td class="num">${formatMoney(model.series.reduce((sum, one) => sum + one.values[i], 0))}</td>
       </tr>`),
@@ -12648,11 +13429,11 @@ function DayTable(model) {
 }
 
 function DayChart(model, state) {
-  const label = `Cost by ${model.unit}, stacked by model. Arrow keys move, Enter selects, Escape leaves.`;
+  const label = t("{title}, stacked by model. Arrow keys move, Enter selects, Escape leaves.", { title: unitTitle(model.unit) });
   return html`
-    <div class="chart" data-chart="day" data-measure tabindex="0" role="group" aria-roledescription="chart"
+    <div class="chart" data-chart="day" data-measure="day" tabindex="0" role="group" aria-roledescription="${t("chart")}"
       aria-label="${label}">
-      ${stackedBars(model, state.width, CHART_HEIGHT, state.lit)}
+      ${stackedBars(model, widthOf(state, "day"), CHART_HEIGHT, state.lit)}
       <div class="tip" data-tip data-keep="1" role="status"></div>
     </div>`;
 }
@@ -12660,10 +13441,10 @@ function DayChart(model, state) {
 function Legend(model, total, lit) {
   return html`
     <ul class="legend">
-      ${model.series.map((one) => html`
+      ${model.series.map((one, i, all) => html`
         <li data-key="${one.key}">
-          <button type="button" data-action="light" data-value="${one.key}"
-            aria-pressed="${lit === one.key ? "true" : "false"}">
+          <button type="button" data-action="${isOther(one, i, all) ? "light" : "filter"}" data-kind="model" data-value="${one.key}"
+            data-light="${one.key}" aria-pressed="${lit === one.key ? "true" : "false"}">
             ${swatch(one.slot)}
             <span class="legend-name" title="${one.label}">${bdi(one.label)}</span>
             ${money(one.total_nano_usd)}
@@ -12676,22 +13457,22 @@ function Legend(model, total, lit) {
 function ByDay(state) {
   const model = dayModel(state);
   const total = model.series.reduce((sum, one) => sum + one.total_nano_usd, 0);
-  const back = state.range.includes("..")
-    ? html`<button type="button" class="link" data-action="range-reset">Back to ${rangeName(DEFAULT_RANGE)}</button>`
+  const back = state.route.range.includes("..")
+    ? html`<button type="button" class="link" data-action="range-reset">${t("Back to {range}", { range: rangeName(DEFAULT_RANGE) })}</button>`
     : null;
   return panel({
-    key: "by-day", title: `Cost by ${model.unit}`, wide: "w8", state, isRanged: true,
-    note: html`${rangeName(state.range)}, ${money(total)}`,
+    key: "by-day", title: unitTitle(model.unit), wide: "w8", state, isRanged: true,
+    note: html`${rangeName(state.route.range)}, ${money(total)}`,
     tools: html`
       ${back}
-      <button type="button" class="link" data-action="table">${state.isTable ? "Show chart" : "Show table"}</button>`,
+      <button type="button" class="link" data-action="table">${state.isTable ? t("Show chart") : t("Show table")}</button>`,
     body: model.series.length
       ? html`${state.isTable ? DayTable(model) : DayChart(model, state)}${Legend(model, total, state.lit)}`
-      : nothing("No metered cost in this range."),
+      : nothing(t("No metered cost in this range.")),
   });
 }
 
-function Shares({ key, title, rows, state }) {
+function Shares({ key, title, kind, rows, state }) {
   const total = sumCost(rows);
   const line = (name, nano, shown, hint) => html`
     <tr>
@@ -12700,17 +13481,17 @@ function Shares({ key, title, rows, state }) {
       <td class="num">${shown}</td>
       <td class="num share">${sharePercent(nano, total)}</td>
     </tr>`;
-  const named = (row) => line(bdi(row.label || row.key), row.cost_nano_usd, cost(row), row.label || row.key);
+  const named = (row) => line(filterName(kind, row.key, row.label || row.key), row.cost_nano_usd, cost(row), row.label || row.key);
   const rest = rows.slice(7);
-  const others = rest.length ? line(plural(rest.length, "other"), sumCost(rest), money(sumCost(rest)), "") : null;
+  const others = rest.length ? line(tn(rest.length, "{n} other", "{n} others"), sumCost(rest), money(sumCost(rest)), "") : null;
   const table = html`
     <table class="shares">
       <thead class="unseen">
-        <tr>${head("Name")}<td></td>${head("Cost")}${head("Share")}</tr>
+        <tr>${head(t("Name"))}<td></td>${head(t("Cost"))}${head(t("Share"))}</tr>
       </thead>
       <tbody>${rows.slice(0, 7).map(named)}${others}</tbody>
     </table>`;
-  const body = rows.length ? table : nothing("Nothing in this range.");
+  const body = rows.length ? table : nothing(t("Nothing in this range."));
   return panel({ key, title, wide: "", state, isRanged: true, body });
 }
 
@@ -12740,22 +13521,23 @@ export function nestSessions(rows) {
   return nested;
 }
 
-const STATES = { running: "Running", idle: "Idle", ended: "Ended" };
+const STATES = { running: msg("Running"), idle: msg("Idle"), ended: msg("Ended") };
 
-function stateMark(row) {
+export function stateMark(row) {
   const key = row.state in STATES ? row.state : "ended";
-  const hint = row.inferred ? `${STATES[key]}, inferred from its last entry` : STATES[key];
-  return html`<span class="state is-${key}" title="${hint}">${dot()}<span class="state-word">${STATES[key]}</span></span>`;
+  const name = t(STATES[key]);
+  const hint = row.inferred ? t("{state}, inferred from its last entry", { state: name }) : name;
+  return html`<span class="state is-${key}" title="${hint}">${dot()}<span class="state-word">${name}</span></span>`;
 }
 
 /** Agent and channel under the name, where the window has no room for their columns. */
-const where = (row) => html`
+export const where = (row) => html`
   <span class="where">${bdi(row.agent ?? UNKNOWN)} · ${bdi(row.channel || row.cause || UNKNOWN)}</span>`;
 
-function context(row) {
+export function context(row) {
   if (!row.context_tokens || !row.context_window) return UNKNOWN;
   const share = row.context_tokens / row.context_window;
-  const hint = `${formatCount(row.context_tokens)} of ${formatCount(row.context_window)} tokens`;
+  const hint = t("{n} of {limit} tokens", { n: formatCount(row.context_tokens), limit: formatCount(row.context_window) });
   return html`
     <span class="context" title="${hint}">${shareBar(share)}<span class="num">${formatPercent(share)}</span></span>`;
 }
@@ -12766,7 +13548,7 @@ function LiveRow(row, depth, state) {
     <tr data-key="${row.id}">
       <td class="state-cell">${stateMark(row)}</td>
       <th scope="row" class="name depth-${Math.min(depth, 4)}" title="${sessionName(row)}">
-        ${depth ? html`<span class="branch" aria-hidden="true">└</span>${unseen("sub-agent ")}` : null}
+        ${depth ? html`<span class="branch" aria-hidden="true">└</span>${unseen(`${t("sub-agent")} `)}` : null}
         ${bdi(sessionName(row))}${where(row)}
       </th>
       <td class="mid">${bdi(row.agent ?? UNKNOWN)}</td>
@@ -12781,23 +13563,24 @@ function LiveRow(row, depth, state) {
 function Now(state) {
   const { live, activity } = state.overview;
   if (!live.length) {
-    const last = activity.length ? html`Last activity ${when(activity[0].ts_ms, state)}.` : null;
-    return panel({ key: "now", title: "Now", wide: "w12", state, body: nothing(html`Nothing is running. ${last}`) });
+    const last = activity.length ? t("Last activity {time}.", { time: when(activity[0].ts_ms, state) }) : null;
+    return panel({ key: "now", title: t("Now"), wide: "w12", state, body: nothing(html`${t("Nothing is running.")} ${last}`) });
   }
   const running = live.filter((row) => row.state === "running").length;
   const nested = nestSessions(live);
   const hidden = nested.length - SHOWN_ROWS;
   const table = scrollingTable({
-    label: "Live sessions, table",
+    label: t("{title}, table", { title: t("Live sessions") }),
     heads: html`
-      ${head(html`<span class="state-word">State</span>`)}${head("Session")}${head("Agent", "mid")}${head("Channel", "mid")}
-      ${head("Model", "mid")}${head("Context", "num wide")}${head("Cost", "num")}${head("For", "num")}`,
+      ${head(html`<span class="state-word">${t("State")}</span>`)}${head(t("Session"))}${head(t("Agent"), "mid")}
+      ${head(t("Channel"), "mid")}${head(t("Model"), "mid")}${head(t("Context"), "num wide")}${head(t("Cost"), "num")}
+      ${head(t("For"), "num")}`,
     rows: nested.slice(0, SHOWN_ROWS).map(([row, depth]) => LiveRow(row, depth, state)),
   });
   return panel({
-    key: "now", title: "Now", wide: "w12", state, isSum: true,
-    note: `${plural(running, "session")} running${live.some((row) => row.inferred) ? ", inferred" : ""}`,
-    body: html`${table}${hidden > 0 ? html`<p class="more">and ${formatCount(hidden)} more</p>` : null}`,
+    key: "now", title: t("Now"), wide: "w12", state, isSum: true,
+    note: tn(running, "{n} session running", "{n} sessions running") + (live.some((row) => row.inferred) ? t(", inferred") : ""),
+    body: html`${table}${hidden > 0 ? html`<p class="more">${t("and {n} more", { n: formatCount(hidden) })}</p>` : null}`,
   });
 }
 
@@ -12821,20 +13604,20 @@ function Dearest(state) {
       <td class="num">${when(row.last_activity_ms, state)}</td>
     </tr>`;
   const table = scrollingTable({
-    label: "Dearest sessions, table",
+    label: t("{title}, table", { title: t("Dearest sessions") }),
     heads: html`
-      ${head("Session")}${head("Agent", "mid")}${head("Model", "mid")}${head("Calls", "num wide")}
-      ${head("Tokens", "num wide")}${sortedHead("Cost")}${hasTrees ? head("With sub-agents", "num wide") : null}
-      ${head("Last active", "num")}`,
+      ${head(t("Session"))}${head(t("Agent"), "mid")}${head(t("Model"), "mid")}${head(t("Calls"), "num wide")}
+      ${head(t("Tokens"), "num wide")}${sortedHead(t("Cost"))}${hasTrees ? head(t("With sub-agents"), "num wide") : null}
+      ${head(t("Last active"), "num")}`,
     rows: rows.map(line),
   });
   return panel({
-    key: "dearest", title: "Dearest sessions", note: rangeName(state.range), wide: "w8", state, isRanged: true,
-    body: rows.length ? table : nothing("No session was active in this range."),
+    key: "dearest", title: t("Dearest sessions"), note: rangeName(state.route.range), wide: "w8", state, isRanged: true,
+    body: rows.length ? table : nothing(t("No session was active in this range.")),
   });
 }
 
-const DEEDS = { started: "Started", ended: "Ended", failed: "Failed", compacted: "Compacted" };
+const DEEDS = { started: msg("Started"), ended: msg("Ended"), failed: msg("Failed"), compacted: msg("Compacted") };
 
 function Activity(state) {
   const line = (one, i) => {
@@ -12843,18 +13626,18 @@ function Activity(state) {
     return html`
       <li data-key="${one.ts_ms}-${one.session}-${one.kind}-${i}">
         <span class="did ${one.kind === "failed" ? "is-bad" : ""}">
-          ${icon(isKnown ? one.kind : "other", 12)}${isKnown ? DEEDS[one.kind] : one.kind}
+          ${icon(isKnown ? one.kind : "other", 12)}${isKnown ? t(DEEDS[one.kind]) : one.kind}
         </span>
-        <span class="activity-text" title="${name}${one.text ? `: ${one.text}` : ""}">
-          ${bdi(name)}${one.text ? html` <span class="note">${bdi(one.text)}</span>` : null}
+        <span class="activity-text" title="${name}${one.text ? `: ${tServer(one.text)}` : ""}">
+          ${bdi(name)}${one.text ? html` <span class="note">${bdi(tServer(one.text))}</span>` : null}
         </span>
         ${when(one.ts_ms, state)}
       </li>`;
   };
   const rows = state.overview.activity.slice(0, 10);
   return panel({
-    key: "activity", title: "Activity", wide: "w4", state,
-    body: rows.length ? html`<ol class="activity">${rows.map(line)}</ol>` : nothing("Nothing has happened yet."),
+    key: "activity", title: t("Activity"), wide: "w4", state,
+    body: rows.length ? html`<ol class="activity">${rows.map(line)}</ol>` : nothing(t("Nothing has happened yet.")),
   });
 }
 
@@ -12862,7 +13645,8 @@ function Activity(state) {
 
 function BreakdownTable(usage, { palette, isAllShown }) {
   const total = usage.totals.cost_nano_usd;
-  const colours = new Map(palette);
+  const isFilter = FILTERS.some(([kind]) => kind === usage.by);
+  const shownName = (row, name) => (isFilter ? filterName(usage.by, row.key, name) : bdi(name));
   const numbers = (row) => html`
     <td class="num">${formatCount(row.model_calls)}</td>
     <td class="num wide">${tokens(row.input_tokens)}</td>
@@ -12873,8 +13657,8 @@ function BreakdownTable(usage, { palette, isAllShown }) {
     <td class="num">${cost(row)}</td>`;
   const line = (row) => {
     const name = row.label || row.key;
-    const shown = row.key === "(none)" ? html`<span class="note">no ${usage.by}</span>` : bdi(name);
-    const slot = usage.by === "model" ? colours.get(row.key) ?? 8 : 0;
+    const shown = row.key === "(none)" ? html`<span class="note">${t("none")}</span>` : shownName(row, name);
+    const slot = usage.by === "model" ? slotOf(palette, row.key) : 0;
     return html`
       <tr data-key="${row.key}">
         <th scope="row" class="name" title="${name}${name === row.key ? "" : ` (${row.key})`}">${shown}</th>
@@ -12884,15 +13668,15 @@ function BreakdownTable(usage, { palette, isAllShown }) {
       </tr>`;
   };
   return scrollingTable({
-    label: `Cost by ${usage.by}, table`,
+    label: t("{title}, table", { title: t("Breakdown") }),
     heads: html`
-      ${head(usage.by[0].toUpperCase() + usage.by.slice(1))}${head("Calls", "num")}${head("Input tokens", "num wide")}
-      ${head("Output", "num wide")}${head("Cache read", "num wide")}${head("Cache write", "num wide")}
-      ${head("All tokens", "num mid")}${sortedHead("Cost")}${head(unseen("Share as a bar"), "mid")}${head("Share", "num")}`,
+      ${head(t(BY_NAMES[usage.by]))}${head(t("Calls"), "num")}${head(t("Input tokens"), "num wide")}
+      ${head(t("Output"), "num wide")}${head(t("Cache read"), "num wide")}${head(t("Cache write"), "num wide")}
+      ${head(t("All tokens"), "num mid")}${sortedHead(t("Cost"))}${head(unseen(t("Share as a bar")), "mid")}${head(t("Share"), "num")}`,
     rows: (isAllShown ? usage.rows : usage.rows.slice(0, SHOWN_ROWS)).map(line),
     foot: html`
       <tr>
-        <th scope="row">All ${formatCount(usage.row_count)}</th>
+        <th scope="row">${t("All {n}", { n: formatCount(usage.row_count) })}</th>
         ${numbers(usage.totals)}
         <td class="mid"></td>
         <td class="num share">${sharePercent(total, total)}</td>
@@ -12900,32 +13684,30 @@ function BreakdownTable(usage, { palette, isAllShown }) {
   });
 }
 
-export function Breakdown(state) {
+function Breakdown(state) {
   const { usage, usageError } = state;
-  const tools = html`
-    <label class="select is-small">
-      ${unseen("Break down by")}
-      <select data-action="by" data-shortcut="b" data-help="Choose the breakdown">
-        ${BREAKDOWNS.map((by) => option(by, `by ${by}`, state.by))}
-      </select>
-    </label>`;
+  const tools = select({
+    action: "by", label: t("Break down by"), shortcut: "b", help: t("Choose the breakdown"), kind: "is-small", chosen: state.by,
+    options: BREAKDOWNS.map((by) => [by, t(BY_NAMES[by])]),
+  });
   const frame = (body) => panel({
-    key: "breakdown", title: "Breakdown", note: rangeName(state.range), tools, wide: "w12", state,
+    key: "breakdown", title: t("Breakdown"), note: rangeName(state.route.range), tools, wide: "w12", state,
     isRanged: usage !== null, body,
   });
   if (!usage) {
-    if (!usageError) return frame(nothing("Loading"));
+    if (!usageError) return frame(nothing(t("Loading")));
     return frame(nothing(html`
-      ${usageError} <button type="button" class="link" data-action="retry">Try again</button>`));
+      ${t("The breakdown could not be read: {why}.", { why: usageError })}
+      <button type="button" class="link" data-action="retry">${t("Try again")}</button>`));
   }
-  if (!usage.rows.length) return frame(nothing("No model calls in this range."));
+  if (!usage.rows.length) return frame(nothing(t("No model calls in this range.")));
   const all = usage.rows.length < usage.row_count
-    ? `the first ${formatCount(usage.rows.length)} of ${formatCount(usage.row_count)}`
-    : `all ${formatCount(usage.row_count)}`;
+    ? t("Show the first {n} of {all}", { n: formatCount(usage.rows.length), all: formatCount(usage.row_count) })
+    : t("Show all {n}", { n: formatCount(usage.row_count) });
   const more = html`
     <p class="more">
       <button type="button" class="link" data-action="show-all">
-        Show ${state.isAllShown ? `the first ${SHOWN_ROWS}` : all}
+        ${state.isAllShown ? t("Show the first {n}", { n: SHOWN_ROWS }) : all}
       </button>
     </p>`;
   return frame(html`${BreakdownTable(usage, state)}${usage.rows.length > SHOWN_ROWS ? more : null}`);
@@ -12937,36 +13719,40 @@ function Strip(state) {
     <div data-key="${key}" class="${mark}"><dt>${name}</dt><dd>${value}</dd></div>`;
   const versions = source.openclaw_versions;
   const version = versions.length > 2
-    ? `${versions[versions.length - 1]} and ${versions.length - 1} older`
+    ? t("{version} and {n} older", { version: versions[versions.length - 1], n: versions.length - 1 })
     : versions.join(", ") || UNKNOWN;
   const homes = source.homes.length
     ? html`<span class="mono" title="${source.homes.join("\n")}">${bdi(source.homes[0])}</span>
-      ${source.homes.length > 1 ? ` and ${source.homes.length - 1} more` : ""}`
-    : "none found";
-  const counted = plural(source.files, "file") + (source.databases ? `, ${plural(source.databases, "database")}` : "");
-  const read = isIndexing(state.overview)
+      ${source.homes.length > 1 ? t(" and {n} more", { n: source.homes.length - 1 }) : ""}`
+    : t("none found");
+  const counted = tn(source.files, "{n} file", "{n} files")
+    + (source.databases ? `, ${tn(source.databases, "{n} database", "{n} databases")}` : "");
+  const read = indexing(state)
     ? html`
-      ${indexingWords(state.overview)}
-      <progress class="is-warn" max="100" value="${source.indexed_percent}" aria-label="Indexed"></progress>`
-    : `indexed ${coverage.complete === false ? "in part" : "100\u00a0%"}`;
+      ${indexingWords(indexing(state))}
+      <progress class="is-warn" max="100" value="${source.indexed_percent}" aria-label="${t("Indexed")}"></progress>`
+    : coverage.complete === false ? t("indexed in part") : t("indexed {n}\u00a0%", { n: 100 });
   const faults = [
-    coverage.unreadable ? `${formatCount(coverage.unreadable)} unreadable` : "",
-    coverage.bad_lines ? plural(coverage.bad_lines, "bad line") : "",
-    coverage.implausible ? plural(coverage.implausible, "implausible call") : "",
+    coverage.unreadable ? t("{n} unreadable", { n: formatCount(coverage.unreadable) }) : "",
+    coverage.bad_lines ? tn(coverage.bad_lines, "{n} bad line", "{n} bad lines") : "",
+    coverage.implausible ? tn(coverage.implausible, "{n} implausible call", "{n} implausible calls") : "",
   ].filter(Boolean).join(", ");
-  const sizes = `${plural(all.model_calls, "call")}, ${plural(all.sessions, "session")}, ${plural(source.agents, "agent")}`;
+  const sizes = [
+    tn(all.model_calls, "{n} call", "{n} calls"), tn(all.sessions, "{n} session", "{n} sessions"),
+    tn(source.agents, "{n} agent", "{n} agents"),
+  ].join(", ");
   return html`
-    <footer class="strip w12" data-key="strip" aria-label="Sources">
+    <footer class="strip w12" data-key="strip" aria-label="${t("Sources")}">
       <dl>
         ${item("openclaw", "OpenClaw", version)}
-        ${item("gateway", "Gateway", source.gateway)}
-        ${item("home", "Home", homes)}
-        ${item("sources", "Sources", html`${counted}, ${read}`)}
-        ${faults ? item("faults", "Not counted", faults, "is-warn") : null}
-        ${item("lag", "Lag", formatDuration(source.lag_ms))}
-        ${item("disk", "Disk", `ledger ${formatBytes(source.ledger_bytes)}, ${formatBytes(source.disk_free_bytes)} free`)}
-        ${item("memory", "Memory", formatBytes(source.rss_bytes))}
-        ${item("all", "All time", html`${partial(state)} ${cost(all, true)}, ${sizes}`)}
+        ${item("gateway", t("Gateway"), tServer(source.gateway))}
+        ${item("home", t("Home"), homes)}
+        ${item("sources", t("Sources"), html`${counted}, ${read}`)}
+        ${faults ? item("faults", t("Not counted"), faults, "is-warn") : null}
+        ${item("lag", t("Lag"), formatDuration(source.lag_ms))}
+        ${item("disk", t("Disk"), t("ledger {size}, {free} free", { size: formatBytes(source.ledger_bytes), free: formatBytes(source.disk_free_bytes) }))}
+        ${item("memory", t("Memory"), formatBytes(source.rss_bytes))}
+        ${item("all", t("All time"), html`${partial(state)} ${cost(all, true)}, ${sizes}`)}
         ${item("version", "Clawmeter", state.version)}
       </dl>
     </footer>`;
@@ -12974,34 +13760,36 @@ function Strip(state) {
 
 // States
 
-function command(text) {
+export function command(text) {
   return html`
     <span class="command">
       <code>${text}</code>
-      <button type="button" class="link" data-action="copy" data-value="${text}">Copy${unseen(` ${text}`)}</button>
+      <button type="button" class="link" data-action="copy" data-value="${text}">${t("Copy")}${unseen(` ${text}`)}</button>
     </span>`;
 }
 
 function Empty(state) {
   const { homes } = state.overview.source;
-  const more = homes.length > 1 ? ` and ${homes.length - 1} more` : "";
+  const more = homes.length > 1 ? t(" and {n} more", { n: homes.length - 1 }) : "";
   const why = homes.length
-    ? html`
-      Clawmeter reads <span class="mono">${bdi(homes[0])}</span>${more} and will show the first call within a second of it.`
-    : html`Name one with <code>--home</code> or with <code>OPENCLAW_STATE_DIR</code>.`;
+    ? t("Clawmeter reads {home}{more} and will show the first call within a second of it.", {
+      home: html`<span class="mono">${bdi(homes[0])}</span>`, more,
+    })
+    : t("Name one with {option} or with {variable}.", {
+      option: html`<code>--home</code>`, variable: html`<code>OPENCLAW_STATE_DIR</code>`,
+    });
   return html`
     <div class="grid" data-key="empty">
       ${homes.length ? Figures(state) : null}
       <section class="panel w12 empty" data-key="empty" aria-labelledby="h-empty">
-        <h2 id="h-empty">${homes.length ? "No model calls yet" : "No OpenClaw home was found"}</h2>
+        <h2 id="h-empty">${homes.length ? t("No model calls yet") : t("No OpenClaw home was found")}</h2>
         <p>${why}</p>
         <p>
-          Here will be what each day cost, by model, agent and cause, where the month will end, what runs now,
-          and the dearest sessions.
+          ${t("Here will be what each day cost, by model, agent and cause, where the month will end, what runs now, and the dearest sessions.")}
         </p>
         <dl class="commands">
-          <div><dt>See what was looked for, and where</dt><dd>${command("clawmeter doctor")}</dd></div>
-          <div><dt>Look around with made-up data</dt><dd>${command("clawmeter demo")}</dd></div>
+          <div><dt>${t("See what was looked for, and where")}</dt><dd>${command("clawmeter doctor")}</dd></div>
+          <div><dt>${t("Look around with made-up data")}</dt><dd>${command("clawmeter demo")}</dd></div>
         </dl>
       </section>
       ${Strip(state)}
@@ -13010,21 +13798,21 @@ function Empty(state) {
 
 const FAILURES = {
   gone: {
-    title: "Clawmeter does not answer",
-    why: () => "The server is stopped or out of reach.",
-    help: "What OpenClaw does meanwhile is not lost, it is read when the server runs again. This page keeps trying.",
+    title: msg("Clawmeter does not answer"),
+    why: () => t("The server is stopped or out of reach."),
+    help: () => t("What OpenClaw does meanwhile is not lost, it is read when the server runs again. This page keeps trying."),
   },
   asked: {
-    title: "This view could not be read",
+    title: msg("This view could not be read"),
     why: ({ message }) => message,
-    help: "Another range or zone may work.",
+    help: () => t("Another range, zone or filter may work."),
   },
   failed: {
-    title: "The numbers could not be read",
-    why: ({ status, message }) => `The server said ${status}: ${message}.`,
-    help: html`
-      The ledger keeps what it has, and <code>clawmeter report</code> may still answer.
-      <code>clawmeter doctor</code> says what is wrong.`,
+    title: msg("The numbers could not be read"),
+    why: ({ status, message }) => t("The server said {status}: {message}.", { status, message }),
+    help: () => t("The ledger keeps what it has, and {report} may still answer. {doctor} says what is wrong.", {
+      report: html`<code>clawmeter report</code>`, doctor: html`<code>clawmeter doctor</code>`,
+    }),
   },
 };
 
@@ -13032,20 +13820,20 @@ const FAILURES = {
 export const isGone = ({ status }) => [0, 502, 503, 504].includes(status);
 
 function Failure({ error, hasNumbers }) {
-  const { title, why, help } = FAILURES[isGone(error) ? "gone" : error.status === 400 ? "asked" : "failed"];
-  const retry = html`<button type="button" class="button" data-action="retry">Try again</button>`;
+  const { title, why, help } = FAILURES[isGone(error) ? "gone" : [400, 404].includes(error.status) ? "asked" : "failed"];
+  const retry = html`<button type="button" class="button" data-action="retry">${t("Try again")}</button>`;
   if (hasNumbers) {
     return html`
       <div class="notice is-bad" data-key="failure" role="alert">
-        <p><b>${title}.</b> ${why(error)} These are the last numbers.</p>
+        <p><b>${t(title)}.</b> ${why(error)} ${t("These are the last numbers.")}</p>
         ${retry}
       </div>`;
   }
   return html`
     <section class="panel empty" data-key="failure" role="alert">
-      <h2>${title}</h2>
+      <h2>${t(title)}</h2>
       <p>${why(error)}</p>
-      <p>${help}</p>
+      <p>${help()}</p>
       <p>${retry}</p>
     </section>`;
 }
@@ -13057,7 +13845,7 @@ function Skeleton(state) {
   const block = (wide) => html`<div class="panel skeleton ${wide}">${ghost("is-number")}</div>`;
   return html`
     <div class="grid" data-key="skeleton" aria-busy="true">
-      <p class="unseen" role="status">Loading</p>
+      <p class="unseen" role="status">${t("Loading")}</p>
       <div class="figures">${[1, 2, 3, 4].map(figure)}</div>
       ${block("w8 is-tall")}${block("w4 is-tall")}${block("w12")}
     </div>`;
@@ -13068,34 +13856,35 @@ export function Login({ login }) {
     <section class="login" data-key="login" aria-labelledby="h-login">
       ${brandMark(32)}
       <h1 id="h-login">Clawmeter</h1>
-      <p>This page shows what your agents cost, so it needs the dashboard token.</p>
+      <p>${t("This page shows what your agents cost, so it needs the dashboard token.")}</p>
       <form data-action="login" method="post" action="/api/login">
-        <label for="token">Token</label>
+        <label for="token">${t("Token")}</label>
         <input id="token" name="token" type="password" autocomplete="current-password" autocapitalize="off"
           spellcheck="false" required aria-describedby="login-message" aria-invalid="${login.message ? "true" : "false"}">
         <button type="submit" class="button is-first" aria-disabled="${login.isBusy ? "true" : "false"}">
-          ${login.isBusy ? "Signing in" : "Sign in"}
+          ${login.isBusy ? t("Signing in") : t("Sign in")}
         </button>
         <p id="login-message" class="login-message" role="alert">${login.message}</p>
       </form>
       <p class="note">
-        The token is in the link that <code>clawmeter serve</code> printed. To make another, run
-        ${command("clawmeter token")} on that machine.
+        ${t("The token is in the link that {serve} printed. To make another, run {token} on that machine.", {
+          serve: html`<code>clawmeter serve</code>`, token: command("clawmeter token"),
+        })}
       </p>
     </section>`;
 }
 
-export function Overview(state) {
+function Overview(state) {
   const { overview } = state;
-  if (!overview.all_time.model_calls && !isIndexing(overview)) return Empty(state);
+  if (!overview.all_time.model_calls && !isFiltered(state) && !indexing(state)) return Empty(state);
   return html`
     <div class="grid" data-key="overview">
       ${Figures(state)}
       ${Attention(state)}
       ${ByDay(state)}
       <div class="stack w4" data-key="shares">
-        ${Shares({ key: "by-cause", title: "By cause", rows: overview.by_cause, state })}
-        ${Shares({ key: "by-agent", title: "By agent", rows: overview.by_agent, state })}
+        ${Shares({ key: "by-cause", title: t("By cause"), kind: "cause", rows: overview.by_cause, state })}
+        ${Shares({ key: "by-agent", title: t("By agent"), kind: "agent", rows: overview.by_agent, state })}
       </div>
       ${Now(state)}
       ${Dearest(state)}
@@ -13108,28 +13897,59 @@ export function Overview(state) {
 function NoSuchPage(state) {
   return html`
     <section class="panel empty" data-key="later">
-      <h2>There is no such page yet</h2>
-      <p><a href="${formatRoute({ ...state, page: "overview" })}">Go to Overview</a></p>
+      <h2>${t("There is no such page yet")}</h2>
+      <p><a href="${hrefTo(state, "overview")}">${t("Go to {page}", { page: t("Overview") })}</a></p>
     </section>`;
 }
 
-/** What stands in <main>. */
-export function Page(state) {
-  const { overview, error } = state;
+/** What stands in <main>: the page's own view, or why there is none yet. */
+export function Page(state, page) {
   if (state.needsLogin) return Login(state);
-  if (!BUILT.has(state.page)) return NoSuchPage(state);
-  if (!overview) return error ? Failure({ error, hasNumbers: false }) : Skeleton(state);
+  if (!BUILT.has(state.route.page)) return NoSuchPage(state);
+  if (state.fault) return Failure({ error: state.fault, hasNumbers: false });
+  if (!page) return Skeleton(state);
+  // The first thing that a page asks for is what it cannot be drawn without.
+  const [first] = page.asks(state);
+  const answer = first ? state.answers[first.key] : { data: true, error: null };
+  if (!answer?.data) return answer?.error ? Failure({ error: answer.error, hasNumbers: false }) : Skeleton(state);
   // A lost connection is said once, in the bar, with the time of the last update.
-  const notice = error && state.connection !== "lost" ? Failure({ error, hasNumbers: true }) : null;
-  return html`${notice}${Overview(state)}`;
+  const notice = answer.error && state.connection !== "lost" ? Failure({ error: answer.error, hasNumbers: true }) : null;
+  return html`${notice}${page.view(state)}`;
 }
+
+// A page is such an object. parse() and format() are its own part of the address, asks() what it wants
+// from the server now, view() what it looks like; charts() the models under its crosshairs.
+// Others may have actions: {name(element, context)}, keys(event, context), painted(context).
+
+const forOverview = (state) => ({
+  ...state, by: state.route.by, overview: dataOf(state, "overview"), usage: dataOf(state, "usage"),
+  usageError: state.answers.usage?.error?.message ?? "",
+});
+
+export const overviewPage = {
+  parse: (params) => ({ by: BREAKDOWNS.includes(params.get("by")) ? params.get("by") : BREAKDOWNS[0] }),
+  format: ({ by }) => [["by", by && by !== BREAKDOWNS[0] ? by : ""]],
+  asks: ({ route }) => [
+    { key: "overview", path: "/api/overview", params: askParams(route), on: ["usage", "session", "health"] },
+    { key: "usage", path: "/api/usage", params: { ...askParams(route), by: route.by, limit: 500 }, on: ["usage"] },
+  ],
+  view: (state) => Overview(forOverview(state)),
+  charts: (state) => (dataOf(state, "overview")
+    ? { day: { model: dayModel(forOverview(state)), height: CHART_HEIGHT, filterKind: "model" } }
+    : {}),
+  actions: {
+    by: (element, { go }) => go({ by: element.value }),
+    table: (_, { state, dispatch }) => dispatch({ isTable: !state.isTable }),
+    "show-all": (_, { state, dispatch }) => dispatch({ isAllShown: !state.isAllShown }),
+  },
+};
 
 export function Help(shortcuts) {
   return html`
     <form method="dialog">
       <header class="panel-head">
-        <h2 id="help-title">Shortcuts</h2>
-        <span class="tools"><button class="link" value="close">Close</button></span>
+        <h2 id="help-title">${t("Shortcuts")}</h2>
+        <span class="tools"><button class="link" value="close">${t("Close")}</button></span>
       </header>
       <dl class="shortcuts">
         ${shortcuts.map(({ keys, help }) => html`
@@ -13141,19 +13961,23 @@ export function Help(shortcuts) {
 
 # language=JavaScript
 APP_JS = r"""// What changes and what acts: state, the address, fetching, the live stream, keys and pointers.
-// What it looks like is views.js; this file decides when, and hands over plain state.
+// What it looks like is views.js and the pages' own modules; this file decides when, and hands over
+// plain state.
 
-import { patch, html } from "./dom.js";
+import { patch, html, t, useFormat, useMessages, dayIn } from "./dom.js";
 import { barLayout, crosshair, tooltip } from "./chart.js";
 import {
-  Bar, CHART_HEIGHT, DEFAULT_RANGE, Help, Page, Rail,
-  assignColours, dayModel, formatRoute, isGone, modelKeys, parseRoute, rangeParams,
+  BUILT, Bar, DEFAULT_RANGE, FILTERS, Help, LANGUAGES, Page, Rail, Search, THEMES,
+  addDays, addMonths, assignColours, coloursIn, filterAsk, formatRoute, indexing, isGone, overviewPage, parseRoute,
+  rangeDays, searchHits, widthOf, zoneOf,
 } from "./views.js";
 
 const SLOW_MS = 300;           // a quicker answer needs no shimmer
 const LEAST_GAP_MS = 250;      // between two reads of the same numbers under a storm of events
 const STALE_AFTER_MS = 60_000; // without an event: midnight passes, sessions go idle
 const POLL_MS = 15_000;        // when the server has no stream to spare
+const DOUBLE_CLICK_MS = 250;   // a click waits that long for its second one
+const KINDS = ["usage", "session", "health"]; // what the stream announces
 
 const $ = (id) => document.getElementById(id);
 const remembered = {
@@ -13177,11 +14001,26 @@ function readPalette() {
   return Array.isArray(kept) ? kept.filter(isEntry) : [];
 }
 
+/** A remembered choice, if it still is one. */
+function readChoice(name, choices) {
+  const value = remembered.read(name, choices[0]);
+  return choices.includes(value) ? value : choices[0];
+}
+
+function readRate() {
+  const rate = Number(remembered.read("rate", 1));
+  return rate > 0 && Number.isFinite(rate) ? rate : 1;
+}
+
 const browserZone = Intl.DateTimeFormat().resolvedOptions().timeZone;
 let state = {
-  ...parseRoute(""),
+  route: parseRoute(""),
   version: document.body.dataset.version ?? "",
-  theme: ["light", "dark"].includes(remembered.read("theme", "")) ? remembered.read("theme", "") : "system",
+  theme: readChoice("theme", THEMES.map(([key]) => key)),
+  language: readChoice("language", LANGUAGES.map(([key]) => key)),
+  currency: /^[A-Z]{3}$/.test(remembered.read("currency", "USD")) ? remembered.read("currency", "USD") : "USD",
+  rate: readRate(),
+  isHidden: remembered.read("hidden", false) === true,
   palette: readPalette(),
   browserZone,
   serverZone: "",
@@ -13189,11 +14028,13 @@ let state = {
   now: Date.now(),
   connection: "connecting",
   updatedMs: 0,
-  overview: null, error: null,
-  usage: null, usageError: "",
+  coverage: null, source: null,
+  answers: {}, fault: null,
   isSlow: false,
   needsLogin: false, login: { isBusy: false, message: "" },
-  width: 720, lit: null, isTable: false, isAllShown: false, isMoreOpen: false,
+  widths: {}, windows: {},
+  menu: "", calendar: { at: "", start: "" }, filterKind: FILTERS[0][0], filterText: "", search: null, sheet: null,
+  lit: null, isTable: false, isAllShown: false, isMoreOpen: false,
 };
 
 let isDue = false;
@@ -13205,35 +14046,128 @@ function dispatch(change) {
   requestAnimationFrame(render);
 }
 
+let focusNext = []; // selectors; the first that finds something gets the focus once it is drawn
 function render() {
   isDue = false;
   document.body.classList.toggle("is-login", state.needsLogin);
-  document.body.classList.toggle("is-stale", state.connection === "lost" && state.overview !== null);
+  document.body.classList.toggle("is-stale", state.connection === "lost" && state.updatedMs > 0);
   if (state.theme === "system") delete document.documentElement.dataset.theme;
   else document.documentElement.dataset.theme = state.theme;
+  syncAsks();
   patch($("rail"), Rail(state));
   patch($("bar"), Bar(state));
-  if (patch($("main"), Page(state))) watchWidth();
+  patch($("search"), Search(state));
+  patch($("sheet"), state.sheet && page()?.sheet ? page().sheet(state) : html``);
+  showDialog($("search"), state.search !== null);
+  showDialog($("sheet"), state.sheet !== null);
+  if (patch($("main"), Page(state, page()))) {
+    watchWidths();
+    noteWindows();
+  }
+  const heading = document.querySelector("#bar h1")?.textContent ?? "";
+  document.title = heading && heading !== "Clawmeter" ? `${heading} · Clawmeter` : "Clawmeter";
   paintCursor();
+  if (focusNext.length) {
+    focusNext.map((selector) => document.querySelector(selector)).find(Boolean)?.focus();
+    focusNext = [];
+  }
+  page()?.painted?.(context());
 }
+
+function showDialog(dialog, isWanted) {
+  if (isWanted && !dialog.open) dialog.showModal();
+  else if (!isWanted && dialog.open) dialog.close();
+}
+
+// Pages. Overview comes with the frame; the others are fetched when somebody goes there, or points
+// at their link, or when there is nothing else to do.
+
+const pages = { overview: overviewPage };
+const page = () => (Object.hasOwn(pages, state.route.page) ? pages[state.route.page] : null);
+const loading = new Map();
+
+async function loadPage(name) {
+  if (Object.hasOwn(pages, name) || !BUILT.has(name)) return;
+  if (!loading.has(name)) loading.set(name, import(`./${name}.js`));
+  try {
+    pages[name] = (await loading.get(name)).page;
+  } catch {
+    loading.delete(name);
+    // Under another digest after an update: the address is the same, the page has to be fetched anew.
+    if (state.route.page === name) dispatch({ fault: { status: 0, message: "" } });
+    return;
+  }
+  if (state.route.page === name) dispatch({ route: parseRoute(location.hash, pages), fault: null });
+}
+
+/** What a page's actions, keys and painted() get. */
+const context = (event = null) => ({
+  get state() { return state; },
+  dispatch, go, say, event, send,
+  read: (path, params = {}) => fetchJson(path, params).then(({ body }) => body),
+});
+
+// Language and numbers: the person's choice, else the browser's.
+
+const TABLES = { zh: () => import("./zh.js") };
+
+function languageNow() {
+  if (state.language) return state.language;
+  return navigator.language.toLowerCase().startsWith("zh") ? "zh" : "en";
+}
+
+async function applyLanguage() {
+  const language = languageNow();
+  let table = null;
+  if (TABLES[language]) table = (await TABLES[language]().catch(() => null))?.messages ?? null;
+  if (language !== languageNow()) return; // changed meanwhile
+  const own = navigator.languages.find((one) => one.toLowerCase().startsWith(language));
+  const locale = state.language ? own ?? language : navigator.language;
+  useMessages(table);
+  useFormat({ locale: Intl.NumberFormat.supportedLocalesOf([locale])[0] ?? "en-US" });
+  document.documentElement.lang = table || language === "en" ? language : "en";
+  dispatch({ messages: language });
+}
+
+const applyMoney = () => useFormat({ currency: state.currency, rate: state.currency === "USD" ? 1 : state.rate, isHidden: state.isHidden });
 
 // Width: charts are drawn for the pixels they have, so that text in them is never stretched.
 
 const widths = new ResizeObserver((entries) => {
-  const width = Math.round(entries[entries.length - 1].contentRect.width);
-  if (width > 0 && width !== state.width) {
-    state = { ...state, width };
-    render(); // at once: observers run before the paint, so the old width is never seen
+  const changed = {};
+  for (const { target, contentRect } of entries) {
+    const width = Math.round(contentRect.width);
+    if (width > 0 && width !== state.widths[target.dataset.measure]) changed[target.dataset.measure] = width;
   }
+  if (!Object.keys(changed).length) return;
+  state = { ...state, widths: { ...state.widths, ...changed } };
+  render(); // at once: observers run before the paint, so the old width is never seen
 });
-let measured = null;
-function watchWidth() {
-  const element = document.querySelector("[data-measure]");
-  if (element === measured) return;
+let measured = [];
+function watchWidths() {
+  const found = [...document.querySelectorAll("[data-measure]")];
+  if (found.length === measured.length && found.every((one, i) => one === measured[i])) return;
   widths.disconnect();
-  measured = element;
-  if (element) widths.observe(element);
+  measured = found;
+  for (const element of found) widths.observe(element);
 }
+
+// Long lists: which of their rows are in sight.
+
+function noteWindow(element) {
+  const { window: name, rowHeight } = element.dataset;
+  const top = Math.floor(element.scrollTop / rowHeight);
+  // In steps, so that a scroll of a few pixels draws nothing.
+  const first = Math.floor(top / 10) * 10;
+  const last = Math.ceil((top + Math.ceil(element.clientHeight / rowHeight)) / 10) * 10;
+  const seen = state.windows[name];
+  if (seen?.first === first && seen?.last === last) return;
+  dispatch({ windows: { ...state.windows, [name]: { first, last } } });
+}
+const noteWindows = () => document.querySelectorAll("[data-window]").forEach(noteWindow);
+document.addEventListener("scroll", (event) => {
+  if (event.target.dataset?.window) noteWindow(event.target);
+}, { capture: true, passive: true });
 
 // Server time: ages and "today" follow the machine that counts, whatever this one's clock says.
 
@@ -13249,20 +14183,31 @@ class ApiError extends Error {
   }
 }
 
-async function fetchJson(path, params, signal) {
-  const headers = { Accept: "application/json" };
+async function ask(path, options) {
   let response;
   let body;
   try {
-    response = await fetch(`${path}?${new URLSearchParams(params)}`, { headers, credentials: "same-origin", signal });
+    response = await fetch(path, { credentials: "same-origin", ...options, headers: { Accept: "application/json", ...options.headers } });
     body = await response.json();
   } catch (fault) {
     if (fault.name === "AbortError") throw fault;
     // A proxy's HTML error page keeps its status; an answer cut short is no answer.
     throw new ApiError(response && !response.ok ? response.status : 0, response?.statusText ?? "");
   }
-  if (response.ok) return body;
+  if (response.ok) return { body, total: Number(response.headers.get("X-Total-Count") ?? NaN) };
   throw new ApiError(response.status, body?.error?.message ?? response.statusText);
+}
+
+const isGiven = ([, value]) => value !== null && value !== undefined && value !== "";
+
+function fetchJson(path, params = {}, signal = undefined) {
+  return ask(`${path}?${new URLSearchParams(Object.entries(params).filter(isGiven))}`, { signal });
+}
+
+/** Change something on the server: send("POST", "/api/prices", {…}); the answer, or an ApiError. */
+function send(method, path, body = {}) {
+  const headers = { "Content-Type": "application/json" };
+  return ask(path, { method, headers, body: JSON.stringify(body) }).then((answer) => answer.body);
 }
 
 class Reader {
@@ -13278,6 +14223,13 @@ class Reader {
   ask() {
     this.controller?.abort();
     this.run();
+  }
+  /** Nobody wants the answer any more. */
+  stop() {
+    clearTimeout(this.timer);
+    this.turn += 1;
+    this.isReading = false;
+    this.controller?.abort();
   }
   /** Read soon, once: the answer may have changed. */
   refresh() {
@@ -13314,51 +14266,96 @@ function showSlowness() {
   slowTimer = setTimeout(() => dispatch({ isSlow: true }), SLOW_MS);
 }
 
-const overviewReader = new Reader(async (signal, isCurrent) => {
-  try {
-    const overview = await fetchJson("/api/overview", rangeParams(state), signal);
-    if (!isCurrent()) return;
+// What the page on show wants, one reader for each key; what is no longer wanted is let go.
+
+const readers = new Map(); // key -> {reader, ask}
+const isNew = new Set();   // keys of questions that have had no answer yet
+let resting = {};          // page -> its answers, for the way back
+
+function asksNow() {
+  const own = page()?.asks(state) ?? [];
+  const text = state.search?.text.trim();
+  const search = text ? [{ key: "search", path: "/api/search", params: { q: text.slice(0, 200) }, on: [] }] : [];
+  return [...own, ...filterAsk(state), ...search];
+}
+
+const questionOf = ({ path, params }) => `${path}?${JSON.stringify(params ?? {})}`;
+
+function syncAsks() {
+  if (state.needsLogin || !hasStarted) return;
+  const wanted = new Map(asksNow().map((one) => [one.key, one]));
+  for (const [key, { reader }] of readers) {
+    if (!wanted.has(key)) {
+      reader.stop();
+      readers.delete(key);
+      isNew.delete(key);
+    }
+  }
+  for (const [key, one] of wanted) {
+    const known = readers.get(key);
+    if (known && questionOf(known.ask) === questionOf(one)) {
+      known.ask = one; // only what it listens to may differ
+      continue;
+    }
+    const reader = known?.reader ?? new Reader((signal, isCurrent) => readAnswer(key, signal, isCurrent));
+    readers.set(key, { reader, ask: one });
+    isNew.add(key);
+    showSlowness();
+    reader.ask();
+  }
+}
+
+function noteServer(answer) {
+  const coverage = answer?.coverage ?? null;
+  const asOf = answer?.as_of_ms ?? coverage?.as_of_ms;
+  if (asOf) serverAhead = asOf - Date.now();
+  const { kept } = assignColours(state.palette, coloursIn(answer));
+  if (kept.length !== state.palette.length) remembered.write("palette", kept);
+  const change = { palette: kept, now: serverNow(), updatedMs: serverNow() };
+  if (coverage) Object.assign(change, { coverage, source: answer.source ?? null });
+  if (answer?.tz && !state.route.zone) change.serverZone = answer.tz;
+  return change;
+}
+
+let againTimer = 0;
+async function readAnswer(key, signal, isCurrent) {
+  const { path, params } = readers.get(key).ask;
+  const keep = (answer, change) => dispatch({ ...change, answers: { ...state.answers, [key]: { ...state.answers[key], ...answer } } });
+  const settle = () => {
+    isNew.delete(key);
+    if (isNew.size) return {};
     clearTimeout(slowTimer);
-    serverAhead = overview.as_of_ms - Date.now();
-    const { kept } = assignColours(state.palette, modelKeys(overview));
-    if (kept.length !== state.palette.length) remembered.write("palette", kept);
-    const serverZone = state.zone ? state.serverZone : overview.tz;
-    dispatch({
-      overview, palette: kept, serverZone, now: overview.as_of_ms, updatedMs: overview.as_of_ms,
-      error: null, isSlow: false, connection: connectionNow(),
-    });
-    if (overview.coverage.complete === false && overview.source.indexed_percent < 100) setTimeout(refreshIfSeen, 1000);
-  } catch (fault) {
-    if (isCurrent() && fault instanceof ApiError && fault.status !== 401) {
-      clearTimeout(slowTimer);
-      const connection = isGone(fault) ? "lost" : connectionNow();
-      dispatch({ error: { status: fault.status, message: fault.message }, isSlow: false, connection });
-    }
-    throw fault;
-  }
-});
-
-const usageReader = new Reader(async (signal, isCurrent) => {
+    return { isSlow: false };
+  };
   try {
-    const usage = await fetchJson("/api/usage", { ...rangeParams(state), by: state.by, limit: 500 }, signal);
-    if (isCurrent()) dispatch({ usage, usageError: "" });
+    const { body, total } = await fetchJson(path, params, signal);
+    if (!isCurrent()) return;
+    const change = { ...noteServer(body), ...settle(), connection: connectionNow() };
+    keep({ data: body, total, error: null, askedFor: params }, change);
+    clearTimeout(againTimer);
+    if (indexing(state)) againTimer = setTimeout(refreshIfSeen, 1000);
   } catch (fault) {
     if (isCurrent() && fault instanceof ApiError && fault.status !== 401) {
-      dispatch({ usageError: `The breakdown could not be read: ${fault.message || "no answer"}.` });
+      const connection = isGone(fault) ? "lost" : connectionNow();
+      keep({ error: { status: fault.status, message: fault.message } }, { ...settle(), connection });
     }
     throw fault;
   }
-});
+}
 
+let hasStarted = false;
 function askAll() {
-  showSlowness();
-  overviewReader.ask();
-  usageReader.ask();
+  hasStarted = true;
+  for (const { reader } of readers.values()) reader.ask();
+  dispatch({});
 }
 
 function refreshAll() {
-  overviewReader.refresh();
-  usageReader.refresh();
+  for (const { reader } of readers.values()) reader.refresh();
+}
+
+function refreshOn(kind) {
+  for (const { reader, ask: { on } } of readers.values()) if (on.includes(kind)) reader.refresh();
 }
 
 function refreshIfSeen() {
@@ -13385,13 +14382,13 @@ function openStream() {
   stream = new EventSource("/api/stream");
   stream.onopen = () => {
     isStreamOpen = true;
-    if (retries > 0) say("Live again");
+    if (retries > 0) say(t("Live again"));
     retries = 0;
     // What happened between the last answer and this moment was announced to nobody.
     refreshAll();
     if (state.connection !== "lost") dispatch({ connection: "live" });
   };
-  for (const kind of ["usage", "session", "health"]) stream.addEventListener(kind, refreshAll);
+  for (const kind of KINDS) stream.addEventListener(kind, () => refreshOn(kind));
   stream.onerror = () => {
     closeStream();
     retries += 1;
@@ -13425,7 +14422,10 @@ function askForToken(message) {
   // Two requests are refused at once; the second has nothing to say over the first.
   const words = message || linkMessage || (wasNeeded ? state.login.message : "");
   linkMessage = "";
-  dispatch({ needsLogin: true, isSlow: false, overview: null, usage: null, login: { isBusy: false, message: words } });
+  for (const { reader } of readers.values()) reader.stop();
+  readers.clear();
+  resting = {};
+  dispatch({ needsLogin: true, isSlow: false, answers: {}, search: null, sheet: null, menu: "", login: { isBusy: false, message: words } });
   if (!wasNeeded) requestAnimationFrame(() => $("token")?.focus());
 }
 
@@ -13437,16 +14437,17 @@ async function login(token) {
       body: JSON.stringify({ token }),
     });
   } catch {
-    return "Clawmeter does not answer. Is it running?";
+    return t("Clawmeter does not answer. Is it running?");
   }
   if (response.ok) return "";
   if (response.status === 429) {
     const seconds = Number(response.headers.get("Retry-After"));
-    return `Too many attempts. Wait ${seconds > 0 ? `${seconds} seconds` : "a minute"}, then try again.`;
+    return seconds > 0 ? t("Too many attempts. Wait {n} seconds, then try again.", { n: seconds })
+      : t("Too many attempts. Wait a minute, then try again.");
   }
-  if (response.status === 401 || response.status === 403) return "That token is not valid here.";
+  if (response.status === 401 || response.status === 403) return t("That token is not valid here.");
   const body = await response.json().catch(() => null);
-  return body?.error?.message ?? `The server said ${response.status}.`;
+  return body?.error?.message ?? t("The server said {status}.", { status: response.status });
 }
 
 async function signIn(token) {
@@ -13462,7 +14463,7 @@ async function signIn(token) {
 
 /** An old link may be opened by somebody whose cookie is still good: ask for nothing then. */
 async function signInByLink(token) {
-  if (await login(token)) linkMessage = "That link is no longer valid. Open the newest one, or paste a token.";
+  if (await login(token)) linkMessage = t("That link is no longer valid. Open the newest one, or paste a token.");
   dispatch({ needsLogin: false });
   start();
 }
@@ -13481,9 +14482,16 @@ function takeToken() {
 
 // The address
 
-function go(change) {
-  const route = formatRoute({ ...state, ...change });
-  if (route !== location.hash) location.hash = route;
+/** Go where `change` leads: fields of the route, those of the page included. */
+function go(change, isReplacing = false) {
+  const route = formatRoute({ ...state.route, ...change }, pages);
+  if (route === location.hash) return;
+  if (!isReplacing) {
+    location.hash = route;
+    return;
+  }
+  history.replaceState(null, "", route);
+  followAddress();
 }
 
 function followAddress() {
@@ -13492,36 +14500,62 @@ function followAddress() {
     signInByLink(token);
     return;
   }
-  const route = parseRoute(location.hash);
-  const isNewQuestion = route.range !== state.range || route.zone !== state.zone;
-  const isNewBreakdown = route.by !== state.by;
-  if (isNewQuestion) cursor = null;
-  dispatch({ ...route, isMoreOpen: false, isAllShown: isNewBreakdown ? false : state.isAllShown });
-  if (state.needsLogin) return;
-  if (isNewQuestion) askAll();
-  else if (isNewBreakdown) usageReader.ask();
+  const before = state.route;
+  const route = parseRoute(location.hash, pages);
+  const change = { route, menu: "", isMoreOpen: false, search: null, sheet: null };
+  cursor = null;
+  if (route.page !== before.page) {
+    resting[before.page] = state.answers;
+    Object.assign(change, {
+      answers: resting[route.page] ?? {}, windows: {}, fault: null, isSlow: false, lit: null, isTable: false, isAllShown: false,
+    });
+    loadPage(route.page);
+    scrollTo(0, 0);
+  }
+  dispatch(change);
+  syncAsks(); // at once: an answer for the page before must not land on this one
 }
 
 // The crosshair lives outside the views: it follows the pointer at 60 fps and redraws only itself.
 
-let cursor = null; // {index, anchor, isByKey}
+let cursor = null; // {chart, index, anchor, isByKey}
+let chartsOf = null;
+let charts = {};
+
+/** The models of the charts on show; the same objects until the state changes. */
+function chartsNow() {
+  if (chartsOf !== state) {
+    chartsOf = state;
+    charts = state.needsLogin ? {} : page()?.charts?.(state) ?? {};
+  }
+  return charts;
+}
+
+function layoutOf(name) {
+  const { model, height } = chartsNow()[name];
+  return barLayout(model.spans.length, widthOf(state, name), height);
+}
 
 function paintCursor() {
-  const chart = document.querySelector("[data-chart]");
-  if (!chart || !state.overview) return;
-  const model = dayModel(state);
-  if (cursor && cursor.index >= model.spans.length) cursor = null;
-  const index = cursor?.index ?? null;
-  const anchor = cursor?.anchor ?? null;
-  const tip = chart.querySelector("[data-tip]");
-  patchCross(chart.querySelector("[data-cross]"), crosshair(model, state.width, CHART_HEIGHT, index, anchor));
-  patch(tip, tooltip(model, index, anchor));
-  if (index === null) return;
-  const at = barLayout(model.spans.length, state.width, CHART_HEIGHT);
-  const x = at.center(index);
-  const wide = tip.offsetWidth;
-  const left = x + at.slot / 2 + 12 + wide <= state.width ? x + at.slot / 2 + 12 : Math.max(0, x - at.slot / 2 - 12 - wide);
-  tip.style.setProperty("transform", `translate(${Math.round(left)}px, 8px)`);
+  for (const chart of document.querySelectorAll("[data-chart]")) {
+    const name = chart.dataset.chart;
+    const shown = chartsNow()[name];
+    const cross = chart.querySelector("[data-cross]");
+    if (!shown || !cross) continue;
+    const { model, height } = shown;
+    if (cursor?.chart === name && cursor.index >= model.spans.length) cursor = null;
+    const { index, anchor } = cursor?.chart === name ? cursor : { index: null, anchor: null };
+    const width = widthOf(state, name);
+    const tip = chart.querySelector("[data-tip]");
+    patchCross(cross, crosshair(model, width, height, index, anchor));
+    patch(tip, tooltip(model, index, anchor));
+    if (index === null) continue;
+    const at = layoutOf(name);
+    const x = at.center(index);
+    const wide = tip.offsetWidth;
+    const left = x + at.slot / 2 + 12 + wide <= width ? x + at.slot / 2 + 12 : Math.max(0, x - at.slot / 2 - 12 - wide);
+    tip.style.setProperty("transform", `translate(${Math.round(left)}px, 8px)`);
+  }
 }
 
 /** SVG children need an <svg> around them to be parsed as SVG, so the band is patched as one. */
@@ -13529,88 +14563,243 @@ function patchCross(group, view) {
   patch(group, html`<svg overflow="visible">${view}</svg>`);
 }
 
+const chartOf = (target) => {
+  const chart = target.closest?.("[data-chart]");
+  return chart && chartsNow()[chart.dataset.chart] ? chart : null;
+};
+
 function pointAt(event, chart) {
-  const at = barLayout(dayModel(state).spans.length, state.width, CHART_HEIGHT);
-  return at.indexAt(event.clientX - chart.querySelector(".plot").getBoundingClientRect().left);
+  return layoutOf(chart.dataset.chart).indexAt(event.clientX - chart.querySelector(".plot").getBoundingClientRect().left);
 }
 
 function moveCursor(next) {
-  if (cursor?.index === next?.index && cursor?.anchor === next?.anchor) return;
+  if (cursor?.chart === next?.chart && cursor?.index === next?.index && cursor?.anchor === next?.anchor) return;
   cursor = next;
   paintCursor();
 }
 
-function selectSpan(first, final) {
-  const { spans } = dayModel(state);
-  go({ range: `${spans[Math.min(first, final)].from}..${spans[Math.max(first, final)].to}` });
+const isDragging = () => cursor?.anchor !== null && cursor?.anchor !== undefined && !cursor.isByKey;
+
+function selectSpan(name, first, final) {
+  const { spans } = chartsNow()[name].model;
+  const { from } = spans[Math.min(first, final)];
+  const { to } = spans[Math.max(first, final)];
+  if (from && to) go({ range: `${from}..${to}` });
 }
 
+/** The series drawn under the pointer: it lies below the rectangle that feels it. */
+function seriesAt(event, chart) {
+  const mark = document.elementsFromPoint(event.clientX, event.clientY)
+    .find((one) => one.dataset?.series !== undefined && chart.contains(one));
+  return mark?.dataset.series ?? null;
+}
+
+let clickTimer = 0;
 document.addEventListener("pointermove", (event) => {
-  const chart = event.target.closest?.("[data-chart]");
-  if (cursor?.anchor !== null && cursor?.anchor !== undefined) {
-    const dragged = document.querySelector("[data-chart]");
+  if (isDragging()) {
+    const dragged = document.querySelector(`[data-chart="${CSS.escape(cursor.chart)}"]`);
     if (dragged) moveCursor({ ...cursor, index: pointAt(event, dragged) });
-  } else if (chart) moveCursor({ index: pointAt(event, chart), anchor: null });
+    return;
+  }
+  const chart = chartOf(event.target);
+  if (chart) moveCursor({ chart: chart.dataset.chart, index: pointAt(event, chart), anchor: null });
   else if (cursor && !cursor.isByKey) moveCursor(null);
 });
 document.addEventListener("pointerdown", (event) => {
-  const chart = event.target.closest?.("[data-chart]");
+  if (state.menu && !event.target.closest?.("[data-menu]")) dispatch({ menu: "" });
+  const chart = chartOf(event.target);
   // A finger scrolls the page; only a mouse or a pen drags a span.
   if (!chart || event.button !== 0 || event.pointerType === "touch") return;
   const index = pointAt(event, chart);
-  moveCursor({ index, anchor: index });
+  moveCursor({ chart: chart.dataset.chart, index, anchor: index });
 });
-document.addEventListener("pointerup", () => {
-  if (cursor?.anchor === null || cursor?.anchor === undefined) return;
-  const { index, anchor } = cursor;
-  moveCursor({ index, anchor: null });
-  if (index !== anchor) selectSpan(anchor, index);
+document.addEventListener("pointerup", (event) => {
+  if (!isDragging()) return;
+  const { chart: name, index, anchor } = cursor;
+  moveCursor({ chart: name, index, anchor: null });
+  if (index !== anchor) {
+    selectSpan(name, anchor, index);
+    return;
+  }
+  const chart = chartOf(event.target);
+  const series = chart && seriesAt(event, chart);
+  const kind = chartsNow()[name]?.filterKind ?? null;
+  clearTimeout(clickTimer);
+  if (series && kind && event.detail < 2) clickTimer = setTimeout(() => filterBy(kind, series), DOUBLE_CLICK_MS);
 });
 document.addEventListener("dblclick", (event) => {
-  if (event.target.closest("[data-chart]")) go({ range: DEFAULT_RANGE });
+  if (!chartOf(event.target)) return;
+  clearTimeout(clickTimer);
+  go({ range: DEFAULT_RANGE });
 });
 document.addEventListener("focusout", (event) => {
   if (event.target.closest?.("[data-chart]") && cursor?.isByKey) moveCursor(null);
 });
+for (const kind of ["pointerover", "focusin"]) {
+  document.addEventListener(kind, (event) => {
+    const lit = event.target.closest?.("[data-light]")?.dataset.light ?? null;
+    if (lit !== state.lit && (lit !== null || kind === "pointerover")) dispatch({ lit });
+    const link = event.target.closest?.("[data-page]");
+    if (link) loadPage(link.dataset.page);
+  });
+}
 
-function chartKey(event) {
-  const last = dayModel(state).spans.length - 1;
-  const index = cursor?.index ?? last + 1;
-  const anchor = event.shiftKey ? cursor?.anchor ?? cursor?.index ?? last : null;
+function chartKey(event, chart) {
+  const name = chart.dataset.chart;
+  const last = chartsNow()[name].model.spans.length - 1;
+  const own = cursor?.chart === name ? cursor : null;
+  const index = own?.index ?? last + 1;
+  const anchor = event.shiftKey ? own?.anchor ?? own?.index ?? last : null;
   const to = { ArrowLeft: Math.max(0, index - 1), ArrowRight: Math.min(last, index + 1), Home: 0, End: last }[event.key];
-  if (to !== undefined) moveCursor({ index: to, anchor, isByKey: true });
-  else if (event.key === "Enter" && cursor) selectSpan(cursor.anchor ?? cursor.index, cursor.index);
-  else if (event.key === "Escape" && cursor) moveCursor(null);
+  if (to !== undefined) moveCursor({ chart: name, index: to, anchor, isByKey: true });
+  else if (event.key === "Enter" && own) selectSpan(name, own.anchor ?? own.index, own.index);
+  else if (event.key === "Escape" && own) moveCursor(null);
   else return false;
   event.preventDefault();
   return true;
 }
 
-// Actions, by data-action, wherever they stand
+// Filters, range and search
 
-const THEME_AFTER = { system: "light", light: "dark", dark: "system" };
+function filterBy(kind, value) {
+  const { [kind]: before, ...others } = state.route.filters;
+  go({ filters: before === value ? others : { ...state.route.filters, [kind]: value } });
+}
+
+const today = () => dayIn(state.now, zoneOf(state));
+
+function openMenu(name) {
+  const change = { menu: state.menu === name ? "" : name };
+  if (name === "range") {
+    const days = rangeDays(state.route.range, today());
+    change.calendar = { at: days?.[1] ?? today(), start: "" };
+  }
+  if (name === "filter") change.filterText = "";
+  dispatch(change);
+  if (change.menu) {
+    focusNext = {
+      range: ['.presets [aria-pressed="true"]', ".presets button"], filter: ['[data-action="filter-text"]'],
+    }[name] ?? [`[data-menu="${name}"] .menu-box button`];
+  }
+}
+
+function closeMenu() {
+  if (state.menu) $("bar").querySelector(`[data-menu="${state.menu}"] > button`)?.focus();
+  dispatch({ menu: "" });
+}
+
+function chooseDay(day) {
+  const { start } = state.calendar;
+  if (day > today()) return;
+  if (!start) {
+    dispatch({ calendar: { at: day, start: day } });
+    return;
+  }
+  go({ range: start < day ? `${start}..${day}` : `${day}..${start}` });
+  closeMenu();
+}
+
+const CALENDAR_KEYS = {
+  ArrowLeft: (at) => addDays(at, -1), ArrowRight: (at) => addDays(at, 1),
+  ArrowUp: (at) => addDays(at, -7), ArrowDown: (at) => addDays(at, 7),
+  PageUp: (at) => addMonths(at, -1), PageDown: (at) => addMonths(at, 1),
+  Home: (at) => `${at.slice(0, 8)}01`, End: (at) => addDays(addMonths(`${at.slice(0, 8)}01`, 1), -1),
+};
+
+function calendarKey(event) {
+  const move = CALENDAR_KEYS[event.key];
+  if (!move) return false;
+  event.preventDefault();
+  const to = move(state.calendar.at);
+  dispatch({ calendar: { ...state.calendar, at: to < today() ? to : today() } });
+  focusNext = ['.day[tabindex="0"]'];
+  return true;
+}
+
+function searchKey(event) {
+  const hits = searchHits(state);
+  const { at } = state.search;
+  if (event.key === "ArrowDown" || event.key === "ArrowUp") {
+    const to = (at + (event.key === "ArrowDown" ? 1 : -1) + hits.length) % Math.max(1, hits.length);
+    dispatch({ search: { ...state.search, at: to } });
+    requestAnimationFrame(() => $(`hit-${to}`)?.scrollIntoView({ block: "nearest" }));
+  } else if (event.key === "Enter" && hits[at]) goTo(hits[at].href);
+  else return false;
+  event.preventDefault();
+  return true;
+}
+
+function goTo(href) {
+  dispatch({ search: null });
+  location.hash = href;
+}
+
+// Actions, by data-action, wherever they stand; what is not here is the page's
+
+function choose(name, value, apply = () => {}) {
+  remembered.write(name, value);
+  dispatch({ [name === "hidden" ? "isHidden" : name]: value });
+  apply();
+}
+
 const actions = {
   skip: () => $("main").focus(),
-  theme: () => {
-    remembered.write("theme", THEME_AFTER[state.theme]);
-    dispatch({ theme: THEME_AFTER[state.theme] });
+  menu: (element) => openMenu(element.dataset.value),
+  theme: (element) => choose("theme", element.dataset.value),
+  language: (element) => choose("language", element.dataset.value, applyLanguage),
+  hide: (element) => choose("hidden", element.checked, applyMoney),
+  currency: (element) => {
+    if (element.value !== state.currency) choose("rate", 1);
+    choose("currency", element.value, applyMoney);
   },
-  range: (element) => go({ range: element.value }),
+  rate: (element) => {
+    const rate = Number(element.value.trim().replace(",", "."));
+    if (rate > 0 && Number.isFinite(rate)) choose("rate", rate, applyMoney);
+    element.toggleAttribute("aria-invalid", !(rate > 0));
+  },
+  range: (element) => {
+    go({ range: element.dataset.value });
+    closeMenu();
+  },
+  relative: (element) => {
+    const days = Number(element.elements.days.value);
+    if (days >= 1 && days <= 9999) go({ range: `${Math.round(days)}d` });
+    closeMenu();
+  },
+  compare: (element) => go({ isCompared: element.checked }),
+  turn: (element) => dispatch({ calendar: { ...state.calendar, at: element.dataset.value < today() ? element.dataset.value : today() } }),
+  day: (element) => chooseDay(element.dataset.value),
   zone: (element) => go({ zone: element.value }),
-  by: (element) => go({ by: element.value }),
+  filter: (element) => {
+    filterBy(element.dataset.kind, element.dataset.value);
+    if (state.menu) closeMenu();
+  },
+  unfilter: (element) => {
+    go({ filters: { ...state.route.filters, [element.dataset.kind]: undefined } });
+    focusNext = ['[data-menu="filter"] > button'];
+  },
+  "filter-kind": (element) => dispatch({ filterKind: element.dataset.value, filterText: "" }),
+  "filter-text": (element) => dispatch({ filterText: element.value }),
+  search: () => {
+    dispatch({ search: { text: "", at: 0 } });
+    focusNext = ['[data-action="search-text"]'];
+  },
+  "search-text": (element) => dispatch({ search: { text: element.value, at: 0 } }),
+  "search-close": () => dispatch({ search: null }),
+  hit: (element) => goTo(element.dataset.value),
+  "sheet-close": () => dispatch({ sheet: null }),
   "range-reset": () => go({ range: DEFAULT_RANGE }),
-  table: () => dispatch({ isTable: !state.isTable }),
   light: (element) => dispatch({ lit: state.lit === element.dataset.value ? null : element.dataset.value }),
   more: () => dispatch({ isMoreOpen: !state.isMoreOpen }),
-  "show-all": () => dispatch({ isAllShown: !state.isAllShown }),
   retry: () => {
+    if (state.fault) loadPage(state.route.page);
     askAll();
     openStream();
   },
   copy: async (element) => {
     try {
       await navigator.clipboard.writeText(element.dataset.value);
-      say("Copied");
+      say(t("Copied"));
     } catch {
       // Plain HTTP on a LAN has no clipboard: selecting the text is the next best thing.
       getSelection().selectAllChildren(element.parentElement.querySelector("code"));
@@ -13620,44 +14809,97 @@ const actions = {
     const listed = [...document.querySelectorAll("[data-shortcut]")];
     patch($("help"), Help([
       ...listed.map((one) => ({ keys: one.dataset.shortcut, help: one.dataset.help })),
-      { keys: "← →", help: "Move in a focused chart; with Shift, select" },
-      { keys: "Enter", help: "Show the selected days" },
-      { keys: "Esc", help: "Close, or leave the chart" },
+      { keys: "j k", help: t("Next and previous row of a list") },
+      { keys: "← →", help: t("Move in a focused chart; with Shift, select") },
+      { keys: "Enter", help: t("Open, or show the selected days") },
+      { keys: "Esc", help: t("Close, or leave the chart") },
     ]));
     if (!$("help").open) $("help").showModal();
   },
 };
 
+function act(element, event) {
+  const name = element.dataset.action;
+  if (Object.hasOwn(actions, name)) actions[name](element, event);
+  else page()?.actions?.[name]?.(element, context(event));
+}
+
 document.addEventListener("click", (event) => {
+  if (event.target === $("search")) dispatch({ search: null }); // beside the box: its backdrop
+  if (event.target === $("sheet")) dispatch({ sheet: null });
   const element = event.target.closest("[data-action]");
-  if (!element || element.nodeName === "SELECT" || element.nodeName === "FORM") return;
+  if (!element || ["SELECT", "FORM", "INPUT", "TEXTAREA"].includes(element.nodeName)) return;
+  if (element.nodeName === "A" && (event.ctrlKey || event.metaKey || event.shiftKey)) return; // a tab of its own
   event.preventDefault();
-  actions[element.dataset.action]?.(element);
+  act(element, event);
 });
 document.addEventListener("change", (event) => {
-  const element = event.target.closest("select[data-action]");
-  if (element) actions[element.dataset.action]?.(element);
+  const element = event.target.closest('select[data-action], input[data-action]:not([type="search"]), textarea[data-action]');
+  if (element) act(element, event);
+});
+document.addEventListener("input", (event) => {
+  const element = event.target.closest('input[type="search"][data-action]');
+  if (element) act(element, event);
 });
 document.addEventListener("submit", (event) => {
-  if (event.target.dataset.action !== "login") return;
+  if (!event.target.dataset.action) return;
   event.preventDefault();
+  if (event.target.dataset.action !== "login") {
+    act(event.target, event);
+    return;
+  }
   const token = event.target.elements.token.value.trim();
   if (token && !state.login.isBusy) signIn(token);
 });
+document.addEventListener("close", (event) => {
+  // Esc closes a dialog by itself; the state follows.
+  if (event.target === $("search") && state.search) dispatch({ search: null });
+  if (event.target === $("sheet") && state.sheet) dispatch({ sheet: null });
+}, true);
+
+/** To the next or previous row of the list that has the focus, else to the first of the page. */
+function moveRow(step) {
+  const rows = [...document.querySelectorAll("[data-row]")].filter((row) => row.offsetParent !== null);
+  const at = rows.indexOf(document.activeElement);
+  const to = at < 0 ? rows[0] : rows[at + step];
+  to?.focus();
+  to?.scrollIntoView({ block: "nearest" });
+}
 
 let firstKey = "";
 let firstKeyMs = 0;
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
-  if (event.target.closest?.("[data-chart]") && chartKey(event)) return;
-  if (event.key === "Escape") {
-    if (state.isMoreOpen) dispatch({ isMoreOpen: false });
+  if (state.search) {
+    searchKey(event);
     return;
   }
-  if (event.target.closest?.("input, textarea, select, [contenteditable]") || $("help").open) return;
+  const chart = chartOf(event.target);
+  if (chart && chartKey(event, chart)) return;
+  if (event.target.closest?.("[data-calendar]") && calendarKey(event)) return;
+  if (event.key === "Escape") {
+    if (state.menu) closeMenu();
+    else if (state.isMoreOpen) dispatch({ isMoreOpen: false });
+    else page()?.keys?.(event, context(event));
+    return;
+  }
+  if ((event.key === "Delete" || event.key === "Backspace") && event.target.dataset?.action === "unfilter") {
+    event.target.click();
+    return;
+  }
+  if (event.target.closest?.("input, textarea, select, [contenteditable]") || $("help").open || state.sheet) return;
+  if (page()?.keys?.(event, context(event))) {
+    event.preventDefault();
+    return;
+  }
+  if (event.key === "j" || event.key === "k") {
+    moveRow(event.key === "j" ? 1 : -1);
+    event.preventDefault();
+    return;
+  }
   const pair = performance.now() - firstKeyMs < 1000 ? `${firstKey} ${event.key}` : "";
-  const found = [...document.querySelectorAll("[data-shortcut]")]
-    .find(({ dataset }) => dataset.shortcut === pair || dataset.shortcut === event.key);
+  const all = [...document.querySelectorAll("[data-shortcut]")];
+  const found = all.find(({ dataset }) => dataset.shortcut === pair) ?? all.find(({ dataset }) => dataset.shortcut === event.key);
   firstKey = event.key;
   firstKeyMs = performance.now();
   if (!found) return;
@@ -13696,28 +14938,45 @@ addEventListener("pageshow", (event) => {
 addEventListener("hashchange", followAddress);
 
 setInterval(() => {
-  if (document.visibilityState !== "visible" || !state.overview) return;
+  if (document.visibilityState !== "visible" || !state.updatedMs) return;
   const now = serverNow();
   if (now - state.updatedMs > STALE_AFTER_MS && state.connection !== "lost") refreshAll();
   // Seconds are on show only while something runs; else a slower clock will do.
-  const isBusy = state.overview.live.some((row) => row.state === "running");
+  const isBusy = state.answers.overview?.data?.live.some((row) => row.state === "running");
   if (now - state.now >= (isBusy ? 1000 : 10_000)) dispatch({ now });
 }, 1000);
 
 const startToken = takeToken();
-state = { ...state, ...parseRoute(location.hash) };
+state = { ...state, route: parseRoute(location.hash, pages) };
+applyMoney();
+applyLanguage();
+loadPage(state.route.page);
 render();
 if (startToken) signInByLink(startToken);
 else start();
+// When nothing else is to do: a page that is already here changes at once.
+(window.requestIdleCallback ?? setTimeout)(() => setTimeout(() => BUILT.forEach(loadPage), 2000));
 """
 
-#: What `/assets/<digest>/<name>` serves: (content type, text).
+# language=JavaScript
+ZH_JS = r"""// Chinese, by the English text (dom.js, t()). {names} stay as they are; {1}, {2} stand for the numbers
+// in words of the server. Loaded only when Chinese is chosen.
+
+export const messages = {
+  // Frame
+  "Overview": "概览", "Cost": "费用", "Sessions": "会话",
+};
+"""
+
+#: What `/assets/<digest>/<name>` serves: (content type, text). The page names the first five;
+#: the others are fetched when somebody goes there.
 ASSETS: dict[str, tuple[str, str]] = {
     "app.css": ("text/css; charset=utf-8", APP_CSS),
     "dom.js": ("text/javascript; charset=utf-8", DOM_JS),
     "chart.js": ("text/javascript; charset=utf-8", CHART_JS),
     "views.js": ("text/javascript; charset=utf-8", VIEWS_JS),
     "app.js": ("text/javascript; charset=utf-8", APP_JS),
+    "zh.js": ("text/javascript; charset=utf-8", ZH_JS),
 }
 ASSET_DIGEST = hashlib.sha256("\0".join(text for _, text in ASSETS.values()).encode()).hexdigest()[
     :16

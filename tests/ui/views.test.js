@@ -28,15 +28,20 @@ function overview(more = {}) {
   };
 }
 
+/** A state as app.js has it; `overview`, `usage` and fields of the route may be given by their names. */
 function state(more = {}) {
+  const { overview: answer = overview(), usage = null, error = null, ...rest } = more;
+  const route = { ...views.parseRoute(""), ...Object.fromEntries(Object.entries(rest).filter(([key]) => ["page", "range", "zone", "by", "filters"].includes(key))) };
   return {
-    ...views.parseRoute(""), version: "0.1.0", theme: "system", palette: [], browserZone: "Europe/Berlin", serverZone: "Europe/Berlin", zones: ["Europe/Berlin", "Asia/Tokyo"], now: NOW,
-    connection: "live", updatedMs: NOW, overview: overview(), error: null, usage: null, usageError: "", isSlow: false, needsLogin: false, login: { isBusy: false, message: "" },
-    width: 720, lit: null, isTable: false, isAllShown: false, isMoreOpen: false, ...more,
+    route, version: "0.1.0", theme: "system", language: "", currency: "USD", rate: 1, isHidden: false, palette: [], browserZone: "Europe/Berlin", serverZone: "Europe/Berlin", zones: ["Europe/Berlin", "Asia/Tokyo"], now: NOW,
+    connection: "live", updatedMs: NOW, coverage: answer?.coverage ?? null, source: answer?.source ?? null, answers: { overview: { data: answer, error }, usage: { data: usage, error: null } }, fault: null,
+    isSlow: false, needsLogin: false, login: { isBusy: false, message: "" }, widths: {}, windows: {}, menu: "", calendar: { at: "2026-11-06", start: "" }, filterKind: "agent", filterText: "", search: null, sheet: null,
+    lit: null, isTable: false, isAllShown: false, isMoreOpen: false, ...rest,
   };
 }
 
-const page = (more) => String(views.Page(state(more)));
+const draw = (s) => views.Page(s, s.route.page === "overview" ? views.overviewPage : null);
+const page = (more) => String(draw(state(more)));
 const texts = (markup) => markup.replace(/<[^>]*>/g, " ").replace(/\s+/g, " ");
 
 function hostile(value) {
@@ -46,10 +51,11 @@ function hostile(value) {
 }
 
 test("the address and the route are one", () => {
-  for (const hash of ["#/overview", "#/overview?range=7d", "#/overview?range=2026-11-01..2026-11-05&tz=Europe/Berlin&by=agent", "#/cost?tz=Etc/GMT%2B3"]) assert.equal(views.formatRoute(views.parseRoute(hash)), hash);
-  assert.deepEqual(views.parseRoute("#/Ov<er>?range=<b>&tz=../../x&by=__proto__"), { page: "overview", range: "30d", zone: "", by: "model" });
-  assert.deepEqual(views.rangeParams(views.parseRoute("#/overview?range=2026-11-01..2026-11-05&tz=UTC")), { from: "2026-11-01", to: "2026-11-05", tz: "UTC" });
-  assert.deepEqual(views.rangeParams(views.parseRoute("")), { from: "30d" });
+  for (const hash of ["#/overview", "#/overview?range=7d", "#/overview?range=2026-11-01..2026-11-05&tz=Europe/Berlin&by=agent", "#/cost?tz=Etc/GMT%2B3", "#/sessions?agent=main&model=anthropic/opus", "#/session/a%2Fb", "#/overview?range=2026-11-01T08:00..2026-11-01T10:00&compare=1"]) assert.equal(views.formatRoute(views.parseRoute(hash)), hash);
+  assert.deepEqual(views.parseRoute("#/Ov<er>?range=<b>&tz=../../x&by=__proto__"), { page: "overview", rest: [], filters: {}, range: "30d", zone: "", isCompared: false, by: "model" });
+  assert.deepEqual(views.askParams(views.parseRoute("#/overview?range=2026-11-01..2026-11-05&tz=UTC&cause=cron")), { from: "2026-11-01", to: "2026-11-05", tz: "UTC", cause: "cron" });
+  assert.deepEqual(views.askParams(views.parseRoute("")), { from: "30d" });
+  assert.equal(views.hrefTo(state({ range: "7d", filters: { agent: "a b" } }), "session", ["x/y"], [["tab", "tools"]]), "#/session/x%2Fy?range=7d&agent=a%20b&tab=tools");
 });
 
 test("ranges have names", () => {
@@ -83,7 +89,7 @@ test("hostile text in every field stays text", () => {
   const usage = { ...hostile({ rows: [{ key: "k", label: "l", ...totals(1e9) }] }), by: "model", totals: totals(1e9), row_count: 1 };
   for (const isTable of [false, true]) {
     const s = state({ overview: answer, usage, isTable, serverZone: EVIL, browserZone: EVIL, zone: EVIL, range: "30d", error: { status: 500, message: EVIL }, version: EVIL });
-    for (const view of [views.Page(s), views.Bar(s), views.Rail(s), views.Login({ ...s, login: { isBusy: false, message: EVIL } })]) {
+    for (const view of [draw(s), views.Bar(s), views.Rail(s), views.Login({ ...s, login: { isBusy: false, message: EVIL } })]) {
       assert.ok(!/<script|<img|onerror=alert\(1\)>/.test(String(view)));
     }
   }
@@ -93,7 +99,7 @@ test("no view writes a style attribute, a handler, undefined or NaN", () => {
   const usage = { by: "tool", rows: [{ key: "(none)", label: "(none)", ...totals(0) }], totals: totals(0), row_count: 1 };
   const all = [state(), state({ usage, isTable: true }), state({ overview: null, isSlow: true }), state({ overview: null, error: { status: 0, message: "" } }), state({ needsLogin: true }), state({ page: "flow" })];
   for (const s of all) {
-    for (const view of [views.Page(s), views.Bar(s), views.Rail(s)]) {
+    for (const view of [draw(s), views.Bar(s), views.Rail(s)]) {
       const text = String(view);
       assert.ok(!/\sstyle=|\son[a-z]+=|undefined|NaN|\[object/.test(text), /.{60}(\sstyle=|\son[a-z]+=|undefined|NaN|\[object).{60}/s.exec(text)?.[0]);
     }
@@ -141,7 +147,7 @@ test("while indexing, every total carries the mark and the strip says how long",
   assert.equal(text.match(/class="mark is-warn"/g).length, 10);
   assert.match(texts(text), /indexed 63 %, 41 s left/);
   answer.source.indexed_percent = 99.97;
-  assert.match(views.indexingWords(answer), /99\u00a0%/);
+  assert.match(views.indexingWords(views.indexing(answer)), /99\u00a0%/);
 });
 
 test("an empty home says what will be here and the two commands", () => {
@@ -187,8 +193,9 @@ test("pages that do not exist are in the rail, disabled, and nothing links to th
 test("breakdown totals come from the answer, not from the rows on show", () => {
   const rows = Array.from({ length: 30 }, (_, i) => ({ key: `t${i}`, label: `t${i}`, ...totals(1e9) }));
   const usage = { by: "tool", rows, totals: totals(30e9), row_count: 4321 };
-  const text = String(views.Breakdown(state({ usage })));
+  const shown = (more) => /data-key="breakdown".*?<\/section>/s.exec(page({ usage, ...more }))[0];
+  const text = shown({});
   assert.equal(text.match(/<tr data-key/g).length, 12);
   assert.match(texts(text), /All 4,321 .*\$30\.00/);
-  assert.equal(String(views.Breakdown(state({ usage, isAllShown: true }))).match(/<tr data-key/g).length, 30);
+  assert.equal(shown({ isAllShown: true }).match(/<tr data-key/g).length, 30);
 });
