@@ -12561,7 +12561,7 @@ export const LANGUAGES = [["", msg("As the browser")], ["en", "English"], ["zh",
 const CURRENCIES = ["USD", "EUR", "GBP", "CNY", "JPY", "CHF", "INR", "CAD", "AUD", "KRW", "BRL", "SEK"];
 
 // Only what exists is a link; the rest of the rail says what is coming and cannot be pressed.
-export const BUILT = new Set(["overview"]);
+export const BUILT = new Set(["overview", "sessions", "session"]);
 const PAGES = [
   ["overview", msg("Overview")], ["flow", msg("Flow")], ["cost", msg("Cost")], ["sessions", msg("Sessions")],
   ["crons", msg("Crons")], ["alerts", msg("Alerts")], ["traces", msg("Traces")], ["fleet", msg("Fleet")],
@@ -14958,6 +14958,1810 @@ else start();
 (window.requestIdleCallback ?? setTimeout)(() => setTimeout(() => BUILT.forEach(loadPage), 2000));
 """
 
+# language=CSS
+SESSIONS_CSS = r"""/* Sessions and Session */
+.list-tools { display: flex; flex-wrap: wrap; align-items: center; gap: 8px; margin-bottom: 8px; }
+.list-menus { display: inline-flex; align-items: center; gap: 12px; margin-left: auto; }
+.columns-menu .menu-box, .export-menu .menu-box, .compare-menu .menu-box { left: auto; right: 0; }
+.checks { display: grid; grid-template-columns: 1fr 1fr; gap: 6px 24px; width: max-content; margin-bottom: 8px; }
+.export-menu .menu-box { width: 240px; display: grid; gap: 8px; }
+.export-menu a { display: inline-grid; place-items: center; color: var(--ink); text-decoration: none; }
+.find { position: relative; flex: 0 1 260px; min-width: 160px; }
+.find .icon { position: absolute; left: 8px; top: 7px; color: var(--ink-3); pointer-events: none; }
+.find .field { width: 100%; padding-left: 28px; }
+.sort-tools { display: inline-flex; align-items: center; gap: 2px; }
+.sort-tools .icon-button { font-size: 9px; }
+.select.is-on select { border-color: var(--ink-2); font-weight: 600; }
+.compare-bar { display: inline-flex; align-items: center; gap: 8px; }
+.compare-bar .button { display: inline-grid; place-items: center; text-decoration: none; }
+.none { display: flex; align-items: center; gap: 16px; padding: 24px 0; }
+.none .button { display: inline-grid; place-items: center; color: inherit; text-decoration: none; }
+.mark.is-bad { color: var(--bad); border-color: currentColor; }
+
+.session-list { margin: 0 -16px -12px; }
+.session-list.scroll.is-window { max-height: calc(100vh - 172px); }
+.session-list .grid-table { border-collapse: separate; border-spacing: 0; }
+.session-list tbody tr[data-row] { height: 33px; cursor: pointer; }
+.session-list tr > :first-child { padding-left: 16px; }
+.session-list tr > :last-child { padding-right: 16px; }
+.session-list tbody tr:last-child > * { border-bottom: 1px solid var(--line); }
+.session-list thead th { z-index: 2; padding-top: 6px; }
+.session-list tfoot > tr > * { position: sticky; z-index: 1; bottom: 0; background: var(--surface); border-top: 1px solid var(--line); }
+.session-list .session-name { position: sticky; left: 0; background: var(--surface); }
+.session-list thead .col-session, .session-list tfoot .session-name { z-index: 3; left: 0; }
+.session-list tbody .session-name { z-index: 1; width: 28%; min-width: 220px; max-width: 360px; overflow: hidden; text-overflow: ellipsis; }
+.session-list tbody .session-name a { color: var(--ink); text-decoration: none; }
+.session-list tbody .session-name a:hover { text-decoration: underline; text-underline-offset: 2px; }
+.session-list .mid { max-width: 132px; }
+.session-list tr[data-row]:hover > * { background: var(--bg); }
+.session-list tr[data-row]:focus { outline: none; }
+.session-list tr[data-row]:focus-visible > * { background: var(--bg); box-shadow: inset 0 2px var(--accent), inset 0 -2px var(--accent); }
+.session-list tr.is-marked > * { background: color-mix(in srgb, var(--accent) 8%, var(--surface)); }
+.session-list .gap:hover > *, .session-list .gap > * { padding: 0; border: 0; background: none; }
+.gap-space { display: block; }
+.mark-box { width: 13px; height: 13px; margin: 0 6px 0 0; vertical-align: -2px; accent-color: var(--accent); opacity: 0; }
+tr:hover > th > .mark-box, tr:focus > th > .mark-box, .mark-box:focus-visible, .mark-box:checked { opacity: 1; }
+.session-list .state { margin-right: 8px; }
+.session-list.is-narrow tbody tr[data-row] { height: 50px; }
+.session-list.is-narrow tbody .session-name { width: auto; min-width: 0; max-width: 0; position: static; }
+.session-list.is-narrow .session-name { width: 56%; }
+.session-list.is-narrow .mark-box { display: none; }
+.is-coming .ghost { display: block; }
+
+.session-head .who { display: flex; flex-wrap: wrap; gap: 4px 16px; font-size: 13px; line-height: 18px; color: var(--ink); }
+.session-head h2 { font-size: 16px; line-height: 22px; overflow: hidden; text-overflow: ellipsis; }
+.session-head .back { display: grid; place-items: center; width: 24px; height: 24px; margin-left: -6px; border-radius: 6px; color: var(--ink-2); }
+.session-head .back:hover { background: var(--line); }
+.session-head .state { font-size: 12px; white-space: nowrap; }
+.copyable { display: inline-flex; align-items: baseline; gap: 8px; min-width: 0; max-width: 100%; }
+.copyable code { min-width: 0; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; color: var(--ink-2); }
+.fates { display: grid; gap: 2px; margin-top: 8px; padding-left: 10px; border-left: 2px solid var(--line); font-size: 13px; color: var(--ink-2); }
+.facts { display: grid; grid-template-columns: repeat(8, minmax(0, 1fr)); gap: 12px 16px; margin-top: 12px; }
+.fact { min-width: 0; }
+.fact dt { font-size: 12px; line-height: 16px; color: var(--ink-2); }
+.fact dd { display: grid; }
+.fact-number { font-size: 20px; line-height: 28px; font-weight: 600; letter-spacing: -.01em; white-space: nowrap; }
+.fact-number .num { text-align: left; }
+.fact-number .unpriced { display: block; }
+.fact-note { font-size: 12px; line-height: 16px; color: var(--ink-3); overflow: hidden; text-overflow: ellipsis; }
+.tabs { display: flex; gap: 20px; margin: 12px 0 -12px; border-top: 1px solid var(--line); }
+.tab { padding: 8px 0; font-size: 13px; color: var(--ink-2); text-decoration: none; border-bottom: 2px solid transparent; }
+.tab:hover { color: var(--ink); }
+.tab[aria-current="page"] { color: var(--ink); font-weight: 600; border-color: var(--accent); }
+.compare-menu .menu-box { width: 360px; max-width: calc(100vw - 32px); display: grid; gap: 8px; }
+.values a { display: flex; justify-content: space-between; gap: 16px; padding: 4px 6px; border-radius: 6px; color: inherit; text-decoration: none; }
+.values a:hover { background: var(--bg); }
+.side { display: grid; gap: 16px; align-content: start; }
+.side-table .name { width: auto; }
+.side-scroll { max-height: 300px; overflow: auto; }
+.side-scroll thead th { position: sticky; top: 0; background: var(--surface); }
+.stored { display: grid; gap: 6px; font-size: 12px; line-height: 16px; }
+.stored code { display: block; color: var(--ink-2); }
+
+.k-model { fill: var(--s1); } .k-tool { fill: var(--s3); } .k-subagent { fill: var(--s5); } .k-failed { fill: var(--bad); }
+.k-wait { fill: var(--line); } .k-event { fill: var(--ink-3); }
+.kinds { display: flex; flex-wrap: wrap; gap: 4px 16px; margin: 4px 0 8px; font-size: 12px; line-height: 18px; color: var(--ink-2); }
+.kinds li { display: inline-flex; align-items: center; gap: 6px; }
+.strip-plot { cursor: pointer; }
+.cost-line { fill: none; stroke: var(--ink-2); stroke-width: 1.5; stroke-linejoin: round; }
+.strip-hit { fill: transparent; }
+.strip-turn:hover .strip-hit { fill: var(--ink); opacity: .06; }
+.strip-turn.is-chosen .strip-hit { fill: var(--accent); opacity: .16; }
+.mark-compacted { fill: var(--ink-2); } .mark-model { fill: none; stroke: var(--ink-2); stroke-width: 1.5; }
+.turn-list { margin: 0 -16px -12px; }
+.turn-list.scroll.is-window { max-height: 430px; min-height: 0; }
+.turn-list tbody tr[data-row] { height: 33px; cursor: pointer; }
+.turn-list tr > :first-child { padding-left: 16px; }
+.turn-list tr > :last-child { padding-right: 16px; }
+.turn-list a { color: inherit; text-decoration: none; }
+.turn-list tr.is-open > * { background: color-mix(in srgb, var(--accent) 8%, var(--surface)); }
+.turn-list tr[data-row]:focus { outline: none; }
+.turn-list tr[data-row]:focus-visible > *, .waterfall tr:focus-visible > * { background: var(--bg); box-shadow: inset 0 2px var(--accent), inset 0 -2px var(--accent); }
+.turn-list .gap > * { padding: 0; border: 0; }
+.turn-n { width: 48px; color: var(--ink-3); }
+.turn-when { width: 84px; color: var(--ink-2); }
+.turn-cell { width: 34%; min-width: 96px; }
+.turn-bar, .span-bar { display: block; width: 100%; height: 12px; }
+.span-bar { height: 14px; }
+.turn-marks { max-width: 0; width: 26%; overflow: hidden; text-overflow: ellipsis; }
+.waterfall .span-name { max-width: 280px; width: 24%; overflow: hidden; text-overflow: ellipsis; }
+.waterfall .span-name a { color: inherit; text-decoration: none; }
+.waterfall .span-name a:hover { text-decoration: underline; text-underline-offset: 2px; }
+.waterfall .span-cell { width: 50%; min-width: 140px; }
+.waterfall.scroll.is-tall { height: auto; max-height: 420px; }
+.waterfall td, .waterfall tbody th { padding-top: 4px; padding-bottom: 4px; }
+.span-ticks { display: flex; justify-content: space-between; font-size: 11px; }
+.span-rule { fill: var(--line); } .span-critical { fill: var(--ink); }
+.span.is-event .span-name { color: var(--ink-2); }
+
+.transcript-panel .find { flex-basis: 220px; }
+.steps { display: inline-flex; }
+.finding { font-size: 12px; min-height: 18px; }
+.entries { height: calc(100vh - 248px); min-height: 320px; overflow: auto; margin: 0 -16px; border-top: 1px solid var(--line); overflow-anchor: none; contain: content; }
+.entry { padding: 8px 16px 10px 12px; border-bottom: 1px solid var(--line); border-left: 4px solid transparent; font-size: 13px; line-height: 18px; contain: content; }
+.entry.is-user { border-left-color: var(--s2); } .entry.is-assistant { border-left-color: var(--s1); } .entry.is-tool { border-left-color: var(--s3); }
+.entry.is-failed { border-left-color: var(--bad); }
+.entry.is-at { background: color-mix(in srgb, var(--accent) 8%, var(--surface)); }
+.entry:focus { outline: none; } .entry:focus-visible { box-shadow: inset 0 0 0 2px var(--accent); }
+.entry header { display: flex; align-items: baseline; gap: 8px; margin-bottom: 2px; font-size: 12px; color: var(--ink-2); }
+.entry header b { color: var(--ink); }
+.entry-n { min-width: 32px; color: var(--ink-3); text-decoration: none; }
+.entry-n:hover { text-decoration: underline; }
+.entry-facts { min-width: 0; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
+.entry-when { margin-left: auto; color: var(--ink-3); white-space: nowrap; }
+.entry-text { display: block; max-width: 96ch; white-space: pre-wrap; overflow-wrap: anywhere; }
+.entry-images { color: var(--ink-3); font-size: 12px; }
+.entry mark { background: color-mix(in srgb, var(--warn) 32%, transparent); color: inherit; border-radius: 2px; }
+.fold > summary { display: flex; align-items: baseline; gap: 8px; padding: 2px 0; font-size: 12px; color: var(--ink-2); cursor: pointer; list-style: none; }
+.fold > summary::-webkit-details-marker { display: none; }
+.fold > summary::before { content: "▸"; width: 10px; flex: none; color: var(--ink-3); }
+.fold[open] > summary::before { content: "▾"; }
+.fold > summary > .note { white-space: nowrap; }
+.fold-line { min-width: 0; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
+.fold pre {
+  margin: 4px 0 4px 18px; padding: 8px 12px; max-height: 480px; overflow: auto; border: 1px solid var(--line); border-radius: 6px; background: var(--bg);
+  font: 12px/17px var(--mono); white-space: pre-wrap; overflow-wrap: anywhere;
+}
+.is-thinking pre { font-family: inherit; font-size: 13px; color: var(--ink-2); }
+.scrub { display: block; margin: 8px 0 -4px; }
+.scrub input { width: 100%; accent-color: var(--accent); }
+.compared .compared-name { white-space: normal; }
+.compared .compared-name .note { display: block; font-size: 12px; }
+.compared .compared-text { white-space: normal; max-width: 320px; }
+.race-key { display: inline-block; width: 10px; height: 3px; margin-right: 6px; vertical-align: 3px; background: var(--s1); }
+.race-key.is-b { background: var(--s2); }
+.race-line { fill: none; stroke: var(--s1); stroke-width: 2; stroke-linejoin: round; } .race-line.is-b { stroke: var(--s2); }
+
+@media (max-width: 1279px) { .facts { grid-template-columns: repeat(4, minmax(0, 1fr)); } }
+@media (max-width: 639px) {
+  .facts { grid-template-columns: repeat(2, minmax(0, 1fr)); }
+  .session-list, .turn-list, .entries { margin-left: -12px; margin-right: -12px; }
+  .session-list tr > :first-child, .turn-list tr > :first-child { padding-left: 12px; }
+  .session-list.scroll.is-window { max-height: calc(100vh - 330px); }
+  .list-menus { margin-left: 0; }
+  .find { flex: 1 1 100%; }
+  .turn-marks, .turn-when { display: none; }
+  .turn-cell { width: 50%; }
+  .waterfall .span-cell { min-width: 96px; }
+  .entries { height: calc(100vh - 300px); }
+  .entry header { flex-wrap: wrap; }
+  .checks { width: auto; }
+}
+@media (forced-colors: active) {
+  .turn-bar, .span-bar, .strip-plot { forced-color-adjust: none; }
+  .session-list tr[data-row]:focus-visible > *, .turn-list tr[data-row]:focus-visible > * { outline: 2px solid Highlight; }
+}
+@media print { .list-tools, .tabs, .scrub { display: none; } .entries, .session-list.scroll.is-window, .turn-list.scroll.is-window { height: auto; max-height: none; overflow: visible; } }
+"""
+
+# language=JavaScript
+SESSIONS_JS = r"""// The list of sessions: 10,000 rows and more, of which the document holds those in sight and the
+// server sorts, filters and sums. Whole sessions are shown: the range chooses those active in it.
+
+import {
+  html, msg, t, tn, UNKNOWN, formatCount, formatDuration, formatMoney, formatTokens,
+} from "./dom.js";
+import {
+  askParams, bdi, context, cost, dataOf, dot, head, hrefTo, icon, menu, money, nothing, option, panel,
+  rangeName, segments, select, sessionName, sortHead, tokens, unseen, when, widthOf, windowOf, windowedTable,
+} from "./views.js";
+
+const LIST = "sessions";
+const NARROW = 560; // pixels of the list; below, a row has two lines and three columns
+const PAGE_ROWS = 60;
+
+const STATES = [["", msg("All")], ["running", msg("Running")], ["idle", msg("Idle")], ["ended", msg("Ended")]];
+const HAVING = [
+  ["", msg("with anything")], ["errors", msg("with errors")], ["compactions", msg("compacted")],
+  ["subagents", msg("with sub-agents")], ["unpriced", msg("with unpriced calls")],
+];
+const STATE_NAMES = { running: msg("Running"), idle: msg("Idle"), ended: msg("Ended") };
+/** What OpenClaw has done with a session, where that is not the usual thing. */
+export const STORED = {
+  reset: msg("reset"), deleted: msg("deleted"), cold: msg("archived"), imported: msg("imported"), bak: msg("copy"),
+  checkpoint: msg("copy"),
+};
+const FAILED = { failed: msg("failed"), killed: msg("killed"), timeout: msg("timed out") };
+
+export function stateDot(row) {
+  const name = t(STATE_NAMES[row.state] ?? STATE_NAMES.ended);
+  const hint = row.inferred ? t("{state}, inferred from its last entry", { state: name }) : name;
+  return html`<span class="state is-${row.state in STATE_NAMES ? row.state : "ended"}" title="${hint}">${dot()}${unseen(name)}</span>`;
+}
+
+/** Marks beside a name: what became of the session. */
+export function fates(row) {
+  return html`
+    ${row.status in FAILED ? html`<span class="mark is-bad">${t(FAILED[row.status])}</span>` : null}
+    ${row.stored_as in STORED ? html`<span class="mark">${t(STORED[row.stored_as])}</span>` : null}`;
+}
+
+const errorsOf = (row) => row.tool_errors + row.model_errors;
+
+function errors(row) {
+  if (!errorsOf(row)) return html`<span class="note">0</span>`;
+  const tools = tn(row.tool_errors, "{n} tool error", "{n} tool errors");
+  const calls = tn(row.model_errors, "{n} failed call", "{n} failed calls");
+  return html`<span class="is-bad" title="${tools}, ${calls}">${formatCount(errorsOf(row))}</span>`;
+}
+
+function tree(row) {
+  if (row.tree_cost_nano_usd <= row.cost_nano_usd) return html`<span class="note">${money(row.tree_cost_nano_usd)}</span>`;
+  return money(row.tree_cost_nano_usd);
+}
+
+const text = (value) => (value ? bdi(value) : html`<span class="note">${UNKNOWN}</span>`);
+
+/** key, name, what it sorts by, class, cell, cell of the sums. The first one always stays. */
+const COLUMNS = [
+  { key: "session", name: msg("Session"), sort: "label", kind: "session-name", cell: null },
+  { key: "agent", name: msg("Agent"), sort: "agent", kind: "mid", cell: (row) => text(row.agent) },
+  { key: "channel", name: msg("Channel"), sort: "channel", kind: "mid", cell: (row) => text(row.channel) },
+  { key: "cause", name: msg("Cause"), sort: "cause", kind: "", cell: (row) => text(row.cause) },
+  { key: "model", name: msg("Model"), sort: "model", kind: "mid model", cell: (row) => text(row.model) },
+  { key: "calls", name: msg("Calls"), sort: "message_count", kind: "num", cell: (row) => formatCount(row.model_calls), sum: (all) => formatCount(all.model_calls) },
+  { key: "tokens", name: msg("Tokens"), sort: "total_tokens", kind: "num", cell: (row) => tokens(row.total_tokens), sum: (all) => tokens(all.total_tokens) },
+  { key: "tools", name: msg("Tools"), sort: "tool_calls", kind: "num", cell: (row) => formatCount(row.tool_calls) },
+  { key: "errors", name: msg("Errors"), sort: "errors", kind: "num", cell: errors },
+  { key: "duration", name: msg("Lasted"), sort: "duration_ms", kind: "num", cell: (row) => formatDuration(row.duration_ms) },
+  { key: "context", name: msg("Context"), sort: "context_share", kind: "num", cell: (row) => context(row) },
+  { key: "cost", name: msg("Cost"), sort: "total_cost", kind: "num", cell: (row) => cost(row), sum: (all) => cost(all) },
+  { key: "tree", name: msg("With sub-agents"), sort: "tree_cost_nano_usd", kind: "num", cell: tree },
+  { key: "started", name: msg("Started"), sort: "started_ms", kind: "num", cell: (row, state) => when(row.started_ms, state) },
+  { key: "active", name: msg("Last active"), sort: "last_activity_ms", kind: "num", cell: (row, state) => when(row.last_activity_ms, state) },
+];
+const USUAL = ["agent", "channel", "cause", "model", "calls", "tokens", "errors", "duration", "context", "cost", "tree", "active"];
+const NARROW_COLUMNS = ["cost", "active"];
+const SORTS = COLUMNS.map((column) => column.sort);
+const ASCENDING = new Set(["label", "agent", "channel", "cause", "model"]);
+export const usualOrder = (sort) => (ASCENDING.has(sort) ? "asc" : "desc");
+
+// Which columns a person wants is kept in their browser.
+
+let kept = null;
+function keptColumns() {
+  if (kept) return kept;
+  try {
+    const read = JSON.parse(localStorage.getItem("clawmeter.columns"));
+    kept = Array.isArray(read) ? USUAL.concat(COLUMNS.map(({ key }) => key)).filter((key, i, all) => read.includes(key) && all.indexOf(key) === i) : USUAL;
+  } catch {
+    kept = USUAL; // storage switched off, or no browser at all
+  }
+  return kept;
+}
+
+export const chosenColumns = (state) => state.columns ?? keptColumns();
+const isNarrow = (state) => widthOf(state, LIST) < NARROW;
+
+function shownColumns(state) {
+  const chosen = isNarrow(state) ? NARROW_COLUMNS : chosenColumns(state);
+  return COLUMNS.filter(({ key }) => key === "session" || chosen.includes(key));
+}
+
+const rowHeight = (state) => (isNarrow(state) ? 50 : 33);
+
+// What is asked
+
+/** The parameters of the list without its page: the same for the list and for its exports. */
+export function listParams({ route }) {
+  return {
+    ...askParams(route), sort: route.sort, order: route.order, q: route.q, state: route.status, has: route.has,
+  };
+}
+
+/** The part of the list that holds the rows in sight and as many again around them. */
+export function pageOf(state) {
+  const { first, last } = windowOf(state, LIST, dataOf(state, LIST)?.total ?? 0);
+  const offset = Math.max(0, Math.floor((first - 10) / PAGE_ROWS) * PAGE_ROWS);
+  const limit = Math.max(2, Math.ceil((last + 10 - offset) / PAGE_ROWS)) * PAGE_ROWS;
+  return { offset, limit };
+}
+
+const given = (params) => Object.entries(params).filter(([, value]) => value !== "" && value !== undefined && value !== null);
+
+const exportHref = (state, form) => `/api/sessions.${form}?${new URLSearchParams(given(listParams(state)))}`;
+
+// Parts
+
+function Head(column, { route }) {
+  const kind = `${column.kind} col-${column.key}`;
+  return sortHead({ value: column.sort, name: t(column.name), sort: route.sort, order: route.order, kind });
+}
+
+function NameCell(row, state) {
+  const name = sessionName(row);
+  const isMarked = (state.marks ?? []).some((mark) => mark.id === row.id);
+  return html`
+    <th scope="row" class="session-name" title="${name}">
+      <input type="checkbox" class="mark-box" data-action="mark" data-value="${row.id}" data-name="${name}" tabindex="-1"
+        aria-label="${t("Mark {name} to compare", { name })}"${isMarked ? html` checked` : null}>
+      ${stateDot(row)}
+      <a href="${hrefTo(state, "session", [row.id])}" data-action="open" data-value="${row.id}" data-page="session" tabindex="-1">${bdi(name)}</a>
+      ${fates(row)}
+      ${isNarrow(state) ? html`<span class="where">${bdi(row.agent ?? UNKNOWN)} · ${bdi(row.channel || row.cause || UNKNOWN)}</span>` : null}
+    </th>`;
+}
+
+export const keyOfRow = (row) => `${row.agent}/${row.id}`;
+
+function Row(index, state, data, columns) {
+  const row = data.rows[index - data.offset];
+  if (!row) {
+    return html`
+      <tr class="is-coming" data-key="coming-${index}" aria-rowindex="${index + 2}">
+        <td colspan="${columns.length}"><span class="ghost is-wide"></span></td>
+      </tr>`;
+  }
+  const isMarked = (state.marks ?? []).some((mark) => mark.id === row.id);
+  return html`
+    <tr data-key="${keyOfRow(row)}" data-row="${index}" data-action="open" data-value="${row.id}" tabindex="-1"
+      aria-rowindex="${index + 2}" class="${isMarked ? "is-marked" : ""}">
+      ${columns.map((column) => (column.cell ? html`<td class="${column.kind} col-${column.key}">${column.cell(row, state)}</td>` : NameCell(row, state)))}
+    </tr>`;
+}
+
+function Foot(state, data, columns) {
+  return html`
+    <tr>
+      ${columns.map((column, i) => (i === 0
+        ? html`<th scope="row" class="session-name">${tn(data.total, "{n} session", "{n} sessions")}</th>`
+        : html`<td class="${column.kind} col-${column.key}">${column.sum ? column.sum(data.totals) : null}</td>`))}
+    </tr>`;
+}
+
+function Columns(state) {
+  const chosen = chosenColumns(state);
+  return menu({
+    name: "columns", state, label: t("Columns"), kind: "is-quiet columns-menu", button: t("Columns"),
+    body: () => html`
+      <ul class="checks">
+        ${COLUMNS.slice(1).map(({ key, name }) => html`
+          <li data-key="${key}">
+            <label class="check">
+              <input type="checkbox" data-action="column" data-value="${key}"${chosen.includes(key) ? html` checked` : null}> ${t(name)}
+            </label>
+          </li>`)}
+      </ul>
+      <p><button type="button" class="link" data-action="columns-reset">${t("Usual columns")}</button></p>`,
+  });
+}
+
+function Export(state) {
+  return menu({
+    name: "export", state, label: t("Export"), kind: "is-quiet export-menu", button: t("Export"),
+    body: () => html`
+      <p class="note">${t("All rows of this list, sorted and filtered as it is.")}</p>
+      <p><a class="button" href="${exportHref(state, "csv")}" download="sessions.csv">CSV</a>
+        <a class="button" href="${exportHref(state, "json")}" download="sessions.json">JSON</a></p>`,
+  });
+}
+
+function Compare(state) {
+  const marks = state.marks ?? [];
+  if (!marks.length) return null;
+  const isReady = marks.length === 2;
+  return html`
+    <span class="compare-bar" data-key="compare">
+      ${isReady
+        ? html`<a class="button is-first" href="${compareHref(state)}" data-page="session" data-shortcut="c" data-help="${t("Compare the marked sessions")}">${t("Compare 2 sessions")}</a>`
+        : html`<span class="note">${t("Mark one more to compare")}</span>`}
+      <button type="button" class="link" data-action="unmark">${t("Clear marks")}</button>
+    </span>`;
+}
+
+export const compareHref = (state) => hrefTo(state, "session", [state.marks[0].id], [["with", state.marks[1].id]]);
+
+function Tools(state) {
+  const { route } = state;
+  return html`
+    <div class="list-tools" data-key="tools">
+      <label class="find" data-shortcut="q" data-help="${t("Find in this list")}">
+        ${unseen(t("Find in names, keys and ids"))}${icon("search", 14)}
+        <input type="search" class="field" data-action="q" value="${route.q}" placeholder="${t("Find in names, keys and ids")}"
+          autocomplete="off" spellcheck="false" maxlength="200">
+      </label>
+      ${segments({ action: "status", label: t("State"), choices: STATES.map(([key, name]) => [key, t(name)]), chosen: route.status })}
+      ${select({ action: "has", label: t("Only sessions"), chosen: route.has, kind: route.has ? "is-on" : "", options: HAVING.map(([key, name]) => [key, t(name)]) })}
+      <span class="sort-tools">
+        ${select({
+          action: "sort-by", label: t("Sort by"), chosen: route.sort, shortcut: "s", help: t("Choose the order"),
+          options: COLUMNS.map(({ sort, name }) => [sort, t("by {column}", { column: t(name) })]),
+        })}
+        <button type="button" class="icon-button" data-action="turn-order" data-shortcut="o" data-help="${t("Turn the order round")}"
+          title="${route.order === "asc" ? t("Ascending") : t("Descending")}">
+          <span aria-hidden="true">${route.order === "asc" ? "▲" : "▼"}</span>${unseen(route.order === "asc" ? t("Ascending") : t("Descending"))}
+        </button>
+      </span>
+      ${Compare(state)}
+      <span class="list-menus">${Columns(state)}${Export(state)}</span>
+    </div>`;
+}
+
+const isNarrowed = ({ route }) => Boolean(route.q || route.status || route.has || Object.values(route.filters).some(Boolean));
+
+function None(state) {
+  if (isNarrowed(state)) {
+    return html`
+      <div class="none" data-key="none">
+        ${nothing(t("No session in this range is like that."))}
+        <button type="button" class="button" data-action="clear">${t("Clear the filters")}</button>
+      </div>`;
+  }
+  if (state.route.range !== "all") {
+    return html`
+      <div class="none" data-key="none">
+        ${nothing(t("No session was active in this range."))}
+        <button type="button" class="button" data-action="range" data-value="all">${t("Show all time")}</button>
+      </div>`;
+  }
+  return html`
+    <div class="none" data-key="none">
+      ${nothing(t("No session yet. It is here within a second of its first entry."))}
+    </div>`;
+}
+
+export function Sessions(state) {
+  const data = dataOf(state, LIST);
+  const columns = shownColumns(state);
+  const ranged = state.route.range === "all"
+    ? null
+    : t("active in {range}; the figures are those of whole sessions", { range: rangeName(state.route.range) });
+  const table = () => windowedTable({
+    name: LIST, state, label: t("Sessions, table"), total: data.total, columns: columns.length, rowHeight: rowHeight(state),
+    heads: columns.map((column) => (isNarrow(state) ? head(t(column.name), `${column.kind} col-${column.key}`) : Head(column, state))),
+    row: (i) => Row(i, state, data, columns), foot: Foot(state, data, columns),
+    kind: `session-list ${isNarrow(state) ? "is-narrow" : ""}`,
+  });
+  return html`
+    <div class="grid" data-key="sessions">
+      ${panel({
+        key: "session-list", wide: "w12", state, isRanged: true,
+        title: html`${tn(data.total, "{n} session", "{n} sessions")} · ${cost(data.totals, true)}`, note: ranged,
+        body: html`
+          ${Tools(state)}
+          <div data-measure="${LIST}" data-key="list">${data.total ? table() : None(state)}</div>`,
+      })}
+    </div>`;
+}
+
+// What acts
+
+const scroller = () => document.querySelector(`[data-window="${LIST}"]`);
+let typing = 0;
+let goal = null;   // the row that gets the focus as soon as it is drawn
+let at = null;     // {key, index} of the row the keyboard is on
+let shown = "";    // the question whose rows are on show
+const followed = new WeakSet();
+const places = new Map(); // question -> where it was scrolled to, for the way back
+
+function reveal(list, index, height) {
+  const headHeight = list.querySelector("thead").offsetHeight;
+  const footHeight = list.querySelector("tfoot")?.offsetHeight ?? 0;
+  const room = list.clientHeight - headHeight - footHeight;
+  if (index * height < list.scrollTop) list.scrollTop = index * height;
+  else if ((index + 1) * height > list.scrollTop + room) list.scrollTop = (index + 1) * height - room;
+}
+
+function moveTo(index, state) {
+  const data = dataOf(state, LIST);
+  const list = scroller();
+  if (!data?.total || !list) return;
+  const to = Math.max(0, Math.min(data.total - 1, index));
+  goal = to;
+  reveal(list, to, rowHeight(state));
+  focusGoal();
+}
+
+function focusGoal() {
+  if (goal === null) return;
+  const row = scroller()?.querySelector(`[data-row="${goal}"]`);
+  if (!row) return;
+  at = { key: row.dataset.key, index: goal };
+  goal = null;
+  row.focus({ preventScroll: true });
+}
+
+/** Where the keyboard is now: a live update may have moved its row. */
+function indexNow(state) {
+  if (!at) return null;
+  const data = dataOf(state, LIST);
+  const found = data.rows.findIndex((row) => keyOfRow(row) === at.key);
+  return found < 0 ? at.index : found + data.offset;
+}
+
+function firstInSight(state) {
+  const list = scroller();
+  return list ? Math.ceil(list.scrollTop / rowHeight(state)) : 0;
+}
+
+function mark(id, name, { state, dispatch, say }) {
+  const marks = state.marks ?? [];
+  const others = marks.filter((one) => one.id !== id);
+  const next = others.length < marks.length ? others : [...others.slice(-1), { id, name }];
+  dispatch({ marks: next });
+  say(next.length === 2 ? t("Two sessions marked, c compares them") : tn(next.length, "{n} session marked", "{n} sessions marked"));
+}
+
+export const page = {
+  parse(params) {
+    const one = (name, values, otherwise) => (values.includes(params.get(name)) ? params.get(name) : otherwise);
+    const sort = one("sort", SORTS, "last_activity_ms");
+    return {
+      sort,
+      order: one("order", ["asc", "desc"], usualOrder(sort)),
+      q: (params.get("q") ?? "").slice(0, 200),
+      status: one("state", ["running", "idle", "ended"], ""),
+      has: one("has", HAVING.map(([key]) => key), ""),
+    };
+  },
+  format: ({ sort, order, q, status, has }) => [
+    ["sort", sort === "last_activity_ms" ? "" : sort], ["order", order === usualOrder(sort) ? "" : order], ["q", q],
+    ["state", status], ["has", has],
+  ],
+  asks: (state) => [
+    { key: LIST, path: "/api/session-list", params: { ...listParams(state), ...pageOf(state) }, on: ["usage", "session"] },
+  ],
+  view: Sessions,
+  actions: {
+    q: (element, { go }) => {
+      clearTimeout(typing);
+      const { value } = element;
+      typing = setTimeout(() => go({ q: value.trim() }, true), 150);
+    },
+    status: (element, { go }) => go({ status: element.dataset.value }),
+    has: (element, { go }) => go({ has: element.value }),
+    sort: (element, { state, go }) => {
+      const sort = element.dataset.value;
+      const turned = state.route.order === "asc" ? "desc" : "asc";
+      go({ sort, order: sort === state.route.sort ? turned : usualOrder(sort) });
+    },
+    "sort-by": (element, { go }) => go({ sort: element.value, order: usualOrder(element.value) }),
+    "turn-order": (_, { state, go }) => go({ order: state.route.order === "asc" ? "desc" : "asc" }),
+    clear: (_, { go }) => go({ q: "", status: "", has: "", filters: {} }),
+    column: (element, { state, dispatch }) => {
+      const chosen = chosenColumns(state).filter((key) => key !== element.dataset.value);
+      if (element.checked) chosen.push(element.dataset.value);
+      chooseColumns(chosen, dispatch);
+    },
+    "columns-reset": (_, { dispatch }) => chooseColumns(USUAL, dispatch),
+    open: (element, { state }) => {
+      if (!getSelection().isCollapsed) return; // somebody selects text
+      location.hash = hrefTo(state, "session", [element.dataset.value]);
+    },
+    mark: (element, context) => mark(element.dataset.value, element.dataset.name, context),
+    unmark: (_, { dispatch }) => dispatch({ marks: [] }),
+  },
+  keys(event, context) {
+    const { state } = context;
+    if (!dataOf(state, LIST)) return false;
+    const list = scroller();
+    const isInList = Boolean(list?.contains(event.target));
+    if (event.key === "Escape") {
+      if (event.target.dataset?.action === "q") context.go({ q: "" }, true);
+      else if (isInList) {
+        at = null;
+        list.focus({ preventScroll: true });
+      }
+      return false;
+    }
+    const row = event.target.closest?.("tr[data-row]");
+    const now = row ? Number(row.dataset.row) : indexNow(state);
+    const inPage = list ? Math.max(1, Math.floor(list.clientHeight / rowHeight(state)) - 2) : 1;
+    const steps = { j: 1, k: -1, ...(isInList ? { ArrowDown: 1, ArrowUp: -1, PageDown: inPage, PageUp: -inPage } : {}) };
+    if (event.key in steps) moveTo(now === null ? firstInSight(state) : now + steps[event.key], state);
+    else if (isInList && event.key === "Home") moveTo(0, state);
+    else if (isInList && event.key === "End") moveTo(Infinity, state);
+    else if (row && event.key === "Enter") row.querySelector("a").click();
+    else if (row && (event.key === "x" || event.key === " ")) row.querySelector(".mark-box").click();
+    else return false;
+    return true;
+  },
+  painted({ state }) {
+    const list = scroller();
+    if (!list) return;
+    const question = JSON.stringify(state.answers[LIST]?.askedFor ?? {}, (key, value) => (key === "offset" || key === "limit" ? undefined : value));
+    const isNew = !followed.has(list);
+    if (isNew) {
+      followed.add(list);
+      list.addEventListener("scroll", () => places.set(shown, list.scrollTop), { passive: true });
+    }
+    if (isNew || question !== shown) {
+      shown = question;
+      list.scrollTop = places.get(question) ?? 0;
+    }
+    focusGoal();
+  },
+};
+
+function chooseColumns(columns, dispatch) {
+  kept = columns;
+  try {
+    localStorage.setItem("clawmeter.columns", JSON.stringify(columns));
+  } catch { /* storage switched off: they last as long as the page */ }
+  dispatch({ columns });
+}
+"""
+
+# language=JavaScript
+SESSION_JS = r"""// One session: what it cost and why (turns, their calls and tools, sub-agents), what was said in it
+// (its transcript, read from disk a part at a time), and two sessions side by side.
+
+import {
+  html, msg, t, tn, UNKNOWN, formatAbsolute, formatBytes, formatClock, formatCount, formatDuration, formatExactMoney,
+  formatMoney, formatPercent, formatTokens,
+} from "./dom.js";
+import { niceTicks, shareBar, swatch } from "./chart.js";
+import {
+  bdi, context as contextUse, cost, dataOf, head, hrefTo, icon, menu, money, nestSessions, nothing, panel,
+  partial, scrollingTable, sessionName, shareOf, sharePercent, tokens, unseen, when, widthOf, windowedTable, zoneOf,
+} from "./views.js";
+
+const KINDS = [
+  ["messages", msg("Messages")], ["tools", msg("Tools")], ["errors", msg("Errors")], ["thinking", msg("Thinking")],
+];
+const ENTRIES = 150;      // entries in the document at once
+const ENTRY_STEP = 50;    // how far the part on show moves when its end comes near
+const CLIP = 4000;        // characters of a text before somebody asks for all of it
+const SHOWN_SPANS = 300;
+const MARKDOWN_ENTRIES = 5000;
+const SEGMENT_NAMES = {
+  model: msg("Model"), tool: msg("Tools"), subagent: msg("Sub-agents"), failed: msg("Failed call"), wait: msg("Waiting"),
+};
+
+const idOf = ({ route }) => route.rest[0] ?? "";
+const askKey = (kind, id) => `${kind} ${id}`;
+const sessionOf = (state, id = idOf(state)) => dataOf(state, askKey("session", id));
+const turnsOf = (state, id = idOf(state)) => dataOf(state, askKey("turns", id));
+const api = (path, id) => `/api/${path}/${encodeURIComponent(id)}`;
+const sum = (values) => values.reduce((total, value) => total + value, 0);
+const round = (x) => Math.round(x * 100) / 100;
+
+// Numbers of a session
+
+/** The share of the prompt that came from the cache; null where there was no prompt. */
+export function cacheRate(totals) {
+  const prompt = totals.input_tokens + totals.cache_read_tokens + totals.cache_write_tokens;
+  return prompt ? totals.cache_read_tokens / prompt : null;
+}
+
+function Figure(key, label, number, note = null) {
+  return html`
+    <div class="fact" data-key="${key}">
+      <dt>${label}</dt>
+      <dd><span class="fact-number">${number}</span>${note ? html`<span class="fact-note">${note}</span>` : null}</dd>
+    </div>`;
+}
+
+function Facts(session, state) {
+  const errors = session.tool_errors + session.model_errors;
+  const perCall = session.model_calls ? session.cost_nano_usd / session.model_calls : null;
+  const below = session.subagents.length;
+  const plan = session.plan_cost_nano_usd;
+  return html`
+    <dl class="facts">
+      ${Figure("cost", t("Cost"), html`${cost(session, true)} ${partial(state)}`,
+    plan ? t("and {money} worth of plan use", { money: formatMoney(plan) }) : perCall === null ? null : t("{money} a call", { money: formatMoney(Math.round(perCall)) }))}
+      ${Figure("tree", t("With sub-agents"), money(session.tree_cost_nano_usd),
+    below ? tn(below, "{n} sub-agent of its own", "{n} sub-agents of its own") : t("none"))}
+      ${Figure("tokens", t("Tokens"), tokens(session.total_tokens),
+    t("{input} in, {output} out", { input: formatTokens(session.input_tokens + session.cache_read_tokens + session.cache_write_tokens), output: formatTokens(session.output_tokens) }))}
+      ${Figure("cache", t("Cache rate"), formatPercent(cacheRate(session), 1),
+    t("{tokens} read, {written} written", { tokens: formatTokens(session.cache_read_tokens), written: formatTokens(session.cache_write_tokens) }))}
+      ${Figure("calls", t("Model calls"), formatCount(session.model_calls), session.model_errors
+    ? html`<span class="is-bad">${tn(session.model_errors, "{n} failed", "{n} failed")}</span>` : t("none failed"))}
+      ${Figure("tools", t("Tool calls"), formatCount(session.tool_calls), session.tool_errors
+    ? html`<span class="is-bad">${tn(session.tool_errors, "{n} error", "{n} errors")}</span>` : t("no error"))}
+      ${Figure("lasted", t("Lasted"), formatDuration(session.duration_ms), html`${t("since")} ${when(session.started_ms, state)}`)}
+      ${Figure("context", t("Context"), session.context_window && session.context_tokens
+    ? formatPercent(session.context_tokens / session.context_window) : formatTokens(session.context_tokens),
+  session.context_window ? t("of {tokens} tokens", { tokens: formatTokens(session.context_window) }) : t("window not known"))}
+      ${errors < 0 ? null : null}
+    </dl>`;
+}
+
+// What became of it
+
+const PUT_AWAY = {
+  reset: msg("OpenClaw reset this session. Its transcript is read from the copy that was kept."),
+  deleted: msg("OpenClaw deleted this session. Its transcript is read from the copy that was kept."),
+  cold: msg("OpenClaw moved this session to its archive. Its transcript is read from there."),
+  imported: msg("This session is from before OpenClaw kept its sessions in a database; its transcript is read from the old file."),
+  bak: msg("Of this session only a copy is left. Its transcript is read from there."),
+  checkpoint: msg("Of this session only a copy is left. Its transcript is read from there."),
+};
+
+/** Sentences about what is unusual with a session. */
+export function fateWords(session, link) {
+  const words = [];
+  const kinds = session.sources.filter((source) => source.state !== "gone").map((source) => source.kind);
+  const isLive = kinds.some((kind) => kind === "live" || kind === "database");
+  if (!kinds.length) words.push(t("OpenClaw no longer has this transcript. The ledger keeps its numbers."));
+  else if (!isLive && kinds[0] in PUT_AWAY) words.push(t(PUT_AWAY[kinds[0]]));
+  if (session.parent_session) words.push(t("Sub-agent of {session}.", { session: link(session.parent_session, session.parent_key) }));
+  for (const { session: from, calls } of session.copied_from) {
+    words.push(t("Forked: {calls} copied from {session}, and counted there.", {
+      calls: tn(calls, "{n} call was", "{n} calls were"), session: link(from, null),
+    }));
+  }
+  if (session.cron_job) words.push(t("Run of the cron job {job}.", { job: bdi(session.cron_job) }));
+  if (session.compactions) words.push(tn(session.compactions, "Its context was compacted once.", "Its context was compacted {n} times."));
+  if (session.failovers) words.push(tn(session.failovers, "One call went to another model after a failure.", "{n} calls went to another model after a failure."));
+  if (session.aborts) words.push(tn(session.aborts, "One run was aborted.", "{n} runs were aborted."));
+  return words;
+}
+
+const STATE_WORDS = { running: msg("Running"), idle: msg("Idle"), ended: msg("Ended") };
+
+function sessionLink(state) {
+  return (id, key) => {
+    const name = sessionName({ id, key, label: null });
+    return html`<a href="${hrefTo(state, "session", [id])}">${bdi(name)}</a>`;
+  };
+}
+
+function Copyable(text) {
+  return html`
+    <span class="copyable"><code class="mono"><bdi>${text}</bdi></code>
+      <button type="button" class="link" data-action="copy" data-value="${text}">${t("Copy")}${unseen(` ${text}`)}</button></span>`;
+}
+
+function CompareMenu(state, session) {
+  const list = dataOf(state, "candidates");
+  return menu({
+    name: "compare", state, label: t("Compare with another session"), kind: "is-quiet compare-menu", shortcut: "c",
+    help: t("Compare with another session"), button: t("Compare"),
+    body: () => html`
+      <input class="field" type="search" data-action="pick" value="${state.pick ?? ""}" aria-label="${t("Find a session")}"
+        placeholder="${t("Find a session")}" autocomplete="off" spellcheck="false">
+      <ul class="values">
+        ${(list?.rows ?? []).filter((row) => row.id !== session.id).map((row) => html`
+          <li data-key="${row.agent}/${row.id}">
+            <a href="${hrefTo(state, "session", [session.id], [["with", row.id]])}" data-row>
+              <bdi>${sessionName(row)}</bdi><span class="num">${cost(row)}</span>
+            </a>
+          </li>`)}
+      </ul>
+      ${list && list.rows.length < 2 ? nothing(t("No other session is like that.")) : null}`,
+  });
+}
+
+function Head(state, session) {
+  const words = fateWords(session, sessionLink(state));
+  const stateWord = t(STATE_WORDS[session.state] ?? STATE_WORDS.ended);
+  const who = [
+    [t("Agent"), session.agent], [t("Channel"), session.channel], [t("Cause"), session.cause],
+    [t("Models"), session.models.map((one) => one.model).join(", ")], [t("Thinking"), session.thinking_level],
+  ].filter(([, value]) => value);
+  const tab = (view, name) => html`
+    <a class="tab" href="${hrefTo(state, "session", [session.id], view ? [["view", view]] : [])}" data-key="tab-${view || "-"}"
+      aria-current="${state.route.view === view ? "page" : "false"}" data-shortcut="${view ? "v" : "w"}" data-help="${t("Show: {view}", { view: name })}">${name}</a>`;
+  return html`
+    <section class="panel w12 session-head" data-key="head" aria-labelledby="h-session">
+      <header class="panel-head">
+        <a class="back" href="${hrefTo(state, "sessions")}" data-page="sessions" title="${t("All sessions")}" data-shortcut="u" data-help="${t("All sessions")}">${icon("left")}${unseen(t("All sessions"))}</a>
+        <h2 id="h-session">${bdi(sessionName(session))}</h2>
+        <span class="state is-${session.state}" title="${session.inferred ? t("{state}, inferred from its last entry", { state: stateWord }) : stateWord}">
+          <svg class="dot" width="8" height="8" viewBox="0 0 8 8" aria-hidden="true"><circle cx="4" cy="4" r="3"/></svg>${stateWord}</span>
+        <span class="tools">${CompareMenu(state, session)}</span>
+      </header>
+      <p class="who">
+        ${who.map(([name, value]) => html`<span data-key="${name}"><span class="note">${name}</span> ${bdi(value)}</span>`)}
+        <span data-key="key">${session.key ? Copyable(session.key) : null}</span>
+        <span data-key="id">${Copyable(session.id)}</span>
+      </p>
+      ${words.length ? html`<ul class="fates">${words.map((one) => html`<li>${one}</li>`)}</ul>` : null}
+      ${Facts(session, state)}
+      <nav class="tabs" aria-label="${t("Parts of the session")}">${tab("", t("Timeline"))}${tab("transcript", t("Transcript"))}</nav>
+    </section>`;
+}
+
+// Timeline: the strip of all turns
+
+/** Where each turn stands on the strip: by what it took, but never too thin to be seen while there is room. */
+export function stripOf(turns, width) {
+  const count = turns.length;
+  const least = Math.min(6, (width * 0.4) / Math.max(1, count));
+  const room = width - least * count;
+  const busy = sum(turns.map((turn) => turn.duration_ms)) || 1;
+  let x = 0;
+  const blocks = [];
+  let waiting = null;
+  for (const turn of turns) {
+    const wide = least + (turn.duration_ms / busy) * room;
+    const failed = turn.model_errors + turn.tool_errors;
+    // Hundreds of turns in a pixel are one block.
+    if (waiting && waiting.width < 1) {
+      waiting.width += wide;
+      waiting.last = turn;
+      waiting.failed += failed;
+      waiting.compactions += turn.compactions;
+    } else {
+      waiting = { first: turn, last: turn, x, width: wide, failed, compactions: turn.compactions, newModel: turn.new_model };
+      blocks.push(waiting);
+    }
+    x += wide;
+  }
+  return blocks;
+}
+
+/** The cost up to and with each turn, in nano-USD. */
+export function cumulative(turns, before = 0) {
+  let total = before;
+  return turns.map((turn) => (total += turn.cost_nano_usd));
+}
+
+function segments(turn, x, width, top, height) {
+  const longest = Math.max(1, turn.duration_ms);
+  const place = (begin, length) => [x + (begin / longest) * width, Math.max(0.5, (length / longest) * width)];
+  return turn.stretches.map(([kind, begin, length]) => {
+    const [left, wide] = place(Math.min(begin, longest), Math.min(length, longest - Math.min(begin, longest)));
+    const isBeside = kind === "subagent";
+    return html`<rect class="k-${kind}" x="${round(left)}" y="${isBeside ? top + height - 3 : top}" width="${round(wide)}" height="${isBeside ? 3 : height}"/>`;
+  });
+}
+
+const STRIP = { top: 8, line: 64, gap: 8, block: 22, bottom: 16, left: 52, right: 6 };
+
+export function Strip(turns, before, width, chosen, state) {
+  const inner = Math.max(60, width - STRIP.left - STRIP.right);
+  const blocks = stripOf(turns, inner);
+  const totals = cumulative(turns, before);
+  const most = totals[totals.length - 1] || 0;
+  const ticks = niceTicks(most / 1e9);
+  const top = (ticks[ticks.length - 1] || 1) * 1e9;
+  const y = (nano) => round(STRIP.top + STRIP.line - (nano / top) * STRIP.line);
+  const blockTop = STRIP.top + STRIP.line + STRIP.gap;
+  const height = blockTop + STRIP.block + STRIP.bottom;
+  const first = turns[0].n;
+  let path = `M${STRIP.left} ${y(before)}`;
+  for (const block of blocks) {
+    path += `L${round(STRIP.left + block.x + block.width)} ${y(totals[block.last.n - first])}`;
+  }
+  const marks = blocks.filter((block) => block.failed || block.compactions || block.newModel);
+  const mark = (block) => {
+    const x = round(STRIP.left + block.x + block.width / 2);
+    if (block.failed) return html`<path class="k-failed" d="M${x - 3} ${blockTop + STRIP.block + 10}l3 -6l3 6z"/>`;
+    if (block.compactions) return html`<rect class="mark-compacted" x="${x - 3}" y="${blockTop + STRIP.block + 4}" width="6" height="6"/>`;
+    return html`<circle class="mark-model" cx="${x}" cy="${blockTop + STRIP.block + 7}" r="3"/>`;
+  };
+  return html`
+    <svg class="plot strip-plot" width="${width}" height="${height}" viewBox="0 0 ${width} ${height}" role="img"
+      aria-label="${t("Turns by what they took, and the cost up to each: {money} in the end", { money: formatMoney(most) })}">
+      ${ticks.filter((_, i) => i === 0 || i === ticks.length - 1).map((tick) => html`
+        <line class="${tick ? "rule" : "base"}" x1="${STRIP.left}" x2="${width - STRIP.right}" y1="${y(tick * 1e9)}" y2="${y(tick * 1e9)}"/>
+        <text class="tick" x="${STRIP.left - 8}" y="${y(tick * 1e9) + 4}" text-anchor="end">${formatMoney(Math.round(tick * 1e9))}</text>`)}
+      <path class="cost-line" d="${path}"/>
+      ${blocks.map((block) => {
+    const x = round(STRIP.left + block.x);
+    const wide = Math.max(0.6, block.width - (block.width > 4 ? 1 : 0));
+    const isChosen = chosen !== null && chosen >= block.first.n && chosen <= block.last.n;
+    const name = block.first === block.last ? turnTitle(block.first, state)
+      : t("Turns {first} to {last}", { first: formatCount(block.first.n + 1), last: formatCount(block.last.n + 1) });
+    return html`
+      <g class="strip-turn ${isChosen ? "is-chosen" : ""}" data-action="turn" data-value="${block.first.n}" data-key="s${block.first.n}">
+        <title>${name}</title>
+        <rect class="strip-hit" x="${x}" y="${STRIP.top}" width="${round(wide)}" height="${height - STRIP.top}"/>
+        <rect class="k-wait" x="${x}" y="${blockTop}" width="${round(wide)}" height="${STRIP.block}"/>
+        ${wide > 3 ? segments(block.first, x, wide, blockTop, STRIP.block)
+      : html`<rect class="${block.failed ? "k-failed" : "k-model"}" x="${x}" y="${blockTop}" width="${round(wide)}" height="${STRIP.block}"/>`}
+      </g>`;
+  })}
+      ${marks.map(mark)}
+    </svg>`;
+}
+
+function turnTitle(turn, state) {
+  return t("Turn {n}, {time}: {took}, {tokens} tokens, {money}", {
+    n: formatCount(turn.n + 1), time: formatAbsolute(turn.from_ms, zoneOf(state)), took: formatDuration(turn.duration_ms),
+    tokens: formatTokens(turn.total_tokens), money: formatMoney(turn.cost_nano_usd),
+  });
+}
+
+// Timeline: the turns one by one
+
+function turnMarks(turn) {
+  const marks = [];
+  const failed = turn.model_errors + turn.tool_errors;
+  if (failed) marks.push(["is-bad", tn(failed, "{n} error", "{n} errors")]);
+  if (turn.retries) marks.push(["is-warn", tn(turn.retries, "{n} retry", "{n} retries")]);
+  if (turn.failovers) marks.push(["is-warn", t("failover")]);
+  if (turn.aborts) marks.push(["is-warn", t("aborted")]);
+  if (turn.compactions) marks.push(["", t("compacted")]);
+  if (turn.new_model) marks.push(["", t("to {model}", { model: turn.new_model })]);
+  if (turn.subagents) marks.push(["", tn(turn.subagents, "{n} sub-agent", "{n} sub-agents")]);
+  if (turn.is_heartbeat) marks.push(["", t("heartbeat")]);
+  if (!turn.model_calls && !marks.length) marks.push(["", t("no call")]);
+  return marks;
+}
+
+function TurnBar(turn, longest) {
+  const width = (turn.duration_ms / Math.max(1, longest)) * 1000;
+  return html`
+    <svg class="turn-bar" viewBox="0 0 1000 12" preserveAspectRatio="none" aria-hidden="true">
+      <rect class="k-wait" x="0" y="0" width="${round(Math.max(2, width))}" height="12"/>
+      ${segments(turn, 0, Math.max(2, width), 0, 12)}
+    </svg>`;
+}
+
+function TurnRow(turn, index, longest, state) {
+  const isOpen = state.route.turn === turn.n;
+  return html`
+    <tr data-key="t${turn.n}" data-row="${turn.n}" data-action="turn" data-value="${turn.n}" tabindex="-1" aria-rowindex="${index + 2}"
+      class="${isOpen ? "is-open" : ""}">
+      <th scope="row" class="num turn-n"><a href="${turnHref(state, turn)}" data-action="turn" data-value="${turn.n}" tabindex="-1"
+        aria-current="${isOpen ? "true" : "false"}" title="${turnTitle(turn, state)}">${formatCount(turn.n + 1)}</a></th>
+      <td class="turn-when">${when(turn.from_ms, state)}</td>
+      <td class="turn-cell">${TurnBar(turn, longest)}</td>
+      <td class="turn-marks">${turnMarks(turn).map(([kind, word]) => html`<span class="mark ${kind}"><bdi>${word}</bdi></span> `)}</td>
+      <td class="num wide">${formatCount(turn.model_calls)}</td>
+      <td class="num wide">${tokens(turn.total_tokens)}</td>
+      <td class="num">${cost(turn)}</td>
+      <td class="num" title="${turnShares(turn)}">${formatDuration(turn.duration_ms)}</td>
+    </tr>`;
+}
+
+const turnShares = (turn) => t("models {model}, tools {tools}, waiting {waiting}", {
+  model: formatDuration(turn.model_ms), tools: formatDuration(turn.tool_ms), waiting: formatDuration(turn.wait_ms),
+});
+
+const turnHref = (state, turn) => hrefTo(state, "session", [idOf(state)], [["turn", turn.n]]);
+
+function Legend(turns) {
+  const all = [
+    ["model", sum(turns.map((turn) => turn.model_ms))], ["tool", sum(turns.map((turn) => turn.tool_ms))],
+    ["wait", sum(turns.map((turn) => turn.wait_ms))],
+  ];
+  const has = { failed: turns.some((turn) => turn.model_errors), subagent: turns.some((turn) => turn.subagents) };
+  const key = (kind, words) => html`
+    <li data-key="${kind}"><svg class="swatch" width="10" height="10" viewBox="0 0 10 10" aria-hidden="true"><rect class="k-${kind}" width="10" height="10" rx="2"/></svg>${words}</li>`;
+  return html`
+    <ul class="kinds">
+      ${all.map(([kind, took]) => key(kind, html`${t(SEGMENT_NAMES[kind])} <span class="note">${formatDuration(took)}</span>`))}
+      ${Object.entries(has).map(([kind, is]) => (is ? key(kind, t(SEGMENT_NAMES[kind])) : null))}
+    </ul>`;
+}
+
+function Turns(state, session) {
+  const data = turnsOf(state);
+  const frame = (note, body) => panel({ key: "turns", title: t("Turns"), note, wide: "w8 turns-panel", state, isSum: true, body });
+  const error = state.answers[askKey("turns", session.id)]?.error;
+  if (!data) return frame(null, nothing(error ? t("The turns could not be read: {why}.", { why: error.message || t("no answer") }) : t("Loading")));
+  const { turns, skipped } = data;
+  if (!turns.length) return frame(null, nothing(t("Nothing was said in this session.")));
+  const longest = Math.max(...turns.map((turn) => turn.duration_ms));
+  const list = windowedTable({
+    name: "turns", state, label: t("Turns, table"), columns: 8, total: turns.length, rowHeight: 33, kind: "turn-list",
+    heads: html`
+      ${head("#", "num turn-n")}${head(t("Began"), "turn-when")}${head(html`${unseen(t("As a bar"))}`, "turn-cell")}${head(unseen(t("Marks")), "turn-marks")}
+      ${head(t("Calls"), "num wide")}${head(t("Tokens"), "num wide")}${head(t("Cost"), "num")}${head(t("Took"), "num")}`,
+    row: (i) => TurnRow(turns[i], i, longest, state),
+  });
+  const note = skipped
+    ? t("the last {n} of {total}", { n: formatCount(turns.length), total: formatCount(data.total) })
+    : tn(data.total, "{n} turn", "{n} turns");
+  return frame(note, html`
+    <div data-measure="strip" data-key="strip">${Strip(turns, data.skipped_totals.cost_nano_usd, widthOf(state, "strip"), state.route.turn, state)}</div>
+    ${Legend(turns)}
+    ${list}`);
+}
+
+// One turn: its calls, tools and sub-agents on one axis
+
+const MESSAGE_NAMES = {
+  user: msg("User message"), compaction: msg("Context compacted"), injected: msg("Message of OpenClaw"), reset: msg("Session reset"),
+  assistant: msg("Message without a call"), custom: msg("Tool, nested"),
+};
+
+/** The rows of a turn's waterfall: {kind, name, begin, end, …}, in order of their begin. */
+export function spansOf(items, turn, below) {
+  const spans = [];
+  let upTo = turn.from_ms;
+  let wasFailed = false;
+  let model = null;
+  for (const item of items) {
+    if (item.ts_ms === null) continue;
+    if (item.kind === "model_call") {
+      const isFailed = item.stop_reason === "error";
+      const marks = [];
+      if (wasFailed) marks.push(t("retry"));
+      if (item.is_failover) marks.push(t("failover"));
+      if (item.stop_reason === "aborted") marks.push(t("aborted"));
+      if (model !== null && model !== item.model) marks.push(t("other model"));
+      spans.push({
+        kind: isFailed ? "failed" : "model", name: item.model, begin: item.ts_ms - (item.latency_ms ?? 0), end: item.ts_ms, marks,
+        tokens: item.input_tokens + item.output_tokens + item.cache_read_tokens + item.cache_write_tokens,
+        cost: item.cost_nano_usd, isPriced: true,
+      });
+      wasFailed = isFailed;
+      model = item.model;
+      upTo = Math.max(upTo, item.ts_ms);
+    } else if (item.kind === "toolResult") {
+      const begin = item.duration_ms === null ? Math.min(upTo, item.ts_ms) : item.ts_ms - item.duration_ms;
+      spans.push({ kind: "tool", name: item.tool ?? "?", begin, end: item.ts_ms, isFailed: item.is_error, marks: item.is_error ? [t("error")] : [] });
+      upTo = Math.max(upTo, item.ts_ms);
+    } else {
+      const name = item.kind === "custom" && item.tool ? item.tool : t(MESSAGE_NAMES[item.kind] ?? item.kind);
+      spans.push({ kind: "event", name, begin: item.ts_ms, end: item.ts_ms, marks: [] });
+    }
+  }
+  for (const row of below) {
+    spans.push({
+      kind: "subagent", name: sessionName(row), begin: row.started_ms, end: Math.max(row.started_ms, row.last_activity_ms ?? row.started_ms),
+      marks: [], tokens: row.total_tokens, cost: row.tree_cost_nano_usd, isPriced: true, id: row.id,
+    });
+  }
+  return spans.sort((a, b) => a.begin - b.begin || a.end - b.end);
+}
+
+/** The spans without which the turn had ended earlier: from its end back, always the one that ended last. */
+export function criticalPath(spans) {
+  const path = new Set();
+  let upTo = Infinity;
+  for (const span of spans.filter((one) => one.end > one.begin && one.kind !== "subagent").sort((a, b) => b.end - a.end)) {
+    if (span.end > upTo) continue;
+    path.add(span);
+    upTo = span.begin;
+  }
+  return path;
+}
+
+function SpanRow(span, i, { from, length, critical, state }) {
+  const x = ((span.begin - from) / length) * 1000;
+  const wide = Math.max(3, ((span.end - span.begin) / length) * 1000);
+  const isCritical = critical.has(span);
+  const name = span.id
+    ? html`<a href="${hrefTo(state, "session", [span.id])}">${bdi(span.name)}</a>`
+    : html`<a href="${hrefTo(state, "session", [idOf(state)], [["view", "transcript"], ["ms", Math.max(0, Math.round(span.end))]])}" title="${t("Show it in the transcript")}">${bdi(span.name)}</a>`;
+  return html`
+    <tr data-key="sp${i}" class="span is-${span.kind} ${isCritical ? "is-critical" : ""}">
+      <th scope="row" class="span-name">${name} ${span.marks.map((word) => html`<span class="mark ${span.isFailed || span.kind === "failed" ? "is-bad" : ""}">${word}</span> `)}</th>
+      <td class="span-cell">
+        <svg class="span-bar" viewBox="0 0 1000 14" preserveAspectRatio="none" aria-hidden="true">
+          ${[250, 500, 750].map((at) => html`<rect class="span-rule" x="${at}" y="0" width="1" height="14"/>`)}
+          <rect class="k-${span.isFailed ? "failed" : span.kind}" x="${round(Math.max(0, Math.min(997, x)))}" y="2" width="${round(wide)}" height="10"/>
+          ${isCritical ? html`<rect class="span-critical" x="${round(Math.max(0, Math.min(997, x)))}" y="12.5" width="${round(wide)}" height="1.5"/>` : null}
+        </svg>
+      </td>
+      <td class="num">${span.kind === "event" ? html`<span class="note">${formatDuration(Math.max(0, span.begin - from))}</span>` : formatDuration(span.end - span.begin)}</td>
+      <td class="num wide">${span.tokens === undefined ? null : tokens(span.tokens)}</td>
+      <td class="num">${span.isPriced ? money(span.cost) : null}</td>
+    </tr>`;
+}
+
+function Turn(state, session) {
+  const data = turnsOf(state);
+  const turn = turnOf(state);
+  if (!data || state.route.turn === null) return null;
+  const frame = (note, tools, body) => panel({ key: "turn", title: t("Turn {n}", { n: formatCount(state.route.turn + 1) }), note, tools, wide: "w12", state, body });
+  const close = html`<button type="button" class="link" data-action="turn-close">${t("Close")}</button>`;
+  if (!turn) return frame(null, close, nothing(t("There is no such turn.")));
+  const items = dataOf(state, askKey("spans", session.id));
+  const isIts = state.answers[askKey("spans", session.id)]?.askedFor?.since_ms === turn.from_ms;
+  const turnNav = html`
+    <a class="link" href="${hrefTo(state, "session", [session.id], [["view", "transcript"], ["ms", turn.from_ms]])}">${t("Transcript of this turn")}</a>
+    <button type="button" class="icon-button" data-action="turn-step" data-value="-1" title="${t("Turn before")}" data-shortcut="[" data-help="${t("Turn before")}">${icon("left")}${unseen(t("Turn before"))}</button>
+    <button type="button" class="icon-button" data-action="turn-step" data-value="1" title="${t("Turn after")}" data-shortcut="]" data-help="${t("Turn after")}">${icon("right")}${unseen(t("Turn after"))}</button>
+    ${close}`;
+  const note = html`${when(turn.from_ms, state)}, ${formatDuration(turn.duration_ms)} (${turnShares(turn)}), ${money(turn.cost_nano_usd)}`;
+  if (!items || !isIts) return frame(note, turnNav, nothing(t("Loading")));
+  const until = untilOf(data, turn);
+  const below = session.subagents.filter((row) => row.started_ms !== null && row.started_ms >= turn.from_ms && (until === null || row.started_ms < until));
+  const spans = spansOf(items.items, turn, below);
+  const from = turn.from_ms;
+  const length = Math.max(1, turn.to_ms - from, ...spans.map((span) => Math.min(span.end, turn.to_ms) - from));
+  const critical = criticalPath(spans);
+  const shown = spans.slice(0, SHOWN_SPANS);
+  const ticks = [0, 0.25, 0.5, 0.75, 1].map((share) => html`<span>${formatDuration(length * share)}</span>`);
+  return frame(note, turnNav, html`
+    ${scrollingTable({
+    label: t("Turn {n}, waterfall", { n: formatCount(turn.n + 1) }), kind: "waterfall is-tall",
+    heads: html`${head(t("What"), "span-name")}<th scope="col" class="span-cell"><span class="span-ticks">${ticks}</span></th>${head(t("Took"), "num")}${head(t("Tokens"), "num wide")}${head(t("Cost"), "num")}`,
+    rows: shown.map((span, i) => SpanRow(span, i, { from, length, critical, state })),
+  })}
+    ${spans.length > shown.length ? html`<p class="more">${t("and {n} more; the transcript has all of them", { n: formatCount(spans.length - shown.length) })}</p>` : null}
+    <p class="more">${t("Underlined bars are the critical path: without them the turn had ended earlier.")}</p>`);
+}
+
+function turnOf(state) {
+  const data = turnsOf(state);
+  if (!data || state.route.turn === null) return null;
+  return data.turns[state.route.turn - data.skipped] ?? null;
+}
+
+const untilOf = (data, turn) => data.turns[turn.n + 1 - data.skipped]?.from_ms ?? null;
+
+// Timeline: what stands beside
+
+function Models(session, state) {
+  const colours = new Map(state.palette);
+  const line = (one) => html`
+    <tr data-key="${one.provider}/${one.model}">
+      <th scope="row" class="name" title="${one.provider}/${one.model}">${swatch(colours.get(`${one.provider}/${one.model}`) ?? 8)} ${bdi(one.model)}</th>
+      <td class="num">${formatCount(one.model_calls)}</td>
+      <td class="num">${cost(one)}</td>
+      <td class="num share">${sharePercent(one.cost_nano_usd, session.cost_nano_usd)}</td>
+    </tr>`;
+  return panel({
+    key: "models", title: t("Models"), wide: "", state,
+    body: session.models.length ? html`
+      <table class="grid-table side-table"><thead><tr>${head(t("Model"))}${head(t("Calls"), "num")}${head(t("Cost"), "num")}${head(t("Share"), "num")}</tr></thead>
+      <tbody>${session.models.map(line)}</tbody></table>` : nothing(t("No model was called.")),
+  });
+}
+
+function ToolTable(session, state) {
+  const line = (one) => html`
+    <tr data-key="${one.tool}">
+      <th scope="row" class="name" title="${one.tool}">${bdi(one.tool)}</th>
+      <td class="num">${formatCount(one.calls)}</td>
+      <td class="num ${one.errors ? "is-bad" : ""}">${formatCount(one.errors)}</td>
+      <td class="num">${formatDuration(one.p50_ms)}</td>
+      <td class="num">${formatDuration(one.p95_ms)}</td>
+    </tr>`;
+  return panel({
+    key: "tools", title: t("Tools"), wide: "", state,
+    body: session.tools.length ? html`
+      <div class="side-scroll" tabindex="0" role="group" aria-label="${t("Tools, table")}">
+      <table class="grid-table side-table"><thead><tr>${head(t("Tool"))}${head(t("Calls"), "num")}${head(t("Errors"), "num")}
+        <th scope="col" class="num" title="${t("half of them took at most this")}">p50</th><th scope="col" class="num" title="${t("19 of 20 took at most this")}">p95</th></tr></thead>
+      <tbody>${session.tools.map(line)}</tbody></table></div>` : nothing(t("No tool was used.")),
+  });
+}
+
+/** The sub-agents below a session: a tree, each with what it cost itself and with those below it. */
+function Below(session, state) {
+  if (!session.subagents.length) return null;
+  const rows = dataOf(state, askKey("below", session.id)) ?? session.subagents;
+  const nested = nestSessions([...rows].sort((a, b) => (a.started_ms ?? 0) - (b.started_ms ?? 0)));
+  const line = ([row, depth]) => html`
+    <tr data-key="${row.agent}/${row.id}">
+      <th scope="row" class="name depth-${Math.min(4, depth)}" title="${sessionName(row)}">
+        ${depth ? html`<span class="branch" aria-hidden="true">└</span>` : null}<a href="${hrefTo(state, "session", [row.id])}">${bdi(row.run_label || sessionName(row))}</a>
+        ${row.run_status && row.run_status !== "ok" && row.run_status !== "done" ? html`<span class="mark"><bdi>${row.run_status}</bdi></span>` : null}
+      </th>
+      <td class="num">${formatDuration(row.duration_ms)}</td>
+      <td class="num">${cost(row)}</td>
+      <td class="num">${row.tree_cost_nano_usd > row.cost_nano_usd ? money(row.tree_cost_nano_usd) : html`<span class="note">${money(row.tree_cost_nano_usd)}</span>`}</td>
+    </tr>`;
+  return panel({
+    key: "below", title: t("Sub-agents"), wide: "", state,
+    note: html`${tn(nested.length, "{n} session", "{n} sessions")}, ${money(session.tree_cost_nano_usd - session.cost_nano_usd)}`,
+    body: html`
+      <div class="side-scroll" tabindex="0" role="group" aria-label="${t("Sub-agents, table")}">
+      <table class="grid-table side-table"><thead><tr>${head(t("Session"))}${head(t("Lasted"), "num")}${head(t("Own"), "num")}${head(t("With those below"), "num")}</tr></thead>
+      <tbody>${nested.map(line)}</tbody></table></div>`,
+  });
+}
+
+const PROMPT_PARTS = [
+  ["system_chars", msg("System prompt")], ["project_chars", msg("Project files")], ["skills_chars", msg("Skills")],
+  ["tools_list_chars", msg("Tool list")], ["tools_schema_chars", msg("Tool schemas")],
+];
+
+function Prompt(session, state) {
+  const { prompt } = session;
+  if (!prompt) return null;
+  const most = Math.max(1, ...PROMPT_PARTS.map(([key]) => prompt[key]));
+  return panel({
+    key: "prompt", title: t("Prompt"), note: t("characters, measured by OpenClaw"), wide: "", state,
+    body: html`
+      <table class="shares"><tbody>
+        ${PROMPT_PARTS.map(([key, name]) => html`
+          <tr data-key="${key}"><th scope="row" class="name">${t(name)}</th><td class="bar-cell">${shareBar(shareOf(prompt[key], most))}</td><td class="num">${formatCount(prompt[key])}</td></tr>`)}
+      </tbody></table>`,
+  });
+}
+
+const SOURCE_KINDS = {
+  live: msg("live file"), database: msg("database"), reset: msg("kept after a reset"), deleted: msg("kept after deletion"), cold: msg("archive"),
+  imported: msg("file from before the database"), bak: msg("copy"), checkpoint: msg("copy before a compaction"),
+};
+
+function Stored(session, state) {
+  if (!session.sources.length) return null;
+  return panel({
+    key: "stored", title: t("Stored in"), wide: "", state,
+    body: html`
+      <ul class="stored">
+        ${session.sources.slice(0, 12).map((one) => html`
+          <li data-key="${one.path}"><span class="note">${t(SOURCE_KINDS[one.kind] ?? one.kind)}${one.state === "ok" ? "" : `, ${one.state}`}</span> <code class="mono"><bdi>${one.path}</bdi></code></li>`)}
+      </ul>
+      ${session.sources.length > 12 ? html`<p class="more">${t("and {n} more", { n: formatCount(session.sources.length - 12) })}</p>` : null}`,
+  });
+}
+
+function Timeline(state, session) {
+  return html`
+    ${Turns(state, session)}
+    <div class="w4 side" data-key="side">
+      ${Models(session, state)}${ToolTable(session, state)}${Below(session, state)}${Prompt(session, state)}${Stored(session, state)}
+    </div>
+    ${Turn(state, session)}`;
+}
+
+// Transcript
+
+// Colours of a terminal: they mean nothing here, and what they wrap is to be read.
+// eslint-disable-next-line no-control-regex
+const ANSI = /\u001b(?:\[[0-9;?]*[ -/]*[@-~]|\][^\u0007\u001b]*(?:\u0007|\u001b\\))/g;
+const plain = (text) => String(text).replace(ANSI, "");
+
+/** A text with what was searched for marked in it. */
+export function marked(text, find) {
+  const whole = plain(text);
+  if (!find) return whole;
+  const lower = whole.toLowerCase();
+  const wanted = find.toLowerCase();
+  // Lower case may be longer than upper case (İ): then places in one are not places in the other.
+  if (lower.length !== whole.length || !wanted) return whole;
+  const parts = [];
+  let at = 0;
+  for (let found = lower.indexOf(wanted); found >= 0 && parts.length < 400; found = lower.indexOf(wanted, at)) {
+    parts.push(whole.slice(at, found), html`<mark>${whole.slice(found, found + wanted.length)}</mark>`);
+    at = found + wanted.length;
+  }
+  return [...parts, whole.slice(at)];
+}
+
+/** JSON laid out; a text that is no JSON as it is. */
+export function laidOut(text) {
+  const body = text.trim();
+  if (!/^[[{]/.test(body) || body.length > 200_000) return text;
+  try {
+    return JSON.stringify(JSON.parse(body), null, 2);
+  } catch {
+    return text;
+  }
+}
+
+const oneLine = (text, most = 120) => {
+  const line = plain(text).slice(0, 600).replace(/\s+/g, " ").trim();
+  return line.length > most ? `${line.slice(0, most)}…` : line;
+};
+
+function fold(key, summary, body, kind = "") {
+  return html`
+    <details class="fold ${kind}" data-key="${key}">
+      <summary>${summary}</summary>
+      <pre tabindex="0" role="group" aria-label="${t("Text")}"><bdi>${body}</bdi></pre>
+    </details>`;
+}
+
+const ROLES = {
+  user: msg("User"), assistant: msg("Agent"), tool_result: msg("Result"), compaction: msg("Compaction"), model_change: msg("Model change"),
+  thinking_level_change: msg("Thinking level"), reset: msg("Reset"), leaf: msg("Branch"), custom: msg("Nested tool"), custom_message: msg("Notice"),
+};
+const TALKING = new Set(["user", "assistant"]);
+
+function entryKind(entry) {
+  if (entry.kind in ROLES) return { name: t(ROLES[entry.kind]), mark: TALKING.has(entry.kind) ? entry.kind : entry.kind === "tool_result" ? "tool" : "event" };
+  return { name: entry.kind || UNKNOWN, mark: "event" };
+}
+
+function EntryFacts(entry) {
+  const facts = [];
+  if (entry.tool_name) facts.push(html`<code class="mono"><bdi>${entry.tool_name}</bdi></code>`);
+  if (entry.model && entry.kind === "assistant") facts.push(bdi(entry.model));
+  if (entry.usage) {
+    const all = ["input", "output", "cacheRead", "cacheWrite"].map((name) => entry.usage[name] ?? 0);
+    const words = t("{input} in, {output} out, {read} read from cache, {written} written to cache", {
+      input: formatCount(all[0]), output: formatCount(all[1]), read: formatCount(all[2]), written: formatCount(all[3]),
+    });
+    facts.push(html`<span title="${words}">${t("{tokens} tokens", { tokens: formatTokens(sum(all)) })}</span>`);
+  }
+  if (entry.cost_nano_usd !== null) facts.push(money(entry.cost_nano_usd));
+  if (entry.duration_ms !== null) facts.push(formatDuration(entry.duration_ms));
+  if (entry.stop_reason && !["stop", "toolUse"].includes(entry.stop_reason)) facts.push(html`<span class="mark">${bdi(entry.stop_reason)}</span>`);
+  return facts.map((fact, i) => html`${i ? " · " : null}${fact}`);
+}
+
+export function Entry(given, state) {
+  const entry = state.whole?.[`${idOf(state)} ${given.id} ${given.ts_ms}`] ?? given;
+  const { name, mark } = entryKind(entry);
+  const { find, at } = state.route;
+  const isFolded = mark !== "user" && mark !== "assistant";
+  const text = entry.text ?? "";
+  const body = isFolded ? laidOut(text) : text;
+  const isLong = isFolded && (body.length > 240 || body.includes("\n"));
+  return html`
+    <article class="entry is-${mark} ${entry.is_error ? "is-failed" : ""} ${at === given.n ? "is-at" : ""}" data-key="n${given.n}" data-row="${given.n}"
+      tabindex="-1" aria-label="${t("Entry {n}, {kind}", { n: formatCount(given.n + 1), kind: name })}">
+      <header>
+        <a class="entry-n" href="${hrefTo(state, "session", [idOf(state)], entryParams(state, { at: given.n }))}" title="${t("Link to this entry")}" tabindex="-1">${formatCount(given.n + 1)}</a>
+        <b>${name}</b>
+        ${entry.is_error ? html`<span class="mark is-bad">${t("error")}</span>` : null}
+        <span class="entry-facts">${EntryFacts(entry)}</span>
+        <span class="entry-when" title="${formatAbsolute(entry.ts_ms, zoneOf(state))}">${formatClock(entry.ts_ms, zoneOf(state))}</span>
+      </header>
+      ${entry.thinking.map((one, i) => fold(`thinking-${i}`, html`${t("Thinking")} <span class="note">${tn(one.length, "{n} character", "{n} characters")}</span>`, marked(one, find), "is-thinking"))}
+      ${isLong
+    ? fold("text", html`<span class="fold-line"><bdi>${marked(oneLine(body), find)}</bdi></span> <span class="note">${tn(text.length, "{n} character", "{n} characters")}</span>`, marked(body, find))
+    : text ? html`<bdi class="entry-text">${marked(body, find)}</bdi>` : null}
+      ${entry.tool_calls.map((call, i) => {
+    const shown = JSON.stringify(call.arguments, null, 2) ?? "";
+    return fold(`call-${i}`, html`<code class="mono"><bdi>${call.name}</bdi></code> <span class="fold-line note"><bdi>${marked(oneLine(JSON.stringify(call.arguments) ?? ""), find)}</bdi></span>`, marked(shown, find), "is-call");
+  })}
+      ${entry.error ? html`<bdi class="entry-text is-bad">${marked(entry.error, find)}</bdi>` : null}
+      ${entry.images ? html`<p class="entry-images">${tn(entry.images, "{n} image, not shown", "{n} images, not shown")}</p>` : null}
+      ${entry.clipped && entry === given ? html`<p><button type="button" class="link" data-action="whole" data-value="${given.n}">${t("Show all of it")}</button></p>` : null}
+    </article>`;
+}
+
+/** The address of a place in the transcript: filters and search stay. */
+function entryParams({ route }, { at = null, ms = null, kinds = route.kinds } = {}) {
+  return [
+    ["view", "transcript"], ["kinds", kinds.join(",")], ["find", route.find], ["at", at ?? ""], ["ms", ms ?? ""],
+  ];
+}
+
+/** What the entries on show belong to: a change of it goes to another place, all else only adds to it. */
+const placeOf = ({ route }) => JSON.stringify([route.rest[0], route.kinds, route.at, route.ms]);
+
+export function entriesAsk(state) {
+  const { kinds, at, ms } = state.route;
+  const params = { limit: ENTRIES, clip: CLIP, ...(kinds.length ? { kinds: kinds.join(",") } : {}) };
+  if (state.entryWindow?.place === placeOf(state)) params.offset = state.entryWindow.offset;
+  else if (ms !== null) params.at_ms = ms;
+  else params.offset = Math.max(0, Math.floor(((at ?? 0) - 20) / ENTRY_STEP) * ENTRY_STEP);
+  return { key: askKey("entries", idOf(state)), path: api("transcript", idOf(state)), params };
+}
+
+function TranscriptTools(state, data) {
+  const { kinds, find } = state.route;
+  const last = data ? Math.max(0, data.total - 1) : 0;
+  return html`
+    <div class="list-tools" data-key="tools">
+      <span class="segments" role="group" aria-label="${t("Kinds of entries")}">
+        <button type="button" data-action="kind" data-value="" data-key="all" aria-pressed="${kinds.length ? "false" : "true"}">${t("All")}</button>
+        ${KINDS.map(([kind, name]) => html`
+          <button type="button" data-action="kind" data-value="${kind}" data-key="${kind}" aria-pressed="${kinds.includes(kind) ? "true" : "false"}">${t(name)}</button>`)}
+      </span>
+      <label class="find" data-shortcut="q" data-help="${t("Find in this transcript")}">
+        ${unseen(t("Find in this transcript"))}${icon("search", 14)}
+        <input type="search" class="field" data-action="find" value="${find}" placeholder="${t("Find in this transcript")}" autocomplete="off" spellcheck="false" maxlength="200">
+      </label>
+      <span class="steps">
+        <button type="button" class="icon-button" data-action="found" data-value="-1" title="${t("Match before")}" data-shortcut="N" data-help="${t("Match before")}">${icon("left")}${unseen(t("Match before"))}</button>
+        <button type="button" class="icon-button" data-action="found" data-value="1" title="${t("Next match")}" data-shortcut="n" data-help="${t("Next match")}">${icon("right")}${unseen(t("Next match"))}</button>
+      </span>
+      <button type="button" class="button" data-action="error" data-value="1" data-shortcut="e" data-help="${t("Next error")}">${t("Next error")}</button>
+      <button type="button" class="unseen" data-action="error" data-value="-1" data-shortcut="E" data-help="${t("Error before")}">${t("Error before")}</button>
+      <span class="finding note" role="status">${state.finding ?? ""}</span>
+      <span class="list-menus">
+        <button type="button" class="link" data-action="edge" data-value="0">${t("Start")}</button>
+        <button type="button" class="link" data-action="edge" data-value="${last}" data-shortcut="G" data-help="${t("Latest entry")}">${t("Latest")}</button>
+        <button type="button" class="link" data-action="markdown">${t("Copy as Markdown")}</button>
+      </span>
+    </div>`;
+}
+
+function Transcript(state, session) {
+  const key = askKey("entries", session.id);
+  const data = dataOf(state, key);
+  const error = state.answers[key]?.error;
+  const frame = (note, body) => panel({ key: "transcript", title: t("Transcript"), note, wide: "w12 transcript-panel", state, body });
+  if (!data) return frame(null, nothing(error ? t("The transcript could not be read: {why}.", { why: error.message || t("no answer") }) : t("Loading")));
+  if (!data.available) {
+    return frame(null, html`
+      <div class="none">${nothing(t("OpenClaw no longer has this transcript. The ledger keeps its numbers."))}
+        <a class="button" href="${hrefTo(state, "session", [session.id])}">${t("Show the timeline")}</a></div>`);
+  }
+  const { entries, offset, total } = data;
+  const note = entries.length
+    ? t("entries {first} to {last} of {total}", { first: formatCount(offset + 1), last: formatCount(offset + entries.length), total: formatCount(total) })
+    : null;
+  return frame(note, html`
+    ${TranscriptTools(state, data)}
+    ${entries.length ? html`
+      <div class="entries" data-entries tabindex="0" role="group" aria-label="${t("Entries")}" data-key="entries">
+        ${entries.map((entry) => Entry(entry, state))}
+      </div>
+      ${total > entries.length ? html`
+        <label class="scrub">${unseen(t("Place in the transcript"))}
+          <input type="range" min="0" max="${total - 1}" step="1" value="${offset}" data-action="scrub" aria-valuetext="${t("Entry {n} of {total}", { n: formatCount(offset + 1), total: formatCount(total) })}"></label>` : null}`
+    : html`<div class="none">${nothing(state.route.kinds.length ? t("This transcript has no such entry.") : t("This transcript is empty."))}</div>`}`);
+}
+
+/** Entries as Markdown. Fences are longer than any in the text; images do not load where it is pasted. */
+export function toMarkdown(session, entries, zone) {
+  const fence = (text, language) => {
+    const longest = Math.max(2, ...[...text.matchAll(/`{3,}/g)].map(([run]) => run.length));
+    const marks = "`".repeat(longest + 1);
+    return `${marks}${language}\n${text}\n${marks}`;
+  };
+  const harmless = (text) => plain(text).replace(/!\[/g, "!\\[").replace(/</g, "&lt;");
+  const parts = [`# ${harmless(sessionName(session)).replace(/\s+/g, " ")}`, `${session.agent} · ${session.id} · ${formatMoney(session.cost_nano_usd)}`];
+  for (const entry of entries) {
+    const { name } = entryKind(entry);
+    const facts = [entry.tool_name, entry.kind === "assistant" ? entry.model : null, entry.is_error ? t("error") : null].filter(Boolean).map((fact) => harmless(fact));
+    parts.push(`## ${entry.n + 1}. ${name}${facts.length ? ` (${facts.join(", ")})` : ""}, ${formatAbsolute(entry.ts_ms, zone)}`);
+    for (const one of entry.thinking) parts.push(`> ${harmless(one).replace(/\n/g, "\n> ")}`);
+    if (entry.text) parts.push(TALKING.has(entry.kind) ? harmless(entry.text) : fence(plain(laidOut(entry.text)), ""));
+    for (const call of entry.tool_calls) parts.push(`**${harmless(call.name)}**\n\n${fence(JSON.stringify(call.arguments, null, 2) ?? "", "json")}`);
+    if (entry.error) parts.push(fence(plain(entry.error), ""));
+    if (entry.images) parts.push(tn(entry.images, "{n} image, not shown", "{n} images, not shown"));
+  }
+  return `${parts.join("\n\n")}\n`;
+}
+
+// Two sessions side by side
+
+const COMPARED = [
+  [msg("Cost"), (one) => one.cost_nano_usd, "money"], [msg("With sub-agents"), (one) => one.tree_cost_nano_usd, "money"],
+  [msg("Plan use, its worth"), (one) => one.plan_cost_nano_usd, "money"], [msg("Cost a call"), (one) => (one.model_calls ? Math.round(one.cost_nano_usd / one.model_calls) : null), "money"],
+  [msg("Model calls"), (one) => one.model_calls, "count"], [msg("Unpriced calls"), (one) => one.unpriced_calls, "count"],
+  [msg("Turns"), (one) => one.user_messages, "count"], [msg("Tokens"), (one) => one.total_tokens, "tokens"],
+  [msg("Input tokens"), (one) => one.input_tokens, "tokens"], [msg("Output tokens"), (one) => one.output_tokens, "tokens"],
+  [msg("Read from cache"), (one) => one.cache_read_tokens, "tokens"], [msg("Written to cache"), (one) => one.cache_write_tokens, "tokens"],
+  [msg("Cache rate"), cacheRate, "percent"], [msg("Tool calls"), (one) => one.tool_calls, "count"], [msg("Tool errors"), (one) => one.tool_errors, "count"],
+  [msg("Failed calls"), (one) => one.model_errors, "count"], [msg("Compactions"), (one) => one.compactions, "count"],
+  [msg("Sub-agents"), (one) => one.subagents.length, "count"], [msg("Lasted"), (one) => one.duration_ms, "duration"],
+];
+const WRITE = {
+  money: (value) => html`<span title="${formatExactMoney(value)}">${formatMoney(value)}</span>`, count: formatCount, tokens: (value) => tokens(value),
+  percent: (value) => formatPercent(value, 1), duration: formatDuration,
+};
+
+/** b against a: {mark, word, text}; nothing to say where one is not known or there is no difference. */
+export function difference(a, b, form) {
+  if (a === null || b === null || a === undefined || b === undefined) return { mark: "", text: UNKNOWN };
+  if (a === b) return { mark: "", text: "=" };
+  const mark = b > a ? "▲" : "▼";
+  if (form === "percent") return { mark, text: t("{n} points", { n: formatPercent(Math.abs(b - a), 1).replace(/\s*%$/, "") }) };
+  if (!a) return { mark, text: t("from nothing") };
+  const share = b / a;
+  return { mark, text: share >= 10 ? `×${formatCount(share)}` : formatPercent(Math.abs(share - 1)) };
+}
+
+/** The cost of both sessions turn by turn, in one picture. */
+export function Race(sides, width, height = 160) {
+  const lines = sides.map((turns) => [0, ...cumulative(turns.turns, turns.skipped_totals.cost_nano_usd)]);
+  const most = Math.max(1, ...lines.map((line) => line[line.length - 1]));
+  const count = Math.max(1, ...lines.map((line) => line.length - 1));
+  const ticks = niceTicks(most / 1e9);
+  const top = (ticks[ticks.length - 1] || 1) * 1e9;
+  const left = 56;
+  const x = (i) => round(left + (i / count) * (width - left - 8));
+  const y = (nano) => round(height - 20 - (nano / top) * (height - 30));
+  return html`
+    <svg class="plot" width="${width}" height="${height}" viewBox="0 0 ${width} ${height}" role="img" aria-label="${t("Cost of both sessions, turn by turn")}">
+      ${ticks.map((tick) => html`
+        <line class="${tick ? "rule" : "base"}" x1="${left}" x2="${width - 8}" y1="${y(tick * 1e9)}" y2="${y(tick * 1e9)}"/>
+        <text class="tick" x="${left - 8}" y="${y(tick * 1e9) + 4}" text-anchor="end">${formatMoney(Math.round(tick * 1e9))}</text>`)}
+      ${lines.map((line, side) => {
+    const every = Math.max(1, Math.floor(line.length / 400));
+    const points = line.map((nano, i) => [i, nano]).filter(([i]) => i % every === 0 || i === line.length - 1);
+    return html`<path class="race-line is-${side ? "b" : "a"}" d="${points.map(([i, nano], at) => `${at ? "L" : "M"}${x(i)} ${y(nano)}`).join("")}"/>`;
+  })}
+      <text class="tick" x="${width - 8}" y="${height - 4}" text-anchor="end">${tn(count, "{n} turn", "{n} turns")}</text>
+    </svg>`;
+}
+
+function Compared(state) {
+  const ids = [idOf(state), state.route.with];
+  const sides = ids.map((id) => sessionOf(state, id));
+  const missing = ids.find((id, i) => !sides[i] && state.answers[askKey("session", id)]?.error);
+  if (missing) return Missing(state, missing, state.answers[askKey("session", missing)].error);
+  if (!sides[0] || !sides[1]) return html`<div class="grid" data-key="compare">${panel({ key: "compared", title: t("Compare"), wide: "w12", state, body: nothing(t("Loading")) })}</div>`;
+  const name = (one, side) => html`
+    <th scope="col" class="num compared-name">
+      <span class="race-key is-${side}" aria-hidden="true"></span>
+      <a href="${hrefTo(state, "session", [one.id])}">${bdi(sessionName(one))}</a>
+      <span class="note"><bdi>${one.agent}</bdi> · ${when(one.started_ms, state)}</span>
+    </th>`;
+  const row = ([title, read, form]) => {
+    const [a, b] = sides.map(read);
+    const { mark, text } = difference(a, b, form);
+    return html`
+      <tr data-key="${title}">
+        <th scope="row">${t(title)}</th><td class="num">${WRITE[form](a)}</td><td class="num">${WRITE[form](b)}</td>
+        <td class="num">${mark ? html`<span class="arrow" aria-hidden="true">${mark}</span>${unseen(mark === "▲" ? t("more") : t("less"))} ` : null}${text}</td>
+      </tr>`;
+  };
+  const words = (title, read) => html`
+    <tr data-key="${title}"><th scope="row">${title}</th>${sides.map((one) => html`<td class="num compared-text">${bdi(read(one) || UNKNOWN)}</td>`)}<td></td></tr>`;
+  const races = ids.map((id) => turnsOf(state, id));
+  return html`
+    <div class="grid" data-key="compare">
+      ${panel({
+    key: "compared", wide: "w12", state, title: t("Compare"), isSum: true,
+    tools: html`<a class="link" href="${hrefTo(state, "session", [ids[1]], [["with", ids[0]]])}">${t("Swap")}</a> <a class="link" href="${hrefTo(state, "sessions")}" data-page="sessions">${t("All sessions")}</a>`,
+    body: html`
+          <div data-measure="race" data-key="race">${races[0] && races[1] ? Race(races, widthOf(state, "race")) : null}</div>
+          ${scrollingTable({
+      label: t("Both sessions, table"), kind: "compared",
+      heads: html`${head("")}${name(sides[0], "a")}${name(sides[1], "b")}${head(t("Difference"), "num")}`,
+      rows: html`
+              ${words(t("State"), (one) => t(STATE_WORDS[one.state] ?? STATE_WORDS.ended))}${words(t("Channel"), (one) => one.channel)}${words(t("Cause"), (one) => one.cause)}
+              ${words(t("Models"), (one) => one.models.map((model) => model.model).join(", "))}${COMPARED.map(row)}`,
+    })}`,
+  })}
+    </div>`;
+}
+
+// The page
+
+function Missing(state, id, error) {
+  const isUnknown = error?.status === 404;
+  return html`
+    <section class="panel empty" data-key="missing" role="alert">
+      <h2>${isUnknown ? t("There is no such session") : t("This session could not be read")}</h2>
+      <p>${isUnknown ? t("The ledger has no session with this id or key.") : error?.message}</p>
+      <p><code class="mono"><bdi>${id.slice(0, 200)}</bdi></code></p>
+      <p><a class="button" href="${hrefTo(state, "sessions")}" data-page="sessions">${t("All sessions")}</a></p>
+    </section>`;
+}
+
+export function Session(state) {
+  const id = idOf(state);
+  if (state.route.with) return Compared(state);
+  const session = sessionOf(state);
+  const error = state.answers[askKey("session", id)]?.error;
+  if (!session) return error || !id ? Missing(state, id, error ?? { status: 404 }) : html``;
+  return html`
+    <div class="grid" data-key="session ${id}">
+      ${Head(state, session)}
+      ${state.route.view === "transcript" ? Transcript(state, session) : Timeline(state, session)}
+    </div>`;
+}
+
+const whole = (text, most = 1e15) => (/^\d{1,15}$/.test(text ?? "") && Number(text) <= most ? Number(text) : null);
+
+// Place and search in the transcript: what is in sight is the browser's to know.
+
+const list = () => document.querySelector("[data-entries]");
+let placed = "";     // the place that was scrolled to
+let anchor = null;   // {key, top}: the first entry in sight, and where it stands
+let isAtEnd = false;
+let search = 0;      // number of the search under way
+let typing = 0;
+
+function noteAnchor(entries) {
+  const top = entries.getBoundingClientRect().top;
+  isAtEnd = entries.scrollTop + entries.clientHeight >= entries.scrollHeight - 8;
+  for (const one of entries.children) {
+    const box = one.getBoundingClientRect();
+    if (box.bottom > top) {
+      anchor = { key: one.dataset.key, n: Number(one.dataset.row), top: box.top - top };
+      return;
+    }
+  }
+}
+
+/** Keep what is in sight where it is while entries come and go above it. */
+function keepAnchor(entries) {
+  const found = anchor && [...entries.children].find((one) => one.dataset.key === anchor.key);
+  if (!found) return;
+  const moved = found.getBoundingClientRect().top - entries.getBoundingClientRect().top - anchor.top;
+  if (Math.abs(moved) > 0.5) entries.scrollTop += moved;
+}
+
+function onScroll(entries, context) {
+  noteAnchor(entries);
+  const { state, dispatch } = context;
+  const data = dataOf(state, askKey("entries", idOf(state)));
+  const asked = entriesAsk(state).params;
+  if (!data || (asked.offset ?? data.offset) !== data.offset) return; // a part is on its way already
+  const near = Math.max(600, entries.clientHeight);
+  const isLow = entries.scrollTop + entries.clientHeight > entries.scrollHeight - near && data.offset + data.entries.length < data.total;
+  const isHigh = entries.scrollTop < near && data.offset > 0;
+  if (!isLow && !isHigh) return;
+  const offset = Math.max(0, data.offset + (isLow ? ENTRY_STEP : -ENTRY_STEP));
+  dispatch({ entryWindow: { place: placeOf(state), offset } });
+}
+
+const followed = new WeakSet();
+
+function place(context) {
+  const entries = list();
+  const { state } = context;
+  if (!entries) return;
+  if (!followed.has(entries)) {
+    followed.add(entries);
+    placed = "";
+    entries.addEventListener("scroll", () => onScroll(entries, { ...context, get state() { return context.state; } }), { passive: true });
+  }
+  const answer = state.answers[askKey("entries", idOf(state))];
+  const here = placeOf(state);
+  if (placed !== here) {
+    const { params } = entriesAsk(state);
+    if (JSON.stringify(answer.askedFor) !== JSON.stringify(params)) return; // the old part is still on show
+    placed = here;
+    const { at, ms } = state.route;
+    const goal = at ?? (ms === null ? null : answer.data.offset);
+    const row = goal === null ? null : entries.querySelector(`[data-row="${goal}"]`);
+    if (row) {
+      entries.scrollTop += row.getBoundingClientRect().top - entries.getBoundingClientRect().top - 8;
+      if (at !== null && document.activeElement?.nodeName !== "INPUT") row.focus({ preventScroll: true });
+    } else entries.scrollTop = 0;
+  } else if (isAtEnd && answer.data.offset + answer.data.entries.length >= answer.data.total) entries.scrollTop = entries.scrollHeight;
+  else keepAnchor(entries);
+  noteAnchor(entries);
+  onScroll(entries, context);
+}
+
+/** The entry that a search goes on from: the one it found last if it is still in sight, else the first in sight. */
+function searchFrom(state, step) {
+  const { at } = state.route;
+  const entries = list();
+  const row = at === null ? null : entries?.querySelector(`[data-row="${at}"]`);
+  if (row) {
+    const box = row.getBoundingClientRect();
+    const frame = entries.getBoundingClientRect();
+    if (box.bottom > frame.top && box.top < frame.bottom) return at + step;
+  }
+  return (anchor?.n ?? 0) + (step < 0 ? -1 : 0);
+}
+
+async function seek(question, step, context) {
+  const { state, dispatch, go, say, read } = context;
+  const id = idOf(state);
+  const turn = ++search;
+  let start = searchFrom(state, step);
+  const among = state.route.kinds.join(",");
+  try {
+    for (;;) {
+      if (start < 0) break;
+      const found = await read(api("find-entry", id), { ...question, among, start, back: step < 0 ? "1" : "0" });
+      if (turn !== search || idOf(context.state) !== id) return;
+      if (found.n !== null) {
+        dispatch({ finding: "" });
+        say(t("Entry {n}", { n: formatCount(found.n + 1) }));
+        go({ at: found.n, ms: null }, true);
+        if (placed === placeOf(context.state)) list()?.querySelector(`[data-row="${found.n}"]`)?.scrollIntoView({ block: "nearest" });
+        return;
+      }
+      if (found.next === null) break;
+      start = found.next;
+      dispatch({ finding: t("searched up to entry {n} of {total}", { n: formatCount(start + 1), total: formatCount(found.total) }) });
+    }
+    dispatch({ finding: step < 0 ? t("none before this place") : t("none after this place") });
+  } catch (fault) {
+    if (turn === search) dispatch({ finding: t("The search failed: {why}", { why: fault.message || t("no answer") }) });
+  }
+}
+
+async function copyMarkdown(context) {
+  const { state, dispatch, read, say } = context;
+  const id = idOf(state);
+  const session = sessionOf(state);
+  const kinds = state.route.kinds.join(",");
+  const entries = [];
+  let total = 1;
+  try {
+    while (entries.length < Math.min(total, MARKDOWN_ENTRIES)) {
+      const page = await read(api("transcript", id), { offset: entries.length, limit: 500, kinds });
+      if (!page.entries.length) break;
+      entries.push(...page.entries);
+      total = page.total;
+      dispatch({ finding: t("read {n} of {total}", { n: formatCount(entries.length), total: formatCount(total) }) });
+    }
+  } catch (fault) {
+    dispatch({ finding: t("The transcript could not be read: {why}.", { why: fault.message || t("no answer") }) });
+    return;
+  }
+  const text = toMarkdown(session, entries, zoneOf(state));
+  const counted = tn(entries.length, "{n} entry", "{n} entries");
+  try {
+    await navigator.clipboard.writeText(text);
+    dispatch({ finding: t("{entries} copied", { entries: counted }) });
+  } catch {
+    // Plain HTTP on a LAN has no clipboard: a file is the next best thing.
+    const link = document.createElement("a");
+    link.href = URL.createObjectURL(new Blob([text], { type: "text/markdown" }));
+    link.download = `session-${id.replace(/[^\w.-]/g, "_").slice(0, 60)}.md`;
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
+    dispatch({ finding: t("{entries} saved as a file", { entries: counted }) });
+  }
+  say(t("Done"));
+}
+
+function openTurn(n, { state, go }) {
+  go({ turn: state.route.turn === n ? null : n });
+}
+
+export const page = {
+  parse(params) {
+    const kinds = (params.get("kinds") ?? "").split(",").filter((kind, i, all) => KINDS.some(([known]) => known === kind) && all.indexOf(kind) === i);
+    return {
+      view: params.get("view") === "transcript" ? "transcript" : "",
+      turn: whole(params.get("turn"), 1e9), at: whole(params.get("at"), 1e9), ms: whole(params.get("ms")),
+      kinds, find: (params.get("find") ?? "").slice(0, 200), with: (params.get("with") ?? "").slice(0, 1000),
+    };
+  },
+  format: ({ view, turn, at, ms, kinds, find, with: other }) => [
+    ["view", view ?? ""], ["turn", view ? "" : turn ?? ""], ["kinds", view ? kinds.join(",") : ""], ["find", view ? find : ""],
+    ["at", view ? at ?? "" : ""], ["ms", view && (at === null || at === undefined) ? ms ?? "" : ""], ["with", other ?? ""],
+  ],
+  asks(state) {
+    const id = idOf(state);
+    if (!id) return [];
+    const { route } = state;
+    const asked = (one) => ({ key: askKey("session", one), path: api("sessions", one), params: {}, on: ["usage", "session"] });
+    const askTurns = (one) => ({ key: askKey("turns", one), path: api("turns", one), params: {}, on: ["usage"] });
+    if (route.with) return [asked(id), asked(route.with), askTurns(id), askTurns(route.with)];
+    const asks = [asked(id)];
+    const session = sessionOf(state);
+    if (state.menu === "compare" && session) {
+      asks.push({ key: "candidates", path: "/api/session-list", params: { agent: session.agent, q: state.pick ?? "", limit: 12 }, on: [] });
+    }
+    if (route.view === "transcript") return [...asks, { ...entriesAsk(state), on: session?.state === "ended" ? [] : ["usage"] }];
+    asks.push(askTurns(id));
+    if (session?.subagents.length) asks.push({ key: askKey("below", id), path: "/api/subagents", params: { session: id, limit: 500 }, on: ["usage"] });
+    const turn = turnOf(state);
+    if (turn) {
+      const until = untilOf(turnsOf(state), turn);
+      asks.push({ key: askKey("spans", id), path: "/api/timeline", params: { session: id, since_ms: turn.from_ms, ...(until === null ? {} : { until_ms: until }) }, on: until === null ? ["usage"] : [] });
+    }
+    return asks;
+  },
+  view: Session,
+  actions: {
+    turn: (element, context) => openTurn(Number(element.dataset.value), context),
+    "turn-close": (_, { go }) => go({ turn: null }),
+    "turn-step": (element, { state, go }) => {
+      const data = turnsOf(state);
+      const to = state.route.turn + Number(element.dataset.value);
+      if (data && to >= data.skipped && to < data.skipped + data.turns.length) go({ turn: to }, true);
+    },
+    pick: (element, { dispatch }) => dispatch({ pick: element.value.slice(0, 200) }),
+    kind: (element, { state, go }) => {
+      const kind = element.dataset.value;
+      const { kinds } = state.route;
+      const next = kind === "" ? [] : kinds.includes(kind) ? kinds.filter((one) => one !== kind) : [...kinds, kind];
+      // The same moment in the other list: numbers count only what is on show.
+      const data = dataOf(state, askKey("entries", idOf(state)));
+      const here = data?.entries.find((entry) => entry.n === anchor?.n);
+      go({ kinds: next, at: null, ms: here?.ts_ms ?? null });
+    },
+    find: (element, context) => {
+      clearTimeout(typing);
+      const find = element.value.slice(0, 200);
+      typing = setTimeout(() => {
+        context.go({ find }, true);
+        if (find.trim()) seek({ q: find }, 0, context);
+        else context.dispatch({ finding: "" });
+      }, 250);
+    },
+    found: (element, context) => {
+      const { find } = context.state.route;
+      if (find.trim()) seek({ q: find }, Number(element.dataset.value), context);
+    },
+    error: (element, context) => seek({ kinds: "errors" }, Number(element.dataset.value), context),
+    edge: (element, { go }) => go({ at: Number(element.dataset.value), ms: null }, true),
+    scrub: (element, { go }) => go({ at: Number(element.value), ms: null }, true),
+    whole: async (element, { state, dispatch, read }) => {
+      const n = Number(element.dataset.value);
+      const id = idOf(state);
+      const { kinds } = state.route;
+      const { entries } = await read(api("transcript", id), { offset: n, limit: 1, ...(kinds.length ? { kinds: kinds.join(",") } : {}) });
+      const [entry] = entries;
+      if (entry) dispatch({ whole: { ...state.whole, [`${id} ${entry.id} ${entry.ts_ms}`]: entry } });
+    },
+    markdown: (_, context) => copyMarkdown(context),
+  },
+  keys(event, context) {
+    const { state, go } = context;
+    if (event.key === "Escape") {
+      search += 1;
+      if (event.target.dataset?.action === "find") go({ find: "" }, true);
+      else if (!state.route.view && state.route.turn !== null) go({ turn: null });
+      return false;
+    }
+    const row = event.target.closest?.("tr[data-row]");
+    if (row && event.key === "Enter") {
+      row.click();
+      return true;
+    }
+    return false;
+  },
+  painted(context) {
+    if (context.state.route.view === "transcript") place(context);
+  },
+};
+"""
+
 # language=JavaScript
 ZH_JS = r"""// Chinese, by the English text (dom.js, t()). {names} stay as they are; {1}, {2} stand for the numbers
 // in words of the server. Loaded only when Chinese is chosen.
@@ -14971,11 +16775,13 @@ export const messages = {
 #: What `/assets/<digest>/<name>` serves: (content type, text). The page names the first five;
 #: the others are fetched when somebody goes there.
 ASSETS: dict[str, tuple[str, str]] = {
-    "app.css": ("text/css; charset=utf-8", APP_CSS),
+    "app.css": ("text/css; charset=utf-8", APP_CSS + SESSIONS_CSS),
     "dom.js": ("text/javascript; charset=utf-8", DOM_JS),
     "chart.js": ("text/javascript; charset=utf-8", CHART_JS),
     "views.js": ("text/javascript; charset=utf-8", VIEWS_JS),
     "app.js": ("text/javascript; charset=utf-8", APP_JS),
+    "sessions.js": ("text/javascript; charset=utf-8", SESSIONS_JS),
+    "session.js": ("text/javascript; charset=utf-8", SESSION_JS),
     "zh.js": ("text/javascript; charset=utf-8", ZH_JS),
 }
 ASSET_DIGEST = hashlib.sha256("\0".join(text for _, text in ASSETS.values()).encode()).hexdigest()[
