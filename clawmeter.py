@@ -4735,9 +4735,8 @@ class Turn:
         if kind == "toolResult":
             self.counts.update(tool_errors=failed)
             self._extend("tool", ts - duration if duration is not None else self.upto_ms, ts)
-        elif kind == "compaction":
+        elif kind == "compaction":  # may come a day later: it belongs to the turn, but the turn had ended
             self.counts["compactions"] += 1
-        self.to_ms = max(self.to_ms, ts)
 
     def add_subagent(self, ts: int, ended: int | None, cost: int) -> None:
         """A sub-agent that began at `ts`: it runs beside what else happens."""
@@ -14969,7 +14968,7 @@ SESSIONS_CSS = r"""/* Sessions and Session */
 .find { position: relative; flex: 0 1 260px; min-width: 160px; }
 .find .icon { position: absolute; left: 8px; top: 7px; color: var(--ink-3); pointer-events: none; }
 .find .field { width: 100%; padding-left: 28px; }
-.sort-tools { display: inline-flex; align-items: center; gap: 2px; }
+.sort-tools { display: none; align-items: center; gap: 2px; }
 .sort-tools .icon-button { font-size: 9px; }
 .select.is-on select { border-color: var(--ink-2); font-weight: 600; }
 .compare-bar { display: inline-flex; align-items: center; gap: 8px; }
@@ -14989,7 +14988,7 @@ SESSIONS_CSS = r"""/* Sessions and Session */
 .session-list tfoot > tr > * { position: sticky; z-index: 1; bottom: 0; background: var(--surface); border-top: 1px solid var(--line); }
 .session-list .session-name { position: sticky; left: 0; background: var(--surface); }
 .session-list thead .col-session, .session-list tfoot .session-name { z-index: 3; left: 0; }
-.session-list tbody .session-name { z-index: 1; width: 28%; min-width: 220px; max-width: 360px; overflow: hidden; text-overflow: ellipsis; }
+.session-list tbody .session-name { z-index: 1; width: 100%; min-width: 200px; max-width: 200px; overflow: hidden; text-overflow: ellipsis; }
 .session-list tbody .session-name a { color: var(--ink); text-decoration: none; }
 .session-list tbody .session-name a:hover { text-decoration: underline; text-underline-offset: 2px; }
 .session-list .mid { max-width: 132px; }
@@ -14999,9 +14998,13 @@ SESSIONS_CSS = r"""/* Sessions and Session */
 .session-list tr.is-marked > * { background: color-mix(in srgb, var(--accent) 8%, var(--surface)); }
 .session-list .gap:hover > *, .session-list .gap > * { padding: 0; border: 0; background: none; }
 .gap-space { display: block; }
-.mark-box { width: 13px; height: 13px; margin: 0 6px 0 0; vertical-align: -2px; accent-color: var(--accent); opacity: 0; }
+.session-list th.num .sort { display: inline-flex; flex-direction: row-reverse; align-items: baseline; }
+.session-list th.num .sort-mark { width: auto; margin-right: 3px; }
+.mark-box { position: absolute; left: 14px; top: 10px; width: 13px; height: 13px; margin: 0; accent-color: var(--accent); opacity: 0; }
 tr:hover > th > .mark-box, tr:focus > th > .mark-box, .mark-box:focus-visible, .mark-box:checked { opacity: 1; }
+tr:hover > th > .mark-box ~ .state, tr:focus > th > .mark-box ~ .state, .mark-box:checked ~ .state { visibility: hidden; }
 .session-list .state { margin-right: 8px; }
+.session-list .context { grid-template-columns: 32px 34px; gap: 6px; }
 .session-list.is-narrow tbody tr[data-row] { height: 50px; }
 .session-list.is-narrow tbody .session-name { width: auto; min-width: 0; max-width: 0; position: static; }
 .session-list.is-narrow .session-name { width: 56%; }
@@ -15015,7 +15018,7 @@ tr:hover > th > .mark-box, tr:focus > th > .mark-box, .mark-box:focus-visible, .
 .session-head .state { font-size: 12px; white-space: nowrap; }
 .copyable { display: inline-flex; align-items: baseline; gap: 8px; min-width: 0; max-width: 100%; }
 .copyable code { min-width: 0; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; color: var(--ink-2); }
-.fates { display: grid; gap: 2px; margin-top: 8px; padding-left: 10px; border-left: 2px solid var(--line); font-size: 13px; color: var(--ink-2); }
+.fates { display: flex; flex-wrap: wrap; gap: 2px 16px; margin-top: 8px; padding-left: 10px; border-left: 2px solid var(--line); font-size: 13px; line-height: 18px; color: var(--ink-2); }
 .facts { display: grid; grid-template-columns: repeat(8, minmax(0, 1fr)); gap: 12px 16px; margin-top: 12px; }
 .fact { min-width: 0; }
 .fact dt { font-size: 12px; line-height: 16px; color: var(--ink-2); }
@@ -15031,8 +15034,10 @@ tr:hover > th > .mark-box, tr:focus > th > .mark-box, .mark-box:focus-visible, .
 .compare-menu .menu-box { width: 360px; max-width: calc(100vw - 32px); display: grid; gap: 8px; }
 .values a { display: flex; justify-content: space-between; gap: 16px; padding: 4px 6px; border-radius: 6px; color: inherit; text-decoration: none; }
 .values a:hover { background: var(--bg); }
-.side { display: grid; gap: 16px; align-content: start; }
-.side-table .name { width: auto; }
+.side { display: grid; grid-template-columns: minmax(0, 1fr); gap: 16px; align-content: start; }
+.grid-table.side-table .name { width: 100%; }
+.side-table a { color: inherit; text-decoration: none; }
+.side-table a:hover { text-decoration: underline; text-underline-offset: 2px; }
 .side-scroll { max-height: 300px; overflow: auto; }
 .side-scroll thead th { position: sticky; top: 0; background: var(--surface); }
 .stored { display: grid; gap: 6px; font-size: 12px; line-height: 16px; }
@@ -15059,7 +15064,7 @@ tr:hover > th > .mark-box, tr:focus > th > .mark-box, .mark-box:focus-visible, .
 .turn-list tr[data-row]:focus-visible > *, .waterfall tr:focus-visible > * { background: var(--bg); box-shadow: inset 0 2px var(--accent), inset 0 -2px var(--accent); }
 .turn-list .gap > * { padding: 0; border: 0; }
 .turn-n { width: 48px; color: var(--ink-3); }
-.turn-when { width: 84px; color: var(--ink-2); }
+.turn-when { width: 96px; color: var(--ink-2); }
 .turn-cell { width: 34%; min-width: 96px; }
 .turn-bar, .span-bar { display: block; width: 100%; height: 12px; }
 .span-bar { height: 14px; }
@@ -15077,15 +15082,15 @@ tr:hover > th > .mark-box, tr:focus > th > .mark-box, .mark-box:focus-visible, .
 .transcript-panel .find { flex-basis: 220px; }
 .steps { display: inline-flex; }
 .finding { font-size: 12px; min-height: 18px; }
-.entries { height: calc(100vh - 248px); min-height: 320px; overflow: auto; margin: 0 -16px; border-top: 1px solid var(--line); overflow-anchor: none; contain: content; }
-.entry { padding: 8px 16px 10px 12px; border-bottom: 1px solid var(--line); border-left: 4px solid transparent; font-size: 13px; line-height: 18px; contain: content; }
+.entries { height: calc(100vh - 292px); min-height: 320px; overflow: auto; margin: 0 -16px; border-top: 1px solid var(--line); overflow-anchor: none; contain: content; }
+.entry { position: relative; padding: 8px 16px 10px 60px; border-bottom: 1px solid var(--line); border-left: 4px solid transparent; font-size: 13px; line-height: 18px; contain: content; }
 .entry.is-user { border-left-color: var(--s2); } .entry.is-assistant { border-left-color: var(--s1); } .entry.is-tool { border-left-color: var(--s3); }
 .entry.is-failed { border-left-color: var(--bad); }
 .entry.is-at { background: color-mix(in srgb, var(--accent) 8%, var(--surface)); }
 .entry:focus { outline: none; } .entry:focus-visible { box-shadow: inset 0 0 0 2px var(--accent); }
 .entry header { display: flex; align-items: baseline; gap: 8px; margin-bottom: 2px; font-size: 12px; color: var(--ink-2); }
 .entry header b { color: var(--ink); }
-.entry-n { min-width: 32px; color: var(--ink-3); text-decoration: none; }
+.entry-n { position: absolute; left: 4px; width: 44px; text-align: right; color: var(--ink-3); text-decoration: none; }
 .entry-n:hover { text-decoration: underline; }
 .entry-facts { min-width: 0; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
 .entry-when { margin-left: auto; color: var(--ink-3); white-space: nowrap; }
@@ -15118,13 +15123,17 @@ tr:hover > th > .mark-box, tr:focus > th > .mark-box, .mark-box:focus-visible, .
   .session-list, .turn-list, .entries { margin-left: -12px; margin-right: -12px; }
   .session-list tr > :first-child, .turn-list tr > :first-child { padding-left: 12px; }
   .session-list.scroll.is-window { max-height: calc(100vh - 330px); }
+  .sort-tools { display: inline-flex; }
   .list-menus { margin-left: 0; }
+  .session-list.is-narrow .mark-box ~ .state { visibility: visible; }
   .find { flex: 1 1 100%; }
   .turn-marks, .turn-when { display: none; }
   .turn-cell { width: 50%; }
   .waterfall .span-cell { min-width: 96px; }
   .entries { height: calc(100vh - 300px); }
   .entry header { flex-wrap: wrap; }
+  .entry { padding-left: 12px; }
+  .entry-n { position: static; width: auto; }
   .checks { width: auto; }
 }
 @media (forced-colors: active) {
@@ -15185,6 +15194,7 @@ function errors(row) {
   return html`<span class="is-bad" title="${tools}, ${calls}">${formatCount(errorsOf(row))}</span>`;
 }
 
+/** What it cost with all sub-agents below it; faint where there is nothing below. */
 function tree(row) {
   if (row.tree_cost_nano_usd <= row.cost_nano_usd) return html`<span class="note">${money(row.tree_cost_nano_usd)}</span>`;
   return money(row.tree_cost_nano_usd);
@@ -15206,7 +15216,7 @@ const COLUMNS = [
   { key: "duration", name: msg("Lasted"), sort: "duration_ms", kind: "num", cell: (row) => formatDuration(row.duration_ms) },
   { key: "context", name: msg("Context"), sort: "context_share", kind: "num", cell: (row) => context(row) },
   { key: "cost", name: msg("Cost"), sort: "total_cost", kind: "num", cell: (row) => cost(row), sum: (all) => cost(all) },
-  { key: "tree", name: msg("With sub-agents"), sort: "tree_cost_nano_usd", kind: "num", cell: tree },
+  { key: "tree", name: msg("Tree cost"), sort: "tree_cost_nano_usd", kind: "num", cell: tree },
   { key: "started", name: msg("Started"), sort: "started_ms", kind: "num", cell: (row, state) => when(row.started_ms, state) },
   { key: "active", name: msg("Last active"), sort: "last_activity_ms", kind: "num", cell: (row, state) => when(row.last_activity_ms, state) },
 ];
@@ -15551,6 +15561,7 @@ export const page = {
     if (event.key in steps) moveTo(now === null ? firstInSight(state) : now + steps[event.key], state);
     else if (isInList && event.key === "Home") moveTo(0, state);
     else if (isInList && event.key === "End") moveTo(Infinity, state);
+    else if (event.key === "s" && !isNarrow(state)) document.querySelector('.session-list [aria-sort$="ending"] button')?.focus();
     else if (row && event.key === "Enter") row.querySelector("a").click();
     else if (row && (event.key === "x" || event.key === " ")) row.querySelector(".mark-box").click();
     else return false;
@@ -15587,7 +15598,7 @@ SESSION_JS = r"""// One session: what it cost and why (turns, their calls and to
 // (its transcript, read from disk a part at a time), and two sessions side by side.
 
 import {
-  html, msg, t, tn, UNKNOWN, formatAbsolute, formatBytes, formatClock, formatCount, formatDuration, formatExactMoney,
+  html, msg, t, tn, UNKNOWN, dayIn, formatAbsolute, formatClock, formatCount, formatDay, formatDuration, formatExactMoney,
   formatMoney, formatPercent, formatTokens,
 } from "./dom.js";
 import { niceTicks, shareBar, swatch } from "./chart.js";
@@ -15633,7 +15644,6 @@ function Figure(key, label, number, note = null) {
 }
 
 function Facts(session, state) {
-  const errors = session.tool_errors + session.model_errors;
   const perCall = session.model_calls ? session.cost_nano_usd / session.model_calls : null;
   const below = session.subagents.length;
   const plan = session.plan_cost_nano_usd;
@@ -15642,11 +15652,11 @@ function Facts(session, state) {
       ${Figure("cost", t("Cost"), html`${cost(session, true)} ${partial(state)}`,
     plan ? t("and {money} worth of plan use", { money: formatMoney(plan) }) : perCall === null ? null : t("{money} a call", { money: formatMoney(Math.round(perCall)) }))}
       ${Figure("tree", t("With sub-agents"), money(session.tree_cost_nano_usd),
-    below ? tn(below, "{n} sub-agent of its own", "{n} sub-agents of its own") : t("none"))}
+    below ? tn(below, "{n} sub-agent", "{n} sub-agents") : t("none"))}
       ${Figure("tokens", t("Tokens"), tokens(session.total_tokens),
     t("{input} in, {output} out", { input: formatTokens(session.input_tokens + session.cache_read_tokens + session.cache_write_tokens), output: formatTokens(session.output_tokens) }))}
       ${Figure("cache", t("Cache rate"), formatPercent(cacheRate(session), 1),
-    t("{tokens} read, {written} written", { tokens: formatTokens(session.cache_read_tokens), written: formatTokens(session.cache_write_tokens) }))}
+    html`<span title="${t("{tokens} written to the cache", { tokens: formatTokens(session.cache_write_tokens) })}">${t("{tokens} read", { tokens: formatTokens(session.cache_read_tokens) })}</span>`)}
       ${Figure("calls", t("Model calls"), formatCount(session.model_calls), session.model_errors
     ? html`<span class="is-bad">${tn(session.model_errors, "{n} failed", "{n} failed")}</span>` : t("none failed"))}
       ${Figure("tools", t("Tool calls"), formatCount(session.tool_calls), session.tool_errors
@@ -15655,7 +15665,6 @@ function Facts(session, state) {
       ${Figure("context", t("Context"), session.context_window && session.context_tokens
     ? formatPercent(session.context_tokens / session.context_window) : formatTokens(session.context_tokens),
   session.context_window ? t("of {tokens} tokens", { tokens: formatTokens(session.context_window) }) : t("window not known"))}
-      ${errors < 0 ? null : null}
     </dl>`;
 }
 
@@ -15746,11 +15755,12 @@ function Head(state, session) {
       </header>
       <p class="who">
         ${who.map(([name, value]) => html`<span data-key="${name}"><span class="note">${name}</span> ${bdi(value)}</span>`)}
+        ${state.route.view ? html`<span data-key="cost"><span class="note">${t("Cost")}</span> ${cost(session)}</span>` : null}
         <span data-key="key">${session.key ? Copyable(session.key) : null}</span>
         <span data-key="id">${Copyable(session.id)}</span>
       </p>
       ${words.length ? html`<ul class="fates">${words.map((one) => html`<li>${one}</li>`)}</ul>` : null}
-      ${Facts(session, state)}
+      ${state.route.view ? null : Facts(session, state)}
       <nav class="tabs" aria-label="${t("Parts of the session")}">${tab("", t("Timeline"))}${tab("transcript", t("Transcript"))}</nav>
     </section>`;
 }
@@ -15774,9 +15784,10 @@ export function stripOf(turns, width) {
       waiting.width += wide;
       waiting.last = turn;
       waiting.failed += failed;
+      waiting.failedCalls += turn.model_errors;
       waiting.compactions += turn.compactions;
     } else {
-      waiting = { first: turn, last: turn, x, width: wide, failed, compactions: turn.compactions, newModel: turn.new_model };
+      waiting = { first: turn, last: turn, x, width: wide, failed, failedCalls: turn.model_errors, compactions: turn.compactions, newModel: turn.new_model };
       blocks.push(waiting);
     }
     x += wide;
@@ -15843,7 +15854,7 @@ export function Strip(turns, before, width, chosen, state) {
         <rect class="strip-hit" x="${x}" y="${STRIP.top}" width="${round(wide)}" height="${height - STRIP.top}"/>
         <rect class="k-wait" x="${x}" y="${blockTop}" width="${round(wide)}" height="${STRIP.block}"/>
         ${wide > 3 ? segments(block.first, x, wide, blockTop, STRIP.block)
-      : html`<rect class="${block.failed ? "k-failed" : "k-model"}" x="${x}" y="${blockTop}" width="${round(wide)}" height="${STRIP.block}"/>`}
+      : html`<rect class="${block.failedCalls ? "k-failed" : "k-model"}" x="${x}" y="${blockTop}" width="${round(wide)}" height="${STRIP.block}"/>`}
       </g>`;
   })}
       ${marks.map(mark)}
@@ -15890,7 +15901,7 @@ function TurnRow(turn, index, longest, state) {
       class="${isOpen ? "is-open" : ""}">
       <th scope="row" class="num turn-n"><a href="${turnHref(state, turn)}" data-action="turn" data-value="${turn.n}" tabindex="-1"
         aria-current="${isOpen ? "true" : "false"}" title="${turnTitle(turn, state)}">${formatCount(turn.n + 1)}</a></th>
-      <td class="turn-when">${when(turn.from_ms, state)}</td>
+      <td class="turn-when">${moment(turn.from_ms, state)}</td>
       <td class="turn-cell">${TurnBar(turn, longest)}</td>
       <td class="turn-marks">${turnMarks(turn).map(([kind, word]) => html`<span class="mark ${kind}"><bdi>${word}</bdi></span> `)}</td>
       <td class="num wide">${formatCount(turn.model_calls)}</td>
@@ -15898,6 +15909,12 @@ function TurnRow(turn, index, longest, state) {
       <td class="num">${cost(turn)}</td>
       <td class="num" title="${turnShares(turn)}">${formatDuration(turn.duration_ms)}</td>
     </tr>`;
+}
+
+/** "6 Nov 14:05": turns of a day stand under each other, so the time belongs to the date. */
+function moment(ms, state) {
+  const zone = zoneOf(state);
+  return html`<time datetime="${new Date(ms).toISOString()}" title="${formatAbsolute(ms, zone)}">${formatDay(dayIn(ms, zone))} ${formatClock(ms, zone).slice(0, 5)}</time>`;
 }
 
 const turnShares = (turn) => t("models {model}, tools {tools}, waiting {waiting}", {
@@ -15923,7 +15940,7 @@ function Legend(turns) {
 
 function Turns(state, session) {
   const data = turnsOf(state);
-  const frame = (note, body) => panel({ key: "turns", title: t("Turns"), note, wide: "w8 turns-panel", state, isSum: true, body });
+  const frame = (note, body) => panel({ key: "turns", title: t("Turns"), note, wide: "turns-panel", state, isSum: true, body });
   const error = state.answers[askKey("turns", session.id)]?.error;
   if (!data) return frame(null, nothing(error ? t("The turns could not be read: {why}.", { why: error.message || t("no answer") }) : t("Loading")));
   const { turns, skipped } = data;
@@ -16032,7 +16049,7 @@ function Turn(state, session) {
   const data = turnsOf(state);
   const turn = turnOf(state);
   if (!data || state.route.turn === null) return null;
-  const frame = (note, tools, body) => panel({ key: "turn", title: t("Turn {n}", { n: formatCount(state.route.turn + 1) }), note, tools, wide: "w12", state, body });
+  const frame = (note, tools, body) => panel({ key: "turn", title: t("Turn {n}", { n: formatCount(state.route.turn + 1) }), note, tools, wide: "", state, body });
   const close = html`<button type="button" class="link" data-action="turn-close">${t("Close")}</button>`;
   if (!turn) return frame(null, close, nothing(t("There is no such turn.")));
   const items = dataOf(state, askKey("spans", session.id));
@@ -16128,7 +16145,7 @@ function Below(session, state) {
     note: html`${tn(nested.length, "{n} session", "{n} sessions")}, ${money(session.tree_cost_nano_usd - session.cost_nano_usd)}`,
     body: html`
       <div class="side-scroll" tabindex="0" role="group" aria-label="${t("Sub-agents, table")}">
-      <table class="grid-table side-table"><thead><tr>${head(t("Session"))}${head(t("Lasted"), "num")}${head(t("Own"), "num")}${head(t("With those below"), "num")}</tr></thead>
+      <table class="grid-table side-table"><thead><tr>${head(t("Session"))}${head(t("Lasted"), "num")}${head(t("Own cost"), "num")}${head(t("Tree cost"), "num")}</tr></thead>
       <tbody>${nested.map(line)}</tbody></table></div>`,
   });
 }
@@ -16172,11 +16189,10 @@ function Stored(session, state) {
 
 function Timeline(state, session) {
   return html`
-    ${Turns(state, session)}
+    <div class="w8 side" data-key="middle">${Turns(state, session)}${Turn(state, session)}</div>
     <div class="w4 side" data-key="side">
       ${Models(session, state)}${ToolTable(session, state)}${Below(session, state)}${Prompt(session, state)}${Stored(session, state)}
-    </div>
-    ${Turn(state, session)}`;
+    </div>`;
 }
 
 // Transcript
@@ -16261,8 +16277,8 @@ export function Entry(given, state) {
   const { find, at } = state.route;
   const isFolded = mark !== "user" && mark !== "assistant";
   const text = entry.text ?? "";
-  const body = isFolded ? laidOut(text) : text;
-  const isLong = isFolded && (body.length > 240 || body.includes("\n"));
+  const isLong = isFolded && (text.length > 200 || text.includes("\n"));
+  const body = isLong ? laidOut(text) : text;
   return html`
     <article class="entry is-${mark} ${entry.is_error ? "is-failed" : ""} ${at === given.n ? "is-at" : ""}" data-key="n${given.n}" data-row="${given.n}"
       tabindex="-1" aria-label="${t("Entry {n}, {kind}", { n: formatCount(given.n + 1), kind: name })}">

@@ -255,7 +255,7 @@ def test_what_a_turn_marks() -> None:
         ["model", 8000, 1000],
         ["subagent", 4000, 16_000],
     ]
-    assert (shown["duration_ms"], shown["model_ms"], shown["tool_ms"]) == (9500, 2500, 2000)
+    assert (shown["duration_ms"], shown["model_ms"], shown["tool_ms"]) == (9000, 2500, 2000)
     assert (shown["model_errors"], shown["retries"], shown["failovers"]) == (1, 1, 1)
     assert (shown["tool_errors"], shown["compactions"], shown["subagents"]) == (1, 1, 1)
     assert (shown["models"], shown["new_model"]) == (["opus", "haiku"], "haiku")
