@@ -3420,6 +3420,19 @@ def read_row_identity(db: sqlite3.Connection, rowid: int) -> bytes | None:
     return short_hash(repr(row).encode()) if row else None
 
 
+def database_holds(path: str, session_id: str) -> bool:
+    """Whether an agent's database has entries of a session; True also when it cannot be asked now."""
+    try:
+        with open_foreign(path) as db:
+            return any(
+                db.execute(f"SELECT 1 FROM {table} WHERE session_id = ? LIMIT 1", (session_id,)).fetchone()
+                for table in ("transcript_events", "session_transcript_archives")
+                if columns_of(db, table)
+            )  # fmt: skip
+    except SourceError:
+        return True
+
+
 @dataclass(slots=True)
 class DatabasePlan:
     """What is to be read of a transcript database: everything, or rows above a rowid and some sessions anew."""
@@ -4735,7 +4748,9 @@ class Turn:
         if kind == "toolResult":
             self.counts.update(tool_errors=failed)
             self._extend("tool", ts - duration if duration is not None else self.upto_ms, ts)
-        elif kind == "compaction":  # may come a day later: it belongs to the turn, but the turn had ended
+        elif (
+            kind == "compaction"
+        ):  # may come a day later: it belongs to the turn, but the turn had ended
             self.counts["compactions"] += 1
 
     def add_subagent(self, ts: int, ended: int | None, cost: int) -> None:
@@ -5630,6 +5645,10 @@ class Queries:
                 {"path": p, "kind": k, "state": s} for p, k, s in
                 db.execute("SELECT path, kind, state FROM sources WHERE session_id = ? AND agent = ? ORDER BY path", (sid, agent))
             ]  # fmt: skip
+            # A database holds many sessions: whether this one is still there, only it can tell.
+            for path, state in db.execute("SELECT path, state FROM sources WHERE kind = 'database' AND agent = ? AND state <> 'gone'", (agent,)):  # fmt: skip
+                if state != "ok" or database_holds(path, sid):
+                    sources.append({"path": path, "kind": "database", "state": state})
             copied = [
                 {"session": owner, "calls": calls} for owner, calls in
                 db.execute("SELECT s.session_id, count(*) FROM call_copies k JOIN model_calls c ON c.id = k.call JOIN sessions s ON s.id = c.session "
@@ -11900,7 +11919,14 @@ const isSameKind = (a, b) => a.nodeType === b.nodeType && a.nodeName === b.nodeN
 
 function morph(parent, wanted) {
   const keyed = new Map();
-  for (const child of parent.children) if (keyOf(child)) keyed.set(keyOf(child), child);
+  const kept = new Set();
+  for (const child of wanted.children) if (keyOf(child)) kept.add(keyOf(child));
+  for (const child of [...parent.children]) {
+    const key = keyOf(child);
+    // What leaves goes first: the rows that stay in a scrolled list then need not move past it.
+    if (key && !kept.has(key)) child.remove();
+    else if (key) keyed.set(key, child);
+  }
   let at = parent.firstChild;
   for (const want of [...wanted.childNodes]) {
     const key = keyOf(want);
@@ -13910,6 +13936,8 @@ export function Page(state, page) {
   // The first thing that a page asks for is what it cannot be drawn without.
   const [first] = page.asks(state);
   const answer = first ? state.answers[first.key] : { data: true, error: null };
+  // What is not there is the page's own matter: it knows what it was to show.
+  if (!answer?.data && answer?.error?.status === 404) return page.view(state);
   if (!answer?.data) return answer?.error ? Failure({ error: answer.error, hasNumbers: false }) : Skeleton(state);
   // A lost connection is said once, in the bar, with the time of the last update.
   const notice = answer.error && state.connection !== "lost" ? Failure({ error: answer.error, hasNumbers: true }) : null;
@@ -14975,6 +15003,7 @@ SESSIONS_CSS = r"""/* Sessions and Session */
 .compare-bar .button { display: inline-grid; place-items: center; text-decoration: none; }
 .none { display: flex; align-items: center; gap: 16px; padding: 24px 0; }
 .none .button { display: inline-grid; place-items: center; color: inherit; text-decoration: none; }
+.session-name .mark { margin-left: 6px; }
 .mark.is-bad { color: var(--bad); border-color: currentColor; }
 
 .session-list { margin: 0 -16px -12px; }
@@ -14984,10 +15013,10 @@ SESSIONS_CSS = r"""/* Sessions and Session */
 .session-list tr > :first-child { padding-left: 16px; }
 .session-list tr > :last-child { padding-right: 16px; }
 .session-list tbody tr:last-child > * { border-bottom: 1px solid var(--line); }
-.session-list thead th { z-index: 2; padding-top: 6px; }
+.session-list.scroll thead th { z-index: 2; padding-top: 6px; }
 .session-list tfoot > tr > * { position: sticky; z-index: 1; bottom: 0; background: var(--surface); border-top: 1px solid var(--line); }
 .session-list .session-name { position: sticky; left: 0; background: var(--surface); }
-.session-list thead .col-session, .session-list tfoot .session-name { z-index: 3; left: 0; }
+.session-list.scroll thead .col-session, .session-list.scroll tfoot .session-name { z-index: 3; left: 0; }
 .session-list tbody .session-name { z-index: 1; width: 100%; min-width: 200px; max-width: 200px; overflow: hidden; text-overflow: ellipsis; }
 .session-list tbody .session-name a { color: var(--ink); text-decoration: none; }
 .session-list tbody .session-name a:hover { text-decoration: underline; text-underline-offset: 2px; }
@@ -15016,6 +15045,7 @@ tr:hover > th > .mark-box ~ .state, tr:focus > th > .mark-box ~ .state, .mark-bo
 .session-head .back { display: grid; place-items: center; width: 24px; height: 24px; margin-left: -6px; border-radius: 6px; color: var(--ink-2); }
 .session-head .back:hover { background: var(--line); }
 .session-head .state { font-size: 12px; white-space: nowrap; }
+.who > span { min-width: 0; max-width: 100%; }
 .copyable { display: inline-flex; align-items: baseline; gap: 8px; min-width: 0; max-width: 100%; }
 .copyable code { min-width: 0; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; color: var(--ink-2); }
 .fates { display: flex; flex-wrap: wrap; gap: 2px 16px; margin-top: 8px; padding-left: 10px; border-left: 2px solid var(--line); font-size: 13px; line-height: 18px; color: var(--ink-2); }
@@ -15082,7 +15112,9 @@ tr:hover > th > .mark-box ~ .state, tr:focus > th > .mark-box ~ .state, .mark-bo
 .transcript-panel .find { flex-basis: 220px; }
 .steps { display: inline-flex; }
 .finding { font-size: 12px; min-height: 18px; }
-.entries { height: calc(100vh - 292px); min-height: 320px; overflow: auto; margin: 0 -16px; border-top: 1px solid var(--line); overflow-anchor: none; contain: content; }
+.session-page.is-filling { display: flex; flex-direction: column; height: calc(100vh - 88px); min-height: 620px; }
+.is-filling .transcript-panel { flex: 1; min-height: 0; }
+.entries { flex: 1; min-height: 0; overflow: auto; margin: 0 -16px; border-top: 1px solid var(--line); overflow-anchor: none; contain: content; }
 .entry { position: relative; padding: 8px 16px 10px 60px; border-bottom: 1px solid var(--line); border-left: 4px solid transparent; font-size: 13px; line-height: 18px; contain: content; }
 .entry.is-user { border-left-color: var(--s2); } .entry.is-assistant { border-left-color: var(--s1); } .entry.is-tool { border-left-color: var(--s3); }
 .entry.is-failed { border-left-color: var(--bad); }
@@ -15109,7 +15141,7 @@ tr:hover > th > .mark-box ~ .state, tr:focus > th > .mark-box ~ .state, .mark-bo
 }
 .is-thinking pre { font-family: inherit; font-size: 13px; color: var(--ink-2); }
 .scrub { display: block; margin: 8px 0 -4px; }
-.scrub input { width: 100%; accent-color: var(--accent); }
+.scrub input { width: 100%; margin: 0; accent-color: var(--ink-3); }
 .compared .compared-name { white-space: normal; }
 .compared .compared-name .note { display: block; font-size: 12px; }
 .compared .compared-text { white-space: normal; max-width: 320px; }
@@ -15130,7 +15162,12 @@ tr:hover > th > .mark-box ~ .state, tr:focus > th > .mark-box ~ .state, .mark-bo
   .turn-marks, .turn-when { display: none; }
   .turn-cell { width: 50%; }
   .waterfall .span-cell { min-width: 96px; }
-  .entries { height: calc(100vh - 300px); }
+  .session-page.is-filling { height: auto; min-height: 0; }
+  .entries { height: calc(100vh - 240px); min-height: 320px; flex: none; }
+  .session-page .panel-head, [data-key="session-list"] > .panel-head { flex-wrap: wrap; }
+  .session-page .side .panel-head h2 { flex: none; max-width: 100%; }
+  .columns-menu { display: none; }
+  .compared .grid-table th[scope="row"] { white-space: normal; }
   .entry header { flex-wrap: wrap; }
   .entry { padding-left: 12px; }
   .entry-n { position: static; width: auto; }
@@ -15603,7 +15640,7 @@ import {
 } from "./dom.js";
 import { niceTicks, shareBar, swatch } from "./chart.js";
 import {
-  bdi, context as contextUse, cost, dataOf, head, hrefTo, icon, menu, money, nestSessions, nothing, panel,
+  assignColours, bdi, cost, dataOf, head, hrefTo, icon, menu, money, nestSessions, nothing, panel,
   partial, scrollingTable, sessionName, shareOf, sharePercent, tokens, unseen, when, widthOf, windowedTable, zoneOf,
 } from "./views.js";
 
@@ -15828,7 +15865,9 @@ export function Strip(turns, before, width, chosen, state) {
   for (const block of blocks) {
     path += `L${round(STRIP.left + block.x + block.width)} ${y(totals[block.last.n - first])}`;
   }
-  const marks = blocks.filter((block) => block.failed || block.compactions || block.newModel);
+  // Heartbeats often run on a model of their own: a mark for each change would say nothing then.
+  const isChanging = blocks.filter((block) => block.newModel).length > 40;
+  const marks = blocks.filter((block) => block.failed || block.compactions || (block.newModel && !isChanging));
   const mark = (block) => {
     const x = round(STRIP.left + block.x + block.width / 2);
     if (block.failed) return html`<path class="k-failed" d="M${x - 3} ${blockTop + STRIP.block + 10}l3 -6l3 6z"/>`;
@@ -16090,7 +16129,7 @@ const untilOf = (data, turn) => data.turns[turn.n + 1 - data.skipped]?.from_ms ?
 // Timeline: what stands beside
 
 function Models(session, state) {
-  const colours = new Map(state.palette);
+  const { shown: colours } = assignColours(state.palette, session.models.slice(0, 7).map((one) => `${one.provider}/${one.model}`));
   const line = (one) => html`
     <tr data-key="${one.provider}/${one.model}">
       <th scope="row" class="name" title="${one.provider}/${one.model}">${swatch(colours.get(`${one.provider}/${one.model}`) ?? 8)} ${bdi(one.model)}</th>
@@ -16271,7 +16310,16 @@ function EntryFacts(entry) {
   return facts.map((fact, i) => html`${i ? " · " : null}${fact}`);
 }
 
-export function Entry(given, state) {
+/** The time of day, with the date where another day begins. */
+function whenSaid(entry, before, state) {
+  const zone = zoneOf(state);
+  if (entry.ts_ms === null) return UNKNOWN;
+  const day = dayIn(entry.ts_ms, zone);
+  const isNew = !before?.ts_ms || dayIn(before.ts_ms, zone) !== day;
+  return isNew ? `${formatDay(day)} ${formatClock(entry.ts_ms, zone)}` : formatClock(entry.ts_ms, zone);
+}
+
+export function Entry(given, state, before = null) {
   const entry = state.whole?.[`${idOf(state)} ${given.id} ${given.ts_ms}`] ?? given;
   const { name, mark } = entryKind(entry);
   const { find, at } = state.route;
@@ -16287,7 +16335,7 @@ export function Entry(given, state) {
         <b>${name}</b>
         ${entry.is_error ? html`<span class="mark is-bad">${t("error")}</span>` : null}
         <span class="entry-facts">${EntryFacts(entry)}</span>
-        <span class="entry-when" title="${formatAbsolute(entry.ts_ms, zoneOf(state))}">${formatClock(entry.ts_ms, zoneOf(state))}</span>
+        <span class="entry-when" title="${formatAbsolute(entry.ts_ms, zoneOf(state))}">${whenSaid(entry, before, state)}</span>
       </header>
       ${entry.thinking.map((one, i) => fold(`thinking-${i}`, html`${t("Thinking")} <span class="note">${tn(one.length, "{n} character", "{n} characters")}</span>`, marked(one, find), "is-thinking"))}
       ${isLong
@@ -16370,7 +16418,7 @@ function Transcript(state, session) {
     ${TranscriptTools(state, data)}
     ${entries.length ? html`
       <div class="entries" data-entries tabindex="0" role="group" aria-label="${t("Entries")}" data-key="entries">
-        ${entries.map((entry) => Entry(entry, state))}
+        ${entries.map((entry, i) => Entry(entry, state, entries[i - 1]))}
       </div>
       ${total > entries.length ? html`
         <label class="scrub">${unseen(t("Place in the transcript"))}
@@ -16515,7 +16563,7 @@ export function Session(state) {
   const error = state.answers[askKey("session", id)]?.error;
   if (!session) return error || !id ? Missing(state, id, error ?? { status: 404 }) : html``;
   return html`
-    <div class="grid" data-key="session ${id}">
+    <div class="grid session-page ${state.route.view ? "is-filling" : ""}" data-key="session ${id}">
       ${Head(state, session)}
       ${state.route.view === "transcript" ? Transcript(state, session) : Timeline(state, session)}
     </div>`;

@@ -176,6 +176,19 @@ def test_copies_name_the_session_that_pays(home_factory: HomeFactory, meter_fact
             assert meter.queries.session(one["session"])["id"] == one["session"] != fork["id"]
 
 
+@pytest.mark.parametrize("era", ["jsonl-mid", "sqlite", "upgraded"])
+def test_a_session_names_every_place_that_has_its_transcript(
+    home_factory: HomeFactory, meter_factory: Any, era: str
+) -> None:
+    meter = meter_factory(home_factory(era, copy=False, sessions=12, messages=300).path)
+    meter.index()
+    for row in meter.queries.sessions(limit="10000")[0]:
+        stored = {one["path"] for one in meter.queries.session(row["id"])["sources"]}
+        page = meter.queries.transcript(row["id"], limit="1")
+        assert set(page["sources"]) <= stored
+        assert page["available"] is bool(stored)
+
+
 def test_subagents_of_a_session_are_all_below_it(meter: Any) -> None:
     rows = {row["id"]: row for row in every(meter.queries)}
     parents = {row["parent_session"] for row in rows.values() if row["parent_session"]}
