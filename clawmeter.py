@@ -4504,7 +4504,10 @@ class Indexer:
 # command line, page, export and alert call the same methods. Read-only; `usage()` is
 # the one that the others ask.
 
-BY_TIME = ("hour", "day", "week", "month")
+BY_TIME = ("hour", "day", "week", "month", "hour_of_week")
+#: Those that are finer than the day rows of a zone.
+BY_HOUR = frozenset({"hour", "hour_of_week"})
+HOURS_OF_WEEK = tuple(f"{day}T{hour:02d}" for day in range(1, 8) for hour in range(24))
 #: What usage can be grouped by, beside time: SQL over u (rollup row), s (sessions), m (models).
 BY_SQL: Mapping[str, str] = {
     "model": "m.model",
@@ -4542,6 +4545,9 @@ TOTAL_FIELDS: Mapping[str, str] = {
 }
 _TOTAL_MEASURES = tuple(TOTAL_FIELDS.values())
 MAX_ROWS = 10_000
+#: Keys of a split that have a row of their own; the others are one.
+SPLIT_KEYS = 12
+OTHER_KEY = "(other)"
 #: Beyond this, empty rows are given only between the first call and the last.
 LONGEST_MS = 3 * 366 * DAY_MS
 RUNNING_MS = 10 * MINUTE_MS
@@ -4654,6 +4660,7 @@ class UsageQuery:
     zone: ZoneInfo
     by: str
     filters: Filters = ()
+    split: str = ""
     sort: str | None = None
     limit: int = MAX_ROWS
     offset: int = 0
@@ -4747,6 +4754,18 @@ def quantile(ordered: Sequence[int], share: float) -> int | None:
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else None
 
 
+def hour_of_week_keys(first: int, last: int, zone: ZoneInfo) -> dict[int, str]:
+    """The weekday (1 is Monday) and local hour of each slot from first to before last: 1T00 to 7T23."""
+    weekdays: dict[str, int] = {}
+    out = {}
+    for slot, key in hour_keys(first, last, zone).items():
+        day = key[:10]
+        if day not in weekdays:
+            weekdays[day] = date.fromisoformat(day).isoweekday()
+        out[slot] = f"{weekdays[day]}{key[10:13]}"
+    return out
+
+
 class Queries:
     """Questions and answers. Parameters are raw strings or None; answers are plain JSON values."""
 
@@ -4811,6 +4830,7 @@ class Queries:
         self, *, from_: str | None = None, to: str | None = None, tz: str | None = None, by: str | None = None, agent: str | None = None,
         model: str | None = None, provider: str | None = None, channel: str | None = None, cause: str | None = None,
         session: str | None = None, sort: str | None = None, limit: str | None = None, offset: str | None = None,
+        split: str | None = None, parts: str | None = None, compare: str | None = None,
     ) -> Json:  # fmt: skip
         """The answer of /api/usage and of `clawmeter report --json`."""
         zone = self.zone(tz)
@@ -4825,17 +4845,47 @@ class Queries:
         )
         sorts = ("key", "label", "total_tokens", "cost_usd", *TOTAL_FIELDS)
         query = UsageQuery(
-            start, end, zone, parse_choice(by, "by", BY, "day"), filters,
+            start, end, zone, parse_choice(by, "by", BY, "day"), filters, parse_choice(split, "split", BY, ""),
             parse_choice(sort, "sort", sorts, "") or None, parse_int(limit, "limit", default=MAX_ROWS, least=1, most=MAX_ROWS),
             parse_int(offset, "offset", default=0, least=0, most=10**9),
         )  # fmt: skip
+        most = parse_int(parts, "parts", default=SPLIT_KEYS, least=1, most=100)
+        parse_choice(compare, "compare", ("before",), "")
         with self.ledger.reading() as db:
-            return self.answer(db, query)
+            answer = self.answer(db, query, most)
+            if compare:
+                answer["before"] = self._before(db, query)
+            return answer
 
-    def answer(self, db: sqlite3.Connection, query: UsageQuery) -> Json:
+    def _before(self, db: sqlite3.Connection, query: UsageQuery) -> Json | None:
+        """The same rows for the span before, as far as this one has come; None before everything."""
+        if query.from_ms is None or query.to_ms is None:
+            return None
+        start, end, zone = query.from_ms, min(query.to_ms, self.now_ms() + 1), query.zone
+        first = day_of(start, zone)
+        if midnight_ms(first, zone) == start:  # days are not all of one length: by the calendar
+            days = day_number(max(query.to_ms - 1, start), zone) - day_number(start, zone) + 1
+            before = midnight_ms(first - timedelta(days=days), zone)
+        else:
+            before = start - (query.to_ms - start)
+        until = min(start, before + max(0, end - start))
+        answer = self.answer(db, replace(query, from_ms=before, to_ms=until, split="", offset=0))
+        return {k: answer[k] for k in ("from_ms", "to_ms", "totals", "rows")}
+
+    def answer(self, db: sqlite3.Connection, query: UsageQuery, parts: int = SPLIT_KEYS) -> Json:
         """Answer a usage question on an open connection."""
         query = self._limit_range(db, query)
-        rows = self._time_rows(db, query) if query.by in BY_TIME else self._key_rows(db, query)
+        rows: dict[str, Sums]
+        cells: dict[tuple[str, ...], Sums] = {}
+        if query.split:
+            cells = self._cells(db, query, (query.by, query.split))
+            rows = {key: Sums() for key in self._time_keys(db, query)}
+            for (key, _), sums in cells.items():
+                rows.setdefault(key, Sums()).add(sums.values)
+        elif query.by in BY_TIME:
+            rows = self._time_rows(db, query)
+        else:
+            rows = self._key_rows(db, query)
         totals = Sums()
         for sums in rows.values():
             totals.add(sums.values)
@@ -4860,7 +4910,7 @@ class Queries:
             )
         shown = rendered[query.offset : query.offset + query.limit]
         labels = labels or self._labels(db, query.by, [k for k, _ in shown])
-        return {
+        answer: Json = {
             "from_ms": query.from_ms,
             "to_ms": query.to_ms,
             "tz": query.zone.key,
@@ -4870,6 +4920,50 @@ class Queries:
             "row_count": len(rendered),
             "coverage": self.coverage(db),
         }
+        if query.split:
+            self._add_parts(db, query, answer, cells, parts)
+        return answer
+
+    def _add_parts(
+        self,
+        db: sqlite3.Connection,
+        query: UsageQuery,
+        answer: Json,
+        cells: Mapping[tuple[str, ...], Sums],
+        most: int,
+    ) -> None:
+        """Split the rows of an answer: the dearest keys (the latest, of times) and the others as one."""
+        whole: dict[str, Sums] = {}
+        for (_, part), sums in cells.items():
+            whole.setdefault(part, Sums()).add(sums.values)
+        keys = sorted(whole.keys() - {OTHER_KEY})  # a tool may be called that
+        if query.split not in BY_TIME:
+            keys.sort(key=lambda k: [-v for v in whole[k].values[5:]])
+        keys = keys[-most:] if query.split in BY_TIME else keys[:most]
+        kept, named = set(keys), {row["key"] for row in answer["rows"]}
+        rest: dict[str, Sums] = {}
+        by_row: dict[str, dict[str, Sums]] = {}
+        for (key, part), sums in cells.items():
+            if part in kept:
+                by_row.setdefault(key, {})[part] = sums
+            elif key in named:
+                rest.setdefault(key, Sums()).add(sums.values)
+        if len(whole) > len(keys):
+            other = Sums()
+            for part, sums in whole.items():
+                if part not in kept:
+                    other.add(sums.values)
+            whole[OTHER_KEY] = other
+            keys.append(OTHER_KEY)
+            for key, sums in rest.items():
+                by_row.setdefault(key, {})[OTHER_KEY] = sums
+        labels = self._labels(db, query.split, keys)
+        names = {key: {"key": key, "label": labels.get(key) or key} for key in keys}
+        for row in answer["rows"]:
+            found = by_row.get(row["key"], {})
+            row["parts"] = [{**names[k], **found[k].render()} for k in keys if k in found]
+        answer["split"] = query.split
+        answer["parts"] = [{**names[k], **whole[k].render()} for k in keys]
 
     def totals(
         self,
@@ -4926,12 +5020,13 @@ class Queries:
         is_plain: bool = False,
     ) -> list[Segment]:
         """Cut a range into whole days (day rows, where the zone has them), quarters of an hour, and what is left."""
-        if query.is_everything and query.by != "tool" and not is_timed:
+        keys = {query.by, query.split}
+        tool = "tool" in keys
+        if query.is_everything and not tool and not is_timed:
             return [Segment("usage_sessions u", "true", (), "0")]
         start = query.from_ms if query.from_ms is not None else 0
         end = query.to_ms if query.to_ms is not None else 1 << 52
-        tool = query.by == "tool"
-        zone_id = None if query.by == "hour" else self._zone_id(db, query.zone)
+        zone_id = None if keys & BY_HOUR else self._zone_id(db, query.zone)
         segments: list[Segment] = []
         slot_table = "usage_slot_totals u" if is_plain else "usage_quarter_hours u"
 
@@ -4974,7 +5069,11 @@ class Queries:
             return segments
         slots(start, midnight_ms(day_from_number(first_day), query.zone))
         table = (
-            ("usage_tool_days u" if query.filters else "usage_tool_day_totals u")
+            (
+                "usage_tool_day_totals u"
+                if keys <= {"tool", *BY_TIME, ""} and not query.filters
+                else "usage_tool_days u"
+            )
             if tool
             else "usage_days u"
         )
@@ -5038,8 +5137,8 @@ class Queries:
                     rows[k] = Sums(sums)
         return {k: s for k, s in rows.items() if any(s.values)}
 
-    def _time_rows(self, db: sqlite3.Connection, query: UsageQuery) -> dict[str, Sums]:
-        zone, by = query.zone, query.by
+    def _time_span(self, db: sqlite3.Connection, query: UsageQuery) -> tuple[int, int]:
+        """From when to when rows of time are given."""
         start, end = cast("int", query.from_ms), cast("int", query.to_ms)
         if (
             end - start > LONGEST_MS
@@ -5047,9 +5146,44 @@ class Queries:
             bounds = db.execute("SELECT min(slot), max(slot) + 1 FROM usage_slot_totals").fetchone()
             first, last = (b * SLOT_MS if b is not None else start for b in bounds)
             start, end = max(start, first), min(end, max(last, first))
-        hours = hour_keys(start // SLOT_MS, -(-end // SLOT_MS), zone) if by == "hour" else {}
-        keys = dict.fromkeys(hours.values()) if hours else self.time_keys(by, start, end, zone)
-        rows = {key: Sums() for key in keys}
+        return start, end
+
+    def _time_keys(self, db: sqlite3.Connection, query: UsageQuery) -> list[str]:
+        """The keys that get a row also without a call; none where rows are not time."""
+        if query.by not in BY_TIME:
+            return []
+        start, end = self._time_span(db, query)
+        if query.by == "hour_of_week":
+            return list(HOURS_OF_WEEK)
+        if query.by == "hour":
+            keys = hour_keys(start // SLOT_MS, -(-end // SLOT_MS), query.zone)
+            return list(dict.fromkeys(keys.values()))
+        return self.time_keys(query.by, start, end, query.zone)
+
+    def _time_namer(
+        self, db: sqlite3.Connection, query: UsageQuery, by: str
+    ) -> Callable[[int, bool], str]:
+        """(t of a segment, whether that is a day) -> the key of an hour, day, week or month."""
+        zone = query.zone
+        if by in BY_HOUR:
+            start, end = self._time_span(db, query)
+            name = hour_keys if by == "hour" else hour_of_week_keys
+            slots = name(start // SLOT_MS, -(-end // SLOT_MS), zone)
+            return lambda t, _: slots[t]
+        known: dict[tuple[int, bool], str] = {}
+
+        def key_of(t: int, is_day: bool) -> str:  # noqa: FBT001 - called by position, per row
+            found = known.get((t, is_day))
+            if found is None:
+                day = day_from_number(t) if is_day else day_of(t * SLOT_MS, zone)
+                found = known[t, is_day] = time_key(by, day)
+            return found
+
+        return key_of
+
+    def _time_rows(self, db: sqlite3.Connection, query: UsageQuery) -> dict[str, Sums]:
+        rows = {key: Sums() for key in self._time_keys(db, query)}
+        key_of = self._time_namer(db, query, query.by)
         joins, conditions, values = self._joins(query)
         for segment in self._segments(db, query, is_timed=True, is_plain=not query.filters):
             if segment.table.startswith("usage_slot_totals"):  # one row a slot already
@@ -5057,14 +5191,43 @@ class Queries:
             else:
                 sql = f"SELECT {segment.time} AS t, {self._sums('u')} FROM {segment.table}{joins} WHERE {segment.where}{conditions} GROUP BY t"
             for t, *sums in db.execute(sql, (*segment.params, *values)):
-                if by == "hour":
-                    key = hours[t]
-                else:
-                    key = time_key(
-                        by, day_from_number(t) if segment.is_days else day_of(t * SLOT_MS, zone)
-                    )
-                rows.setdefault(key, Sums()).add(sums)
+                rows.setdefault(key_of(t, segment.is_days), Sums()).add(sums)
         return rows
+
+    def _cells(
+        self, db: sqlite3.Connection, query: UsageQuery, keys: tuple[str, ...]
+    ) -> dict[tuple[str, ...], Sums]:
+        """Sums by several keys at once, times among them; first by numbers, then by name, as in _key_rows."""
+        names = [key for key in keys if key not in BY_TIME]
+        namers = {key: self._time_namer(db, query, key) for key in keys if key in BY_TIME}
+        used = " ".join(BY_SQL[key] for key in names)
+        numbers = [
+            column
+            for column, mark in (
+                ("u.session", "s."),
+                ("u.model", "m."),
+                ("u.heartbeat", "u.heartbeat"),
+                ("u.tool", "u.tool"),
+            )
+            if mark in used
+        ]
+        parts = ", ".join(f"sum(u.{m}) AS {m}" for m in _TOTAL_MEASURES)
+        inner_joins, conditions, values = self._joins(query)
+        joins = self._joins(replace(query, filters=()), key=used)[0]
+        named = [f"{BY_SQL[key]} AS k{i}" for i, key in enumerate(names)]
+        grouped = ", ".join(["u.t", *(f"k{i}" for i in range(len(names)))])
+        cells: dict[tuple[str, ...], Sums] = {}
+        for segment in self._segments(db, query, is_timed=bool(namers)):
+            time = segment.time if namers else "0"
+            inner = f"SELECT {', '.join([f'{time} AS t', *numbers])}, {parts} FROM {segment.table}{inner_joins} WHERE {segment.where}{conditions} GROUP BY {', '.join(['t', *numbers])}"
+            sql = f"SELECT {', '.join(['u.t', *named])}, {self._sums('u')} FROM ({inner}) u{joins} GROUP BY {grouped}"
+            for t, *row in db.execute(sql, (*segment.params, *values)):
+                found = dict(zip(names, row, strict=False))
+                key = tuple(
+                    namers[one](t, segment.is_days) if one in namers else found[one] for one in keys
+                )
+                cells.setdefault(key, Sums()).add(row[len(names) :])
+        return {key: sums for key, sums in cells.items() if any(sums.values)}
 
     @staticmethod
     def time_keys(by: str, start: int, end: int, zone: ZoneInfo) -> list[str]:
@@ -7583,7 +7746,14 @@ BY_PARAM = Param(
     "what a row stands for",
     _one_of(
         "hour day week month model provider provider_model agent channel cause session "
-        "session_key cron_job tool"
+        "session_key cron_job tool hour_of_week"
+    ),
+)
+SPLIT = (
+    Param("split", "what each row is split by", BY_PARAM.schema),
+    Param("parts", "keys of the split that have a part of their own (12)", _integer(1, 100)),
+    Param(
+        "compare", "before: the span before as well, as far as this one has come", _one_of("before")
     ),
 )
 USAGE_SORT = Param(
@@ -7672,7 +7842,7 @@ ROUTES = (
         "Calls, tokens and cost of a range, grouped",
         "Usage",
         (
-            *(*RANGE, BY_PARAM, *FILTERS, USAGE_SORT, *PAGE),
+            *(*RANGE, BY_PARAM, *FILTERS, USAGE_SORT, *PAGE, *SPLIT),
             Param("session", "only this session id", _NAME),
         ),
     ),
@@ -7746,8 +7916,11 @@ SHAPES = {
     "plan_cost_nano_usd:i unpriced_calls:i",
     "Coverage": "complete:b indexed_bytes:i total_bytes:i bad_lines:i unreadable:i "
     "implausible:i as_of_ms:i",
-    "Row": "key:s label:s +Totals",
-    "Usage": "from_ms:i to_ms:i tz:s by:s totals:Totals rows:[Row] row_count:i coverage:Coverage",
+    "Part": "key:s label:s +Totals",
+    "Row": "parts?:[Part] +Part",
+    "Before": "from_ms:i to_ms:i totals:Totals rows:[Row]",
+    "Usage": "from_ms:i to_ms:i tz:s by:s totals:Totals rows:[Row] row_count:i coverage:Coverage "
+    "split?:s parts?:[Part] before?:Before?",
     "Summary": "today:n week:n month:n allTime:n sessions:i messages:i budgetDaily:n? "
     "budgetMonthly:n?",
     "Day": "date:s cost:n input_tokens:i output_tokens:i messages:i",
