@@ -314,6 +314,41 @@ def parse_price_table(name: str, table: Any, origin: str) -> PriceOverride:
         raise SettingsError(msg) from None
 
 
+def price_file(state_dir: Path) -> Path:
+    """Where prices that were set on the Cost page are kept; clawmeter.toml, which people write, comes before it."""
+    return state_dir / "prices.toml"
+
+
+def load_saved_prices(state_dir: Path) -> dict[str, PriceOverride]:
+    """The prices that were set on the Cost page. Raises SettingsError."""
+    path = price_file(state_dir)
+    try:
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+        return {name: parse_price_table(name, t, str(path)) for name, t in tables.items()}
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        msg = f"cannot read {path}: {error}"
+        raise SettingsError(msg) from None
+
+
+def save_prices(state_dir: Path, prices: Mapping[str, PriceOverride]) -> None:
+    """Write prices.toml whole, or leave it as it was. Raises OSError."""
+    lines = ["# Prices that were set on the Cost page, in USD per million tokens.\n"]
+    for name, price in sorted(prices.items()):
+        fields = "".join(f"{field} = {value:f}\n" for field, value in price.prices.items())
+        # JSON's strings are TOML's, but for one character that TOML wants escaped.
+        lines.append(f"[{json.dumps(name)}]\n{fields}".replace("\x7f", "\\u007f"))
+    path = price_file(state_dir)
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with open(descriptor, "w", encoding="utf-8") as file:
+        file.write("\n".join(lines))
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(partial, path)
+
+
 def load_settings(
     flags: Mapping[str, Any] | None = None,
     env: Mapping[str, str] | None = None,
@@ -1748,6 +1783,7 @@ class PriceBook:
     ) -> None:
         self.settings = settings
         self.lists = lists
+        self.saved = load_saved_prices(settings.state_dir)
         self.config_prices: dict[tuple[str, str], ConfigPrice] = {}
         self.base_urls: dict[str, str] = {}
         plan: set[str] = set()
@@ -1759,15 +1795,27 @@ class PriceBook:
         self.names: dict[int, tuple[str, str, str]] = {}
         self.resolved: dict[tuple[int, int], tuple[Tariff | None, Tariff | None, bool]] = {}
 
+    @property
+    def overrides(self) -> dict[str, PriceOverride]:
+        """The user's prices: those of clawmeter.toml, else those set on the Cost page."""
+        return {**self.saved, **self.settings.prices}
+
+    def save(self, saved: dict[str, PriceOverride]) -> None:
+        """Take over other prices from the Cost page; what they change is for the Store to count anew."""
+        save_prices(self.settings.state_dir, saved)
+        self.saved = saved
+        self.resolved.clear()
+
     def fingerprint(self) -> str:
         """Changes when any call's price could."""
         what = [price_source(), VERSION, self.settings.cache_write_ttl, sorted(self.plan), sorted((k, repr(v)) for k, v in self.config_prices.items()),
-                sorted(self.base_urls.items()), sorted((k, repr(v)) for k, v in self.settings.prices.items())]  # fmt: skip
+                sorted(self.base_urls.items()), sorted((k, repr(v)) for k, v in self.overrides.items())]  # fmt: skip
         return blake2b(repr(what).encode(), digest_size=16).hexdigest()
 
     def override(self, provider: str, model: str) -> Tariff | None:
         """The user's price for a model, by `provider/model` or by model alone."""
-        found = self.settings.prices.get(f"{provider}/{model}") or self.settings.prices.get(model)
+        prices = self.overrides
+        found = prices.get(f"{provider}/{model}") or prices.get(model)
         if found is None:
             return None
         ttl = self.settings.cache_write_ttl
@@ -2739,8 +2787,8 @@ class Store:
             ).fetchone()[0]
             self._build_zone(db, zone_id, ZoneInfo(name))
 
-    def reprice(self, fingerprint: str) -> None:
-        """Price every call again, because a price or the way of billing changed."""
+    def reprice(self, fingerprint: str, models: Sequence[int] | None = None) -> int:
+        """Price every call again (or those of some models), because a price or the way of billing changed; how many."""
         with self.transaction() as db:
             fields = ", ".join(CALL_FIELDS)
             repriced = (
@@ -2752,12 +2800,13 @@ class Store:
                 *PRICED_FIELDS,
             )
             sets = ", ".join(f"{f} = ?" for f in repriced)
-            last = 0
+            last = count = 0
+            only = "" if models is None else f"AND model IN ({', '.join(map(str, models))})"
             while rows := db.execute(
-                f"SELECT {fields}, id FROM model_calls WHERE id > ? ORDER BY id LIMIT 20000",
+                f"SELECT {fields}, id FROM model_calls WHERE id > ? {only} ORDER BY id LIMIT 20000",
                 (last,),
             ).fetchall():
-                last = rows[-1][-1]
+                last, count = rows[-1][-1], count + len(rows)
                 priced = [(self.prices.settle(r[:-1]), r[-1]) for r in rows]
                 db.executemany(
                     f"UPDATE model_calls SET {sets} WHERE id = ?",
@@ -2766,6 +2815,7 @@ class Store:
             if last:
                 self.rebuild(db)
             self.set_meta("prices", fingerprint)
+        return count
 
     # -- what indexes say ---------------------------------------------------------------------------------------------
 
@@ -6087,21 +6137,256 @@ class Queries:
         }
 
     def compared(self, query: UsageQuery) -> Json:
-        """Recorded against list, over the calls that have both."""
+        """Recorded against list, over the calls that have both; in all and by model."""
+        found: dict[str, list[int]] = {}
+        name = BY_SQL["provider_model"]
         with self.ledger.reading() as db:
             query = self._limit_range(db, query)
-            recorded = listed = 0
-            joins, conditions, values = self._joins(query)
+            joins, conditions, values = self._joins(query, key=name)
             for segment in self._segments(db, replace(query, by="model")):
                 if not segment.table.endswith(" u") or segment.table.startswith("("):
                     continue  # the edge inside a quarter of an hour: a comparison can do without it
-                row = db.execute(f"SELECT sum(u.compared_recorded_nano), sum(u.compared_list_nano) FROM {segment.table}{joins} WHERE {segment.where}{conditions}", (*segment.params, *values)).fetchone()  # fmt: skip
-                recorded, listed = recorded + (row[0] or 0), listed + (row[1] or 0)
-        percent = 100 * (listed - recorded) / recorded if recorded else None
+                sql = f"SELECT {name} AS k, sum(u.compared_recorded_nano), sum(u.compared_list_nano) FROM {segment.table}{joins} WHERE {segment.where}{conditions} GROUP BY k"
+                for key, recorded, listed in db.execute(sql, (*segment.params, *values)):
+                    sums = found.setdefault(key, [0, 0])
+                    sums[0] += recorded
+                    sums[1] += listed
+
+        def pair(recorded: int, listed: int) -> Json:
+            percent = 100 * (listed - recorded) / recorded if recorded else None
+            return {
+                "recorded_nano_usd": recorded,
+                "list_nano_usd": listed,
+                "list_differs_percent": percent,
+            }
+
+        rows = [
+            {"key": k, "label": k.split("/", 1)[-1], **pair(recorded, listed)}
+            for k, (recorded, listed) in sorted(found.items(), key=lambda item: -item[1][0])
+            if recorded or listed
+        ]
         return {
-            "recorded_nano_usd": recorded,
-            "list_nano_usd": listed,
-            "list_differs_percent": percent,
+            **pair(
+                sum(row["recorded_nano_usd"] for row in rows),
+                sum(row["list_nano_usd"] for row in rows),
+            ),
+            "rows": rows,
+        }
+
+    # -- the Cost page ------------------------------------------------------------------------------------------------
+
+    def _asked(
+        self, from_: str | None, to: str | None, tz: str | None, given: Mapping[str, str | None]
+    ) -> UsageQuery:
+        zone = self.zone(tz)
+        start, end = self.parse_range(from_, to, zone)
+        return UsageQuery(start, end, zone, "day", filters_of(**given))
+
+    def comparison(
+        self, *, from_: str | None, to: str | None, tz: str | None, **given: str | None
+    ) -> Json:
+        """Recorded against list for a range and filters."""
+        return self.compared(self._asked(from_, to, tz, given))
+
+    def cache(
+        self,
+        prices: PriceBook,
+        *,
+        from_: str | None,
+        to: str | None,
+        tz: str | None,
+        **given: str | None,
+    ) -> Json:
+        """What the prompt cache did in a range: hits by day, what reads saved, what writes cost, and where it broke.
+
+        Saved is what cached tokens would have cost as fresh input, less what they cost. A model without a price
+        has its tokens here and null for money.
+        """
+        models: dict[
+            str, list[int]
+        ] = {}  # calls, prompt, read, written, saved, write cost, write extra
+        unknown: set[str] = set()
+        days: dict[str, list[int]] = {}
+        with self.ledger.reading() as db:
+            query = self._limit_range(db, self._asked(from_, to, tz, given))
+            ids = {f"{p}/{m}": i for i, (p, m, _) in sorted(dict(prices.names).items())}
+            days = {key: [0, 0] for key in self._time_keys(db, query)}
+            for (day, key), sums in self._cells(db, query, ("day", "provider_model")).items():
+                calls, fresh, _, read, written, *_ = sums.values
+                row = models.setdefault(key, [0] * 7)
+                by_day = days.setdefault(day, [0, 0])
+                by_day[0] += fresh + read + written
+                by_day[1] += read
+                money = (0, 0, 0)
+                tariff = self._day_price(prices, ids.get(key), day)
+                if tariff is None:
+                    unknown.add(key)
+                else:
+                    money = (
+                        nano_from_pico(read * (tariff.input - tariff.cache_read)),
+                        nano_from_pico(written * tariff.cache_write),
+                        nano_from_pico(written * (tariff.cache_write - tariff.input)),
+                    )
+                added = (calls, fresh + read + written, read, written, *money)
+                models[key] = [a + b for a, b in zip(row, added, strict=True)]
+            breaks = self._cache_breaks(db, query)
+
+        def render(values: Sequence[int], *, is_priced: bool) -> Json:
+            calls, prompt, read, written, saved, cost, extra = values
+            return {
+                "model_calls": calls, "prompt_tokens": prompt, "cache_read_tokens": read, "cache_write_tokens": written,
+                "saved_nano_usd": saved if is_priced else None, "write_cost_nano_usd": cost if is_priced else None,
+                "write_extra_nano_usd": extra if is_priced else None,
+            }  # fmt: skip
+
+        total = [sum(column) for column in zip(*models.values(), strict=True)] or [0] * 7
+        return {
+            "from_ms": query.from_ms, "to_ms": query.to_ms, "tz": query.zone.key,
+            "totals": render(total, is_priced=models.keys() != unknown or not models),
+            "unpriced_models": sorted(unknown),
+            "rows": [
+                {"key": k, "label": k.split("/", 1)[1], **render(v, is_priced=k not in unknown)}
+                for k, v in sorted(models.items(), key=lambda item: (-item[1][4], -item[1][1]))
+            ],
+            "days": [{"key": k, "prompt_tokens": p, "cache_read_tokens": c} for k, (p, c) in days.items()],
+            "breaks": breaks,
+        }  # fmt: skip
+
+    @staticmethod
+    def _day_price(prices: PriceBook, model_id: int | None, day: str) -> Price | None:
+        """The price that held for a model on a day, its first tier; by list where one was recorded."""
+        if model_id is None:
+            return None
+        tariff, listed, _ = prices.resolve(model_id, date.fromisoformat(day).toordinal() - _EPOCH)
+        found = tariff or listed
+        return found.tiers[0] if found else None
+
+    #: A prompt below this many tokens is not cached by the big providers, so nothing can break.
+    _LEAST_CACHED = 4096
+
+    def _cache_breaks(self, db: sqlite3.Connection, query: UsageQuery) -> list[Json]:
+        """Calls that read less than half of what the call before in the same session had in the cache, worst first."""
+        joins, conditions, values = self._joins(query, key="s. m.")
+        rows = db.execute(
+            f"WITH line AS (SELECT u.ts_ms, u.session, u.model, u.read, u.held, "
+            "lag(u.held) OVER w AS before, lag(u.ts_ms) OVER w AS before_ms, lag(u.model) OVER w AS before_model FROM "
+            "(SELECT c.id, c.ts_ms, c.session, c.model, c.flags & 1 AS heartbeat, c.cache_read_tokens AS read, "
+            "c.cache_read_tokens + c.cache_write_tokens AS held FROM model_calls c WHERE c.ts_ms >= ? AND c.ts_ms < ? "
+            f"AND c.input_tokens + c.cache_read_tokens + c.cache_write_tokens > 0) u{joins} WHERE true{conditions} "
+            "WINDOW w AS (PARTITION BY u.session ORDER BY u.ts_ms, u.id)) "
+            "SELECT l.ts_ms, l.ts_ms - l.before_ms, l.before - l.read, l.model <> l.before_model, "
+            "EXISTS (SELECT 1 FROM messages x WHERE x.session = l.session AND x.kind = 'compaction' AND x.ts_ms > l.before_ms AND x.ts_ms <= l.ts_ms), "
+            "s.session_id, s.agent, ifnull(s.label, s.key), m.model FROM line l JOIN sessions s ON s.id = l.session JOIN models m ON m.id = l.model "
+            "WHERE l.before >= ? AND l.read * 2 < l.before ORDER BY 3 DESC, 1 LIMIT 20",
+            (query.from_ms, query.to_ms, *values, self._LEAST_CACHED),
+        )
+        out = []
+        for ts, gap, lost, is_other_model, is_compacted, sid, agent, label, model in rows:
+            if is_compacted:
+                reason = "compacted"
+            elif is_other_model:
+                reason = "model"
+            else:
+                reason = "expired" if gap >= 5 * MINUTE_MS else "changed"
+            out.append({
+                "ts_ms": ts, "gap_ms": gap, "lost_tokens": lost, "reason": reason, "session": sid, "agent": agent, "label": label, "model": model,
+            })  # fmt: skip
+        return out
+
+    def composition(
+        self, *, from_: str | None, to: str | None, tz: str | None, **given: str | None
+    ) -> Json:
+        """What prompts were made of: characters that OpenClaw reported of each session, tokens that the ledger counted.
+
+        The averages of characters are over the sessions with a report, those of tokens over all calls of these.
+        """
+        parts = ("system_chars", "files_chars", "skills_chars", "tools_chars")
+        rows: list[Json] = []
+        with self.ledger.reading() as db:
+            query = self._limit_range(db, self._asked(from_, to, tz, given))
+            answer = self.answer(db, replace(query, by="session"))
+            totals = {row["key"]: row for row in answer["rows"]}
+            for sid, agent, key, label, prompt in db.execute(
+                "SELECT session_id, agent, key, label, prompt FROM sessions WHERE prompt IS NOT NULL ORDER BY id"
+            ):
+                usage = totals.get(sid)
+                if usage is None or not usage["model_calls"]:
+                    continue
+                report = orjson.loads(prompt)
+                listed = (
+                    report["project_chars"] + report["skills_chars"] + report["tools_list_chars"]
+                )
+                tokens = usage["total_tokens"] - usage["output_tokens"]
+                rows.append({
+                    "session": sid, "agent": agent, "key": key, "label": label, "model_calls": usage["model_calls"], "cost_nano_usd": usage["cost_nano_usd"],
+                    "prompt_tokens": tokens, "output_tokens": usage["output_tokens"], "system_chars": max(0, report["system_chars"] - listed),
+                    "files_chars": report["project_chars"], "skills_chars": report["skills_chars"],
+                    "tools_chars": report["tools_list_chars"] + report["tools_schema_chars"],
+                    "files": sorted(report["files"], key=lambda f: -f[1])[:12],
+                })  # fmt: skip
+        calls = sum(row["model_calls"] for row in rows)
+        average = (
+            {part: round(sum(row[part] for row in rows) / len(rows)) for part in parts}
+            if rows
+            else None
+        )
+        return {
+            "from_ms": query.from_ms, "to_ms": query.to_ms, "tz": query.zone.key, "sessions": answer["row_count"], "measured_sessions": len(rows),
+            "average": {
+                **average,
+                "prompt_tokens": round(sum(row["prompt_tokens"] for row in rows) / calls),
+                "output_tokens": round(sum(row["output_tokens"] for row in rows) / calls),
+            } if average else None,
+            "rows": sorted(rows, key=lambda row: -row["cost_nano_usd"])[:20],
+        }  # fmt: skip
+
+    def explain(
+        self,
+        prices: PriceBook,
+        *,
+        from_: str | None,
+        to: str | None,
+        tz: str | None,
+        **given: str | None,
+    ) -> Json:
+        """How a cost came about: calls of each model and basis, what each kind of token cost, and the price that held last."""
+        parts = []
+        totals = Sums()
+        with self.ledger.reading() as db:
+            query = self._limit_range(db, self._asked(from_, to, tz, given))
+            joins, conditions, values = self._joins(query, key="s. m.")
+            for model_id, basis, plan, calls, i, o, w, c, cost, recorded, listed, *kinds, first, last in db.execute(
+                "SELECT u.model, u.basis, u.flags & 4 > 0, count(*), sum(u.input_tokens), sum(u.output_tokens), sum(u.cache_write_tokens), "
+                "sum(u.cache_read_tokens), sum(u.cost_nano), sum(ifnull(u.recorded_nano, 0)), sum(u.list_nano), "
+                "sum(u.cost_input), sum(u.cost_output), sum(u.cost_cache_read), sum(u.cost_cache_write), min(u.ts_ms), max(u.ts_ms) "
+                f"FROM (SELECT c.*, c.flags & 1 AS heartbeat FROM model_calls c WHERE c.ts_ms >= ? AND c.ts_ms < ?) u{joins} WHERE true{conditions} "
+                "GROUP BY 1, 2, 3", (query.from_ms, query.to_ms, *values)
+            ):  # fmt: skip
+                provider, model, _ = prices.names[model_id]
+                used = [
+                    listing if basis == "recorded" else tariff
+                    for tariff, listing, _ in (
+                        prices.resolve(model_id, t // DAY_MS) for t in (first, last)
+                    )
+                ]
+                totals.add([calls, i, o, c, w, 0 if plan else cost, recorded, cost if plan else 0, calls * (basis == "unpriced")])  # fmt: skip
+                parts.append({
+                    "provider": provider, "model": model, "basis": basis, "billing_mode": "plan" if plan else "metered", "model_calls": calls,
+                    "input_tokens": i, "output_tokens": o, "cache_read_tokens": c, "cache_write_tokens": w,
+                    "cost_nano_usd": None if basis == "unpriced" else cost, "recorded_nano_usd": recorded, "list_nano_usd": listed,
+                    "input_usd": kinds[0], "output_usd": kinds[1], "cache_read_usd": kinds[2], "cache_write_usd": kinds[3],
+                    "price": {"basis": used[1].basis, "tiers": [asdict(t) for t in used[1].tiers]} if used[1] else None,
+                    "price_changed": used[0] != used[1],
+                })  # fmt: skip
+        parts.sort(
+            key=lambda p: (-(p["cost_nano_usd"] or 0), p["provider"], p["model"], p["basis"])
+        )
+        return {
+            "from_ms": query.from_ms,
+            "to_ms": query.to_ms,
+            "tz": query.zone.key,
+            "totals": totals.render(),
+            "parts": parts,
         }
 
 
@@ -7392,6 +7677,19 @@ class Clawmeter:
         with self.store.transaction():
             self.store.set_meta("as_of_ms", int(self.clock() * 1000))
 
+    def set_price(self, name: str, price: PriceOverride | None) -> Json:
+        """Keep a price for `provider/model`, or drop it with None, and count its calls anew. Raises StoreError, OSError."""
+        book = self.store.prices
+        with self.indexer.lock:
+            models = [i for i, (p, m, _) in dict(book.names).items() if name in (f"{p}/{m}", m)]
+            saved = {k: v for k, v in book.saved.items() if k != name}
+            if price is not None:
+                saved[name] = price
+            book.save(saved)
+            calls = self.store.reprice(book.fingerprint(), models) if models else 0
+        self.stream.publish("usage", {"version": self.store.version, "calls": 0, "sessions": [], "truncated": True})  # fmt: skip
+        return {"model": name, "repriced_calls": calls, "path": str(price_file(self.settings.state_dir))}  # fmt: skip
+
     def ingest_now(self) -> Json:
         """One pass, for POST /api/ingest."""
         began = time.monotonic()
@@ -7616,6 +7914,8 @@ def make_private_dir(path: Path) -> None:
 # /api/openapi.json is made from the tables that check the input: it cannot lie.
 
 MAX_BODY_BYTES = 1_000_000
+#: USD per million tokens; a hundred times the dearest model there is.
+MAX_PRICE = 100_000
 SECURITY_HEADERS = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
@@ -7883,6 +8183,43 @@ ROUTES = (
     Route("/api/models", "models", "Cost by model", "[Model]"),
     Route("/api/top-sessions", "top_sessions", "Dearest sessions", "[SessionRow]", PAGE[:1]),
     Route("/api/alerts", "alerts", "Alerts, latest first", "[Alert]"),
+    Route(
+        "/api/cache",
+        "cache",
+        "What the prompt cache saved and cost, and where it broke",
+        "Cache",
+        (*RANGE, *FILTERS),
+    ),
+    Route(
+        "/api/compared",
+        "comparison",
+        "Recorded cost against list prices",
+        "Comparison",
+        (*RANGE, *FILTERS),
+    ),
+    Route(
+        "/api/composition",
+        "composition",
+        "What prompts were made of",
+        "Composition",
+        (*RANGE, *FILTERS),
+    ),
+    Route(
+        "/api/explain",
+        "explain",
+        "How a cost came about: calls, tokens and prices of each model",
+        "Explanation",
+        (*RANGE, *FILTERS, Param("session", "only this session id", _NAME)),
+    ),
+    Route("/api/prices", "prices", "Prices that people set", "[SetPrice]"),
+    Route("/api/prices", "set_price", "Set the price of a model", "Repriced", method="POST"),
+    Route(
+        "/api/prices/{model}",
+        "drop_price",
+        "Forget a price that was set",
+        "Repriced",
+        method="DELETE",
+    ),
     Route("/api/ingest", "ingest", "Read what is new, now", "Ingest", method="POST"),
     Route("/api/health", "health", "Sources, store, process: what is wrong", "Health"),
     Route("/api/stream", "stream", "Changes as they happen", "text", media="text/event-stream"),
@@ -7970,6 +8307,34 @@ SHAPES = {
     "budgets:Budgets all_time:AllTime by_day:ByDay by_cause:[Row] by_agent:[Row] by_model:[Row] "
     "top_sessions:[SessionRow] live:[SessionRow] activity:[Activity] attention:[Attention] "
     "source:SourceStrip",
+    "CacheUse": "model_calls:i prompt_tokens:i cache_read_tokens:i cache_write_tokens:i "
+    "saved_nano_usd:i? write_cost_nano_usd:i? write_extra_nano_usd:i?",
+    "CacheModel": "key:s label:s +CacheUse",
+    "CacheDay": "key:s prompt_tokens:i cache_read_tokens:i",
+    "CacheBreak": "ts_ms:i gap_ms:i lost_tokens:i reason:=compacted,model,expired,changed session:s "
+    "agent:s label:s? model:s",
+    "Cache": "from_ms:i to_ms:i tz:s totals:CacheUse unpriced_models:[s] rows:[CacheModel] "
+    "days:[CacheDay] breaks:[CacheBreak]",
+    "Pair": "recorded_nano_usd:i list_nano_usd:i list_differs_percent:n?",
+    "PairRow": "key:s label:s +Pair",
+    "Comparison": "rows:[PairRow] +Pair",
+    "PromptSizes": "system_chars:i files_chars:i skills_chars:i tools_chars:i prompt_tokens:i "
+    "output_tokens:i",
+    "PromptRow": "session:s agent:s key:s? label:s? model_calls:i cost_nano_usd:i files:[pair] "
+    "+PromptSizes",
+    "Composition": "from_ms:i to_ms:i tz:s sessions:i measured_sessions:i average:PromptSizes? "
+    "rows:[PromptRow]",
+    "Tier": "input:i output:i cache_read:i cache_write:i above:i",
+    "TariffInfo": "basis:s tiers:[Tier]",
+    "Term": "provider:s model:s basis:s billing_mode:=metered,plan model_calls:i input_tokens:i "
+    "output_tokens:i cache_read_tokens:i cache_write_tokens:i cost_nano_usd:i? "
+    "recorded_nano_usd:i list_nano_usd:i? input_usd:n? output_usd:n? cache_read_usd:n? "
+    "cache_write_usd:n? price:TariffInfo? price_changed:b",
+    "Explanation": "from_ms:i to_ms:i tz:s totals:Totals parts:[Term]",
+    "SetPrice": "model:s input:n? output:n? cache_read:n? cache_write:n? "
+    "source:=clawmeter.toml,prices.toml",
+    "PriceBody": "model:s input:n output:n cache_read?:n? cache_write?:n?",
+    "Repriced": "model:s repriced_calls:i path:s",
     "Hit": "kind:=session,agent,model key:s label:s agent:s? channel:s? last_activity_ms:i? "
     "model_calls:i cost_nano_usd:i",
     "Found": "q:s results:[Hit]",
@@ -8041,6 +8406,10 @@ def describe_api() -> dict[str, Any]:
 
     schemas = {name: _shape(words) for name, words in SHAPES.items()}
     schemas["Token"] |= {"additionalProperties": False, "properties": {"token": _text(1, 512)}}
+    schemas["PriceBody"]["additionalProperties"] = False
+    for name in PRICE_BODY:
+        schemas["PriceBody"]["properties"][name] |= {"minimum": 0, "maximum": MAX_PRICE}
+    schemas["PriceBody"]["properties"]["model"] = _NAME
     schemas["Zone"] = {"type": "string", "enum": sorted(available_timezones())}
     paths: dict[str, Any] = {}
     for route in ROUTES:
@@ -8111,6 +8480,11 @@ def _operation(route: Route) -> dict[str, Any]:
     if route.name == "login":
         answers["429"] = error("too many wrong tokens; Retry-After says how long to wait")
         result["requestBody"] = {"required": True, "content": body("Token")}
+    if route.name == "set_price":
+        answers["404"] = error("no call of this model is in the ledger")
+        result["requestBody"] = {"required": True, "content": body("PriceBody")}
+    if route.name in {"set_price", "drop_price"}:
+        answers["409"] = error("the price is in clawmeter.toml")
     return result
 
 
@@ -8167,6 +8541,51 @@ class Api:
     def timeline(self, call: Call) -> object:
         """Show one session's time axis."""
         return self._meter.queries.timeline(call.args["session"] or "")
+
+    def cache(self, call: Call) -> object:
+        """Say what the prompt cache did."""
+        return self._meter.queries.cache(self._meter.store.prices, **call.args)
+
+    def explain(self, call: Call) -> object:
+        """Say how a cost came about."""
+        return self._meter.queries.explain(self._meter.store.prices, **call.args)
+
+    def prices(self, _call: Call) -> object:
+        """List the prices that people set."""
+        book = self._meter.store.prices
+        return [
+            {
+                "model": name,
+                **{
+                    field: float(p.prices[field]) if field in p.prices else None
+                    for field in PRICE_BODY
+                },
+                "source": "clawmeter.toml" if name in book.settings.prices else "prices.toml",
+            }
+            for name, p in sorted(book.overrides.items())
+        ]
+
+    def set_price(self, call: Call) -> object:
+        """Keep a price, and count the model's calls anew."""
+        name, price = read_price(call.request)
+        self._check_price_name(name)
+        return self._meter.set_price(name, price)
+
+    def drop_price(self, _call: Call, model: str) -> object:
+        """Forget a price that was set on the Cost page."""
+        self._check_price_name(model)
+        if model not in self._meter.store.prices.saved:
+            raise ApiError(404, "price_not_found", "there is no such price")
+        return self._meter.set_price(model, None)
+
+    def _check_price_name(self, name: str) -> None:
+        book = self._meter.store.prices
+        if name in book.settings.prices:
+            message = "this price is in clawmeter.toml; change it there"
+            raise ApiError(409, "price_in_settings", message)
+        if name not in {f"{p}/{m}" for p, m, _ in dict(book.names).values()} | book.saved.keys():
+            message = "no call of this model is in the ledger; its name is provider/model"
+            raise ApiError(404, "model_not_found", message)
 
     def ingest(self, _call: Call) -> object:
         """Read what is new."""
@@ -8353,6 +8772,39 @@ def read_token(request: Request) -> str:
     if not 1 <= len(body["token"]) <= 512:
         raise ApiError(400, "bad_body", "a token has 1 to 512 characters")
     return body["token"]
+
+
+#: What a price is made of, in USD per million tokens.
+PRICE_BODY = ("input", "output", "cache_read", "cache_write")
+
+
+def read_price(request: Request) -> tuple[str, PriceOverride]:
+    """Read {"model": "provider/model", "input": 3, …} from a body; ApiError says what is wrong with it."""
+    if request.mimetype != "application/json":
+        raise ApiError(415, "not_json", "send the price as application/json")
+    try:
+        body = orjson.loads(read_body(request))
+    except ValueError as error:
+        raise ApiError(400, "bad_body", "the body is not JSON") from error
+    if not isinstance(body, dict) or not body.keys() <= {"model", *PRICE_BODY}:
+        raise ApiError(400, "bad_body", f"a price has model, {', '.join(PRICE_BODY)}")
+    name = body.get("model")
+    if not isinstance(name, str) or not 1 <= len(name) <= 1000:
+        raise ApiError(400, "bad_body", "model is the provider/model that the price is for")
+    prices = {}
+    for kind in PRICE_BODY:
+        value = body.get(kind)
+        if value is None and kind not in ("input", "output"):
+            continue
+        if (
+            not isinstance(value, int | float)
+            or isinstance(value, bool)
+            or not 0 <= value <= MAX_PRICE
+        ):
+            message = f"{kind} is a number from 0 to {MAX_PRICE}, in USD per million tokens"
+            raise ApiError(400, "bad_body", message)
+        prices[kind] = Decimal(str(value))
+    return name, PriceOverride(prices)
 
 
 def read_body(request: Request) -> bytes:
