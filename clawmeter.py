@@ -14830,13 +14830,13 @@ function closeMenu() {
 }
 
 function chooseDay(day) {
-  const { start } = state.calendar;
+  const { start: first } = state.calendar;
   if (day > today()) return;
-  if (!start) {
+  if (!first) {
     dispatch({ calendar: { at: day, start: day } });
     return;
   }
-  go({ range: start < day ? `${start}..${day}` : `${day}..${start}` });
+  go({ range: first < day ? `${first}..${day}` : `${day}..${first}` });
   closeMenu();
 }
 
@@ -15107,9 +15107,9 @@ import {
   html, msg, t, tn, UNKNOWN, formatClock, formatCount, formatDay, formatDuration, formatExactMoney, formatMoney, formatMonth,
   formatPercent, formatTokens,
 } from "./dom.js";
-import { lines, shareBar, stackedBars, swatch, UNITS } from "./chart.js";
+import { lines, stackedBars, swatch, UNITS } from "./chart.js";
 import {
-  BY_NAMES, FILTERS, OTHER_KEY, addDays, addMonths, askParams, assignColours, bdi, change, cost, dataOf, filterName, head, hrefTo, icon,
+  BY_NAMES, FILTERS, OTHER_KEY, addDays, addMonths, askParams, assignColours, bdi, change, cost, dataOf, filterName, head, hrefTo,
   money, nothing, panel, partial, rangeName, scrollingTable, segments, select, sessionName, shareOf, sharePercent, slotOf, sortHead,
   tokens, unseen, when, widthOf, zoneOf, BUILT,
 } from "./views.js";
@@ -15616,7 +15616,7 @@ function Compared(state) {
   const body = (data) => {
     if (!data.rows.length) return nothing(t("No call in this range has both a recorded cost and a list price."));
     const percent = (value) => (value === null ? UNKNOWN : `${value > 0 ? "+" : ""}${formatPercent(value / 100, 1)}`);
-    const line = (row, name) => html`
+    const line = (row) => html`
       <td class="num">${money(row.recorded_nano_usd)}</td><td class="num">${money(row.list_nano_usd)}</td>
       <td class="num">${percent(row.list_differs_percent)}</td>`;
     return html`
