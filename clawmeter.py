@@ -318,6 +318,41 @@ def parse_price_table(name: str, table: Any, origin: str) -> PriceOverride:
         raise SettingsError(msg) from None
 
 
+def price_file(state_dir: Path) -> Path:
+    """Where prices that were set on the Cost page are kept; clawmeter.toml, which people write, comes before it."""
+    return state_dir / "prices.toml"
+
+
+def load_saved_prices(state_dir: Path) -> dict[str, PriceOverride]:
+    """The prices that were set on the Cost page. Raises SettingsError."""
+    path = price_file(state_dir)
+    try:
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+        return {name: parse_price_table(name, t, str(path)) for name, t in tables.items()}
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        msg = f"cannot read {path}: {error}"
+        raise SettingsError(msg) from None
+
+
+def save_prices(state_dir: Path, prices: Mapping[str, PriceOverride]) -> None:
+    """Write prices.toml whole, or leave it as it was. Raises OSError."""
+    lines = ["# Prices that were set on the Cost page, in USD per million tokens.\n"]
+    for name, price in sorted(prices.items()):
+        fields = "".join(f"{field} = {value:f}\n" for field, value in price.prices.items())
+        # JSON's strings are TOML's, but for one character that TOML wants escaped.
+        lines.append(f"[{json.dumps(name)}]\n{fields}".replace("\x7f", "\\u007f"))
+    path = price_file(state_dir)
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with open(descriptor, "w", encoding="utf-8") as file:
+        file.write("\n".join(lines))
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(partial, path)
+
+
 def load_settings(
     flags: Mapping[str, Any] | None = None,
     env: Mapping[str, str] | None = None,
@@ -1752,6 +1787,7 @@ class PriceBook:
     ) -> None:
         self.settings = settings
         self.lists = lists
+        self.saved = load_saved_prices(settings.state_dir)
         self.config_prices: dict[tuple[str, str], ConfigPrice] = {}
         self.base_urls: dict[str, str] = {}
         plan: set[str] = set()
@@ -1763,15 +1799,27 @@ class PriceBook:
         self.names: dict[int, tuple[str, str, str]] = {}
         self.resolved: dict[tuple[int, int], tuple[Tariff | None, Tariff | None, bool]] = {}
 
+    @property
+    def overrides(self) -> dict[str, PriceOverride]:
+        """The user's prices: those of clawmeter.toml, else those set on the Cost page."""
+        return {**self.saved, **self.settings.prices}
+
+    def save(self, saved: dict[str, PriceOverride]) -> None:
+        """Take over other prices from the Cost page; what they change is for the Store to count anew."""
+        save_prices(self.settings.state_dir, saved)
+        self.saved = saved
+        self.resolved.clear()
+
     def fingerprint(self) -> str:
         """Changes when any call's price could."""
         what = [price_source(), VERSION, self.settings.cache_write_ttl, sorted(self.plan), sorted((k, repr(v)) for k, v in self.config_prices.items()),
-                sorted(self.base_urls.items()), sorted((k, repr(v)) for k, v in self.settings.prices.items())]  # fmt: skip
+                sorted(self.base_urls.items()), sorted((k, repr(v)) for k, v in self.overrides.items())]  # fmt: skip
         return blake2b(repr(what).encode(), digest_size=16).hexdigest()
 
     def override(self, provider: str, model: str) -> Tariff | None:
         """The user's price for a model, by `provider/model` or by model alone."""
-        found = self.settings.prices.get(f"{provider}/{model}") or self.settings.prices.get(model)
+        prices = self.overrides
+        found = prices.get(f"{provider}/{model}") or prices.get(model)
         if found is None:
             return None
         ttl = self.settings.cache_write_ttl
@@ -2744,8 +2792,8 @@ class Store:
             ).fetchone()[0]
             self._build_zone(db, zone_id, ZoneInfo(name))
 
-    def reprice(self, fingerprint: str) -> None:
-        """Price every call again, because a price or the way of billing changed."""
+    def reprice(self, fingerprint: str, models: Sequence[int] | None = None) -> int:
+        """Price every call again (or those of some models), because a price or the way of billing changed; how many."""
         with self.transaction() as db:
             fields = ", ".join(CALL_FIELDS)
             repriced = (
@@ -2757,12 +2805,13 @@ class Store:
                 *PRICED_FIELDS,
             )
             sets = ", ".join(f"{f} = ?" for f in repriced)
-            last = 0
+            last = count = 0
+            only = "" if models is None else f"AND model IN ({', '.join(map(str, models))})"
             while rows := db.execute(
-                f"SELECT {fields}, id FROM model_calls WHERE id > ? ORDER BY id LIMIT 20000",
+                f"SELECT {fields}, id FROM model_calls WHERE id > ? {only} ORDER BY id LIMIT 20000",
                 (last,),
             ).fetchall():
-                last = rows[-1][-1]
+                last, count = rows[-1][-1], count + len(rows)
                 priced = [(self.prices.settle(r[:-1]), r[-1]) for r in rows]
                 db.executemany(
                     f"UPDATE model_calls SET {sets} WHERE id = ?",
@@ -2771,6 +2820,7 @@ class Store:
             if last:
                 self.rebuild(db)
             self.set_meta("prices", fingerprint)
+        return count
 
     # -- what indexes say ---------------------------------------------------------------------------------------------
 
@@ -4522,7 +4572,10 @@ class Indexer:
 # command line, page, export and alert call the same methods. Read-only; `usage()` is
 # the one that the others ask.
 
-BY_TIME = ("hour", "day", "week", "month")
+BY_TIME = ("hour", "day", "week", "month", "hour_of_week")
+#: Those that are finer than the day rows of a zone.
+BY_HOUR = frozenset({"hour", "hour_of_week"})
+HOURS_OF_WEEK = tuple(f"{day}T{hour:02d}" for day in range(1, 8) for hour in range(24))
 #: What usage can be grouped by, beside time: SQL over u (rollup row), s (sessions), m (models).
 BY_SQL: Mapping[str, str] = {
     "model": "m.model",
@@ -4560,6 +4613,9 @@ TOTAL_FIELDS: Mapping[str, str] = {
 }
 _TOTAL_MEASURES = tuple(TOTAL_FIELDS.values())
 MAX_ROWS = 10_000
+#: Keys of a split that have a row of their own; the others are one.
+SPLIT_KEYS = 12
+OTHER_KEY = "(other)"
 #: Beyond this, empty rows are given only between the first call and the last.
 LONGEST_MS = 3 * 366 * DAY_MS
 RUNNING_MS = 10 * MINUTE_MS
@@ -4707,6 +4763,7 @@ class UsageQuery:
     zone: ZoneInfo
     by: str
     filters: Filters = ()
+    split: str = ""
     sort: str | None = None
     limit: int = MAX_ROWS
     offset: int = 0
@@ -4927,6 +4984,18 @@ def quantile(ordered: Sequence[int], share: float) -> int | None:
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else None
 
 
+def hour_of_week_keys(first: int, last: int, zone: ZoneInfo) -> dict[int, str]:
+    """The weekday (1 is Monday) and local hour of each slot from first to before last: 1T00 to 7T23."""
+    weekdays: dict[str, int] = {}
+    out = {}
+    for slot, key in hour_keys(first, last, zone).items():
+        day = key[:10]
+        if day not in weekdays:
+            weekdays[day] = date.fromisoformat(day).isoweekday()
+        out[slot] = f"{weekdays[day]}{key[10:13]}"
+    return out
+
+
 class Queries:
     """Questions and answers. Parameters are raw strings or None; answers are plain JSON values."""
 
@@ -4992,6 +5061,7 @@ class Queries:
         self, *, from_: str | None = None, to: str | None = None, tz: str | None = None, by: str | None = None, agent: str | None = None,
         model: str | None = None, provider: str | None = None, channel: str | None = None, cause: str | None = None,
         session: str | None = None, sort: str | None = None, limit: str | None = None, offset: str | None = None,
+        split: str | None = None, parts: str | None = None, compare: str | None = None,
     ) -> Json:  # fmt: skip
         """The answer of /api/usage and of `clawmeter report --json`."""
         zone = self.zone(tz)
@@ -5006,17 +5076,47 @@ class Queries:
         )
         sorts = ("key", "label", "total_tokens", "cost_usd", *TOTAL_FIELDS)
         query = UsageQuery(
-            start, end, zone, parse_choice(by, "by", BY, "day"), filters,
+            start, end, zone, parse_choice(by, "by", BY, "day"), filters, parse_choice(split, "split", BY, ""),
             parse_choice(sort, "sort", sorts, "") or None, parse_int(limit, "limit", default=MAX_ROWS, least=1, most=MAX_ROWS),
             parse_int(offset, "offset", default=0, least=0, most=10**9),
         )  # fmt: skip
+        most = parse_int(parts, "parts", default=SPLIT_KEYS, least=1, most=100)
+        parse_choice(compare, "compare", ("before",), "")
         with self.ledger.reading() as db:
-            return self.answer(db, query)
+            answer = self.answer(db, query, most)
+            if compare:
+                answer["before"] = self._before(db, query)
+            return answer
 
-    def answer(self, db: sqlite3.Connection, query: UsageQuery) -> Json:
+    def _before(self, db: sqlite3.Connection, query: UsageQuery) -> Json | None:
+        """The same rows for the span before, as far as this one has come; None before everything."""
+        if query.from_ms is None or query.to_ms is None:
+            return None
+        start, end, zone = query.from_ms, min(query.to_ms, self.now_ms() + 1), query.zone
+        first = day_of(start, zone)
+        if midnight_ms(first, zone) == start:  # days are not all of one length: by the calendar
+            days = day_number(max(query.to_ms - 1, start), zone) - day_number(start, zone) + 1
+            before = midnight_ms(first - timedelta(days=days), zone)
+        else:
+            before = start - (query.to_ms - start)
+        until = min(start, before + max(0, end - start))
+        answer = self.answer(db, replace(query, from_ms=before, to_ms=until, split="", offset=0))
+        return {k: answer[k] for k in ("from_ms", "to_ms", "totals", "rows")}
+
+    def answer(self, db: sqlite3.Connection, query: UsageQuery, parts: int = SPLIT_KEYS) -> Json:
         """Answer a usage question on an open connection."""
         query = self._limit_range(db, query)
-        rows = self._time_rows(db, query) if query.by in BY_TIME else self._key_rows(db, query)
+        rows: dict[str, Sums]
+        cells: dict[tuple[str, ...], Sums] = {}
+        if query.split:
+            cells = self._cells(db, query, (query.by, query.split))
+            rows = {key: Sums() for key in self._time_keys(db, query)}
+            for (key, _), sums in cells.items():
+                rows.setdefault(key, Sums()).add(sums.values)
+        elif query.by in BY_TIME:
+            rows = self._time_rows(db, query)
+        else:
+            rows = self._key_rows(db, query)
         totals = Sums()
         for sums in rows.values():
             totals.add(sums.values)
@@ -5041,7 +5141,7 @@ class Queries:
             )
         shown = rendered[query.offset : query.offset + query.limit]
         labels = labels or self._labels(db, query.by, [k for k, _ in shown])
-        return {
+        answer: Json = {
             "from_ms": query.from_ms,
             "to_ms": query.to_ms,
             "tz": query.zone.key,
@@ -5051,6 +5151,50 @@ class Queries:
             "row_count": len(rendered),
             "coverage": self.coverage(db),
         }
+        if query.split:
+            self._add_parts(db, query, answer, cells, parts)
+        return answer
+
+    def _add_parts(
+        self,
+        db: sqlite3.Connection,
+        query: UsageQuery,
+        answer: Json,
+        cells: Mapping[tuple[str, ...], Sums],
+        most: int,
+    ) -> None:
+        """Split the rows of an answer: the dearest keys (the latest, of times) and the others as one."""
+        whole: dict[str, Sums] = {}
+        for (_, part), sums in cells.items():
+            whole.setdefault(part, Sums()).add(sums.values)
+        keys = sorted(whole.keys() - {OTHER_KEY})  # a tool may be called that
+        if query.split not in BY_TIME:
+            keys.sort(key=lambda k: [-v for v in whole[k].values[5:]])
+        keys = keys[-most:] if query.split in BY_TIME else keys[:most]
+        kept, named = set(keys), {row["key"] for row in answer["rows"]}
+        rest: dict[str, Sums] = {}
+        by_row: dict[str, dict[str, Sums]] = {}
+        for (key, part), sums in cells.items():
+            if part in kept:
+                by_row.setdefault(key, {})[part] = sums
+            elif key in named:
+                rest.setdefault(key, Sums()).add(sums.values)
+        if len(whole) > len(keys):
+            other = Sums()
+            for part, sums in whole.items():
+                if part not in kept:
+                    other.add(sums.values)
+            whole[OTHER_KEY] = other
+            keys.append(OTHER_KEY)
+            for key, sums in rest.items():
+                by_row.setdefault(key, {})[OTHER_KEY] = sums
+        labels = self._labels(db, query.split, keys)
+        names = {key: {"key": key, "label": labels.get(key) or key} for key in keys}
+        for row in answer["rows"]:
+            found = by_row.get(row["key"], {})
+            row["parts"] = [{**names[k], **found[k].render()} for k in keys if k in found]
+        answer["split"] = query.split
+        answer["parts"] = [{**names[k], **whole[k].render()} for k in keys]
 
     def totals(
         self,
@@ -5107,12 +5251,13 @@ class Queries:
         is_plain: bool = False,
     ) -> list[Segment]:
         """Cut a range into whole days (day rows, where the zone has them), quarters of an hour, and what is left."""
-        if query.is_everything and query.by != "tool" and not is_timed:
+        keys = {query.by, query.split}
+        tool = "tool" in keys
+        if query.is_everything and not tool and not is_timed:
             return [Segment("usage_sessions u", "true", (), "0")]
         start = query.from_ms if query.from_ms is not None else 0
         end = query.to_ms if query.to_ms is not None else 1 << 52
-        tool = query.by == "tool"
-        zone_id = None if query.by == "hour" else self._zone_id(db, query.zone)
+        zone_id = None if keys & BY_HOUR else self._zone_id(db, query.zone)
         segments: list[Segment] = []
         slot_table = "usage_slot_totals u" if is_plain else "usage_quarter_hours u"
 
@@ -5155,7 +5300,11 @@ class Queries:
             return segments
         slots(start, midnight_ms(day_from_number(first_day), query.zone))
         table = (
-            ("usage_tool_days u" if query.filters else "usage_tool_day_totals u")
+            (
+                "usage_tool_day_totals u"
+                if keys <= {"tool", *BY_TIME, ""} and not query.filters
+                else "usage_tool_days u"
+            )
             if tool
             else "usage_days u"
         )
@@ -5219,8 +5368,8 @@ class Queries:
                     rows[k] = Sums(sums)
         return {k: s for k, s in rows.items() if any(s.values)}
 
-    def _time_rows(self, db: sqlite3.Connection, query: UsageQuery) -> dict[str, Sums]:
-        zone, by = query.zone, query.by
+    def _time_span(self, db: sqlite3.Connection, query: UsageQuery) -> tuple[int, int]:
+        """From when to when rows of time are given."""
         start, end = cast("int", query.from_ms), cast("int", query.to_ms)
         if (
             end - start > LONGEST_MS
@@ -5228,9 +5377,44 @@ class Queries:
             bounds = db.execute("SELECT min(slot), max(slot) + 1 FROM usage_slot_totals").fetchone()
             first, last = (b * SLOT_MS if b is not None else start for b in bounds)
             start, end = max(start, first), min(end, max(last, first))
-        hours = hour_keys(start // SLOT_MS, -(-end // SLOT_MS), zone) if by == "hour" else {}
-        keys = dict.fromkeys(hours.values()) if hours else self.time_keys(by, start, end, zone)
-        rows = {key: Sums() for key in keys}
+        return start, end
+
+    def _time_keys(self, db: sqlite3.Connection, query: UsageQuery) -> list[str]:
+        """The keys that get a row also without a call; none where rows are not time."""
+        if query.by not in BY_TIME:
+            return []
+        start, end = self._time_span(db, query)
+        if query.by == "hour_of_week":
+            return list(HOURS_OF_WEEK)
+        if query.by == "hour":
+            keys = hour_keys(start // SLOT_MS, -(-end // SLOT_MS), query.zone)
+            return list(dict.fromkeys(keys.values()))
+        return self.time_keys(query.by, start, end, query.zone)
+
+    def _time_namer(
+        self, db: sqlite3.Connection, query: UsageQuery, by: str
+    ) -> Callable[[int, bool], str]:
+        """(t of a segment, whether that is a day) -> the key of an hour, day, week or month."""
+        zone = query.zone
+        if by in BY_HOUR:
+            start, end = self._time_span(db, query)
+            name = hour_keys if by == "hour" else hour_of_week_keys
+            slots = name(start // SLOT_MS, -(-end // SLOT_MS), zone)
+            return lambda t, _: slots[t]
+        known: dict[tuple[int, bool], str] = {}
+
+        def key_of(t: int, is_day: bool) -> str:  # noqa: FBT001 - called by position, per row
+            found = known.get((t, is_day))
+            if found is None:
+                day = day_from_number(t) if is_day else day_of(t * SLOT_MS, zone)
+                found = known[t, is_day] = time_key(by, day)
+            return found
+
+        return key_of
+
+    def _time_rows(self, db: sqlite3.Connection, query: UsageQuery) -> dict[str, Sums]:
+        rows = {key: Sums() for key in self._time_keys(db, query)}
+        key_of = self._time_namer(db, query, query.by)
         joins, conditions, values = self._joins(query)
         for segment in self._segments(db, query, is_timed=True, is_plain=not query.filters):
             if segment.table.startswith("usage_slot_totals"):  # one row a slot already
@@ -5238,14 +5422,43 @@ class Queries:
             else:
                 sql = f"SELECT {segment.time} AS t, {self._sums('u')} FROM {segment.table}{joins} WHERE {segment.where}{conditions} GROUP BY t"
             for t, *sums in db.execute(sql, (*segment.params, *values)):
-                if by == "hour":
-                    key = hours[t]
-                else:
-                    key = time_key(
-                        by, day_from_number(t) if segment.is_days else day_of(t * SLOT_MS, zone)
-                    )
-                rows.setdefault(key, Sums()).add(sums)
+                rows.setdefault(key_of(t, segment.is_days), Sums()).add(sums)
         return rows
+
+    def _cells(
+        self, db: sqlite3.Connection, query: UsageQuery, keys: tuple[str, ...]
+    ) -> dict[tuple[str, ...], Sums]:
+        """Sums by several keys at once, times among them; first by numbers, then by name, as in _key_rows."""
+        names = [key for key in keys if key not in BY_TIME]
+        namers = {key: self._time_namer(db, query, key) for key in keys if key in BY_TIME}
+        used = " ".join(BY_SQL[key] for key in names)
+        numbers = [
+            column
+            for column, mark in (
+                ("u.session", "s."),
+                ("u.model", "m."),
+                ("u.heartbeat", "u.heartbeat"),
+                ("u.tool", "u.tool"),
+            )
+            if mark in used
+        ]
+        parts = ", ".join(f"sum(u.{m}) AS {m}" for m in _TOTAL_MEASURES)
+        inner_joins, conditions, values = self._joins(query)
+        joins = self._joins(replace(query, filters=()), key=used)[0]
+        named = [f"{BY_SQL[key]} AS k{i}" for i, key in enumerate(names)]
+        grouped = ", ".join(["u.t", *(f"k{i}" for i in range(len(names)))])
+        cells: dict[tuple[str, ...], Sums] = {}
+        for segment in self._segments(db, query, is_timed=bool(namers)):
+            time = segment.time if namers else "0"
+            inner = f"SELECT {', '.join([f'{time} AS t', *numbers])}, {parts} FROM {segment.table}{inner_joins} WHERE {segment.where}{conditions} GROUP BY {', '.join(['t', *numbers])}"
+            sql = f"SELECT {', '.join(['u.t', *named])}, {self._sums('u')} FROM ({inner}) u{joins} GROUP BY {grouped}"
+            for t, *row in db.execute(sql, (*segment.params, *values)):
+                found = dict(zip(names, row, strict=False))
+                key = tuple(
+                    namers[one](t, segment.is_days) if one in namers else found[one] for one in keys
+                )
+                cells.setdefault(key, Sums()).add(row[len(names) :])
+        return {key: sums for key, sums in cells.items() if any(sums.values)}
 
     @staticmethod
     def time_keys(by: str, start: int, end: int, zone: ZoneInfo) -> list[str]:
@@ -6317,21 +6530,256 @@ class Queries:
         }
 
     def compared(self, query: UsageQuery) -> Json:
-        """Recorded against list, over the calls that have both."""
+        """Recorded against list, over the calls that have both; in all and by model."""
+        found: dict[str, list[int]] = {}
+        name = BY_SQL["provider_model"]
         with self.ledger.reading() as db:
             query = self._limit_range(db, query)
-            recorded = listed = 0
-            joins, conditions, values = self._joins(query)
+            joins, conditions, values = self._joins(query, key=name)
             for segment in self._segments(db, replace(query, by="model")):
                 if not segment.table.endswith(" u") or segment.table.startswith("("):
                     continue  # the edge inside a quarter of an hour: a comparison can do without it
-                row = db.execute(f"SELECT sum(u.compared_recorded_nano), sum(u.compared_list_nano) FROM {segment.table}{joins} WHERE {segment.where}{conditions}", (*segment.params, *values)).fetchone()  # fmt: skip
-                recorded, listed = recorded + (row[0] or 0), listed + (row[1] or 0)
-        percent = 100 * (listed - recorded) / recorded if recorded else None
+                sql = f"SELECT {name} AS k, sum(u.compared_recorded_nano), sum(u.compared_list_nano) FROM {segment.table}{joins} WHERE {segment.where}{conditions} GROUP BY k"
+                for key, recorded, listed in db.execute(sql, (*segment.params, *values)):
+                    sums = found.setdefault(key, [0, 0])
+                    sums[0] += recorded
+                    sums[1] += listed
+
+        def pair(recorded: int, listed: int) -> Json:
+            percent = 100 * (listed - recorded) / recorded if recorded else None
+            return {
+                "recorded_nano_usd": recorded,
+                "list_nano_usd": listed,
+                "list_differs_percent": percent,
+            }
+
+        rows = [
+            {"key": k, "label": k.split("/", 1)[-1], **pair(recorded, listed)}
+            for k, (recorded, listed) in sorted(found.items(), key=lambda item: -item[1][0])
+            if recorded or listed
+        ]
         return {
-            "recorded_nano_usd": recorded,
-            "list_nano_usd": listed,
-            "list_differs_percent": percent,
+            **pair(
+                sum(row["recorded_nano_usd"] for row in rows),
+                sum(row["list_nano_usd"] for row in rows),
+            ),
+            "rows": rows,
+        }
+
+    # -- the Cost page ------------------------------------------------------------------------------------------------
+
+    def _asked(
+        self, from_: str | None, to: str | None, tz: str | None, given: Mapping[str, str | None]
+    ) -> UsageQuery:
+        zone = self.zone(tz)
+        start, end = self.parse_range(from_, to, zone)
+        return UsageQuery(start, end, zone, "day", filters_of(**given))
+
+    def comparison(
+        self, *, from_: str | None, to: str | None, tz: str | None, **given: str | None
+    ) -> Json:
+        """Recorded against list for a range and filters."""
+        return self.compared(self._asked(from_, to, tz, given))
+
+    def cache(
+        self,
+        prices: PriceBook,
+        *,
+        from_: str | None,
+        to: str | None,
+        tz: str | None,
+        **given: str | None,
+    ) -> Json:
+        """What the prompt cache did in a range: hits by day, what reads saved, what writes cost, and where it broke.
+
+        Saved is what cached tokens would have cost as fresh input, less what they cost. A model without a price
+        has its tokens here and null for money.
+        """
+        models: dict[
+            str, list[int]
+        ] = {}  # calls, prompt, read, written, saved, write cost, write extra
+        unknown: set[str] = set()
+        days: dict[str, list[int]] = {}
+        with self.ledger.reading() as db:
+            query = self._limit_range(db, self._asked(from_, to, tz, given))
+            ids = {f"{p}/{m}": i for i, (p, m, _) in sorted(dict(prices.names).items())}
+            days = {key: [0, 0] for key in self._time_keys(db, query)}
+            for (day, key), sums in self._cells(db, query, ("day", "provider_model")).items():
+                calls, fresh, _, read, written, *_ = sums.values
+                row = models.setdefault(key, [0] * 7)
+                by_day = days.setdefault(day, [0, 0])
+                by_day[0] += fresh + read + written
+                by_day[1] += read
+                money = (0, 0, 0)
+                tariff = self._day_price(prices, ids.get(key), day)
+                if tariff is None:
+                    unknown.add(key)
+                else:
+                    money = (
+                        nano_from_pico(read * (tariff.input - tariff.cache_read)),
+                        nano_from_pico(written * tariff.cache_write),
+                        nano_from_pico(written * (tariff.cache_write - tariff.input)),
+                    )
+                added = (calls, fresh + read + written, read, written, *money)
+                models[key] = [a + b for a, b in zip(row, added, strict=True)]
+            breaks = self._cache_breaks(db, query)
+
+        def render(values: Sequence[int], *, is_priced: bool) -> Json:
+            calls, prompt, read, written, saved, cost, extra = values
+            return {
+                "model_calls": calls, "prompt_tokens": prompt, "cache_read_tokens": read, "cache_write_tokens": written,
+                "saved_nano_usd": saved if is_priced else None, "write_cost_nano_usd": cost if is_priced else None,
+                "write_extra_nano_usd": extra if is_priced else None,
+            }  # fmt: skip
+
+        total = [sum(column) for column in zip(*models.values(), strict=True)] or [0] * 7
+        return {
+            "from_ms": query.from_ms, "to_ms": query.to_ms, "tz": query.zone.key,
+            "totals": render(total, is_priced=models.keys() != unknown or not models),
+            "unpriced_models": sorted(unknown),
+            "rows": [
+                {"key": k, "label": k.split("/", 1)[1], **render(v, is_priced=k not in unknown)}
+                for k, v in sorted(models.items(), key=lambda item: (-item[1][4], -item[1][1]))
+            ],
+            "days": [{"key": k, "prompt_tokens": p, "cache_read_tokens": c} for k, (p, c) in days.items()],
+            "breaks": breaks,
+        }  # fmt: skip
+
+    @staticmethod
+    def _day_price(prices: PriceBook, model_id: int | None, day: str) -> Price | None:
+        """The price that held for a model on a day, its first tier; by list where one was recorded."""
+        if model_id is None:
+            return None
+        tariff, listed, _ = prices.resolve(model_id, date.fromisoformat(day).toordinal() - _EPOCH)
+        found = tariff or listed
+        return found.tiers[0] if found else None
+
+    #: A prompt below this many tokens is not cached by the big providers, so nothing can break.
+    _LEAST_CACHED = 4096
+
+    def _cache_breaks(self, db: sqlite3.Connection, query: UsageQuery) -> list[Json]:
+        """Calls that read less than half of what the call before in the same session had in the cache; worst first, those that a compaction explains last."""
+        joins, conditions, values = self._joins(query, key="s. m.")
+        rows = db.execute(
+            f"WITH line AS (SELECT u.ts_ms, u.session, u.model, u.read, u.held, "
+            "lag(u.held) OVER w AS before, lag(u.ts_ms) OVER w AS before_ms, lag(u.model) OVER w AS before_model FROM "
+            "(SELECT c.id, c.ts_ms, c.session, c.model, c.flags & 1 AS heartbeat, c.cache_read_tokens AS read, "
+            "c.cache_read_tokens + c.cache_write_tokens AS held FROM model_calls c WHERE c.ts_ms >= ? AND c.ts_ms < ? "
+            f"AND c.input_tokens + c.cache_read_tokens + c.cache_write_tokens > 0) u{joins} WHERE true{conditions} "
+            "WINDOW w AS (PARTITION BY u.session ORDER BY u.ts_ms, u.id)) "
+            "SELECT l.ts_ms, l.ts_ms - l.before_ms, l.before - l.read, l.model <> l.before_model, "
+            "EXISTS (SELECT 1 FROM messages x WHERE x.session = l.session AND x.kind = 'compaction' AND x.ts_ms > l.before_ms AND x.ts_ms <= l.ts_ms), "
+            "s.session_id, s.agent, ifnull(s.label, s.key), m.model FROM line l JOIN sessions s ON s.id = l.session JOIN models m ON m.id = l.model "
+            "WHERE l.before >= ? AND l.read * 2 < l.before ORDER BY 5, 3 DESC, 1 LIMIT 20",
+            (query.from_ms, query.to_ms, *values, self._LEAST_CACHED),
+        )
+        out = []
+        for ts, gap, lost, is_other_model, is_compacted, sid, agent, label, model in rows:
+            if is_compacted:
+                reason = "compacted"
+            elif is_other_model:
+                reason = "model"
+            else:
+                reason = "expired" if gap >= 5 * MINUTE_MS else "changed"
+            out.append({
+                "ts_ms": ts, "gap_ms": gap, "lost_tokens": lost, "reason": reason, "session": sid, "agent": agent, "label": label, "model": model,
+            })  # fmt: skip
+        return out
+
+    def composition(
+        self, *, from_: str | None, to: str | None, tz: str | None, **given: str | None
+    ) -> Json:
+        """What prompts were made of: characters that OpenClaw reported of each session, tokens that the ledger counted.
+
+        The averages of characters are over the sessions with a report, those of tokens over all calls of these.
+        """
+        parts = ("system_chars", "files_chars", "skills_chars", "tools_chars")
+        rows: list[Json] = []
+        with self.ledger.reading() as db:
+            query = self._limit_range(db, self._asked(from_, to, tz, given))
+            answer = self.answer(db, replace(query, by="session"))
+            totals = {row["key"]: row for row in answer["rows"]}
+            for sid, agent, key, label, prompt in db.execute(
+                "SELECT session_id, agent, key, label, prompt FROM sessions WHERE prompt IS NOT NULL ORDER BY id"
+            ):
+                usage = totals.get(sid)
+                if usage is None or not usage["model_calls"]:
+                    continue
+                report = orjson.loads(prompt)
+                listed = (
+                    report["project_chars"] + report["skills_chars"] + report["tools_list_chars"]
+                )
+                tokens = usage["total_tokens"] - usage["output_tokens"]
+                rows.append({
+                    "session": sid, "agent": agent, "key": key, "label": label, "model_calls": usage["model_calls"], "cost_nano_usd": usage["cost_nano_usd"],
+                    "prompt_tokens": tokens, "output_tokens": usage["output_tokens"], "system_chars": max(0, report["system_chars"] - listed),
+                    "files_chars": report["project_chars"], "skills_chars": report["skills_chars"],
+                    "tools_chars": report["tools_list_chars"] + report["tools_schema_chars"],
+                    "files": sorted(report["files"], key=lambda f: -f[1])[:12],
+                })  # fmt: skip
+        calls = sum(row["model_calls"] for row in rows)
+        average = (
+            {part: round(sum(row[part] for row in rows) / len(rows)) for part in parts}
+            if rows
+            else None
+        )
+        return {
+            "from_ms": query.from_ms, "to_ms": query.to_ms, "tz": query.zone.key, "sessions": answer["row_count"], "measured_sessions": len(rows),
+            "average": {
+                **average,
+                "prompt_tokens": round(sum(row["prompt_tokens"] for row in rows) / calls),
+                "output_tokens": round(sum(row["output_tokens"] for row in rows) / calls),
+            } if average else None,
+            "rows": sorted(rows, key=lambda row: -row["cost_nano_usd"])[:20],
+        }  # fmt: skip
+
+    def explain(
+        self,
+        prices: PriceBook,
+        *,
+        from_: str | None,
+        to: str | None,
+        tz: str | None,
+        **given: str | None,
+    ) -> Json:
+        """How a cost came about: calls of each model and basis, what each kind of token cost, and the price that held last."""
+        parts = []
+        totals = Sums()
+        with self.ledger.reading() as db:
+            query = self._limit_range(db, self._asked(from_, to, tz, given))
+            joins, conditions, values = self._joins(query, key="s. m.")
+            for model_id, basis, plan, calls, i, o, w, c, cost, recorded, listed, *kinds, first, last in db.execute(
+                "SELECT u.model, u.basis, u.flags & 4 > 0, count(*), sum(u.input_tokens), sum(u.output_tokens), sum(u.cache_write_tokens), "
+                "sum(u.cache_read_tokens), sum(u.cost_nano), sum(ifnull(u.recorded_nano, 0)), sum(u.list_nano), "
+                "sum(u.cost_input), sum(u.cost_output), sum(u.cost_cache_read), sum(u.cost_cache_write), min(u.ts_ms), max(u.ts_ms) "
+                f"FROM (SELECT c.*, c.flags & 1 AS heartbeat FROM model_calls c WHERE c.ts_ms >= ? AND c.ts_ms < ?) u{joins} WHERE true{conditions} "
+                "GROUP BY 1, 2, 3", (query.from_ms, query.to_ms, *values)
+            ):  # fmt: skip
+                provider, model, _ = prices.names[model_id]
+                used = [
+                    listing if basis == "recorded" else tariff
+                    for tariff, listing, _ in (
+                        prices.resolve(model_id, t // DAY_MS) for t in (first, last)
+                    )
+                ]
+                totals.add([calls, i, o, c, w, 0 if plan else cost, recorded, cost if plan else 0, calls * (basis == "unpriced")])  # fmt: skip
+                parts.append({
+                    "provider": provider, "model": model, "basis": basis, "billing_mode": "plan" if plan else "metered", "model_calls": calls,
+                    "input_tokens": i, "output_tokens": o, "cache_read_tokens": c, "cache_write_tokens": w,
+                    "cost_nano_usd": None if basis == "unpriced" else cost, "recorded_nano_usd": recorded, "list_nano_usd": listed,
+                    "input_usd": kinds[0], "output_usd": kinds[1], "cache_read_usd": kinds[2], "cache_write_usd": kinds[3],
+                    "price": {"basis": used[1].basis, "tiers": [asdict(t) for t in used[1].tiers]} if used[1] else None,
+                    "price_changed": used[0] != used[1],
+                })  # fmt: skip
+        parts.sort(
+            key=lambda p: (-(p["cost_nano_usd"] or 0), p["provider"], p["model"], p["basis"])
+        )
+        return {
+            "from_ms": query.from_ms,
+            "to_ms": query.to_ms,
+            "tz": query.zone.key,
+            "totals": totals.render(),
+            "parts": parts,
         }
 
 
@@ -7772,6 +8220,19 @@ class Clawmeter:
         with self.store.transaction():
             self.store.set_meta("as_of_ms", int(self.clock() * 1000))
 
+    def set_price(self, name: str, price: PriceOverride | None) -> Json:
+        """Keep a price for `provider/model`, or drop it with None, and count its calls anew. Raises StoreError, OSError."""
+        book = self.store.prices
+        with self.indexer.lock:
+            models = [i for i, (p, m, _) in dict(book.names).items() if name in (f"{p}/{m}", m)]
+            saved = {k: v for k, v in book.saved.items() if k != name}
+            if price is not None:
+                saved[name] = price
+            book.save(saved)
+            calls = self.store.reprice(book.fingerprint(), models) if models else 0
+        self.stream.publish("usage", {"version": self.store.version, "calls": 0, "sessions": [], "truncated": True})  # fmt: skip
+        return {"model": name, "repriced_calls": calls, "path": str(price_file(self.settings.state_dir))}  # fmt: skip
+
     def ingest_now(self) -> Json:
         """One pass, for POST /api/ingest."""
         began = time.monotonic()
@@ -7996,6 +8457,8 @@ def make_private_dir(path: Path) -> None:
 # /api/openapi.json is made from the tables that check the input: it cannot lie.
 
 MAX_BODY_BYTES = 1_000_000
+#: USD per million tokens; a hundred times the dearest model there is.
+MAX_PRICE = 100_000
 SECURITY_HEADERS = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
@@ -8126,7 +8589,14 @@ BY_PARAM = Param(
     "what a row stands for",
     _one_of(
         "hour day week month model provider provider_model agent channel cause session "
-        "session_key cron_job tool"
+        "session_key cron_job tool hour_of_week"
+    ),
+)
+SPLIT = (
+    Param("split", "what each row is split by", BY_PARAM.schema),
+    Param("parts", "keys of the split that have a part of their own (12)", _integer(1, 100)),
+    Param(
+        "compare", "before: the span before as well, as far as this one has come", _one_of("before")
     ),
 )
 USAGE_SORT = Param(
@@ -8221,7 +8691,7 @@ ROUTES = (
         "Calls, tokens and cost of a range, grouped",
         "Usage",
         (
-            *(*RANGE, BY_PARAM, *FILTERS, USAGE_SORT, *PAGE),
+            *(*RANGE, BY_PARAM, *FILTERS, USAGE_SORT, *PAGE, *SPLIT),
             Param("session", "only this session id", _NAME),
         ),
     ),
@@ -8314,6 +8784,43 @@ ROUTES = (
     Route("/api/models", "models", "Cost by model", "[Model]"),
     Route("/api/top-sessions", "top_sessions", "Dearest sessions", "[SessionRow]", PAGE[:1]),
     Route("/api/alerts", "alerts", "Alerts, latest first", "[Alert]"),
+    Route(
+        "/api/cache",
+        "cache",
+        "What the prompt cache saved and cost, and where it broke",
+        "Cache",
+        (*RANGE, *FILTERS),
+    ),
+    Route(
+        "/api/compared",
+        "comparison",
+        "Recorded cost against list prices",
+        "Comparison",
+        (*RANGE, *FILTERS),
+    ),
+    Route(
+        "/api/composition",
+        "composition",
+        "What prompts were made of",
+        "Composition",
+        (*RANGE, *FILTERS),
+    ),
+    Route(
+        "/api/explain",
+        "explain",
+        "How a cost came about: calls, tokens and prices of each model",
+        "Explanation",
+        (*RANGE, *FILTERS, Param("session", "only this session id", _NAME)),
+    ),
+    Route("/api/prices", "prices", "Prices that people set", "[SetPrice]"),
+    Route("/api/prices", "set_price", "Set the price of a model", "Repriced", method="POST"),
+    Route(
+        "/api/prices/{model}",
+        "drop_price",
+        "Forget a price that was set",
+        "Repriced",
+        method="DELETE",
+    ),
     Route("/api/ingest", "ingest", "Read what is new, now", "Ingest", method="POST"),
     Route("/api/health", "health", "Sources, store, process: what is wrong", "Health"),
     Route("/api/stream", "stream", "Changes as they happen", "text", media="text/event-stream"),
@@ -8347,8 +8854,11 @@ SHAPES = {
     "plan_cost_nano_usd:i unpriced_calls:i",
     "Coverage": "complete:b indexed_bytes:i total_bytes:i bad_lines:i unreadable:i "
     "implausible:i as_of_ms:i",
-    "Row": "key:s label:s +Totals",
-    "Usage": "from_ms:i to_ms:i tz:s by:s totals:Totals rows:[Row] row_count:i coverage:Coverage",
+    "Part": "key:s label:s +Totals",
+    "Row": "parts?:[Part] +Part",
+    "Before": "from_ms:i to_ms:i totals:Totals rows:[Row]",
+    "Usage": "from_ms:i to_ms:i tz:s by:s totals:Totals rows:[Row] row_count:i coverage:Coverage "
+    "split?:s parts?:[Part] before?:Before?",
     "Summary": "today:n week:n month:n allTime:n sessions:i messages:i budgetDaily:n? "
     "budgetMonthly:n?",
     "Day": "date:s cost:n input_tokens:i output_tokens:i messages:i",
@@ -8408,6 +8918,34 @@ SHAPES = {
     "budgets:Budgets all_time:AllTime by_day:ByDay by_cause:[Row] by_agent:[Row] by_model:[Row] "
     "top_sessions:[SessionRow] live:[SessionRow] activity:[Activity] attention:[Attention] "
     "source:SourceStrip",
+    "CacheUse": "model_calls:i prompt_tokens:i cache_read_tokens:i cache_write_tokens:i "
+    "saved_nano_usd:i? write_cost_nano_usd:i? write_extra_nano_usd:i?",
+    "CacheModel": "key:s label:s +CacheUse",
+    "CacheDay": "key:s prompt_tokens:i cache_read_tokens:i",
+    "CacheBreak": "ts_ms:i gap_ms:i lost_tokens:i reason:=compacted,model,expired,changed session:s "
+    "agent:s label:s? model:s",
+    "Cache": "from_ms:i to_ms:i tz:s totals:CacheUse unpriced_models:[s] rows:[CacheModel] "
+    "days:[CacheDay] breaks:[CacheBreak]",
+    "Pair": "recorded_nano_usd:i list_nano_usd:i list_differs_percent:n?",
+    "PairRow": "key:s label:s +Pair",
+    "Comparison": "rows:[PairRow] +Pair",
+    "PromptSizes": "system_chars:i files_chars:i skills_chars:i tools_chars:i prompt_tokens:i "
+    "output_tokens:i",
+    "PromptRow": "session:s agent:s key:s? label:s? model_calls:i cost_nano_usd:i files:[pair] "
+    "+PromptSizes",
+    "Composition": "from_ms:i to_ms:i tz:s sessions:i measured_sessions:i average:PromptSizes? "
+    "rows:[PromptRow]",
+    "Tier": "input:i output:i cache_read:i cache_write:i above:i",
+    "TariffInfo": "basis:s tiers:[Tier]",
+    "Term": "provider:s model:s basis:s billing_mode:=metered,plan model_calls:i input_tokens:i "
+    "output_tokens:i cache_read_tokens:i cache_write_tokens:i cost_nano_usd:i? "
+    "recorded_nano_usd:i list_nano_usd:i? input_usd:n? output_usd:n? cache_read_usd:n? "
+    "cache_write_usd:n? price:TariffInfo? price_changed:b",
+    "Explanation": "from_ms:i to_ms:i tz:s totals:Totals parts:[Term]",
+    "SetPrice": "model:s input:n? output:n? cache_read:n? cache_write:n? "
+    "source:=clawmeter.toml,prices.toml",
+    "PriceBody": "model:s input:n output:n cache_read?:n? cache_write?:n?",
+    "Repriced": "model:s repriced_calls:i path:s",
     "Hit": "kind:=session,agent,model key:s label:s agent:s? channel:s? last_activity_ms:i? "
     "model_calls:i cost_nano_usd:i",
     "Found": "q:s results:[Hit]",
@@ -8489,6 +9027,10 @@ def describe_api() -> dict[str, Any]:
 
     schemas = {name: _shape(words) for name, words in SHAPES.items()}
     schemas["Token"] |= {"additionalProperties": False, "properties": {"token": _text(1, 512)}}
+    schemas["PriceBody"]["additionalProperties"] = False
+    for name in PRICE_BODY:
+        schemas["PriceBody"]["properties"][name] |= {"minimum": 0, "maximum": MAX_PRICE}
+    schemas["PriceBody"]["properties"]["model"] = _NAME
     schemas["Zone"] = {"type": "string", "enum": sorted(available_timezones())}
     paths: dict[str, Any] = {}
     for route in ROUTES:
@@ -8559,6 +9101,11 @@ def _operation(route: Route) -> dict[str, Any]:
     if route.name == "login":
         answers["429"] = error("too many wrong tokens; Retry-After says how long to wait")
         result["requestBody"] = {"required": True, "content": body("Token")}
+    if route.name == "set_price":
+        answers["404"] = error("no call of this model is in the ledger")
+        result["requestBody"] = {"required": True, "content": body("PriceBody")}
+    if route.name in {"set_price", "drop_price"}:
+        answers["409"] = error("the price is in clawmeter.toml")
     return result
 
 
@@ -8627,6 +9174,51 @@ class Api:
     def timeline(self, call: Call) -> object:
         """Show one session's time axis."""
         return self._meter.queries.timeline(call.args.pop("session") or "", **call.args)
+
+    def cache(self, call: Call) -> object:
+        """Say what the prompt cache did."""
+        return self._meter.queries.cache(self._meter.store.prices, **call.args)
+
+    def explain(self, call: Call) -> object:
+        """Say how a cost came about."""
+        return self._meter.queries.explain(self._meter.store.prices, **call.args)
+
+    def prices(self, _call: Call) -> object:
+        """List the prices that people set."""
+        book = self._meter.store.prices
+        return [
+            {
+                "model": name,
+                **{
+                    field: float(p.prices[field]) if field in p.prices else None
+                    for field in PRICE_BODY
+                },
+                "source": "clawmeter.toml" if name in book.settings.prices else "prices.toml",
+            }
+            for name, p in sorted(book.overrides.items())
+        ]
+
+    def set_price(self, call: Call) -> object:
+        """Keep a price, and count the model's calls anew."""
+        name, price = read_price(call.request)
+        self._check_price_name(name)
+        return self._meter.set_price(name, price)
+
+    def drop_price(self, _call: Call, model: str) -> object:
+        """Forget a price that was set on the Cost page."""
+        self._check_price_name(model)
+        if model not in self._meter.store.prices.saved:
+            raise ApiError(404, "price_not_found", "there is no such price")
+        return self._meter.set_price(model, None)
+
+    def _check_price_name(self, name: str) -> None:
+        book = self._meter.store.prices
+        if name in book.settings.prices:
+            message = "this price is in clawmeter.toml; change it there"
+            raise ApiError(409, "price_in_settings", message)
+        if name not in {f"{p}/{m}" for p, m, _ in dict(book.names).values()} | book.saved.keys():
+            message = "no call of this model is in the ledger; its name is provider/model"
+            raise ApiError(404, "model_not_found", message)
 
     def ingest(self, _call: Call) -> object:
         """Read what is new."""
@@ -8813,6 +9405,39 @@ def read_token(request: Request) -> str:
     if not 1 <= len(body["token"]) <= 512:
         raise ApiError(400, "bad_body", "a token has 1 to 512 characters")
     return body["token"]
+
+
+#: What a price is made of, in USD per million tokens.
+PRICE_BODY = ("input", "output", "cache_read", "cache_write")
+
+
+def read_price(request: Request) -> tuple[str, PriceOverride]:
+    """Read {"model": "provider/model", "input": 3, …} from a body; ApiError says what is wrong with it."""
+    if request.mimetype != "application/json":
+        raise ApiError(415, "not_json", "send the price as application/json")
+    try:
+        body = orjson.loads(read_body(request))
+    except ValueError as error:
+        raise ApiError(400, "bad_body", "the body is not JSON") from error
+    if not isinstance(body, dict) or not body.keys() <= {"model", *PRICE_BODY}:
+        raise ApiError(400, "bad_body", f"a price has model, {', '.join(PRICE_BODY)}")
+    name = body.get("model")
+    if not isinstance(name, str) or not 1 <= len(name) <= 1000:
+        raise ApiError(400, "bad_body", "model is the provider/model that the price is for")
+    prices = {}
+    for kind in PRICE_BODY:
+        value = body.get(kind)
+        if value is None and kind not in ("input", "output"):
+            continue
+        if (
+            not isinstance(value, int | float)
+            or isinstance(value, bool)
+            or not 0 <= value <= MAX_PRICE
+        ):
+            message = f"{kind} is a number from 0 to {MAX_PRICE}, in USD per million tokens"
+            raise ApiError(400, "bad_body", message)
+        prices[kind] = Decimal(str(value))
+    return name, PriceOverride(prices)
 
 
 def read_body(request: Request) -> bytes:
@@ -11320,7 +11945,7 @@ body {
   font: 14px/20px system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif;
   font-variant-numeric: tabular-nums; overflow-wrap: anywhere;
 }
-h1, h2, p, ul, ol, dl, dd { margin: 0; padding: 0; }
+h1, h2, h3, p, ul, ol, dl, dd { margin: 0; padding: 0; }
 ul, ol { list-style: none; }
 h1 { font-size: 14px; font-weight: 600; }
 h2 { font-size: 14px; line-height: 20px; font-weight: 600; }
@@ -11522,8 +12147,10 @@ main:focus { outline: none; }
 .search .nothing { padding: 0 16px 16px; }
 .name-button, .sort { max-width: 100%; color: inherit; text-align: inherit; }
 .name-button { overflow: hidden; text-overflow: ellipsis; white-space: nowrap; vertical-align: bottom; }
+.swatch + .name-button { max-width: calc(100% - 18px); }
 .name-button:hover, .sort:hover { text-decoration: underline; text-underline-offset: 2px; }
-.sort-mark { display: inline-block; width: 14px; font-size: 8px; text-align: center; vertical-align: 1px; }
+.sort { position: relative; }
+.sort-mark { position: absolute; right: -11px; font-size: 8px; }
 main { padding: 16px 24px 24px; max-width: calc(1680px + 48px); margin: 0 auto; }
 
 /* Grid and panels */
@@ -11669,11 +12296,14 @@ th.num { text-align: right; }
 .shares td, .shares th { padding: 4px 8px 4px 0; }
 .shares tr > :last-child { padding-right: 0; width: 40px; }
 .shares .name { width: 36%; } .shares .bar-cell { width: 30%; }
-.scroll { overflow-x: auto; min-width: 0; }
+.scroll { position: relative; overflow-x: auto; min-width: 0; }
 .scroll.is-window { max-height: calc(100vh - 180px); min-height: 240px; overflow: auto; contain: content; }
 .scroll.is-window thead th { position: sticky; z-index: 1; top: 0; background: var(--surface); }
 .gap > td { padding: 0 !important; border: 0 !important; }
 .gap-space { display: block; }
+.scroll.is-long { max-height: 432px; overflow: auto; }
+.scroll.is-long thead th { position: sticky; z-index: 1; top: 0; background: var(--surface); }
+.scroll.is-long tfoot > tr > * { position: sticky; bottom: 0; background: var(--surface); }
 .scroll.is-tall { height: 288px; overflow: auto; }
 .scroll.is-tall thead th { position: sticky; top: 0; background: var(--surface); }
 .state { display: inline-flex; align-items: center; gap: 6px; color: var(--ink-2); }
@@ -11701,6 +12331,53 @@ th.num { text-align: right; }
 .did.is-bad { color: var(--bad); }
 .activity-text { flex: 1; min-width: 0; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
 .activity time { color: var(--ink-3); white-space: nowrap; }
+
+/* Cost */
+h3 { margin: 12px 0 4px; font-size: 12px; line-height: 16px; font-weight: 600; color: var(--ink-2); }
+.figure-button { color: inherit; font: inherit; text-align: inherit; letter-spacing: inherit; white-space: nowrap; }
+.figure-button:hover { text-decoration: underline dotted; text-underline-offset: 3px; }
+.row-link { color: inherit; text-decoration: none; }
+.row-link:hover { text-decoration: underline; text-underline-offset: 2px; }
+.table-head { display: flex; align-items: center; margin-top: 12px; padding-top: 4px; border-top: 1px solid var(--line); }
+.table-head h3 { margin: 4px 0; }
+.thin.is-thick { height: 12px; border-radius: 3px; }
+.thin .is-dim { opacity: .18; }
+.ranking .name { width: 22%; } .ranking .bar-cell { width: auto; } .ranking td:last-child { width: 90px; }
+.before { fill: none; stroke: var(--ink); stroke-width: 1.5; }
+.is-part > * { color: var(--ink-2); }
+.legend-item { display: flex; align-items: center; gap: 8px; padding: 3px 6px; font-size: 12px; line-height: 18px; }
+.heat { table-layout: fixed; border-collapse: separate; border-spacing: 2px; min-width: 560px; }
+.heat th { font-size: 11px; color: var(--ink-3); line-height: 16px; white-space: nowrap; }
+.heat tr > :first-child { width: 36px; } .heat tr > :last-child { width: 72px; font-size: 12px; }
+.heat td { height: 28px; border-radius: 3px; }
+.h0 { background: var(--bg); box-shadow: inset 0 0 0 1px var(--line); }
+.h1 { background: color-mix(in srgb, var(--s1) 18%, var(--surface)); }
+.h2 { background: color-mix(in srgb, var(--s1) 38%, var(--surface)); }
+.h3 { background: color-mix(in srgb, var(--s1) 58%, var(--surface)); }
+.h4 { background: color-mix(in srgb, var(--s1) 80%, var(--surface)); }
+.h5 { background: var(--s1); }
+.heat-key { display: flex; align-items: center; justify-content: flex-end; gap: 3px; padding-top: 8px; font-size: 11px; color: var(--ink-3); }
+.heat-key i { width: 14px; height: 10px; border-radius: 2px; }
+.heat-key span { margin: 0 4px; }
+.facts { display: flex; flex-wrap: wrap; gap: 8px 32px; }
+.facts dt { font-size: 12px; color: var(--ink-2); }
+.facts dd { font-size: 20px; line-height: 28px; font-weight: 600; }
+.halves { display: grid; grid-template-columns: minmax(0, 7fr) minmax(0, 5fr); gap: 0 24px; margin-bottom: 8px; }
+.halves .activity li { padding: 4px 0; }
+.statement { display: none; grid-column: 1 / -1; }
+.prices { display: grid; gap: 8px; }
+.prices li + li { padding-top: 8px; border-top: 1px solid var(--line); }
+.price-fields { display: flex; flex-wrap: wrap; align-items: flex-end; gap: 8px 12px; margin-top: 4px; }
+.price-fields label { display: grid; gap: 2px; font-size: 12px; color: var(--ink-2); }
+.price-fields .field { width: 96px; text-align: right; }
+.price-set { display: flex; flex-wrap: wrap; align-items: baseline; gap: 4px 12px; font-size: 13px; }
+.price-set .link { margin-left: auto; }
+.sheet { padding: 16px; }
+.sheet-head { display: flex; align-items: center; justify-content: space-between; gap: 16px; margin-bottom: 8px; }
+.sheet .note { margin: 4px 0 12px; font-size: 13px; }
+.sheet .figure-number { margin-bottom: 4px; }
+.formula { font-family: var(--mono); font-size: 13px; }
+.formula-price { display: block; font-size: 12px; line-height: 16px; color: var(--ink-3); white-space: normal; }
 
 /* Strip */
 .strip { padding: 12px 0 0; border-top: 1px solid var(--line); }
@@ -11832,6 +12509,14 @@ kbd {
   .grid-table tbody .depth-1 { padding-left: 8px; }
   .grid-table tbody .depth-2 { padding-left: 16px; }
   .grid-table tbody .depth-3, .grid-table tbody .depth-4 { padding-left: 24px; }
+  .halves { grid-template-columns: minmax(0, 1fr); }
+  .halves .activity li { flex-wrap: wrap; gap: 0 8px; }
+  .halves .activity-text { flex-basis: 60%; }
+  .panel-head { flex-wrap: wrap; }
+  .tools { flex-wrap: wrap; gap: 8px; margin-left: 0; }
+  .panel-head .tools:empty { display: none; }
+  .table-head .tools { margin-left: auto; }
+  .segments { flex-wrap: wrap; }
   .attention li { flex-wrap: wrap; gap: 2px 12px; }
   .attention-text { flex-basis: 100%; order: 2; }
   .attention li > :last-child { margin-left: auto; }
@@ -11840,10 +12525,24 @@ kbd {
   .login { margin: 24px 16px 0; padding: 20px; }
   .is-login main { padding: 0; }
 }
+@page { margin: 14mm; }
 @media print {
-  .rail, .bar-controls, .bar-state, .tools, .skip { display: none; }
+  :root, :root[data-theme] {
+    color-scheme: light; --bg: #ffffff; --surface: #ffffff; --line: #d9d8d3; --ink: #000000; --ink-2: #3a3a38; --ink-3: #55544f;
+    --rail: 0px;
+  }
+  .rail, #bar, .tools, .skip, .link, .no-print, .legend button::after, .notice { display: none !important; }
+  .statement { display: block; }
+  .statement h2 { font-size: 20px; line-height: 28px; }
   #page { margin: 0; }
-  .panel, .figure { break-inside: avoid; }
+  main { padding: 0; }
+  .scroll, .scroll.is-tall, .scroll.is-long, .scroll.is-window { overflow: visible; height: auto; max-height: none; }
+  .panel, .figure { break-inside: avoid; border-color: var(--line); }
+  .panel[data-key="cost"] { break-inside: auto; }
+  thead { display: table-header-group; }
+  tr { break-inside: avoid; }
+  svg, .heat td, .heat-key i { print-color-adjust: exact; }
+  .w4, .w8 { grid-column: span 12; }
 }
 """
 
@@ -12009,12 +12708,12 @@ export function tn(count, one, many, values = {}) {
   return t(count === 1 ? one : many, { ...values, n: formatCount(count) });
 }
 
-/** Words of the server, with numbers in them: looked up with {1}, {2} in place of the numbers. */
-export function tServer(text) {
-  if (!messages || !text) return text ?? "";
+/** A sentence of the server, if it is one of `known`, where {1}, {2} stand for its numbers. */
+export function tServer(text, known) {
   const numbers = [];
   const key = String(text).replace(/\d[\d,.]*\d|\d/g, (number) => `{${numbers.push(number)}}`);
-  return (messages[key] ?? String(text)).replace(/\{(\d+)\}/g, (_, i) => (messages[key] ? numbers[i - 1] : `{${i}}`));
+  if (!known.includes(key)) return text;
+  return t(key, Object.fromEntries(numbers.map((number, i) => [i + 1, number])));
 }
 
 // Formatters. Unknown is a dash, zero is 0, and the space before a unit never breaks.
@@ -12360,7 +13059,7 @@ export function stackedBars(model, width, height, lit = null) {
   const at = barLayout(model.spans.length, width, height);
   const totals = model.spans.map((_, i) => sum(model.series.map((one) => one.values[i])));
   const unit = UNITS[model.measure ?? "cost"];
-  const ticks = ticksOf(model.measure ?? "cost", Math.max(0, ...totals));
+  const ticks = ticksOf(model.measure ?? "cost", Math.max(0, ...totals, ...(model.before ?? [])));
   const top = ticks[ticks.length - 1][0] || 1;
   const y = (value) => at.bottom - (value / top) * (at.bottom - at.top);
   const bars = model.spans.map((span, i) => {
@@ -12395,14 +13094,25 @@ export function stackedBars(model, width, height, lit = null) {
     </defs>
     ${axis(at, ticks, y)}
     <g class="bars">${bars}</g>
+    ${spanBefore(model, at, y)}
     ${barLabels(model, at)}`);
+}
+
+/** A short line over each bar: as much as in the span before. */
+function spanBefore(model, at, y) {
+  if (!model.before) return null;
+  let path = "";
+  model.before.forEach((value, i) => {
+    if (value !== null) path += `M${round(at.center(i) - at.bar / 2 - 1)} ${round(y(value))}h${round(at.bar + 2)}`;
+  });
+  return html`<path class="before" d="${path}"/>`;
 }
 
 /** The same series as lines; null is a gap, the part after the last full span is dashed. */
 export function lines(model, width, height, lit = null) {
   const at = barLayout(model.spans.length, width, height);
   const known = model.series.flatMap((one) => one.values.filter((value) => value !== null));
-  const ticks = ticksOf(model.measure ?? "cost", Math.max(0, ...known));
+  const ticks = ticksOf(model.measure ?? "cost", Math.max(0, ...known, ...(model.before ?? [])));
   const top = ticks[ticks.length - 1][0] || 1;
   const y = (value) => round(at.bottom - (value / top) * (at.bottom - at.top));
   const isSparse = model.spans.length <= 62;
@@ -12427,7 +13137,7 @@ export function lines(model, width, height, lit = null) {
           : html`<circle cx="${round(at.center(i))}" cy="${y(value)}" r="2" data-series="${one.key}"/>`)) : null}
       </g>`;
   });
-  return plot(at, width, height, html`${axis(at, ticks, y)}<g class="lines">${drawn}</g>${barLabels(model, at)}`);
+  return plot(at, width, height, html`${axis(at, ticks, y)}<g class="lines">${drawn}</g>${spanBefore(model, at, y)}${barLabels(model, at)}`);
 }
 
 const ordered = (index, anchor) => [Math.min(index, anchor ?? index), Math.max(index, anchor ?? index)];
@@ -12473,6 +13183,9 @@ export function tooltip(model, index, anchor = null) {
             <td class="num">${unit.format(row.value)}</td>
             <td class="num">${isSum && total ? formatPercent(row.value / total) : ""}</td>
           </tr>`)}
+        ${model.before ? html`
+          <tr><td></td><th scope="row">${t("Span before")}</th><td class="num">${unit.format(sum(model.before.slice(first, last + 1)))}</td><td></td></tr>`
+          : null}
       </tbody>
     </table>`;
 }
@@ -12586,7 +13299,7 @@ export const LANGUAGES = [["", msg("As the browser")], ["en", "English"], ["zh",
 const CURRENCIES = ["USD", "EUR", "GBP", "CNY", "JPY", "CHF", "INR", "CAD", "AUD", "KRW", "BRL", "SEK"];
 
 // Only what exists is a link; the rest of the rail says what is coming and cannot be pressed.
-export const BUILT = new Set(["overview", "sessions", "session"]);
+export const BUILT = new Set(["overview", "cost", "sessions", "session"]);
 const PAGES = [
   ["overview", msg("Overview")], ["flow", msg("Flow")], ["cost", msg("Cost")], ["sessions", msg("Sessions")],
   ["crons", msg("Crons")], ["alerts", msg("Alerts")], ["traces", msg("Traces")], ["fleet", msg("Fleet")],
@@ -12779,7 +13492,9 @@ export function coloursIn(answer) {
 export function dayModel(state) {
   const model = coarsen(state.overview.by_day, Math.max(20, Math.floor((widthOf(state, "day") - 52) / 7)));
   const { shown } = assignColours(state.palette, modelKeys(state.overview));
-  model.series = model.series.map((one, i, all) => ({ ...one, slot: isOther(one, i, all) ? 8 : shown.get(one.key) }));
+  model.series = model.series.map((one, i, all) => (isOther(one, i, all)
+    ? { ...one, label: t("Other"), slot: 8 }
+    : { ...one, slot: shown.get(one.key) }));
   return model;
 }
 
@@ -13360,11 +14075,17 @@ function Figure({ key, label, figure, against, budget, state }) {
   });
 }
 
+const BASES = [
+  msg("spent so far, and the mean of the last {1} full days for the {2} days left; the range holds in {3} of {4} months like them"),
+  msg("needs three full days of use"),
+];
+const basisWords = (basis) => tServer(basis, BASES);
+
 function MonthEnd(state) {
   const { month_end: end, month } = state.overview.figures;
   const frame = (number, body) => figureFrame({ key: "month-end", label: t("At month end"), number, body, state });
   if (end?.projected_nano_usd === null || end?.projected_nano_usd === undefined) {
-    const why = end?.basis ? tServer(end.basis) : t("a projection needs a few days of use");
+    const why = end?.basis ? basisWords(end.basis) : t("a projection needs a few days of use");
     return frame(html`<span class="num">${UNKNOWN}</span>`, html`<p class="figure-change">${why}</p>`);
   }
   const limitUsd = isFiltered(state) ? null : state.overview.budgets.monthly_usd;
@@ -13376,7 +14097,7 @@ function MonthEnd(state) {
     })
     : t("{amount} under the monthly budget", { amount: formatMoney(-apart) });
   return frame(money(end.projected_nano_usd), html`
-    <p class="figure-change" title="${tServer(end.basis)}">
+    <p class="figure-change" title="${basisWords(end.basis)}">
       ${t("between {low} and {high}", { low: formatMoney(end.low_nano_usd), high: formatMoney(end.high_nano_usd) })}
     </p>
     ${budget === null ? null : html`<p class="figure-change">${over}</p>`}
@@ -13405,20 +14126,44 @@ function Figures(state) {
 
 // Overview: what needs attention, cost by day, shares
 
-function AttentionLine(one, i) {
+/** What the server says in English is said here in the person's language, from the numbers it is about. */
+function attentionWords(one, { coverage, by_model: models }) {
+  if (one.kind === "unpriced") {
+    const unpriced = models.filter((row) => row.unpriced_calls);
+    const calls = unpriced.reduce((sum, row) => sum + row.unpriced_calls, 0);
+    const names = unpriced.slice(0, 3).map((row) => row.key).join(", ");
+    if (calls) {
+      return t("{calls} without a price ({names}): tokens are counted, the cost is not known", {
+        calls: tn(calls, "{n} call", "{n} calls"), names: unpriced.length > 3 ? names + t(" and {n} more", { n: unpriced.length - 3 }) : names,
+      });
+    }
+  }
+  if (one.kind === "unreadable") {
+    return tn(coverage.unreadable, "{n} source of OpenClaw cannot be read", "{n} sources of OpenClaw cannot be read");
+  }
+  if (one.kind === "implausible") {
+    return tn(coverage.implausible, "{n} call with impossible numbers is left out of the sums", "{n} calls with impossible numbers are left out of the sums");
+  }
+  return one.text;
+}
+
+const ACTIONS = [msg("See health"), msg("Set a price")];
+const actionName = (label) => (ACTIONS.includes(label) ? t(label) : label);
+
+function AttentionLine(one, i, overview) {
   const isBad = one.level === "bad";
   const href = one.action ? ownHref(one.action.href) : null;
   // A link to a page that does not exist yet would lead nowhere: its words alone are shown.
   const isReachable = href !== null && (href.startsWith("/api/") || BUILT.has(parseRoute(href).page));
   let action = null;
-  if (isReachable) action = html`<a href="${href}" data-row>${tServer(one.action.label)}</a>`;
-  else if (one.action) action = html`<span class="note">${tServer(one.action.label)}</span>`;
+  if (isReachable) action = html`<a href="${href}" data-row>${actionName(one.action.label)}</a>`;
+  else if (one.action) action = html`<span class="note">${actionName(one.action.label)}</span>`;
   return html`
     <li data-key="${one.kind}-${i}">
       <span class="level ${isBad ? "is-bad" : "is-warn"}">
         ${icon(isBad ? "bad" : "warn")}${isBad ? t("Problem") : t("Warning")}
       </span>
-      <span class="attention-text">${bdi(tServer(one.text))}</span>
+      <span class="attention-text">${bdi(attentionWords(one, overview))}</span>
       ${action}
     </li>`;
 }
@@ -13429,7 +14174,7 @@ function Attention(state) {
   return panel({
     key: "attention", title: t("Needs attention"), wide: "w12", state,
     note: attention.length > 5 ? tn(attention.length - 5, "{n} more line", "{n} more lines") : null,
-    body: html`<ul class="attention">${attention.slice(0, 5).map(AttentionLine)}</ul>`,
+    body: html`<ul class="attention">${attention.slice(0, 5).map((one, i) => AttentionLine(one, i, state.overview))}</ul>`,
   });
 }
 
@@ -13644,6 +14389,14 @@ function Dearest(state) {
 
 const DEEDS = { started: msg("Started"), ended: msg("Ended"), failed: msg("Failed"), compacted: msg("Compacted") };
 
+const DEED_WORDS = [msg("session started"), msg("context compacted"), msg("the model call failed"), msg("the run was aborted")];
+
+/** "gpt-5.2: the model call failed", the part behind the model in the person's language. */
+function deedWords(text) {
+  const words = DEED_WORDS.find((one) => text === one || text.endsWith(`: ${one}`));
+  return words ? text.slice(0, -words.length) + t(words) : text;
+}
+
 function Activity(state) {
   const line = (one, i) => {
     const isKnown = one.kind in DEEDS;
@@ -13653,8 +14406,8 @@ function Activity(state) {
         <span class="did ${one.kind === "failed" ? "is-bad" : ""}">
           ${icon(isKnown ? one.kind : "other", 12)}${isKnown ? t(DEEDS[one.kind]) : one.kind}
         </span>
-        <span class="activity-text" title="${name}${one.text ? `: ${tServer(one.text)}` : ""}">
-          ${bdi(name)}${one.text ? html` <span class="note">${bdi(tServer(one.text))}</span>` : null}
+        <span class="activity-text" title="${name}${one.text ? `: ${deedWords(one.text)}` : ""}">
+          ${bdi(name)}${one.text ? html` <span class="note">${bdi(deedWords(one.text))}</span>` : null}
         </span>
         ${when(one.ts_ms, state)}
       </li>`;
@@ -13738,6 +14491,8 @@ function Breakdown(state) {
   return frame(html`${BreakdownTable(usage, state)}${usage.rows.length > SHOWN_ROWS ? more : null}`);
 }
 
+const NO_GATEWAY = msg("not connected");
+
 function Strip(state) {
   const { source, coverage, all_time: all } = state.overview;
   const item = (key, name, value, mark = "") => html`
@@ -13770,7 +14525,7 @@ function Strip(state) {
     <footer class="strip w12" data-key="strip" aria-label="${t("Sources")}">
       <dl>
         ${item("openclaw", "OpenClaw", version)}
-        ${item("gateway", t("Gateway"), tServer(source.gateway))}
+        ${item("gateway", t("Gateway"), source.gateway === NO_GATEWAY ? t(NO_GATEWAY) : source.gateway)}
         ${item("home", t("Home"), homes)}
         ${item("sources", t("Sources"), html`${counted}, ${read}`)}
         ${faults ? item("faults", t("Not counted"), faults, "is-warn") : null}
@@ -14130,7 +14885,7 @@ async function loadPage(name) {
 /** What a page's actions, keys and painted() get. */
 const context = (event = null) => ({
   get state() { return state; },
-  dispatch, go, say, event, send,
+  dispatch, go, say, event, send, refresh: refreshAll,
   read: (path, params = {}) => fetchJson(path, params).then(({ body }) => body),
 });
 
@@ -14238,8 +14993,9 @@ function send(method, path, body = {}) {
 }
 
 class Reader {
-  constructor(read) {
+  constructor(read, gapMs = LEAST_GAP_MS) {
     this.read = read;
+    this.gapMs = gapMs;
     this.turn = 0;
     this.startedMs = 0;
     this.isReading = false;
@@ -14262,7 +15018,7 @@ class Reader {
   refresh() {
     this.isWanted = true;
     if (this.isReading || this.timer) return;
-    this.timer = setTimeout(() => this.run(), Math.max(0, this.startedMs + LEAST_GAP_MS - performance.now()));
+    this.timer = setTimeout(() => this.run(), Math.max(0, this.startedMs + this.gapMs - performance.now()));
   }
   async run() {
     clearTimeout(this.timer);
@@ -14324,7 +15080,7 @@ function syncAsks() {
       known.ask = one; // only what it listens to may differ
       continue;
     }
-    const reader = known?.reader ?? new Reader((signal, isCurrent) => readAnswer(key, signal, isCurrent));
+    const reader = known?.reader ?? new Reader((signal, isCurrent) => readAnswer(key, signal, isCurrent), one.gapMs);
     readers.set(key, { reader, ask: one });
     isNew.add(key);
     showSlowness();
@@ -14716,13 +15472,13 @@ function closeMenu() {
 }
 
 function chooseDay(day) {
-  const { start } = state.calendar;
+  const { start: first } = state.calendar;
   if (day > today()) return;
-  if (!start) {
+  if (!first) {
     dispatch({ calendar: { at: day, start: day } });
     return;
   }
-  go({ range: start < day ? `${start}..${day}` : `${day}..${start}` });
+  go({ range: first < day ? `${first}..${day}` : `${day}..${first}` });
   closeMenu();
 }
 
@@ -16829,12 +17585,1066 @@ export const page = {
 """
 
 # language=JavaScript
+COST_JS = r"""// The Cost page: what was spent, grouped and split by any two keys, and what lies behind it: the
+// cache, list prices, what prompts are made of, models without a price.
+
+import {
+  html, msg, t, tn, UNKNOWN, formatClock, formatCount, formatDay, formatDuration, formatExactMoney, formatMoney, formatMonth,
+  formatPercent, formatTokens,
+} from "./dom.js";
+import { lines, stackedBars, swatch, UNITS } from "./chart.js";
+import {
+  BY_NAMES, FILTERS, OTHER_KEY, addDays, addMonths, askParams, assignColours, bdi, change, cost, dataOf, filterName, head, hrefTo,
+  money, nothing, panel, partial, rangeName, scrollingTable, segments, select, sessionName, shareOf, sharePercent, slotOf, sortHead,
+  tokens, unseen, when, widthOf, zoneOf, BUILT,
+} from "./views.js";
+
+const DEFAULTS = { by: "day", split: "provider_model", drawn: "bars", shown: "cost", sort: "", order: "desc" };
+const BYS = Object.keys(BY_NAMES);
+const TIMES = ["hour", "day", "week", "month", "hour_of_week"];
+const DRAWN = [["bars", msg("Bars")], ["lines", msg("Lines")]];
+/** What the chart measures: the field of a row, and its unit in chart.js. */
+const SHOWN = {
+  cost: { name: msg("Cost"), field: "cost_nano_usd", unit: "cost" },
+  plan: { name: msg("Plan use"), field: "plan_cost_nano_usd", unit: "cost" },
+  tokens: { name: msg("Tokens"), field: "total_tokens", unit: "tokens" },
+  calls: { name: msg("Calls"), field: "model_calls", unit: "count" },
+};
+const SERIES = 7;        // parts with a colour of their own; the eighth colour is for the others
+const CHART_HEIGHT = 300;
+const CACHE_HEIGHT = 180;
+const SHOWN_ROWS = 31;   // a month of days
+const MOST_ROWS = 500;
+const SLOW = { gapMs: 3000 }; // panels that may lag behind a storm of calls
+const CHARS_PER_TOKEN = 4;
+
+// The address
+
+const oneOf = (value, choices, otherwise) => (choices.includes(value) ? value : otherwise);
+
+function parse(params) {
+  const by = oneOf(params.get("by"), BYS, DEFAULTS.by);
+  const split = params.get("split") === "none" ? "" : oneOf(params.get("split"), BYS, by === DEFAULTS.split ? "cause" : DEFAULTS.split);
+  return {
+    by, split: split === by ? "" : split,
+    drawn: oneOf(params.get("as"), ["bars", "lines"], DEFAULTS.drawn),
+    shown: oneOf(params.get("show"), Object.keys(SHOWN), DEFAULTS.shown),
+    sort: oneOf(params.get("sort"), Object.keys(COLUMNS), DEFAULTS.sort),
+    order: oneOf(params.get("order"), ["asc", "desc"], DEFAULTS.order),
+  };
+}
+
+function format({ by = DEFAULTS.by, split, drawn, shown, sort, order }) {
+  const usual = by === DEFAULTS.split ? "cause" : DEFAULTS.split;
+  return [
+    ["by", by === DEFAULTS.by ? "" : by], ["split", split === usual ? "" : split || "none"],
+    ["as", drawn === DEFAULTS.drawn ? "" : drawn], ["show", shown === DEFAULTS.shown ? "" : shown],
+    ["sort", sort], ["order", sort && order === "asc" ? "asc" : ""],
+  ];
+}
+
+function asks(state) {
+  const { route } = state;
+  const range = askParams(route);
+  const compare = route.isCompared ? "before" : "";
+  const wanted = [
+    {
+      key: "usage", path: "/api/usage", on: ["usage"],
+      params: { ...range, by: route.by, split: route.split, parts: SERIES, compare, limit: MOST_ROWS },
+    },
+    { key: "models", path: "/api/usage", on: ["usage"], params: { ...range, by: "provider_model", split: "cause", limit: 50 }, ...SLOW },
+    { key: "week", path: "/api/usage", on: ["usage"], params: { ...range, by: "hour_of_week" }, ...SLOW },
+    { key: "cache", path: "/api/cache", on: ["usage"], params: range, ...SLOW },
+    { key: "compared", path: "/api/compared", on: ["usage"], params: range, ...SLOW },
+    { key: "composition", path: "/api/composition", on: ["usage", "session"], params: range, ...SLOW },
+    { key: "prices", path: "/api/prices", on: [], params: {} },
+  ];
+  if (state.sheet?.params) wanted.push({ key: "explain", path: "/api/explain", on: [], params: { ...range, ...state.sheet.params } });
+  return wanted;
+}
+
+// Keys as people read them
+
+const WEEKDAYS = [msg("Mon"), msg("Tue"), msg("Wed"), msg("Thu"), msg("Fri"), msg("Sat"), msg("Sun")];
+
+function weekStart(key) {
+  const [year, week] = key.split("-W").map(Number);
+  const fourth = `${year}-01-04`; // is in week 1 by the ISO's rule
+  const monday = addDays(fourth, -((new Date(`${fourth}T00:00:00Z`).getUTCDay() + 6) % 7));
+  return addDays(monday, (week - 1) * 7);
+}
+
+/** The name of a row's key, and where it is a span of time, its first and last day or moment. */
+export function keySpan(by, row) {
+  const { key } = row;
+  if (by === "day") return { key, label: formatDay(key, true), from: key, to: key };
+  if (by === "week") {
+    const from = weekStart(key);
+    return { key, label: t("Week of {day}", { day: formatDay(from, true) }), short: formatDay(from), from, to: addDays(from, 6) };
+  }
+  if (by === "month") {
+    const from = `${key}-01`;
+    return { key, label: formatMonth(key), short: key, from, to: addDays(addMonths(from, 1), -1) };
+  }
+  if (by === "hour") {
+    const day = key.slice(0, 10);
+    const hour = Number(key.slice(11, 13));
+    const to = hour === 23 ? `${addDays(day, 1)}T00:00` : `${day}T${String(hour + 1).padStart(2, "0")}:00`;
+    const short = hour === 0 ? formatDay(day) : key.slice(11, 16);
+    return { key, label: `${formatDay(day, true)} ${key.slice(11, 16)}`, short, from: key.slice(0, 16), to };
+  }
+  if (by === "hour_of_week") {
+    const label = `${t(WEEKDAYS[Number(key[0]) - 1])} ${key.slice(2)}:00`;
+    return { key, label, short: label, from: null, to: null };
+  }
+  if (key === "(none)") return { key, label: t("none") };
+  if (key === OTHER_KEY) return { key, label: t("Other") };
+  return { key, label: row.label || key };
+}
+
+const filterKindOf = (by) => (by === "provider_model" ? "model" : FILTERS.some(([kind]) => kind === by) ? by : null);
+
+// The chart
+
+/** The series of an answer with their colours: models keep theirs, other keys take theirs by rank. */
+function seriesOf(usage, state) {
+  const { field } = SHOWN[state.route.shown];
+  const at = new Map(usage.rows.map((row, i) => [row.key, i]));
+  const empty = () => new Array(at.size).fill(0);
+  const parts = usage.split ? usage.parts : [{ ...usage.totals, key: "all", label: t("All") }];
+  const isModel = usage.split === "provider_model" || usage.split === "model";
+  const { shown } = assignColours(state.palette, isModel ? parts.filter((part) => part.key !== OTHER_KEY).map((part) => part.key) : []);
+  // The provider is said only where two have a model of the same name.
+  const model = (key) => key.slice(key.indexOf("/") + 1);
+  const isAlone = (key) => parts.filter((part) => model(part.key) === model(key)).length === 1;
+  const label = (part) => (usage.split === "provider_model" && part.key !== OTHER_KEY && isAlone(part.key) ? model(part.key) : keySpan(usage.split, part).label);
+  const series = new Map(parts.map((part, i) => [part.key, {
+    key: part.key, label: label(part), total: part[field], values: empty(),
+    slot: part.key === OTHER_KEY ? 8 : isModel ? shown.get(part.key) : (i % SERIES) + 1,
+  }]));
+  for (const row of usage.rows) {
+    for (const part of usage.split ? row.parts : [{ ...row, key: "all" }]) series.get(part.key).values[at.get(row.key)] = part[field];
+  }
+  return [...series.values()];
+}
+
+/** Join neighbours until no more than `most` spans are left, so that a bar is never thinner than it can be hit. */
+export function joinSpans(model, most) {
+  const count = model.spans.length;
+  if (count <= most) return model;
+  const step = Math.ceil(count / most);
+  const starts = Array.from({ length: Math.ceil(count / step) }, (_, i) => i * step);
+  const sum = (values, i) => values.slice(i, i + step).reduce((a, b) => a + (b ?? 0), 0);
+  return {
+    ...model,
+    spans: starts.map((i) => {
+      const first = model.spans[i];
+      const last = model.spans[Math.min(i + step, count) - 1];
+      return { ...first, label: t("{from} to {to}", { from: first.label, to: last.label }), to: last.to };
+    }),
+    series: model.series.map((one) => ({ ...one, values: starts.map((i) => sum(one.values, i)) })),
+    before: model.before && starts.map((i) => sum(model.before, i)),
+  };
+}
+
+function chartModel(state) {
+  const usage = dataOf(state, "usage");
+  const { field, unit } = SHOWN[state.route.shown];
+  const model = {
+    measure: unit,
+    unit: usage.by,
+    spans: usage.rows.map((row) => keySpan(usage.by, row)),
+    series: seriesOf(usage, state),
+    isLastPartial: usage.by !== "hour_of_week" && usage.to_ms > state.now,
+    before: usage.before ? usage.rows.map((_, i) => usage.before.rows[i]?.[field] ?? null) : null,
+  };
+  const room = (widthOf(state, "cost") - 52) / (state.route.drawn === "bars" ? 4 : 2);
+  return joinSpans(model, Math.max(24, Math.floor(room)));
+}
+
+/** The hit rate of the cache by day; a day without a prompt is a gap, not a zero. */
+function cacheModel(state) {
+  const { days } = dataOf(state, "cache");
+  const rate = (day) => (day.prompt_tokens ? day.cache_read_tokens / day.prompt_tokens : null);
+  return {
+    measure: "percent", unit: "day", isLastPartial: days.length > 0 && dataOf(state, "cache").to_ms > state.now,
+    spans: days.map((day) => keySpan("day", day)),
+    series: [{ key: "hits", label: t("Read from the cache"), slot: 3, values: days.map(rate) }],
+  };
+}
+
+const isTimed = (usage) => TIMES.includes(usage.by);
+
+function charts(state) {
+  const usage = dataOf(state, "usage");
+  const found = {};
+  if (usage?.rows.length && isTimed(usage)) {
+    found.cost = { model: chartModel(state), height: CHART_HEIGHT, filterKind: filterKindOf(usage.split) };
+  }
+  if (dataOf(state, "cache")?.days.length) found.cache = { model: cacheModel(state), height: CACHE_HEIGHT };
+  return found;
+}
+
+function chartBox(name, label, drawing) {
+  return html`
+    <div class="chart" data-chart="${name}" data-measure="${name}" tabindex="0" role="group" aria-roledescription="${t("chart")}"
+      aria-label="${label}">
+      ${drawing}
+      <div class="tip" data-tip data-keep="1" role="status"></div>
+    </div>`;
+}
+
+function Chart(model, state) {
+  const draw = state.route.drawn === "lines" ? lines : stackedBars;
+  const label = t("{title}. Arrow keys move, Enter selects, Escape leaves.", { title: t(SHOWN[state.route.shown].name) });
+  return chartBox("cost", label, draw(model, widthOf(state, "cost"), CHART_HEIGHT, state.lit));
+}
+
+/** Keys that are no time: one bar each, split, longest first. */
+function Ranking(usage, state) {
+  const { field, unit } = SHOWN[state.route.shown];
+  const series = seriesOf(usage, state);
+  const rows = usage.rows.map((row, i) => [row, i]).sort(([a], [b]) => b[field] - a[field]).slice(0, 12);
+  const most = Math.max(1, ...rows.map(([row]) => row[field]));
+  const bar = (row, i) => {
+    let left = 0;
+    return html`
+      <svg class="thin is-thick" viewBox="0 0 1000 12" preserveAspectRatio="none" aria-hidden="true">
+        ${series.map((one) => {
+          const wide = (one.values[i] / most) * 1000;
+          left += wide;
+          const kind = state.lit !== null && state.lit !== one.key ? `s${one.slot} is-dim` : `s${one.slot}`;
+          return wide > 0 ? html`<rect class="${kind}" x="${(left - wide).toFixed(2)}" y="0" width="${wide.toFixed(2)}" height="12"/>` : null;
+        })}
+      </svg>`;
+  };
+  return html`
+    <table class="shares ranking">
+      <thead class="unseen"><tr>${head(t(BY_NAMES[usage.by]))}<td></td>${head(t(SHOWN[state.route.shown].name))}</tr></thead>
+      <tbody>
+        ${rows.map(([row, i]) => html`
+          <tr data-key="${row.key}">
+            <th scope="row" class="name">${nameOf(usage.by, row, state)}</th>
+            <td class="bar-cell">${bar(row, i)}</td>
+            <td class="num" title="${UNITS[unit].exact(row[field])}">${UNITS[unit].format(row[field])}</td>
+          </tr>`)}
+      </tbody>
+    </table>`;
+}
+
+function Legend(usage, state) {
+  if (!usage.split) return null;
+  const { unit } = SHOWN[state.route.shown];
+  const series = seriesOf(usage, state);
+  const total = series.reduce((sum, one) => sum + one.total, 0);
+  const kind = filterKindOf(usage.split);
+  return html`
+    <ul class="legend">
+      ${series.map((one) => html`
+        <li data-key="${one.key}">
+          <button type="button" data-action="${kind && one.key !== OTHER_KEY ? "filter" : "light"}" data-kind="${kind ?? ""}"
+            data-value="${one.key}" data-light="${one.key}" aria-pressed="${state.lit === one.key ? "true" : "false"}">
+            ${swatch(one.slot)}
+            <span class="legend-name" title="${one.label}">${bdi(one.label)}</span>
+            <span class="num" title="${UNITS[unit].exact(one.total)}">${UNITS[unit].format(one.total)}</span>
+            <span class="share">${sharePercent(one.total, total)}</span>
+          </button>
+        </li>`)}
+    </ul>`;
+}
+
+// The table, and the files made of it
+
+const perCall = (row) => (row.model_calls ? row.cost_nano_usd / row.model_calls : null);
+const perMillion = (row) => (row.total_tokens ? (row.cost_nano_usd / row.total_tokens) * 1e6 : null);
+
+/** Each column: its name, its value in a file and for sorting, and how it looks. */
+const COLUMNS = {
+  key: { name: null, value: (row) => row.key },
+  calls: { name: msg("Calls"), value: (row) => row.model_calls, cell: (row) => formatCount(row.model_calls) },
+  input: { name: msg("Input"), value: (row) => row.input_tokens, cell: (row) => tokens(row.input_tokens), kind: "wide" },
+  output: { name: msg("Output"), value: (row) => row.output_tokens, cell: (row) => tokens(row.output_tokens), kind: "wide" },
+  read: { name: msg("Cache read"), value: (row) => row.cache_read_tokens, cell: (row) => tokens(row.cache_read_tokens), kind: "wide" },
+  write: { name: msg("Cache write"), value: (row) => row.cache_write_tokens, cell: (row) => tokens(row.cache_write_tokens), kind: "wide" },
+  tokens: { name: msg("All tokens"), value: (row) => row.total_tokens, cell: (row) => tokens(row.total_tokens), kind: "mid" },
+  cost: { name: msg("Cost"), isMoney: true, value: (row) => row.cost_nano_usd, cell: (row, state) => figure("cost", row, cost(row), state) },
+  plan: {
+    name: msg("Plan use"), isMoney: true, value: (row) => row.plan_cost_nano_usd, kind: "wide",
+    cell: (row, state) => figure("plan", row, money(row.plan_cost_nano_usd), state), isWanted: (usage) => usage.totals.plan_cost_nano_usd > 0,
+  },
+  call: { name: msg("Per call"), isMoney: true, value: perCall, cell: (row, state) => figure("call", row, money(perCall(row)), state), kind: "mid" },
+  million: {
+    name: msg("Per million tokens"), isMoney: true, value: perMillion, kind: "wide",
+    cell: (row, state) => figure("million", row, money(perMillion(row)), state),
+  },
+  share: { name: msg("Share"), value: (row, usage) => shareOf(row.cost_nano_usd, usage.totals.cost_nano_usd), cell: (row, _, usage) => sharePercent(row.cost_nano_usd, usage.totals.cost_nano_usd, 1) },
+  before: {
+    name: msg("Before"), isMoney: true, value: (row) => row.before?.cost_nano_usd ?? null, isWanted: (usage) => Boolean(usage.before),
+    cell: (row) => (row.before ? money(row.before.cost_nano_usd) : UNKNOWN), kind: "mid",
+  },
+  change: {
+    name: msg("Change"), isWanted: (usage) => Boolean(usage.before),
+    value: (row) => (row.before?.cost_nano_usd ? row.cost_nano_usd / row.before.cost_nano_usd - 1 : null),
+    cell: (row) => (row.before ? changeText(row, row.before) : UNKNOWN),
+  },
+};
+const columnsOf = (usage) => Object.entries(COLUMNS).filter(([, column]) => !column.isWanted || column.isWanted(usage));
+
+function changeText(now, before) {
+  const { mark, word, text } = change(now, before);
+  if (!text || text === "nothing") return text ? t("new") : UNKNOWN;
+  return html`<span class="arrow" aria-hidden="true">${mark}</span>${unseen(`${word} `)}${text}`;
+}
+
+/** Rows of the table: each with its row of the span before, and its place in it. */
+export function tableRows(usage, { sort, order }) {
+  const isByPlace = isTimed(usage);
+  const known = new Map(usage.before?.rows.map((row, i) => [isByPlace ? i : row.key, row]) ?? []);
+  const rows = usage.rows.map((row, i) => ({ ...row, before: usage.before ? known.get(isByPlace ? i : row.key) ?? null : null }));
+  if (!sort) return rows;
+  const { value } = COLUMNS[sort];
+  const sign = order === "asc" ? 1 : -1;
+  const compare = (a, b) => (typeof a === "string" ? a.localeCompare(b) : (a ?? -Infinity) - (b ?? -Infinity));
+  return rows.sort((a, b) => sign * compare(value(a, usage), value(b, usage)));
+}
+
+function nameOf(by, row, state) {
+  const { label } = keySpan(by, row);
+  const kind = filterKindOf(by);
+  if (kind && row.key !== "(none)") return filterName(kind, row.key, label);
+  // A session without a label has its key for one, and that is long.
+  const name = by === "session" ? sessionName({ key: label }) : label;
+  if (by !== "session" || !BUILT.has("session")) return bdi(name);
+  return html`<a class="row-link" href="${hrefTo(state, "session", [row.key])}" data-row>${bdi(name)}</a>`;
+}
+
+/** A number that says how it came about when it is pressed. */
+function figure(kind, row, shown, state) {
+  return html`
+    <button type="button" class="figure-button" data-action="formula" data-figure="${kind}" data-value="${row.key ?? ""}"
+      aria-label="${t("{figure}: how it came about", { figure: t(FORMULAS[kind].name) })}${state.isHidden ? "" : `, ${formatMoney(FORMULAS[kind].value(row))}`}">${shown}</button>`;
+}
+
+function Table(usage, state) {
+  const columns = columnsOf(usage);
+  const { sort, order, by } = state.route;
+  const rows = tableRows(usage, state.route);
+  const shown = state.isAllShown ? rows : rows.slice(isTimed(usage) ? -SHOWN_ROWS : 0, isTimed(usage) ? undefined : SHOWN_ROWS);
+  const cells = (row) => columns.slice(1).map(([, column]) => html`<td class="num ${column.kind ?? ""}">${column.cell(row, state, usage)}</td>`);
+  const table = scrollingTable({
+    label: t("{title}, table", { title: t("Cost") }), kind: "is-long",
+    heads: columns.map(([key, column]) => sortHead({
+      value: key, name: column.name ? t(column.name) : t(BY_NAMES[by]), sort, order, kind: column.name ? `num ${column.kind ?? ""}` : "",
+    })),
+    rows: shown.map((row) => html`
+      <tr data-key="${row.key}"><th scope="row" class="name" title="${row.key}">${nameOf(usage.by, row, state)}</th>${cells(row)}</tr>`),
+    foot: html`<tr><th scope="row">${t("All {n}", { n: formatCount(usage.row_count) })}</th>${cells({ ...usage.totals, key: "", before: usage.before?.totals ?? null })}</tr>`,
+  });
+  const more = rows.length > shown.length || state.isAllShown ? html`
+    <p class="more no-print">
+      <button type="button" class="link" data-action="show-all">
+        ${state.isAllShown ? t("Show fewer") : t("Show all {n}", { n: formatCount(rows.length) })}
+      </button>
+      ${usage.row_count > rows.length ? t("The first {n} of {all} were asked for.", { n: formatCount(rows.length), all: formatCount(usage.row_count) }) : null}
+    </p>` : null;
+  return html`${table}${more}`;
+}
+
+const dollars = (nano) => (nano === null ? "" : (nano < 0 ? "-" : "") + (BigInt(Math.abs(Math.round(nano))) / 1000000000n).toString()
+  + "." + (BigInt(Math.abs(Math.round(nano))) % 1000000000n).toString().padStart(9, "0"));
+
+// A spreadsheet runs what begins with one of these, and names come from anybody.
+const quote = (text) => `"${String(text).replace(/^([=+\-@\t\r])/, "'$1").replaceAll('"', '""')}"`;
+
+/** The table as CSV: dollars with all nine decimals. */
+export function toCsv(usage, route) {
+  const columns = columnsOf(usage);
+  const cell = (row, [key, column]) => {
+    if (key === "key") return quote(row.key);
+    const value = column.value(row, usage);
+    return column.isMoney ? dollars(value) : value ?? "";
+  };
+  const name = ([key, column]) => quote(key === "key" ? usage.by : `${column.name}${column.isMoney ? " (USD)" : ""}`);
+  const total = { ...usage.totals, key: "total", before: usage.before?.totals ?? null };
+  return [columns.map(name), ...[...tableRows(usage, route), total].map((row) => columns.map((column) => cell(row, column)))]
+    .map((line) => line.join(",")).join("\r\n") + "\r\n";
+}
+
+/** The same as JSON: nano-dollars, and what was asked. */
+export function toJson(usage, route) {
+  const columns = columnsOf(usage);
+  const object = (row) => Object.fromEntries(columns.map(([key, column]) => [column.isMoney ? `${key}_nano_usd` : key, column.value(row, usage)]));
+  return JSON.stringify({
+    from_ms: usage.from_ms, to_ms: usage.to_ms, tz: usage.tz, by: usage.by, filters: route.filters,
+    rows: tableRows(usage, route).map(object), total: object({ ...usage.totals, key: "total", before: usage.before?.totals ?? null }),
+  }, null, 2);
+}
+
+function download(name, type, text) {
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(new Blob([text], { type }));
+  link.download = name;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+}
+
+const fileName = (usage, ending) => `clawmeter-${usage.by}-${new Date(usage.from_ms).toISOString().slice(0, 10)}.${ending}`;
+
+// Figures
+
+function Figures(state) {
+  const { totals, before } = dataOf(state, "usage");
+  const all = { ...totals, key: "" };
+  const prompt = totals.total_tokens - totals.output_tokens;
+  const box = (kind, label, number, notes) => html`
+    <section class="figure" data-key="${kind}" aria-labelledby="h-figure-${kind}">
+      <header><h2 id="h-figure-${kind}">${label}</h2>${partial(state)}</header>
+      <div class="figure-row"><p class="figure-number">${number}</p></div>
+      ${notes.filter(Boolean).map((note) => html`<p class="figure-change">${note}</p>`)}
+    </section>`;
+  const compared = before ? t("{change} from {amount} the span before", {
+    change: html`<b>${changeText(totals, before.totals)}</b>`, amount: money(before.totals.cost_nano_usd),
+  }) : null;
+  return html`
+    <div class="figures" data-key="figures">
+      ${box("metered", t("Metered cost"), figure("cost", all, cost(totals, true), state), [compared, rangeName(state.route.range)])}
+      ${box("plan", t("Plan use"), figure("plan", all, money(totals.plan_cost_nano_usd), state), [t("what it would cost by the call; never in the sums")])}
+      ${box("call", t("Per call"), figure("call", all, money(perCall(totals)), state), [tn(totals.model_calls, "{n} call", "{n} calls")])}
+      ${box("million", t("Per million tokens"), figure("million", all, money(perMillion(totals)), state), [
+        t("{prompt} in, {output} out", { prompt: formatTokens(prompt), output: formatTokens(totals.output_tokens) }),
+      ])}
+    </div>`;
+}
+
+// Panels
+
+const answerOr = (state, key, draw) => {
+  const { data, error } = state.answers[key] ?? {};
+  if (data) return draw(data);
+  if (!error) return nothing(t("Loading"));
+  return nothing(html`
+    ${t("This could not be read: {why}.", { why: error.message || t("no answer") })}
+    <button type="button" class="link" data-action="retry">${t("Try again")}</button>`);
+};
+
+function Main(state) {
+  const usage = dataOf(state, "usage");
+  const { by, split, drawn, shown } = state.route;
+  const names = BYS.map((key) => [key, t(BY_NAMES[key]).toLowerCase()]);
+  const tools = html`
+    ${select({ action: "by", label: t("Group by"), options: names.map(([key, name]) => [key, t("by {key}", { key: name })]), chosen: by, shortcut: "b", help: t("Choose the group"), kind: "is-small" })}
+    ${select({
+      action: "split", label: t("Split by"), chosen: split, shortcut: "s", help: t("Choose the split"), kind: "is-small",
+      options: [["", t("not split")], ...names.filter(([key]) => key !== by).map(([key, name]) => [key, t("split by {key}", { key: name })])],
+    })}
+    ${segments({ action: "show", label: t("What is shown"), choices: Object.entries(SHOWN).map(([key, { name }]) => [key, t(name)]), chosen: shown })}
+    ${TIMES.includes(by) ? segments({ action: "drawn", label: t("How it is drawn"), choices: DRAWN.map(([key, name]) => [key, t(name)]), chosen: drawn }) : null}`;
+  const isBack = state.route.range.includes("..");
+  const chart = isTimed(usage) ? Chart(charts(state).cost?.model ?? chartModel(state), state) : Ranking(usage, state);
+  const hasAny = usage.rows.some((row) => row[SHOWN[shown].field]);
+  return panel({
+    key: "cost", title: t(SHOWN[shown].name), wide: "w12", state, isRanged: true,
+    note: html`${rangeName(state.route.range)}${isBack ? html` <button type="button" class="link" data-action="range-reset">${t("Back to {range}", { range: rangeName("30d") })}</button>` : null}`,
+    tools,
+    body: html`
+      ${hasAny ? html`${chart}${Legend(usage, state)}` : nothing(t("Nothing of this in this range."))}
+      <div class="table-head">
+        <h3>${t("Table")}</h3>
+        <span class="tools">
+          <button type="button" class="link" data-action="csv">CSV</button>
+          <button type="button" class="link" data-action="json">JSON</button>
+          <button type="button" class="link" data-action="print">${t("Print")}</button>
+        </span>
+      </div>
+      ${usage.rows.length ? Table(usage, state) : nothing(t("No model calls in this range."))}`,
+  });
+}
+
+/** Five steps of one hue; the first is for what is there at all. */
+export function heatStep(value, most) {
+  if (!value) return 0;
+  return Math.min(5, 1 + Math.floor((value / most) * 4.999));
+}
+
+function Week(state) {
+  const { field, unit, name } = SHOWN[state.route.shown];
+  const body = (usage) => {
+    const most = Math.max(1, ...usage.rows.map((row) => row[field]));
+    const hours = Array.from({ length: 24 }, (_, hour) => hour);
+    const cell = (row) => {
+      const step = heatStep(row[field], most);
+      const words = `${keySpan("hour_of_week", row).label}: ${UNITS[unit].format(row[field])}`;
+      return html`<td class="h${step}" title="${words}">${unseen(UNITS[unit].format(row[field]))}</td>`;
+    };
+    const total = (rows) => rows.reduce((sum, row) => sum + row[field], 0);
+    return html`
+      <div class="scroll" tabindex="0" role="group" aria-label="${t("{title}, table", { title: t("Hours of the week") })}">
+        <table class="heat">
+          <thead><tr><td></td>${hours.map((hour) => html`<th scope="col">${hour % 3 ? unseen(`${hour}`) : String(hour).padStart(2, "0")}</th>`)}<td></td></tr></thead>
+          <tbody>
+            ${WEEKDAYS.map((day, i) => {
+              const rows = usage.rows.slice(i * 24, i * 24 + 24);
+              return html`<tr><th scope="row">${t(day)}</th>${rows.map(cell)}<td class="num">${UNITS[unit].format(total(rows))}</td></tr>`;
+            })}
+          </tbody>
+        </table>
+      </div>
+      <p class="heat-key"><span>0</span>${[0, 1, 2, 3, 4, 5].map((step) => html`<i class="h${step}"></i>`)}<span>${UNITS[unit].format(most)}</span></p>`;
+  };
+  return panel({
+    key: "week", title: t("Hours of the week"), note: `${t(name)}, ${zoneOf(state)}`, wide: "w8", state, isRanged: true,
+    body: answerOr(state, "week", body),
+  });
+}
+
+function Compared(state) {
+  const body = (data) => {
+    if (!data.rows.length) return nothing(t("No call in this range has both a recorded cost and a list price."));
+    const percent = (value) => (value === null ? UNKNOWN : `${value > 0 ? "+" : ""}${formatPercent(value / 100, 1)}`);
+    const line = (row) => html`
+      <td class="num">${money(row.recorded_nano_usd)}</td><td class="num">${money(row.list_nano_usd)}</td>
+      <td class="num">${percent(row.list_differs_percent)}</td>`;
+    return html`
+      ${scrollingTable({
+        label: t("{title}, table", { title: t("Recorded against list") }),
+        heads: html`${head(t("Model"))}${head(t("Recorded"), "num")}${head(t("By list"), "num")}${head(t("Differs"), "num")}`,
+        rows: data.rows.slice(0, 8).map((row) => html`<tr data-key="${row.key}"><th scope="row" class="name">${filterName("model", row.key, row.label)}</th>${line(row)}</tr>`),
+        foot: html`<tr><th scope="row">${t("Both known")}</th>${line(data)}</tr>`,
+      })}
+      <p class="more">${t("Only calls that have both. The recorded cost counts; the list is a check.")}</p>`;
+  };
+  return panel({ key: "compared", title: t("Recorded against list"), wide: "w4", state, isRanged: true, body: answerOr(state, "compared", body) });
+}
+
+const REASONS = {
+  compacted: msg("the context was compacted"), model: msg("another model"), expired: msg("after {gap}"), changed: msg("the prompt changed"),
+};
+
+function Cache(state) {
+  const body = (data) => {
+    const { totals } = data;
+    if (!totals.prompt_tokens) return nothing(t("No model calls in this range."));
+    const net = totals.saved_nano_usd === null ? null : totals.saved_nano_usd - totals.write_extra_nano_usd;
+    const item = (kind, name, shown) => html`<div data-key="${kind}"><dt>${name}</dt><dd>${shown}</dd></div>`;
+    const cacheFigure = (kind, nano) => html`
+      <button type="button" class="figure-button" data-action="cache-formula" data-figure="${kind}">${money(nano)}</button>`;
+    const model = cacheModel(state);
+    const line = (row) => html`
+      <tr data-key="${row.key}">
+        <th scope="row" class="name">${filterName("model", row.key, row.label)}</th>
+        <td class="num">${sharePercent(row.cache_read_tokens, row.prompt_tokens)}</td>
+        <td class="num wide">${tokens(row.cache_read_tokens)}</td><td class="num wide">${tokens(row.cache_write_tokens)}</td>
+        <td class="num">${row.saved_nano_usd === null ? UNKNOWN : money(row.saved_nano_usd)}</td>
+        <td class="num mid">${row.write_cost_nano_usd === null ? UNKNOWN : money(row.write_cost_nano_usd)}</td>
+      </tr>`;
+    const broke = (one) => html`
+      <li data-key="${one.ts_ms}-${one.session}">
+        <span class="activity-text" title="${one.label ?? one.session}">
+          ${nameOf("session", { key: one.session, label: one.label ?? one.session }, state)}
+        </span>
+        <span class="note">${t(REASONS[one.reason], { gap: formatDuration(one.gap_ms) })}</span>
+        <span class="num" title="${tn(one.lost_tokens, "{n} token", "{n} tokens")}">−${formatTokens(one.lost_tokens)}</span>
+        ${when(one.ts_ms, state)}
+      </li>`;
+    return html`
+      <dl class="facts">
+        ${item("rate", t("Read from the cache"), html`<b>${sharePercent(totals.cache_read_tokens, totals.prompt_tokens, 1)}</b>`)}
+        ${item("saved", t("Saved by reads"), totals.saved_nano_usd === null ? UNKNOWN : cacheFigure("saved", totals.saved_nano_usd))}
+        ${item("writes", t("Cost of writes"), totals.write_cost_nano_usd === null ? UNKNOWN : cacheFigure("writes", totals.write_cost_nano_usd))}
+        ${item("net", t("Net gain"), net === null ? UNKNOWN : cacheFigure("net", net))}
+      </dl>
+      <div class="halves">
+        <div>
+          <h3>${t("Share of the prompt read from the cache, by day")}</h3>
+          ${chartBox("cache", t("{title}. Arrow keys move, Enter selects, Escape leaves.", { title: t("Cache") }), lines(model, widthOf(state, "cache"), CACHE_HEIGHT))}
+        </div>
+        <div>
+          <h3>${t("Where it broke")}</h3>
+          ${data.breaks.length ? html`<ol class="activity">${data.breaks.slice(0, 6).map(broke)}</ol>` : nothing(t("No call lost half of what the call before it had in the cache."))}
+        </div>
+      </div>
+      ${scrollingTable({
+        label: t("{title}, table", { title: t("Cache") }),
+        heads: html`${head(t("Model"))}${head(t("Hit rate"), "num")}${head(t("Read"), "num wide")}${head(t("Written"), "num wide")}
+          ${head(t("Saved"), "num")}${head(t("Cost of writes"), "num mid")}`,
+        rows: data.rows.slice(0, 10).map(line),
+      })}`;
+  };
+  return panel({ key: "cache", title: t("Cache"), wide: "w12", state, isRanged: true, body: answerOr(state, "cache", body) });
+}
+
+function Models(state) {
+  const cells = (row, total) => html`
+    <td class="num">${formatCount(row.model_calls)}</td>
+    <td class="num">${cost(row)}</td>
+    <td class="num">${money(perCall(row))}</td>
+    <td class="num mid">${money(perMillion(row))}</td>
+    <td class="num wide">${row.model_calls ? formatTokens(row.output_tokens / row.model_calls) : UNKNOWN}</td>
+    <td class="num wide">${sharePercent(row.cache_read_tokens, row.total_tokens - row.output_tokens)}</td>
+    <td class="num share wide">${sharePercent(row.cost_nano_usd, total, 1)}</td>`;
+  const body = (usage) => {
+    const total = usage.totals.cost_nano_usd;
+    return scrollingTable({
+      label: t("{title}, table", { title: t("Models compared") }),
+      heads: html`${head(t("Model, and what for"))}${head(t("Calls"), "num")}${head(t("Cost"), "num")}${head(t("Per call"), "num")}
+        ${head(t("Per million tokens"), "num mid")}${head(t("Output per call"), "num wide")}${head(t("Cached"), "num wide")}${head(t("Share"), "num wide")}`,
+      rows: usage.rows.slice(0, 12).flatMap((row) => [
+        html`<tr data-key="${row.key}"><th scope="row" class="name">${swatch(slotOf(state.palette, row.key))} ${filterName("model", row.key, row.label)}</th>${cells(row, total)}</tr>`,
+        ...(row.parts.length > 1 ? row.parts : []).map((part) => html`
+          <tr class="is-part" data-key="${row.key}-${part.key}"><th scope="row" class="name depth-2">${filterName("cause", part.key, part.label)}</th>${cells(part, total)}</tr>`),
+      ]),
+    });
+  };
+  return panel({ key: "models", title: t("Models compared"), wide: "w12", state, isRanged: true, body: answerOr(state, "models", body) });
+}
+
+const PROMPT_PARTS = [
+  ["system_chars", msg("System prompt"), 1], ["files_chars", msg("Memory files"), 2], ["tools_chars", msg("Tools"), 3], ["skills_chars", msg("Skills"), 5],
+];
+
+/** Tokens of each part of a prompt: characters by four where OpenClaw measured them; what is left is history and the user's words. */
+export function promptParts(sizes, calls = 1) {
+  const fixed = PROMPT_PARTS.map(([key, name, slot]) => ({ key, name, slot, chars: sizes[key], tokens: sizes[key] / CHARS_PER_TOKEN }));
+  const known = fixed.reduce((sum, part) => sum + part.tokens, 0);
+  return [
+    ...fixed,
+    { key: "history", name: msg("History and user"), slot: 8, chars: null, tokens: Math.max(0, sizes.prompt_tokens / calls - known) },
+    { key: "output", name: msg("Output"), slot: 4, chars: null, tokens: sizes.output_tokens / calls, isCounted: true },
+  ];
+}
+
+function promptBar(parts) {
+  const total = parts.reduce((sum, part) => sum + part.tokens, 0) || 1;
+  let left = 0;
+  return html`
+    <svg class="thin is-thick" viewBox="0 0 1000 12" preserveAspectRatio="none" aria-hidden="true">
+      ${parts.map((part) => {
+        const wide = (part.tokens / total) * 1000;
+        left += wide;
+        return html`<rect class="s${part.slot}" x="${(left - wide).toFixed(2)}" y="0" width="${wide.toFixed(2)}" height="12"/>`;
+      })}
+    </svg>`;
+}
+
+function Composition(state) {
+  const body = (data) => {
+    if (!data.average) return nothing(t("No session in this range has a report of its prompt; OpenClaw writes one from 2026.4 on."));
+    const parts = promptParts(data.average);
+    const total = parts.reduce((sum, part) => sum + part.tokens, 0);
+    const mark = (part) => (part.isCounted ? t("measured") : part.chars === null ? t("estimated: the rest") : t("{n} characters measured, tokens estimated", { n: formatCount(part.chars) }));
+    return html`
+      <h3>${t("A call on average")}</h3>
+      ${promptBar(parts)}
+      <ul class="legend">
+        ${parts.map((part) => html`
+          <li data-key="${part.key}" class="legend-item" title="${mark(part)}">
+            ${swatch(part.slot)}<span class="legend-name">${t(part.name)}</span>
+            <span class="num">${part.isCounted ? "" : "≈"}${formatTokens(part.tokens)}</span><span class="share">${sharePercent(part.tokens, total)}</span>
+          </li>`)}
+      </ul>
+      ${scrollingTable({
+        label: t("{title}, table", { title: t("What prompts are made of") }),
+        heads: html`${head(t("Session"))}${head(unseen(t("As a bar")), "mid")}${head(t("Calls"), "num")}${head(t("Prompt per call"), "num")}${head(t("Largest file"), "mid")}${head(t("Cost"), "num")}`,
+        rows: data.rows.slice(0, 8).map((row) => html`
+          <tr data-key="${row.session}">
+            <th scope="row" class="name" title="${row.session}">${nameOf("session", { key: row.session, label: row.label || row.key || row.session }, state)}</th>
+            <td class="bar-cell mid">${promptBar(promptParts(row, row.model_calls))}</td>
+            <td class="num">${formatCount(row.model_calls)}</td>
+            <td class="num">${formatTokens(row.prompt_tokens / row.model_calls)}</td>
+            <td class="mid">${row.files[0] ? html`${bdi(row.files[0][0])} <span class="note">${t("{n} characters", { n: formatTokens(row.files[0][1]) })}</span>` : UNKNOWN}</td>
+            <td class="num">${money(row.cost_nano_usd)}</td>
+          </tr>`),
+      })}`;
+  };
+  return panel({
+    key: "composition", title: t("What prompts are made of"), wide: "w12", state, isRanged: true,
+    note: dataOf(state, "composition") ? t("reported by {n} of {all} sessions", {
+      n: formatCount(dataOf(state, "composition").measured_sessions), all: formatCount(dataOf(state, "composition").sessions),
+    }) : null,
+    body: answerOr(state, "composition", body),
+  });
+}
+
+const PRICE_FIELDS = [["input", msg("Input")], ["output", msg("Output")], ["cache_read", msg("Cache read")], ["cache_write", msg("Cache write")]];
+
+function Prices(state) {
+  const models = dataOf(state, "models");
+  const unpriced = models?.rows.filter((row) => row.unpriced_calls > 0) ?? [];
+  const set = dataOf(state, "prices") ?? [];
+  if (!unpriced.length && !set.length) return null;
+  const { priceFault = null } = state;
+  const form = (row) => html`
+    <li data-key="${row.key}">
+      <form data-action="price" data-value="${row.key}">
+        <p><b>${bdi(row.key)}</b> <span class="note">${tn(row.unpriced_calls, "{n} unpriced call", "{n} unpriced calls")}, ${tn(row.total_tokens, "{n} token", "{n} tokens")}</span></p>
+        <div class="price-fields">
+          ${PRICE_FIELDS.map(([field, name], i) => html`
+            <label>${t(name)}<input class="field" name="${field}" inputmode="decimal" autocomplete="off"${i < 2 ? html` required` : html` placeholder="${t("as input")}"`}></label>`)}
+          <button type="submit" class="button">${t("Set the price")}</button>
+        </div>
+        ${priceFault?.model === row.key ? html`<p class="is-bad" role="alert">${priceFault.message}</p>` : null}
+      </form>
+    </li>`;
+  const known = (price) => html`
+    <li data-key="${price.model}" class="price-set">
+      <b>${bdi(price.model)}</b>
+      <span class="note">${PRICE_FIELDS.filter(([field]) => price[field] !== null).map(([field, name]) => `${t(name)} $${price[field]}`).join(", ")}</span>
+      ${price.source === "prices.toml"
+        ? html`<button type="button" class="link" data-action="drop-price" data-value="${price.model}">${t("Remove")}</button>`
+        : html`<span class="note">${t("in {file}", { file: price.source })}</span>`}
+    </li>`;
+  return panel({
+    key: "prices", title: t("Models without a price"), note: t("in US dollars per million tokens"), wide: "w12 no-print", state,
+    body: html`
+      ${unpriced.length ? html`<ul class="prices">${unpriced.map(form)}</ul>` : nothing(t("Every model in this range has a price."))}
+      ${set.length ? html`<h3>${t("Prices that were set")}</h3><ul class="prices">${set.map(known)}</ul>` : null}`,
+  });
+}
+
+// How a figure came about
+
+const FORMULAS = {
+  cost: { name: msg("Metered cost"), value: (row) => row.cost_nano_usd },
+  plan: { name: msg("Plan use"), value: (row) => row.plan_cost_nano_usd },
+  call: { name: msg("Per call"), value: perCall },
+  million: { name: msg("Per million tokens"), value: perMillion },
+};
+const BASES = {
+  recorded: msg("as OpenClaw recorded it"), override: msg("your price"), config: msg("price in openclaw.json"), list: msg("list price"),
+  local: msg("runs on this machine: free"), unpriced: msg("no price known"),
+};
+
+/** What narrows an explanation to one row; null where the ledger cannot narrow it that far. */
+export function rowParams(by, key) {
+  if (!key) return {};
+  const kind = filterKindOf(by) ?? (by === "session" ? "session" : null);
+  if (kind) return { [kind]: key };
+  const { from, to } = keySpan(by, { key });
+  return from ? { from, to } : null;
+}
+
+const usd = (value) => (value === null ? UNKNOWN : formatMoney(value * 1e9));
+
+function Terms(data, isPlan) {
+  const parts = data.parts.filter((part) => (part.billing_mode === "plan") === isPlan);
+  const kinds = [["input", msg("input")], ["output", msg("output")], ["cache_read", msg("cache read")], ["cache_write", msg("cache write")]];
+  const price = (part) => {
+    const [tier] = part.price.tiers;
+    return kinds.map(([kind, name]) => `${t(name)} ${usd(tier[kind] / 1e6)}`).join(", ")
+      + (part.price.tiers.length > 1 ? t("; another above {n} prompt tokens", { n: formatTokens(part.price.tiers[1].above) }) : "")
+      + (part.price_changed ? t("; changed in this span") : "");
+  };
+  const words = (part) => {
+    if (!part.price || part.basis === "local") return "";
+    return part.basis === "recorded" ? t("; by list it is {price}", { price: price(part) }) : `: ${price(part)}`;
+  };
+  const line = (part, i) => html`
+    <tr data-key="${i}">
+      <th scope="row">${bdi(`${part.provider}/${part.model}`)}<span class="formula-price">${t(BASES[part.basis] ?? part.basis)}${words(part)}</span></th>
+      <td class="num">${formatCount(part.model_calls)}</td>
+      ${kinds.map(([kind]) => html`<td class="num" title="${part[`${kind}_usd`] === null ? "" : usd(part[`${kind}_usd`])}">${formatTokens(part[`${kind}_tokens`])}</td>`)}
+      <td class="num">${part.cost_nano_usd === null ? UNKNOWN : html`<span title="${formatExactMoney(part.cost_nano_usd)}">${formatExactMoney(part.cost_nano_usd)}</span>`}</td>
+    </tr>`;
+  const total = isPlan ? data.totals.plan_cost_nano_usd : data.totals.cost_nano_usd;
+  return scrollingTable({
+    label: t("{title}, table", { title: t("Terms") }),
+    heads: html`${head(t("Model and price, USD per million tokens"))}${head(t("Calls"), "num")}${PRICE_FIELDS.map(([, name]) => head(t(name), "num"))}${head(t("Cost"), "num")}`,
+    rows: parts.map(line),
+    foot: html`<tr><th scope="row">${t("Sum")}</th><td class="num">${formatCount(parts.reduce((sum, part) => sum + part.model_calls, 0))}</td>
+      ${kinds.map(() => html`<td></td>`)}<td class="num">${formatExactMoney(total)}</td></tr>`,
+  });
+}
+
+function sheetFrame(title, body) {
+  return html`
+    <header class="sheet-head"><h2 id="sheet-title">${title}</h2>
+      <button type="button" class="link" data-action="sheet-close">${t("Close")}</button></header>
+    ${body}`;
+}
+
+function sheet(state) {
+  const { kind, row, label } = state.sheet;
+  if (kind.startsWith("cache-")) return CacheSheet(state, kind.slice(6));
+  const { name, value } = FORMULAS[kind];
+  const nano = value(row);
+  const whole = kind === "plan" ? row.plan_cost_nano_usd : row.cost_nano_usd;
+  const division = kind === "call" || kind === "million" ? html`
+    <p class="formula">${formatExactMoney(whole)} ÷ ${kind === "call"
+      ? tn(row.model_calls, "{n} call", "{n} calls")
+      : t("{n} million tokens", { n: formatCount(row.total_tokens / 1e6) === "0" ? (row.total_tokens / 1e6).toPrecision(3) : (row.total_tokens / 1e6).toFixed(6) })} = ${formatExactMoney(nano)}</p>` : null;
+  const words = kind === "plan"
+    ? t("Calls paid by a plan: what they would have cost by the call, each by the price below. They are in no sum of money spent.")
+    : t("The sum over all calls of what OpenClaw recorded; where it recorded nothing, tokens times price, rounded to the nano-dollar for each call.");
+  const answer = state.answers.explain;
+  const isNow = answer?.data && JSON.stringify(answer.askedFor) === JSON.stringify({ ...askParams(state.route), ...state.sheet.params });
+  return sheetFrame(`${t(name)}${label ? `: ${label}` : ""}`, html`
+    <p class="figure-number">${money(nano)}</p>
+    ${division}
+    <p class="note">${words}</p>
+    ${state.sheet.params === null
+      ? html`<p class="note">${t("A call with several tools is shared between them in equal parts; no single price stands behind this row.")}</p>`
+      : isNow ? Terms(answer.data, kind === "plan") : answer?.error && !answer.data ? nothing(answer.error.message) : nothing(t("Loading"))}`);
+}
+
+function CacheSheet(state, kind) {
+  const { totals, rows } = dataOf(state, "cache");
+  const words = {
+    saved: t("For each model and day: tokens read from the cache, times what an input token costs more than a cached one."),
+    writes: t("For each model and day: tokens written to the cache, times the price of writing one."),
+    net: t("What reads saved, less what writes cost above fresh input."),
+  };
+  const valueOf = {
+    saved: (row) => row.saved_nano_usd, writes: (row) => row.write_cost_nano_usd, net: (row) => (row.saved_nano_usd === null ? null : row.saved_nano_usd - row.write_extra_nano_usd),
+  }[kind];
+  const names = { saved: t("Saved by reads"), writes: t("Cost of writes"), net: t("Net gain") };
+  const exact = (row) => (valueOf(row) === null ? UNKNOWN : formatExactMoney(valueOf(row)));
+  return sheetFrame(names[kind], html`
+    <p class="figure-number">${money(valueOf(totals))}</p>
+    <p class="note">${words[kind]}</p>
+    ${scrollingTable({
+      label: t("{title}, table", { title: t("Terms") }),
+      heads: html`${head(t("Model"))}${head(t("Read"), "num")}${head(t("Written"), "num")}${head(names[kind], "num")}`,
+      rows: rows.map((row) => html`
+        <tr data-key="${row.key}"><th scope="row">${bdi(row.key)}</th><td class="num">${formatCount(row.cache_read_tokens)}</td>
+          <td class="num">${formatCount(row.cache_write_tokens)}</td><td class="num">${exact(row)}</td></tr>`),
+      foot: html`<tr><th scope="row">${t("Sum")}</th><td class="num">${formatCount(totals.cache_read_tokens)}</td><td class="num">${formatCount(totals.cache_write_tokens)}</td><td class="num">${exact(totals)}</td></tr>`,
+    })}`);
+}
+
+// The page
+
+function view(state) {
+  const zone = zoneOf(state);
+  const { filters, range } = state.route;
+  const narrowed = FILTERS.filter(([kind]) => filters[kind]).map(([kind, name]) => `${t(name)} ${filters[kind]}`).join(", ");
+  return html`
+    <div class="grid" data-key="cost">
+      <header class="statement" data-key="statement">
+        <h2>${t("Clawmeter statement")}</h2>
+        <p>${rangeName(range)}, ${zone}${narrowed ? `, ${narrowed}` : ""}. ${t("Made at {time}.", { time: formatClock(state.now, zone) })}</p>
+      </header>
+      ${Figures(state)}
+      ${Main(state)}
+      ${Week(state)}
+      ${Compared(state)}
+      ${Cache(state)}
+      ${Models(state)}
+      ${Composition(state)}
+      ${Prices(state)}
+    </div>`;
+}
+
+/** "1.5" or "1,5" as a number; null when empty, NaN when it is none. */
+function readNumber(text) {
+  const tidy = text.trim().replace(",", ".");
+  return tidy === "" ? null : Number(tidy);
+}
+
+const actions = {
+  by: (element, { go, state }) => go({ by: element.value, split: state.route.split === element.value ? "" : state.route.split, sort: "" }),
+  split: (element, { go }) => go({ split: element.value }),
+  show: (element, { go }) => go({ shown: element.dataset.value }),
+  drawn: (element, { go }) => go({ drawn: element.dataset.value }),
+  sort: (element, { go, state }) => {
+    const { sort, order } = state.route;
+    const { value } = element.dataset;
+    if (sort === value) go({ order: order === "desc" ? "asc" : "desc" }, true);
+    else go({ sort: value, order: value === "key" ? "asc" : "desc" }, true);
+  },
+  "show-all": (_, { dispatch, state }) => dispatch({ isAllShown: !state.isAllShown }),
+  csv: (_, { state }) => download(fileName(dataOf(state, "usage"), "csv"), "text/csv", toCsv(dataOf(state, "usage"), state.route)),
+  json: (_, { state }) => download(fileName(dataOf(state, "usage"), "json"), "application/json", toJson(dataOf(state, "usage"), state.route)),
+  print: () => globalThis.print(),
+  formula: (element, { dispatch, state }) => {
+    const usage = dataOf(state, "usage");
+    const key = element.dataset.value;
+    const found = key ? usage.rows.find((row) => row.key === key) : { ...usage.totals, key: "" };
+    if (!found) return;
+    const params = rowParams(usage.by, key);
+    dispatch({ sheet: { kind: element.dataset.figure, row: found, label: key ? keySpan(usage.by, found).label : "", params } });
+  },
+  "cache-formula": (element, { dispatch }) => dispatch({ sheet: { kind: `cache-${element.dataset.figure}`, row: null, label: "", params: null } }),
+  price: async (form, { dispatch, send, say, refresh }) => {
+    const model = form.dataset.value;
+    const body = { model };
+    for (const [field] of PRICE_FIELDS) {
+      const value = readNumber(form.elements[field].value);
+      if (value !== null) body[field] = value;
+    }
+    if (Object.values(body).some((value) => Number.isNaN(value))) {
+      dispatch({ priceFault: { model, message: t("A price is a number of US dollars.") } });
+      return;
+    }
+    try {
+      const { repriced_calls: calls } = await send("POST", "/api/prices", body);
+      dispatch({ priceFault: null });
+      say(tn(calls, "{n} call priced anew", "{n} calls priced anew"));
+      refresh();
+    } catch (fault) {
+      dispatch({ priceFault: { model, message: fault.message } });
+    }
+  },
+  "drop-price": async (element, { dispatch, send, refresh }) => {
+    try {
+      await send("DELETE", `/api/prices/${encodeURIComponent(element.dataset.value)}`);
+      refresh();
+    } catch (fault) {
+      dispatch({ priceFault: { model: element.dataset.value, message: fault.message } });
+    }
+  },
+};
+
+export const page = { parse, format, asks, view, charts, actions, sheet };
+"""
+
+# language=JavaScript
 ZH_JS = r"""// Chinese, by the English text (dom.js, t()). {names} stay as they are; {1}, {2} stand for the numbers
 // in words of the server. Loaded only when Chinese is chosen.
 
 export const messages = {
+  // Numbers and time
+  "not known": "未知", "now": "刚刚", "{n}\u00a0s ago": "{n}\u00a0秒前", "{n}\u00a0m ago": "{n}\u00a0分钟前", "{n}\u00a0h ago": "{n}\u00a0小时前",
+  "Week of {day}": "{day} 起的一周", "{day} so far": "{day} 至今", "{day}, so far": "{day}，至今", ", so far": "，至今",
+  "{from} to {to}": "{from} 至 {to}", "Span before": "上一时段", "Today": "今天", "7 days": "7 天", "30 days": "30 天", "90 days": "90 天",
+  "365 days": "365 天", "This week": "本周", "This month": "本月", "All time": "全部时间", "{n} days": "{n} 天",
+  "Between {low} and {high}, last {last}": "介于 {low} 与 {high} 之间，最近为 {last}", ", budget {limit}": "，预算 {limit}",
+  "{spent} so far, {projected} expected, between {low} and {high}": "已用 {spent}，预计 {projected}，介于 {low} 与 {high} 之间",
+  "{n} call": "{n} 次调用", "{n} calls": "{n} 次调用", "{n} token": "{n} 个 token", "{n} tokens": "{n} 个 token",
+  "{n} unpriced call": "{n} 次未定价调用", "{n} unpriced calls": "{n} 次未定价调用", "unpriced calls": "次未定价调用",
+  "no price known": "价格未知", "{calls}, not in this sum": "{calls}，未计入此合计",
+  "Mon": "周一", "Tue": "周二", "Wed": "周三", "Thu": "周四", "Fri": "周五", "Sat": "周六", "Sun": "周日",
+
+  // What usage is counted by
+  "Agent": "代理", "Model": "模型", "Provider": "提供商", "Channel": "渠道", "Cause": "起因", "Hour": "小时", "Day": "日", "Week": "周", "Month": "月",
+  "Provider and model": "提供商与模型", "Session": "会话", "Session key": "会话键", "Cron job": "定时任务", "Tool": "工具", "Hour of the week": "周内小时",
+
   // Frame
-  "Overview": "概览", "Cost": "费用", "Sessions": "会话",
+  "Overview": "概览", "Flow": "流程", "Cost": "费用", "Sessions": "会话", "Crons": "定时任务", "Alerts": "告警", "Traces": "追踪", "Fleet": "机群",
+  "Health": "健康", "Agents": "代理", "Pages": "页面", "Page": "页面", "More": "更多", "Go to {page}": "前往{page}",
+  "Connecting": "连接中", "Live": "实时", "Live again": "已恢复实时", "Every 15 s": "每 15 秒", "Reconnecting": "重新连接中",
+  ", last update": "，上次更新", "Last update {time}": "上次更新 {time}",
+  "indexed {n}\u00a0%": "已索引 {n}\u00a0%", "{indexed}, {time} left": "{indexed}，剩余 {time}",
+  "{n} source could not be read": "{n} 个来源无法读取", "{n} sources could not be read": "{n} 个来源无法读取", "partial": "不完整",
+  "{indexed}: this total still grows": "{indexed}：此合计仍在增长", "indexed, this total still grows": "已索引，此合计仍在增长",
+  "Range": "时间范围", "Choose the range": "选择时间范围", "compared": "对比", "Last": "最近", "days": "天", "Show": "显示",
+  "Compare with the span before": "与上一时段对比", "Month before": "上个月", "Month after": "下个月",
+  "From {day}: choose the last day": "自 {day} 起：请选择最后一天", "Choose the first day, then the last": "先选第一天，再选最后一天",
+  "Time zone": "时区", "Choose the time zone": "选择时区", "{zone} (server)": "{zone}（服务器）", "{zone} (here)": "{zone}（本机）",
+  "Server's zone": "服务器时区", "Suggested": "建议", "All zones": "所有时区",
+  "Add a filter": "添加筛选", "filter": "筛选", "What to filter by": "按什么筛选", "Find a value": "查找值", "none": "无",
+  "Remove this filter": "移除此筛选", "Remove the filter on {kind}": "移除对{kind}的筛选", "Show only {name}": "只看 {name}",
+  "Nothing in this range has such a value.": "此范围内没有这样的值。",
+  "Settings": "设置", "Theme": "主题", "System": "跟随系统", "Light": "浅色", "Dark": "深色", "Language": "语言", "As the browser": "跟随浏览器",
+  "Amounts": "金额", "Hide, for a shared screen": "隐藏，便于共享屏幕", "Amounts are hidden": "金额已隐藏", "Currency": "货币",
+  "{currency} for one US dollar": "一美元兑多少 {currency}", "1 USD = {rate} {currency}": "1 USD = {rate} {currency}",
+  "Kept in this browser. Amounts are counted in US dollars; a converted one is marked ≈, with the exact dollars under the pointer.":
+    "仅保存在此浏览器中。金额以美元计；换算后的金额带有 ≈ 标记，指针悬停可见精确美元数。",
+  "Search": "搜索", "Search sessions, agents, models": "搜索会话、代理、模型", "Found": "结果", "Close": "关闭",
+  "Nothing has this in its name, key or id.": "没有名称、键或 ID 包含此内容的项。",
+  "Shortcuts": "快捷键", "List the shortcuts": "列出快捷键", "Next and previous row of a list": "列表中的下一行与上一行",
+  "Move in a focused chart; with Shift, select": "在选中的图表中移动；按住 Shift 可选择", "Open, or show the selected days": "打开，或显示所选日期",
+  "Close, or leave the chart": "关闭，或离开图表", "Copy": "复制", "Copied": "已复制", "Loading": "加载中", "Try again": "重试", "no answer": "没有应答",
+  "{title}, table": "{title}，表格", "chart": "图表", "Show chart": "显示图表", "Show table": "显示表格", "Back to {range}": "返回{range}",
+  "Name": "名称", "Share": "占比", "Total": "合计", "Share as a bar": "占比条", "As a bar": "条形图", "Other": "其他", "All": "全部", "All {n}": "共 {n} 项",
+  "{n} other": "其他 {n} 项", "{n} others": "其他 {n} 项", " and {n} more": " 等另外 {n} 个", "and {n} more": "另有 {n} 个",
+  "Show all {n}": "显示全部 {n} 项", "Show the first {n}": "显示前 {n} 项", "Show the first {n} of {all}": "显示 {all} 项中的前 {n} 项", "Show fewer": "收起",
+
+  // Overview
+  "yesterday by now": "（昨天此时）", "the 7 days before": "（此前 7 天）", "last month by now": "（上月此时）",
+  "up": "上升", "down": "下降", "nothing yet, nor {before}": "暂无，{before}也没有", "nothing {before}": "{before}为零",
+  "{change} from {amount} {before}": "{change}，对比 {amount}{before}", "{amount} over": "超出 {amount}",
+  "{over} the {limit} {budget}": "{over}（{budget} {limit}）", "{share} of {limit} {budget}": "{budget} {limit} 的 {share}",
+  "daily budget": "每日预算", "monthly budget": "每月预算", "{over} the monthly budget": "{over}（每月预算）",
+  "{amount} under the monthly budget": "低于每月预算 {amount}", "and {amount} worth of plan use": "另有套餐用量，价值 {amount}",
+  "At month end": "月末预计", "a projection needs a few days of use": "预测需要几天的使用数据", "between {low} and {high}": "介于 {low} 与 {high} 之间",
+  "spent so far, and the mean of the last {1} full days for the {2} days left; the range holds in {3} of {4} months like them":
+    "已用金额，加上剩余 {2} 天按最近 {1} 个整日的均值计；{4} 个类似月份中有 {3} 个落在此范围内",
+  "needs three full days of use": "需要三个整日的使用数据",
+  "Needs attention": "需要关注", "Problem": "问题", "Warning": "警告", "{n} more line": "另有 {n} 条", "{n} more lines": "另有 {n} 条",
+  "See health": "查看健康状况", "Set a price": "设置价格",
+  "{calls} without a price ({names}): tokens are counted, the cost is not known": "{calls}（{names}）：token 已计入，费用未知",
+  "{n} source of OpenClaw cannot be read": "{n} 个 OpenClaw 来源无法读取", "{n} sources of OpenClaw cannot be read": "{n} 个 OpenClaw 来源无法读取",
+  "{n} call with impossible numbers is left out of the sums": "{n} 次数值不可能的调用未计入合计",
+  "{n} calls with impossible numbers are left out of the sums": "{n} 次数值不可能的调用未计入合计",
+  "Cost by day": "每日费用", "Cost by week": "每周费用", "Cost by month": "每月费用",
+  "{title}, stacked by model. Arrow keys move, Enter selects, Escape leaves.": "{title}，按模型堆叠。方向键移动，回车选择，Esc 离开。",
+  "No metered cost in this range.": "此范围内没有按量费用。", "Nothing in this range.": "此范围内没有内容。", "By cause": "按起因", "By agent": "按代理",
+  "Now": "现在", "Nothing is running.": "没有正在运行的会话。", "Last activity {time}.": "最近活动：{time}。", "Live sessions": "活动会话",
+  "State": "状态", "Running": "运行中", "Idle": "空闲", "Ended": "已结束", "{state}, inferred from its last entry": "{state}，由其最后一条记录推断",
+  "{n} session running": "{n} 个会话运行中", "{n} sessions running": "{n} 个会话运行中", ", inferred": "，推断", "sub-agent": "子代理",
+  "Context": "上下文", "{n} of {limit} tokens": "{limit} 中的 {n} 个 token", "For": "时长",
+  "Dearest sessions": "最贵的会话", "Calls": "调用", "Tokens": "Token", "With sub-agents": "含子代理", "Last active": "最近活动",
+  "No session was active in this range.": "此范围内没有活动会话。",
+  "Activity": "动态", "Started": "开始", "Failed": "失败", "Compacted": "压缩", "Nothing has happened yet.": "尚无动态。",
+  "session started": "会话开始", "context compacted": "上下文已压缩", "the model call failed": "模型调用失败", "the run was aborted": "运行被中止",
+  "Breakdown": "明细", "Break down by": "细分依据", "Choose the breakdown": "选择细分依据", "Input tokens": "输入 token", "Output": "输出",
+  "Cache read": "缓存读取", "Cache write": "缓存写入", "All tokens": "全部 token", "No model calls in this range.": "此范围内没有模型调用。",
+  "The breakdown could not be read: {why}.": "无法读取明细：{why}。",
+  "{version} and {n} older": "{version} 与 {n} 个更旧版本", "none found": "未找到", "Sources": "来源", "Gateway": "网关", "not connected": "未连接", "Home": "主目录",
+  "{n} file": "{n} 个文件", "{n} files": "{n} 个文件", "{n} database": "{n} 个数据库", "{n} databases": "{n} 个数据库", "Indexed": "已索引",
+  "indexed in part": "部分已索引", "{n} unreadable": "{n} 个无法读取", "{n} bad line": "{n} 行损坏", "{n} bad lines": "{n} 行损坏",
+  "{n} implausible call": "{n} 次不可信调用", "{n} implausible calls": "{n} 次不可信调用", "{n} session": "{n} 个会话", "{n} sessions": "{n} 个会话",
+  "{n} agent": "{n} 个代理", "{n} agents": "{n} 个代理", "Not counted": "未计入", "Lag": "延迟", "Disk": "磁盘", "ledger {size}, {free} free": "账本 {size}，剩余 {free}", "Memory": "内存",
+
+  // States
+  "Clawmeter reads {home}{more} and will show the first call within a second of it.": "Clawmeter 正在读取 {home}{more}，首次调用发生后一秒内即会显示。",
+  "Name one with {option} or with {variable}.": "请用 {option} 或 {variable} 指定。", "No model calls yet": "尚无模型调用",
+  "No OpenClaw home was found": "未找到 OpenClaw 主目录",
+  "Here will be what each day cost, by model, agent and cause, where the month will end, what runs now, and the dearest sessions.":
+    "这里将显示每天按模型、代理与起因的费用、月末预计、正在运行的内容以及最贵的会话。",
+  "See what was looked for, and where": "查看查找了什么、在哪里查找", "Look around with made-up data": "用虚构数据随意看看",
+  "Clawmeter does not answer": "Clawmeter 没有应答", "The server is stopped or out of reach.": "服务器已停止或无法访问。",
+  "What OpenClaw does meanwhile is not lost, it is read when the server runs again. This page keeps trying.":
+    "期间 OpenClaw 的活动不会丢失，服务器恢复后会读取。此页面会持续重试。",
+  "This view could not be read": "无法读取此视图", "Another range, zone or filter may work.": "换一个范围、时区或筛选也许可行。",
+  "The numbers could not be read": "无法读取数字", "The server said {status}: {message}.": "服务器返回 {status}：{message}。",
+  "The server said {status}.": "服务器返回 {status}。",
+  "The ledger keeps what it has, and {report} may still answer. {doctor} says what is wrong.": "账本保留已有内容，{report} 或许仍可应答。{doctor} 会说明问题所在。",
+  "These are the last numbers.": "以下为最近一次的数字。", "There is no such page yet": "尚无此页面",
+  "This page shows what your agents cost, so it needs the dashboard token.": "此页面显示您的代理花费，因此需要仪表板令牌。",
+  "Token": "令牌", "Sign in": "登录", "Signing in": "登录中",
+  "The token is in the link that {serve} printed. To make another, run {token} on that machine.": "令牌在 {serve} 打印的链接中。要另建一个，请在该机器上运行 {token}。",
+  "Clawmeter does not answer. Is it running?": "Clawmeter 没有应答。它在运行吗？", "That token is not valid here.": "该令牌在此无效。",
+  "Too many attempts. Wait {n} seconds, then try again.": "尝试次数过多。请等待 {n} 秒后重试。", "Too many attempts. Wait a minute, then try again.": "尝试次数过多。请等待一分钟后重试。",
+  "That link is no longer valid. Open the newest one, or paste a token.": "该链接已失效。请打开最新的链接，或粘贴令牌。",
+
+  // Cost
+  "Bars": "柱形", "Lines": "折线", "Plan use": "套餐用量", "Metered cost": "按量费用", "Per call": "每次调用", "Per million tokens": "每百万 token",
+  "Group by": "分组", "by {key}": "按{key}", "Choose the group": "选择分组", "Split by": "拆分", "Choose the split": "选择拆分", "not split": "不拆分",
+  "split by {key}": "按{key}拆分", "What is shown": "显示内容", "How it is drawn": "绘制方式", "Nothing of this in this range.": "此范围内没有该数据。",
+  "{title}. Arrow keys move, Enter selects, Escape leaves.": "{title}。方向键移动，回车选择，Esc 离开。",
+  "Table": "表格", "Print": "打印", "Input": "输入", "Before": "此前", "Change": "变化", "new": "新增", "{figure}: how it came about": "{figure}：如何得出",
+  "The first {n} of {all} were asked for.": "仅请求了 {all} 项中的前 {n} 项。", "{change} from {amount} the span before": "{change}，对比上一时段 {amount}",
+  "what it would cost by the call; never in the sums": "若按次计费的价值；从不计入合计", "{prompt} in, {output} out": "输入 {prompt}，输出 {output}",
+  "This could not be read: {why}.": "无法读取：{why}。", "Hours of the week": "周内各小时",
+  "Recorded against list": "记录价与标价对比", "Recorded": "记录价", "By list": "标价", "Differs": "差异", "Both known": "两者皆有",
+  "No call in this range has both a recorded cost and a list price.": "此范围内没有同时具有记录费用与标价的调用。",
+  "Only calls that have both. The recorded cost counts; the list is a check.": "仅含两者皆有的调用。以记录费用为准；标价用于核对。",
+  "Cache": "缓存", "Read from the cache": "读自缓存", "Saved by reads": "读取节省", "Cost of writes": "写入费用", "Net gain": "净收益",
+  "Share of the prompt read from the cache, by day": "每日提示词读自缓存的占比", "Where it broke": "何处失效", "Hit rate": "命中率", "Read": "读取", "Written": "写入", "Saved": "节省",
+  "No call lost half of what the call before it had in the cache.": "没有调用丢失前一次调用缓存内容的一半以上。",
+  "the context was compacted": "上下文被压缩", "another model": "更换了模型", "after {gap}": "间隔 {gap}", "the prompt changed": "提示词有变",
+  "Models compared": "模型对比", "Model, and what for": "模型及用途", "Output per call": "每次调用输出", "Cached": "缓存占比",
+  "What prompts are made of": "提示词构成", "System prompt": "系统提示词", "Memory files": "记忆文件", "Tools": "工具", "Skills": "技能", "History and user": "历史与用户",
+  "A call on average": "平均一次调用", "measured": "实测", "estimated: the rest": "估算：其余部分", "{n} characters measured, tokens estimated": "实测 {n} 个字符，token 为估算",
+  "No session in this range has a report of its prompt; OpenClaw writes one from 2026.4 on.": "此范围内没有会话带有提示词报告；OpenClaw 自 2026.4 起写入。",
+  "reported by {n} of {all} sessions": "{all} 个会话中有 {n} 个报告", "Prompt per call": "每次调用提示词", "Largest file": "最大文件", "{n} characters": "{n} 个字符",
+  "Models without a price": "没有价格的模型", "in US dollars per million tokens": "美元／百万 token", "as input": "同输入", "Set the price": "设置价格", "Remove": "移除",
+  "in {file}": "在 {file} 中", "Every model in this range has a price.": "此范围内的每个模型都有价格。", "Prices that were set": "已设置的价格",
+  "A price is a number of US dollars.": "价格应为美元数值。", "{n} call priced anew": "已重新计价 {n} 次调用", "{n} calls priced anew": "已重新计价 {n} 次调用",
+  "as OpenClaw recorded it": "按 OpenClaw 的记录", "your price": "您的价格", "price in openclaw.json": "openclaw.json 中的价格", "list price": "标价",
+  "runs on this machine: free": "在本机运行：免费", "input": "输入", "output": "输出", "cache read": "缓存读取", "cache write": "缓存写入",
+  "; by list it is {price}": "；标价为 {price}", "; another above {n} prompt tokens": "；提示词超过 {n} token 时另计", "; changed in this span": "；此时段内有变",
+  "Terms": "各项", "Sum": "合计", "Model and price, USD per million tokens": "模型与价格，美元／百万 token", "{n} million tokens": "{n} 百万 token",
+  "Calls paid by a plan: what they would have cost by the call, each by the price below. They are in no sum of money spent.":
+    "由套餐支付的调用：按下列价格逐次计费的价值。不计入任何支出合计。",
+  "The sum over all calls of what OpenClaw recorded; where it recorded nothing, tokens times price, rounded to the nano-dollar for each call.":
+    "所有调用中 OpenClaw 记录费用之和；未记录时为 token 数乘以价格，每次调用取整到纳美元。",
+  "A call with several tools is shared between them in equal parts; no single price stands behind this row.": "含多个工具的调用在工具间均分；此行没有单一价格。",
+  "For each model and day: tokens read from the cache, times what an input token costs more than a cached one.": "按模型与日：读自缓存的 token 数，乘以输入 token 与缓存 token 的差价。",
+  "For each model and day: tokens written to the cache, times the price of writing one.": "按模型与日：写入缓存的 token 数，乘以写入单价。",
+  "What reads saved, less what writes cost above fresh input.": "读取节省额，减去写入比新输入多出的费用。",
+  "Clawmeter statement": "Clawmeter 对账单", "Made at {time}.": "生成于 {time}。",
   // Sessions and Session
   "with anything": "不限",
   "with errors": "有错误",
@@ -17056,7 +18866,6 @@ export const messages = {
   "{n} turn": "{n} 轮",
   "{n} turns": "{n} 轮",
   "{n} character": "{n} 个字符",
-  "{n} characters": "{n} 个字符",
   "{n} image, not shown": "{n} 张图片，未显示",
   "{n} images, not shown": "{n} 张图片，未显示",
   "{n} entry": "{n} 条",
@@ -17072,6 +18881,7 @@ ASSETS: dict[str, tuple[str, str]] = {
     "chart.js": ("text/javascript; charset=utf-8", CHART_JS),
     "views.js": ("text/javascript; charset=utf-8", VIEWS_JS),
     "app.js": ("text/javascript; charset=utf-8", APP_JS),
+    "cost.js": ("text/javascript; charset=utf-8", COST_JS),
     "sessions.js": ("text/javascript; charset=utf-8", SESSIONS_JS),
     "session.js": ("text/javascript; charset=utf-8", SESSION_JS),
     "zh.js": ("text/javascript; charset=utf-8", ZH_JS),

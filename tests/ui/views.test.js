@@ -1,13 +1,8 @@
 import { test } from "node:test";
 import assert from "node:assert/strict";
 import * as views from "./assets/views.js";
-
-const NOW = Date.UTC(2026, 10, 6, 12);
-const EVIL = `"><img src=x onerror=alert(1)></title></svg></table><script>alert(2)</script>`;
-
-function totals(nano, more = {}) {
-  return { model_calls: 10, input_tokens: 1000, output_tokens: 200, cache_read_tokens: 9000, cache_write_tokens: 300, total_tokens: 10_500, cost_usd: nano / 1e9, cost_nano_usd: nano, recorded_cost_nano_usd: nano, plan_cost_nano_usd: 0, unpriced_calls: 0, ...more };
-}
+import { html } from "./assets/dom.js";
+import { EVIL, NOW, complaintsAbout, hostile, stateOf, totals } from "./states.js";
 
 function session(id, more = {}) {
   return { id, agent: "main", key: "agent:main:telegram:direct:1", channel: "telegram", cause: "user", label: "Inbox", model: "opus", state: "running", inferred: true, started_ms: NOW - 9e5, last_activity_ms: NOW - 2000, duration_ms: 192_000, tree_cost_nano_usd: 4e8, parent_session: null, context_tokens: 124_000, context_window: 200_000, ...totals(4e8), ...more };
@@ -28,27 +23,17 @@ function overview(more = {}) {
   };
 }
 
-/** A state as app.js has it; `overview`, `usage` and fields of the route may be given by their names. */
+/** stateOf(), with `overview`, `usage`, `error` and fields of the route by their names. */
 function state(more = {}) {
   const { overview: answer = overview(), usage = null, error = null, ...rest } = more;
-  const route = { ...views.parseRoute(""), ...Object.fromEntries(Object.entries(rest).filter(([key]) => ["page", "range", "zone", "by", "filters"].includes(key))) };
-  return {
-    route, version: "0.1.0", theme: "system", language: "", currency: "USD", rate: 1, isHidden: false, palette: [], browserZone: "Europe/Berlin", serverZone: "Europe/Berlin", zones: ["Europe/Berlin", "Asia/Tokyo"], now: NOW,
-    connection: "live", updatedMs: NOW, coverage: answer?.coverage ?? null, source: answer?.source ?? null, answers: { overview: { data: answer, error }, usage: { data: usage, error: null } }, fault: null,
-    isSlow: false, needsLogin: false, login: { isBusy: false, message: "" }, widths: {}, windows: {}, menu: "", calendar: { at: "2026-11-06", start: "" }, filterKind: "agent", filterText: "", search: null, sheet: null,
-    lit: null, isTable: false, isAllShown: false, isMoreOpen: false, ...rest,
-  };
+  const own = ["page", "range", "zone", "by", "filters"];
+  const route = { ...views.parseRoute(""), ...Object.fromEntries(Object.entries(rest).filter(([key]) => own.includes(key))) };
+  return stateOf({ route, coverage: answer?.coverage ?? null, source: answer?.source ?? null, answers: { overview: { data: answer, error }, usage: { data: usage, error: null } }, ...rest });
 }
 
 const draw = (s) => views.Page(s, s.route.page === "overview" ? views.overviewPage : null);
 const page = (more) => String(draw(state(more)));
 const texts = (markup) => markup.replace(/<[^>]*>/g, " ").replace(/\s+/g, " ");
-
-function hostile(value) {
-  if (Array.isArray(value)) return value.map(hostile);
-  if (value !== null && typeof value === "object") return Object.fromEntries(Object.entries(value).map(([key, one]) => [key, key === "days" ? one : hostile(one)]));
-  return typeof value === "string" ? EVIL : value;
-}
 
 test("the address and the route are one", () => {
   for (const hash of ["#/overview", "#/overview?range=7d", "#/overview?range=2026-11-01..2026-11-05&tz=Europe/Berlin&by=agent", "#/cost?tz=Etc/GMT%2B3", "#/sessions?agent=main&model=anthropic/opus", "#/session/a%2Fb", "#/overview?range=2026-11-01T08:00..2026-11-01T10:00&compare=1"]) assert.equal(views.formatRoute(views.parseRoute(hash)), hash);
@@ -99,18 +84,57 @@ test("no view writes a style attribute, a handler, undefined or NaN", () => {
   const usage = { by: "tool", rows: [{ key: "(none)", label: "(none)", ...totals(0) }], totals: totals(0), row_count: 1 };
   const all = [state(), state({ usage, isTable: true }), state({ overview: null, isSlow: true }), state({ overview: null, error: { status: 0, message: "" } }), state({ needsLogin: true }), state({ page: "flow" })];
   for (const s of all) {
-    for (const view of [draw(s), views.Bar(s), views.Rail(s)]) {
-      const text = String(view);
-      assert.ok(!/\sstyle=|\son[a-z]+=|undefined|NaN|\[object/.test(text), /.{60}(\sstyle=|\son[a-z]+=|undefined|NaN|\[object).{60}/s.exec(text)?.[0]);
+    for (const view of [draw(s), views.Bar(s), views.Rail(s)]) assert.deepEqual(complaintsAbout(view), []);
+  }
+});
+
+test("the menus, the search and the settings are well made, and hostile text stays text", () => {
+  const rows = [{ key: EVIL, label: EVIL, ...totals(1e9) }];
+  const values = { data: { by: "agent", rows }, error: null, askedFor: {} };
+  const results = ["session", "agent", "model"].map((kind) => ({ kind, key: EVIL, label: EVIL, agent: EVIL, channel: EVIL, last_activity_ms: NOW, model_calls: 3, cost_nano_usd: 1e9 }));
+  for (const menu of ["range", "filter", "settings"]) {
+    const s = state({ menu, filters: { agent: EVIL, model: EVIL }, currency: "EUR", isHidden: true });
+    s.answers["filter-values"] = values;
+    s.answers.search = { data: { q: "x", results }, error: null, askedFor: { q: "x" } };
+    s.search = { text: "x", at: 1 };
+    for (const view of [views.Bar(s), views.Search(s), views.Rail(s)]) {
+      assert.deepEqual(complaintsAbout(view), []);
+      assert.ok(!/<img|<script/.test(String(view)));
     }
   }
 });
 
-test("every attribute in every view is quoted, ids are unique", () => {
-  const text = page({ usage: { by: "model", rows: [{ key: "opus", label: "opus", ...totals(1e9) }], totals: totals(1e9), row_count: 1 } });
-  for (const [tag] of text.matchAll(/<[a-z][^>]*>/g)) assert.ok(!/=[^"]/.test(tag.replace(/"[^"]*"/g, '""')), tag);
-  const ids = [...text.matchAll(/\sid="([^"]*)"/g)].map((found) => found[1]);
-  assert.equal(new Set(ids).size, ids.length);
+test("a calendar marks the days of the range", () => {
+  assert.deepEqual(views.rangeDays("7d", "2026-11-06"), ["2026-10-31", "2026-11-06"]);
+  assert.deepEqual(views.rangeDays("week", "2026-11-06"), ["2026-11-02", "2026-11-06"]);
+  assert.deepEqual(views.rangeDays("month", "2026-11-06"), ["2026-11-01", "2026-11-06"]);
+  assert.deepEqual(views.rangeDays("2026-11-01T08:00..2026-11-02T10:00", "2026-11-06"), ["2026-11-01", "2026-11-02"]);
+  assert.equal(views.rangeDays("all", "2026-11-06"), null);
+  assert.equal(views.addMonths("2026-03-31", -1), "2026-02-28");
+  assert.equal(views.addMonths("2026-12-31", 1), "2027-01-31");
+  const bar = String(views.Bar(state({ menu: "range", range: "2026-11-02..2026-11-04" })));
+  assert.equal(bar.match(/class="day [^"]*is-in/g).length, 3);
+  assert.equal(bar.match(/class="day [^"]*" [^>]*tabindex="0"/g).length, 1);
+});
+
+test("a long list has only the rows in sight in the document", () => {
+  const row = (i) => html`<tr data-key="${i}"><td>${i}</td></tr>`;
+  const table = (windows) => String(views.windowedTable({ name: "all", state: stateOf({ windows }), label: "All", heads: "", columns: 1, total: 12_345, rowHeight: 31, row }));
+  const keys = (text) => [...text.matchAll(/<tr data-key="(\d+)"/g)].map(([, key]) => Number(key));
+  assert.deepEqual([keys(table({}))[0], keys(table({})).at(-1)], [0, 59]);
+  const middle = table({ all: { first: 5000, last: 5030 } });
+  assert.deepEqual([keys(middle)[0], keys(middle).at(-1)], [4980, 5049]);
+  const heights = [...middle.matchAll(/height="(\d+)"><\/svg>/g)].map(([, height]) => Number(height));
+  assert.equal(heights.reduce((a, b) => a + b, 0) / 31 + keys(middle).length, 12_345);
+  assert.deepEqual(keys(table({ all: { first: 12_330, last: 12_360 } })).at(-1), 12_344);
+  assert.match(middle, /aria-rowcount="12346"/);
+});
+
+test("filters are chips with a button to remove them, and leave budgets out", () => {
+  const bar = texts(String(views.Bar(state({ filters: { agent: "main", cause: "cron" } }))));
+  assert.match(bar, /Agent main Remove the filter on Agent .*Cause cron/);
+  const limits = { budgets: { daily_usd: 20, monthly_usd: 10 } };
+  assert.doesNotMatch(texts(page({ overview: overview(limits), filters: { agent: "main" } })), /budget/);
 });
 
 test("unpriced calls are named, never a silent zero", () => {
@@ -184,9 +208,9 @@ test("a session without a label is called by its key, then its id", () => {
 
 test("pages that do not exist are in the rail, disabled, and nothing links to them", () => {
   const rail = String(views.Rail(state()));
-  const inRail = [...views.BUILT].filter((name) => name !== "session").length;
-  assert.equal(rail.match(/aria-disabled="true"/g).length, 10 - inRail);
-  assert.equal(rail.match(/href=/g).length, inRail);
+  const built = [...views.BUILT].filter((one) => rail.includes(`data-page="${one}"`));
+  assert.equal(rail.match(/aria-disabled="true"/g).length, 10 - built.length);
+  assert.equal(rail.match(/href=/g).length, built.length);
   const attention = [{ level: "warn", kind: "x", text: "t", action: { label: "Open", href: "#/health" } }, { level: "warn", kind: "y", text: "t", action: { label: "Run", href: "javascript:alert(1)" } }];
   assert.ok(!/href="(#\/health|javascript)/.test(page({ overview: overview({ attention }) })));
 });
