@@ -14701,7 +14701,8 @@ export function Page(state, page) {
 
 // A page is such an object. parse() and format() are its own part of the address, asks() what it wants
 // from the server now, view() what it looks like; charts() the models under its crosshairs.
-// Others may have actions: {name(element, context)}, keys(event, context), painted(context).
+// Others may have actions: {name(element, context)}, keys(event, context), painted(context), and styles:
+// a sheet of their own.
 
 const forOverview = (state) => ({
   ...state, by: state.route.by, overview: dataOf(state, "overview"), usage: dataOf(state, "usage"),
@@ -14872,7 +14873,9 @@ async function loadPage(name) {
   if (Object.hasOwn(pages, name) || !BUILT.has(name)) return;
   if (!loading.has(name)) loading.set(name, import(`./${name}.js`));
   try {
-    pages[name] = (await loading.get(name)).page;
+    const { page: loaded } = await loading.get(name);
+    if (loaded.styles) await loadStyles(loaded.styles);
+    pages[name] = loaded;
   } catch {
     loading.delete(name);
     // Under another digest after an update: the address is the same, the page has to be fetched anew.
@@ -14880,6 +14883,18 @@ async function loadPage(name) {
     return;
   }
   if (state.route.page === name) dispatch({ route: parseRoute(location.hash, pages), fault: null });
+}
+
+/** A page's own style sheet, there before the page is drawn; without it the page is plain, but it is there. */
+function loadStyles(name) {
+  const href = new URL(`./${name}`, import.meta.url).href;
+  const has = [...document.querySelectorAll("link[rel=stylesheet]")].some((link) => link.href === href);
+  if (has) return null;
+  return new Promise((done) => {
+    const link = document.createElement("link");
+    Object.assign(link, { rel: "stylesheet", href, onload: done, onerror: done });
+    document.head.append(link);
+  });
 }
 
 /** What a page's actions, keys and painted() get. */
@@ -15946,7 +15961,7 @@ import {
   html, msg, t, tn, UNKNOWN, formatCount, formatDuration,
 } from "./dom.js";
 import {
-  askParams, bdi, context, cost, dataOf, dot, head, hrefTo, icon, menu, money, nothing, panel,
+  askParams, bdi, context as contextUse, cost, dataOf, dot, head, hrefTo, icon, menu, money, nothing, panel,
   rangeName, segments, select, sessionName, sortHead, tokens, unseen, when, widthOf, windowOf, windowedTable,
 } from "./views.js";
 
@@ -16009,7 +16024,7 @@ const COLUMNS = [
   { key: "tools", name: msg("Tools"), sort: "tool_calls", kind: "num", cell: (row) => formatCount(row.tool_calls) },
   { key: "errors", name: msg("Errors"), sort: "errors", kind: "num", cell: errors },
   { key: "duration", name: msg("Lasted"), sort: "duration_ms", kind: "num", cell: (row) => formatDuration(row.duration_ms) },
-  { key: "context", name: msg("Context"), sort: "context_share", kind: "num", cell: (row) => context(row) },
+  { key: "context", name: msg("Context"), sort: "context_share", kind: "num", cell: (row) => contextUse(row) },
   { key: "cost", name: msg("Cost"), sort: "total_cost", kind: "num", cell: (row) => cost(row), sum: (all) => cost(all) },
   { key: "tree", name: msg("Tree cost"), sort: "tree_cost_nano_usd", kind: "num", cell: tree },
   { key: "started", name: msg("Started"), sort: "started_ms", kind: "num", cell: (row, state) => when(row.started_ms, state) },
@@ -16075,7 +16090,7 @@ function Head(column, { route }) {
 
 function NameCell(row, state) {
   const name = sessionName(row);
-  const isMarked = (state.marks ?? []).some((mark) => mark.id === row.id);
+  const isMarked = (state.marks ?? []).some((one) => one.id === row.id);
   return html`
     <th scope="row" class="session-name" title="${name}">
       <input type="checkbox" class="mark-box" data-action="mark" data-value="${row.id}" data-name="${name}" tabindex="-1"
@@ -16097,7 +16112,7 @@ function Row(index, state, data, columns) {
         <td colspan="${columns.length}"><span class="ghost is-wide"></span></td>
       </tr>`;
   }
-  const isMarked = (state.marks ?? []).some((mark) => mark.id === row.id);
+  const isMarked = (state.marks ?? []).some((one) => one.id === row.id);
   return html`
     <tr data-key="${keyOfRow(row)}" data-row="${index}" data-action="open" data-value="${row.id}" tabindex="-1"
       aria-rowindex="${index + 2}" class="${isMarked ? "is-marked" : ""}">
@@ -16288,6 +16303,7 @@ function mark(id, name, { state, dispatch, say }) {
 }
 
 export const page = {
+  styles: "sessions.css",
   parse(params) {
     const one = (name, values, otherwise) => (values.includes(params.get(name)) ? params.get(name) : otherwise);
     const sort = one("sort", SORTS, "last_activity_ms");
@@ -16598,9 +16614,9 @@ export function cumulative(turns, before = 0) {
 
 function segments(turn, x, width, top, height) {
   const longest = Math.max(1, turn.duration_ms);
-  const place = (begin, length) => [x + (begin / longest) * width, Math.max(0.5, (length / longest) * width)];
+  const spot = (begin, length) => [x + (begin / longest) * width, Math.max(0.5, (length / longest) * width)];
   return turn.stretches.map(([kind, begin, length]) => {
-    const [left, wide] = place(Math.min(begin, longest), Math.min(length, longest - Math.min(begin, longest)));
+    const [left, wide] = spot(Math.min(begin, longest), Math.min(length, longest - Math.min(begin, longest)));
     const isBeside = kind === "subagent";
     return html`<rect class="k-${kind}" x="${round(left)}" y="${isBeside ? top + height - 3 : top}" width="${round(wide)}" height="${isBeside ? 3 : height}"/>`;
   });
@@ -17381,7 +17397,7 @@ function place(context) {
   if (!followed.has(entries)) {
     followed.add(entries);
     placed = "";
-    entries.addEventListener("scroll", () => onScroll(entries, { ...context, get state() { return context.state; } }), { passive: true });
+    entries.addEventListener("scroll", () => onScroll(entries, context), { passive: true });
   }
   const answer = state.answers[askKey("entries", idOf(state))];
   const here = placeOf(state);
@@ -17484,6 +17500,7 @@ function openTurn(n, { state, go }) {
 }
 
 export const page = {
+  styles: "sessions.css",
   parse(params) {
     const kinds = (params.get("kinds") ?? "").split(",").filter((kind, i, all) => KINDS.some(([known]) => known === kind) && all.indexOf(kind) === i);
     return {
@@ -18876,12 +18893,13 @@ export const messages = {
 #: What `/assets/<digest>/<name>` serves: (content type, text). The page names the first five;
 #: the others are fetched when somebody goes there.
 ASSETS: dict[str, tuple[str, str]] = {
-    "app.css": ("text/css; charset=utf-8", APP_CSS + SESSIONS_CSS),
+    "app.css": ("text/css; charset=utf-8", APP_CSS),
     "dom.js": ("text/javascript; charset=utf-8", DOM_JS),
     "chart.js": ("text/javascript; charset=utf-8", CHART_JS),
     "views.js": ("text/javascript; charset=utf-8", VIEWS_JS),
     "app.js": ("text/javascript; charset=utf-8", APP_JS),
     "cost.js": ("text/javascript; charset=utf-8", COST_JS),
+    "sessions.css": ("text/css; charset=utf-8", SESSIONS_CSS),
     "sessions.js": ("text/javascript; charset=utf-8", SESSIONS_JS),
     "session.js": ("text/javascript; charset=utf-8", SESSION_JS),
     "zh.js": ("text/javascript; charset=utf-8", ZH_JS),
