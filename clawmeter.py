@@ -15779,7 +15779,16 @@ SESSIONS_CSS = r"""/* Sessions and Session */
 
 .session-list { margin: 0 -16px -12px; }
 .session-list.scroll.is-window { max-height: calc(100vh - 172px); }
-.session-list .grid-table { border-collapse: separate; border-spacing: 0; }
+/* Fixed widths: the columns of a list of which some dozen rows are in the document would jump while it is scrolled,
+   and each step would cost a layout of every cell. Where there is room, the columns share it. */
+.session-list .grid-table, .turn-list .grid-table { table-layout: fixed; border-collapse: separate; border-spacing: 0; }
+.session-list thead .col-session { width: 204px; } .session-list .col-agent { width: 76px; } .session-list .col-channel { width: 80px; }
+.session-list .col-cause { width: 78px; } .session-list .col-model { width: 128px; } .session-list .col-calls { width: 60px; }
+.session-list .col-tokens { width: 68px; } .session-list .col-tools { width: 58px; } .session-list .col-errors { width: 56px; }
+.session-list .col-duration { width: 86px; } .session-list .col-context { width: 88px; } .session-list .col-cost { width: 104px; }
+.session-list .col-tree { width: 80px; } .session-list .col-started { width: 80px; } .session-list .col-active { width: 92px; }
+.session-list tbody td { overflow: hidden; text-overflow: ellipsis; }
+@media (min-width: 1600px) { .session-list thead .col-session { width: 380px; } }
 .session-list tbody tr[data-row] { height: 33px; cursor: pointer; }
 .session-list tr > :first-child { padding-left: 16px; }
 .session-list tr > :last-child { padding-right: 16px; }
@@ -15788,10 +15797,9 @@ SESSIONS_CSS = r"""/* Sessions and Session */
 .session-list tfoot > tr > * { position: sticky; z-index: 1; bottom: 0; background: var(--surface); border-top: 1px solid var(--line); }
 .session-list .session-name { position: sticky; left: 0; background: var(--surface); }
 .session-list.scroll thead .col-session, .session-list.scroll tfoot .session-name { z-index: 3; left: 0; }
-.session-list tbody .session-name { z-index: 1; width: 100%; min-width: 200px; max-width: 200px; overflow: hidden; text-overflow: ellipsis; }
+.session-list tbody .session-name { z-index: 1; overflow: hidden; text-overflow: ellipsis; }
 .session-list tbody .session-name a { color: var(--ink); text-decoration: none; }
 .session-list tbody .session-name a:hover { text-decoration: underline; text-underline-offset: 2px; }
-.session-list .mid { max-width: 132px; }
 .session-list tr[data-row]:hover > * { background: var(--bg); }
 .session-list tr[data-row]:focus { outline: none; }
 .session-list tr[data-row]:focus-visible > * { background: var(--bg); box-shadow: inset 0 2px var(--accent), inset 0 -2px var(--accent); }
@@ -15808,8 +15816,8 @@ tr:hover > th > .mark-box ~ .state, tr:focus > th > .mark-box ~ .state, .mark-bo
 .session-list .state { margin-right: 8px; }
 .session-list .context { grid-template-columns: 32px 34px; gap: 6px; }
 .session-list.is-narrow tbody tr[data-row] { height: 50px; }
-.session-list.is-narrow tbody .session-name { width: auto; min-width: 0; max-width: 0; position: static; }
-.session-list.is-narrow .session-name { width: 56%; }
+.session-list.is-narrow tbody .session-name { position: static; }
+.session-list.is-narrow thead .col-session { width: 56%; }
 .session-list.is-narrow .mark-box { display: none; }
 .is-coming .ghost { display: block; }
 
@@ -15822,7 +15830,7 @@ tr:hover > th > .mark-box ~ .state, tr:focus > th > .mark-box ~ .state, .mark-bo
 .copyable { display: inline-flex; align-items: baseline; gap: 8px; min-width: 0; max-width: 100%; }
 .copyable code { min-width: 0; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; color: var(--ink-2); }
 .fates { display: flex; flex-wrap: wrap; gap: 2px 16px; margin-top: 8px; padding-left: 10px; border-left: 2px solid var(--line); font-size: 13px; line-height: 18px; color: var(--ink-2); }
-.facts { display: grid; grid-template-columns: repeat(8, minmax(0, 1fr)); gap: 12px 16px; margin-top: 12px; }
+.session-facts { display: grid; grid-template-columns: repeat(8, minmax(0, 1fr)); gap: 12px 16px; margin-top: 12px; }
 .fact { min-width: 0; }
 .fact dt { font-size: 12px; line-height: 16px; color: var(--ink-2); }
 .fact dd { display: grid; }
@@ -15847,6 +15855,7 @@ tr:hover > th > .mark-box ~ .state, tr:focus > th > .mark-box ~ .state, .mark-bo
 .stored code { display: block; color: var(--ink-2); }
 
 .k-model { fill: var(--s1); } .k-tool { fill: var(--s3); } .k-subagent { fill: var(--s5); } .k-failed { fill: var(--bad); }
+.is-stale .turn-bar, .is-stale .span-bar { opacity: .45; }
 .k-wait { fill: var(--line); } .k-event { fill: var(--ink-3); }
 .kinds { display: flex; flex-wrap: wrap; gap: 4px 16px; margin: 4px 0 8px; font-size: 12px; line-height: 18px; color: var(--ink-2); }
 .kinds li { display: inline-flex; align-items: center; gap: 6px; }
@@ -15866,12 +15875,13 @@ tr:hover > th > .mark-box ~ .state, tr:focus > th > .mark-box ~ .state, .mark-bo
 .turn-list tr[data-row]:focus { outline: none; }
 .turn-list tr[data-row]:focus-visible > *, .waterfall tr:focus-visible > * { background: var(--bg); box-shadow: inset 0 2px var(--accent), inset 0 -2px var(--accent); }
 .turn-list .gap > * { padding: 0; border: 0; }
-.turn-n { width: 48px; color: var(--ink-3); }
-.turn-when { width: 96px; color: var(--ink-2); }
-.turn-cell { width: 34%; min-width: 96px; }
+.turn-n { width: 56px; color: var(--ink-3); }
+.turn-when { width: 108px; color: var(--ink-2); }
+.turn-cell { width: 32%; }
+.turn-list .wide { width: 66px; } .turn-list thead .num:not(.wide):not(.turn-n) { width: 84px; }
 .turn-bar, .span-bar { display: block; width: 100%; height: 12px; }
 .span-bar { height: 14px; }
-.turn-marks { max-width: 0; width: 26%; overflow: hidden; text-overflow: ellipsis; }
+.turn-marks { overflow: hidden; text-overflow: ellipsis; }
 .waterfall .span-name { max-width: 280px; width: 24%; overflow: hidden; text-overflow: ellipsis; }
 .waterfall .span-name a { color: inherit; text-decoration: none; }
 .waterfall .span-name a:hover { text-decoration: underline; text-underline-offset: 2px; }
@@ -15922,9 +15932,9 @@ tr:hover > th > .mark-box ~ .state, tr:focus > th > .mark-box ~ .state, .mark-bo
 .race-key.is-b { background: var(--s2); }
 .race-line { fill: none; stroke: var(--s1); stroke-width: 2; stroke-linejoin: round; } .race-line.is-b { stroke: var(--s2); }
 
-@media (max-width: 1279px) { .facts { grid-template-columns: repeat(4, minmax(0, 1fr)); } }
+@media (max-width: 1279px) { .session-facts { grid-template-columns: repeat(4, minmax(0, 1fr)); } }
 @media (max-width: 639px) {
-  .facts { grid-template-columns: repeat(2, minmax(0, 1fr)); }
+  .session-facts { grid-template-columns: repeat(2, minmax(0, 1fr)); }
   .session-list, .turn-list, .entries { margin-left: -12px; margin-right: -12px; }
   .session-list tr > :first-child, .turn-list tr > :first-child { padding-left: 12px; }
   .session-list.scroll.is-window { max-height: calc(100vh - 330px); }
@@ -16010,6 +16020,9 @@ function tree(row) {
   return money(row.tree_cost_nano_usd);
 }
 
+/** The heading names the calls without a price; here is no room for them. */
+const sumOfCosts = (all) => (all.unpriced_calls && !all.cost_nano_usd ? UNKNOWN : money(all.cost_nano_usd));
+
 const text = (value) => (value ? bdi(value) : html`<span class="note">${UNKNOWN}</span>`);
 
 /** key, name, what it sorts by, class, cell, cell of the sums. The first one always stays. */
@@ -16025,7 +16038,7 @@ const COLUMNS = [
   { key: "errors", name: msg("Errors"), sort: "errors", kind: "num", cell: errors },
   { key: "duration", name: msg("Lasted"), sort: "duration_ms", kind: "num", cell: (row) => formatDuration(row.duration_ms) },
   { key: "context", name: msg("Context"), sort: "context_share", kind: "num", cell: (row) => contextUse(row) },
-  { key: "cost", name: msg("Cost"), sort: "total_cost", kind: "num", cell: (row) => cost(row), sum: (all) => cost(all) },
+  { key: "cost", name: msg("Cost"), sort: "total_cost", kind: "num", cell: (row) => cost(row), sum: sumOfCosts },
   { key: "tree", name: msg("Tree cost"), sort: "tree_cost_nano_usd", kind: "num", cell: tree },
   { key: "started", name: msg("Started"), sort: "started_ms", kind: "num", cell: (row, state) => when(row.started_ms, state) },
   { key: "active", name: msg("Last active"), sort: "last_activity_ms", kind: "num", cell: (row, state) => when(row.last_activity_ms, state) },
@@ -16459,7 +16472,7 @@ function Facts(session, state) {
   const below = session.subagents.length;
   const plan = session.plan_cost_nano_usd;
   return html`
-    <dl class="facts">
+    <dl class="session-facts">
       ${Figure("cost", t("Cost"), html`${cost(session, true)} ${partial(state)}`,
     plan ? t("and {money} worth of plan use", { money: formatMoney(plan) }) : perCall === null ? null : t("{money} a call", { money: formatMoney(Math.round(perCall)) }))}
       ${Figure("tree", t("With sub-agents"), money(session.tree_cost_nano_usd),

@@ -489,7 +489,7 @@ def test_the_next_error_is_found_far_away(hostile: Served, open_tab: Any) -> Non
     # Only errors: the same moment in the shorter list.
     page.click("[data-action=kind][data-value=errors]")
     tab.wait("document.querySelector('[data-key=transcript] .note').textContent.includes('of 6')")
-    assert page.evaluate("document.querySelectorAll('.entry').length") == len(errors)
+    tab.wait(f"document.querySelectorAll('.entry').length === {len(errors)}")
 
 
 def test_long_texts_come_when_asked_for(hostile: Served, open_tab: Any) -> None:
