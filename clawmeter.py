@@ -5752,11 +5752,13 @@ class Queries:
         """The keys that get a row also without a call; none where rows are not time."""
         if query.by not in BY_TIME:
             return []
+        start, end = self._time_span(db, query)
+        if start >= end:
+            return []
         if query.by == "hour_of_week":
             return list(HOURS_OF_WEEK)
-        start, end = self._time_span(db, query)
         # One call with a wrong year would make a million empty rows: then only those with calls are shown.
-        if start >= end or end - start > LONGEST_MS * (1 if query.by == "hour" else 24):
+        if end - start > LONGEST_MS * (1 if query.by == "hour" else 24):
             return []
         if query.by == "hour":
             keys = hour_keys(start // SLOT_MS, -(-end // SLOT_MS), query.zone)
