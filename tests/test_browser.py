@@ -284,7 +284,7 @@ def test_sums_on_cost_are_those_of_usage_to_the_last_digit(
     if more.count():
         more.click()
         expect(panel.locator(".grid-table tbody tr")).to_have_count(answer["row_count"])
-    place = panel.locator("thead th").all_inner_texts().index("Cost")
+    place = panel.locator(".grid-table thead th").all_inner_texts().index("Cost")
     titles = page.evaluate(
         """(n) => [...document.querySelectorAll("section[data-key=cost] .grid-table tr")].slice(1).map((row) =>
           [...row.children[n].querySelectorAll(".num[title]")].map((one) => one.title).pop())""",
@@ -298,7 +298,9 @@ def test_sums_on_cost_are_those_of_usage_to_the_last_digit(
 
 def test_every_figure_opens_its_formula(visit: Any) -> None:
     page = visit().go("#/cost?range=all&by=agent")
-    buttons = page.locator("section[data-key=cost] tbody tr").first.locator(".figure-button")
+    buttons = page.locator("section[data-key=cost] .grid-table tbody tr").first.locator(
+        ".figure-button"
+    )
     shown = exact(buttons.first)
     for i in range(buttons.count()):
         buttons.nth(i).click()
@@ -621,7 +623,7 @@ def test_themes_follow_the_system_or_the_person(visit: Any) -> None:
     assert page.evaluate(background) == "rgb(19, 19, 18)"
     page.keyboard.press(",")
     page.get_by_role("button", name="Light").click()
-    page.wait_for_function(f"{background} === 'rgb(250, 250, 248)'")
+    page.wait_for_function(f"() => {background} === 'rgb(250, 250, 248)'")
     page.reload()
     page.wait_for_selector(".rail")
     assert page.evaluate(background) == "rgb(250, 250, 248)"
@@ -651,8 +653,9 @@ def test_amounts_are_hidden_and_converted(visit: Any) -> None:
     "where", ["#/overview", "#/cost", "#/cost?by=session&split=none", "#/cost?by=hour&range=7d"]
 )
 def test_a_phone_shows_all_of_it(visit: Any, where: str) -> None:
-    page = visit(viewport={"width": 390, "height": 844}).go(where)
-    page.wait_for_load_state("networkidle")
+    visitor = visit(viewport={"width": 390, "height": 844})
+    visitor.go(where)
+    page = visitor.settle()
     assert overflow(page) == []
     expect(page.locator(".rail")).to_be_in_viewport()
     page.get_by_role("button", name="More").click()
@@ -710,17 +713,17 @@ STATES: list[tuple[str, Any]] = [
 @pytest.mark.parametrize("width", [1440, 390])
 def test_axe_finds_nothing(visit: Any, theme: str, width: int) -> None:
     visitor = visit(color_scheme=theme, viewport={"width": width, "height": 900})
-    found = {}
+    found: list[str] = []
     for where, then in STATES:
         page = visitor.go(where)
         page.reload()
         page.wait_for_selector("main .grid:not([data-key=skeleton])")
-        page.wait_for_load_state("networkidle")
+        visitor.settle()
         if then:
             then(page)
-        if complaints := axe_complaints(page):
-            found[where, getattr(then, "__name__", "")] = complaints
-    assert found == {}
+        name = f"{where} {getattr(then, '__name__', '')}"
+        found += [f"{name}: {complaint}" for complaint in axe_complaints(page)]
+    assert not found, "\n".join(found)
 
 
 def test_hostile_names_are_text(visit: Any) -> None:
@@ -731,8 +734,8 @@ def test_hostile_names_are_text(visit: Any) -> None:
         "#/cost?range=all&by=session",
         "#/cost?range=all&split=model",
     ):
-        page = visitor.go(where)
-        page.wait_for_load_state("networkidle")
+        visitor.go(where)
+        page = visitor.settle()
         expect(page.locator("main")).to_contain_text("onerror=")
         assert page.locator("main img, main script, main [onerror]").count() == 0
         assert "Clawmeter" in page.title()
