@@ -11393,6 +11393,7 @@ main:focus { outline: none; }
   display: inline-flex; align-items: center; gap: 6px; margin-right: 8px; font-size: 12px;
   color: var(--ink-2); white-space: nowrap;
 }
+.live-less { display: none; }
 .live.is-live .dot { color: var(--ok); }
 .live.is-waiting .dot { color: var(--ink-3); }
 .live.is-lost, .live.is-lost .dot { color: var(--bad); }
@@ -11820,7 +11821,8 @@ kbd {
 }
 @media (forced-colors: active) {
   .plot, .thin, .swatch, .spark, .range-bar, progress { forced-color-adjust: none; }
-  .legend button[aria-pressed="true"] { outline: 2px solid Highlight; }
+  .heat td, .heat-key i { forced-color-adjust: none; }
+  [aria-pressed="true"], [aria-selected="true"] { outline: 2px solid Highlight; }
 }
 
 /* Widths */
@@ -11835,6 +11837,10 @@ kbd {
   .figures { grid-template-columns: repeat(2, minmax(0, 1fr)); }
   .w8, .w4 { grid-column: span 12; }
   .stack { grid-template-columns: repeat(2, minmax(0, 1fr)); }
+}
+@media (max-width: 1099px) {
+  .panel[data-key="cost"] > .panel-head { flex-wrap: wrap; }
+  .panel[data-key="cost"] .tools { flex-wrap: wrap; }
 }
 @media (max-width: 639px) {
   :root { --rail: 0px; }
@@ -11856,6 +11862,7 @@ kbd {
   .rail-name { position: static; width: auto; height: auto; clip-path: none; }
   .bar { flex-wrap: wrap; gap: 8px 12px; padding: 8px 16px; }
   .live-more { display: none; }
+  .live-less { display: inline; }
   .bar-controls { order: 3; width: 100%; }
   .bar-controls .zone-picker { flex: 1; }
   .bar-controls .zone-picker select { width: 100%; max-width: none; }
@@ -13117,7 +13124,9 @@ function LiveState(state) {
   if (connection === "lost" && updatedMs) {
     words = html`${word}<span class="live-more">${t(", last update")}</span> ${formatClock(updatedMs, zoneOf(state))}`;
   } else if (connection === "live" && way) {
-    words = `${word}, ${indexingWords(way)}`;
+    words = html`
+      <span class="live-more">${word}, ${indexingWords(way)}</span>
+      <span class="live-less">${word}, ${Math.floor(way.percent)}\u00a0%</span>`;
   }
   const hint = updatedMs ? t("Last update {time}", { time: formatAbsolute(updatedMs, zoneOf(state)) }) : word;
   return html`<span class="live ${mark}" title="${hint}">${dot()}<span class="live-word">${words}</span></span>`;
@@ -15565,13 +15574,14 @@ function Main(state) {
     ${TIMES.includes(by) ? segments({ action: "drawn", label: t("How it is drawn"), choices: DRAWN.map(([key, name]) => [key, t(name)]), chosen: drawn }) : null}`;
   const isBack = state.route.range.includes("..");
   const chart = isTimed(usage) ? Chart(charts(state).cost?.model ?? chartModel(state), state) : Ranking(usage, state);
+  const hasCalls = usage.totals.model_calls > 0;
   const hasAny = usage.rows.some((row) => row[SHOWN[shown].field]);
   return panel({
     key: "cost", title: t(SHOWN[shown].name), wide: "w12", state, isRanged: true,
     note: html`${rangeName(state.route.range)}${isBack ? html` <button type="button" class="link" data-action="range-reset">${t("Back to {range}", { range: rangeName("30d") })}</button>` : null}`,
     tools,
     body: html`
-      ${hasAny ? html`${chart}${Legend(usage, state)}` : nothing(t("Nothing of this in this range."))}
+      ${hasAny ? html`${chart}${Legend(usage, state)}` : hasCalls ? nothing(t("Nothing of this in this range.")) : null}
       <div class="table-head">
         <h3>${t("Table")}</h3>
         <span class="tools">
@@ -15580,7 +15590,7 @@ function Main(state) {
           <button type="button" class="link" data-action="print">${t("Print")}</button>
         </span>
       </div>
-      ${usage.rows.length ? Table(usage, state) : nothing(t("No model calls in this range."))}`,
+      ${hasCalls ? Table(usage, state) : nothing(t("No model calls in this range."))}`,
   });
 }
 

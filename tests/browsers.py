@@ -60,7 +60,7 @@ class Visitor:
     def settle(self) -> Page:
         """Wait until every panel has its answer. (The network is never idle: the stream stays open.)"""
         self.page.wait_for_function(
-            "![...document.querySelectorAll('main .nothing')].some((one) => one.textContent === 'Loading')"
+            "() => ![...document.querySelectorAll('main .nothing')].some((one) => one.textContent === 'Loading')"
         )
         return self.page
 

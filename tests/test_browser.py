@@ -253,7 +253,7 @@ def test_cost_groups_and_splits_by_any_two(visit: Any, world: World) -> None:
     page.get_by_role("button", name="Tokens", exact=True).click()
     wait_for_address(page, "show=tokens")
     page.go_back()
-    page.wait_for_function("!location.hash.includes('show=tokens')")
+    page.wait_for_function("() => !location.hash.includes('show=tokens')")
 
 
 @pytest.mark.parametrize(
@@ -294,6 +294,42 @@ def test_sums_on_cost_are_those_of_usage_to_the_last_digit(
     assert amounts[-1] == expected
     assert sum(amounts[:-1]) == expected
     assert exact(page.locator(".figures section[data-key=metered]")) == expected
+
+
+def test_figures_on_overview_are_those_of_usage_to_the_last_digit(visit: Any, world: World) -> None:
+    page = visit().go("#/overview?range=all")
+    page.wait_for_selector("section[data-key=breakdown] tfoot")
+    for key, word in (("today", "today"), ("week", "7d"), ("month", "month")):
+        usage = world.get("/api/usage", **{"from": word, "by": "model"})
+        figure = page.locator(f"section[data-key={key}] .figure-number")
+        assert exact(figure) == usage["totals"]["cost_nano_usd"]
+    ever = world.get("/api/usage", **{"from": "all", "by": "agent"})
+    assert (
+        exact(page.locator("section[data-key=breakdown] tfoot")) == ever["totals"]["cost_nano_usd"]
+    )
+    assert exact(page.locator(".strip [data-key=all]")) == ever["totals"]["cost_nano_usd"]
+    titles = page.locator("section[data-key=by-agent] .num[title]").evaluate_all(
+        "all => all.map((one) => one.title)"
+    )
+    assert sum(map(nano, titles)) == ever["totals"]["cost_nano_usd"]
+    expect(page.locator(".strip")).to_contain_text(f"{ever['totals']['model_calls']:,} calls")
+
+
+@pytest.mark.parametrize("zone", ["Asia/Tokyo", "America/New_York"])
+def test_another_zone_moves_the_days(visit: Any, world: World, zone: str) -> None:
+    page = visit().go("#/cost?range=7d&split=none")
+    page.locator("select[data-action=zone]").select_option(zone)
+    wait_for_address(page, f"tz={zone}")
+    usage = world.get("/api/usage", **{"from": "7d", "by": "day", "tz": zone})
+    rows = page.locator("section[data-key=cost] .grid-table tbody tr")
+    expect(rows.locator("th").first).to_have_attribute("title", usage["rows"][0]["key"])
+    keys = rows.locator("th").evaluate_all("all => all.map((one) => one.title)")
+    assert keys == [row["key"] for row in usage["rows"]]
+    expect(rows.first.locator(".figure-button").first.locator(".num")).to_have_attribute(
+        "title", f"${Decimal(usage['rows'][0]['cost_nano_usd']) / 10**9:,.9f}"
+    )
+    shown = [exact(rows.nth(i).locator(".figure-button").first) for i in range(len(keys))]
+    assert shown == [row["cost_nano_usd"] for row in usage["rows"]]
 
 
 def test_every_figure_opens_its_formula(visit: Any) -> None:
@@ -395,7 +431,7 @@ def test_drag_selects_click_filters_double_click_resets(visit: Any, where: str, 
     wait_for_address(page, rf"range={days[2]}\.\.{days[4]}")
     expect(page.locator(f"[data-chart={chart}] .bars > g")).to_have_count(3)
     page.locator(f"[data-chart={chart}]").dblclick(position={"x": 300, "y": 20})
-    page.wait_for_function("!location.hash.includes('range=')")
+    page.wait_for_function("() => !location.hash.includes('range=')")
     expect(page.locator(f"[data-chart={chart}] .bars > g")).not_to_have_count(3)
     last = page.locator(f"[data-chart={chart}] .bars > g").count() - 2
     first = page.locator(f"[data-chart={chart}] .bars > g").nth(last).locator("[data-series]").first
@@ -647,6 +683,14 @@ def test_amounts_are_hidden_and_converted(visit: Any) -> None:
     dollars = nano(total.get_attribute("title") or "")
     shown = Decimal(total.inner_text().replace("≈€", "").replace(",", ""))
     assert abs(shown - Decimal(dollars) / 2 / 10**9) <= Decimal("0.005")
+
+
+@pytest.mark.parametrize("width", [768, 1024, 2560])
+def test_every_width_holds_the_page(visit: Any, width: int) -> None:
+    visitor = visit(viewport={"width": width, "height": 900})
+    for where in ("#/overview", "#/cost?compare=1"):
+        visitor.go(where)
+        assert overflow(visitor.settle()) == []
 
 
 @pytest.mark.parametrize(
