@@ -6636,11 +6636,15 @@ class Queries:
         found = tariff or listed
         return found.tiers[0] if found else None
 
+    #: Looking for breaks reads call by call: no further back than this from the end of the range.
+    _BREAKS_MS = 31 * DAY_MS
     #: A prompt below this many tokens is not cached by the big providers, so nothing can break.
     _LEAST_CACHED = 4096
 
     def _cache_breaks(self, db: sqlite3.Connection, query: UsageQuery) -> list[Json]:
         """Calls that read less than half of what the call before in the same session had in the cache; worst first, those that a compaction explains last."""
+        start, end = cast("int", query.from_ms), cast("int", query.to_ms)
+        end = min(end, self.now_ms() + 1)
         joins, conditions, values = self._joins(query, key="s. m.")
         rows = db.execute(
             f"WITH line AS (SELECT u.ts_ms, u.session, u.model, u.read, u.held, "
@@ -6653,7 +6657,7 @@ class Queries:
             "EXISTS (SELECT 1 FROM messages x WHERE x.session = l.session AND x.kind = 'compaction' AND x.ts_ms > l.before_ms AND x.ts_ms <= l.ts_ms), "
             "s.session_id, s.agent, ifnull(s.label, s.key), m.model FROM line l JOIN sessions s ON s.id = l.session JOIN models m ON m.id = l.model "
             "WHERE l.before >= ? AND l.read * 2 < l.before ORDER BY 5, 3 DESC, 1 LIMIT 20",
-            (query.from_ms, query.to_ms, *values, self._LEAST_CACHED),
+            (max(start, end - self._BREAKS_MS), end, *values, self._LEAST_CACHED),
         )
         out = []
         for ts, gap, lost, is_other_model, is_compacted, sid, agent, label, model in rows:
@@ -6682,7 +6686,8 @@ class Queries:
             answer = self.answer(db, replace(query, by="session"))
             totals = {row["key"]: row for row in answer["rows"]}
             for sid, agent, key, label, prompt in db.execute(
-                "SELECT session_id, agent, key, label, prompt FROM sessions WHERE prompt IS NOT NULL ORDER BY id"
+                "SELECT session_id, agent, key, label, prompt FROM sessions WHERE prompt IS NOT NULL AND last_ms >= ? ORDER BY id",
+                (query.from_ms,),
             ):
                 usage = totals.get(sid)
                 if usage is None or not usage["model_calls"]:
@@ -15659,7 +15664,8 @@ const CHART_HEIGHT = 300;
 const CACHE_HEIGHT = 180;
 const SHOWN_ROWS = 31;   // a month of days
 const MOST_ROWS = 500;
-const SLOW = { gapMs: 3000 }; // panels that may lag behind a storm of calls
+const SLOW = { gapMs: 3000 };    // panels that may lag behind a storm of calls,
+const SLOWER = { gapMs: 15000 }; // and those that are looked up call by call or session by session
 const CHARS_PER_TOKEN = 4;
 
 // The address
@@ -15698,9 +15704,9 @@ function asks(state) {
     },
     { key: "models", path: "/api/usage", on: ["usage"], params: { ...range, by: "provider_model", split: "cause", limit: 50 }, ...SLOW },
     { key: "week", path: "/api/usage", on: ["usage"], params: { ...range, by: "hour_of_week" }, ...SLOW },
-    { key: "cache", path: "/api/cache", on: ["usage"], params: range, ...SLOW },
+    { key: "cache", path: "/api/cache", on: ["usage"], params: range, ...SLOWER },
     { key: "compared", path: "/api/compared", on: ["usage"], params: range, ...SLOW },
-    { key: "composition", path: "/api/composition", on: ["usage", "session"], params: range, ...SLOW },
+    { key: "composition", path: "/api/composition", on: ["usage", "session"], params: range, ...SLOWER },
     { key: "prices", path: "/api/prices", on: [], params: {} },
   ];
   if (state.sheet?.params) wanted.push({ key: "explain", path: "/api/explain", on: [], params: { ...range, ...state.sheet.params } });
@@ -15757,19 +15763,19 @@ function seriesOf(usage, state) {
   const empty = () => new Array(at.size).fill(0);
   const parts = usage.split ? usage.parts : [{ ...usage.totals, key: "all", label: t("All") }];
   const isModel = usage.split === "provider_model" || usage.split === "model";
-  const { shown } = assignColours(state.palette, isModel ? parts.filter((part) => part.key !== OTHER_KEY).map((part) => part.key) : []);
+  const { shown: slots } = assignColours(state.palette, isModel ? parts.filter((part) => part.key !== OTHER_KEY).map((part) => part.key) : []);
   // The provider is said only where two have a model of the same name.
   const model = (key) => key.slice(key.indexOf("/") + 1);
   const isAlone = (key) => parts.filter((part) => model(part.key) === model(key)).length === 1;
   const label = (part) => (usage.split === "provider_model" && part.key !== OTHER_KEY && isAlone(part.key) ? model(part.key) : keySpan(usage.split, part).label);
   const series = new Map(parts.map((part, i) => [part.key, {
     key: part.key, label: label(part), total: part[field], values: empty(),
-    slot: part.key === OTHER_KEY ? 8 : isModel ? shown.get(part.key) : (i % SERIES) + 1,
+    slot: part.key === OTHER_KEY ? 8 : isModel ? slots.get(part.key) : (i % SERIES) + 1,
   }]));
   for (const row of usage.rows) {
     for (const part of usage.split ? row.parts : [{ ...row, key: "all" }]) series.get(part.key).values[at.get(row.key)] = part[field];
   }
-  return [...series.values()];
+  return [...series.values()].filter((one) => one.total !== 0);
 }
 
 /** Join neighbours until no more than `most` spans are left, so that a bar is never thinner than it can be hit. */
