@@ -5347,22 +5347,9 @@ def quantile(ordered: Sequence[int], share: float) -> int | None:
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else None
 
 
-def hour_of_week_key(slot: int, zone: ZoneInfo) -> str:
-    """The weekday and local hour of a slot."""
-    moment = datetime.fromtimestamp(slot * SLOT_MS // 1000, zone)
-    return f"{moment.isoweekday()}T{moment.hour:02}"
-
-
-def hour_of_week_keys(first: int, last: int, zone: ZoneInfo) -> dict[int, str]:
-    """The weekday (1 is Monday) and local hour of each slot from first to before last: 1T00 to 7T23."""
-    weekdays: dict[str, int] = {}
-    out = {}
-    for slot, key in hour_keys(first, last, zone).items():
-        day = key[:10]
-        if day not in weekdays:
-            weekdays[day] = date.fromisoformat(day).isoweekday()
-        out[slot] = f"{weekdays[day]}{key[10:13]}"
-    return out
+def hour_of_week(hour: str) -> str:
+    """The weekday and hour of the key of an hour: 1T00 to 7T23."""
+    return f"{date.fromisoformat(hour[:10]).isoweekday()}{hour[10:13]}"
 
 
 class Queries:
@@ -5740,6 +5727,8 @@ class Queries:
     def _time_span(self, db: sqlite3.Connection, query: UsageQuery) -> tuple[int, int]:
         """From when to when rows of time are given."""
         start, end = cast("int", query.from_ms), cast("int", query.to_ms)
+        if start >= end:
+            return start, start
         if (
             end - start > LONGEST_MS
         ):  # a row for each empty hour since 1970 helps nobody: from the first call to the last, then
@@ -5753,13 +5742,12 @@ class Queries:
         if query.by not in BY_TIME:
             return []
         start, end = self._time_span(db, query)
-        if start >= end:
+        # One call with a wrong year would make a million empty rows: then only those with calls are shown.
+        is_long = end - start > (LONGEST_MS if query.by == "hour" else 24 * LONGEST_MS)
+        if start >= end or (is_long and query.by != "hour_of_week"):
             return []
         if query.by == "hour_of_week":
             return list(HOURS_OF_WEEK)
-        # One call with a wrong year would make a million empty rows: then only those with calls are shown.
-        if end - start > LONGEST_MS * (1 if query.by == "hour" else 24):
-            return []
         if query.by == "hour":
             keys = hour_keys(start // SLOT_MS, -(-end // SLOT_MS), query.zone)
             return list(dict.fromkeys(keys.values()))
@@ -5772,13 +5760,12 @@ class Queries:
         zone = query.zone
         if by in BY_HOUR:
             start, end = self._time_span(db, query)
-            name_one, name_all = (
-                (hour_key, hour_keys) if by == "hour" else (hour_of_week_key, hour_of_week_keys)
-            )
-            if end - start > LONGEST_MS:
-                return lambda t, _: name_one(t, zone)
-            slots = name_all(start // SLOT_MS, -(-end // SLOT_MS), zone)
-            return lambda t, _: slots[t]
+            slots: dict[int, str] = {}
+            if end - start <= LONGEST_MS:
+                slots = hour_keys(start // SLOT_MS, -(-end // SLOT_MS), zone)
+            if by == "hour":
+                return lambda t, _: slots.get(t) or hour_key(t, zone)
+            return lambda t, _: hour_of_week(slots.get(t) or hour_key(t, zone))
         known: dict[tuple[int, bool], str] = {}
 
         def key_of(t: int, is_day: bool) -> str:  # noqa: FBT001 - called by position, per row
@@ -7042,11 +7029,15 @@ class Queries:
         found = tariff or listed
         return found.tiers[0] if found else None
 
+    #: Looking for breaks reads call by call: no further back than this from the end of the range.
+    _BREAKS_MS = 31 * DAY_MS
     #: A prompt below this many tokens is not cached by the big providers, so nothing can break.
     _LEAST_CACHED = 4096
 
     def _cache_breaks(self, db: sqlite3.Connection, query: UsageQuery) -> list[Json]:
         """Calls that read less than half of what the call before in the same session had in the cache; worst first, those that a compaction explains last."""
+        start, end = cast("int", query.from_ms), cast("int", query.to_ms)
+        end = min(end, self.now_ms() + 1)
         joins, conditions, values = self._joins(query, key="s. m.")
         rows = db.execute(
             f"WITH line AS (SELECT u.ts_ms, u.session, u.model, u.read, u.held, "
@@ -7059,7 +7050,7 @@ class Queries:
             "EXISTS (SELECT 1 FROM messages x WHERE x.session = l.session AND x.kind = 'compaction' AND x.ts_ms > l.before_ms AND x.ts_ms <= l.ts_ms), "
             "s.session_id, s.agent, ifnull(s.label, s.key), m.model FROM line l JOIN sessions s ON s.id = l.session JOIN models m ON m.id = l.model "
             "WHERE l.before >= ? AND l.read * 2 < l.before ORDER BY 5, 3 DESC, 1 LIMIT 20",
-            (query.from_ms, query.to_ms, *values, self._LEAST_CACHED),
+            (max(start, end - self._BREAKS_MS), end, *values, self._LEAST_CACHED),
         )
         out = []
         for ts, gap, lost, is_other_model, is_compacted, sid, agent, label, model in rows:
@@ -7088,7 +7079,8 @@ class Queries:
             answer = self.answer(db, replace(query, by="session"))
             totals = {row["key"]: row for row in answer["rows"]}
             for sid, agent, key, label, prompt in db.execute(
-                "SELECT session_id, agent, key, label, prompt FROM sessions WHERE prompt IS NOT NULL ORDER BY id"
+                "SELECT session_id, agent, key, label, prompt FROM sessions WHERE prompt IS NOT NULL AND last_ms >= ? ORDER BY id",
+                (query.from_ms,),
             ):
                 usage = totals.get(sid)
                 if usage is None or not usage["model_calls"]:
@@ -8676,7 +8668,6 @@ class Clawmeter:
                 saved[name] = price
             book.save(saved)
             calls = self.store.reprice(models) if models else 0
-        self.stream.publish("usage", {"version": self.store.version, "calls": 0, "sessions": [], "truncated": True})  # fmt: skip
         return {"model": name, "repriced_calls": calls, "path": str(price_file(self.settings.state_dir))}  # fmt: skip
 
     def ingest_now(self) -> Json:
@@ -12547,6 +12538,7 @@ main:focus { outline: none; }
   display: inline-flex; align-items: center; gap: 6px; margin-right: 8px; font-size: 12px;
   color: var(--ink-2); white-space: nowrap;
 }
+.live-less { display: none; }
 .live.is-live .dot { color: var(--ok); }
 .live.is-waiting .dot { color: var(--ink-3); }
 .live.is-lost, .live.is-lost .dot { color: var(--bad); }
@@ -12616,7 +12608,7 @@ main:focus { outline: none; }
 }
 .relative .button { margin-left: auto; }
 .range-side .check { margin-top: auto; }
-.calendar header { display: flex; align-items: center; justify-content: space-between; margin-bottom: 4px; }
+.calendar-head { display: flex; align-items: center; justify-content: space-between; margin-bottom: 4px; }
 .calendar table { width: auto; }
 .calendar th { font-size: 11px; color: var(--ink-3); text-align: center; }
 .calendar td { padding: 0; }
@@ -12624,7 +12616,8 @@ main:focus { outline: none; }
 .day { width: 32px; height: 28px; font-size: 12px; }
 .day:hover { background: var(--line); }
 .day.is-outside { color: var(--ink-3); }
-.day.is-in { background: var(--line); font-weight: 600; }
+.day.is-in { background: var(--line); color: var(--ink); font-weight: 600; }
+.day.is-outside.is-in { color: var(--ink-2); font-weight: 400; }
 .day.is-today { text-decoration: underline; text-underline-offset: 3px; }
 .day[aria-disabled] { color: var(--ink-3); opacity: .55; cursor: default; }
 .filter-menu .menu-box { width: 400px; max-width: calc(100vw - 32px); display: grid; gap: 8px; }
@@ -12662,6 +12655,7 @@ main:focus { outline: none; }
 }
 .search-hits li:hover { background: var(--bg); }
 .search-hits li[aria-selected="true"] { background: var(--line); }
+.search-hits li[aria-selected="true"] :is(.hit-kind, .note) { color: var(--ink-2); }
 .hit-kind { flex: none; width: 64px; font-size: 12px; color: var(--ink-3); }
 .hit-name { overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
 .search-hits .note { margin-left: auto; font-size: 12px; white-space: nowrap; overflow: hidden; text-overflow: ellipsis; max-width: 45%; }
@@ -12885,6 +12879,7 @@ h3 { margin: 12px 0 4px; font-size: 12px; line-height: 16px; font-weight: 600; c
 .facts dd { font-size: 20px; line-height: 28px; font-weight: 600; }
 .halves { display: grid; grid-template-columns: minmax(0, 7fr) minmax(0, 5fr); gap: 0 24px; margin-bottom: 8px; }
 .halves .activity li { padding: 4px 0; }
+.is-long .name { min-width: 128px; }
 .statement { display: none; grid-column: 1 / -1; }
 .prices { display: grid; gap: 8px; }
 .prices li + li { padding-top: 8px; border-top: 1px solid var(--line); }
@@ -12971,7 +12966,8 @@ kbd {
 }
 @media (forced-colors: active) {
   .plot, .thin, .swatch, .spark, .range-bar, progress { forced-color-adjust: none; }
-  .legend button[aria-pressed="true"] { outline: 2px solid Highlight; }
+  .heat td, .heat-key i { forced-color-adjust: none; }
+  [aria-pressed="true"], [aria-selected="true"] { outline: 2px solid Highlight; }
 }
 
 /* Widths */
@@ -12986,6 +12982,10 @@ kbd {
   .figures { grid-template-columns: repeat(2, minmax(0, 1fr)); }
   .w8, .w4 { grid-column: span 12; }
   .stack { grid-template-columns: repeat(2, minmax(0, 1fr)); }
+}
+@media (max-width: 1099px) {
+  .panel[data-key="cost"] > .panel-head { flex-wrap: wrap; }
+  .panel[data-key="cost"] .tools { flex-wrap: wrap; }
 }
 @media (max-width: 639px) {
   :root { --rail: 0px; }
@@ -13007,6 +13007,7 @@ kbd {
   .rail-name { position: static; width: auto; height: auto; clip-path: none; }
   .bar { flex-wrap: wrap; gap: 8px 12px; padding: 8px 16px; }
   .live-more { display: none; }
+  .live-less { display: inline; }
   .bar-controls { order: 3; width: 100%; }
   .bar-controls .zone-picker { flex: 1; }
   .bar-controls .zone-picker select { width: 100%; max-width: none; }
@@ -13061,6 +13062,8 @@ kbd {
   .panel, .figure { break-inside: avoid; border-color: var(--line); }
   .panel[data-key="cost"] { break-inside: auto; }
   thead { display: table-header-group; }
+  .scroll th, .scroll td { position: static !important; }
+  .wide { display: none; }
   tr { break-inside: avoid; }
   svg, .heat td, .heat-key i { print-color-adjust: exact; }
   .w4, .w8 { grid-column: span 12; }
@@ -13633,7 +13636,7 @@ function spanBefore(model, at, y) {
 export function lines(model, width, height, lit = null) {
   const at = barLayout(model.spans.length, width, height);
   const known = model.series.flatMap((one) => one.values.filter((value) => value !== null));
-  const ticks = ticksOf(model.measure ?? "cost", Math.max(0, ...known, ...(model.before ?? [])));
+  const ticks = ticksOf(model.measure ?? "cost", Math.max(0, ...known));
   const top = ticks[ticks.length - 1][0] || 1;
   const y = (value) => round(at.bottom - (value / top) * (at.bottom - at.top));
   const isSparse = model.spans.length <= 62;
@@ -13658,7 +13661,7 @@ export function lines(model, width, height, lit = null) {
           : html`<circle cx="${round(at.center(i))}" cy="${y(value)}" r="2" data-series="${one.key}"/>`)) : null}
       </g>`;
   });
-  return plot(at, width, height, html`${axis(at, ticks, y)}<g class="lines">${drawn}</g>${spanBefore(model, at, y)}${barLabels(model, at)}`);
+  return plot(at, width, height, html`${axis(at, ticks, y)}<g class="lines">${drawn}</g>${barLabels(model, at)}`);
 }
 
 const ordered = (index, anchor) => [Math.min(index, anchor ?? index), Math.max(index, anchor ?? index)];
@@ -14273,7 +14276,9 @@ function LiveState(state) {
   if (connection === "lost" && updatedMs) {
     words = html`${word}<span class="live-more">${t(", last update")}</span> ${formatClock(updatedMs, zoneOf(state))}`;
   } else if (connection === "live" && way) {
-    words = `${word}, ${indexingWords(way)}`;
+    words = html`
+      <span class="live-more">${word}, ${indexingWords(way)}</span>
+      <span class="live-less">${word}, ${Math.floor(way.percent)}\u00a0%</span>`;
   }
   const hint = updatedMs ? t("Last update {time}", { time: formatAbsolute(updatedMs, zoneOf(state)) }) : word;
   return html`<span class="live ${mark}" title="${hint}">${dot()}<span class="live-word">${words}</span></span>`;
@@ -14325,7 +14330,9 @@ function Calendar({ route, calendar, now }, zone) {
     </button>`;
   return html`
     <div class="calendar" data-calendar>
-      <header>${turn("left", -1, t("Month before"))}<b aria-live="polite">${formatMonth(month)}</b>${turn("right", 1, t("Month after"))}</header>
+      <div class="calendar-head">
+        ${turn("left", -1, t("Month before"))}<b aria-live="polite">${formatMonth(month)}</b>${turn("right", 1, t("Month after"))}
+      </div>
       <table>
         <thead class="weekdays"><tr>${weeks[0].map((day) => html`<th scope="col">${formatDay(day, true).replace(/^.*(周.).*$/, "$1").slice(0, 3)}</th>`)}</tr></thead>
         <tbody>${weeks.map((week) => html`<tr data-key="${week[0]}">${week.map(cell)}</tr>`)}</tbody>
@@ -15350,6 +15357,13 @@ function dispatch(change) {
   requestAnimationFrame(render);
 }
 
+/** At once, with the focus where it belongs: a person types on while we draw. */
+function dispatchNow(change, focus = []) {
+  state = { ...state, ...change };
+  focusNext = focus;
+  render();
+}
+
 let focusNext = []; // selectors; the first that finds something gets the focus once it is drawn
 function render() {
   isDue = false;
@@ -15821,12 +15835,12 @@ function followAddress() {
   }
   const before = state.route;
   const route = parseRoute(location.hash, pages);
-  const change = { route, menu: "", isMoreOpen: false, search: null, sheet: null };
+  const change = { route, isMoreOpen: false, search: null, sheet: null };
   cursor = null;
   if (route.page !== before.page) {
     resting[before.page] = state.answers;
     Object.assign(change, {
-      answers: resting[route.page] ?? {}, windows: {}, fault: null, isSlow: false, lit: null, isTable: false, isAllShown: false,
+      answers: resting[route.page] ?? {}, menu: "", windows: {}, fault: null, isSlow: false, lit: null, isTable: false, isAllShown: false,
     });
     loadPage(route.page);
     scrollTo(0, 0);
@@ -15994,12 +16008,9 @@ function openMenu(name) {
     change.calendar = { at: days?.[1] ?? today(), start: "" };
   }
   if (name === "filter") change.filterText = "";
-  dispatch(change);
-  if (change.menu) {
-    focusNext = {
-      range: ['.presets [aria-pressed="true"]', ".presets button"], filter: ['[data-action="filter-text"]'],
-    }[name] ?? [`[data-menu="${name}"] .menu-box button`];
-  }
+  dispatchNow(change, change.menu ? {
+    range: ['.presets [aria-pressed="true"]', ".presets button"], filter: ['[data-action="filter-text"]'],
+  }[name] ?? [`[data-menu="${name}"] .menu-box button`] : []);
 }
 
 function closeMenu() {
@@ -16030,8 +16041,7 @@ function calendarKey(event) {
   if (!move) return false;
   event.preventDefault();
   const to = move(state.calendar.at);
-  dispatch({ calendar: { ...state.calendar, at: to < today() ? to : today() } });
-  focusNext = ['.day[tabindex="0"]'];
+  dispatchNow({ calendar: { ...state.calendar, at: to < today() ? to : today() } }, ['.day[tabindex="0"]']);
   return true;
 }
 
@@ -16100,8 +16110,7 @@ const actions = {
   "filter-kind": (element) => dispatch({ filterKind: element.dataset.value, filterText: "" }),
   "filter-text": (element) => dispatch({ filterText: element.value }),
   search: () => {
-    dispatch({ search: { text: "", at: 0 } });
-    focusNext = ['[data-action="search-text"]'];
+    dispatchNow({ search: { text: "", at: 0 } }, ['[data-action="search-text"]']);
   },
   "search-text": (element) => dispatch({ search: { text: element.value, at: 0 } }),
   "search-close": () => dispatch({ search: null }),
@@ -18166,7 +18175,8 @@ const CHART_HEIGHT = 300;
 const CACHE_HEIGHT = 180;
 const SHOWN_ROWS = 31;   // a month of days
 const MOST_ROWS = 500;
-const SLOW = { gapMs: 3000 }; // panels that may lag behind a storm of calls
+const SLOW = { gapMs: 3000 };    // panels that may lag behind a storm of calls,
+const SLOWER = { gapMs: 15000 }; // and those that are looked up call by call or session by session
 const CHARS_PER_TOKEN = 4;
 
 // The address
@@ -18205,9 +18215,9 @@ function asks(state) {
     },
     { key: "models", path: "/api/usage", on: ["usage"], params: { ...range, by: "provider_model", split: "cause", limit: 50 }, ...SLOW },
     { key: "week", path: "/api/usage", on: ["usage"], params: { ...range, by: "hour_of_week" }, ...SLOW },
-    { key: "cache", path: "/api/cache", on: ["usage"], params: range, ...SLOW },
+    { key: "cache", path: "/api/cache", on: ["usage"], params: range, ...SLOWER },
     { key: "compared", path: "/api/compared", on: ["usage"], params: range, ...SLOW },
-    { key: "composition", path: "/api/composition", on: ["usage", "session"], params: range, ...SLOW },
+    { key: "composition", path: "/api/composition", on: ["usage", "session"], params: range, ...SLOWER },
     { key: "prices", path: "/api/prices", on: [], params: {} },
   ];
   if (state.sheet?.params) wanted.push({ key: "explain", path: "/api/explain", on: [], params: { ...range, ...state.sheet.params } });
@@ -18264,19 +18274,19 @@ function seriesOf(usage, state) {
   const empty = () => new Array(at.size).fill(0);
   const parts = usage.split ? usage.parts : [{ ...usage.totals, key: "all", label: t("All") }];
   const isModel = usage.split === "provider_model" || usage.split === "model";
-  const { shown } = assignColours(state.palette, isModel ? parts.filter((part) => part.key !== OTHER_KEY).map((part) => part.key) : []);
+  const { shown: slots } = assignColours(state.palette, isModel ? parts.filter((part) => part.key !== OTHER_KEY).map((part) => part.key) : []);
   // The provider is said only where two have a model of the same name.
   const model = (key) => key.slice(key.indexOf("/") + 1);
   const isAlone = (key) => parts.filter((part) => model(part.key) === model(key)).length === 1;
   const label = (part) => (usage.split === "provider_model" && part.key !== OTHER_KEY && isAlone(part.key) ? model(part.key) : keySpan(usage.split, part).label);
   const series = new Map(parts.map((part, i) => [part.key, {
     key: part.key, label: label(part), total: part[field], values: empty(),
-    slot: part.key === OTHER_KEY ? 8 : isModel ? shown.get(part.key) : (i % SERIES) + 1,
+    slot: part.key === OTHER_KEY ? 8 : isModel ? slots.get(part.key) : (i % SERIES) + 1,
   }]));
   for (const row of usage.rows) {
     for (const part of usage.split ? row.parts : [{ ...row, key: "all" }]) series.get(part.key).values[at.get(row.key)] = part[field];
   }
-  return [...series.values()];
+  return [...series.values()].filter((one) => one.total !== 0);
 }
 
 /** Join neighbours until no more than `most` spans are left, so that a bar is never thinner than it can be hit. */
@@ -18418,15 +18428,15 @@ const COLUMNS = {
   read: { name: msg("Cache read"), value: (row) => row.cache_read_tokens, cell: (row) => tokens(row.cache_read_tokens), kind: "wide" },
   write: { name: msg("Cache write"), value: (row) => row.cache_write_tokens, cell: (row) => tokens(row.cache_write_tokens), kind: "wide" },
   tokens: { name: msg("All tokens"), value: (row) => row.total_tokens, cell: (row) => tokens(row.total_tokens), kind: "mid" },
-  cost: { name: msg("Cost"), isMoney: true, value: (row) => row.cost_nano_usd, cell: (row, state) => figure("cost", row, cost(row), state) },
+  cost: { name: msg("Cost"), isMoney: true, value: (row) => row.cost_nano_usd, cell: (row) => figure("cost", row, cost(row)) },
   plan: {
     name: msg("Plan use"), isMoney: true, value: (row) => row.plan_cost_nano_usd, kind: "wide",
-    cell: (row, state) => figure("plan", row, money(row.plan_cost_nano_usd), state), isWanted: (usage) => usage.totals.plan_cost_nano_usd > 0,
+    cell: (row) => figure("plan", row, money(row.plan_cost_nano_usd)), isWanted: (usage) => usage.totals.plan_cost_nano_usd > 0,
   },
-  call: { name: msg("Per call"), isMoney: true, value: perCall, cell: (row, state) => figure("call", row, money(perCall(row)), state), kind: "mid" },
+  call: { name: msg("Per call"), isMoney: true, value: perCall, cell: (row) => figure("call", row, money(perCall(row))), kind: "mid" },
   million: {
     name: msg("Per million tokens"), isMoney: true, value: perMillion, kind: "wide",
-    cell: (row, state) => figure("million", row, money(perMillion(row)), state),
+    cell: (row) => figure("million", row, money(perMillion(row))),
   },
   share: { name: msg("Share"), value: (row, usage) => shareOf(row.cost_nano_usd, usage.totals.cost_nano_usd), cell: (row, _, usage) => sharePercent(row.cost_nano_usd, usage.totals.cost_nano_usd, 1) },
   before: {
@@ -18470,10 +18480,10 @@ function nameOf(by, row, state) {
 }
 
 /** A number that says how it came about when it is pressed. */
-function figure(kind, row, shown, state) {
+function figure(kind, row, shown) {
   return html`
     <button type="button" class="figure-button" data-action="formula" data-figure="${kind}" data-value="${row.key ?? ""}"
-      aria-label="${t("{figure}: how it came about", { figure: t(FORMULAS[kind].name) })}${state.isHidden ? "" : `, ${formatMoney(FORMULAS[kind].value(row))}`}">${shown}</button>`;
+      aria-haspopup="dialog">${shown}</button>`;
 }
 
 function Table(usage, state) {
@@ -18558,10 +18568,10 @@ function Figures(state) {
   }) : null;
   return html`
     <div class="figures" data-key="figures">
-      ${box("metered", t("Metered cost"), figure("cost", all, cost(totals, true), state), [compared, rangeName(state.route.range)])}
-      ${box("plan", t("Plan use"), figure("plan", all, money(totals.plan_cost_nano_usd), state), [t("what it would cost by the call; never in the sums")])}
-      ${box("call", t("Per call"), figure("call", all, money(perCall(totals)), state), [tn(totals.model_calls, "{n} call", "{n} calls")])}
-      ${box("million", t("Per million tokens"), figure("million", all, money(perMillion(totals)), state), [
+      ${box("metered", t("Metered cost"), figure("cost", all, cost(totals, true)), [compared, rangeName(state.route.range)])}
+      ${box("plan", t("Plan use"), figure("plan", all, money(totals.plan_cost_nano_usd)), [t("what it would cost by the call; never in the sums")])}
+      ${box("call", t("Per call"), figure("call", all, money(perCall(totals))), [tn(totals.model_calls, "{n} call", "{n} calls")])}
+      ${box("million", t("Per million tokens"), figure("million", all, money(perMillion(totals))), [
         t("{prompt} in, {output} out", { prompt: formatTokens(prompt), output: formatTokens(totals.output_tokens) }),
       ])}
     </div>`;
@@ -18592,13 +18602,14 @@ function Main(state) {
     ${TIMES.includes(by) ? segments({ action: "drawn", label: t("How it is drawn"), choices: DRAWN.map(([key, name]) => [key, t(name)]), chosen: drawn }) : null}`;
   const isBack = state.route.range.includes("..");
   const chart = isTimed(usage) ? Chart(charts(state).cost?.model ?? chartModel(state), state) : Ranking(usage, state);
+  const hasCalls = usage.totals.model_calls > 0;
   const hasAny = usage.rows.some((row) => row[SHOWN[shown].field]);
   return panel({
     key: "cost", title: t(SHOWN[shown].name), wide: "w12", state, isRanged: true,
     note: html`${rangeName(state.route.range)}${isBack ? html` <button type="button" class="link" data-action="range-reset">${t("Back to {range}", { range: rangeName("30d") })}</button>` : null}`,
     tools,
     body: html`
-      ${hasAny ? html`${chart}${Legend(usage, state)}` : nothing(t("Nothing of this in this range."))}
+      ${hasAny ? html`${chart}${Legend(usage, state)}` : hasCalls ? nothing(t("Nothing of this in this range.")) : null}
       <div class="table-head">
         <h3>${t("Table")}</h3>
         <span class="tools">
@@ -18607,7 +18618,7 @@ function Main(state) {
           <button type="button" class="link" data-action="print">${t("Print")}</button>
         </span>
       </div>
-      ${usage.rows.length ? Table(usage, state) : nothing(t("No model calls in this range."))}`,
+      ${hasCalls ? Table(usage, state) : nothing(t("No model calls in this range."))}`,
   });
 }
 
@@ -19164,7 +19175,7 @@ export const messages = {
   "Group by": "分组", "by {key}": "按{key}", "Choose the group": "选择分组", "Split by": "拆分", "Choose the split": "选择拆分", "not split": "不拆分",
   "split by {key}": "按{key}拆分", "What is shown": "显示内容", "How it is drawn": "绘制方式", "Nothing of this in this range.": "此范围内没有该数据。",
   "{title}. Arrow keys move, Enter selects, Escape leaves.": "{title}。方向键移动，回车选择，Esc 离开。",
-  "Table": "表格", "Print": "打印", "Input": "输入", "Before": "此前", "Change": "变化", "new": "新增", "{figure}: how it came about": "{figure}：如何得出",
+  "Table": "表格", "Print": "打印", "Input": "输入", "Before": "此前", "Change": "变化", "new": "新增",
   "The first {n} of {all} were asked for.": "仅请求了 {all} 项中的前 {n} 项。", "{change} from {amount} the span before": "{change}，对比上一时段 {amount}",
   "what it would cost by the call; never in the sums": "若按次计费的价值；从不计入合计", "{prompt} in, {output} out": "输入 {prompt}，输出 {output}",
   "This could not be read: {why}.": "无法读取：{why}。", "Hours of the week": "周内各小时",
