@@ -16767,7 +16767,7 @@ function Legend(turns) {
 function Turns(state, session) {
   const data = turnsOf(state);
   const frame = (note, body) => panel({ key: "turns", title: t("Turns"), note, wide: "turns-panel", state, isSum: true, body });
-  const error = state.answers[askKey("turns", session.id)]?.error;
+  const error = state.answers[askKey("turns", idOf(state))]?.error;
   if (!data) return frame(null, nothing(error ? t("The turns could not be read: {why}.", { why: error.message || t("no answer") }) : t("Loading")));
   const { turns, skipped } = data;
   if (!turns.length) return frame(null, nothing(t("Nothing was said in this session.")));
@@ -16878,8 +16878,8 @@ function Turn(state, session) {
   const frame = (note, tools, body) => panel({ key: "turn", title: t("Turn {n}", { n: formatCount(state.route.turn + 1) }), note, tools, wide: "", state, body });
   const close = html`<button type="button" class="link" data-action="turn-close">${t("Close")}</button>`;
   if (!turn) return frame(null, close, nothing(t("There is no such turn.")));
-  const items = dataOf(state, askKey("spans", session.id));
-  const isIts = state.answers[askKey("spans", session.id)]?.askedFor?.since_ms === turn.from_ms;
+  const items = dataOf(state, askKey("spans", idOf(state)));
+  const isIts = state.answers[askKey("spans", idOf(state))]?.askedFor?.since_ms === turn.from_ms;
   const turnNav = html`
     <a class="link" href="${hrefTo(state, "session", [session.id], [["view", "transcript"], ["ms", turn.from_ms]])}">${t("Transcript of this turn")}</a>
     <button type="button" class="icon-button" data-action="turn-step" data-value="-1" title="${t("Turn before")}" data-shortcut="[" data-help="${t("Turn before")}">${icon("left")}${unseen(t("Turn before"))}</button>
@@ -16954,7 +16954,7 @@ function ToolTable(session, state) {
 /** The sub-agents below a session: a tree, each with what it cost itself and with those below it. */
 function Below(session, state) {
   if (!session.subagents.length) return null;
-  const rows = dataOf(state, askKey("below", session.id)) ?? session.subagents;
+  const rows = dataOf(state, askKey("below", idOf(state))) ?? session.subagents;
   const nested = nestSessions([...rows].sort((a, b) => (a.started_ms ?? 0) - (b.started_ms ?? 0)));
   const line = ([row, depth]) => html`
     <tr data-key="${row.agent}/${row.id}">
@@ -17187,7 +17187,7 @@ function TranscriptTools(state, data) {
 }
 
 function Transcript(state, session) {
-  const key = askKey("entries", session.id);
+  const key = askKey("entries", idOf(state));
   const data = dataOf(state, key);
   const error = state.answers[key]?.error;
   const frame = (note, body) => panel({ key: "transcript", title: t("Transcript"), note, wide: "w12 transcript-panel", state, body });

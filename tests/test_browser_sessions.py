@@ -517,6 +517,26 @@ def test_search_marks_what_it_found(hostile: Served, open_tab: Any) -> None:
     tab.wait("document.querySelector('.finding').textContent.startsWith('none after')")
 
 
+def test_a_transcript_is_copied_as_markdown(hostile: Served, open_tab: Any) -> None:
+    tab = open_tab(hostile, permissions=["clipboard-read", "clipboard-write"])
+    tab.go("#/session/evil?view=transcript&kinds=errors", ".entry")
+    tab.page.click("[data-action=markdown]")
+    tab.wait("document.querySelector('.finding').textContent === '6 entries copied'")
+    text = tab.page.evaluate("navigator.clipboard.readText()")
+    assert len(re.findall(r"^## \d+\. ", text, re.MULTILINE)) == 6
+    in_the_open = re.sub(r"^(`{3,})[a-z]*\n.*?^\1$", "", text, flags=re.MULTILINE | re.DOTALL)
+    assert "![](" not in in_the_open
+    assert "<script" not in in_the_open
+    assert "\u202e" not in tab.text("main")
+
+
+def test_a_session_is_found_by_its_key(hostile: Served, open_tab: Any) -> None:
+    tab = open_tab(hostile)
+    address = "#/session/agent%3Amain%3Atelegram%3Adirect%3A1"
+    tab.go(f"{address}?turn=0", ".waterfall tbody tr")
+    tab.go(f"{address}?view=transcript", ".entry")
+
+
 # --- sums, states, widths ------------------------------------------------------------------------
 
 
