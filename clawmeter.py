@@ -13592,6 +13592,9 @@ export function sessionName(row) {
   return key || String(row.id ?? "").slice(0, 8) || UNKNOWN;
 }
 
+/** The name of a session as the way to it. */
+const sessionAnchor = (state, id, name) => html`<a class="row-link" href="${hrefTo(state, "session", [id])}" data-page="session">${bdi(name)}</a>`;
+
 /** How much of what OpenClaw has is read: {percent, etaS}, or null when it is all of it. */
 export function indexing({ coverage, source }) {
   if (!coverage || coverage.complete !== false) return null;
@@ -14319,7 +14322,7 @@ function LiveRow(row, depth, state) {
       <td class="state-cell">${stateMark(row)}</td>
       <th scope="row" class="name depth-${Math.min(depth, 4)}" title="${sessionName(row)}">
         ${depth ? html`<span class="branch" aria-hidden="true">└</span>${unseen(`${t("sub-agent")} `)}` : null}
-        ${bdi(sessionName(row))}${where(row)}
+        ${sessionAnchor(state, row.id, sessionName(row))}${where(row)}
       </th>
       <td class="mid">${bdi(row.agent ?? UNKNOWN)}</td>
       <td class="mid">${bdi(row.channel || row.cause || UNKNOWN)}</td>
@@ -14364,7 +14367,7 @@ function Dearest(state) {
     </td>`;
   const line = (row) => html`
     <tr data-key="${row.id}">
-      <th scope="row" class="name" title="${sessionName(row)}">${bdi(sessionName(row))}${where(row)}</th>
+      <th scope="row" class="name" title="${sessionName(row)}">${sessionAnchor(state, row.id, sessionName(row))}${where(row)}</th>
       <td class="mid">${bdi(row.agent ?? UNKNOWN)}</td>
       <td class="mid model">${bdi(row.model ?? UNKNOWN)}</td>
       <td class="num wide">${formatCount(row.model_calls)}</td>
@@ -14407,7 +14410,7 @@ function Activity(state) {
           ${icon(isKnown ? one.kind : "other", 12)}${isKnown ? t(DEEDS[one.kind]) : one.kind}
         </span>
         <span class="activity-text" title="${name}${one.text ? `: ${deedWords(one.text)}` : ""}">
-          ${bdi(name)}${one.text ? html` <span class="note">${bdi(deedWords(one.text))}</span>` : null}
+          ${one.session ? sessionAnchor(state, one.session, name) : bdi(name)}${one.text ? html` <span class="note">${bdi(deedWords(one.text))}</span>` : null}
         </span>
         ${when(one.ts_ms, state)}
       </li>`;
