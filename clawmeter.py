@@ -13587,9 +13587,11 @@ export function cost(totals, isLong = false) {
 
 /** Label, else what the key says after its agent, else the id: never "Untitled". */
 export function sessionName(row) {
-  if (row.label) return row.label;
+  // A label of line separators or zero-width characters is no name: nobody could see it, or press it.
+  const isSeen = (text) => /[^\s\p{C}\p{Z}]/u.test(text);
+  if (row.label && isSeen(row.label)) return row.label;
   const key = String(row.key ?? "").replace(/^agent:[^:]+:/, "");
-  return key || String(row.id ?? "").slice(0, 8) || UNKNOWN;
+  return (isSeen(key) ? key : "") || String(row.id ?? "").slice(0, 8) || UNKNOWN;
 }
 
 /** The name of a session as the way to it. */
@@ -16767,7 +16769,7 @@ function Legend(turns) {
     </ul>`;
 }
 
-function Turns(state, session) {
+function Turns(state) {
   const data = turnsOf(state);
   const frame = (note, body) => panel({ key: "turns", title: t("Turns"), note, wide: "turns-panel", state, isSum: true, body });
   const error = state.answers[askKey("turns", idOf(state))]?.error;
@@ -17018,7 +17020,7 @@ function Stored(session, state) {
 
 function Timeline(state, session) {
   return html`
-    <div class="w8 side" data-key="middle">${Turns(state, session)}${Turn(state, session)}</div>
+    <div class="w8 side" data-key="middle">${Turns(state)}${Turn(state, session)}</div>
     <div class="w4 side" data-key="side">
       ${Models(session, state)}${ToolTable(session, state)}${Below(session, state)}${Prompt(session, state)}${Stored(session, state)}
     </div>`;
