@@ -12026,6 +12026,7 @@ main:focus { outline: none; }
   display: inline-flex; align-items: center; gap: 6px; margin-right: 8px; font-size: 12px;
   color: var(--ink-2); white-space: nowrap;
 }
+.live-less { display: none; }
 .live.is-live .dot { color: var(--ok); }
 .live.is-waiting .dot { color: var(--ink-3); }
 .live.is-lost, .live.is-lost .dot { color: var(--bad); }
@@ -12095,7 +12096,7 @@ main:focus { outline: none; }
 }
 .relative .button { margin-left: auto; }
 .range-side .check { margin-top: auto; }
-.calendar header { display: flex; align-items: center; justify-content: space-between; margin-bottom: 4px; }
+.calendar-head { display: flex; align-items: center; justify-content: space-between; margin-bottom: 4px; }
 .calendar table { width: auto; }
 .calendar th { font-size: 11px; color: var(--ink-3); text-align: center; }
 .calendar td { padding: 0; }
@@ -12103,7 +12104,8 @@ main:focus { outline: none; }
 .day { width: 32px; height: 28px; font-size: 12px; }
 .day:hover { background: var(--line); }
 .day.is-outside { color: var(--ink-3); }
-.day.is-in { background: var(--line); font-weight: 600; }
+.day.is-in { background: var(--line); color: var(--ink); font-weight: 600; }
+.day.is-outside.is-in { color: var(--ink-2); font-weight: 400; }
 .day.is-today { text-decoration: underline; text-underline-offset: 3px; }
 .day[aria-disabled] { color: var(--ink-3); opacity: .55; cursor: default; }
 .filter-menu .menu-box { width: 400px; max-width: calc(100vw - 32px); display: grid; gap: 8px; }
@@ -12141,6 +12143,7 @@ main:focus { outline: none; }
 }
 .search-hits li:hover { background: var(--bg); }
 .search-hits li[aria-selected="true"] { background: var(--line); }
+.search-hits li[aria-selected="true"] :is(.hit-kind, .note) { color: var(--ink-2); }
 .hit-kind { flex: none; width: 64px; font-size: 12px; color: var(--ink-3); }
 .hit-name { overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
 .search-hits .note { margin-left: auto; font-size: 12px; white-space: nowrap; overflow: hidden; text-overflow: ellipsis; max-width: 45%; }
@@ -12364,6 +12367,7 @@ h3 { margin: 12px 0 4px; font-size: 12px; line-height: 16px; font-weight: 600; c
 .facts dd { font-size: 20px; line-height: 28px; font-weight: 600; }
 .halves { display: grid; grid-template-columns: minmax(0, 7fr) minmax(0, 5fr); gap: 0 24px; margin-bottom: 8px; }
 .halves .activity li { padding: 4px 0; }
+.is-long .name { min-width: 128px; }
 .statement { display: none; grid-column: 1 / -1; }
 .prices { display: grid; gap: 8px; }
 .prices li + li { padding-top: 8px; border-top: 1px solid var(--line); }
@@ -12450,7 +12454,8 @@ kbd {
 }
 @media (forced-colors: active) {
   .plot, .thin, .swatch, .spark, .range-bar, progress { forced-color-adjust: none; }
-  .legend button[aria-pressed="true"] { outline: 2px solid Highlight; }
+  .heat td, .heat-key i { forced-color-adjust: none; }
+  [aria-pressed="true"], [aria-selected="true"] { outline: 2px solid Highlight; }
 }
 
 /* Widths */
@@ -12465,6 +12470,10 @@ kbd {
   .figures { grid-template-columns: repeat(2, minmax(0, 1fr)); }
   .w8, .w4 { grid-column: span 12; }
   .stack { grid-template-columns: repeat(2, minmax(0, 1fr)); }
+}
+@media (max-width: 1099px) {
+  .panel[data-key="cost"] > .panel-head { flex-wrap: wrap; }
+  .panel[data-key="cost"] .tools { flex-wrap: wrap; }
 }
 @media (max-width: 639px) {
   :root { --rail: 0px; }
@@ -12486,6 +12495,7 @@ kbd {
   .rail-name { position: static; width: auto; height: auto; clip-path: none; }
   .bar { flex-wrap: wrap; gap: 8px 12px; padding: 8px 16px; }
   .live-more { display: none; }
+  .live-less { display: inline; }
   .bar-controls { order: 3; width: 100%; }
   .bar-controls .zone-picker { flex: 1; }
   .bar-controls .zone-picker select { width: 100%; max-width: none; }
@@ -12540,6 +12550,8 @@ kbd {
   .panel, .figure { break-inside: avoid; border-color: var(--line); }
   .panel[data-key="cost"] { break-inside: auto; }
   thead { display: table-header-group; }
+  .scroll th, .scroll td { position: static !important; }
+  .wide { display: none; }
   tr { break-inside: avoid; }
   svg, .heat td, .heat-key i { print-color-adjust: exact; }
   .w4, .w8 { grid-column: span 12; }
@@ -13112,7 +13124,7 @@ function spanBefore(model, at, y) {
 export function lines(model, width, height, lit = null) {
   const at = barLayout(model.spans.length, width, height);
   const known = model.series.flatMap((one) => one.values.filter((value) => value !== null));
-  const ticks = ticksOf(model.measure ?? "cost", Math.max(0, ...known, ...(model.before ?? [])));
+  const ticks = ticksOf(model.measure ?? "cost", Math.max(0, ...known));
   const top = ticks[ticks.length - 1][0] || 1;
   const y = (value) => round(at.bottom - (value / top) * (at.bottom - at.top));
   const isSparse = model.spans.length <= 62;
@@ -13137,7 +13149,7 @@ export function lines(model, width, height, lit = null) {
           : html`<circle cx="${round(at.center(i))}" cy="${y(value)}" r="2" data-series="${one.key}"/>`)) : null}
       </g>`;
   });
-  return plot(at, width, height, html`${axis(at, ticks, y)}<g class="lines">${drawn}</g>${spanBefore(model, at, y)}${barLabels(model, at)}`);
+  return plot(at, width, height, html`${axis(at, ticks, y)}<g class="lines">${drawn}</g>${barLabels(model, at)}`);
 }
 
 const ordered = (index, anchor) => [Math.min(index, anchor ?? index), Math.max(index, anchor ?? index)];
@@ -13757,7 +13769,9 @@ function LiveState(state) {
   if (connection === "lost" && updatedMs) {
     words = html`${word}<span class="live-more">${t(", last update")}</span> ${formatClock(updatedMs, zoneOf(state))}`;
   } else if (connection === "live" && way) {
-    words = `${word}, ${indexingWords(way)}`;
+    words = html`
+      <span class="live-more">${word}, ${indexingWords(way)}</span>
+      <span class="live-less">${word}, ${Math.floor(way.percent)}\u00a0%</span>`;
   }
   const hint = updatedMs ? t("Last update {time}", { time: formatAbsolute(updatedMs, zoneOf(state)) }) : word;
   return html`<span class="live ${mark}" title="${hint}">${dot()}<span class="live-word">${words}</span></span>`;
@@ -13809,7 +13823,9 @@ function Calendar({ route, calendar, now }, zone) {
     </button>`;
   return html`
     <div class="calendar" data-calendar>
-      <header>${turn("left", -1, t("Month before"))}<b aria-live="polite">${formatMonth(month)}</b>${turn("right", 1, t("Month after"))}</header>
+      <div class="calendar-head">
+        ${turn("left", -1, t("Month before"))}<b aria-live="polite">${formatMonth(month)}</b>${turn("right", 1, t("Month after"))}
+      </div>
       <table>
         <thead class="weekdays"><tr>${weeks[0].map((day) => html`<th scope="col">${formatDay(day, true).replace(/^.*(周.).*$/, "$1").slice(0, 3)}</th>`)}</tr></thead>
         <tbody>${weeks.map((week) => html`<tr data-key="${week[0]}">${week.map(cell)}</tr>`)}</tbody>
@@ -14834,6 +14850,13 @@ function dispatch(change) {
   requestAnimationFrame(render);
 }
 
+/** At once, with the focus where it belongs: a person types on while we draw. */
+function dispatchNow(change, focus = []) {
+  state = { ...state, ...change };
+  focusNext = focus;
+  render();
+}
+
 let focusNext = []; // selectors; the first that finds something gets the focus once it is drawn
 function render() {
   isDue = false;
@@ -15305,12 +15328,12 @@ function followAddress() {
   }
   const before = state.route;
   const route = parseRoute(location.hash, pages);
-  const change = { route, menu: "", isMoreOpen: false, search: null, sheet: null };
+  const change = { route, isMoreOpen: false, search: null, sheet: null };
   cursor = null;
   if (route.page !== before.page) {
     resting[before.page] = state.answers;
     Object.assign(change, {
-      answers: resting[route.page] ?? {}, windows: {}, fault: null, isSlow: false, lit: null, isTable: false, isAllShown: false,
+      answers: resting[route.page] ?? {}, menu: "", windows: {}, fault: null, isSlow: false, lit: null, isTable: false, isAllShown: false,
     });
     loadPage(route.page);
     scrollTo(0, 0);
@@ -15478,12 +15501,9 @@ function openMenu(name) {
     change.calendar = { at: days?.[1] ?? today(), start: "" };
   }
   if (name === "filter") change.filterText = "";
-  dispatch(change);
-  if (change.menu) {
-    focusNext = {
-      range: ['.presets [aria-pressed="true"]', ".presets button"], filter: ['[data-action="filter-text"]'],
-    }[name] ?? [`[data-menu="${name}"] .menu-box button`];
-  }
+  dispatchNow(change, change.menu ? {
+    range: ['.presets [aria-pressed="true"]', ".presets button"], filter: ['[data-action="filter-text"]'],
+  }[name] ?? [`[data-menu="${name}"] .menu-box button`] : []);
 }
 
 function closeMenu() {
@@ -15514,8 +15534,7 @@ function calendarKey(event) {
   if (!move) return false;
   event.preventDefault();
   const to = move(state.calendar.at);
-  dispatch({ calendar: { ...state.calendar, at: to < today() ? to : today() } });
-  focusNext = ['.day[tabindex="0"]'];
+  dispatchNow({ calendar: { ...state.calendar, at: to < today() ? to : today() } }, ['.day[tabindex="0"]']);
   return true;
 }
 
@@ -15584,8 +15603,7 @@ const actions = {
   "filter-kind": (element) => dispatch({ filterKind: element.dataset.value, filterText: "" }),
   "filter-text": (element) => dispatch({ filterText: element.value }),
   search: () => {
-    dispatch({ search: { text: "", at: 0 } });
-    focusNext = ['[data-action="search-text"]'];
+    dispatchNow({ search: { text: "", at: 0 } }, ['[data-action="search-text"]']);
   },
   "search-text": (element) => dispatch({ search: { text: element.value, at: 0 } }),
   "search-close": () => dispatch({ search: null }),
@@ -17902,15 +17920,15 @@ const COLUMNS = {
   read: { name: msg("Cache read"), value: (row) => row.cache_read_tokens, cell: (row) => tokens(row.cache_read_tokens), kind: "wide" },
   write: { name: msg("Cache write"), value: (row) => row.cache_write_tokens, cell: (row) => tokens(row.cache_write_tokens), kind: "wide" },
   tokens: { name: msg("All tokens"), value: (row) => row.total_tokens, cell: (row) => tokens(row.total_tokens), kind: "mid" },
-  cost: { name: msg("Cost"), isMoney: true, value: (row) => row.cost_nano_usd, cell: (row, state) => figure("cost", row, cost(row), state) },
+  cost: { name: msg("Cost"), isMoney: true, value: (row) => row.cost_nano_usd, cell: (row) => figure("cost", row, cost(row)) },
   plan: {
     name: msg("Plan use"), isMoney: true, value: (row) => row.plan_cost_nano_usd, kind: "wide",
-    cell: (row, state) => figure("plan", row, money(row.plan_cost_nano_usd), state), isWanted: (usage) => usage.totals.plan_cost_nano_usd > 0,
+    cell: (row) => figure("plan", row, money(row.plan_cost_nano_usd)), isWanted: (usage) => usage.totals.plan_cost_nano_usd > 0,
   },
-  call: { name: msg("Per call"), isMoney: true, value: perCall, cell: (row, state) => figure("call", row, money(perCall(row)), state), kind: "mid" },
+  call: { name: msg("Per call"), isMoney: true, value: perCall, cell: (row) => figure("call", row, money(perCall(row))), kind: "mid" },
   million: {
     name: msg("Per million tokens"), isMoney: true, value: perMillion, kind: "wide",
-    cell: (row, state) => figure("million", row, money(perMillion(row)), state),
+    cell: (row) => figure("million", row, money(perMillion(row))),
   },
   share: { name: msg("Share"), value: (row, usage) => shareOf(row.cost_nano_usd, usage.totals.cost_nano_usd), cell: (row, _, usage) => sharePercent(row.cost_nano_usd, usage.totals.cost_nano_usd, 1) },
   before: {
@@ -17954,10 +17972,10 @@ function nameOf(by, row, state) {
 }
 
 /** A number that says how it came about when it is pressed. */
-function figure(kind, row, shown, state) {
+function figure(kind, row, shown) {
   return html`
     <button type="button" class="figure-button" data-action="formula" data-figure="${kind}" data-value="${row.key ?? ""}"
-      aria-label="${t("{figure}: how it came about", { figure: t(FORMULAS[kind].name) })}${state.isHidden ? "" : `, ${formatMoney(FORMULAS[kind].value(row))}`}">${shown}</button>`;
+      aria-haspopup="dialog">${shown}</button>`;
 }
 
 function Table(usage, state) {
@@ -18042,10 +18060,10 @@ function Figures(state) {
   }) : null;
   return html`
     <div class="figures" data-key="figures">
-      ${box("metered", t("Metered cost"), figure("cost", all, cost(totals, true), state), [compared, rangeName(state.route.range)])}
-      ${box("plan", t("Plan use"), figure("plan", all, money(totals.plan_cost_nano_usd), state), [t("what it would cost by the call; never in the sums")])}
-      ${box("call", t("Per call"), figure("call", all, money(perCall(totals)), state), [tn(totals.model_calls, "{n} call", "{n} calls")])}
-      ${box("million", t("Per million tokens"), figure("million", all, money(perMillion(totals)), state), [
+      ${box("metered", t("Metered cost"), figure("cost", all, cost(totals, true)), [compared, rangeName(state.route.range)])}
+      ${box("plan", t("Plan use"), figure("plan", all, money(totals.plan_cost_nano_usd)), [t("what it would cost by the call; never in the sums")])}
+      ${box("call", t("Per call"), figure("call", all, money(perCall(totals))), [tn(totals.model_calls, "{n} call", "{n} calls")])}
+      ${box("million", t("Per million tokens"), figure("million", all, money(perMillion(totals))), [
         t("{prompt} in, {output} out", { prompt: formatTokens(prompt), output: formatTokens(totals.output_tokens) }),
       ])}
     </div>`;
@@ -18076,13 +18094,14 @@ function Main(state) {
     ${TIMES.includes(by) ? segments({ action: "drawn", label: t("How it is drawn"), choices: DRAWN.map(([key, name]) => [key, t(name)]), chosen: drawn }) : null}`;
   const isBack = state.route.range.includes("..");
   const chart = isTimed(usage) ? Chart(charts(state).cost?.model ?? chartModel(state), state) : Ranking(usage, state);
+  const hasCalls = usage.totals.model_calls > 0;
   const hasAny = usage.rows.some((row) => row[SHOWN[shown].field]);
   return panel({
     key: "cost", title: t(SHOWN[shown].name), wide: "w12", state, isRanged: true,
     note: html`${rangeName(state.route.range)}${isBack ? html` <button type="button" class="link" data-action="range-reset">${t("Back to {range}", { range: rangeName("30d") })}</button>` : null}`,
     tools,
     body: html`
-      ${hasAny ? html`${chart}${Legend(usage, state)}` : nothing(t("Nothing of this in this range."))}
+      ${hasAny ? html`${chart}${Legend(usage, state)}` : hasCalls ? nothing(t("Nothing of this in this range.")) : null}
       <div class="table-head">
         <h3>${t("Table")}</h3>
         <span class="tools">
@@ -18091,7 +18110,7 @@ function Main(state) {
           <button type="button" class="link" data-action="print">${t("Print")}</button>
         </span>
       </div>
-      ${usage.rows.length ? Table(usage, state) : nothing(t("No model calls in this range."))}`,
+      ${hasCalls ? Table(usage, state) : nothing(t("No model calls in this range."))}`,
   });
 }
 
@@ -18648,7 +18667,7 @@ export const messages = {
   "Group by": "分组", "by {key}": "按{key}", "Choose the group": "选择分组", "Split by": "拆分", "Choose the split": "选择拆分", "not split": "不拆分",
   "split by {key}": "按{key}拆分", "What is shown": "显示内容", "How it is drawn": "绘制方式", "Nothing of this in this range.": "此范围内没有该数据。",
   "{title}. Arrow keys move, Enter selects, Escape leaves.": "{title}。方向键移动，回车选择，Esc 离开。",
-  "Table": "表格", "Print": "打印", "Input": "输入", "Before": "此前", "Change": "变化", "new": "新增", "{figure}: how it came about": "{figure}：如何得出",
+  "Table": "表格", "Print": "打印", "Input": "输入", "Before": "此前", "Change": "变化", "new": "新增",
   "The first {n} of {all} were asked for.": "仅请求了 {all} 项中的前 {n} 项。", "{change} from {amount} the span before": "{change}，对比上一时段 {amount}",
   "what it would cost by the call; never in the sums": "若按次计费的价值；从不计入合计", "{prompt} in, {output} out": "输入 {prompt}，输出 {output}",
   "This could not be read: {why}.": "无法读取：{why}。", "Hours of the week": "周内各小时",

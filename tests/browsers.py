@@ -57,6 +57,13 @@ class Visitor:
         self.page.wait_for_selector("main .grid:not([data-key=skeleton])")
         return self.page
 
+    def settle(self) -> Page:
+        """Wait until every panel has its answer. (The network is never idle: the stream stays open.)"""
+        self.page.wait_for_function(
+            "() => ![...document.querySelectorAll('main .nothing')].some((one) => one.textContent === 'Loading')"
+        )
+        return self.page
+
     def close(self) -> None:
         self.context.close()
 

@@ -253,7 +253,7 @@ def test_cost_groups_and_splits_by_any_two(visit: Any, world: World) -> None:
     page.get_by_role("button", name="Tokens", exact=True).click()
     wait_for_address(page, "show=tokens")
     page.go_back()
-    page.wait_for_function("!location.hash.includes('show=tokens')")
+    page.wait_for_function("() => !location.hash.includes('show=tokens')")
 
 
 @pytest.mark.parametrize(
@@ -284,7 +284,7 @@ def test_sums_on_cost_are_those_of_usage_to_the_last_digit(
     if more.count():
         more.click()
         expect(panel.locator(".grid-table tbody tr")).to_have_count(answer["row_count"])
-    place = panel.locator("thead th").all_inner_texts().index("Cost")
+    place = panel.locator(".grid-table thead th").all_inner_texts().index("Cost")
     titles = page.evaluate(
         """(n) => [...document.querySelectorAll("section[data-key=cost] .grid-table tr")].slice(1).map((row) =>
           [...row.children[n].querySelectorAll(".num[title]")].map((one) => one.title).pop())""",
@@ -296,9 +296,47 @@ def test_sums_on_cost_are_those_of_usage_to_the_last_digit(
     assert exact(page.locator(".figures section[data-key=metered]")) == expected
 
 
+def test_figures_on_overview_are_those_of_usage_to_the_last_digit(visit: Any, world: World) -> None:
+    page = visit().go("#/overview?range=all")
+    page.wait_for_selector("section[data-key=breakdown] tfoot")
+    for key, word in (("today", "today"), ("week", "7d"), ("month", "month")):
+        usage = world.get("/api/usage", **{"from": word, "by": "model"})
+        figure = page.locator(f"section[data-key={key}] .figure-number")
+        assert exact(figure) == usage["totals"]["cost_nano_usd"]
+    ever = world.get("/api/usage", **{"from": "all", "by": "agent"})
+    assert (
+        exact(page.locator("section[data-key=breakdown] tfoot")) == ever["totals"]["cost_nano_usd"]
+    )
+    assert exact(page.locator(".strip [data-key=all]")) == ever["totals"]["cost_nano_usd"]
+    titles = page.locator("section[data-key=by-agent] .num[title]").evaluate_all(
+        "all => all.map((one) => one.title)"
+    )
+    assert sum(map(nano, titles)) == ever["totals"]["cost_nano_usd"]
+    expect(page.locator(".strip")).to_contain_text(f"{ever['totals']['model_calls']:,} calls")
+
+
+@pytest.mark.parametrize("zone", ["Asia/Tokyo", "America/New_York"])
+def test_another_zone_moves_the_days(visit: Any, world: World, zone: str) -> None:
+    page = visit().go("#/cost?range=7d&split=none")
+    page.locator("select[data-action=zone]").select_option(zone)
+    wait_for_address(page, f"tz={zone}")
+    usage = world.get("/api/usage", **{"from": "7d", "by": "day", "tz": zone})
+    rows = page.locator("section[data-key=cost] .grid-table tbody tr")
+    expect(rows.locator("th").first).to_have_attribute("title", usage["rows"][0]["key"])
+    keys = rows.locator("th").evaluate_all("all => all.map((one) => one.title)")
+    assert keys == [row["key"] for row in usage["rows"]]
+    expect(rows.first.locator(".figure-button").first.locator(".num")).to_have_attribute(
+        "title", f"${Decimal(usage['rows'][0]['cost_nano_usd']) / 10**9:,.9f}"
+    )
+    shown = [exact(rows.nth(i).locator(".figure-button").first) for i in range(len(keys))]
+    assert shown == [row["cost_nano_usd"] for row in usage["rows"]]
+
+
 def test_every_figure_opens_its_formula(visit: Any) -> None:
     page = visit().go("#/cost?range=all&by=agent")
-    buttons = page.locator("section[data-key=cost] tbody tr").first.locator(".figure-button")
+    buttons = page.locator("section[data-key=cost] .grid-table tbody tr").first.locator(
+        ".figure-button"
+    )
     shown = exact(buttons.first)
     for i in range(buttons.count()):
         buttons.nth(i).click()
@@ -393,7 +431,7 @@ def test_drag_selects_click_filters_double_click_resets(visit: Any, where: str, 
     wait_for_address(page, rf"range={days[2]}\.\.{days[4]}")
     expect(page.locator(f"[data-chart={chart}] .bars > g")).to_have_count(3)
     page.locator(f"[data-chart={chart}]").dblclick(position={"x": 300, "y": 20})
-    page.wait_for_function("!location.hash.includes('range=')")
+    page.wait_for_function("() => !location.hash.includes('range=')")
     expect(page.locator(f"[data-chart={chart}] .bars > g")).not_to_have_count(3)
     last = page.locator(f"[data-chart={chart}] .bars > g").count() - 2
     first = page.locator(f"[data-chart={chart}] .bars > g").nth(last).locator("[data-series]").first
@@ -621,7 +659,7 @@ def test_themes_follow_the_system_or_the_person(visit: Any) -> None:
     assert page.evaluate(background) == "rgb(19, 19, 18)"
     page.keyboard.press(",")
     page.get_by_role("button", name="Light").click()
-    page.wait_for_function(f"{background} === 'rgb(250, 250, 248)'")
+    page.wait_for_function(f"() => {background} === 'rgb(250, 250, 248)'")
     page.reload()
     page.wait_for_selector(".rail")
     assert page.evaluate(background) == "rgb(250, 250, 248)"
@@ -647,12 +685,21 @@ def test_amounts_are_hidden_and_converted(visit: Any) -> None:
     assert abs(shown - Decimal(dollars) / 2 / 10**9) <= Decimal("0.005")
 
 
+@pytest.mark.parametrize("width", [768, 1024, 2560])
+def test_every_width_holds_the_page(visit: Any, width: int) -> None:
+    visitor = visit(viewport={"width": width, "height": 900})
+    for where in ("#/overview", "#/cost?compare=1"):
+        visitor.go(where)
+        assert overflow(visitor.settle()) == []
+
+
 @pytest.mark.parametrize(
     "where", ["#/overview", "#/cost", "#/cost?by=session&split=none", "#/cost?by=hour&range=7d"]
 )
 def test_a_phone_shows_all_of_it(visit: Any, where: str) -> None:
-    page = visit(viewport={"width": 390, "height": 844}).go(where)
-    page.wait_for_load_state("networkidle")
+    visitor = visit(viewport={"width": 390, "height": 844})
+    visitor.go(where)
+    page = visitor.settle()
     assert overflow(page) == []
     expect(page.locator(".rail")).to_be_in_viewport()
     page.get_by_role("button", name="More").click()
@@ -710,17 +757,17 @@ STATES: list[tuple[str, Any]] = [
 @pytest.mark.parametrize("width", [1440, 390])
 def test_axe_finds_nothing(visit: Any, theme: str, width: int) -> None:
     visitor = visit(color_scheme=theme, viewport={"width": width, "height": 900})
-    found = {}
+    found: list[str] = []
     for where, then in STATES:
         page = visitor.go(where)
         page.reload()
         page.wait_for_selector("main .grid:not([data-key=skeleton])")
-        page.wait_for_load_state("networkidle")
+        visitor.settle()
         if then:
             then(page)
-        if complaints := axe_complaints(page):
-            found[where, getattr(then, "__name__", "")] = complaints
-    assert found == {}
+        name = f"{where} {getattr(then, '__name__', '')}"
+        found += [f"{name}: {complaint}" for complaint in axe_complaints(page)]
+    assert not found, "\n".join(found)
 
 
 def test_hostile_names_are_text(visit: Any) -> None:
@@ -731,8 +778,8 @@ def test_hostile_names_are_text(visit: Any) -> None:
         "#/cost?range=all&by=session",
         "#/cost?range=all&split=model",
     ):
-        page = visitor.go(where)
-        page.wait_for_load_state("networkidle")
+        visitor.go(where)
+        page = visitor.settle()
         expect(page.locator("main")).to_contain_text("onerror=")
         assert page.locator("main img, main script, main [onerror]").count() == 0
         assert "Clawmeter" in page.title()
