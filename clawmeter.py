@@ -14111,10 +14111,15 @@ export function cost(totals, isLong = false) {
 
 /** Label, else what the key says after its agent, else the id: never "Untitled". */
 export function sessionName(row) {
-  if (row.label) return row.label;
+  // A label of line separators or zero-width characters is no name: nobody could see it, or press it.
+  const isSeen = (text) => /[^\s\p{C}\p{Z}]/u.test(text);
+  if (row.label && isSeen(row.label)) return row.label;
   const key = String(row.key ?? "").replace(/^agent:[^:]+:/, "");
-  return key || String(row.id ?? "").slice(0, 8) || UNKNOWN;
+  return (isSeen(key) ? key : "") || String(row.id ?? "").slice(0, 8) || UNKNOWN;
 }
+
+/** The name of a session as the way to it. */
+const sessionAnchor = (state, id, name) => html`<a class="row-link" href="${hrefTo(state, "session", [id])}" data-page="session">${bdi(name)}</a>`;
 
 /** How much of what OpenClaw has is read: {percent, etaS}, or null when it is all of it. */
 export function indexing({ coverage, source }) {
@@ -14847,7 +14852,7 @@ function LiveRow(row, depth, state) {
       <td class="state-cell">${stateMark(row)}</td>
       <th scope="row" class="name depth-${Math.min(depth, 4)}" title="${sessionName(row)}">
         ${depth ? html`<span class="branch" aria-hidden="true">└</span>${unseen(`${t("sub-agent")} `)}` : null}
-        ${bdi(sessionName(row))}${where(row)}
+        ${sessionAnchor(state, row.id, sessionName(row))}${where(row)}
       </th>
       <td class="mid">${bdi(row.agent ?? UNKNOWN)}</td>
       <td class="mid">${bdi(row.channel || row.cause || UNKNOWN)}</td>
@@ -14892,7 +14897,7 @@ function Dearest(state) {
     </td>`;
   const line = (row) => html`
     <tr data-key="${row.id}">
-      <th scope="row" class="name" title="${sessionName(row)}">${bdi(sessionName(row))}${where(row)}</th>
+      <th scope="row" class="name" title="${sessionName(row)}">${sessionAnchor(state, row.id, sessionName(row))}${where(row)}</th>
       <td class="mid">${bdi(row.agent ?? UNKNOWN)}</td>
       <td class="mid model">${bdi(row.model ?? UNKNOWN)}</td>
       <td class="num wide">${formatCount(row.model_calls)}</td>
@@ -14935,7 +14940,7 @@ function Activity(state) {
           ${icon(isKnown ? one.kind : "other", 12)}${isKnown ? t(DEEDS[one.kind]) : one.kind}
         </span>
         <span class="activity-text" title="${name}${one.text ? `: ${deedWords(one.text)}` : ""}">
-          ${bdi(name)}${one.text ? html` <span class="note">${bdi(deedWords(one.text))}</span>` : null}
+          ${one.session ? sessionAnchor(state, one.session, name) : bdi(name)}${one.text ? html` <span class="note">${bdi(deedWords(one.text))}</span>` : null}
         </span>
         ${when(one.ts_ms, state)}
       </li>`;
@@ -17294,10 +17299,10 @@ function Legend(turns) {
     </ul>`;
 }
 
-function Turns(state, session) {
+function Turns(state) {
   const data = turnsOf(state);
   const frame = (note, body) => panel({ key: "turns", title: t("Turns"), note, wide: "turns-panel", state, isSum: true, body });
-  const error = state.answers[askKey("turns", session.id)]?.error;
+  const error = state.answers[askKey("turns", idOf(state))]?.error;
   if (!data) return frame(null, nothing(error ? t("The turns could not be read: {why}.", { why: error.message || t("no answer") }) : t("Loading")));
   const { turns, skipped } = data;
   if (!turns.length) return frame(null, nothing(t("Nothing was said in this session.")));
@@ -17408,8 +17413,8 @@ function Turn(state, session) {
   const frame = (note, tools, body) => panel({ key: "turn", title: t("Turn {n}", { n: formatCount(state.route.turn + 1) }), note, tools, wide: "", state, body });
   const close = html`<button type="button" class="link" data-action="turn-close">${t("Close")}</button>`;
   if (!turn) return frame(null, close, nothing(t("There is no such turn.")));
-  const items = dataOf(state, askKey("spans", session.id));
-  const isIts = state.answers[askKey("spans", session.id)]?.askedFor?.since_ms === turn.from_ms;
+  const items = dataOf(state, askKey("spans", idOf(state)));
+  const isIts = state.answers[askKey("spans", idOf(state))]?.askedFor?.since_ms === turn.from_ms;
   const turnNav = html`
     <a class="link" href="${hrefTo(state, "session", [session.id], [["view", "transcript"], ["ms", turn.from_ms]])}">${t("Transcript of this turn")}</a>
     <button type="button" class="icon-button" data-action="turn-step" data-value="-1" title="${t("Turn before")}" data-shortcut="[" data-help="${t("Turn before")}">${icon("left")}${unseen(t("Turn before"))}</button>
@@ -17484,7 +17489,7 @@ function ToolTable(session, state) {
 /** The sub-agents below a session: a tree, each with what it cost itself and with those below it. */
 function Below(session, state) {
   if (!session.subagents.length) return null;
-  const rows = dataOf(state, askKey("below", session.id)) ?? session.subagents;
+  const rows = dataOf(state, askKey("below", idOf(state))) ?? session.subagents;
   const nested = nestSessions([...rows].sort((a, b) => (a.started_ms ?? 0) - (b.started_ms ?? 0)));
   const line = ([row, depth]) => html`
     <tr data-key="${row.agent}/${row.id}">
@@ -17545,7 +17550,7 @@ function Stored(session, state) {
 
 function Timeline(state, session) {
   return html`
-    <div class="w8 side" data-key="middle">${Turns(state, session)}${Turn(state, session)}</div>
+    <div class="w8 side" data-key="middle">${Turns(state)}${Turn(state, session)}</div>
     <div class="w4 side" data-key="side">
       ${Models(session, state)}${ToolTable(session, state)}${Below(session, state)}${Prompt(session, state)}${Stored(session, state)}
     </div>`;
@@ -17717,7 +17722,7 @@ function TranscriptTools(state, data) {
 }
 
 function Transcript(state, session) {
-  const key = askKey("entries", session.id);
+  const key = askKey("entries", idOf(state));
   const data = dataOf(state, key);
   const error = state.answers[key]?.error;
   const frame = (note, body) => panel({ key: "transcript", title: t("Transcript"), note, wide: "w12 transcript-panel", state, body });

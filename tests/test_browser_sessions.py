@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import requests
+from browsers import axe_complaints, open_browser
 from served import Served, append_calls, wait_until
 
 if TYPE_CHECKING:
@@ -77,15 +77,7 @@ def home_of(root: Path, agent: str = "main") -> Path:
 
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Any]:
-    path = os.environ.get("CLAWMETER_CHROMIUM")
-    if not path:
-        pytest.skip("no browser: CLAWMETER_CHROMIUM names no Chromium")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        yield browser
-        browser.close()
+    yield from open_browser()
 
 
 class Tab:
@@ -517,6 +509,26 @@ def test_search_marks_what_it_found(hostile: Served, open_tab: Any) -> None:
     tab.wait("document.querySelector('.finding').textContent.startsWith('none after')")
 
 
+def test_a_transcript_is_copied_as_markdown(hostile: Served, open_tab: Any) -> None:
+    tab = open_tab(hostile, permissions=["clipboard-read", "clipboard-write"])
+    tab.go("#/session/evil?view=transcript&kinds=errors", ".entry")
+    tab.page.click("[data-action=markdown]")
+    tab.wait("document.querySelector('.finding').textContent === '6 entries copied'")
+    text = tab.page.evaluate("navigator.clipboard.readText()")
+    assert len(re.findall(r"^## \d+\. ", text, re.MULTILINE)) == 6
+    in_the_open = re.sub(r"^(`{3,})[a-z]*\n.*?^\1$", "", text, flags=re.MULTILINE | re.DOTALL)
+    assert "![](" not in in_the_open
+    assert "<script" not in in_the_open
+    assert "\u202e" not in tab.text("main")
+
+
+def test_a_session_is_found_by_its_key(hostile: Served, open_tab: Any) -> None:
+    tab = open_tab(hostile)
+    address = "#/session/agent%3Amain%3Atelegram%3Adirect%3A1"
+    tab.go(f"{address}?turn=0", ".waterfall tbody tr")
+    tab.go(f"{address}?view=transcript", ".entry")
+
+
 # --- sums, states, widths ------------------------------------------------------------------------
 
 
@@ -579,3 +591,27 @@ def test_a_telephone_shows_all_of_it(
     tab.go("#/sessions?range=all", "tr[data-row='0']")
     assert tab.page.locator("thead th").count() == 3
     assert tab.page.evaluate("document.querySelector('tr[data-row=\"1\"]').offsetTop - document.querySelector('tr[data-row=\"0\"]').offsetTop") == 50  # fmt: skip
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1440, 390])
+def test_axe_finds_nothing(
+    serve: Any, open_tab: Any, home_factory: Any, scheme: str, width: int
+) -> None:
+    served = serve(home_factory("sqlite", copy=False, sessions=12, messages=300).path)
+    tab = open_tab(served, viewport={"width": width, "height": 900}, color_scheme=scheme)
+    rows = served.get("/api/session-list", **{"from": "all", "sort": "tree_cost_nano_usd", "limit": "2"})["rows"]  # fmt: skip
+    first, second = (f"#/session/{row['id']}" for row in rows)
+    places = [
+        ("#/sessions?range=all", "tr[data-row='0']"),
+        ("#/sessions?range=all&q=no+such", ".none"),
+        (f"{first}?turn=0", ".waterfall tbody tr"),
+        (f"{first}?view=transcript&at=3", ".entry.is-at"),
+        (f"{first}?with={second.rpartition('/')[2]}", ".compared tbody tr"),
+        ("#/session/never", "[data-key=missing]"),
+    ]
+    for address, ready in places:
+        tab.go(address, ready)
+        for fold in tab.page.query_selector_all("summary")[:5]:
+            fold.click()
+        assert axe_complaints(tab.page) == [], address

@@ -1,7 +1,7 @@
 import { test } from "node:test";
 import assert from "node:assert/strict";
 import * as sessions from "./assets/sessions.js";
-import { formatRoute, parseRoute } from "./assets/views.js";
+import { formatRoute, parseRoute, sessionName } from "./assets/views.js";
 
 const { page } = sessions;
 const pages = { sessions: page };
@@ -132,4 +132,10 @@ test("hostile names are text everywhere", () => {
   const tags = text.replace(/"[^"]*"/g, '""').match(/<[a-z][^>]*>/g);
   assert.deepEqual(tags.filter((tag) => /\s(on\w+|style)=/.test(tag)), []);
   assert.ok(!text.includes("\u202e") && !text.includes("\u0000"));
+});
+
+test("a label that nobody can see is no name", () => {
+  for (const label of ["\u2028\u2029", "\u200b", " \u00a0", "\u202e"]) assert.equal(sessionName({ label, key: "agent:main:s1", id: "abcdefghij" }), "s1");
+  assert.equal(sessionName({ label: "\u200b", key: "\u2028", id: "abcdefghij" }), "abcdefgh");
+  assert.equal(sessionName({ label: "\u{1f980} x", key: null, id: "i" }), "\u{1f980} x");
 });
