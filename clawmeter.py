@@ -5318,6 +5318,16 @@ def hour_key(slot: int, zone: ZoneInfo) -> str:
     return f"{text[:14]}00{text[19:]}"
 
 
+def hour_phase(start: int, end: int, zone: ZoneInfo) -> int | None:
+    """By how many slots local hours are shifted against UTC's (2 in Kolkata); None where that changes meanwhile."""
+    if end - start > LONGEST_MS:
+        return None
+    moments = (*range(start, end, DAY_MS), end)
+    offsets = {datetime.fromtimestamp(ms / 1000, zone).utcoffset() for ms in moments}
+    phases = {cast("timedelta", o).seconds * 1000 // SLOT_MS % 4 for o in offsets}
+    return phases.pop() if len(phases) == 1 else None
+
+
 def hour_keys(first: int, last: int, zone: ZoneInfo) -> dict[int, str]:
     """The local hour, with its UTC offset, of each slot from first to before last."""
     out: dict[int, str] = {}
@@ -5753,39 +5763,42 @@ class Queries:
             return list(dict.fromkeys(keys.values()))
         return self.time_keys(query.by, start, end, query.zone)
 
-    def _time_namer(
-        self, db: sqlite3.Connection, query: UsageQuery, by: str
-    ) -> Callable[[int, bool], str]:
+    @staticmethod
+    def _time_namer(zone: ZoneInfo, by: str) -> Callable[[int, bool], str]:
         """(t of a segment, whether that is a day) -> the key of an hour, day, week or month."""
-        zone = query.zone
-        if by in BY_HOUR:
-            start, end = self._time_span(db, query)
-            slots: dict[int, str] = {}
-            if end - start <= LONGEST_MS:
-                slots = hour_keys(start // SLOT_MS, -(-end // SLOT_MS), zone)
-            if by == "hour":
-                return lambda t, _: slots.get(t) or hour_key(t, zone)
-            return lambda t, _: hour_of_week(slots.get(t) or hour_key(t, zone))
         known: dict[tuple[int, bool], str] = {}
 
-        def key_of(t: int, is_day: bool) -> str:  # noqa: FBT001 - called by position, per row
+        def name(t: int, is_day: bool) -> str:  # noqa: FBT001 - called by position, per row
+            if by in BY_HOUR:
+                hour = hour_key(t, zone)
+                return hour if by == "hour" else hour_of_week(hour)
+            return time_key(by, day_from_number(t) if is_day else day_of(t * SLOT_MS, zone))
+
+        def key_of(t: int, is_day: bool) -> str:  # noqa: FBT001
             found = known.get((t, is_day))
             if found is None:
-                day = day_from_number(t) if is_day else day_of(t * SLOT_MS, zone)
-                found = known[t, is_day] = time_key(by, day)
+                found = known[t, is_day] = name(t, is_day)
             return found
 
         return key_of
 
+    def _time_sql(
+        self, db: sqlite3.Connection, query: UsageQuery, keys: Iterable[str]
+    ) -> Callable[[Segment], str]:
+        """SQL for the t of a segment, as coarse as the keys allow: the first slot of an hour instead of each."""
+        is_by_hour = not BY_HOUR.isdisjoint(keys)
+        phase = hour_phase(*self._time_span(db, query), query.zone) if is_by_hour else None
+        if phase is None:
+            return lambda segment: segment.time
+        return lambda segment: f"(({segment.time} + {phase}) / 4 * 4 - {phase})"
+
     def _time_rows(self, db: sqlite3.Connection, query: UsageQuery) -> dict[str, Sums]:
         rows = {key: Sums() for key in self._time_keys(db, query)}
-        key_of = self._time_namer(db, query, query.by)
+        key_of = self._time_namer(query.zone, query.by)
+        time_of = self._time_sql(db, query, (query.by,))
         joins, conditions, values = self._joins(query)
         for segment in self._segments(db, query, is_timed=True, is_plain=not query.filters):
-            if segment.table.startswith("usage_slot_totals"):  # one row a slot already
-                sql = f"SELECT u.slot, {', '.join(f'u.{m}' for m in _TOTAL_MEASURES)} FROM {segment.table} WHERE {segment.where}"
-            else:
-                sql = f"SELECT {segment.time} AS t, {self._sums('u')} FROM {segment.table}{joins} WHERE {segment.where}{conditions} GROUP BY t"
+            sql = f"SELECT {time_of(segment)} AS t, {self._sums('u')} FROM {segment.table}{joins} WHERE {segment.where}{conditions} GROUP BY t"
             for t, *sums in db.execute(sql, (*segment.params, *values)):
                 rows.setdefault(key_of(t, segment.is_days), Sums()).add(sums)
         return rows
@@ -5795,7 +5808,8 @@ class Queries:
     ) -> dict[tuple[str, ...], Sums]:
         """Sums by several keys at once, times among them; first by numbers, then by name, as in _key_rows."""
         names = [key for key in keys if key not in BY_TIME]
-        namers = {key: self._time_namer(db, query, key) for key in keys if key in BY_TIME}
+        namers = {key: self._time_namer(query.zone, key) for key in keys if key in BY_TIME}
+        time_of = self._time_sql(db, query, keys)
         used = " ".join(BY_SQL[key] for key in names)
         numbers = [
             column
@@ -5814,7 +5828,7 @@ class Queries:
         grouped = ", ".join(["u.t", *(f"k{i}" for i in range(len(names)))])
         cells: dict[tuple[str, ...], Sums] = {}
         for segment in self._segments(db, query, is_timed=bool(namers)):
-            time = segment.time if namers else "0"
+            time = time_of(segment) if namers else "0"
             inner = f"SELECT {', '.join([f'{time} AS t', *numbers])}, {parts} FROM {segment.table}{inner_joins} WHERE {segment.where}{conditions} GROUP BY {', '.join(['t', *numbers])}"
             sql = f"SELECT {', '.join(['u.t', *named])}, {self._sums('u')} FROM ({inner}) u{joins} GROUP BY {grouped}"
             for t, *row in db.execute(sql, (*segment.params, *values)):
