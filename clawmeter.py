@@ -5319,13 +5319,14 @@ def hour_key(slot: int, zone: ZoneInfo) -> str:
 
 
 def hour_phase(start: int, end: int, zone: ZoneInfo) -> int | None:
-    """By how many slots local hours are shifted against UTC's (2 in Kolkata); None where that changes meanwhile."""
+    """By how many slots local hours are shifted against UTC's (2 in Kolkata); None where clocks change meanwhile."""
     if end - start > LONGEST_MS:
         return None
     moments = (*range(start, end, DAY_MS), end)
     offsets = {datetime.fromtimestamp(ms / 1000, zone).utcoffset() for ms in moments}
-    phases = {cast("timedelta", o).seconds * 1000 // SLOT_MS % 4 for o in offsets}
-    return phases.pop() if len(phases) == 1 else None
+    if len(offsets) > 1:  # and in Chatham, not even at the end of an hour
+        return None
+    return cast("timedelta", offsets.pop()).seconds * 1000 // SLOT_MS % 4
 
 
 def hour_keys(first: int, last: int, zone: ZoneInfo) -> dict[int, str]:
