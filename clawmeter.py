@@ -5787,11 +5787,13 @@ class Queries:
         self, db: sqlite3.Connection, query: UsageQuery, keys: Iterable[str]
     ) -> Callable[[Segment], str]:
         """SQL for the t of a segment, as coarse as the keys allow: the first slot of an hour instead of each."""
-        is_by_hour = not BY_HOUR.isdisjoint(keys)
-        phase = hour_phase(*self._time_span(db, query), query.zone) if is_by_hour else None
+        start, end = self._time_span(db, query)
+        phase = None if BY_HOUR.isdisjoint(keys) else hour_phase(start, end, query.zone)
         if phase is None:
             return lambda segment: segment.time
-        return lambda segment: f"(({segment.time} + {phase}) / 4 * 4 - {phase})"
+        # Never before the range: clocks may just have changed there, and that slot have another name.
+        first = start // SLOT_MS
+        return lambda segment: f"max(({segment.time} + {phase}) / 4 * 4 - {phase}, {first})"
 
     def _time_rows(self, db: sqlite3.Connection, query: UsageQuery) -> dict[str, Sums]:
         rows = {key: Sums() for key in self._time_keys(db, query)}
