@@ -5483,7 +5483,7 @@ class Queries:
         elif query.by in BY_TIME:
             rows = self._time_rows(db, query)
         else:
-            rows = self._key_rows(db, query)
+            rows = {key: sums for (key,), sums in self._cells(db, query, (query.by,)).items()}
         totals = Sums()
         for sums in rows.values():
             totals.add(sums.values)
@@ -5708,33 +5708,6 @@ class Queries:
             [value for _, value in query.filters],
         )
 
-    def _key_rows(self, db: sqlite3.Connection, query: UsageQuery) -> dict[str, Sums]:
-        """Rows by a key: first by the numbers of session, model and tool, then by name; names are joined to few rows."""
-        key = BY_SQL[query.by]
-        numbers = [
-            c
-            for c, used in (
-                ("u.session", "s."),
-                ("u.model", "m."),
-                ("u.heartbeat", "u.heartbeat"),
-                ("u.tool", "u.tool"),
-            )
-            if used in key
-        ]
-        parts = ", ".join(f"sum(u.{m}) AS {m}" for m in _TOTAL_MEASURES)
-        inner_joins, conditions, values = self._joins(query)
-        joins = self._joins(replace(query, filters=()), key=key)[0]
-        rows: dict[str, Sums] = {}
-        for segment in self._segments(db, query):
-            inner = f"SELECT {', '.join(numbers)}, {parts} FROM {segment.table}{inner_joins} WHERE {segment.where}{conditions} GROUP BY {', '.join(numbers)}"
-            sql = f"SELECT {key} AS k, {self._sums('u')} FROM ({inner}) u{joins} GROUP BY k"
-            for k, *sums in db.execute(sql, (*segment.params, *values)):
-                if k in rows:
-                    rows[k].add(sums)
-                else:
-                    rows[k] = Sums(sums)
-        return {k: s for k, s in rows.items() if any(s.values)}
-
     def _time_span(self, db: sqlite3.Connection, query: UsageQuery) -> tuple[int, int]:
         """From when to when rows of time are given."""
         start, end = cast("int", query.from_ms), cast("int", query.to_ms)
@@ -5809,7 +5782,7 @@ class Queries:
     def _cells(
         self, db: sqlite3.Connection, query: UsageQuery, keys: tuple[str, ...]
     ) -> dict[tuple[str, ...], Sums]:
-        """Sums by several keys at once, times among them; first by numbers, then by name, as in _key_rows."""
+        """Sums by one or several keys, times among them: first by the numbers of session, model and tool, then by name."""
         names = [key for key in keys if key not in BY_TIME]
         namers = {key: self._time_namer(query.zone, key) for key in keys if key in BY_TIME}
         time_of = self._time_sql(db, query, keys)
