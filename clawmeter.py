@@ -41,6 +41,8 @@ Sections, each using only those above it:
 from __future__ import annotations
 
 import argparse
+import array
+import bisect
 import contextlib
 import csv
 import gc
@@ -51,6 +53,7 @@ import json
 import logging
 import marshal
 import math
+import operator
 import os
 import queue
 import random
@@ -95,6 +98,7 @@ __version__ = VERSION
 log = logging.getLogger("clawmeter")
 
 Json = dict[str, Any]
+T = TypeVar("T")
 
 NANO = 10**9
 MINUTE_MS = 60_000
@@ -368,6 +372,41 @@ def parse_price_table(name: str, table: Any, origin: str) -> PriceOverride:
             "million tokens, replace_recorded = true|false, and tiers = [{above = 200000, input = …}]"
         )
         raise SettingsError(msg) from None
+
+
+def price_file(state_dir: Path) -> Path:
+    """Where prices that were set on the Cost page are kept; clawmeter.toml, which people write, comes before it."""
+    return state_dir / "prices.toml"
+
+
+def load_saved_prices(state_dir: Path) -> dict[str, PriceOverride]:
+    """The prices that were set on the Cost page. Raises SettingsError."""
+    path = price_file(state_dir)
+    try:
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+        return {name: parse_price_table(name, t, str(path)) for name, t in tables.items()}
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        msg = f"cannot read {path}: {error}"
+        raise SettingsError(msg) from None
+
+
+def save_prices(state_dir: Path, prices: Mapping[str, PriceOverride]) -> None:
+    """Write prices.toml whole, or leave it as it was. Raises OSError."""
+    lines = ["# Prices that were set on the Cost page, in USD per million tokens.\n"]
+    for name, price in sorted(prices.items()):
+        fields = "".join(f"{field} = {value:f}\n" for field, value in price.prices.items())
+        # JSON's strings are TOML's, but for one character that TOML wants escaped.
+        lines.append(f"[{json.dumps(name)}]\n{fields}".replace("\x7f", "\\u007f"))
+    path = price_file(state_dir)
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with open(descriptor, "w", encoding="utf-8") as file:
+        file.write("\n".join(lines))
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(partial, path)
 
 
 def load_settings(
@@ -2125,6 +2164,7 @@ class PriceBook:
     ) -> None:
         self.settings = settings
         self.lists = lists
+        self.saved = load_saved_prices(settings.state_dir)
         self.config_prices: dict[tuple[str, str], ConfigPrice] = {}
         self.base_urls: dict[str, str] = {}
         plan: set[str] = set()
@@ -2137,15 +2177,27 @@ class PriceBook:
         self.resolved: dict[tuple[int, int], tuple[Tariff | None, Tariff | None, bool]] = {}
         self.list_tariffs: dict[tuple[str, str, int], Tariff] = {}
 
+    @property
+    def overrides(self) -> dict[str, PriceOverride]:
+        """The user's prices: those of clawmeter.toml, else those set on the Cost page."""
+        return {**self.saved, **self.settings.prices}
+
+    def save(self, saved: dict[str, PriceOverride]) -> None:
+        """Take over other prices from the Cost page; what they change is for the Store to count anew."""
+        save_prices(self.settings.state_dir, saved)
+        self.saved = saved
+        self.resolved.clear()
+
     def fingerprint(self) -> str:
         """Changes when any call's price could."""
         what = [price_source(), VERSION, self.settings.cache_write_ttl, sorted(self.plan), sorted((k, repr(v)) for k, v in self.config_prices.items()),
-                sorted(self.base_urls.items()), sorted((k, repr(v)) for k, v in self.settings.prices.items()), sorted(self.lists.unanswered)]  # fmt: skip
+                sorted(self.base_urls.items()), sorted((k, repr(v)) for k, v in self.overrides.items()), sorted(self.lists.unanswered)]  # fmt: skip
         return blake2b(repr(what).encode(), digest_size=16).hexdigest()
 
     def override(self, provider: str, model: str) -> Tariff | None:
         """The user's price for a model, by `provider/model` or by model alone."""
-        found = self.settings.prices.get(f"{provider}/{model}") or self.settings.prices.get(model)
+        prices = self.overrides
+        found = prices.get(f"{provider}/{model}") or prices.get(model)
         if found is None:
             return None
         ttl = self.settings.cache_write_ttl
@@ -2302,7 +2354,8 @@ CREATE TABLE sessions (
   origin_provider TEXT, label TEXT, cause TEXT NOT NULL DEFAULT 'unknown', cron_job TEXT, parent_key TEXT, parent INTEGER, status TEXT,
   header_ms INTEGER, first_ms INTEGER, last_ms INTEGER, facts_ms INTEGER NOT NULL DEFAULT 0, version INTEGER, stored_as TEXT,
   last_kind TEXT, tail_id TEXT, tail_heartbeat INTEGER, thinking_level TEXT, failed_model INTEGER, context_tokens INTEGER,
-  context_window INTEGER, prompt TEXT, {_SUM_COLUMNS}, {", ".join(f"{n} INTEGER NOT NULL DEFAULT 0" for n, _ in MESSAGE_MEASURES)}
+  context_window INTEGER, {_SUM_COLUMNS}, {", ".join(f"{n} INTEGER NOT NULL DEFAULT 0" for n, _ in MESSAGE_MEASURES)},
+  prompt TEXT
 );
 CREATE INDEX sessions_by_id ON sessions(session_id);
 CREATE INDEX sessions_by_key ON sessions(key);
@@ -3124,8 +3177,8 @@ class Store:
             ).fetchone()[0]
             self._build_zone(db, zone_id, ZoneInfo(name))
 
-    def reprice(self) -> None:
-        """Price every call again, because a price or the way of billing changed."""
+    def reprice(self, models: Sequence[int] | None = None) -> int:
+        """Price every call again (or those of some models), because a price or the way of billing changed; how many."""
         with self.transaction() as db:
             fields = ", ".join(CALL_FIELDS)
             repriced = (
@@ -3137,12 +3190,13 @@ class Store:
                 *PRICED_FIELDS,
             )
             sets = ", ".join(f"{f} = ?" for f in repriced)
-            last = 0
+            last = count = 0
+            only = "" if models is None else f"AND model IN ({', '.join(map(str, models))})"
             while rows := db.execute(
-                f"SELECT {fields}, id FROM model_calls WHERE id > ? ORDER BY id LIMIT 20000",
+                f"SELECT {fields}, id FROM model_calls WHERE id > ? {only} ORDER BY id LIMIT 20000",
                 (last,),
             ).fetchall():
-                last = rows[-1][-1]
+                last, count = rows[-1][-1], count + len(rows)
                 priced = [(self.prices.settle(r[:-1]), r[-1]) for r in rows]
                 db.executemany(
                     f"UPDATE model_calls SET {sets} WHERE id = ?",
@@ -3152,6 +3206,7 @@ class Store:
                 self.rebuild(db)
             self.set_meta("prices", self.prices.fingerprint())
         self.announce(Changes())
+        return count
 
     # -- what indexes say ---------------------------------------------------------------------------------------------
 
@@ -3803,6 +3858,19 @@ def read_row_identity(db: sqlite3.Connection, rowid: int) -> bytes | None:
         "SELECT session_id, seq, created_at FROM transcript_events WHERE rowid = ?", (rowid,)
     ).fetchone()
     return short_hash(repr(row).encode()) if row else None
+
+
+def database_holds(path: str, session_id: str) -> bool:
+    """Whether an agent's database has entries of a session; True also when it cannot be asked now."""
+    try:
+        with open_foreign(path) as db:
+            return any(
+                db.execute(f"SELECT 1 FROM {table} WHERE session_id = ? LIMIT 1", (session_id,)).fetchone()
+                for table in ("transcript_events", "session_transcript_archives")
+                if columns_of(db, table)
+            )  # fmt: skip
+    except SourceError:
+        return True
 
 
 @dataclass(slots=True)
@@ -4475,6 +4543,8 @@ class Indexer:
         self.lock = threading.RLock()
         self.known = store.sources()
         self.progress = Progress(started=time.monotonic())
+        #: Whether everything has been read once; a later pass looks for changes and takes nothing back.
+        self.complete = False
         self.problems: dict[str, str] = {}
         self.databases: dict[str, str] = {}
         self.registered: dict[str, tuple[Any, list[TranscriptPath]]] = {}
@@ -4515,7 +4585,7 @@ class Indexer:
                     self._advance(place, on_progress)
                 self._read_indexes()
                 self._mark_gone({p.path for p in places})
-            self.progress.complete = True
+            self.progress.complete = self.complete = True
             self.progress.indexed_bytes = self.progress.total_bytes
             if on_progress:
                 on_progress(self.progress)
@@ -5983,7 +6053,10 @@ class GatewayClient:
 # command line, page, export and alert call the same methods. Read-only; `usage()` is
 # the one that the others ask.
 
-BY_TIME = ("hour", "day", "week", "month")
+BY_TIME = ("hour", "day", "week", "month", "hour_of_week")
+#: Those that are finer than the day rows of a zone.
+BY_HOUR = frozenset({"hour", "hour_of_week"})
+HOURS_OF_WEEK = tuple(f"{day}T{hour:02d}" for day in range(1, 8) for hour in range(24))
 #: What usage can be grouped by, beside time: SQL over u (rollup row), s (sessions), m (models).
 BY_SQL: Mapping[str, str] = {
     "model": "m.model",
@@ -6021,21 +6094,81 @@ TOTAL_FIELDS: Mapping[str, str] = {
 }
 _TOTAL_MEASURES = tuple(TOTAL_FIELDS.values())
 MAX_ROWS = 10_000
+#: Keys of a split that have a row of their own; the others are one.
+SPLIT_KEYS = 12
+OTHER_KEY = "(other)"
 #: Beyond this, empty rows are given only between the first call and the last.
 LONGEST_MS = 3 * 366 * DAY_MS
 RUNNING_MS = 10 * MINUTE_MS
 IDLE_MS = 60 * MINUTE_MS
-_TREE_COST = "(WITH RECURSIVE tree(id) AS (SELECT s.id UNION SELECT k.id FROM sessions k JOIN tree ON k.parent = tree.id) SELECT sum(k.cost_nano) FROM tree JOIN sessions k ON k.id = tree.id)"
-_DEAREST_MODEL = "(SELECT m.model FROM usage_sessions u JOIN models m ON m.id = u.model WHERE u.session = s.id GROUP BY u.model ORDER BY sum(u.cost_nano + u.plan_nano) DESC LIMIT 1)"
+#: What each session with sub-agents costs with all of them, below it; `tree` is finite because UNION drops doubles.
+_TREES = (
+    "WITH RECURSIVE tree(root, id) AS (SELECT DISTINCT parent, parent FROM sessions WHERE parent IS NOT NULL "
+    "UNION SELECT t.root, k.id FROM sessions k JOIN tree t ON k.parent = t.id), "
+    "trees AS MATERIALIZED (SELECT t.root AS id, sum(k.cost_nano) AS cost_nano FROM tree t JOIN sessions k ON k.id = t.id GROUP BY 1)"
+)
+#: The model that cost most in each session. With one max() SQLite gives the other columns of the row that has it.
+_DEAREST = (
+    "WITH dearest AS MATERIALIZED (SELECT session, model, max(cost_nano) FROM (SELECT session, model, sum(cost_nano + plan_nano) AS cost_nano "
+    "FROM usage_sessions GROUP BY session, model) GROUP BY session)"
+)
+_MODEL_JOIN = "LEFT JOIN dearest d ON d.session = s.id LEFT JOIN models m ON m.id = d.model"
+_TOKENS = "s.input_tokens + s.output_tokens + s.cache_read_tokens + s.cache_write_tokens"
 #: Columns of the session list to sort by; text ascends unless asked otherwise.
 SESSION_SORTS: Mapping[str, str] = {
     "last_activity_ms": "s.last_ms", "started_ms": "ifnull(s.header_ms, s.first_ms)", "duration_ms": "s.last_ms - ifnull(s.header_ms, s.first_ms)",
-    "total_cost": "s.cost_nano", "tree_cost_nano_usd": _TREE_COST, "message_count": "s.model_calls",
-    "total_tokens": "s.input_tokens + s.output_tokens + s.cache_read_tokens + s.cache_write_tokens", "tool_calls": "s.tool_calls",
-    "tool_errors": "s.tool_errors", "model_errors": "s.model_errors", "agent": "s.agent", "model": _DEAREST_MODEL, "channel": "s.channel",
-    "cause": "s.cause", "label": "ifnull(s.label, s.key)", "id": "s.session_id",
+    "total_cost": "s.cost_nano", "tree_cost_nano_usd": "ifnull(t.cost_nano, s.cost_nano)", "message_count": "s.model_calls",
+    "total_tokens": _TOKENS, "tool_calls": "s.tool_calls", "tool_errors": "s.tool_errors", "model_errors": "s.model_errors",
+    "errors": "s.tool_errors + s.model_errors", "context_share": "s.context_tokens * 1.0 / ifnull(nullif(s.context_window, 0), w.tokens)",
+    "agent": "s.agent", "model": "m.model", "channel": "s.channel", "cause": "s.cause", "label": "ifnull(s.label, s.key)", "id": "s.session_id",
 }  # fmt: skip
 SESSION_TEXT_SORTS = frozenset({"agent", "model", "channel", "cause", "label", "id"})
+#: (what goes before SELECT, joins) of the sorts that need more than the row of the session.
+_SORT_JOINS: Mapping[str, tuple[str, str]] = {
+    "tree_cost_nano_usd": (_TREES, "LEFT JOIN trees t ON t.id = s.id"),
+    "model": (_DEAREST, _MODEL_JOIN),
+    "context_share": (
+        f"{_DEAREST}, windows AS MATERIALIZED (SELECT value ->> 0 AS provider, value ->> 1 AS model, value ->> 2 AS tokens FROM json_each(?))",
+        f"{_MODEL_JOIN} LEFT JOIN windows w ON w.provider = m.provider AND w.model = m.model",
+    ),
+}
+#: Conditions on a session by name, for the filter `has`.
+SESSION_HAS: Mapping[str, str] = {
+    "errors": "s.tool_errors + s.model_errors > 0",
+    "compactions": "s.compactions > 0",
+    "subagents": "s.id IN (SELECT parent FROM sessions)",
+    "unpriced": "s.unpriced_calls > 0",
+}
+SESSION_STATES = ("running", "idle", "ended")
+#: A list is made anew for each page up to here, which costs least; below it is kept in order for the next pages.
+SHALLOW_ROWS = 500
+#: A session's turns that are told one by one: beyond, the first ones are only counted.
+MAX_TURNS = 2000
+#: Stretches in the picture of one turn; it is some hundred pixels wide.
+MAX_STRETCHES = 60
+
+
+#: What a question is narrowed to: (name in FILTER_SQL, value).
+Filters = tuple[tuple[str, str], ...]
+
+
+def filters_of(**given: str | None) -> Filters:
+    """The filters that are given, by name."""
+    return tuple((name, sound(value)) for name, value in given.items() if value)
+
+
+_SESSION_HAS_TEXT = "(instr(lower(s.session_id), lower(?)) OR instr(lower(ifnull(s.key, '')), lower(?)) OR instr(lower(ifnull(s.label, '')), lower(?)))"
+#: What a session itself must be for a filter to hold; by its models, where it has several.
+_SESSION_FILTER_SQL: Mapping[str, str] = {
+    "agent": "s.agent = ?",
+    "channel": f"ifnull(s.channel, '{NONE_KEY}') = ?",
+    # A heartbeat is a cause of calls, not of sessions: those that had such calls.
+    "cause": "? IN (s.cause, iif(s.id IN (SELECT session FROM usage_sessions WHERE heartbeat), 'heartbeat', s.cause))",
+    **{
+        name: f"s.id IN (SELECT u.session FROM usage_sessions u WHERE u.model IN (SELECT m.id FROM models m WHERE {FILTER_SQL[name]}))"
+        for name in ("model", "provider")
+    },
+}
 
 
 class Ledger(Protocol):
@@ -6110,13 +6243,141 @@ class UsageQuery:
     to_ms: int | None
     zone: ZoneInfo
     by: str
-    filters: tuple[tuple[str, str], ...] = ()
+    filters: Filters = ()
+    split: str = ""
     sort: str | None = None
     limit: int = MAX_ROWS
     offset: int = 0
     is_everything: bool = (
         False  # no limit in time was asked for; from_ms and to_ms are those of the data
     )
+
+
+class Turn:
+    """A stretch of a session from one user message to the next, while it is put together from the ledger's rows in order."""
+
+    def __init__(self, from_ms: int) -> None:
+        self.from_ms = self.to_ms = self.upto_ms = from_ms
+        self.sums = [0] * len(_TOTAL_MEASURES)
+        self.counts: Counter[str] = Counter()
+        self.models: dict[str, None] = {}
+        self.new_model: str | None = None
+        self.stretches: list[list[Any]] = []
+        self.has_failed = False
+
+    def add_call(self, ts: int, call: Sequence[Any], model_before: str | None) -> None:
+        """A model call that ended at `ts`."""
+        latency, model, stop, flags, tools, *sums = call
+        self.sums = [a + b for a, b in zip(self.sums, sums, strict=True)]
+        self.models[model] = None
+        if model_before is not None and model != model_before:
+            self.new_model = model
+        failed = stop == "error"
+        self.counts.update({
+            "latency_ms": latency or 0, "tool_calls": len(orjson.loads(tools)) if tools else 0, "model_errors": int(failed),
+            "aborts": int(stop == "aborted"), "failovers": int(flags & FLAG_FAILOVER > 0), "retries": int(self.has_failed),
+            "heartbeats": flags & FLAG_HEARTBEAT,
+        })  # fmt: skip
+        self.has_failed = failed
+        self._extend("failed" if failed else "model", ts - (latency or 0), ts)
+
+    def add_message(self, ts: int, kind: str, failed: int, duration: int | None) -> None:
+        """Anything else that the transcript has: a tool's result, a compaction, the user's message itself."""
+        if kind == "toolResult":
+            self.counts.update(tool_errors=failed)
+            self._extend("tool", ts - duration if duration is not None else self.upto_ms, ts)
+        elif (
+            kind == "compaction"
+        ):  # may come a day later: it belongs to the turn, but the turn had ended
+            self.counts["compactions"] += 1
+
+    def add_subagent(self, ts: int, ended: int | None, cost: int) -> None:
+        """A sub-agent that began at `ts`: it runs beside what else happens."""
+        self.counts.update(subagents=1, subagent_nano=cost)
+        self.stretches.append(["subagent", ts - self.from_ms, max(0, (ended or ts) - ts)])
+
+    def _extend(self, kind: str, begin: int, end: int) -> None:
+        """Go on to `end`, in `kind` since `begin`: what is counted already is not counted twice."""
+        begin = max(begin, self.upto_ms)
+        if end > begin:
+            self.counts[f"{kind}_ms"] += end - begin
+            last = self.stretches[-1] if self.stretches else None
+            if last and last[0] == kind and last[1] + last[2] == begin - self.from_ms:
+                last[2] += end - begin
+            else:
+                self.stretches.append([kind, begin - self.from_ms, end - begin])
+        self.upto_ms = max(self.upto_ms, end)
+        self.to_ms = max(self.to_ms, end)
+
+    def render(self, n: int) -> Json:
+        """A turn of the API."""
+        count = self.counts
+        duration = self.to_ms - self.from_ms
+        busy = count["model_ms"] + count["failed_ms"] + count["tool_ms"]
+        return {
+            "n": n, "from_ms": self.from_ms, "to_ms": self.to_ms, "duration_ms": duration, "models": list(self.models), "new_model": self.new_model,
+            "is_heartbeat": count["heartbeats"] > 0, "latency_ms": count["latency_ms"], "model_ms": count["model_ms"] + count["failed_ms"],
+            "tool_ms": count["tool_ms"], "wait_ms": max(0, duration - busy), "tool_calls": count["tool_calls"], "tool_errors": count["tool_errors"],
+            "model_errors": count["model_errors"], "retries": count["retries"], "aborts": count["aborts"], "failovers": count["failovers"],
+            "compactions": count["compactions"], "subagents": count["subagents"], "subagent_cost_nano_usd": count["subagent_nano"],
+            "stretches": simplify(self.stretches, duration), **Sums(self.sums).render(),
+        }  # fmt: skip
+
+
+def simplify(stretches: Sequence[Sequence[Any]], duration: int) -> list[list[Any]]:
+    """At most about MAX_STRETCHES stretches: of many short ones in a cell of the picture the longest kind stands for all."""
+    if len(stretches) <= MAX_STRETCHES:
+        return [list(one) for one in stretches]
+    cell = max(1, -(-duration // MAX_STRETCHES))
+    cells: list[Counter[str]] = [Counter() for _ in range(duration // cell + 1)]
+    out = [list(one) for one in stretches if one[0] == "subagent"][:MAX_STRETCHES]
+    for kind, begin, length in stretches:
+        if kind == "subagent":
+            continue
+        for number in range(begin // cell, (begin + length - 1) // cell + 1):
+            inside = min(begin + length, (number + 1) * cell) - max(begin, number * cell)
+            cells[number][kind] += inside
+    for number, counted in enumerate(cells):
+        if counted:
+            kind = "failed" if counted["failed"] else counted.most_common(1)[0][0]
+            last = out[-1] if out else None
+            if last and last[0] == kind and last[1] + last[2] == number * cell:
+                last[2] += min(cell, duration - number * cell)
+            else:
+                out.append([kind, number * cell, min(cell, duration - number * cell)])
+    return out
+
+
+@dataclass(frozen=True, slots=True)
+class SessionQuestion:
+    """Which sessions, in which order: SQL over a row of sessions s, its parameters, a column of SESSION_SORTS."""
+
+    where: str
+    params: tuple[Any, ...]
+    sort: str
+    direction: str
+
+
+class Kept:
+    """Answers that hold until something is written, the last few of them; any thread may ask."""
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self.answers: dict[Any, Any] = {}
+        self.lock = threading.Lock()
+
+    def get(self, db: sqlite3.Connection, question: Any, read: Callable[[], T]) -> T:
+        """The answer to a question, read now unless nothing was written since the last time."""
+        # The connection itself, not its id(): a new one may get the id of one that was closed.
+        key = (db, db.execute("PRAGMA data_version").fetchone()[0], question)
+        with self.lock:
+            found = self.answers.pop(key, None)
+        answer = cast("T", found[0]) if found else read()
+        with self.lock:
+            self.answers[key] = (answer,)
+            while len(self.answers) > self.most:
+                self.answers.pop(next(iter(self.answers)))
+        return answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -6181,6 +6442,17 @@ def hour_key(slot: int, zone: ZoneInfo) -> str:
     return f"{text[:14]}00{text[19:]}"
 
 
+def hour_phase(start: int, end: int, zone: ZoneInfo) -> int | None:
+    """By how many slots local hours are shifted against UTC's (2 in Kolkata); None where clocks change meanwhile."""
+    if end - start > LONGEST_MS:
+        return None
+    moments = (*range(start, end, DAY_MS), end)
+    offsets = {datetime.fromtimestamp(ms / 1000, zone).utcoffset() for ms in moments}
+    if len(offsets) > 1:  # and in Chatham, not even at the end of an hour
+        return None
+    return cast("timedelta", offsets.pop()).seconds * 1000 // SLOT_MS % 4
+
+
 def hour_keys(first: int, last: int, zone: ZoneInfo) -> dict[int, str]:
     """The local hour, with its UTC offset, of each slot from first to before last."""
     out: dict[int, str] = {}
@@ -6210,6 +6482,11 @@ def quantile(ordered: Sequence[int], share: float) -> int | None:
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else None
 
 
+def hour_of_week(hour: str) -> str:
+    """The weekday and hour of the key of an hour: 1T00 to 7T23."""
+    return f"{date.fromisoformat(hour[:10]).isoweekday()}{hour[10:13]}"
+
+
 class Queries:
     """Questions and answers. Parameters are raw strings or None; answers are plain JSON values."""
 
@@ -6236,6 +6513,7 @@ class Queries:
         self.status = status
         self.gateway = gateway or GatewayState(clock=clock)
         self.default_zone = settings.zone()
+        self.lists = Kept(12)
         self.maps: dict[Any, TranscriptMap] = {}
         self.known_coverage: tuple[Any, Json] | None = None
         self.maps_lock = threading.Lock()
@@ -6276,31 +6554,62 @@ class Queries:
         self, *, from_: str | None = None, to: str | None = None, tz: str | None = None, by: str | None = None, agent: str | None = None,
         model: str | None = None, provider: str | None = None, channel: str | None = None, cause: str | None = None,
         session: str | None = None, sort: str | None = None, limit: str | None = None, offset: str | None = None,
+        split: str | None = None, parts: str | None = None, compare: str | None = None,
     ) -> Json:  # fmt: skip
         """The answer of /api/usage and of `clawmeter report --json`."""
         zone = self.zone(tz)
         start, end = self.parse_range(from_, to, zone)
-        given = {
-            "agent": agent,
-            "model": model,
-            "provider": provider,
-            "channel": channel,
-            "cause": cause,
-            "session": session,
-        }
+        filters = filters_of(
+            agent=agent,
+            model=model,
+            provider=provider,
+            channel=channel,
+            cause=cause,
+            session=session,
+        )
         sorts = ("key", "label", "total_tokens", "cost_usd", *TOTAL_FIELDS)
         query = UsageQuery(
-            start, end, zone, parse_choice(by, "by", BY, "day"), tuple((k, sound(v)) for k, v in given.items() if v),
+            start, end, zone, parse_choice(by, "by", BY, "day"), filters, parse_choice(split, "split", BY, ""),
             parse_choice(sort, "sort", sorts, "") or None, parse_int(limit, "limit", default=MAX_ROWS, least=1, most=MAX_ROWS),
             parse_int(offset, "offset", default=0, least=0, most=10**9),
         )  # fmt: skip
+        most = parse_int(parts, "parts", default=SPLIT_KEYS, least=1, most=100)
+        parse_choice(compare, "compare", ("before",), "")
         with self.ledger.reading() as db:
-            return self.answer(db, query)
+            answer = self.answer(db, query, most)
+            if compare:
+                answer["before"] = self._before(db, query)
+            return answer
 
-    def answer(self, db: sqlite3.Connection, query: UsageQuery) -> Json:
+    def _before(self, db: sqlite3.Connection, query: UsageQuery) -> Json | None:
+        """The same rows for the span before, as far as this one has come; None before everything."""
+        if query.from_ms is None or query.to_ms is None:
+            return None
+        start, end, zone = query.from_ms, min(query.to_ms, self.now_ms() + 1), query.zone
+        first = day_of(start, zone)
+        if midnight_ms(first, zone) == start:  # days are not all of one length: by the calendar
+            days = day_number(max(query.to_ms - 1, start), zone) - day_number(start, zone) + 1
+            before = midnight_ms(first - timedelta(days=days), zone)
+        else:
+            before = start - (query.to_ms - start)
+        until = min(start, before + max(0, end - start))
+        answer = self.answer(db, replace(query, from_ms=before, to_ms=until, split="", offset=0))
+        return {k: answer[k] for k in ("from_ms", "to_ms", "totals", "rows")}
+
+    def answer(self, db: sqlite3.Connection, query: UsageQuery, parts: int = SPLIT_KEYS) -> Json:
         """Answer a usage question on an open connection."""
         query = self._limit_range(db, query)
-        rows = self._time_rows(db, query) if query.by in BY_TIME else self._key_rows(db, query)
+        rows: dict[str, Sums]
+        cells: dict[tuple[str, ...], Sums] = {}
+        if query.split:
+            cells = self._cells(db, query, (query.by, query.split))
+            rows = {key: Sums() for key in self._time_keys(db, query)}
+            for (key, _), sums in cells.items():
+                rows.setdefault(key, Sums()).add(sums.values)
+        elif query.by in BY_TIME:
+            rows = self._time_rows(db, query)
+        else:
+            rows = {key: sums for (key,), sums in self._cells(db, query, (query.by,)).items()}
         totals = Sums()
         for sums in rows.values():
             totals.add(sums.values)
@@ -6325,7 +6634,7 @@ class Queries:
             )
         shown = rendered[query.offset : query.offset + query.limit]
         labels = labels or self._labels(db, query.by, [k for k, _ in shown])
-        return {
+        answer: Json = {
             "from_ms": query.from_ms,
             "to_ms": query.to_ms,
             "tz": query.zone.key,
@@ -6335,21 +6644,73 @@ class Queries:
             "row_count": len(rendered),
             "coverage": self.coverage(db),
         }
+        if query.split:
+            self._add_parts(db, query, answer, cells, parts)
+        return answer
+
+    def _add_parts(
+        self,
+        db: sqlite3.Connection,
+        query: UsageQuery,
+        answer: Json,
+        cells: Mapping[tuple[str, ...], Sums],
+        most: int,
+    ) -> None:
+        """Split the rows of an answer: the dearest keys (the latest, of times) and the others as one."""
+        whole: dict[str, Sums] = {}
+        for (_, part), sums in cells.items():
+            whole.setdefault(part, Sums()).add(sums.values)
+        keys = sorted(whole.keys() - {OTHER_KEY})  # a tool may be called that
+        if query.split not in BY_TIME:
+            keys.sort(key=lambda k: [-v for v in whole[k].values[5:]])
+        keys = keys[-most:] if query.split in BY_TIME else keys[:most]
+        kept, named = set(keys), {row["key"] for row in answer["rows"]}
+        rest: dict[str, Sums] = {}
+        by_row: dict[str, dict[str, Sums]] = {}
+        for (key, part), sums in cells.items():
+            if part in kept:
+                by_row.setdefault(key, {})[part] = sums
+            elif key in named:
+                rest.setdefault(key, Sums()).add(sums.values)
+        if len(whole) > len(keys):
+            other = Sums()
+            for part, sums in whole.items():
+                if part not in kept:
+                    other.add(sums.values)
+            whole[OTHER_KEY] = other
+            keys.append(OTHER_KEY)
+            for key, sums in rest.items():
+                by_row.setdefault(key, {})[OTHER_KEY] = sums
+        labels = self._labels(db, query.split, keys)
+        names = {key: {"key": key, "label": labels.get(key) or key} for key in keys}
+        for row in answer["rows"]:
+            found = by_row.get(row["key"], {})
+            row["parts"] = [{**names[k], **found[k].render()} for k in keys if k in found]
+        answer["split"] = query.split
+        answer["parts"] = [{**names[k], **whole[k].render()} for k in keys]
 
     def totals(
-        self, db: sqlite3.Connection, from_ms: int | None, to_ms: int | None, zone: ZoneInfo
+        self,
+        db: sqlite3.Connection,
+        from_ms: int | None,
+        to_ms: int | None,
+        zone: ZoneInfo,
+        filters: Filters = (),
     ) -> Sums:
         """The totals of a range."""
         sums = Sums()
-        if from_ms is None and to_ms is None:
+        if from_ms is None and to_ms is None and not filters:
             sums.add(
                 [v or 0 for v in db.execute(f"SELECT {self._sums('s')} FROM sessions s").fetchone()]
             )
             return sums
-        for segment in self._segments(db, UsageQuery(from_ms, to_ms, zone, "none")):
+        everything = from_ms is None and to_ms is None
+        query = UsageQuery(from_ms, to_ms, zone, "none", filters, is_everything=everything)
+        joins, conditions, values = self._joins(query)
+        for segment in self._segments(db, query):
             row = db.execute(
-                f"SELECT {self._sums('u')} FROM {segment.table} WHERE {segment.where}",
-                segment.params,
+                f"SELECT {self._sums('u')} FROM {segment.table}{joins} WHERE {segment.where}{conditions}",
+                (*segment.params, *values),
             ).fetchone()
             sums.add([v or 0 for v in row])
         return sums
@@ -6383,12 +6744,13 @@ class Queries:
         is_plain: bool = False,
     ) -> list[Segment]:
         """Cut a range into whole days (day rows, where the zone has them), quarters of an hour, and what is left."""
-        if query.is_everything and query.by != "tool" and not is_timed:
+        keys = {query.by, query.split}
+        tool = "tool" in keys
+        if query.is_everything and not tool and not is_timed:
             return [Segment("usage_sessions u", "true", (), "0")]
         start = query.from_ms if query.from_ms is not None else 0
         end = query.to_ms if query.to_ms is not None else 1 << 52
-        tool = query.by == "tool"
-        zone_id = None if query.by == "hour" else self._zone_id(db, query.zone)
+        zone_id = None if keys & BY_HOUR else self._zone_id(db, query.zone)
         segments: list[Segment] = []
         slot_table = "usage_slot_totals u" if is_plain else "usage_quarter_hours u"
 
@@ -6431,7 +6793,11 @@ class Queries:
             return segments
         slots(start, midnight_ms(day_from_number(first_day), query.zone))
         table = (
-            ("usage_tool_days u" if query.filters else "usage_tool_day_totals u")
+            (
+                "usage_tool_day_totals u"
+                if keys <= {"tool", *BY_TIME, ""} and not query.filters
+                else "usage_tool_days u"
+            )
             if tool
             else "usage_days u"
         )
@@ -6468,68 +6834,112 @@ class Queries:
             [value for _, value in query.filters],
         )
 
-    def _key_rows(self, db: sqlite3.Connection, query: UsageQuery) -> dict[str, Sums]:
-        """Rows by a key: first by the numbers of session, model and tool, then by name; names are joined to few rows."""
-        key = BY_SQL[query.by]
-        numbers = [
-            c
-            for c, used in (
-                ("u.session", "s."),
-                ("u.model", "m."),
-                ("u.heartbeat", "u.heartbeat"),
-                ("u.tool", "u.tool"),
-            )
-            if used in key
-        ]
-        parts = ", ".join(f"sum(u.{m}) AS {m}" for m in _TOTAL_MEASURES)
-        inner_joins, conditions, values = self._joins(query)
-        joins = self._joins(replace(query, filters=()), key=key)[0]
-        rows: dict[str, Sums] = {}
-        for segment in self._segments(db, query):
-            inner = f"SELECT {', '.join(numbers)}, {parts} FROM {segment.table}{inner_joins} WHERE {segment.where}{conditions} GROUP BY {', '.join(numbers)}"
-            sql = f"SELECT {key} AS k, {self._sums('u')} FROM ({inner}) u{joins} GROUP BY k"
-            for k, *sums in db.execute(sql, (*segment.params, *values)):
-                if k in rows:
-                    rows[k].add(sums)
-                else:
-                    rows[k] = Sums(sums)
-        return {k: s for k, s in rows.items() if any(s.values)}
-
-    def _time_rows(self, db: sqlite3.Connection, query: UsageQuery) -> dict[str, Sums]:
-        zone, by = query.zone, query.by
+    def _time_span(self, db: sqlite3.Connection, query: UsageQuery) -> tuple[int, int]:
+        """From when to when rows of time are given."""
         start, end = cast("int", query.from_ms), cast("int", query.to_ms)
         if start >= end:
-            return {}
+            return start, start
         if (
             end - start > LONGEST_MS
         ):  # a row for each empty hour since 1970 helps nobody: from the first call to the last, then
             bounds = db.execute("SELECT min(slot), max(slot) + 1 FROM usage_slot_totals").fetchone()
             first, last = (b * SLOT_MS if b is not None else start for b in bounds)
             start, end = max(start, first), min(end, max(last, first))
-        hours: dict[int, str] = {}
-        if by != "hour":
-            keys: Iterable[str] = self.time_keys(by, start, end, zone)
-        elif end - start <= LONGEST_MS:
-            hours = hour_keys(start // SLOT_MS, -(-end // SLOT_MS), zone)
-            keys = dict.fromkeys(hours.values())
-        else:  # one call with a wrong year would make millions of empty hours
-            keys = ()
-        rows = {key: Sums() for key in keys}
+        return start, end
+
+    def _time_keys(self, db: sqlite3.Connection, query: UsageQuery) -> list[str]:
+        """The keys that get a row also without a call; none where rows are not time."""
+        if query.by not in BY_TIME:
+            return []
+        start, end = self._time_span(db, query)
+        # One call with a wrong year would make a million empty rows: then only those with calls are shown.
+        is_long = end - start > (LONGEST_MS if query.by == "hour" else 24 * LONGEST_MS)
+        if start >= end or (is_long and query.by != "hour_of_week"):
+            return []
+        if query.by == "hour_of_week":
+            return list(HOURS_OF_WEEK)
+        if query.by == "hour":
+            keys = hour_keys(start // SLOT_MS, -(-end // SLOT_MS), query.zone)
+            return list(dict.fromkeys(keys.values()))
+        return self.time_keys(query.by, start, end, query.zone)
+
+    @staticmethod
+    def _time_namer(zone: ZoneInfo, by: str) -> Callable[[int, bool], str]:
+        """(t of a segment, whether that is a day) -> the key of an hour, day, week or month."""
+        known: dict[tuple[int, bool], str] = {}
+
+        def name(t: int, is_day: bool) -> str:  # noqa: FBT001 - called by position, per row
+            if by in BY_HOUR:
+                hour = hour_key(t, zone)
+                return hour if by == "hour" else hour_of_week(hour)
+            return time_key(by, day_from_number(t) if is_day else day_of(t * SLOT_MS, zone))
+
+        def key_of(t: int, is_day: bool) -> str:  # noqa: FBT001
+            found = known.get((t, is_day))
+            if found is None:
+                found = known[t, is_day] = name(t, is_day)
+            return found
+
+        return key_of
+
+    def _time_sql(
+        self, db: sqlite3.Connection, query: UsageQuery, keys: Iterable[str]
+    ) -> Callable[[Segment], str]:
+        """SQL for the t of a segment, as coarse as the keys allow: the first slot of an hour instead of each."""
+        start, end = self._time_span(db, query)
+        phase = None if BY_HOUR.isdisjoint(keys) else hour_phase(start, end, query.zone)
+        if phase is None:
+            return lambda segment: segment.time
+        # Never before the range: clocks may just have changed there, and that slot have another name.
+        first = start // SLOT_MS
+        return lambda segment: f"max(({segment.time} + {phase}) / 4 * 4 - {phase}, {first})"
+
+    def _time_rows(self, db: sqlite3.Connection, query: UsageQuery) -> dict[str, Sums]:
+        rows = {key: Sums() for key in self._time_keys(db, query)}
+        key_of = self._time_namer(query.zone, query.by)
+        time_of = self._time_sql(db, query, (query.by,))
         joins, conditions, values = self._joins(query)
         for segment in self._segments(db, query, is_timed=True, is_plain=not query.filters):
-            if segment.table.startswith("usage_slot_totals"):  # one row a slot already
-                sql = f"SELECT u.slot, {', '.join(f'u.{m}' for m in _TOTAL_MEASURES)} FROM {segment.table} WHERE {segment.where}"
-            else:
-                sql = f"SELECT {segment.time} AS t, {self._sums('u')} FROM {segment.table}{joins} WHERE {segment.where}{conditions} GROUP BY t"
+            sql = f"SELECT {time_of(segment)} AS t, {self._sums('u')} FROM {segment.table}{joins} WHERE {segment.where}{conditions} GROUP BY t"
             for t, *sums in db.execute(sql, (*segment.params, *values)):
-                if by == "hour":
-                    key = hours[t] if hours else hour_key(t, zone)
-                else:
-                    key = time_key(
-                        by, day_from_number(t) if segment.is_days else day_of(t * SLOT_MS, zone)
-                    )
-                rows.setdefault(key, Sums()).add(sums)
+                rows.setdefault(key_of(t, segment.is_days), Sums()).add(sums)
         return rows
+
+    def _cells(
+        self, db: sqlite3.Connection, query: UsageQuery, keys: tuple[str, ...]
+    ) -> dict[tuple[str, ...], Sums]:
+        """Sums by one or several keys, times among them: first by the numbers of session, model and tool, then by name."""
+        names = [key for key in keys if key not in BY_TIME]
+        namers = {key: self._time_namer(query.zone, key) for key in keys if key in BY_TIME}
+        time_of = self._time_sql(db, query, keys)
+        used = " ".join(BY_SQL[key] for key in names)
+        numbers = [
+            column
+            for column, mark in (
+                ("u.session", "s."),
+                ("u.model", "m."),
+                ("u.heartbeat", "u.heartbeat"),
+                ("u.tool", "u.tool"),
+            )
+            if mark in used
+        ]
+        parts = ", ".join(f"sum(u.{m}) AS {m}" for m in _TOTAL_MEASURES)
+        inner_joins, conditions, values = self._joins(query)
+        joins = self._joins(replace(query, filters=()), key=used)[0]
+        named = [f"{BY_SQL[key]} AS k{i}" for i, key in enumerate(names)]
+        grouped = ", ".join(["u.t", *(f"k{i}" for i in range(len(names)))])
+        cells: dict[tuple[str, ...], Sums] = {}
+        for segment in self._segments(db, query, is_timed=bool(namers)):
+            time = time_of(segment) if namers else "0"
+            inner = f"SELECT {', '.join([f'{time} AS t', *numbers])}, {parts} FROM {segment.table}{inner_joins} WHERE {segment.where}{conditions} GROUP BY {', '.join(['t', *numbers])}"
+            sql = f"SELECT {', '.join(['u.t', *named])}, {self._sums('u')} FROM ({inner}) u{joins} GROUP BY {grouped}"
+            for t, *row in db.execute(sql, (*segment.params, *values)):
+                found = dict(zip(names, row, strict=False))
+                key = tuple(
+                    namers[one](t, segment.is_days) if one in namers else found[one] for one in keys
+                )
+                cells.setdefault(key, Sums()).add(row[len(names) :])
+        return {key: sums for key, sums in cells.items() if any(sums.values)}
 
     @staticmethod
     def time_keys(by: str, start: int, end: int, zone: ZoneInfo) -> list[str]:
@@ -6556,9 +6966,10 @@ class Queries:
     def coverage(self, db: sqlite3.Connection) -> Json:
         """C of the API: how much of what OpenClaw has on disk the numbers cover."""
         # Every answer has it and it looks at every source, so it is kept for as long as nothing has been written.
-        version = db.execute("PRAGMA data_version").fetchone()[0], id(db)
+        # The connection itself, not its id(): a new one may get the id of one that was closed.
+        version = db.execute("PRAGMA data_version").fetchone()[0], db
         known = self.known_coverage
-        if known and known[0] == version and self.indexer and self.indexer.progress.complete:
+        if known and known[0] == version and self.indexer and self.indexer.complete:
             return {**known[1], "as_of_ms": self.now_ms()}
         found = self._read_coverage(db)
         self.known_coverage = (version, found)
@@ -6575,15 +6986,15 @@ class Queries:
         ).fetchone()[0]
         implausible = db.execute("SELECT count(*) FROM implausible").fetchone()[0]
         complete = unreadable == 0
-        progress = self.indexer.progress if self.indexer else None
-        if progress and progress.total_bytes and not progress.complete:
+        progress = self.indexer.progress if self.indexer and not self.indexer.complete else None
+        if progress and progress.total_bytes:
             size, done, complete = (
                 progress.total_bytes,
                 min(progress.indexed_bytes, progress.total_bytes),
                 False,
             )
         elif (
-            not (progress and progress.complete)
+            not (self.indexer and self.indexer.complete)
             and not db.execute("SELECT 1 FROM sources LIMIT 1").fetchone()
         ):
             complete = False
@@ -6668,51 +7079,168 @@ class Queries:
     # -- sessions -----------------------------------------------------------------------------------------------------
 
     def sessions(
-        self, *, limit: str | None = None, offset: str | None = None, sort: str | None = None, order: str | None = None, q: str | None = None,
-        agent: str | None = None, model: str | None = None, channel: str | None = None, cause: str | None = None, state: str | None = None,
-        from_: str | None = None, to: str | None = None, tz: str | None = None,
-    ) -> tuple[list[Json], int]:  # fmt: skip
+        self,
+        *,
+        limit: str | None = None,
+        offset: str | None = None,
+        sort: str | None = None,
+        order: str | None = None,
+        **filters: str | None,
+    ) -> tuple[list[Json], int]:
         """A page of sessions and how many there are; newest activity first unless asked otherwise."""
         most = parse_int(limit, "limit", default=50, least=1, most=MAX_ROWS)
         skip = parse_int(offset, "offset", default=0, least=0, most=10**9)
+        question = self._session_question(sort, order, **filters)
+        with self.ledger.reading() as db:
+            ids = self._session_ids(db, question, most, skip)
+            return self._session_rows(db, ids), self._session_sums(db, question)[0]
+
+    def session_list(
+        self,
+        *,
+        limit: str | None = None,
+        offset: str | None = None,
+        sort: str | None = None,
+        order: str | None = None,
+        **filters: str | None,
+    ) -> Json:
+        """A page of sessions with the sums over all that the filters leave: whole sessions, whatever the range."""
+        most = parse_int(limit, "limit", default=100, least=1, most=MAX_ROWS)
+        skip = parse_int(offset, "offset", default=0, least=0, most=10**9)
+        question = self._session_question(sort, order, **filters)
+        with self.ledger.reading() as db:
+            total, sums = self._session_sums(db, question)
+            return {
+                "rows": self._session_rows(db, self._session_ids(db, question, most, skip)),
+                "offset": skip,
+                "limit": most,
+                "total": total,
+                "totals": sums,
+                "as_of_ms": self.now_ms(),
+                "tz": self.zone(filters.get("tz")).key,
+                "coverage": self.coverage(db),
+            }
+
+    def export_sessions(
+        self, *, sort: str | None = None, order: str | None = None, **filters: str | None
+    ) -> Iterator[list[Json]]:
+        """All rows that the filters leave, some hundred at a time: no reader keeps the ledger open while a slow client reads."""
+        question = self._session_question(sort, order, **filters)
+        with self.ledger.reading() as db:
+            ids = self._ordered_sessions(db, question)
+
+        def rows() -> Iterator[list[Json]]:
+            for start in range(0, len(ids), 500):
+                with self.ledger.reading() as db:
+                    yield self._session_rows(db, ids[start : start + 500])
+
+        return rows()
+
+    def _session_question(
+        self, sort: str | None, order: str | None, *, q: str | None = None, agent: str | None = None, model: str | None = None,
+        provider: str | None = None, channel: str | None = None, cause: str | None = None, state: str | None = None, has: str | None = None,
+        from_: str | None = None, to: str | None = None, tz: str | None = None,
+    ) -> SessionQuestion:  # fmt: skip
+        """Check and resolve what a list of sessions was asked for."""
         column = parse_choice(sort, "sort", SESSION_SORTS, "last_activity_ms")
-        sorting = SESSION_SORTS[column]
         direction = parse_choice(
             order, "order", ("asc", "desc"), "asc" if column in SESSION_TEXT_SORTS else "desc"
         )
-        where, params = ["(s.model_calls > 0 OR s.first_ms IS NOT NULL)"], []
-        for column, value in (
-            ("s.agent", agent),
-            (f"ifnull(s.channel, '{NONE_KEY}')", channel),
-            ("s.cause", cause),
-        ):
-            if value:
-                where.append(f"{column} = ?")
-                params.append(value)
-        if model:
-            where.append(
-                "s.id IN (SELECT u.session FROM usage_sessions u JOIN models m ON m.id = u.model WHERE ? IN (m.model, m.provider || '/' || m.model))"
+        condition, params = self._session_filters(
+            filters_of(agent=agent, model=model, provider=provider, channel=channel, cause=cause)
+        )
+        where = [f"(s.model_calls > 0 OR s.first_ms IS NOT NULL){condition}"]
+
+        def demand(condition: str, *values: object) -> None:
+            where.append(condition)
+            params.extend(values)
+
+        for word in (q or "").split()[:8]:
+            pattern = "%{}%".format(re.sub(r"([\\%_])", r"\\\1", word))
+            demand(
+                "(s.label LIKE ? ESCAPE '\\' OR s.key LIKE ? ESCAPE '\\' OR s.session_id LIKE ? ESCAPE '\\')",
+                *[pattern] * 3,
             )
-            params.append(model)
-        if q:
-            where.append("(instr(lower(s.session_id), lower(?1)) OR instr(lower(ifnull(s.key, '')), lower(?1)) OR instr(lower(ifnull(s.label, '')), lower(?1)))".replace("?1", "?"))  # fmt: skip
-            params += [q] * 3
-        now, zone = self.now_ms(), self.zone(tz)
-        wanted = parse_choice(state, "state", ("running", "idle", "ended"), "") if state else None
+        if has:
+            demand(SESSION_HAS[parse_choice(has, "has", SESSION_HAS, "")])
+        zone = self.zone(tz)
+        if state:
+            wanted = parse_choice(state, "state", SESSION_STATES, "")
+            live: dict[int, LiveView] = {}
+            if self.gateway.live():
+                with self.ledger.reading() as db:
+                    live = self._live_rows(db)
+            # To ten seconds: the pages of one list are then of one moment.
+            demand(f"{self._state_sql(self.now_ms() // 10_000 * 10_000, live)} = ?", wanted)
         if from_ or to:
             start, end = self.parse_range(from_, to, zone, "all")
-            where.append("ifnull(s.last_ms, 0) >= ? AND ifnull(s.first_ms, 0) < ?")
-            params += [start or 0, end if end is not None else 1 << 52]  # type: ignore[list-item]
-        with self.ledger.reading() as db:
-            if wanted:
-                where.append(f"{self._state_sql(now, self._live_rows(db))} = ?")
-                params.append(wanted)
-            condition = " AND ".join(where)
-            total = db.execute(
-                f"SELECT count(*) FROM sessions s WHERE {condition}", params
-            ).fetchone()[0]
-            ids = [r[0] for r in db.execute(f"SELECT s.id FROM sessions s WHERE {condition} ORDER BY {sorting} {direction} NULLS LAST, s.id LIMIT ? OFFSET ?", (*params, most, skip))]  # fmt: skip
-            return self._session_rows(db, ids), total
+            demand("ifnull(s.last_ms, 0) >= ?", start or 0)
+            demand("ifnull(s.first_ms, 0) < ?", end if end is not None else 1 << 52)
+        return SessionQuestion(" AND ".join(where), tuple(params), column, direction)
+
+    def _session_sql(self, question: SessionQuestion) -> tuple[str, tuple[Any, ...]]:
+        """SELECT of the ids of a list in order, and its parameters."""
+        before, joins = _SORT_JOINS.get(question.sort, ("", ""))
+        windows = orjson.dumps([[*k, v] for k, v in self.windows.items()]).decode()
+        sql = f"{before} SELECT s.id FROM sessions s {joins} WHERE {question.where} ORDER BY {SESSION_SORTS[question.sort]} {question.direction} NULLS LAST, s.id"
+        return sql, ((windows, *question.params) if "?" in before else question.params)
+
+    def _session_ids(
+        self, db: sqlite3.Connection, question: SessionQuestion, most: int, skip: int
+    ) -> Sequence[int]:
+        """The ids of one page of a list."""
+        if skip + most > SHALLOW_ROWS or question.sort in _SORT_JOINS:
+            return self._ordered_sessions(db, question)[skip : skip + most]
+        sql, params = self._session_sql(question)
+        return [r[0] for r in db.execute(f"{sql} LIMIT ? OFFSET ?", (*params, most, skip))]
+
+    def _ordered_sessions(
+        self, db: sqlite3.Connection, question: SessionQuestion
+    ) -> array.array[int]:
+        """The ids of a whole list; kept while nothing is written, because the next page is asked for soon."""
+        sql, params = self._session_sql(question)
+        return self.lists.get(
+            db, ("ids", question), lambda: array.array("q", [r[0] for r in db.execute(sql, params)])
+        )
+
+    def _session_sums(self, db: sqlite3.Connection, question: SessionQuestion) -> tuple[int, Json]:
+        """How many sessions the filters leave, and their totals."""
+        asked = replace(question, sort="", direction="")
+
+        def read() -> tuple[int, Json]:
+            sql = f"SELECT count(*), {self._sums('s')} FROM sessions s WHERE {question.where}"
+            count, *sums = db.execute(sql, question.params).fetchone()
+            return count, Sums([v or 0 for v in sums]).render()
+
+        return self.lists.get(db, ("sums", asked), read)
+
+    def search(self, *, q: str | None = None) -> Json:
+        """What has a text in its name, key or id: agents and models, dearest first; sessions, newest first."""
+        text = (q or "").strip()
+        results: list[Json] = []
+        if text:
+            with self.ledger.reading() as db:
+                for kind, key in (("agent", BY_SQL["agent"]), ("model", BY_SQL["provider_model"])):
+                    joins = self._joins(UsageQuery(None, None, self.default_zone, kind), key=key)[0]
+                    results += [
+                        {"kind": kind, "key": k, "label": k, "agent": None, "channel": None, "last_activity_ms": None, "model_calls": calls, "cost_nano_usd": cost}
+                        for k, calls, cost in db.execute(
+                            f"SELECT {key} AS k, sum(u.model_calls), sum(u.cost_nano) FROM usage_sessions u{joins} WHERE instr(lower({key}), lower(?)) GROUP BY k HAVING sum(u.model_calls) > 0 ORDER BY 3 DESC, 1 LIMIT 8", (text,)
+                        )
+                    ]  # fmt: skip
+                results += [
+                    {"kind": "session", "key": sid, "label": label or key or sid, "agent": agent, "channel": channel, "last_activity_ms": last, "model_calls": calls, "cost_nano_usd": cost}
+                    for sid, key, label, agent, channel, last, calls, cost in db.execute(
+                        f"SELECT s.session_id, s.key, s.label, s.agent, s.channel, s.last_ms, s.model_calls, s.cost_nano FROM sessions s WHERE (s.model_calls > 0 OR s.first_ms IS NOT NULL) AND {_SESSION_HAS_TEXT} ORDER BY s.last_ms DESC NULLS LAST, s.id LIMIT 20", [text] * 3
+                    )
+                ]  # fmt: skip
+        return {"q": text, "results": results}
+
+    @staticmethod
+    def _session_filters(filters: Filters) -> tuple[str, list[Any]]:
+        """Conditions on sessions s, each with its AND, and their values."""
+        conditions = "".join(f" AND {_SESSION_FILTER_SQL[name]}" for name, _ in filters)
+        return conditions, [value for _, value in filters]
 
     def _live_rows(self, db: sqlite3.Connection) -> dict[int, LiveView]:
         """What the gateway says now about sessions of the ledger, by their ledger id."""
@@ -6850,14 +7378,24 @@ class Queries:
                 {"path": p, "kind": k, "state": s} for p, k, s in
                 db.execute("SELECT path, kind, state FROM sources WHERE session_id = ? AND agent = ? ORDER BY path", (sid, agent))
             ]  # fmt: skip
-            copied = db.execute("SELECT count(*) FROM call_copies k JOIN model_calls c ON c.id = k.call WHERE k.session = ? AND c.session <> ?", (rowid, rowid)).fetchone()[0]  # fmt: skip
+            # A database holds many sessions: whether this one is still there, only it can tell.
+            for path, state in db.execute("SELECT path, state FROM sources WHERE kind = 'database' AND agent = ? AND state <> 'gone'", (agent,)):  # fmt: skip
+                if state != "ok" or database_holds(path, sid):
+                    sources.append({"path": path, "kind": "database", "state": state})
+            copied = [
+                {"session": owner, "calls": calls} for owner, calls in
+                db.execute("SELECT s.session_id, count(*) FROM call_copies k JOIN model_calls c ON c.id = k.call JOIN sessions s ON s.id = c.session "
+                           "WHERE k.session = ? AND c.session <> ? GROUP BY c.session ORDER BY 2 DESC, 1 LIMIT 20", (rowid, rowid))
+            ]  # fmt: skip
             return {
                 **row,
                 "models": sorted(models, key=lambda m: (-m["cost_nano_usd"], -m["total_tokens"])),
                 "tools": self._tools(db, rowid),
                 "subagents": self._session_rows(db, children),
                 "prompt": orjson.loads(prompt) if prompt else None,
-                "copied_calls": copied,
+                "copied_calls": sum(c["calls"] for c in copied),
+                "copied_from": copied,
+                "as_of_ms": self.now_ms(),
                 "sources": sources,
                 "coverage": self.coverage(db),
             }
@@ -6889,15 +7427,19 @@ class Queries:
             )
         return sorted(out, key=lambda t: (-t["calls"], t["tool"]))
 
-    def timeline(self, session_id: str) -> Json:
+    def timeline(
+        self, session_id: str, *, since_ms: str | None = None, until_ms: str | None = None
+    ) -> Json:
         """What happened in a session, in order, from the ledger alone: calls, messages, tools, compactions."""
+        since = parse_int(since_ms, "since_ms", default=-1, least=0, most=LATEST_MS)
+        until = parse_int(until_ms, "until_ms", default=LATEST_MS, least=0, most=LATEST_MS)
         with self.ledger.reading() as db:
             rowid = self._find_session(db, session_id)
             sid = db.execute("SELECT session_id FROM sessions WHERE id = ?", (rowid,)).fetchone()[0]
             items: list[Json] = []
             for ts, latency, provider, model, stop, i, o, r, w, cost, basis, tools, flags in db.execute(
                 "SELECT c.ts_ms, c.latency_ms, m.provider, m.model, c.stop_reason, c.input_tokens, c.output_tokens, c.cache_read_tokens, c.cache_write_tokens, "
-                "c.cost_nano, c.basis, c.tools, c.flags FROM model_calls c JOIN models m ON m.id = c.model WHERE c.session = ? ORDER BY c.ts_ms, c.id LIMIT 20000", (rowid,)
+                "c.cost_nano, c.basis, c.tools, c.flags FROM model_calls c JOIN models m ON m.id = c.model WHERE c.session = ? AND c.ts_ms >= ? AND c.ts_ms < ? ORDER BY c.ts_ms, c.id LIMIT 20000", (rowid, since, until)
             ):  # fmt: skip
                 items.append({
                     "ts_ms": ts, "kind": "model_call", "latency_ms": latency, "provider": provider, "model": model, "stop_reason": stop, "input_tokens": i,
@@ -6905,7 +7447,12 @@ class Queries:
                     "billing_mode": "plan" if flags & FLAG_PLAN else "metered", "tools": orjson.loads(tools) if tools else [], "is_heartbeat": bool(flags & FLAG_HEARTBEAT),
                     "is_failover": bool(flags & FLAG_FAILOVER),
                 })  # fmt: skip
-            for ts, kind, tool, failed, duration in db.execute("SELECT ts_ms, kind, tool, is_error, duration_ms FROM messages WHERE session = ? ORDER BY ts_ms, id LIMIT 40000", (rowid,)):  # fmt: skip
+            timed = (
+                "AND ts_ms >= ? AND ts_ms < ?"
+                if since_ms or until_ms
+                else "AND (ts_ms IS NULL OR ts_ms BETWEEN ? AND ?)"
+            )
+            for ts, kind, tool, failed, duration in db.execute(f"SELECT ts_ms, kind, tool, is_error, duration_ms FROM messages WHERE session = ? {timed} ORDER BY ts_ms, id LIMIT 40000", (rowid, since, until)):  # fmt: skip
                 items.append(
                     {
                         "ts_ms": ts,
@@ -6918,12 +7465,90 @@ class Queries:
             items.sort(key=lambda x: x["ts_ms"] or 0)
             return {"session": sid, "items": items, "coverage": self.coverage(db)}
 
-    def subagents(self, *, limit: str | None = None, offset: str | None = None) -> list[Json]:
-        """Sub-agent sessions, newest first: task label, parent, depth, status, own and tree cost."""
+    def turns(
+        self, session_id: str, *, limit: str | None = None, offset: str | None = None
+    ) -> Json:
+        """A session in turns, each from a user message to the next: what it took and cost, from the ledger alone.
+
+        Without `offset` the last turns; `skipped_*` tell of those before the first one shown.
+        """
+        most = parse_int(limit, "limit", default=MAX_TURNS, least=1, most=MAX_ROWS)
+        with self.ledger.reading() as db:
+            rowid = self._find_session(db, session_id)
+            sid = db.execute("SELECT session_id FROM sessions WHERE id = ?", (rowid,)).fetchone()[0]
+            turns = self._read_turns(db, rowid)
+            coverage = self.coverage(db)
+        start = max(0, len(turns) - most)
+        if offset is not None:
+            start = min(parse_int(offset, "offset", default=0, least=0, most=10**9), len(turns))
+        before = Sums()
+        for turn in turns[:start]:
+            before.add(turn.sums)
+        return {
+            "session": sid,
+            "turns": [turn.render(start + n) for n, turn in enumerate(turns[start : start + most])],
+            "total": len(turns),
+            "skipped": start,
+            "skipped_totals": before.render(),
+            "coverage": coverage,
+        }
+
+    @staticmethod
+    def _read_turns(db: sqlite3.Connection, rowid: int) -> list[Turn]:
+        """The turns of a session, oldest first."""
+        measures = ", ".join(e for n, e in MEASURES if n in _TOTAL_MEASURES)
+        items: list[tuple[int, int, Any]] = [
+            (ts, 1, rest)
+            for ts, *rest in db.execute(
+                f"SELECT c.ts_ms, c.latency_ms, m.model, c.stop_reason, c.flags, c.tools, {measures} FROM model_calls c JOIN models m ON m.id = c.model WHERE c.session = ? ORDER BY c.ts_ms, c.id",
+                (rowid,),
+            )
+        ]
+        items += [
+            (ts, 0 if kind == "user" else 2, (kind, failed, duration))
+            for ts, kind, failed, duration in db.execute(
+                "SELECT ts_ms, kind, is_error, duration_ms FROM messages WHERE session = ? AND ts_ms IS NOT NULL ORDER BY ts_ms, id",
+                (rowid,),
+            )
+        ]
+        items += [
+            (began, 3, (ended, cost))
+            for began, ended, cost in db.execute(
+                "SELECT ifnull(s.header_ms, s.first_ms) AS began, s.last_ms, (WITH RECURSIVE tree(id) AS (SELECT s.id UNION SELECT k.id FROM sessions k JOIN tree ON k.parent = tree.id) "
+                "SELECT sum(k.cost_nano) FROM tree JOIN sessions k ON k.id = tree.id) FROM sessions s WHERE s.parent = ? AND began IS NOT NULL AND s.id <> ?",
+                (rowid, rowid),
+            )
+        ]
+        items.sort(key=operator.itemgetter(0, 1))
+        turns: list[Turn] = []
+        model: str | None = None
+        for ts, order, what in items:
+            if order == 0 or not turns:
+                turns.append(Turn(ts))
+            turn = turns[-1]
+            if order == 1:
+                turn.add_call(ts, what, model)
+                model = what[1]
+            elif order == 3:
+                turn.add_subagent(ts, *what)
+            else:
+                turn.add_message(ts, *what)
+        return turns
+
+    def subagents(
+        self, *, limit: str | None = None, offset: str | None = None, session: str | None = None
+    ) -> list[Json]:
+        """Sub-agent sessions, newest first: task label, parent, depth, status, own and tree cost. Of a `session`: all below it."""
         most = parse_int(limit, "limit", default=100, least=1, most=MAX_ROWS)
         skip = parse_int(offset, "offset", default=0, least=0, most=10**9)
         with self.ledger.reading() as db:
-            ids = [r[0] for r in db.execute("SELECT id FROM sessions WHERE cause = 'subagent' OR parent IS NOT NULL ORDER BY ifnull(last_ms, 0) DESC, id LIMIT ? OFFSET ?", (most, skip))]  # fmt: skip
+            if session:
+                top = self._find_session(db, session)
+                which = "id IN (WITH RECURSIVE tree(id) AS (SELECT id FROM sessions WHERE parent = ? UNION SELECT k.id FROM sessions k JOIN tree t ON k.parent = t.id) SELECT id FROM tree) AND id <> ?"
+                params: tuple[int, ...] = (top, top)
+            else:
+                which, params = "(cause = 'subagent' OR parent IS NOT NULL)", ()
+            ids = [r[0] for r in db.execute(f"SELECT id FROM sessions WHERE {which} ORDER BY ifnull(last_ms, 0) DESC, id LIMIT ? OFFSET ?", (*params, most, skip))]  # fmt: skip
             rows = self._session_rows(db, ids)
             for rowid, row in zip(ids, rows, strict=True):
                 run = db.execute("SELECT run_id, label, status, created_ms, started_ms, ended_ms FROM subagent_runs WHERE child_key = ? ORDER BY created_ms DESC LIMIT 1", (row["key"],)).fetchone()  # fmt: skip
@@ -6959,44 +7584,31 @@ class Queries:
         offset: str | None = None,
         limit: str | None = None,
         q: str | None = None,
+        at_ms: str | None = None,
+        clip: str | None = None,
     ) -> Json:
-        """A page of a session's entries, read from OpenClaw's own storage now. `kinds`: messages, tools, errors, thinking; several by comma."""
+        """A page of a session's entries, read from OpenClaw's own storage now. `kinds`: messages, tools, errors, thinking; several by comma.
+
+        With `at_ms` the page begins at the first entry from that moment on, and `offset` says which one that is.
+        With `clip` no text is longer; entries that are say `clipped`.
+        """
         start = parse_int(offset, "offset", default=0, least=0, most=10**9)
         most = parse_int(limit, "limit", default=100, least=1, most=MAX_ROWS)
-        wanted = {k for k in (kinds or "").split(",") if k}
-        for kind in wanted:
-            parse_choice(kind, "kinds", ("messages", "tools", "errors", "thinking"), "")
-        with self.ledger.reading() as db:
-            rowid = self._find_session(db, session_id)
-            sid, agent = db.execute(
-                "SELECT session_id, agent FROM sessions WHERE id = ?", (rowid,)
-            ).fetchone()
-            places = [
-                TranscriptPath(p, k, agent, s, p.endswith(".zst")) for p, k, s in
-                db.execute("SELECT path, kind, session_id FROM sources WHERE agent = ? AND state <> 'gone' AND (session_id = ? OR kind = 'database')", (agent, sid))
-                if k in RANKS
-            ]  # fmt: skip
-        places.sort(key=lambda p: (-RANKS[p.kind], p.path))
-        keep: Callable[[bytes, str], bool] | None = None
-        if wanted or q:
-            needle = (q or "").lower()
+        moment = parse_int(at_ms, "at_ms", default=-1, least=0, most=LATEST_MS)
+        longest = parse_int(clip, "clip", default=MAX_TEXT, least=1, most=MAX_TEXT)
+        sid, places = self._find_transcript(session_id)
+        wanted = EntryFilter.parse(kinds, q)
 
-            def keep(raw: bytes, kind: str) -> bool:
-                entry = render_entry(as_dict(parse_lenient_or_none(raw)), kind)
-                if entry is None or (wanted and not entry_matches(entry, wanted)):
-                    return False
-                return (
-                    not needle
-                    or needle in json.dumps(entry, ensure_ascii=False, default=str).lower()
-                )
+        def read() -> tuple[TranscriptMap, int, list[Json]]:
+            mapped = self._map_transcript(places, sid, wanted)
+            first = mapped.find_moment(moment) if moment >= 0 else start
+            return mapped, first, read_transcript_page(mapped, sid, first, most, longest)
 
-        mapped = self._map_transcript(places, sid, keep, (kinds, q))
         try:
-            entries = read_transcript_page(mapped, sid, start, most)
+            mapped, start, entries = read()
         except SourceError:  # renamed or rewritten since it was mapped: look again
             self.maps.clear()
-            mapped = self._map_transcript(places, sid, keep, (kinds, q))
-            entries = read_transcript_page(mapped, sid, start, most)
+            mapped, start, entries = read()
         return {
             "session": sid,
             "entries": entries,
@@ -7011,23 +7623,55 @@ class Queries:
             or "OpenClaw no longer has this transcript; the ledger keeps its numbers",
         }
 
+    def find_entry(
+        self, session_id: str, *, kinds: str | None = None, q: str | None = None, start: str | None = None, back: str | None = None, among: str | None = None,
+    ) -> Json:  # fmt: skip
+        """The next entry from `start` on that has a text or is of a kind, as its number `among` entries of these kinds.
+
+        It stops after FIND_S and says where, so that a search through a long transcript is many short questions
+        that the person can end.
+        """
+        first = parse_int(start, "start", default=0, least=0, most=10**9)
+        is_back = parse_choice(back, "back", ("0", "1"), "0") == "1"
+        sid, places = self._find_transcript(session_id)
+        wanted = EntryFilter.parse(kinds, q)
+        try:
+            mapped = self._map_transcript(places, sid, EntryFilter.parse(among, None))
+            found, following = find_in_transcript(mapped, sid, wanted, first, is_back=is_back)
+        except SourceError:
+            self.maps.clear()
+            mapped = self._map_transcript(places, sid, EntryFilter.parse(among, None))
+            found, following = find_in_transcript(mapped, sid, wanted, first, is_back=is_back)
+        return {"session": sid, "n": found, "next": following, "total": len(mapped.entries)}
+
+    def _find_transcript(self, session_id: str) -> tuple[str, list[TranscriptPath]]:
+        """The id of a session and the sources that may hold its entries, the best ones first."""
+        with self.ledger.reading() as db:
+            rowid = self._find_session(db, session_id)
+            sid, agent = db.execute(
+                "SELECT session_id, agent FROM sessions WHERE id = ?", (rowid,)
+            ).fetchone()
+            places = [
+                TranscriptPath(p, k, agent, s, p.endswith(".zst")) for p, k, s in
+                db.execute("SELECT path, kind, session_id FROM sources WHERE agent = ? AND state <> 'gone' AND (session_id = ? OR kind = 'database')", (agent, sid))
+                if k in RANKS
+            ]  # fmt: skip
+        places.sort(key=lambda p: (-RANKS[p.kind], p.path))
+        return sid, places
+
     def _map_transcript(
-        self,
-        places: Sequence[TranscriptPath],
-        session_id: str,
-        keep: Callable[[bytes, str], bool] | None,
-        question: tuple[str | None, str | None],
+        self, places: Sequence[TranscriptPath], session_id: str, wanted: EntryFilter
     ) -> TranscriptMap:
         """The map of a transcript; kept for the next pages as long as no source changes."""
         signatures = []
         for place in places:
             with contextlib.suppress(SourceError):
                 signatures.append((place.path, *database_signature(place.path)))
-        key = (session_id, question, tuple(signatures))
+        key = (session_id, wanted, tuple(signatures))
         with self.maps_lock:
             found = self.maps.pop(key, None)
         if found is None:
-            found = map_transcript(places, session_id, keep)
+            found = map_transcript(places, session_id, wanted)
         with self.maps_lock:
             self.maps[key] = found
             while len(self.maps) > 4:
@@ -7037,13 +7681,26 @@ class Queries:
     # -- overview and health ------------------------------------------------------------------------------------------
 
     def overview(
-        self, *, from_: str | None = None, to: str | None = None, tz: str | None = None
+        self,
+        *,
+        from_: str | None = None,
+        to: str | None = None,
+        tz: str | None = None,
+        agent: str | None = None,
+        model: str | None = None,
+        provider: str | None = None,
+        channel: str | None = None,
+        cause: str | None = None,
     ) -> Json:
         """Everything the first page shows, from one view of the ledger."""
         zone, now = self.zone(tz), self.now_ms()
         start, end = self.parse_range(from_, to, zone, "7d")
+        filters = filters_of(
+            agent=agent, model=model, provider=provider, channel=channel, cause=cause
+        )
+        condition, values = self._session_filters(filters)
         with self.ledger.reading() as db:
-            query = self._limit_range(db, UsageQuery(start, end, zone, "day"))
+            query = self._limit_range(db, UsageQuery(start, end, zone, "day", filters))
             start, end = cast("int", query.from_ms), cast("int", query.to_ms)
             coverage = self.coverage(db)
             days = self.answer(db, replace(query, from_ms=min(parse_time("60d", zone, now) or 0, start), to_ms=parse_time("today", zone, now, end=True)))["rows"] if start < now else []  # fmt: skip
@@ -7054,20 +7711,22 @@ class Queries:
 
             told = self._live_rows(db)
             running = ", ".join(str(i) for i, view in told.items() if view.run["running"])
-            live = [r[0] for r in db.execute(f"SELECT s.id FROM sessions s WHERE (s.last_ms > ? AND s.last_ms <= ?) OR s.id IN ({running}) ORDER BY ({self._state_sql(now, told)} = 'running') DESC, s.last_ms DESC LIMIT 20", (now - IDLE_MS, now + DAY_MS))]  # fmt: skip
-            ever = db.execute("SELECT count(*) FROM sessions WHERE model_calls > 0").fetchone()[0]
+            live = [r[0] for r in db.execute(f"SELECT s.id FROM sessions s WHERE ((s.last_ms > ? AND s.last_ms <= ?) OR s.id IN ({running})){condition} ORDER BY ({self._state_sql(now, told)} = 'running') DESC, s.last_ms DESC LIMIT 20", (now - IDLE_MS, now + DAY_MS, *values))]  # fmt: skip
+            ever = db.execute(
+                f"SELECT count(*) FROM sessions s WHERE s.model_calls > 0{condition}", values
+            ).fetchone()[0]
             by_model = grouped("provider_model")
             return {
                 "as_of_ms": now, "tz": zone.key, "from_ms": start, "to_ms": end, "coverage": coverage,
                 "figures": {
-                    **{name: self._figure(db, word, zone, now, by_cost) for name, word in (("today", "today"), ("week", "7d"), ("month", "month"))},
-                    "month_end": self._projection(db, zone, now),
+                    **{name: self._figure(db, word, query, now, by_cost) for name, word in (("today", "today"), ("week", "7d"), ("month", "month"))},
+                    "month_end": self._projection(db, query, now),
                 },
                 "budgets": {"daily_usd": self.settings.budget_daily_usd, "monthly_usd": self.settings.budget_monthly_usd},
-                "all_time": {"sessions": ever, **self.totals(db, None, None, zone).render()},
+                "all_time": {"sessions": ever, **self.totals(db, None, None, zone, filters).render()},
                 "by_day": self._stacked_days(db, query, by_model, now),
                 "by_cause": grouped("cause"), "by_agent": grouped("agent"), "by_model": by_model,
-                "top_sessions": self._dearest(db, query), "live": self._session_rows(db, live), "activity": self._activity(db, now),
+                "top_sessions": self._dearest(db, query), "live": self._session_rows(db, live), "activity": self._activity(db, now, condition, values),
                 "attention": self._attention(coverage, by_model), "source": self._source_strip(db, coverage),
                 "gateway": self.gateway.describe(),
             }  # fmt: skip
@@ -7104,11 +7763,12 @@ class Queries:
         self,
         db: sqlite3.Connection,
         word: str,
-        zone: ZoneInfo,
+        query: UsageQuery,
         now: int,
         by_cost: Mapping[str, int],
     ) -> Json:
         """One figure of Overview: a span up to now, the same elapsed span before it, and a line of days."""
+        zone, filters = query.zone, query.filters
         start = cast("int", parse_time(word, zone, now))
         end = cast("int", parse_time("today", zone, now, end=True))
         first = day_of(start, zone)
@@ -7123,17 +7783,22 @@ class Queries:
             for n in range(13 if word == "today" else 29, -1, -1)
         ]
         return {
-            "from_ms": start, "to_ms": end, "totals": self.totals(db, start, end, zone).render(),
-            "before": self.totals(db, before, before_end, zone).render(), "spark_nano_usd": line,
+            "from_ms": start, "to_ms": end, "totals": self.totals(db, start, end, zone, filters).render(),
+            "before": self.totals(db, before, before_end, zone, filters).render(), "spark_nano_usd": line,
         }  # fmt: skip
 
-    def _projection(self, db: sqlite3.Connection, zone: ZoneInfo, now: int) -> Json:
+    def _projection(self, db: sqlite3.Connection, asked: UsageQuery, now: int) -> Json:
         """What the month will cost: what is spent, and the mean of recent full days for the rest, with a range from their spread."""
+        zone, filters = asked.zone, asked.filters
         today = day_of(now, zone)
         first = today.replace(day=1)
         next_month = (first + timedelta(days=32)).replace(day=1)
         spent = self.totals(
-            db, midnight_ms(first, zone), midnight_ms(today + timedelta(days=1), zone), zone
+            db,
+            midnight_ms(first, zone),
+            midnight_ms(today + timedelta(days=1), zone),
+            zone,
+            filters,
         ).values[5]
         begun = db.execute("SELECT min(slot) FROM usage_quarter_hours").fetchone()[0]
         available = (today - day_of(begun * SLOT_MS, zone)).days if begun is not None else 0
@@ -7147,10 +7812,14 @@ class Queries:
         if used < 3:
             return {**empty, "basis": "needs three full days of use"}
         query = UsageQuery(
-            midnight_ms(today - timedelta(days=used), zone), midnight_ms(today, zone), zone, "day"
+            midnight_ms(today - timedelta(days=used), zone),
+            midnight_ms(today, zone),
+            zone,
+            "day",
+            filters,
         )
         values = [s.values[5] for s in self._time_rows(db, query).values()]
-        today_so_far = self.totals(db, midnight_ms(today, zone), now + 1, zone).values[5]
+        today_so_far = self.totals(db, midnight_ms(today, zone), now + 1, zone, filters).values[5]
         mean = sum(values) / len(values)
         spread = math.sqrt(sum((v - mean) ** 2 for v in values) / (len(values) - 1))
         rest = (next_month - today).days - 1
@@ -7173,9 +7842,11 @@ class Queries:
         names = [r["key"] for r in by_model[:6]]
         lines = {n: [0] * len(days) for n in names}
         other = [0] * len(days)
+        name = BY_SQL["provider_model"]
+        joins, conditions, values = self._joins(query, key=name)
         for segment in self._segments(db, query, is_timed=True):
-            sql = f"SELECT {segment.time} AS t, m.provider || '/' || m.model AS k, sum(u.cost_nano) FROM {segment.table} JOIN models m ON m.id = u.model WHERE {segment.where} GROUP BY t, k"
-            for t, key, cost in db.execute(sql, segment.params):
+            sql = f"SELECT {segment.time} AS t, {name} AS k, sum(u.cost_nano) FROM {segment.table}{joins} WHERE {segment.where}{conditions} GROUP BY t, k"
+            for t, key, cost in db.execute(sql, (*segment.params, *values)):
                 day = (
                     day_from_number(t) if segment.is_days else day_of(t * SLOT_MS, zone)
                 ).isoformat()
@@ -7202,11 +7873,13 @@ class Queries:
         }
 
     @staticmethod
-    def _activity(db: sqlite3.Connection, now: int) -> list[Json]:
-        """What started, failed or was compacted lately."""
+    def _activity(
+        db: sqlite3.Connection, now: int, condition: str, values: Sequence[Any]
+    ) -> list[Json]:
+        """What started, failed or was compacted lately, in the sessions for which a condition holds."""
         items: list[Json] = []
         name = "s.session_id, s.agent, ifnull(s.label, s.key)"
-        for ts, sid, agent, label in db.execute(f"SELECT ifnull(s.header_ms, s.first_ms) AS t, {name} FROM sessions s WHERE s.last_ms > ? AND t > ? ORDER BY t DESC LIMIT 12", (now - DAY_MS, now - DAY_MS)):  # fmt: skip
+        for ts, sid, agent, label in db.execute(f"SELECT ifnull(s.header_ms, s.first_ms) AS t, {name} FROM sessions s WHERE s.last_ms > ? AND t > ?{condition} ORDER BY t DESC LIMIT 12", (now - DAY_MS, now - DAY_MS, *values)):  # fmt: skip
             items.append(
                 {
                     "ts_ms": ts,
@@ -7219,7 +7892,7 @@ class Queries:
             )
         for ts, stop, model, sid, agent, label in db.execute(
             f"SELECT c.ts_ms, c.stop_reason, m.model, {name} FROM model_calls c JOIN sessions s ON s.id = c.session JOIN models m ON m.id = c.model "
-            "WHERE c.ts_ms > ? AND c.stop_reason IN ('error', 'aborted') ORDER BY c.ts_ms DESC LIMIT 12", (now - DAY_MS,)
+            f"WHERE c.ts_ms > ? AND c.stop_reason IN ('error', 'aborted'){condition} ORDER BY c.ts_ms DESC LIMIT 12", (now - DAY_MS, *values)
         ):  # fmt: skip
             text = (
                 f"{model}: {'the model call failed' if stop == 'error' else 'the run was aborted'}"
@@ -7235,7 +7908,7 @@ class Queries:
                 }
             )
         for ts, sid, agent, label in db.execute(
-            f"SELECT m.ts_ms, {name} FROM sessions s CROSS JOIN messages m INDEXED BY messages_by_session ON m.session = s.id WHERE s.last_ms > ? AND s.compactions > 0 AND m.kind = 'compaction' AND m.ts_ms > ? ORDER BY m.ts_ms DESC LIMIT 6", (now - DAY_MS, now - DAY_MS)
+            f"SELECT m.ts_ms, {name} FROM sessions s CROSS JOIN messages m INDEXED BY messages_by_session ON m.session = s.id WHERE s.last_ms > ? AND s.compactions > 0 AND m.kind = 'compaction' AND m.ts_ms > ?{condition} ORDER BY m.ts_ms DESC LIMIT 6", (now - DAY_MS, now - DAY_MS, *values)
         ):  # fmt: skip
             items.append(
                 {
@@ -7303,7 +7976,7 @@ class Queries:
             "SELECT count(DISTINCT agent), count(*) FROM sessions WHERE model_calls > 0"
         ).fetchone()
         total = coverage["total_bytes"]
-        progress = self.indexer.progress if self.indexer else None
+        progress = self.indexer.progress if self.indexer and not self.indexer.complete else None
         return {
             "openclaw_versions": sorted({c.version for c in self.configs if c.version}), "homes": [str(h.path) for h in self.homes], "agents": agents,
             "sessions": sessions, "files": files, "databases": databases,
@@ -7394,21 +8067,261 @@ class Queries:
         }
 
     def compared(self, query: UsageQuery) -> Json:
-        """Recorded against list, over the calls that have both."""
+        """Recorded against list, over the calls that have both; in all and by model."""
+        found: dict[str, list[int]] = {}
+        name = BY_SQL["provider_model"]
         with self.ledger.reading() as db:
             query = self._limit_range(db, query)
-            recorded = listed = 0
-            joins, conditions, values = self._joins(query)
+            joins, conditions, values = self._joins(query, key=name)
             for segment in self._segments(db, replace(query, by="model")):
                 if not segment.table.endswith(" u") or segment.table.startswith("("):
                     continue  # the edge inside a quarter of an hour: a comparison can do without it
-                row = db.execute(f"SELECT sum(u.compared_recorded_nano), sum(u.compared_list_nano) FROM {segment.table}{joins} WHERE {segment.where}{conditions}", (*segment.params, *values)).fetchone()  # fmt: skip
-                recorded, listed = recorded + (row[0] or 0), listed + (row[1] or 0)
-        percent = 100 * (listed - recorded) / recorded if recorded else None
+                sql = f"SELECT {name} AS k, sum(u.compared_recorded_nano), sum(u.compared_list_nano) FROM {segment.table}{joins} WHERE {segment.where}{conditions} GROUP BY k"
+                for key, recorded, listed in db.execute(sql, (*segment.params, *values)):
+                    sums = found.setdefault(key, [0, 0])
+                    sums[0] += recorded
+                    sums[1] += listed
+
+        def pair(recorded: int, listed: int) -> Json:
+            percent = 100 * (listed - recorded) / recorded if recorded else None
+            return {
+                "recorded_nano_usd": recorded,
+                "list_nano_usd": listed,
+                "list_differs_percent": percent,
+            }
+
+        rows = [
+            {"key": k, "label": k.split("/", 1)[-1], **pair(recorded, listed)}
+            for k, (recorded, listed) in sorted(found.items(), key=lambda item: -item[1][0])
+            if recorded or listed
+        ]
         return {
-            "recorded_nano_usd": recorded,
-            "list_nano_usd": listed,
-            "list_differs_percent": percent,
+            **pair(
+                sum(row["recorded_nano_usd"] for row in rows),
+                sum(row["list_nano_usd"] for row in rows),
+            ),
+            "rows": rows,
+        }
+
+    # -- the Cost page ------------------------------------------------------------------------------------------------
+
+    def _asked(
+        self, from_: str | None, to: str | None, tz: str | None, given: Mapping[str, str | None]
+    ) -> UsageQuery:
+        zone = self.zone(tz)
+        start, end = self.parse_range(from_, to, zone)
+        return UsageQuery(start, end, zone, "day", filters_of(**given))
+
+    def comparison(
+        self, *, from_: str | None, to: str | None, tz: str | None, **given: str | None
+    ) -> Json:
+        """Recorded against list for a range and filters."""
+        return self.compared(self._asked(from_, to, tz, given))
+
+    def cache(
+        self,
+        prices: PriceBook,
+        *,
+        from_: str | None,
+        to: str | None,
+        tz: str | None,
+        **given: str | None,
+    ) -> Json:
+        """What the prompt cache did in a range: hits by day, what reads saved, what writes cost, and where it broke.
+
+        Saved is what cached tokens would have cost as fresh input, less what they cost. A model without a price
+        has its tokens here and null for money.
+        """
+        models: dict[
+            str, list[int]
+        ] = {}  # calls, prompt, read, written, saved, write cost, write extra
+        unknown: set[str] = set()
+        days: dict[str, list[int]] = {}
+        with self.ledger.reading() as db:
+            query = self._limit_range(db, self._asked(from_, to, tz, given))
+            ids = {f"{p}/{m}": i for i, (p, m, _) in sorted(dict(prices.names).items())}
+            days = {key: [0, 0] for key in self._time_keys(db, query)}
+            for (day, key), sums in self._cells(db, query, ("day", "provider_model")).items():
+                calls, fresh, _, read, written, *_ = sums.values
+                row = models.setdefault(key, [0] * 7)
+                by_day = days.setdefault(day, [0, 0])
+                by_day[0] += fresh + read + written
+                by_day[1] += read
+                money = (0, 0, 0)
+                tariff = self._day_price(prices, ids.get(key), day)
+                if tariff is None:
+                    unknown.add(key)
+                else:
+                    money = (
+                        nano_from_pico(read * (tariff.input - tariff.cache_read)),
+                        nano_from_pico(written * tariff.cache_write),
+                        nano_from_pico(written * (tariff.cache_write - tariff.input)),
+                    )
+                added = (calls, fresh + read + written, read, written, *money)
+                models[key] = [a + b for a, b in zip(row, added, strict=True)]
+            breaks = self._cache_breaks(db, query)
+
+        def render(values: Sequence[int], *, is_priced: bool) -> Json:
+            calls, prompt, read, written, saved, cost, extra = values
+            return {
+                "model_calls": calls, "prompt_tokens": prompt, "cache_read_tokens": read, "cache_write_tokens": written,
+                "saved_nano_usd": saved if is_priced else None, "write_cost_nano_usd": cost if is_priced else None,
+                "write_extra_nano_usd": extra if is_priced else None,
+            }  # fmt: skip
+
+        total = [sum(column) for column in zip(*models.values(), strict=True)] or [0] * 7
+        return {
+            "from_ms": query.from_ms, "to_ms": query.to_ms, "tz": query.zone.key,
+            "totals": render(total, is_priced=models.keys() != unknown or not models),
+            "unpriced_models": sorted(unknown),
+            "rows": [
+                {"key": k, "label": k.split("/", 1)[1], **render(v, is_priced=k not in unknown)}
+                for k, v in sorted(models.items(), key=lambda item: (-item[1][4], -item[1][1]))
+            ],
+            "days": [{"key": k, "prompt_tokens": p, "cache_read_tokens": c} for k, (p, c) in days.items()],
+            "breaks": breaks,
+        }  # fmt: skip
+
+    @staticmethod
+    def _day_price(prices: PriceBook, model_id: int | None, day: str) -> Price | None:
+        """The price that held for a model on a day, its first tier; by list where one was recorded."""
+        if model_id is None:
+            return None
+        tariff, listed, _ = prices.resolve(model_id, date.fromisoformat(day).toordinal() - _EPOCH)
+        found = tariff or listed
+        return found.tiers[0] if found else None
+
+    #: Looking for breaks reads call by call: no further back than this from the end of the range.
+    _BREAKS_MS = 31 * DAY_MS
+    #: A prompt below this many tokens is not cached by the big providers, so nothing can break.
+    _LEAST_CACHED = 4096
+
+    def _cache_breaks(self, db: sqlite3.Connection, query: UsageQuery) -> list[Json]:
+        """Calls that read less than half of what the call before in the same session had in the cache; worst first, those that a compaction explains last."""
+        start, end = cast("int", query.from_ms), cast("int", query.to_ms)
+        end = min(end, self.now_ms() + 1)
+        joins, conditions, values = self._joins(query, key="s. m.")
+        rows = db.execute(
+            f"WITH line AS (SELECT u.ts_ms, u.session, u.model, u.read, u.held, "
+            "lag(u.held) OVER w AS before, lag(u.ts_ms) OVER w AS before_ms, lag(u.model) OVER w AS before_model FROM "
+            "(SELECT c.id, c.ts_ms, c.session, c.model, c.flags & 1 AS heartbeat, c.cache_read_tokens AS read, "
+            "c.cache_read_tokens + c.cache_write_tokens AS held FROM model_calls c WHERE c.ts_ms >= ? AND c.ts_ms < ? "
+            f"AND c.input_tokens + c.cache_read_tokens + c.cache_write_tokens > 0) u{joins} WHERE true{conditions} "
+            "WINDOW w AS (PARTITION BY u.session ORDER BY u.ts_ms, u.id)) "
+            "SELECT l.ts_ms, l.ts_ms - l.before_ms, l.before - l.read, l.model <> l.before_model, "
+            "EXISTS (SELECT 1 FROM messages x WHERE x.session = l.session AND x.kind = 'compaction' AND x.ts_ms > l.before_ms AND x.ts_ms <= l.ts_ms), "
+            "s.session_id, s.agent, ifnull(s.label, s.key), m.model FROM line l JOIN sessions s ON s.id = l.session JOIN models m ON m.id = l.model "
+            "WHERE l.before >= ? AND l.read * 2 < l.before ORDER BY 5, 3 DESC, 1 LIMIT 20",
+            (max(start, end - self._BREAKS_MS), end, *values, self._LEAST_CACHED),
+        )
+        out = []
+        for ts, gap, lost, is_other_model, is_compacted, sid, agent, label, model in rows:
+            if is_compacted:
+                reason = "compacted"
+            elif is_other_model:
+                reason = "model"
+            else:
+                reason = "expired" if gap >= 5 * MINUTE_MS else "changed"
+            out.append({
+                "ts_ms": ts, "gap_ms": gap, "lost_tokens": lost, "reason": reason, "session": sid, "agent": agent, "label": label, "model": model,
+            })  # fmt: skip
+        return out
+
+    def composition(
+        self, *, from_: str | None, to: str | None, tz: str | None, **given: str | None
+    ) -> Json:
+        """What prompts were made of: characters that OpenClaw reported of each session, tokens that the ledger counted.
+
+        The averages of characters are over the sessions with a report, those of tokens over all calls of these.
+        """
+        parts = ("system_chars", "files_chars", "skills_chars", "tools_chars")
+        rows: list[Json] = []
+        with self.ledger.reading() as db:
+            query = self._limit_range(db, self._asked(from_, to, tz, given))
+            answer = self.answer(db, replace(query, by="session"))
+            totals = {row["key"]: row for row in answer["rows"]}
+            for sid, agent, key, label, prompt in db.execute(
+                "SELECT session_id, agent, key, label, prompt FROM sessions WHERE prompt IS NOT NULL AND last_ms >= ? ORDER BY id",
+                (query.from_ms,),
+            ):
+                usage = totals.get(sid)
+                if usage is None or not usage["model_calls"]:
+                    continue
+                report = orjson.loads(prompt)
+                listed = (
+                    report["project_chars"] + report["skills_chars"] + report["tools_list_chars"]
+                )
+                tokens = usage["total_tokens"] - usage["output_tokens"]
+                rows.append({
+                    "session": sid, "agent": agent, "key": key, "label": label, "model_calls": usage["model_calls"], "cost_nano_usd": usage["cost_nano_usd"],
+                    "prompt_tokens": tokens, "output_tokens": usage["output_tokens"], "system_chars": max(0, report["system_chars"] - listed),
+                    "files_chars": report["project_chars"], "skills_chars": report["skills_chars"],
+                    "tools_chars": report["tools_list_chars"] + report["tools_schema_chars"],
+                    "files": sorted(report["files"], key=lambda f: -f[1])[:12],
+                })  # fmt: skip
+        calls = sum(row["model_calls"] for row in rows)
+        average = (
+            {part: round(sum(row[part] for row in rows) / len(rows)) for part in parts}
+            if rows
+            else None
+        )
+        return {
+            "from_ms": query.from_ms, "to_ms": query.to_ms, "tz": query.zone.key, "sessions": answer["row_count"], "measured_sessions": len(rows),
+            "average": {
+                **average,
+                "prompt_tokens": round(sum(row["prompt_tokens"] for row in rows) / calls),
+                "output_tokens": round(sum(row["output_tokens"] for row in rows) / calls),
+            } if average else None,
+            "rows": sorted(rows, key=lambda row: -row["cost_nano_usd"])[:20],
+        }  # fmt: skip
+
+    def explain(
+        self,
+        prices: PriceBook,
+        *,
+        from_: str | None,
+        to: str | None,
+        tz: str | None,
+        **given: str | None,
+    ) -> Json:
+        """How a cost came about: calls of each model and basis, what each kind of token cost, and the price that held last."""
+        parts = []
+        totals = Sums()
+        with self.ledger.reading() as db:
+            query = self._limit_range(db, self._asked(from_, to, tz, given))
+            joins, conditions, values = self._joins(query, key="s. m.")
+            for model_id, basis, plan, calls, i, o, w, c, cost, recorded, listed, *kinds, first, last in db.execute(
+                "SELECT u.model, u.basis, u.flags & 4 > 0, count(*), sum(u.input_tokens), sum(u.output_tokens), sum(u.cache_write_tokens), "
+                "sum(u.cache_read_tokens), sum(u.cost_nano), sum(ifnull(u.recorded_nano, 0)), sum(u.list_nano), "
+                "sum(u.cost_input), sum(u.cost_output), sum(u.cost_cache_read), sum(u.cost_cache_write), min(u.ts_ms), max(u.ts_ms) "
+                f"FROM (SELECT c.*, c.flags & 1 AS heartbeat FROM model_calls c WHERE c.ts_ms >= ? AND c.ts_ms < ?) u{joins} WHERE true{conditions} "
+                "GROUP BY 1, 2, 3", (query.from_ms, query.to_ms, *values)
+            ):  # fmt: skip
+                provider, model, _ = prices.names[model_id]
+                used = [
+                    listing if basis == "recorded" else tariff
+                    for tariff, listing, _ in (
+                        prices.resolve(model_id, t // DAY_MS) for t in (first, last)
+                    )
+                ]
+                totals.add([calls, i, o, c, w, 0 if plan else cost, recorded, cost if plan else 0, calls * (basis == "unpriced")])  # fmt: skip
+                parts.append({
+                    "provider": provider, "model": model, "basis": basis, "billing_mode": "plan" if plan else "metered", "model_calls": calls,
+                    "input_tokens": i, "output_tokens": o, "cache_read_tokens": c, "cache_write_tokens": w,
+                    "cost_nano_usd": None if basis == "unpriced" else cost, "recorded_nano_usd": recorded, "list_nano_usd": listed,
+                    "input_usd": kinds[0], "output_usd": kinds[1], "cache_read_usd": kinds[2], "cache_write_usd": kinds[3],
+                    "price": {"basis": used[1].basis, "tiers": [asdict(t) for t in used[1].tiers]} if used[1] else None,
+                    "price_changed": used[0] != used[1],
+                })  # fmt: skip
+        parts.sort(
+            key=lambda p: (-(p["cost_nano_usd"] or 0), p["provider"], p["model"], p["basis"])
+        )
+        return {
+            "from_ms": query.from_ms,
+            "to_ms": query.to_ms,
+            "tz": query.zone.key,
+            "totals": totals.render(),
+            "parts": parts,
         }
 
 
@@ -7545,8 +8458,23 @@ def render_blocks(content: Any, kind: str) -> list[Json]:
     )
 
 
-def render_entry(entry: Json, source: str) -> Json | None:
-    """An entry of a transcript as the API shows it; None for the header and what is not shown."""
+class Scissors:
+    """Cuts texts that are longer than a reader wants at first, and knows whether it has."""
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self.has_cut = False
+
+    def cut(self, text: Any) -> str:
+        """The beginning of a text, sound."""
+        whole_text = sound(text)
+        self.has_cut = self.has_cut or len(whole_text) > self.most
+        return whole_text[: self.most]
+
+
+def render_entry(entry: Json, source: str, most: int = MAX_TEXT) -> Json | None:
+    """An entry of a transcript as the API shows it, no text longer than `most`; None for the header and what is not shown."""
+    scissors = Scissors(most)
     kind = entry.get("type")
     if kind in (None, "session"):
         return None
@@ -7557,7 +8485,7 @@ def render_entry(entry: Json, source: str) -> Json | None:
     out: Json = {
         "id": entry.get("id"), "parent_id": entry.get("parentId"), "ts_ms": ts, "kind": kind, "role": None, "text": None, "thinking": [], "tool_calls": [],
         "tool_name": None, "tool_call_id": None, "is_error": False, "duration_ms": None, "model": None, "provider": None, "usage": None, "cost_nano_usd": None,
-        "stop_reason": None, "error": None, "images": 0, "source": source,
+        "stop_reason": None, "error": None, "images": 0, "source": source, "clipped": False,
     }  # fmt: skip
     message = entry.get("message")
     if kind != "message" or not isinstance(message, dict):
@@ -7567,7 +8495,8 @@ def render_entry(entry: Json, source: str) -> Json | None:
             if isinstance(entry.get("summary"), str)
             else json.dumps(rest, ensure_ascii=False, default=str)
         )
-        out["text"] = sound(text)[:MAX_TEXT]
+        out["text"] = scissors.cut(text)
+        out["clipped"] = scissors.has_cut
         return out
     content = message.get("content")
     role = message.get("role")
@@ -7578,12 +8507,12 @@ def render_entry(entry: Json, source: str) -> Json | None:
     )
     details = as_dict(message.get("details"))
     out.update(
-        role=sound(role), kind={"toolResult": "tool_result"}.get(str(role), sound(role)), text=sound(text)[:MAX_TEXT], images=len(render_blocks(content, "image")),
-        thinking=[sound(b.get("thinking"))[:MAX_TEXT] for b in render_blocks(content, "thinking")],
-        tool_calls=[{"id": b.get("id"), "name": sound(b.get("name")), "arguments": storable(b.get("arguments"))} for b in render_blocks(content, "toolCall")],
+        role=sound(role), kind={"toolResult": "tool_result"}.get(str(role), sound(role)), text=scissors.cut(text), images=len(render_blocks(content, "image")),
+        thinking=[scissors.cut(b.get("thinking")) for b in render_blocks(content, "thinking")],
+        tool_calls=[{"id": b.get("id"), "name": sound(b.get("name")), "arguments": storable(b.get("arguments"), scissors)} for b in render_blocks(content, "toolCall")],
         tool_name=text_or_none(message.get("toolName")), tool_call_id=text_or_none(message.get("toolCallId")), duration_ms=int_or_none(details.get("durationMs")),
         model=text_or_none(message.get("model")), provider=text_or_none(message.get("provider")), stop_reason=text_or_none(message.get("stopReason")),
-        error=text_or_none(message.get("errorMessage")),
+        error=scissors.cut(error) if isinstance(error := message.get("errorMessage"), str) and error else None,
     )  # fmt: skip
     code = details.get("exitCode")
     out["is_error"] = (
@@ -7592,6 +8521,7 @@ def render_entry(entry: Json, source: str) -> Json | None:
         or (isinstance(code, int) and code > 0)
         or out["stop_reason"] == "error"
     )
+    out["clipped"] = scissors.has_cut
     usage = message.get("usage")
     if isinstance(usage, dict):
         out["usage"] = {
@@ -7602,22 +8532,83 @@ def render_entry(entry: Json, source: str) -> Json | None:
     return out
 
 
-def storable(value: Any, depth: int = 0) -> Any:
+def storable(value: Any, scissors: Scissors, depth: int = 0) -> Any:
     """A JSON value with sound strings, not too deep and not too long."""
     if depth > 20:
         return "…"
     if isinstance(value, str):
-        return sound(value)[:MAX_TEXT]
+        return scissors.cut(value)
     if isinstance(value, dict):
-        return {sound(k): storable(v, depth + 1) for k, v in value.items()}
+        return {sound(k): storable(v, scissors, depth + 1) for k, v in value.items()}
     if isinstance(value, list):
-        return [storable(v, depth + 1) for v in value[:2000]]
+        return [storable(v, scissors, depth + 1) for v in value[:2000]]
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
 
 
-def entry_matches(entry: Json, kinds: set[str]) -> bool:
+def shown_text(entry: Json) -> str:
+    """All words of an entry that a reader sees."""
+    parts = [
+        entry["text"] or "",
+        entry["error"] or "",
+        entry["tool_name"] or "",
+        *entry["thinking"],
+    ]
+    for call in entry["tool_calls"]:
+        parts += [call["name"], json.dumps(call["arguments"], ensure_ascii=False, default=str)]
+    return "\n".join(parts)
+
+
+ENTRY_KINDS = ("messages", "tools", "errors", "thinking")
+#: Words one of which an entry of a kind has in its JSON: without them it need not be parsed.
+_KIND_WORDS: Mapping[str, tuple[bytes, ...]] = {
+    "messages": (b'"user"', b'"assistant"'),
+    "tools": (b'"toolCall"', b"oolResult", b"oolName"),
+    "errors": (b"rror", b"exitCode"),
+    "thinking": (b'"thinking"',),
+}
+#: Words that stand in JSON as they are. No slashes, which some writers escape, and nothing that JSON is laid out with.
+_PLAIN_WORDS = re.compile(r"[a-z0-9 _.;=+*@#%&()<>!?'-]+")
+
+
+@dataclass(frozen=True, slots=True)
+class EntryFilter:
+    """Which entries a reader of a transcript wants: of any of some kinds, and with a text in them."""
+
+    kinds: frozenset[str] = frozenset()
+    text: str = ""
+
+    @classmethod
+    def parse(cls, kinds: str | None, q: str | None) -> EntryFilter:
+        """The filter of `kinds` (by comma) and a text, upper and lower case alike."""
+        wanted = {k for k in (kinds or "").split(",") if k}
+        for kind in wanted:
+            parse_choice(kind, "kinds", ENTRY_KINDS, "")
+        return cls(frozenset(wanted), (q or "").lower())
+
+    def may_match(self, raw: bytes) -> bool:
+        """Whether the bytes of an entry can be what is wanted; False is certain, and spares to parse it."""
+        if b"\\u" in raw:  # anything may be written as an escape
+            return True
+        if self.kinds and not any(w in raw for k in self.kinds for w in _KIND_WORDS[k]):
+            return False
+        # lower() of bytes knows ASCII only, and so do the plain words.
+        return not _PLAIN_WORDS.fullmatch(self.text) or self.text.encode() in raw.lower()
+
+    def matches(self, raw: bytes, source: str) -> bool:
+        """Whether an entry is wanted."""
+        if not self.kinds and not self.text:
+            return True
+        if not self.may_match(raw):
+            return False
+        entry = render_entry(as_dict(parse_lenient_or_none(raw)), source)
+        if entry is None or (self.kinds and not entry_matches(entry, self.kinds)):
+            return False
+        return not self.text or self.text in shown_text(entry).lower()
+
+
+def entry_matches(entry: Json, kinds: frozenset[str]) -> bool:
     """Whether an entry is of one of the kinds that a reader of transcripts asks for."""
     return (
         ("messages" in kinds and entry["role"] in ("user", "assistant") and bool(entry["text"]))
@@ -7639,13 +8630,17 @@ class TranscriptMap:
     used: tuple[str, ...]
     problems: tuple[str, ...]
 
+    def find_moment(self, ts_ms: int) -> int:
+        """The number of the first entry from a moment on; the last entry when there is none."""
+        text = iso_ms(ts_ms)
+        found = bisect.bisect_left(self.entries, text, key=lambda e: e.timestamp)
+        return max(0, min(found, len(self.entries) - 1))
+
 
 def map_transcript(
-    places: Sequence[TranscriptPath],
-    session_id: str,
-    keep: Callable[[bytes, str], bool] | None = None,
+    places: Sequence[TranscriptPath], session_id: str, wanted: EntryFilter
 ) -> TranscriptMap:
-    """Find the entries of a session. `keep(raw, kind)` filters, at the cost of parsing every entry."""
+    """Find the entries of a session that are wanted."""
     seen: set[tuple[Any, Any]] = set()
     found: list[EntryPlace] = []
     used: list[str] = []
@@ -7669,7 +8664,7 @@ def map_transcript(
                     if (entry_id, timestamp) in seen:
                         continue
                     seen.add((entry_id, timestamp))
-                if keep is None or keep(raw, place.kind):
+                if wanted.matches(raw, place.kind):
                     found.append(EntryPlace(timestamp, number, where, size))
         except (OSError, SourceError) as error:
             problems.append(plain(error))
@@ -7681,11 +8676,10 @@ def map_transcript(
     return TranscriptMap(tuple(places), tuple(found), tuple(used), tuple(problems))
 
 
-def read_transcript_page(
-    mapped: TranscriptMap, session_id: str, offset: int, limit: int
-) -> list[Json]:
-    """Some entries of a session, rendered. Raises SourceError when a source is gone meanwhile."""
-    page = mapped.entries[offset : offset + limit]
+def load_page(
+    mapped: TranscriptMap, session_id: str, page: Sequence[EntryPlace]
+) -> Iterator[tuple[bytes, str]]:
+    """(bytes, kind of source) of some entries, in their order. Raises SourceError when a source is gone meanwhile."""
     raws: dict[tuple[int, int, int], bytes] = {}
     for number in {e.source for e in page}:
         try:
@@ -7696,16 +8690,53 @@ def read_transcript_page(
             msg = f"cannot read {mapped.places[number].path}: {error.strerror}"
             raise SourceError(msg) from error
         raws.update({(number, *key): raw for key, raw in loaded.items()})
-    out = []
-    for n, entry in enumerate(page, offset):
-        raw = raws.get((entry.source, entry.where, entry.size), b"{}")
-        rendered = render_entry(
-            as_dict(parse_lenient_or_none(raw)), mapped.places[entry.source].kind
+    for entry in page:
+        yield (
+            raws.get((entry.source, entry.where, entry.size), b"{}"),
+            mapped.places[entry.source].kind,
         )
+
+
+def read_transcript_page(
+    mapped: TranscriptMap, session_id: str, offset: int, limit: int, clip: int = MAX_TEXT
+) -> list[Json]:
+    """Some entries of a session, rendered. Raises SourceError when a source is gone meanwhile."""
+    out = []
+    page = mapped.entries[offset : offset + limit]
+    for n, (raw, kind) in enumerate(load_page(mapped, session_id, page), offset):
+        rendered = render_entry(as_dict(parse_lenient_or_none(raw)), kind, clip)
         if rendered is not None:
             rendered["n"] = n
             out.append(rendered)
     return out
+
+
+#: A search stops after this time and says how far it got.
+FIND_S = 0.15
+
+
+def find_in_transcript(
+    mapped: TranscriptMap, session_id: str, wanted: EntryFilter, start: int, *, is_back: bool
+) -> tuple[int | None, int | None]:
+    """(number of the next entry that is wanted, where to go on when the time was up before one was found)."""
+    until = time.monotonic() + FIND_S
+    numbers = (
+        range(min(start, len(mapped.entries) - 1), -1, -1)
+        if is_back
+        else range(start, len(mapped.entries))
+    )
+    # A compressed source is read whole for each part of it.
+    is_packed = any(p.compressed or p.kind == "database" for p in mapped.places)
+    step = 1000 if is_packed else 100
+    for begin in range(0, len(numbers), step):
+        if begin and time.monotonic() > until:
+            return None, numbers[begin]
+        part = numbers[begin : begin + step]
+        page = [mapped.entries[n] for n in part]
+        for n, (raw, kind) in zip(part, load_page(mapped, session_id, page), strict=True):
+            if wanted.matches(raw, kind):
+                return n, None
+    return None, None
 
 
 ###############################################################################
@@ -7731,6 +8762,36 @@ EXPORTS = (("usage_events", EVENT_COLUMNS, "ts_ms"), ("sessions", SESSION_COLUMN
 
 #: What makes a formula of a text, full-width forms included (OWASP, "CSV Injection").
 _FORMULA_STARTS = tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")
+#: Columns of the session list as CSV: fields of a SessionRow.
+LIST_COLUMNS = (
+    "id", "agent", "key", "label", "channel", "cause", "cron_job", "state", "status", "model", "provider", "started_ms", "last_activity_ms", "duration_ms",
+    "cost_usd", "cost_nano_usd", "tree_cost_nano_usd", "plan_cost_nano_usd", "unpriced_calls", "model_calls", "input_tokens", "output_tokens",
+    "cache_read_tokens", "cache_write_tokens", "total_tokens", "tool_calls", "tool_errors", "model_errors", "aborts", "failovers", "compactions",
+    "user_messages", "context_tokens", "context_window", "parent_session",
+)  # fmt: skip
+
+
+def session_csv(parts: Iterable[Sequence[Json]]) -> Iterator[bytes]:
+    """The rows of a session list as CSV, piece by piece."""
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(LIST_COLUMNS)
+    for rows in parts:
+        writer.writerows([csv_cell(row[name]) for name in LIST_COLUMNS] for row in rows)
+        yield text.getvalue().encode("utf-8", "replace")
+        text.seek(0)
+        text.truncate()
+    yield text.getvalue().encode()
+
+
+def session_json(parts: Iterable[Sequence[Json]]) -> Iterator[bytes]:
+    """The rows of a session list as one JSON list, piece by piece."""
+    between = b"["
+    for rows in parts:
+        for row in rows:
+            yield between + orjson.dumps(row)
+            between = b",\n"
+    yield b"[]\n" if between == b"[" else b"]\n"
 
 
 def csv_cell(value: Any) -> Any:
@@ -8730,9 +9791,9 @@ class Clawmeter:
         percent = (
             100.0 * progress.indexed_bytes / progress.total_bytes if progress.total_bytes else 0.0
         )
-        return self.had_data or progress.complete, 100.0 if progress.complete else min(
-            percent, 99.9
-        )
+        if self.indexer.complete:
+            return True, 100.0
+        return self.had_data, min(percent, 99.9)
 
     def want_zone(self, name: str) -> None:
         """Somebody asks for the days of a zone: keep day rows for it from now on."""
@@ -8771,6 +9832,18 @@ class Clawmeter:
     def _note_time(self) -> None:
         with self.store.transaction():
             self.store.set_meta("as_of_ms", int(self.clock() * 1000))
+
+    def set_price(self, name: str, price: PriceOverride | None) -> Json:
+        """Keep a price for `provider/model`, or drop it with None, and count its calls anew. Raises StoreError, OSError."""
+        book = self.store.prices
+        with self.indexer.lock:
+            models = [i for i, (p, m, _) in dict(book.names).items() if name in (f"{p}/{m}", m)]
+            saved = {k: v for k, v in book.saved.items() if k != name}
+            if price is not None:
+                saved[name] = price
+            book.save(saved)
+            calls = self.store.reprice(models) if models else 0
+        return {"model": name, "repriced_calls": calls, "path": str(price_file(self.settings.state_dir))}  # fmt: skip
 
     def ingest_now(self) -> Json:
         """One pass, for POST /api/ingest."""
@@ -8999,6 +10072,8 @@ def make_private_dir(path: Path) -> None:
 # /api/openapi.json is made from the tables that check the input: it cannot lie.
 
 MAX_BODY_BYTES = 1_000_000
+#: USD per million tokens; a hundred times the dearest model there is.
+MAX_PRICE = 100_000
 SECURITY_HEADERS = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
@@ -9124,6 +10199,7 @@ PAGE = (
 FILTERS = (
     Param("agent", "only this agent", _NAME),
     Param("model", "only this model, as recorded", _NAME),
+    Param("provider", "only this provider", _NAME),
     Param("channel", "only this channel", _NAME),
     Param("cause", "only this: user, cron, heartbeat, hook, subagent or unknown", _NAME),
 )
@@ -9133,7 +10209,14 @@ BY_PARAM = Param(
     "what a row stands for",
     _one_of(
         "hour day week month model provider provider_model agent channel cause session "
-        "session_key cron_job tool"
+        "session_key cron_job tool hour_of_week"
+    ),
+)
+SPLIT = (
+    Param("split", "what each row is split by", BY_PARAM.schema),
+    Param("parts", "keys of the split that have a part of their own (12)", _integer(1, 100)),
+    Param(
+        "compare", "before: the span before as well, as far as this one has come", _one_of("before")
     ),
 )
 USAGE_SORT = Param(
@@ -9150,15 +10233,21 @@ SESSION_SORT = Param(
     "column to order by",
     _one_of(
         "last_activity_ms started_ms duration_ms total_cost tree_cost_nano_usd message_count "
-        "total_tokens tool_calls tool_errors model_errors agent model channel cause label id"
+        "total_tokens tool_calls tool_errors model_errors errors context_share agent model channel "
+        "cause label id"
     ),
 )
-_KIND = "(messages|tools|errors|thinking)"
-KINDS = Param(
-    "kinds",
-    "which entries, by comma: messages, tools, errors, thinking",
-    {"type": "string", "pattern": f"^{_KIND}(,{_KIND}){{0,3}}$"},
+ORDER = (SESSION_SORT, Param("order", "direction", _one_of("asc desc")))
+SESSION_FILTERS = (
+    *(SEARCH, *FILTERS),
+    Param("state", "only this state", _one_of("running idle ended")),
+    Param("has", "only sessions with these", _one_of("errors compactions subagents unpriced")),
+    *RANGE,
 )
+_KIND = "(messages|tools|errors|thinking)"
+_KINDS_LIST = {"type": "string", "pattern": f"^{_KIND}(,{_KIND}){{0,3}}$"}
+KINDS = Param("kinds", "which entries, by comma: messages, tools, errors, thinking", _KINDS_LIST)
+_MOMENT = _integer(0, LATEST_MS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -9202,15 +10291,27 @@ class Route:
 
 
 ROUTES = (
-    Route("/api/overview", "overview", "All that the first page shows", "Overview", RANGE),
+    Route(
+        "/api/overview",
+        "overview",
+        "All that the first page shows",
+        "Overview",
+        (*RANGE, *FILTERS),
+    ),
+    Route(
+        "/api/search",
+        "search",
+        "Sessions, agents and models with a text in their name, key or id",
+        "Found",
+        (Param("q", "text to look for", _text(1, 200), is_required=True),),
+    ),
     Route(
         "/api/usage",
         "usage",
         "Calls, tokens and cost of a range, grouped",
         "Usage",
         (
-            *(*RANGE, BY_PARAM, *FILTERS, USAGE_SORT, *PAGE),
-            Param("provider", "only this provider", _NAME),
+            *(*RANGE, BY_PARAM, *FILTERS, USAGE_SORT, *PAGE, *SPLIT),
             Param("session", "only this session id", _NAME),
         ),
     ),
@@ -9227,10 +10328,29 @@ ROUTES = (
         "sessions",
         "Sessions; X-Total-Count says how many there are in all",
         "[SessionRow]",
-        (
-            *(*PAGE, SESSION_SORT, Param("order", "direction", _one_of("asc desc")), SEARCH),
-            *(*FILTERS, Param("state", "only this state", _one_of("running idle ended")), *RANGE),
-        ),
+        (*PAGE, *ORDER, *SESSION_FILTERS),
+    ),
+    Route(
+        "/api/session-list",
+        "session_list",
+        "A page of sessions with the sums over all that the filters leave",
+        "SessionList",
+        (*PAGE, *ORDER, *SESSION_FILTERS),
+    ),
+    Route(
+        "/api/sessions.csv",
+        "sessions_csv",
+        "All sessions that the filters leave, as a file",
+        "text",
+        (*ORDER, *SESSION_FILTERS),
+        media="text/csv",
+    ),
+    Route(
+        "/api/sessions.json",
+        "sessions_json",
+        "All sessions that the filters leave, as a file",
+        "[SessionRow]",
+        (*ORDER, *SESSION_FILTERS),
     ),
     Route("/api/sessions/{session_id}", "session", "One session in full", "Session"),
     Route(
@@ -9238,19 +10358,89 @@ ROUTES = (
         "timeline",
         "A session's calls and tools on one time axis",
         "Timeline",
-        (Param("session", "a session id", _NAME, is_required=True),),
+        (
+            Param("session", "a session id", _NAME, is_required=True),
+            Param("since_ms", "from this moment on, in epoch ms", _MOMENT),
+            Param("until_ms", "before this moment, in epoch ms", _MOMENT),
+        ),
+    ),
+    Route(
+        "/api/turns/{session_id}",
+        "turns",
+        "A session in turns, from user message to user message: time, tokens, cost, errors",
+        "Turns",
+        PAGE,
     ),
     Route(
         "/api/transcript/{session_id}",
         "transcript",
         "A session's entries, read from OpenClaw's own storage",
         "Transcript",
-        (KINDS, *PAGE, SEARCH),
+        (
+            *(KINDS, *PAGE, SEARCH),
+            Param("at_ms", "begin at the first entry from this moment on", _MOMENT),
+            Param("clip", "cut longer texts to this many characters", _integer(1, MAX_TEXT)),
+        ),
     ),
-    Route("/api/subagents", "subagents", "Sub-agents, newest first", "[Subagent]", PAGE),
+    Route(
+        "/api/find-entry/{session_id}",
+        "find_entry",
+        "The next entry of a transcript that has a text or is of a kind",
+        "FoundEntry",
+        (
+            *(KINDS, SEARCH),
+            Param("start", "number of the entry to begin at", _integer(0, 10**9)),
+            Param("back", "1 to look towards the beginning", _one_of("0 1")),
+            Param("among", "count only entries of these kinds, by comma", _KINDS_LIST),
+        ),
+    ),
+    Route(
+        "/api/subagents",
+        "subagents",
+        "Sub-agents, newest first",
+        "[Subagent]",
+        (*PAGE, Param("session", "only those below this session", _NAME)),
+    ),
     Route("/api/models", "models", "Cost by model", "[Model]"),
     Route("/api/top-sessions", "top_sessions", "Dearest sessions", "[SessionRow]", PAGE[:1]),
     Route("/api/alerts", "alerts", "Alerts, latest first", "[Alert]"),
+    Route(
+        "/api/cache",
+        "cache",
+        "What the prompt cache saved and cost, and where it broke",
+        "Cache",
+        (*RANGE, *FILTERS),
+    ),
+    Route(
+        "/api/compared",
+        "comparison",
+        "Recorded cost against list prices",
+        "Comparison",
+        (*RANGE, *FILTERS),
+    ),
+    Route(
+        "/api/composition",
+        "composition",
+        "What prompts were made of",
+        "Composition",
+        (*RANGE, *FILTERS),
+    ),
+    Route(
+        "/api/explain",
+        "explain",
+        "How a cost came about: calls, tokens and prices of each model",
+        "Explanation",
+        (*RANGE, *FILTERS, Param("session", "only this session id", _NAME)),
+    ),
+    Route("/api/prices", "prices", "Prices that people set", "[SetPrice]"),
+    Route("/api/prices", "set_price", "Set the price of a model", "Repriced", method="POST"),
+    Route(
+        "/api/prices/{model}",
+        "drop_price",
+        "Forget a price that was set",
+        "Repriced",
+        method="DELETE",
+    ),
     Route("/api/ingest", "ingest", "Read what is new, now", "Ingest", method="POST"),
     Route("/api/health", "health", "Sources, store, process: what is wrong", "Health"),
     Route("/api/stream", "stream", "Changes as they happen", "text", media="text/event-stream"),
@@ -9276,7 +10466,7 @@ ROUTES = (
 # The description -------------------------------------------------------------
 
 #: name:kind, where s is text, i an integer, n a number, b a boolean, o an object, a anything,
-#: `pair` a name and a number, Name a shape, =a,b one of these words, x|y one or the other, [x] a
+#: `pair` a name and a number, `stretch` a kind, its begin and its length, Name a shape, =a,b one of these words, x|y one or the other, [x] a
 #: list, x? perhaps null; `name?` may be missing; +Name has all of Name's.
 SHAPES = {
     "Totals": "model_calls:i input_tokens:i output_tokens:i cache_read_tokens:i "
@@ -9284,8 +10474,11 @@ SHAPES = {
     "plan_cost_nano_usd:i unpriced_calls:i",
     "Coverage": "complete:b indexed_bytes:i total_bytes:i bad_lines:i unreadable:i "
     "implausible:i as_of_ms:i",
-    "Row": "key:s label:s +Totals",
-    "Usage": "from_ms:i to_ms:i tz:s by:s totals:Totals rows:[Row] row_count:i coverage:Coverage",
+    "Part": "key:s label:s +Totals",
+    "Row": "parts?:[Part] +Part",
+    "Before": "from_ms:i to_ms:i totals:Totals rows:[Row]",
+    "Usage": "from_ms:i to_ms:i tz:s by:s totals:Totals rows:[Row] row_count:i coverage:Coverage "
+    "split?:s parts?:[Part] before?:Before?",
     "Summary": "today:n week:n month:n allTime:n sessions:i messages:i budgetDaily:n? "
     "budgetMonthly:n?",
     "Day": "date:s cost:n input_tokens:i output_tokens:i messages:i",
@@ -9304,8 +10497,18 @@ SHAPES = {
     "Prompt": "generated_ms:i system_chars:i project_chars:i skills_chars:i tools_list_chars:i "
     "tools_schema_chars:i files:[pair] tools:[pair] skills:[pair]",
     "StoredIn": "path:s kind:s state:s",
+    "CopiedFrom": "session:s calls:i",
     "Session": "models:[SessionModel] tools:[ToolUse] subagents:[SessionRow] prompt:Prompt? "
-    "copied_calls:i sources:[StoredIn] coverage:Coverage +SessionRow",
+    "copied_calls:i copied_from:[CopiedFrom] sources:[StoredIn] as_of_ms:i coverage:Coverage "
+    "+SessionRow",
+    "SessionList": "rows:[SessionRow] offset:i limit:i total:i totals:Totals as_of_ms:i tz:s "
+    "coverage:Coverage",
+    "Turn": "n:i from_ms:i to_ms:i duration_ms:i models:[s] new_model:s? is_heartbeat:b "
+    "latency_ms:i model_ms:i tool_ms:i wait_ms:i tool_calls:i tool_errors:i model_errors:i "
+    "retries:i aborts:i failovers:i compactions:i subagents:i subagent_cost_nano_usd:i "
+    "stretches:[stretch] +Totals",
+    "Turns": "session:s turns:[Turn] total:i skipped:i skipped_totals:Totals coverage:Coverage",
+    "FoundEntry": "session:s n:i? next:i? total:i",
     "Subagent": "depth:i run_id:s? run_label:s? run_status:s? run_created_ms:i? "
     "run_started_ms:i? run_ended_ms:i? +SessionRow",
     "TimelineCall": "ts_ms:i kind:=model_call latency_ms:i? provider:s model:s stop_reason:s? "
@@ -9317,7 +10520,7 @@ SHAPES = {
     "ToolCall": "id:s? name:s arguments:a",
     "Entry": "n:i id:s? parent_id:s? ts_ms:i? kind:s role:s? text:s thinking:[s] "
     "tool_calls:[ToolCall] tool_name:s? tool_call_id:s? is_error:b duration_ms:i? model:s? "
-    "provider:s? usage:EntryUsage? cost_nano_usd:i? stop_reason:s? error:s? images:i source:s",
+    "provider:s? usage:EntryUsage? cost_nano_usd:i? stop_reason:s? error:s? images:i source:s clipped:b",
     "Transcript": "session:s entries:[Entry] offset:i limit:i total:i available:b sources:[s] "
     "reason:s?",
     "Alert": "",
@@ -9345,6 +10548,37 @@ SHAPES = {
     "EventLoop": "degraded:b delay_p99_ms:n? utilization:n?",
     "Frames": "received:i malformed:i oversized:i out_of_order:i gaps:i late:i ignored:i "
     "connects:i",
+    "CacheUse": "model_calls:i prompt_tokens:i cache_read_tokens:i cache_write_tokens:i "
+    "saved_nano_usd:i? write_cost_nano_usd:i? write_extra_nano_usd:i?",
+    "CacheModel": "key:s label:s +CacheUse",
+    "CacheDay": "key:s prompt_tokens:i cache_read_tokens:i",
+    "CacheBreak": "ts_ms:i gap_ms:i lost_tokens:i reason:=compacted,model,expired,changed session:s "
+    "agent:s label:s? model:s",
+    "Cache": "from_ms:i to_ms:i tz:s totals:CacheUse unpriced_models:[s] rows:[CacheModel] "
+    "days:[CacheDay] breaks:[CacheBreak]",
+    "Pair": "recorded_nano_usd:i list_nano_usd:i list_differs_percent:n?",
+    "PairRow": "key:s label:s +Pair",
+    "Comparison": "rows:[PairRow] +Pair",
+    "PromptSizes": "system_chars:i files_chars:i skills_chars:i tools_chars:i prompt_tokens:i "
+    "output_tokens:i",
+    "PromptRow": "session:s agent:s key:s? label:s? model_calls:i cost_nano_usd:i files:[pair] "
+    "+PromptSizes",
+    "Composition": "from_ms:i to_ms:i tz:s sessions:i measured_sessions:i average:PromptSizes? "
+    "rows:[PromptRow]",
+    "Tier": "input:i output:i cache_read:i cache_write:i above:i",
+    "TariffInfo": "basis:s tiers:[Tier]",
+    "Term": "provider:s model:s basis:s billing_mode:=metered,plan model_calls:i input_tokens:i "
+    "output_tokens:i cache_read_tokens:i cache_write_tokens:i cost_nano_usd:i? "
+    "recorded_nano_usd:i list_nano_usd:i? input_usd:n? output_usd:n? cache_read_usd:n? "
+    "cache_write_usd:n? price:TariffInfo? price_changed:b",
+    "Explanation": "from_ms:i to_ms:i tz:s totals:Totals parts:[Term]",
+    "SetPrice": "model:s input:n? output:n? cache_read:n? cache_write:n? "
+    "source:=clawmeter.toml,prices.toml",
+    "PriceBody": "model:s input:n output:n cache_read?:n? cache_write?:n?",
+    "Repriced": "model:s repriced_calls:i path:s",
+    "Hit": "kind:=session,agent,model key:s label:s agent:s? channel:s? last_activity_ms:i? "
+    "model_calls:i cost_nano_usd:i",
+    "Found": "q:s results:[Hit]",
     "Source": "path:s kind:s agent:s state:s bad_lines:i last_error:s? size_bytes:i? "
     "indexed_bytes:i schema_version:i?",
     "Problem": "level:=warn,bad text:s what_to_do:s",
@@ -9375,6 +10609,16 @@ _KINDS: dict[str, dict[str, Any]] = {
         "prefixItems": [{"type": "string"}, {"type": "integer"}],
         "minItems": 2,
         "maxItems": 2,
+    },
+    "stretch": {
+        "type": "array",
+        "prefixItems": [
+            {"type": "string", "enum": ["model", "failed", "tool", "subagent"]},
+            {"type": "integer"},
+            {"type": "integer"},
+        ],
+        "minItems": 3,
+        "maxItems": 3,
     },
     "a": {},
     "": {},
@@ -9414,6 +10658,10 @@ def describe_api() -> dict[str, Any]:
 
     schemas = {name: _shape(words) for name, words in SHAPES.items()}
     schemas["Token"] |= {"additionalProperties": False, "properties": {"token": _text(1, 512)}}
+    schemas["PriceBody"]["additionalProperties"] = False
+    for name in PRICE_BODY:
+        schemas["PriceBody"]["properties"][name] |= {"minimum": 0, "maximum": MAX_PRICE}
+    schemas["PriceBody"]["properties"]["model"] = _NAME
     schemas["Zone"] = {"type": "string", "enum": sorted(available_timezones())}
     paths: dict[str, Any] = {}
     for route in ROUTES:
@@ -9484,6 +10732,11 @@ def _operation(route: Route) -> dict[str, Any]:
     if route.name == "login":
         answers["429"] = error("too many wrong tokens; Retry-After says how long to wait")
         result["requestBody"] = {"required": True, "content": body("Token")}
+    if route.name == "set_price":
+        answers["404"] = error("no call of this model is in the ledger")
+        result["requestBody"] = {"required": True, "content": body("PriceBody")}
+    if route.name in {"set_price", "drop_price"}:
+        answers["409"] = error("the price is in clawmeter.toml")
     return result
 
 
@@ -9537,9 +10790,66 @@ class Api:
         rows, total = self._meter.queries.sessions(**call.args)
         return json_response(call.request, rows, headers={"X-Total-Count": str(total)})
 
+    def sessions_csv(self, call: Call) -> Response:
+        """Send the sessions of a list as CSV."""
+        rows = self._meter.queries.export_sessions(**call.args)
+        headers = {"Content-Disposition": 'attachment; filename="sessions.csv"'}
+        return make_response(session_csv(rows), "text/csv; charset=utf-8", headers=headers)
+
+    def sessions_json(self, call: Call) -> Response:
+        """Send the sessions of a list as JSON."""
+        rows = self._meter.queries.export_sessions(**call.args)
+        headers = {"Content-Disposition": 'attachment; filename="sessions.json"'}
+        return make_response(session_json(rows), "application/json", headers=headers)
+
     def timeline(self, call: Call) -> object:
         """Show one session's time axis."""
-        return self._meter.queries.timeline(call.args["session"] or "")
+        return self._meter.queries.timeline(call.args.pop("session") or "", **call.args)
+
+    def cache(self, call: Call) -> object:
+        """Say what the prompt cache did."""
+        return self._meter.queries.cache(self._meter.store.prices, **call.args)
+
+    def explain(self, call: Call) -> object:
+        """Say how a cost came about."""
+        return self._meter.queries.explain(self._meter.store.prices, **call.args)
+
+    def prices(self, _call: Call) -> object:
+        """List the prices that people set."""
+        book = self._meter.store.prices
+        return [
+            {
+                "model": name,
+                **{
+                    field: float(p.prices[field]) if field in p.prices else None
+                    for field in PRICE_BODY
+                },
+                "source": "clawmeter.toml" if name in book.settings.prices else "prices.toml",
+            }
+            for name, p in sorted(book.overrides.items())
+        ]
+
+    def set_price(self, call: Call) -> object:
+        """Keep a price, and count the model's calls anew."""
+        name, price = read_price(call.request)
+        self._check_price_name(name)
+        return self._meter.set_price(name, price)
+
+    def drop_price(self, _call: Call, model: str) -> object:
+        """Forget a price that was set on the Cost page."""
+        self._check_price_name(model)
+        if model not in self._meter.store.prices.saved:
+            raise ApiError(404, "price_not_found", "there is no such price")
+        return self._meter.set_price(model, None)
+
+    def _check_price_name(self, name: str) -> None:
+        book = self._meter.store.prices
+        if name in book.settings.prices:
+            message = "this price is in clawmeter.toml; change it there"
+            raise ApiError(409, "price_in_settings", message)
+        if name not in {f"{p}/{m}" for p, m, _ in dict(book.names).values()} | book.saved.keys():
+            message = "no call of this model is in the ledger; its name is provider/model"
+            raise ApiError(404, "model_not_found", message)
 
     def ingest(self, _call: Call) -> object:
         """Read what is new."""
@@ -9726,6 +11036,39 @@ def read_token(request: Request) -> str:
     if not 1 <= len(body["token"]) <= 512:
         raise ApiError(400, "bad_body", "a token has 1 to 512 characters")
     return body["token"]
+
+
+#: What a price is made of, in USD per million tokens.
+PRICE_BODY = ("input", "output", "cache_read", "cache_write")
+
+
+def read_price(request: Request) -> tuple[str, PriceOverride]:
+    """Read {"model": "provider/model", "input": 3, …} from a body; ApiError says what is wrong with it."""
+    if request.mimetype != "application/json":
+        raise ApiError(415, "not_json", "send the price as application/json")
+    try:
+        body = orjson.loads(read_body(request))
+    except ValueError as error:
+        raise ApiError(400, "bad_body", "the body is not JSON") from error
+    if not isinstance(body, dict) or not body.keys() <= {"model", *PRICE_BODY}:
+        raise ApiError(400, "bad_body", f"a price has model, {', '.join(PRICE_BODY)}")
+    name = body.get("model")
+    if not isinstance(name, str) or not 1 <= len(name) <= 1000:
+        raise ApiError(400, "bad_body", "model is the provider/model that the price is for")
+    prices = {}
+    for kind in PRICE_BODY:
+        value = body.get(kind)
+        if value is None and kind not in ("input", "output"):
+            continue
+        if (
+            not isinstance(value, int | float)
+            or isinstance(value, bool)
+            or not 0 <= value <= MAX_PRICE
+        ):
+            message = f"{kind} is a number from 0 to {MAX_PRICE}, in USD per million tokens"
+            raise ApiError(400, "bad_body", message)
+        prices[kind] = Decimal(str(value))
+    return name, PriceOverride(prices)
 
 
 def read_body(request: Request) -> bytes:
@@ -11849,10 +13192,8 @@ def cmd_report(args: argparse.Namespace) -> int:
             tuple((k, sound(v)) for k, v in filters.items() if v),
         )
         compared = queries.compared(query)
-        projection = None
-        if not query.filters:  # the month end of everything says nothing about one agent
-            with queries.ledger.reading() as db:
-                projection = queries._projection(db, query.zone, queries.now_ms())  # noqa: SLF001
+        with queries.ledger.reading() as db:
+            projection = queries._projection(db, query, queries.now_ms())  # noqa: SLF001
     print_report(answer, compared, projection)
     return 0
 
@@ -12310,6 +13651,8 @@ INDEX_HTML = r"""<!doctype html>
 </div>
 <p id="said" class="unseen" role="status" aria-live="polite"></p>
 <dialog id="help" class="help" aria-labelledby="help-title"></dialog>
+<dialog id="search" class="search" aria-labelledby="search-title"></dialog>
+<dialog id="sheet" class="sheet" aria-labelledby="sheet-title"></dialog>
 </body>
 </html>
 """
@@ -12352,7 +13695,7 @@ body {
   font: 14px/20px system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif;
   font-variant-numeric: tabular-nums; overflow-wrap: anywhere;
 }
-h1, h2, p, ul, ol, dl, dd { margin: 0; padding: 0; }
+h1, h2, h3, p, ul, ol, dl, dd { margin: 0; padding: 0; }
 ul, ol { list-style: none; }
 h1 { font-size: 14px; font-weight: 600; }
 h2 { font-size: 14px; line-height: 20px; font-weight: 600; }
@@ -12382,6 +13725,8 @@ main:focus { outline: none; }
 .dot { flex: none; fill: currentColor; }
 .s1 { fill: var(--s1); } .s2 { fill: var(--s2); } .s3 { fill: var(--s3); } .s4 { fill: var(--s4); }
 .s5 { fill: var(--s5); } .s6 { fill: var(--s6); } .s7 { fill: var(--s7); } .s8 { fill: var(--s8); }
+.l1 { stroke: var(--s1); } .l2 { stroke: var(--s2); } .l3 { stroke: var(--s3); } .l4 { stroke: var(--s4); }
+.l5 { stroke: var(--s5); } .l6 { stroke: var(--s6); } .l7 { stroke: var(--s7); } .l8 { stroke: var(--s8); }
 
 /* Frame */
 .frame { min-height: 100vh; }
@@ -12411,7 +13756,7 @@ main:focus { outline: none; }
   padding: 8px max(24px, (100% - 1680px) / 2); border-bottom: 1px solid var(--line);
 }
 .bar h1 { margin-right: 4px; }
-.bar-controls { display: flex; gap: 8px; min-width: 0; }
+.bar-controls { display: flex; flex-wrap: wrap; align-items: center; gap: 8px; min-width: 0; }
 .bar-state { display: flex; align-items: center; gap: 4px; margin-left: auto; }
 .select { position: relative; display: inline-flex; min-width: 0; }
 .select select {
@@ -12431,6 +13776,7 @@ main:focus { outline: none; }
   display: inline-flex; align-items: center; gap: 6px; margin-right: 8px; font-size: 12px;
   color: var(--ink-2); white-space: nowrap;
 }
+.live-less { display: none; }
 .live.is-live .dot { color: var(--ok); }
 .live.is-waiting .dot { color: var(--ink-3); }
 .live.is-lost, .live.is-lost .dot { color: var(--bad); }
@@ -12446,6 +13792,118 @@ main:focus { outline: none; }
 }
 .button:hover { border-color: var(--ink-3); }
 .button.is-first { background: var(--ink); border-color: var(--ink); color: var(--bg); font-weight: 600; }
+
+/* Menus, chips, fields, dialogs */
+.menu { position: relative; display: inline-flex; }
+.menu-button {
+  height: 28px; padding: 0 26px 0 10px; border: 1px solid var(--line); border-radius: 6px;
+  background: var(--surface); font-size: 13px; white-space: nowrap; position: relative;
+}
+.menu-button:hover { border-color: var(--ink-3); }
+.menu-button::after {
+  content: ""; position: absolute; right: 11px; top: 9px; width: 5px; height: 5px;
+  border: solid var(--ink-3); border-width: 0 1.3px 1.3px 0; transform: rotate(45deg);
+}
+.is-quiet .menu-button { padding: 0 8px; border-color: transparent; background: none; color: var(--ink-2); }
+.is-quiet .menu-button::after { content: none; }
+.is-quiet .menu-button:hover { background: var(--line); color: var(--ink); }
+.menu-box {
+  position: absolute; z-index: 6; top: calc(100% + 4px); left: 0; padding: 12px; border: 1px solid var(--line);
+  border-radius: 6px; background: var(--surface); box-shadow: 0 8px 24px rgb(0 0 0 / .12); font-size: 13px;
+}
+.bar-state .menu-box { left: auto; right: 0; }
+.chip {
+  display: inline-flex; align-items: center; gap: 4px; height: 24px; padding: 0 2px 0 8px; border-radius: 6px;
+  border: 1px solid var(--line); background: var(--surface); font-size: 12px; max-width: 260px;
+}
+.chip bdi { overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
+.chip-kind { color: var(--ink-3); }
+.chip button { display: grid; place-items: center; width: 20px; height: 20px; border-radius: 4px; color: var(--ink-3); }
+.chip button:hover { background: var(--line); color: var(--ink); }
+.segments { display: inline-flex; border: 1px solid var(--line); border-radius: 6px; background: var(--surface); }
+.segments button { height: 24px; padding: 0 10px; font-size: 12px; color: var(--ink-2); white-space: nowrap; }
+.segments button + button { border-left: 1px solid var(--line); }
+.segments button:hover { color: var(--ink); }
+.segments button[aria-pressed="true"] { background: var(--line); color: var(--ink); font-weight: 600; }
+.field {
+  height: 28px; min-width: 0; padding: 0 8px; border: 1px solid var(--line); border-radius: 6px;
+  background: var(--bg); font-size: 13px;
+}
+.field:hover { border-color: var(--ink-3); }
+.field[aria-invalid] { border-color: var(--bad); }
+::placeholder { color: var(--ink-3); opacity: 1; }
+.check { display: flex; align-items: center; gap: 8px; font-size: 13px; }
+.check input { margin: 0; accent-color: var(--accent); }
+.range-picker .menu-box { display: flex; gap: 16px; }
+.range-side { display: flex; flex-direction: column; gap: 12px; width: 196px; }
+.presets { display: grid; grid-template-columns: 1fr 1fr; gap: 2px; }
+.presets button { width: 100%; height: 28px; padding: 0 8px; border-radius: 6px; text-align: left; }
+.presets button:hover { background: var(--bg); }
+.presets button[aria-pressed="true"] { background: var(--line); font-weight: 600; }
+.relative { display: flex; align-items: center; gap: 6px; }
+.relative input {
+  width: 56px; height: 28px; padding: 0 6px; border: 1px solid var(--line); border-radius: 6px; background: var(--bg);
+}
+.relative .button { margin-left: auto; }
+.range-side .check { margin-top: auto; }
+.calendar-head { display: flex; align-items: center; justify-content: space-between; margin-bottom: 4px; }
+.calendar table { width: auto; }
+.calendar th { font-size: 11px; color: var(--ink-3); text-align: center; }
+.calendar td { padding: 0; }
+.calendar .note { margin-top: 6px; font-size: 12px; }
+.day { width: 32px; height: 28px; font-size: 12px; }
+.day:hover { background: var(--line); }
+.day.is-outside { color: var(--ink-3); }
+.day.is-in { background: var(--line); color: var(--ink); font-weight: 600; }
+.day.is-outside.is-in { color: var(--ink-2); font-weight: 400; }
+.day.is-today { text-decoration: underline; text-underline-offset: 3px; }
+.day[aria-disabled] { color: var(--ink-3); opacity: .55; cursor: default; }
+.filter-menu .menu-box { width: 400px; max-width: calc(100vw - 32px); display: grid; gap: 8px; }
+.filter-menu .segments { justify-self: start; }
+.values { display: grid; max-height: 320px; overflow: auto; margin: 0 -6px; }
+.values button {
+  display: flex; justify-content: space-between; gap: 16px; width: 100%; padding: 4px 6px; border-radius: 6px;
+  text-align: left;
+}
+.values button:hover { background: var(--bg); }
+.values bdi { overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
+.settings .menu-box { width: 372px; max-width: calc(100vw - 32px); }
+.settings-list { display: grid; gap: 10px; }
+.settings-list > div { display: grid; grid-template-columns: 84px 1fr; align-items: center; gap: 8px; }
+.settings-list dt { color: var(--ink-2); }
+.settings-list dd { display: flex; flex-wrap: wrap; align-items: center; gap: 8px; }
+.settings .note { margin-top: 12px; padding-top: 8px; border-top: 1px solid var(--line); font-size: 12px; line-height: 16px; }
+.rate { display: inline-flex; align-items: center; gap: 6px; white-space: nowrap; }
+.rate .field { width: 72px; text-align: right; }
+.search, .sheet {
+  width: min(640px, calc(100vw - 32px)); max-height: min(560px, 80vh); margin-top: 12vh; padding: 0;
+  border: 1px solid var(--line); border-radius: 6px; background: var(--surface); color: var(--ink); overflow: hidden auto;
+}
+.sheet { width: min(860px, calc(100vw - 32px)); max-height: 84vh; margin-top: 8vh; }
+.search::backdrop, .sheet::backdrop { background: rgb(0 0 0 / .4); }
+.search-field {
+  position: sticky; top: 0; display: flex; align-items: center; gap: 12px; padding: 0 16px; height: 48px;
+  border-bottom: 1px solid var(--line); background: var(--surface); color: var(--ink-3);
+}
+.search-field input { flex: 1; height: 46px; border: 0; background: none; color: var(--ink); outline: none; appearance: none; }
+.search-field input::-webkit-search-cancel-button { display: none; }
+.search-hits { padding: 8px; }
+.search-hits li {
+  display: flex; align-items: baseline; gap: 12px; padding: 6px 8px; border-radius: 6px; font-size: 13px; cursor: pointer;
+}
+.search-hits li:hover { background: var(--bg); }
+.search-hits li[aria-selected="true"] { background: var(--line); }
+.search-hits li[aria-selected="true"] :is(.hit-kind, .note) { color: var(--ink-2); }
+.hit-kind { flex: none; width: 64px; font-size: 12px; color: var(--ink-3); }
+.hit-name { overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
+.search-hits .note { margin-left: auto; font-size: 12px; white-space: nowrap; overflow: hidden; text-overflow: ellipsis; max-width: 45%; }
+.search .nothing { padding: 0 16px 16px; }
+.name-button, .sort { max-width: 100%; color: inherit; text-align: inherit; }
+.name-button { overflow: hidden; text-overflow: ellipsis; white-space: nowrap; vertical-align: bottom; }
+.swatch + .name-button { max-width: calc(100% - 18px); }
+.name-button:hover, .sort:hover { text-decoration: underline; text-underline-offset: 2px; }
+.sort { position: relative; }
+.sort-mark { position: absolute; right: -11px; font-size: 8px; }
 main { padding: 16px 24px 24px; max-width: calc(1680px + 48px); margin: 0 auto; }
 
 /* Grid and panels */
@@ -12530,7 +13988,10 @@ progress.is-warn { color: var(--warn); } progress.is-bad { color: var(--bad); }
 .bars rect { stroke: var(--surface); stroke-width: .75; }
 .bars .hatch > rect { stroke: none; }
 .hatch-line { fill: var(--surface); opacity: .55; }
-.bars .is-dim { opacity: .18; }
+.bars .is-dim, .lines .is-dim { opacity: .18; }
+.lines path { fill: none; stroke-width: 1.6; stroke-linejoin: round; stroke-linecap: round; }
+.lines circle { fill: var(--surface); stroke-width: 1.4; }
+.lines .is-so-far { stroke-dasharray: 2 3.5; }
 .band { fill: var(--ink); opacity: .07; } .band.is-drag { fill: var(--accent); opacity: .16; }
 .touch { fill: transparent; }
 .tip {
@@ -12588,7 +14049,14 @@ th.num { text-align: right; }
 .shares td, .shares th { padding: 4px 8px 4px 0; }
 .shares tr > :last-child { padding-right: 0; width: 40px; }
 .shares .name { width: 36%; } .shares .bar-cell { width: 30%; }
-.scroll { overflow-x: auto; min-width: 0; }
+.scroll { position: relative; overflow-x: auto; min-width: 0; }
+.scroll.is-window { max-height: calc(100vh - 180px); min-height: 240px; overflow: auto; contain: content; }
+.scroll.is-window thead th { position: sticky; z-index: 1; top: 0; background: var(--surface); }
+.gap > td { padding: 0 !important; border: 0 !important; }
+.gap-space { display: block; }
+.scroll.is-long { max-height: 432px; overflow: auto; }
+.scroll.is-long thead th { position: sticky; z-index: 1; top: 0; background: var(--surface); }
+.scroll.is-long tfoot > tr > * { position: sticky; bottom: 0; background: var(--surface); }
 .scroll.is-tall { height: 288px; overflow: auto; }
 .scroll.is-tall thead th { position: sticky; top: 0; background: var(--surface); }
 .state { display: inline-flex; align-items: center; gap: 6px; color: var(--ink-2); }
@@ -12616,6 +14084,54 @@ th.num { text-align: right; }
 .did.is-bad { color: var(--bad); }
 .activity-text { flex: 1; min-width: 0; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
 .activity time { color: var(--ink-3); white-space: nowrap; }
+
+/* Cost */
+h3 { margin: 12px 0 4px; font-size: 12px; line-height: 16px; font-weight: 600; color: var(--ink-2); }
+.figure-button { color: inherit; font: inherit; text-align: inherit; letter-spacing: inherit; white-space: nowrap; }
+.figure-button:hover { text-decoration: underline dotted; text-underline-offset: 3px; }
+.row-link { color: inherit; text-decoration: none; }
+.row-link:hover { text-decoration: underline; text-underline-offset: 2px; }
+.table-head { display: flex; align-items: center; margin-top: 12px; padding-top: 4px; border-top: 1px solid var(--line); }
+.table-head h3 { margin: 4px 0; }
+.thin.is-thick { height: 12px; border-radius: 3px; }
+.thin .is-dim { opacity: .18; }
+.ranking .name { width: 22%; } .ranking .bar-cell { width: auto; } .ranking td:last-child { width: 90px; }
+.before { fill: none; stroke: var(--ink); stroke-width: 1.5; }
+.is-part > * { color: var(--ink-2); }
+.legend-item { display: flex; align-items: center; gap: 8px; padding: 3px 6px; font-size: 12px; line-height: 18px; }
+.heat { table-layout: fixed; border-collapse: separate; border-spacing: 2px; min-width: 560px; }
+.heat th { font-size: 11px; color: var(--ink-3); line-height: 16px; white-space: nowrap; }
+.heat tr > :first-child { width: 36px; } .heat tr > :last-child { width: 72px; font-size: 12px; }
+.heat td { height: 28px; border-radius: 3px; }
+.h0 { background: var(--bg); box-shadow: inset 0 0 0 1px var(--line); }
+.h1 { background: color-mix(in srgb, var(--s1) 18%, var(--surface)); }
+.h2 { background: color-mix(in srgb, var(--s1) 38%, var(--surface)); }
+.h3 { background: color-mix(in srgb, var(--s1) 58%, var(--surface)); }
+.h4 { background: color-mix(in srgb, var(--s1) 80%, var(--surface)); }
+.h5 { background: var(--s1); }
+.heat-key { display: flex; align-items: center; justify-content: flex-end; gap: 3px; padding-top: 8px; font-size: 11px; color: var(--ink-3); }
+.heat-key i { width: 14px; height: 10px; border-radius: 2px; }
+.heat-key span { margin: 0 4px; }
+.facts { display: flex; flex-wrap: wrap; gap: 8px 32px; }
+.facts dt { font-size: 12px; color: var(--ink-2); }
+.facts dd { font-size: 20px; line-height: 28px; font-weight: 600; }
+.halves { display: grid; grid-template-columns: minmax(0, 7fr) minmax(0, 5fr); gap: 0 24px; margin-bottom: 8px; }
+.halves .activity li { padding: 4px 0; }
+.is-long .name { min-width: 128px; }
+.statement { display: none; grid-column: 1 / -1; }
+.prices { display: grid; gap: 8px; }
+.prices li + li { padding-top: 8px; border-top: 1px solid var(--line); }
+.price-fields { display: flex; flex-wrap: wrap; align-items: flex-end; gap: 8px 12px; margin-top: 4px; }
+.price-fields label { display: grid; gap: 2px; font-size: 12px; color: var(--ink-2); }
+.price-fields .field { width: 96px; text-align: right; }
+.price-set { display: flex; flex-wrap: wrap; align-items: baseline; gap: 4px 12px; font-size: 13px; }
+.price-set .link { margin-left: auto; }
+.sheet { padding: 16px; }
+.sheet-head { display: flex; align-items: center; justify-content: space-between; gap: 16px; margin-bottom: 8px; }
+.sheet .note { margin: 4px 0 12px; font-size: 13px; }
+.sheet .figure-number { margin-bottom: 4px; }
+.formula { font-family: var(--mono); font-size: 13px; }
+.formula-price { display: block; font-size: 12px; line-height: 16px; color: var(--ink-3); white-space: normal; }
 
 /* Strip */
 .strip { padding: 12px 0 0; border-top: 1px solid var(--line); }
@@ -12688,7 +14204,8 @@ kbd {
 }
 @media (forced-colors: active) {
   .plot, .thin, .swatch, .spark, .range-bar, progress { forced-color-adjust: none; }
-  .legend button[aria-pressed="true"] { outline: 2px solid Highlight; }
+  .heat td, .heat-key i { forced-color-adjust: none; }
+  [aria-pressed="true"], [aria-selected="true"] { outline: 2px solid Highlight; }
 }
 
 /* Widths */
@@ -12703,6 +14220,10 @@ kbd {
   .figures { grid-template-columns: repeat(2, minmax(0, 1fr)); }
   .w8, .w4 { grid-column: span 12; }
   .stack { grid-template-columns: repeat(2, minmax(0, 1fr)); }
+}
+@media (max-width: 1099px) {
+  .panel[data-key="cost"] > .panel-head { flex-wrap: wrap; }
+  .panel[data-key="cost"] .tools { flex-wrap: wrap; }
 }
 @media (max-width: 639px) {
   :root { --rail: 0px; }
@@ -12724,9 +14245,15 @@ kbd {
   .rail-name { position: static; width: auto; height: auto; clip-path: none; }
   .bar { flex-wrap: wrap; gap: 8px 12px; padding: 8px 16px; }
   .live-more { display: none; }
+  .live-less { display: inline; }
   .bar-controls { order: 3; width: 100%; }
-  .bar-controls .select:last-child { flex: 1; }
-  .bar-controls .select:last-child select { width: 100%; max-width: none; }
+  .bar-controls .zone-picker { flex: 1; }
+  .bar-controls .zone-picker select { width: 100%; max-width: none; }
+  .menu-box { position: fixed; inset: 56px 12px auto; width: auto !important; max-height: calc(100vh - 128px); overflow: auto; }
+  .bar-state .menu-box { left: 12px; right: 12px; }
+  .range-picker .menu-box { flex-direction: column; }
+  .range-side { width: auto; }
+  .day { width: calc((100vw - 52px) / 7); height: 36px; }
   main { padding: 12px 12px 16px; }
   .grid, .figures, .stack { gap: 12px; }
   .panel, .figure { padding: 12px; }
@@ -12742,6 +14269,14 @@ kbd {
   .grid-table tbody .depth-1 { padding-left: 8px; }
   .grid-table tbody .depth-2 { padding-left: 16px; }
   .grid-table tbody .depth-3, .grid-table tbody .depth-4 { padding-left: 24px; }
+  .halves { grid-template-columns: minmax(0, 1fr); }
+  .halves .activity li { flex-wrap: wrap; gap: 0 8px; }
+  .halves .activity-text { flex-basis: 60%; }
+  .panel-head { flex-wrap: wrap; }
+  .tools { flex-wrap: wrap; gap: 8px; margin-left: 0; }
+  .panel-head .tools:empty { display: none; }
+  .table-head .tools { margin-left: auto; }
+  .segments { flex-wrap: wrap; }
   .attention li { flex-wrap: wrap; gap: 2px 12px; }
   .attention-text { flex-basis: 100%; order: 2; }
   .attention li > :last-child { margin-left: auto; }
@@ -12750,15 +14285,31 @@ kbd {
   .login { margin: 24px 16px 0; padding: 20px; }
   .is-login main { padding: 0; }
 }
+@page { margin: 14mm; }
 @media print {
-  .rail, .bar-controls, .bar-state, .tools, .skip { display: none; }
+  :root, :root[data-theme] {
+    color-scheme: light; --bg: #ffffff; --surface: #ffffff; --line: #d9d8d3; --ink: #000000; --ink-2: #3a3a38; --ink-3: #55544f;
+    --rail: 0px;
+  }
+  .rail, #bar, .tools, .skip, .link, .no-print, .legend button::after, .notice { display: none !important; }
+  .statement { display: block; }
+  .statement h2 { font-size: 20px; line-height: 28px; }
   #page { margin: 0; }
-  .panel, .figure { break-inside: avoid; }
+  main { padding: 0; }
+  .scroll, .scroll.is-tall, .scroll.is-long, .scroll.is-window { overflow: visible; height: auto; max-height: none; }
+  .panel, .figure { break-inside: avoid; border-color: var(--line); }
+  .panel[data-key="cost"] { break-inside: auto; }
+  thead { display: table-header-group; }
+  .scroll th, .scroll td { position: static !important; }
+  .wide { display: none; }
+  tr { break-inside: avoid; }
+  svg, .heat td, .heat-key i { print-color-adjust: exact; }
+  .w4, .w8 { grid-column: span 12; }
 }
 """
 
 # language=JavaScript
-DOM_JS = r"""// Text to DOM and numbers to text. Nothing else on the page parses markup, so this is the
+DOM_JS = r"""// Text to DOM, words and numbers to text. Nothing else on the page parses markup, so this is the
 // one file to read when asking "can a transcript inject anything?".
 
 class Markup {
@@ -12829,7 +14380,14 @@ const isSameKind = (a, b) => a.nodeType === b.nodeType && a.nodeName === b.nodeN
 
 function morph(parent, wanted) {
   const keyed = new Map();
-  for (const child of parent.children) if (keyOf(child)) keyed.set(keyOf(child), child);
+  const kept = new Set();
+  for (const child of wanted.children) if (keyOf(child)) kept.add(keyOf(child));
+  for (const child of [...parent.children]) {
+    const key = keyOf(child);
+    // What leaves goes first: the rows that stay in a scrolled list then need not move past it.
+    if (key && !kept.has(key)) child.remove();
+    else if (key) keyed.set(key, child);
+  }
   let at = parent.firstChild;
   for (const want of [...wanted.childNodes]) {
     const key = keyOf(want);
@@ -12884,50 +14442,126 @@ function update(have, want) {
   }
 }
 
+// Words. The English text is the key, so that the sources read as what a person sees; another
+// language is one table, loaded when it is chosen (zh.js).
+
+let messages = null;
+
+export function useMessages(table) {
+  messages = table;
+}
+
+/** Marks a text that t() gets later through a variable, so that the tests find it. */
+export const msg = (text) => text;
+
+/** The text in the chosen language, {names} filled in; with markup among the values, markup. */
+export function t(text, values = null) {
+  const said = messages?.[text] ?? text;
+  if (values === null) return said;
+  const parts = said.split(/\{(\w+)\}/);
+  if (!Object.values(values).some((value) => value instanceof Markup)) {
+    return parts.map((part, i) => (i % 2 ? values[part] ?? "" : part)).join("");
+  }
+  return new Markup(parts.map((part, i) => (i % 2 ? toMarkup(values[part]) : escapeText(part))).join(""));
+}
+
+/** One or many, {n} filled in: tn(3, "{n} call", "{n} calls"). */
+export function tn(count, one, many, values = {}) {
+  return t(count === 1 ? one : many, { ...values, n: formatCount(count) });
+}
+
+/** A sentence of the server, if it is one of `known`, where {1}, {2} stand for its numbers. */
+export function tServer(text, known) {
+  const numbers = [];
+  const key = String(text).replace(/\d[\d,.]*\d|\d/g, (number) => `{${numbers.push(number)}}`);
+  if (!known.includes(key)) return text;
+  return t(key, Object.fromEntries(numbers.map((number, i) => [i + 1, number])));
+}
+
 // Formatters. Unknown is a dash, zero is 0, and the space before a unit never breaks.
 
 export const UNKNOWN = "—";
 const NBSP = "\u00a0";
+const HIDDEN = "•••••"; // as wide for a cent as for a million: its length says nothing either
 const MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 const WEEKDAYS = ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"];
 const isUnknown = (value) => value === null || value === undefined || !Number.isFinite(Number(value));
 
-export function formatCount(value) {
-  if (isUnknown(value)) return UNKNOWN;
-  const digits = String(Math.abs(Math.round(value))).replace(/\B(?=(\d{3})+$)/g, ",");
-  return value < 0 ? `−${digits}` : digits;
+// How numbers are written is the person's choice and the same for every formatter; app.js sets it
+// before it draws, and nothing else does.
+const chosen = { locale: "en-US", currency: "USD", rate: 1, isHidden: false };
+const numberFormats = new Map();
+
+export function useFormat(change) {
+  Object.assign(chosen, change);
+  numberFormats.clear();
 }
 
-/** Money from integer nano-USD: $1,234.56; $0.0421; < $0.0001. */
+function numberFormat(digits, currency = "") {
+  const key = `${digits}${currency}`;
+  if (!numberFormats.has(key)) {
+    const options = digits === "own" ? {} : { minimumFractionDigits: digits, maximumFractionDigits: digits };
+    if (currency) Object.assign(options, { style: "currency", currency, currencyDisplay: "narrowSymbol" });
+    numberFormats.set(key, new Intl.NumberFormat(chosen.locale, options));
+  }
+  return numberFormats.get(key);
+}
+
+const writeNumber = (value, digits = 0) => numberFormat(digits).format(value).replace("-", "−");
+
+export function formatCount(value) {
+  return isUnknown(value) ? UNKNOWN : writeNumber(Math.round(value));
+}
+
+/** Whether money is shown in another currency than the dollars it is counted in. */
+export const isConverted = () => chosen.currency !== "USD";
+
+/** Money from integer nano-USD: $1,234.56; $0.0421; < $0.0001; in another currency ≈€1,141.20. */
 export function formatMoney(nano) {
   if (isUnknown(nano)) return UNKNOWN;
-  const size = Math.abs(nano);
-  const sign = nano < 0 ? "−" : "";
-  if (size === 0) return "$0";
-  if (size < 1e5) return `${sign}<${NBSP}$0.0001`;
+  if (chosen.isHidden) return HIDDEN;
+  const size = Math.abs(nano) * chosen.rate;
+  const sign = `${nano < 0 ? "−" : ""}${isConverted() && size ? "≈" : ""}`;
+  const write = (value, digits) => numberFormat(digits, chosen.currency).format(value);
+  if (size === 0) return write(0, 0);
+  if (size < 1e5) return `${sign}<${NBSP}${write(0.0001, 4)}`;
   // 0.99996 would print as 1.0000: what rounds to a dollar is written as a dollar.
   const tenThousandths = Math.round(size / 1e5);
-  if (tenThousandths < 10000) return `${sign}$0.${String(tenThousandths).padStart(4, "0")}`;
-  const cents = Math.round(size / 1e7);
-  return `${sign}$${formatCount(Math.floor(cents / 100))}.${String(cents % 100).padStart(2, "0")}`;
+  if (tenThousandths < 10000) return sign + write(tenThousandths / 10000, 4);
+  return sign + write(Math.round(size / 1e7) / 100, "own");
 }
 
-/** All nine decimals, for tooltips. */
+/** All nine decimals in dollars, for tooltips, whatever currency is on show. */
 export function formatExactMoney(nano) {
-  if (isUnknown(nano)) return "not known";
+  if (isUnknown(nano)) return t("not known");
+  if (chosen.isHidden) return HIDDEN;
   const size = Math.abs(Math.round(nano));
-  return `${nano < 0 ? "−" : ""}$${formatCount(Math.floor(size / 1e9))}.${String(size % 1e9).padStart(9, "0")}`;
+  const point = numberFormat(1).formatToParts(0.5).find((part) => part.type === "decimal")?.value ?? ".";
+  const whole = writeNumber(Math.floor(size / 1e9));
+  return `${nano < 0 ? "−" : ""}$${whole}${point}${String(size % 1e9).padStart(9, "0")}`;
 }
+
+/** Axis labels of money: no more decimals than the step needs; `value` is in the currency on show. */
+export function formatMoneyTick(value, step) {
+  if (chosen.isHidden) return HIDDEN;
+  if (value === 0) return numberFormat(0, chosen.currency).format(0);
+  const digits = Math.max(0, Math.min(9, -Math.floor(Math.log10(step) + 1e-9)));
+  const exact = Number.isInteger(Number((step * 10 ** digits).toPrecision(12))) ? digits : digits + 1;
+  return numberFormat(exact === 1 ? 2 : exact, chosen.currency).format(value);
+}
+
+/** What one nano-dollar is in the currency on show; charts choose round ticks in it. */
+export const shownPerNano = () => chosen.rate / 1e9;
 
 function scale(value, units, base) {
   let size = Math.abs(value);
   let unit = 0;
-  const toThree = (x) => (x >= 99.95 ? x.toFixed(0) : x >= 9.995 ? x.toFixed(1) : x.toFixed(2));
-  while (unit < units.length - 1 && Number(toThree(size)) >= base) {
+  const digitsOf = (x) => (x >= 99.95 ? 0 : x >= 9.995 ? 1 : 2);
+  while (unit < units.length - 1 && Number(size.toFixed(digitsOf(size))) >= base) {
     size /= base;
     unit += 1;
   }
-  const text = unit === 0 ? formatCount(size) : toThree(size);
+  const text = unit === 0 ? formatCount(size) : writeNumber(size, digitsOf(size));
   return `${value < 0 ? "−" : ""}${text}${units[unit] ? NBSP + units[unit] : ""}`;
 }
 
@@ -12943,16 +14577,16 @@ export function formatPercent(share, digits = 0) {
   if (isUnknown(share)) return UNKNOWN;
   const percent = share * 100;
   const least = 10 ** -digits;
-  if (percent > 0 && percent < least / 2) return `<${NBSP}${least}${NBSP}%`;
-  return `${percent.toFixed(digits).replace("-", "−")}${NBSP}%`;
+  if (percent > 0 && percent < least / 2) return `<${NBSP}${writeNumber(least, digits)}${NBSP}%`;
+  return `${writeNumber(percent, digits)}${NBSP}%`;
 }
 
 export function formatDuration(ms) {
   if (isUnknown(ms)) return UNKNOWN;
   const seconds = Math.max(0, ms) / 1000;
   if (seconds === 0) return `0${NBSP}s`;
-  if (seconds < 0.05) return `<${NBSP}0.1${NBSP}s`;
-  if (seconds < 9.95) return `${seconds.toFixed(1)}${NBSP}s`;
+  if (seconds < 0.05) return `<${NBSP}${writeNumber(0.1, 1)}${NBSP}s`;
+  if (seconds < 9.95) return `${writeNumber(seconds, 1)}${NBSP}s`;
   const whole = Math.round(seconds);
   const two = (a, unitA, b, unitB) => `${a}${NBSP}${unitA}` + (b ? ` ${b}${NBSP}${unitB}` : "");
   if (whole < 60) return `${whole}${NBSP}s`;
@@ -12984,6 +14618,12 @@ function partsIn(ms, zone) {
   return parts;
 }
 
+/** The local date of an instant: "2026-11-06". */
+export function dayIn(ms, zone) {
+  const at = partsIn(ms, zone);
+  return `${at.year}-${at.month}-${at.day}`;
+}
+
 export function formatAbsolute(ms, zone) {
   if (isUnknown(ms)) return UNKNOWN;
   const at = partsIn(ms, zone);
@@ -12996,27 +14636,43 @@ export function formatClock(ms, zone) {
   return `${at.hour}:${at.minute}:${at.second}`;
 }
 
+// Day before month, the month as a word: read alike by everybody who reads English dates at all.
+// Languages with a table have their own order.
+function writeDate(day, options) {
+  return new Intl.DateTimeFormat(chosen.locale, { ...options, timeZone: "UTC" }).format(new Date(`${day}T00:00:00Z`));
+}
+
 /** "12 s ago" up to a day, then a date in `zone`. */
 export function formatAgo(ms, now, zone) {
   if (isUnknown(ms)) return UNKNOWN;
   const seconds = Math.round((now - ms) / 1000);
-  if (seconds > -60 && seconds < 5) return "now";
-  if (seconds >= 0 && seconds < 60) return `${seconds}${NBSP}s ago`;
-  if (seconds >= 0 && seconds < 3600) return `${Math.floor(seconds / 60)}${NBSP}m ago`;
-  if (seconds >= 0 && seconds < 86400) return `${Math.floor(seconds / 3600)}${NBSP}h ago`;
-  const at = partsIn(ms, zone);
-  const year = at.year === partsIn(now, zone).year ? "" : ` ${at.year}`;
-  return `${Number(at.day)} ${MONTHS[at.month - 1]}${year}`;
+  if (seconds > -60 && seconds < 5) return t("now");
+  if (seconds >= 0 && seconds < 60) return t("{n}\u00a0s ago", { n: seconds });
+  if (seconds >= 0 && seconds < 3600) return t("{n}\u00a0m ago", { n: Math.floor(seconds / 60) });
+  if (seconds >= 0 && seconds < 86400) return t("{n}\u00a0h ago", { n: Math.floor(seconds / 3600) });
+  const day = dayIn(ms, zone);
+  const isThisYear = day.slice(0, 4) === dayIn(now, zone).slice(0, 4);
+  if (messages) return writeDate(day, { month: "short", day: "numeric", ...(isThisYear ? {} : { year: "numeric" }) });
+  return `${formatDay(day)}${isThisYear ? "" : ` ${Number(day.slice(0, 4))}`}`;
 }
 
 /** "2026-11-06" to "6 Nov"; with `long`, "Fri 6 Nov 2026". A key that is no date is returned as it is. */
 export function formatDay(key, long = false) {
   const found = /^(\d{4})-(\d\d)-(\d\d)$/.exec(key);
   if (!found) return key;
+  if (messages) {
+    return writeDate(key, { month: "short", day: "numeric", ...(long ? { year: "numeric", weekday: "short" } : {}) });
+  }
   const [, year, month, day] = found.map(Number);
   const short = `${day} ${MONTHS[month - 1]}`;
   if (!long) return short;
   return `${WEEKDAYS[new Date(Date.UTC(year, month - 1, day)).getUTCDay()]} ${short} ${year}`;
+}
+
+/** "2026-11" to "November 2026". */
+export function formatMonth(key) {
+  const locale = messages ? chosen.locale : "en-GB";
+  return new Intl.DateTimeFormat(locale, { month: "long", year: "numeric", timeZone: "UTC" }).format(new Date(`${key}-01T00:00:00Z`));
 }
 """
 
@@ -13024,13 +14680,12 @@ export function formatDay(key, long = false) {
 CHART_JS = r"""// Numbers to SVG. Everything here is pure; colours are classes (s1 to s8) so that the theme rules,
 // and positions are geometry because the content policy gives style attributes no effect.
 
-import { html, formatDay, formatMoney, formatPercent } from "./dom.js";
+import {
+  html, t, formatCount, formatDay, formatExactMoney, formatMoney, formatMoneyTick, formatMonth, formatPercent,
+  formatTokens, shownPerNano,
+} from "./dom.js";
 
 const MARGIN = { top: 10, right: 4, bottom: 22, left: 48 };
-const MONTHS = [
-  "January", "February", "March", "April", "May", "June",
-  "July", "August", "September", "October", "November", "December",
-];
 const round = (x) => Math.round(x * 100) / 100;
 const sum = (values) => values.reduce((total, value) => total + (value || 0), 0);
 
@@ -13049,20 +14704,27 @@ export function niceTicks(max) {
   const step = [1, 2, 2.5, 5, 10].map((m) => m * power).find((s) => s >= rough * (1 - 1e-9));
   const ticks = [];
   for (let i = 0; i <= 4; i++) {
-    ticks.push(Math.round(step * i * 1e6) / 1e6);
+    ticks.push(Number((step * i).toPrecision(12)));
     if (step * i >= max) break;
   }
   return ticks;
 }
 
-/** Ticks carry no more decimals than their step needs: $0, $2.50, $5. */
-export function formatTick(nano, step) {
-  if (nano === 0) return "$0";
-  const digits = Math.max(0, Math.min(9, -Math.floor(Math.log10(step / 1e9) + 1e-9)));
-  const exact = Number.isInteger((step / 1e9) * 10 ** digits) ? digits : digits + 1;
-  const shown = exact === 1 ? 2 : exact;
-  const [whole, part] = (nano / 1e9).toFixed(shown).split(".");
-  return `$${whole.replace(/\B(?=(\d{3})+$)/g, ",")}${part ? "." + part : ""}`;
+/** What is measured: how it is written, and how it is said exactly. */
+export const UNITS = {
+  cost: { format: formatMoney, exact: formatExactMoney },
+  tokens: { format: formatTokens, exact: formatCount },
+  count: { format: formatCount, exact: formatCount },
+  percent: { format: (share) => formatPercent(share), exact: (share) => formatPercent(share, 2) },
+};
+
+/** Ticks of an axis up to at least `max`: [[value, label], …]; money in round amounts of the currency on show. */
+export function ticksOf(unit, max) {
+  if (unit === "cost") {
+    const ticks = niceTicks(max * shownPerNano());
+    return ticks.map((tick) => [tick / shownPerNano(), formatMoneyTick(tick, ticks[1] ?? 1)]);
+  }
+  return niceTicks(max).map((tick) => [tick, UNITS[unit].format(tick)]);
 }
 
 function weekOf(day) {
@@ -13093,10 +14755,9 @@ export function coarsen(byDay, most) {
   };
   const days = join("day", (day) => day, (key) => formatDay(key, true));
   if (days.spans.length <= most) return days;
-  const weeks = join("week", weekOf, (key) => `Week of ${formatDay(key, true)}`);
+  const weeks = join("week", weekOf, (key) => t("Week of {day}", { day: formatDay(key, true) }));
   if (weeks.spans.length <= most) return weeks;
-  const monthName = (key) => `${MONTHS[Number(key.slice(5)) - 1] ?? key} ${key.slice(0, 4)}`;
-  return join("month", (day) => day.slice(0, 7), monthName);
+  return join("month", (day) => day.slice(0, 7), formatMonth);
 }
 
 /** Where things are: shared by the drawing and by the pointer, so that they cannot disagree. */
@@ -13122,8 +14783,8 @@ function barLabels(model, at) {
     const isSoFar = model.isLastPartial && i === last;
     // "21 Nov so far" is wide: its neighbour gives way.
     if (model.isLastPartial && i === last - every && every * at.slot < 96) return null;
-    const name = model.unit === "month" ? span.key.slice(0, 7) : formatDay(span.key);
-    const text = isSoFar ? `${name} so far` : name;
+    const name = span.short ?? (model.unit === "month" ? span.key.slice(0, 7) : formatDay(span.key));
+    const text = isSoFar ? t("{day} so far", { day: name }) : name;
     // A label that would leave the picture hangs from its edge; 3.2 is half an 11 px character.
     const isAtEdge = at.center(i) + text.length * 3.2 > at.right;
     const [x, anchor] = isAtEdge ? [at.right, "end"] : [at.center(i), "middle"];
@@ -13131,19 +14792,38 @@ function barLabels(model, at) {
   });
 }
 
+/** What stands over a bar or a point: its name, "so far" where it is not over. */
+const spanName = (model, i) => (model.isLastPartial && i === model.spans.length - 1
+  ? t("{day}, so far", { day: model.spans[i].label })
+  : model.spans[i].label);
+
+function axis(at, ticks, y) {
+  return ticks.map(([tick, label]) => {
+    const level = Math.round(y(tick)) + 0.5;
+    return html`
+      <line class="${tick ? "rule" : "base"}" x1="${at.left}" x2="${at.right}" y1="${level}" y2="${level}"/>
+      <text class="tick" x="${at.left - 8}" y="${level + 3.5}" text-anchor="end">${label}</text>`;
+  });
+}
+
+/** The drawing around the marks: where it is, and the rectangle that feels the pointer. */
+function plot(at, width, height, inside) {
+  return html`
+    <svg class="plot" width="${width}" height="${height}" viewBox="0 0 ${width} ${height}" aria-hidden="true">
+      ${inside}
+      <g data-cross data-keep="1"></g>
+      ${rect("touch", at.left, 0, at.right - at.left, height)}
+    </svg>`;
+}
+
 /** Stacked, zero-based bars; `model` comes from coarsen() with `slot` (1 to 8) on each series. */
 export function stackedBars(model, width, height, lit = null) {
   const at = barLayout(model.spans.length, width, height);
   const totals = model.spans.map((_, i) => sum(model.series.map((one) => one.values[i])));
-  const ticks = niceTicks(Math.max(0, ...totals));
-  const top = ticks[ticks.length - 1] || 1;
+  const unit = UNITS[model.measure ?? "cost"];
+  const ticks = ticksOf(model.measure ?? "cost", Math.max(0, ...totals, ...(model.before ?? [])));
+  const top = ticks[ticks.length - 1][0] || 1;
   const y = (value) => at.bottom - (value / top) * (at.bottom - at.top);
-  const grid = ticks.map((tick) => {
-    const level = Math.round(y(tick)) + 0.5;
-    return html`
-      <line class="${tick ? "rule" : "base"}" x1="${at.left}" x2="${at.right}" y1="${level}" y2="${level}"/>
-      <text class="tick" x="${at.left - 8}" y="${level + 3.5}" text-anchor="end">${formatTick(tick, ticks[1] ?? 1)}</text>`;
-  });
   const bars = model.spans.map((span, i) => {
     const left = at.center(i) - at.bar / 2;
     const isSoFar = model.isLastPartial && i === model.spans.length - 1;
@@ -13155,30 +14835,71 @@ export function stackedBars(model, width, height, lit = null) {
       const tall = Math.max(0.5, y(base) - upper);
       base += value;
       const kind = lit !== null && lit !== one.key ? `s${one.slot} is-dim` : `s${one.slot}`;
-      return rect(kind, left, upper, at.bar, tall, html`<title>${one.label}: ${formatMoney(value)}</title>`);
+      return html`
+        <rect class="${kind}" data-series="${one.key}" x="${round(left)}" y="${round(upper)}" width="${round(at.bar)}"
+          height="${round(tall)}"><title>${one.label}: ${unit.format(value)}</title></rect>`;
     });
     return html`
       <g data-key="${span.key}">
-        <title>${span.label}${isSoFar ? ", so far" : ""}: ${formatMoney(totals[i])}</title>
+        <title>${spanName(model, i)}: ${unit.format(totals[i])}</title>
         ${marks}
         ${isSoFar && base > 0
           ? html`<g class="hatch" fill="url(#hatch)">${rect("", left, y(base), at.bar, at.bottom - y(base))}</g>`
           : null}
       </g>`;
   });
-  return html`
-    <svg class="plot" width="${width}" height="${height}" viewBox="0 0 ${width} ${height}" aria-hidden="true">
-      <defs>
-        <pattern id="hatch" width="5" height="5" patternUnits="userSpaceOnUse" patternTransform="rotate(45)">
-          <rect class="hatch-line" width="2" height="5"/>
-        </pattern>
-      </defs>
-      ${grid}
-      <g class="bars">${bars}</g>
-      ${barLabels(model, at)}
-      <g data-cross data-keep="1"></g>
-      ${rect("touch", at.left, 0, at.right - at.left, height)}
-    </svg>`;
+  return plot(at, width, height, html`
+    <defs>
+      <pattern id="hatch" width="5" height="5" patternUnits="userSpaceOnUse" patternTransform="rotate(45)">
+        <rect class="hatch-line" width="2" height="5"/>
+      </pattern>
+    </defs>
+    ${axis(at, ticks, y)}
+    <g class="bars">${bars}</g>
+    ${spanBefore(model, at, y)}
+    ${barLabels(model, at)}`);
+}
+
+/** A short line over each bar: as much as in the span before. */
+function spanBefore(model, at, y) {
+  if (!model.before) return null;
+  let path = "";
+  model.before.forEach((value, i) => {
+    if (value !== null) path += `M${round(at.center(i) - at.bar / 2 - 1)} ${round(y(value))}h${round(at.bar + 2)}`;
+  });
+  return html`<path class="before" d="${path}"/>`;
+}
+
+/** The same series as lines; null is a gap, the part after the last full span is dashed. */
+export function lines(model, width, height, lit = null) {
+  const at = barLayout(model.spans.length, width, height);
+  const known = model.series.flatMap((one) => one.values.filter((value) => value !== null));
+  const ticks = ticksOf(model.measure ?? "cost", Math.max(0, ...known));
+  const top = ticks[ticks.length - 1][0] || 1;
+  const y = (value) => round(at.bottom - (value / top) * (at.bottom - at.top));
+  const isSparse = model.spans.length <= 62;
+  const drawn = model.series.map((one) => {
+    const kind = lit !== null && lit !== one.key ? `l${one.slot} is-dim` : `l${one.slot}`;
+    const soFar = model.isLastPartial ? one.values.length - 1 : one.values.length;
+    let path = "";
+    let tail = "";
+    one.values.forEach((value, i) => {
+      if (value === null) return;
+      const before = i > 0 ? one.values[i - 1] : null;
+      const to = `${round(at.center(i))} ${y(value)}`;
+      if (i === soFar && before !== null) tail = `M${round(at.center(i - 1))} ${y(before)}L${to}`;
+      else path += `${before === null || i === 0 ? "M" : "L"}${to}`;
+    });
+    return html`
+      <g class="line ${kind}" data-key="${one.key}">
+        <title>${one.label}</title>
+        <path d="${path}" data-series="${one.key}"/>
+        ${tail ? html`<path class="is-so-far" d="${tail}" data-series="${one.key}"/>` : null}
+        ${isSparse ? one.values.map((value, i) => (value === null ? null
+          : html`<circle cx="${round(at.center(i))}" cy="${y(value)}" r="2" data-series="${one.key}"/>`)) : null}
+      </g>`;
+  });
+  return plot(at, width, height, html`${axis(at, ticks, y)}<g class="lines">${drawn}</g>${barLabels(model, at)}`);
 }
 
 const ordered = (index, anchor) => [Math.min(index, anchor ?? index), Math.max(index, anchor ?? index)];
@@ -13192,30 +14913,41 @@ export function crosshair(model, width, height, index, anchor = null) {
   return rect(kind, at.left + first * at.slot, at.top, (last - first + 1) * at.slot, at.bottom - at.top);
 }
 
-/** One tooltip with every series, dearest first; while dragging, the sum of the span. */
+/** One tooltip with every series, greatest first; while dragging, the sum of the span. */
 export function tooltip(model, index, anchor = null) {
   if (index === null || !model.spans[index]) return html``;
+  const unit = UNITS[model.measure ?? "cost"];
   const [first, last] = ordered(index, anchor);
+  // A rate has no sum: its tooltip has one value a series and no total.
+  const isSum = model.measure !== "percent";
   const rows = model.series
-    .map((one) => ({ ...one, value: sum(one.values.slice(first, last + 1)) }))
+    .map((one) => ({ ...one, value: isSum ? sum(one.values.slice(first, last + 1)) : one.values[index] ?? null }))
     .sort((a, b) => b.value - a.value);
   const total = sum(rows.map((row) => row.value));
-  const soFar = model.isLastPartial && last === model.spans.length - 1 ? ", so far" : "";
-  const { label, from } = model.spans[first];
-  const title = first === last ? label : `${formatDay(from)} to ${formatDay(model.spans[last].to)}`;
+  const title = first === last ? spanName(model, first) : t("{from} to {to}", {
+    from: model.spans[first].short ?? formatDay(model.spans[first].from),
+    to: model.spans[last].short ?? formatDay(model.spans[last].to),
+  }) + (model.isLastPartial && last === model.spans.length - 1 ? t(", so far") : "");
+  const shown = rows.slice(0, 14);
   return html`
     <table class="tip-table">
       <thead>
-        <tr><th scope="row" colspan="2">${title}${soFar}</th><td class="num">${formatMoney(total)}</td><td></td></tr>
+        <tr>
+          <th scope="row" colspan="2">${title}</th>
+          <td class="num">${isSum ? unit.format(total) : ""}</td><td></td>
+        </tr>
       </thead>
       <tbody>
-        ${rows.map((row) => html`
+        ${shown.map((row) => html`
           <tr class="${row.value ? "" : "is-zero"}">
             <td>${swatch(row.slot)}</td>
             <th scope="row"><bdi>${row.label}</bdi></th>
-            <td class="num">${formatMoney(row.value)}</td>
-            <td class="num">${total ? formatPercent(row.value / total) : ""}</td>
+            <td class="num">${unit.format(row.value)}</td>
+            <td class="num">${isSum && total ? formatPercent(row.value / total) : ""}</td>
           </tr>`)}
+        ${model.before ? html`
+          <tr><td></td><th scope="row">${t("Span before")}</th><td class="num">${unit.format(sum(model.before.slice(first, last + 1)))}</td><td></td></tr>`
+          : null}
       </tbody>
     </table>`;
 }
@@ -13247,7 +14979,9 @@ export function sparkline(values, width = 96, height = 28) {
     <svg class="spark" width="${width}" height="${height}" viewBox="0 0 ${width} ${height}"
       preserveAspectRatio="xMinYMid" role="img">
       <title>
-        Between ${formatMoney(least)} and ${formatMoney(most)}, last ${formatMoney(known[known.length - 1])}
+        ${t("Between {low} and {high}, last {last}", {
+          low: formatMoney(least), high: formatMoney(most), last: formatMoney(known[known.length - 1]),
+        })}
       </title>
       <path class="spark-base" d="M3 ${height - 2.5}H${width - 3}"/>
       <path class="spark-line" d="${line}"/>
@@ -13271,12 +15005,13 @@ export function rangeBar({ spent, projected, low, high, budget }, width = 200, h
   if (!(top > 0)) return null;
   const x = (value) => (value / top) * width;
   const mid = height / 2;
-  const limit = budget ? `, budget ${formatMoney(budget)}` : "";
+  const limit = budget ? t(", budget {limit}", { limit: formatMoney(budget) }) : "";
   return html`
     <svg class="range-bar" viewBox="0 0 ${width} ${height}" preserveAspectRatio="none" role="img">
       <title>
-        ${formatMoney(spent)} so far, ${formatMoney(projected)} expected,
-        between ${formatMoney(low)} and ${formatMoney(high)}${limit}
+        ${t("{spent} so far, {projected} expected, between {low} and {high}", {
+          spent: formatMoney(spent), projected: formatMoney(projected), low: formatMoney(low), high: formatMoney(high),
+        })}${limit}
       </title>
       ${rect("thin-back", 0, mid - 2, width, 4)}
       ${rect("range-band", x(low), mid - 5, Math.max(2, x(high) - x(low)), 10)}
@@ -13288,31 +15023,52 @@ export function rangeBar({ spent, projected, low, high, budget }, width = 200, h
 """
 
 # language=JavaScript
-VIEWS_JS = r"""// One pure function per view and part, from state to html``. No fetch, no document, no clock:
-// `state.now` is the server's time, so that a phone with a wrong clock shows right ages.
+VIEWS_JS = r"""// What every page is made of (addresses, small parts, panels, tables), the frame around it, and
+// Overview. One pure function per view and part, from state to html``: no fetch, no document, no
+// clock. `state.now` is the server's time, so that a phone with a wrong clock shows right ages.
+// The other pages are modules of their own, fetched when somebody goes there; they export `page`
+// with the members that overviewPage has at the end of this file.
 
 import {
-  html, ownHref, UNKNOWN, formatAbsolute, formatAgo, formatBytes, formatClock, formatCount, formatDay,
-  formatDuration, formatExactMoney, formatMoney, formatPercent, formatTokens,
+  html, msg, ownHref, t, tn, tServer, UNKNOWN, dayIn, formatAbsolute, formatAgo, formatBytes, formatClock,
+  formatCount, formatDay, formatDuration, formatExactMoney, formatMoney, formatMonth, formatPercent, formatTokens,
+  isConverted,
 } from "./dom.js";
 import { coarsen, rangeBar, shareBar, sparkline, stackedBars, swatch } from "./chart.js";
 
 export const DEFAULT_RANGE = "30d";
 export const RANGES = [
-  ["today", "Today"], ["7d", "7 days"], ["30d", "30 days"], ["90d", "90 days"], ["365d", "365 days"],
-  ["week", "This week"], ["month", "This month"], ["all", "All time"],
+  ["today", msg("Today")], ["7d", msg("7 days")], ["30d", msg("30 days")], ["90d", msg("90 days")],
+  ["365d", msg("365 days")], ["week", msg("This week")], ["month", msg("This month")], ["all", msg("All time")],
 ];
-export const BREAKDOWNS = ["model", "agent", "cause", "channel", "session", "tool"];
+/** What every page can be narrowed to; one value each, in the address and in every question. */
+export const FILTERS = [
+  ["agent", msg("Agent")], ["model", msg("Model")], ["provider", msg("Provider")], ["channel", msg("Channel")],
+  ["cause", msg("Cause")],
+];
+const BREAKDOWNS = ["model", "agent", "cause", "channel", "session", "tool"];
+/** What a figure can be grouped by, as the API calls it and as a person does. */
+export const BY_NAMES = {
+  hour: msg("Hour"), day: msg("Day"), week: msg("Week"), month: msg("Month"), model: msg("Model"),
+  provider: msg("Provider"), provider_model: msg("Provider and model"), agent: msg("Agent"), channel: msg("Channel"),
+  cause: msg("Cause"), session: msg("Session"), session_key: msg("Session key"), cron_job: msg("Cron job"),
+  tool: msg("Tool"), hour_of_week: msg("Hour of the week"),
+};
 export const CHART_HEIGHT = 288;
 const SHOWN_ROWS = 12;
-const THEMES = { system: "System theme", light: "Light theme", dark: "Dark theme" };
+export const THEMES = [["system", msg("System")], ["light", msg("Light")], ["dark", msg("Dark")]];
+export const LANGUAGES = [["", msg("As the browser")], ["en", "English"], ["zh", "中文"]];
+const CURRENCIES = ["USD", "EUR", "GBP", "CNY", "JPY", "CHF", "INR", "CAD", "AUD", "KRW", "BRL", "SEK"];
 
 // Only what exists is a link; the rest of the rail says what is coming and cannot be pressed.
-const BUILT = new Set(["overview"]);
+export const BUILT = new Set(["overview", "cost", "sessions", "session"]);
 const PAGES = [
-  ["overview", "Overview"], ["flow", "Flow"], ["cost", "Cost"], ["sessions", "Sessions"], ["crons", "Crons"],
-  ["alerts", "Alerts"], ["traces", "Traces"], ["fleet", "Fleet"], ["health", "Health"], ["agents", "Agents"],
+  ["overview", msg("Overview")], ["flow", msg("Flow")], ["cost", msg("Cost")], ["sessions", msg("Sessions")],
+  ["crons", msg("Crons")], ["alerts", msg("Alerts")], ["traces", msg("Traces")], ["fleet", msg("Fleet")],
+  ["health", msg("Health")], ["agents", msg("Agents")],
 ];
+/** Pages that are not in the rail, and the one that is marked there instead. */
+const INSIDE = { session: "sessions" };
 
 // 16 x 16, drawn with a stroke of 1.4.
 const ICONS = {
@@ -13334,6 +15090,13 @@ const ICONS = {
   light: "M5 8a3 3 0 1 0 6 0 3 3 0 1 0-6 0M8 1v1.2M8 13.8V15M1 8h1.2M13.8 8H15M3 3l.9.9M12.1 12.1l.9.9M13 3l-.9.9"
     + "M3.9 12.1L3 13",
   dark: "M13 9.6A5.5 5.5 0 1 1 6.4 3a4.5 4.5 0 0 0 6.6 6.6z",
+  search: "M2.5 7a4.5 4.5 0 1 0 9 0 4.5 4.5 0 1 0-9 0M10.4 10.4l3.6 3.6",
+  settings: "M2 5h7M13 5h1M9 5a2 2 0 1 0 4 0 2 2 0 1 0-4 0M2 11h1M7 11h7M3 11a2 2 0 1 0 4 0 2 2 0 1 0-4 0",
+  hidden: "M2.5 2.5l11 11M6.3 4.3A7 7 0 0 1 14.5 8a9 9 0 0 1-1.8 2.2M4.2 5.3A9 9 0 0 0 1.5 8a7 7 0 0 0 8.3 3.6",
+  close: "M4 4l8 8M12 4l-8 8",
+  filter: "M2 3.5h12L9.5 8.5v4L6.5 14V8.5z",
+  left: "M10 3L5 8l5 5",
+  right: "M6 3l5 5-5 5",
   bad: "M5.2 1.5h5.6l3.7 3.7v5.6l-3.7 3.7H5.2l-3.7-3.7V5.2zM8 4.8v3.7M8 11v.1",
   warn: "M8 2l6.5 11.5h-13zM8 6.5v3.3M8 11.6v.1",
   started: "M5 3.5l7 4.5-7 4.5z",
@@ -13345,43 +15108,92 @@ const ICONS = {
 
 // Where we are: the address says all of it, so that a link shows another person the same thing.
 
-export function parseRoute(hash) {
+const RANGE_FORM = /^(today|week|month|all|[1-9]\d{0,3}d|\d{4}-\d\d-\d\d(T\d\d:\d\d)?\.\.\d{4}-\d\d-\d\d(T\d\d:\d\d)?)$/;
+
+/** The value of a parameter if it looks as it should, else `otherwise`. */
+export function readParam(params, name, pattern, otherwise) {
+  const value = params.get(name) ?? "";
+  return pattern.test(value) ? value : otherwise;
+}
+
+function decodePart(part) {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    return part; // a lone % typed by hand
+  }
+}
+
+/** The address as fields; `pages` are the page modules at hand, each of which reads its own. */
+export function parseRoute(hash, pages = { overview: overviewPage }) {
   const [path, query = ""] = String(hash).replace(/^#\/?/, "").split("?");
   const params = new URLSearchParams(query);
-  const read = (name, pattern, otherwise) => {
-    const value = params.get(name) ?? "";
-    return pattern.test(value) ? value : otherwise;
-  };
-  const by = params.get("by");
+  const [name, ...rest] = path.split("/").map(decodePart);
+  const page = /^[a-z]{1,20}$/.test(name) ? name : "overview";
+  const filters = {};
+  for (const [kind] of FILTERS) {
+    const value = params.get(kind);
+    if (value) filters[kind] = value.slice(0, 300);
+  }
   return {
-    page: /^[a-z]{1,20}$/.test(path) ? path : "overview",
-    range: read("range", /^(today|week|month|all|[1-9]\d{0,3}d|\d{4}-\d\d-\d\d\.\.\d{4}-\d\d-\d\d)$/, DEFAULT_RANGE),
-    zone: read("tz", /^[A-Za-z][\w+\-/]{0,63}$/, ""),
-    by: BREAKDOWNS.includes(by) ? by : BREAKDOWNS[0],
+    page, rest, filters,
+    range: readParam(params, "range", RANGE_FORM, DEFAULT_RANGE),
+    zone: readParam(params, "tz", /^[A-Za-z][\w+\-/]{0,63}$/, ""),
+    isCompared: params.get("compare") === "1",
+    ...(Object.hasOwn(pages, page) ? pages[page].parse(params, rest) : null),
   };
 }
 
-export function formatRoute({ page, range, zone, by }) {
-  const params = [];
-  if (range !== DEFAULT_RANGE) params.push(`range=${range}`);
-  if (zone) params.push(`tz=${encodeURIComponent(zone).replace(/%2F/g, "/")}`);
-  if (by !== BREAKDOWNS[0]) params.push(`by=${by}`);
-  return `#/${page}${params.length ? "?" + params.join("&") : ""}`;
+const encode = (text) => encodeURIComponent(text).replace(/%2F/g, "/").replace(/%3A/g, ":");
+
+/** What goes with a person from page to page: [[name, value], …]. */
+function sharedParams({ range, zone, isCompared, filters }) {
+  return [
+    ["range", range === DEFAULT_RANGE ? "" : range], ["tz", zone], ["compare", isCompared ? "1" : ""],
+    ...FILTERS.map(([kind]) => [kind, filters[kind] ?? ""]),
+  ];
 }
 
-/** The API's `from`, `to` and `tz` for a route. */
-export function rangeParams({ range, zone }) {
+function writeAddress(page, rest, params) {
+  const path = [page, ...rest].map((part) => encodeURIComponent(part)).join("/");
+  const query = params.filter(([, value]) => value !== "" && value !== null && value !== undefined)
+    .map(([name, value]) => `${name}=${encode(value)}`).join("&");
+  return `#/${path}${query ? `?${query}` : ""}`;
+}
+
+export function formatRoute(route, pages = { overview: overviewPage }) {
+  const own = Object.hasOwn(pages, route.page) ? pages[route.page].format(route) : [];
+  return writeAddress(route.page, route.rest ?? [], [...sharedParams(route), ...own]);
+}
+
+/** A link to a page that keeps range, zone and filters: hrefTo(state, "session", ["ac62…"], [["tab", "tools"]]). */
+export function hrefTo(state, page, rest = [], params = []) {
+  return writeAddress(page, rest, [...sharedParams(state.route), ...params]);
+}
+
+/** The API's `from`, `to`, `tz` and filters for a route. */
+export function askParams({ range, zone, filters }) {
   const [from, to] = range.split("..");
-  return { from, ...(to ? { to } : {}), ...(zone ? { tz: zone } : {}) };
+  return { from, ...(to ? { to } : {}), ...(zone ? { tz: zone } : {}), ...filters };
+}
+
+function momentName(moment, long) {
+  const [day, clock] = moment.split("T");
+  return `${formatDay(day, long)}${clock ? ` ${clock}` : ""}`;
 }
 
 export function rangeName(range) {
   const known = RANGES.find(([key]) => key === range);
-  if (known) return known[1];
+  if (known) return t(known[1]);
   const [from, to] = range.split("..");
-  if (!to) return `${parseInt(range, 10)} days`;
-  return from === to ? formatDay(from, true) : `${formatDay(from)} to ${formatDay(to, true).slice(4)}`;
+  if (!to) return t("{n} days", { n: formatCount(parseInt(range, 10)) });
+  if (from === to) return momentName(from, true);
+  const isOneDay = from.includes("T") && from.slice(0, 10) === to.slice(0, 10);
+  return t("{from} to {to}", { from: momentName(from, isOneDay), to: isOneDay ? to.slice(11) : momentName(to, false) + ` ${to.slice(0, 4)}` });
 }
+
+/** What a page asked for last got, or null: dataOf(state, "overview"). */
+export const dataOf = (state, key) => state.answers[key]?.data ?? null;
 
 /**
  * A colour (1 to 7) for each model, the same on every page and after every reload: the first one
@@ -13419,34 +15231,51 @@ export function assignColours(known, keys) {
   return { shown, kept: [...kept].slice(-300) };
 }
 
+export const OTHER_KEY = "(other)";
 const isOther = (one, i, all) => i === all.length - 1 && /^\(?other\)?$/i.test(one.key);
 
 export function modelKeys(overview) {
   return overview.by_day.series.filter((...one) => !isOther(...one)).map((one) => one.key);
 }
 
+/** The colour that a model has on every page, by its name with or without its provider; 8 if it has none yet. */
+export function slotOf(palette, key) {
+  return (palette.find(([one]) => one === key) ?? palette.find(([one]) => one.endsWith(`/${key}`)))?.[1] ?? 8;
+}
+
+/** The models that an answer draws in colour. */
+export function coloursIn(answer) {
+  if (answer?.by_day) return modelKeys(answer);
+  const rows = answer?.split === "provider_model" ? answer.parts : answer?.by === "provider_model" ? answer.rows : [];
+  return rows.filter((row) => row.key !== OTHER_KEY).slice(0, 7).map((row) => row.key);
+}
+
 /** What the chart of cost by day draws; app.js gives the same object to the crosshair. */
 export function dayModel(state) {
-  const model = coarsen(state.overview.by_day, Math.max(20, Math.floor((state.width - 52) / 7)));
+  const model = coarsen(state.overview.by_day, Math.max(20, Math.floor((widthOf(state, "day") - 52) / 7)));
   const { shown } = assignColours(state.palette, modelKeys(state.overview));
-  model.series = model.series.map((one, i, all) => ({ ...one, slot: isOther(one, i, all) ? 8 : shown.get(one.key) }));
+  model.series = model.series.map((one, i, all) => (isOther(one, i, all)
+    ? { ...one, label: t("Other"), slot: 8 }
+    : { ...one, slot: shown.get(one.key) }));
   return model;
 }
 
 // Small parts
 
-const bdi = (text) => html`<bdi>${text}</bdi>`;
-const unseen = (text) => html`<span class="unseen">${text}</span>`;
-const money = (nano) => html`<span class="num" title="${formatExactMoney(nano)}">${formatMoney(nano)}</span>`;
-const tokens = (count) => html`<span class="num" title="${formatCount(count)} tokens">${formatTokens(count)}</span>`;
-const plural = (count, one, many = one + "s") => `${formatCount(count)} ${count === 1 ? one : many}`;
-const zoneOf = (state) => state.overview?.tz || state.zone || "UTC";
-const shareOf = (part, total) => (total ? part / total : 0);
-const sharePercent = (part, total, digits = 0) => (total ? formatPercent(part / total, digits) : UNKNOWN);
+export const bdi = (text) => html`<bdi>${text}</bdi>`;
+export const unseen = (text) => html`<span class="unseen">${text}</span>`;
+export const money = (nano) => html`<span class="num" title="${formatExactMoney(nano)}">${formatMoney(nano)}</span>`;
+export const tokens = (count) => html`
+  <span class="num" title="${tn(count, "{n} token", "{n} tokens")}">${formatTokens(count)}</span>`;
+export const widthOf = (state, name) => state.widths[name] ?? 720;
+/** The zone that the numbers on show were counted in. */
+export const zoneOf = (state) => state.route.zone || state.serverZone || "UTC";
+export const shareOf = (part, total) => (total ? part / total : 0);
+export const sharePercent = (part, total, digits = 0) => (total ? formatPercent(part / total, digits) : UNKNOWN);
 const sumCost = (rows) => rows.reduce((sum, row) => sum + row.cost_nano_usd, 0);
-const nothing = (words) => html`<p class="nothing">${words}</p>`;
+export const nothing = (words) => html`<p class="nothing">${words}</p>`;
 
-function icon(name, size = 16) {
+export function icon(name, size = 16) {
   return html`
     <svg class="icon" width="${size}" height="${size}" viewBox="0 0 16 16" aria-hidden="true">
       <path d="${ICONS[name]}"/>
@@ -13460,14 +15289,41 @@ function brandMark(size) {
     </svg>`;
 }
 
-const dot = () => html`
+export const dot = () => html`
   <svg class="dot" width="8" height="8" viewBox="0 0 8 8" aria-hidden="true"><circle cx="4" cy="4" r="3"/></svg>`;
 
-function option(value, name, chosen) {
+export function option(value, name, chosen) {
   return html`<option value="${value}"${value === chosen ? html` selected` : null}>${name}</option>`;
 }
 
-function when(ms, state) {
+/** A <select> with its label unseen: options are [[value, name], …]. */
+export function select({ action, label, options, chosen, shortcut = "", help = "", kind = "" }) {
+  const keys = shortcut ? html` data-shortcut="${shortcut}" data-help="${help}"` : null;
+  return html`
+    <label class="select ${kind}">
+      ${unseen(label)}
+      <select data-action="${action}"${keys}>${options.map(([value, name]) => option(value, name, chosen))}</select>
+    </label>`;
+}
+
+/** Buttons of which one is pressed: choices are [[value, name], …]. */
+export function segments({ action, label, choices, chosen }) {
+  return html`
+    <span class="segments" role="group" aria-label="${label}">
+      ${choices.map(([value, name]) => html`
+        <button type="button" data-action="${action}" data-value="${value}" data-key="${value || "-"}"
+          aria-pressed="${value === chosen ? "true" : "false"}">${name}</button>`)}
+    </span>`;
+}
+
+/** A name that, pressed, narrows every page to it. */
+export function filterName(kind, value, name = value) {
+  return html`
+    <button type="button" class="name-button" data-action="filter" data-kind="${kind}" data-value="${value}"
+      title="${t("Show only {name}", { name })}"><bdi>${name}</bdi></button>`;
+}
+
+export function when(ms, state) {
   if (!ms) return html`${UNKNOWN}`;
   const zone = zoneOf(state);
   return html`
@@ -13480,48 +15336,61 @@ function when(ms, state) {
 export function cost(totals, isLong = false) {
   const missing = totals.unpriced_calls || 0;
   if (!missing) return money(totals.cost_nano_usd);
-  const words = plural(missing, "unpriced call");
+  const words = tn(missing, "{n} unpriced call", "{n} unpriced calls");
   const isUnknown = totals.cost_nano_usd === 0 && missing >= totals.model_calls;
   const shown = isUnknown
-    ? html`<span class="num" title="no price known">${UNKNOWN}</span>`
+    ? html`<span class="num" title="${t("no price known")}">${UNKNOWN}</span>`
     : money(totals.cost_nano_usd);
   if (isLong) return html`${shown}<span class="unpriced"> + ${words}</span>`;
   return html`
-    <span class="mark" title="${words}, not in this sum">
-      +${formatCount(missing)}${unseen(" unpriced calls")}</span> ${shown}`;
+    <span class="mark" title="${t("{calls}, not in this sum", { calls: words })}">
+      +${formatCount(missing)}${unseen(` ${t("unpriced calls")}`)}</span> ${shown}`;
 }
 
 /** Label, else what the key says after its agent, else the id: never "Untitled". */
 export function sessionName(row) {
-  if (row.label) return row.label;
+  // A label of line separators or zero-width characters is no name: nobody could see it, or press it.
+  const isSeen = (text) => /[^\s\p{C}\p{Z}]/u.test(text);
+  if (row.label && isSeen(row.label)) return row.label;
   const key = String(row.key ?? "").replace(/^agent:[^:]+:/, "");
-  return key || String(row.id ?? "").slice(0, 8) || UNKNOWN;
+  return (isSeen(key) ? key : "") || String(row.id ?? "").slice(0, 8) || UNKNOWN;
 }
 
-const isIndexing = (overview) => overview.coverage.complete === false && overview.source.indexed_percent < 100;
+/** The name of a session as the way to it. */
+const sessionAnchor = (state, id, name) => html`<a class="row-link" href="${hrefTo(state, "session", [id])}" data-page="session">${bdi(name)}</a>`;
 
-export function indexingWords({ source }) {
+/** How much of what OpenClaw has is read: {percent, etaS}, or null when it is all of it. */
+export function indexing({ coverage, source }) {
+  if (!coverage || coverage.complete !== false) return null;
+  const percent = source?.indexed_percent
+    ?? (coverage.total_bytes ? (100 * coverage.indexed_bytes) / coverage.total_bytes : 0);
+  return percent < 100 ? { percent, etaS: source?.eta_s ?? null } : null;
+}
+
+export function indexingWords({ percent, etaS }) {
   // Rounded down: 99.6 % must not read as 100 while something is missing.
-  const percent = `indexed ${Math.floor(source.indexed_percent)}\u00a0%`;
-  if (source.eta_s === null || source.eta_s === undefined) return percent;
-  return `${percent}, ${formatDuration(Math.max(1, Math.round(source.eta_s)) * 1000)} left`;
+  const indexed = t("indexed {n}\u00a0%", { n: Math.floor(percent) });
+  if (etaS === null) return indexed;
+  const left = formatDuration(Math.max(1, Math.round(etaS)) * 1000);
+  return t("{indexed}, {time} left", { indexed, time: left });
 }
 
 /** Stands beside every total that still grows because something is not read yet. */
-function partial({ overview }) {
-  if (overview.coverage.complete !== false) return null;
-  if (!isIndexing(overview)) {
-    const why = `${plural(overview.coverage.unreadable || 0, "source")} could not be read`;
-    return html`<span class="mark is-warn" title="${why}">partial</span>`;
+export function partial(state) {
+  if (!state.coverage || state.coverage.complete !== false) return null;
+  const way = indexing(state);
+  if (!way) {
+    const why = tn(state.coverage.unreadable || 0, "{n} source could not be read", "{n} sources could not be read");
+    return html`<span class="mark is-warn" title="${why}">${t("partial")}</span>`;
   }
   return html`
-    <span class="mark is-warn" title="${indexingWords(overview)}: this total still grows">
-      ${Math.floor(overview.source.indexed_percent)}\u00a0%${unseen(" indexed, this total still grows")}
+    <span class="mark is-warn" title="${t("{indexed}: this total still grows", { indexed: indexingWords(way) })}">
+      ${Math.floor(way.percent)}\u00a0%${unseen(` ${t("indexed, this total still grows")}`)}
     </span>`;
 }
 
 /** `isRanged`: its numbers follow the range picker; `isSum`: they still grow while indexing. */
-function panel({ key, title, note = null, tools = null, wide, body, state, isRanged = false, isSum = isRanged }) {
+export function panel({ key, title, note = null, tools = null, wide, body, state, isRanged = false, isSum = isRanged }) {
   const waits = isRanged && state.isSlow ? "is-waiting" : "";
   return html`
     <section class="panel ${wide} ${waits}" data-key="${key}" aria-labelledby="h-${key}">
@@ -13536,7 +15405,7 @@ function panel({ key, title, note = null, tools = null, wide, body, state, isRan
 }
 
 /** A table that scrolls inside its panel where the window is too narrow for it. */
-function scrollingTable({ label, kind = "", heads, rows, foot = null }) {
+export function scrollingTable({ label, kind = "", heads, rows, foot = null }) {
   return html`
     <div class="scroll ${kind}" tabindex="0" role="group" aria-label="${label}">
       <table class="grid-table">
@@ -13547,30 +15416,87 @@ function scrollingTable({ label, kind = "", heads, rows, foot = null }) {
     </div>`;
 }
 
-const head = (name, kind = "") => html`<th scope="col" class="${kind}">${name}</th>`;
-const sortedHead = (name) => html`<th scope="col" class="num" aria-sort="descending">${name}</th>`;
+export const head = (name, kind = "") => html`<th scope="col" class="${kind}">${name}</th>`;
+export const sortedHead = (name) => html`<th scope="col" class="num" aria-sort="descending">${name}</th>`;
+
+/** A head that sorts: the page's action `sort` gets data-value; `sort` and `order` are what is on show. */
+export function sortHead({ value, name, sort, order, kind = "", action = "sort" }) {
+  const isSorted = value === sort;
+  const word = order === "asc" ? "ascending" : "descending";
+  return html`
+    <th scope="col" class="${kind}" aria-sort="${isSorted ? word : "none"}">
+      <button type="button" class="sort" data-action="${action}" data-value="${value}">
+        ${name}<span class="sort-mark" aria-hidden="true">${isSorted ? (order === "asc" ? "▲" : "▼") : ""}</span>
+      </button>
+    </th>`;
+}
+
+/** Which rows of a long list are in the document: those in sight and some around them. */
+export function windowOf(state, name, total) {
+  const { first, last } = state.windows[name] ?? { first: 0, last: 40 };
+  return { first: Math.max(0, Math.min(first - 20, total - 1)), last: Math.min(total, last + 20) };
+}
+
+const gap = (key, rows, height, columns) => (rows <= 0 ? null : html`
+  <tr class="gap" data-key="${key}" aria-hidden="true">
+    <td colspan="${columns}"><svg class="gap-space" width="1" height="${rows * height}"></svg></td>
+  </tr>`);
+
+/**
+ * A table of any number of rows of one height: only those in sight are in the document. `row(i)` gives
+ * the <tr> of row i (with data-key and aria-rowindex="${i + 2}"), also where its data has not come yet.
+ * The frame keeps state.windows[name] = {first, last} as the person scrolls; ask for those rows in asks().
+ */
+export function windowedTable({ name, state, label, heads, columns, total, rowHeight = 31, row, foot = null, kind = "" }) {
+  const { first, last } = windowOf(state, name, total);
+  const rows = [];
+  for (let i = first; i < last; i++) rows.push(row(i));
+  return html`
+    <div class="scroll is-window ${kind}" data-window="${name}" data-row-height="${rowHeight}" tabindex="0" role="group"
+      aria-label="${label}">
+      <table class="grid-table" aria-rowcount="${total + 1}">
+        <thead><tr aria-rowindex="1">${heads}</tr></thead>
+        <tbody>${gap("gap-before", first, rowHeight, columns)}${rows}${gap("gap-after", total - last, rowHeight, columns)}</tbody>
+        ${foot ? html`<tfoot>${foot}</tfoot>` : null}
+      </table>
+    </div>`;
+}
+
+/** A button that opens a menu, and the menu while it is open; app.js closes it by Esc and by a click elsewhere. */
+export function menu({ name, state, label, button, body, shortcut = "", help = "", kind = "" }) {
+  const isOpen = state.menu === name;
+  const keys = shortcut ? html` data-shortcut="${shortcut}" data-help="${help}"` : null;
+  return html`
+    <div class="menu ${kind}" data-menu="${name}" data-key="menu-${name}">
+      <button type="button" data-action="menu" data-value="${name}" aria-haspopup="dialog" title="${label}"
+        class="${kind.includes("is-icon") ? "icon-button" : "menu-button"}"${keys}
+        aria-expanded="${isOpen ? "true" : "false"}">${button}</button>
+      ${isOpen ? html`<div class="menu-box" role="dialog" aria-label="${label}">${body()}</div>` : null}
+    </div>`;
+}
 
 // Frame
 
 export function Rail(state) {
   if (state.needsLogin) return html``;
+  const here = INSIDE[state.route.page] ?? state.route.page;
   const entry = ([page, name], i) => {
-    const inside = html`${icon(page)}<span class="rail-name">${name}</span>`;
+    const inside = html`${icon(page)}<span class="rail-name">${t(name)}</span>`;
     const link = BUILT.has(page)
       ? html`
-        <a class="rail-link" href="${formatRoute({ ...state, page })}" data-shortcut="g ${page[0]}"
-          data-help="Go to ${name}" aria-current="${state.page === page ? "page" : "false"}">${inside}</a>`
+        <a class="rail-link" href="${hrefTo(state, page)}" data-page="${page}" data-shortcut="g ${page[0]}"
+          data-help="${t("Go to {page}", { page: t(name) })}" aria-current="${here === page ? "page" : "false"}">${inside}</a>`
       : html`<a class="rail-link" role="link" aria-disabled="true">${inside}</a>`;
     return html`<li class="${i >= 5 ? "is-extra" : ""}">${link}</li>`;
   };
   return html`
-    <nav class="rail ${state.isMoreOpen ? "is-open" : ""}" aria-label="Pages">
+    <nav class="rail ${state.isMoreOpen ? "is-open" : ""}" aria-label="${t("Pages")}">
       <p class="brand">${brandMark(20)}<span class="rail-name">Clawmeter</span></p>
       <ul>
         ${PAGES.map(entry)}
         <li class="rail-more">
           <button type="button" class="rail-link" data-action="more" aria-expanded="${state.isMoreOpen ? "true" : "false"}">
-            ${icon("more")}<span class="rail-name">More</span>
+            ${icon("more")}<span class="rail-name">${t("More")}</span>
           </button>
         </li>
       </ul>
@@ -13578,70 +15504,281 @@ export function Rail(state) {
 }
 
 const CONNECTIONS = {
-  connecting: ["is-waiting", "Connecting"],
-  live: ["is-live", "Live"],
-  polling: ["is-waiting", "Every 15 s"],
-  lost: ["is-lost", "Reconnecting"],
+  connecting: ["is-waiting", msg("Connecting")],
+  live: ["is-live", msg("Live")],
+  polling: ["is-waiting", msg("Every 15 s")],
+  lost: ["is-lost", msg("Reconnecting")],
 };
 
 function LiveState(state) {
-  const { connection, overview, updatedMs } = state;
-  const [mark, word] = CONNECTIONS[connection];
+  const { connection, updatedMs } = state;
+  const [mark, name] = CONNECTIONS[connection];
+  const word = t(name);
+  const way = indexing(state);
   let words = word;
   if (connection === "lost" && updatedMs) {
-    words = html`${word}<span class="live-more">, last update</span> ${formatClock(updatedMs, zoneOf(state))}`;
-  } else if (connection === "live" && overview && isIndexing(overview)) {
-    words = `${word}, ${indexingWords(overview)}`;
+    words = html`${word}<span class="live-more">${t(", last update")}</span> ${formatClock(updatedMs, zoneOf(state))}`;
+  } else if (connection === "live" && way) {
+    words = html`
+      <span class="live-more">${word}, ${indexingWords(way)}</span>
+      <span class="live-less">${word}, ${Math.floor(way.percent)}\u00a0%</span>`;
   }
-  const hint = updatedMs ? `Last update ${formatAbsolute(updatedMs, zoneOf(state))}` : word;
+  const hint = updatedMs ? t("Last update {time}", { time: formatAbsolute(updatedMs, zoneOf(state)) }) : word;
   return html`<span class="live ${mark}" title="${hint}">${dot()}<span class="live-word">${words}</span></span>`;
 }
 
-function RangePicker({ range }) {
-  const isPreset = RANGES.some(([key]) => key === range);
-  return html`
-    <label class="select">
-      ${unseen("Range")}
-      <select data-action="range" data-shortcut="r" data-help="Choose the range">
-        ${RANGES.map(([key, name]) => option(key, name, range))}
-        ${isPreset ? null : option(range, rangeName(range), range)}
-      </select>
-    </label>`;
+// Range: presets, "last n days", a calendar, and the span before to compare with
+
+const DAY_MS = 86_400_000;
+export const addDays = (day, count) => new Date(Date.parse(`${day}T00:00:00Z`) + count * DAY_MS).toISOString().slice(0, 10);
+export const addMonths = (day, count) => {
+  const [year, month, date] = day.split("-").map(Number);
+  const last = new Date(Date.UTC(year, month + count, 0)).getUTCDate();
+  return new Date(Date.UTC(year, month - 1 + count, Math.min(date, last))).toISOString().slice(0, 10);
+};
+
+/** First and last day of a range as the calendar marks them; null where there is no such day. */
+export function rangeDays(range, today) {
+  const [from, to] = range.split("..");
+  if (to) return [from.slice(0, 10), to.slice(0, 10)];
+  const weekday = (new Date(`${today}T00:00:00Z`).getUTCDay() + 6) % 7;
+  if (range === "all") return null;
+  if (range === "today") return [today, today];
+  if (range === "week") return [addDays(today, -weekday), today];
+  if (range === "month") return [`${today.slice(0, 8)}01`, today];
+  return [addDays(today, 1 - parseInt(range, 10)), today];
 }
 
-function ZonePicker({ zone, zones, serverZone, browserZone }) {
-  const suggested = [["", serverZone ? `${serverZone} (server)` : "Server's zone"]];
-  if (browserZone && browserZone !== serverZone) suggested.push([browserZone, `${browserZone} (here)`]);
+/** A month of days. `at` is the day that has the keyboard, `start` the first one chosen while choosing two. */
+function Calendar({ route, calendar, now }, zone) {
+  const today = dayIn(now, zone);
+  const { at, start } = calendar;
+  const month = at.slice(0, 7);
+  const first = addDays(`${month}-01`, -((new Date(`${month}-01T00:00:00Z`).getUTCDay() + 6) % 7));
+  const chosen = start ? [start < at ? start : at, start < at ? at : start] : rangeDays(route.range, today);
+  const weeks = Array.from({ length: 6 }, (_, week) => Array.from({ length: 7 }, (__, i) => addDays(first, week * 7 + i)));
+  const cell = (day) => {
+    const isIn = chosen && day >= chosen[0] && day <= chosen[1];
+    const kind = `${day.slice(0, 7) === month ? "" : "is-outside"} ${isIn ? "is-in" : ""} ${day === today ? "is-today" : ""}`;
+    return html`
+      <td>
+        <button type="button" class="day ${kind}" data-action="day" data-value="${day}" data-key="${day}"
+          tabindex="${day === at ? "0" : "-1"}" aria-pressed="${isIn ? "true" : "false"}" aria-label="${formatDay(day, true)}"
+          ${day > today ? html` aria-disabled="true"` : null}>${Number(day.slice(8))}</button>
+      </td>`;
+  };
+  const turn = (name, months, label) => html`
+    <button type="button" class="icon-button" data-action="turn" data-value="${addMonths(at, months)}" title="${label}">
+      ${icon(name)}${unseen(label)}
+    </button>`;
+  return html`
+    <div class="calendar" data-calendar>
+      <div class="calendar-head">
+        ${turn("left", -1, t("Month before"))}<b aria-live="polite">${formatMonth(month)}</b>${turn("right", 1, t("Month after"))}
+      </div>
+      <table>
+        <thead class="weekdays"><tr>${weeks[0].map((day) => html`<th scope="col">${formatDay(day, true).replace(/^.*(周.).*$/, "$1").slice(0, 3)}</th>`)}</tr></thead>
+        <tbody>${weeks.map((week) => html`<tr data-key="${week[0]}">${week.map(cell)}</tr>`)}</tbody>
+      </table>
+      <p class="note">${start ? t("From {day}: choose the last day", { day: formatDay(start, true) }) : t("Choose the first day, then the last")}</p>
+    </div>`;
+}
+
+function RangePicker(state) {
+  const { range, isCompared } = state.route;
+  const relative = /^(\d+)d$/.exec(range);
+  return menu({
+    name: "range", state, label: t("Range"), shortcut: "r", help: t("Choose the range"), kind: "range-picker",
+    button: html`${rangeName(range)}${isCompared ? html` <span class="note">${t("compared")}</span>` : null}`,
+    body: () => html`
+      <div class="range-side">
+        <ul class="presets">
+          ${RANGES.map(([key, name]) => html`
+            <li data-key="${key}">
+              <button type="button" data-action="range" data-value="${key}" aria-pressed="${key === range ? "true" : "false"}">${t(name)}</button>
+            </li>`)}
+        </ul>
+        <form class="relative" data-action="relative">
+          <label for="last-days">${t("Last")}</label>
+          <input id="last-days" name="days" type="number" min="1" max="9999" required value="${relative ? relative[1] : "14"}">
+          <span>${t("days")}</span>
+          <button type="submit" class="button">${t("Show")}</button>
+        </form>
+        <label class="check">
+          <input type="checkbox" data-action="compare"${isCompared ? html` checked` : null}>
+          ${t("Compare with the span before")}
+        </label>
+      </div>
+      ${Calendar(state, zoneOf(state))}`,
+  });
+}
+
+function ZonePicker({ route: { zone }, zones, serverZone, browserZone }) {
+  const suggested = [["", serverZone ? t("{zone} (server)", { zone: serverZone }) : t("Server's zone")]];
+  if (browserZone && browserZone !== serverZone) suggested.push([browserZone, t("{zone} (here)", { zone: browserZone })]);
   if (browserZone !== "UTC") suggested.push(["UTC", "UTC"]);
   const isSuggested = (one) => suggested.some(([known]) => known === one);
   // An old link may name a zone that this browser does not list.
   const others = isSuggested(zone) || zones.includes(zone) ? zones : [zone, ...zones];
   return html`
-    <label class="select">
-      ${unseen("Time zone")}
-      <select data-action="zone" data-shortcut="z" data-help="Choose the time zone">
-        <optgroup label="Suggested">${suggested.map(([one, name]) => option(one, name, zone))}</optgroup>
-        <optgroup label="All zones">${others.map((one) => (isSuggested(one) ? null : option(one, one, zone)))}</optgroup>
+    <label class="select zone-picker">
+      ${unseen(t("Time zone"))}
+      <select data-action="zone" data-shortcut="z" data-help="${t("Choose the time zone")}">
+        <optgroup label="${t("Suggested")}">${suggested.map(([one, name]) => option(one, name, zone))}</optgroup>
+        <optgroup label="${t("All zones")}">${others.map((one) => (isSuggested(one) ? null : option(one, one, zone)))}</optgroup>
       </select>
     </label>`;
 }
 
+// Filters: chips of what is on, and a menu to add one
+
+export const isFiltered = ({ route }) => FILTERS.some(([kind]) => route.filters[kind]);
+export const filterKindName = (kind) => t(FILTERS.find(([one]) => one === kind)?.[1] ?? kind);
+
+function Chips({ route: { filters } }) {
+  return FILTERS.filter(([kind]) => filters[kind]).map(([kind]) => html`
+    <span class="chip" data-key="chip-${kind}">
+      <span class="chip-kind">${filterKindName(kind)}</span> <bdi title="${filters[kind]}">${filters[kind]}</bdi>
+      <button type="button" data-action="unfilter" data-kind="${kind}" title="${t("Remove this filter")}">
+        ${icon("close", 10)}${unseen(t("Remove the filter on {kind}", { kind: filterKindName(kind) }))}
+      </button>
+    </span>`);
+}
+
+/** What the filter menu offers: the values of one kind that the range has, dearest first. */
+export function filterAsk(state) {
+  if (state.menu !== "filter") return [];
+  const { filters, ...route } = state.route;
+  const others = Object.fromEntries(Object.entries(filters).filter(([kind]) => kind !== state.filterKind));
+  const by = state.filterKind === "model" ? "provider_model" : state.filterKind;
+  return [{ key: "filter-values", path: "/api/usage", params: { ...askParams({ ...route, filters: others }), by, limit: 200 }, on: [] }];
+}
+
+function FilterMenu(state) {
+  const { filterKind, filterText } = state;
+  const answer = state.answers["filter-values"];
+  const by = filterKind === "model" ? "provider_model" : filterKind;
+  const rows = answer?.data?.by === by ? answer.data.rows : null;
+  const wanted = filterText.toLowerCase();
+  const shown = (rows ?? []).filter((row) => row.key.toLowerCase().includes(wanted)).slice(0, 60);
+  return menu({
+    name: "filter", state, label: t("Add a filter"), shortcut: "f", help: t("Add a filter"), kind: "filter-menu is-quiet",
+    button: html`+ ${t("filter")}`,
+    body: () => html`
+      ${segments({
+        action: "filter-kind", label: t("What to filter by"), chosen: filterKind,
+        choices: FILTERS.map(([kind, name]) => [kind, t(name)]),
+      })}
+      <input class="field" type="search" data-action="filter-text" aria-label="${t("Find a value")}" placeholder="${t("Find a value")}"
+        autocomplete="off" spellcheck="false" value="${filterText}">
+      <ul class="values">
+        ${shown.map((row) => html`
+          <li data-key="${row.key}">
+            <button type="button" data-action="filter" data-kind="${filterKind}" data-value="${row.key}" data-row>
+              <bdi>${row.key === "(none)" ? t("none") : row.label}</bdi><span class="num">${cost(row)}</span>
+            </button>
+          </li>`)}
+      </ul>
+      ${rows && !shown.length ? nothing(t("Nothing in this range has such a value.")) : null}`,
+  });
+}
+
+// Settings: what a person chooses for themselves; kept in their browser
+
+function Settings(state) {
+  const { theme, language, currency, rate, isHidden } = state;
+  return menu({
+    name: "settings", state, label: t("Settings"), shortcut: ",", help: t("Settings"), kind: "is-icon settings",
+    button: html`${icon("settings")}${unseen(t("Settings"))}`,
+    body: () => html`
+      <dl class="settings-list">
+        <div><dt>${t("Theme")}</dt><dd>${segments({ action: "theme", label: t("Theme"), choices: THEMES.map(([key, name]) => [key, t(name)]), chosen: theme })}</dd></div>
+        <div><dt>${t("Language")}</dt><dd>${segments({ action: "language", label: t("Language"), choices: LANGUAGES.map(([key, name]) => [key, t(name)]), chosen: language })}</dd></div>
+        <div>
+          <dt>${t("Amounts")}</dt>
+          <dd>
+            <label class="check">
+              <input type="checkbox" data-action="hide"${isHidden ? html` checked` : null}> ${t("Hide, for a shared screen")}
+            </label>
+          </dd>
+        </div>
+        <div>
+          <dt>${t("Currency")}</dt>
+          <dd>
+            ${select({ action: "currency", label: t("Currency"), chosen: currency, options: CURRENCIES.map((one) => [one, one]) })}
+            ${currency === "USD" ? null : html`
+              <label class="rate">1 USD = <input type="text" inputmode="decimal" class="field" data-action="rate" data-key="rate-${currency}"
+                value="${rate}" aria-label="${t("{currency} for one US dollar", { currency })}" autocomplete="off"> ${currency}</label>`}
+          </dd>
+        </div>
+      </dl>
+      <p class="note">${t("Kept in this browser. Amounts are counted in US dollars; a converted one is marked ≈, with the exact dollars under the pointer.")}</p>`,
+  });
+}
+
+/** What `/` finds: pages are known here, the rest comes from the server. */
+export function searchHits(state) {
+  const { text } = state.search;
+  const wanted = text.trim().toLowerCase();
+  const found = wanted ? dataOf(state, "search") : null;
+  const pages = PAGES.filter(([page, name]) => BUILT.has(page) && (!wanted || t(name).toLowerCase().includes(wanted)))
+    .map(([page, name]) => ({ kind: t("Page"), name: t(name), note: "", href: hrefTo(state, page) }));
+  const narrowed = (filters) => ({ ...state, route: { ...state.route, filters: { ...state.route.filters, ...filters } } });
+  const at = BUILT.has("cost") ? "cost" : "overview";
+  const more = (found?.results ?? []).map((hit) => {
+    if (hit.kind === "session") {
+      const href = BUILT.has("session") ? hrefTo(state, "session", [hit.key]) : null;
+      const note = [hit.agent, hit.channel, formatAgo(hit.last_activity_ms, state.now, zoneOf(state))].filter(Boolean).join(" · ");
+      return { kind: t("Session"), name: sessionName({ label: hit.label, key: hit.label }), note, href };
+    }
+    const note = `${tn(hit.model_calls, "{n} call", "{n} calls")} · ${formatMoney(hit.cost_nano_usd)}`;
+    return { kind: filterKindName(hit.kind), name: hit.label, note, href: hrefTo(narrowed({ [hit.kind]: hit.key }), at) };
+  });
+  return [...more.filter((hit) => hit.href), ...pages];
+}
+
+export function Search(state) {
+  if (!state.search) return html``;
+  const hits = searchHits(state);
+  const { text, at } = state.search;
+  const isNone = text.trim() && !hits.length && state.answers.search?.askedFor?.q === text.trim();
+  return html`
+    <h2 id="search-title" class="unseen">${t("Search")}</h2>
+    <label class="search-field">
+      ${icon("search")}
+      <input type="search" data-action="search-text" role="combobox" aria-expanded="true" aria-controls="search-hits"
+        aria-activedescendant="${hits.length ? `hit-${at}` : ""}" aria-label="${t("Search sessions, agents, models")}"
+        placeholder="${t("Search sessions, agents, models")}" autocomplete="off" spellcheck="false" value="${text}">
+      <button type="button" class="link" data-action="search-close">${t("Close")}</button>
+    </label>
+    <ul id="search-hits" class="search-hits" role="listbox" aria-label="${t("Found")}">
+      ${hits.map((hit, i) => html`
+        <li id="hit-${i}" role="option" aria-selected="${i === at ? "true" : "false"}" data-action="hit" data-value="${hit.href}" data-key="${hit.href}">
+          <span class="hit-kind">${hit.kind}</span><span class="hit-name"><bdi>${hit.name}</bdi></span>
+          <span class="note"><bdi>${hit.note}</bdi></span>
+        </li>`)}
+    </ul>
+    ${isNone ? nothing(t("Nothing has this in its name, key or id.")) : null}`;
+}
+
 export function Bar(state) {
   if (state.needsLogin) return html``;
-  const page = PAGES.find(([key]) => key === state.page && BUILT.has(key));
+  const here = INSIDE[state.route.page] ?? state.route.page;
+  const page = PAGES.find(([key]) => key === here && BUILT.has(key));
   return html`
     <div class="bar">
-      <h1>${page ? page[1] : "Clawmeter"}</h1>
-      <div class="bar-controls">${RangePicker(state)}${ZonePicker(state)}</div>
+      <h1>${page ? t(page[1]) : "Clawmeter"}</h1>
+      <div class="bar-controls">${RangePicker(state)}${ZonePicker(state)}${Chips(state)}${FilterMenu(state)}</div>
       <div class="bar-state">
         ${LiveState(state)}
-        <button type="button" class="icon-button" data-action="theme" data-shortcut="t"
-          data-help="Switch light, dark, system" title="${THEMES[state.theme]}">
-          ${icon(state.theme)}${unseen(`${THEMES[state.theme]}, switch`)}
-        </button>
+        ${state.isHidden ? html`<span class="mark" title="${t("Amounts are hidden")}">${icon("hidden", 12)}${unseen(t("Amounts are hidden"))}</span>` : null}
+        ${isConverted() ? html`<span class="mark" title="${t("1 USD = {rate} {currency}", { rate: state.rate, currency: state.currency })}">≈ ${state.currency}</span>` : null}
+        <button type="button" class="icon-button" data-action="search" data-shortcut="/"
+          data-help="${t("Search")}" title="${t("Search")} /">${icon("search")}${unseen(t("Search"))}</button>
+        ${Settings(state)}
         <button type="button" class="icon-button" data-action="help" data-shortcut="?"
-          data-help="List the shortcuts" title="Shortcuts">
-          ${icon("help")}${unseen("Shortcuts")}
+          data-help="${t("List the shortcuts")}" title="${t("Shortcuts")} ?">
+          ${icon("help")}${unseen(t("Shortcuts"))}
         </button>
       </div>
     </div>`;
@@ -13656,18 +15793,18 @@ export function change(totals, before) {
   const share = (now - then) / then;
   if (Math.abs(share) < 0.005) return { mark: "", word: "", text: "±0\u00a0%" };
   const text = share > 9.995 ? `×${Math.round(share + 1)}` : formatPercent(Math.abs(share));
-  return share > 0 ? { mark: "▲", word: "up", text } : { mark: "▼", word: "down", text };
+  return share > 0 ? { mark: "▲", word: t("up"), text } : { mark: "▼", word: t("down"), text };
 }
 
 function Change({ figure, against }) {
   const { mark, word, text } = change(figure.totals, figure.before);
-  if (text === "") return html`<p class="figure-change">nothing yet, nor ${against}</p>`;
-  if (text === "nothing") return html`<p class="figure-change">nothing ${against}</p>`;
+  if (text === "") return html`<p class="figure-change">${t("nothing yet, nor {before}", { before: against })}</p>`;
+  if (text === "nothing") return html`<p class="figure-change">${t("nothing {before}", { before: against })}</p>`;
   const { cost_nano_usd: then } = figure.before;
   return html`
     <p class="figure-change">
-      ${mark ? html`<span class="arrow" aria-hidden="true">${mark}</span>${unseen(word + " ")}` : null}
-      <b>${text}</b> from <span title="${formatExactMoney(then)}">${formatMoney(then)}</span> ${against}
+      ${mark ? html`<span class="arrow" aria-hidden="true">${mark}</span>${unseen(`${word} `)}` : null}
+      ${t("{change} from {amount} {before}", { change: html`<b>${text}</b>`, amount: money(then), before: against })}
     </p>`;
 }
 
@@ -13677,12 +15814,15 @@ function Budget({ spent, limitUsd, words }) {
   const share = spent / limit;
   const level = share > 1 ? "is-bad" : share >= 0.8 ? "is-warn" : "is-ok";
   const used = share > 1
-    ? html`<strong class="is-bad">${formatMoney(spent - limit)} over</strong> the `
-    : html`${formatPercent(share)} of `;
+    ? t("{over} the {limit} {budget}", {
+      over: html`<strong class="is-bad">${t("{amount} over", { amount: formatMoney(spent - limit) })}</strong>`,
+      limit: formatMoney(limit), budget: words,
+    })
+    : t("{share} of {limit} {budget}", { share: formatPercent(share), limit: formatMoney(limit), budget: words });
   return html`
     <div class="budget">
       <progress class="${level}" max="1" value="${Math.min(1, share)}" aria-label="${words}"></progress>
-      <span>${used}${formatMoney(limit)} ${words}</span>
+      <span>${used}</span>
     </div>`;
 }
 
@@ -13701,27 +15841,35 @@ function Figure({ key, label, figure, against, budget, state }) {
     key, label, state, number: cost(figure.totals, true), spark: sparkline(figure.spark_nano_usd),
     body: html`
       ${Change({ figure, against })}
-      ${plan ? html`<p class="figure-plan">and ${formatMoney(plan)} worth of plan use</p>` : null}
+      ${plan ? html`<p class="figure-plan">${t("and {amount} worth of plan use", { amount: formatMoney(plan) })}</p>` : null}
       ${budget}`,
   });
 }
 
+const BASES = [
+  msg("spent so far, and the mean of the last {1} full days for the {2} days left; the range holds in {3} of {4} months like them"),
+  msg("needs three full days of use"),
+];
+const basisWords = (basis) => tServer(basis, BASES);
+
 function MonthEnd(state) {
   const { month_end: end, month } = state.overview.figures;
-  const frame = (number, body) => figureFrame({ key: "month-end", label: "At month end", number, body, state });
+  const frame = (number, body) => figureFrame({ key: "month-end", label: t("At month end"), number, body, state });
   if (end?.projected_nano_usd === null || end?.projected_nano_usd === undefined) {
-    const why = end?.basis || "a projection needs a few days of use";
+    const why = end?.basis ? basisWords(end.basis) : t("a projection needs a few days of use");
     return frame(html`<span class="num">${UNKNOWN}</span>`, html`<p class="figure-change">${why}</p>`);
   }
-  const limitUsd = state.overview.budgets.monthly_usd;
+  const limitUsd = isFiltered(state) ? null : state.overview.budgets.monthly_usd;
   const budget = limitUsd ? Math.round(limitUsd * 1e9) : null;
   const apart = end.projected_nano_usd - (budget ?? 0);
   const over = apart > 0
-    ? html`<strong class="is-bad">▲ ${formatMoney(apart)} over</strong> the monthly budget`
-    : html`${formatMoney(-apart)} under the monthly budget`;
+    ? t("{over} the monthly budget", {
+      over: html`<strong class="is-bad">▲ ${t("{amount} over", { amount: formatMoney(apart) })}</strong>`,
+    })
+    : t("{amount} under the monthly budget", { amount: formatMoney(-apart) });
   return frame(money(end.projected_nano_usd), html`
-    <p class="figure-change" title="${end.basis}">
-      between ${formatMoney(end.low_nano_usd)} and ${formatMoney(end.high_nano_usd)}
+    <p class="figure-change" title="${basisWords(end.basis)}">
+      ${t("between {low} and {high}", { low: formatMoney(end.low_nano_usd), high: formatMoney(end.high_nano_usd) })}
     </p>
     ${budget === null ? null : html`<p class="figure-change">${over}</p>`}
     ${rangeBar({
@@ -13731,36 +15879,62 @@ function MonthEnd(state) {
 }
 
 function Figures(state) {
-  const { figures, budgets } = state.overview;
+  const { figures } = state.overview;
+  // A budget is for all agents together: it says nothing about one of them.
+  const budgets = isFiltered(state) ? {} : state.overview.budgets;
   const spentOf = (figure) => figure.totals.cost_nano_usd;
-  const daily = Budget({ spent: spentOf(figures.today), limitUsd: budgets.daily_usd, words: "daily budget" });
-  const monthly = Budget({ spent: spentOf(figures.month), limitUsd: budgets.monthly_usd, words: "monthly budget" });
+  const daily = Budget({ spent: spentOf(figures.today), limitUsd: budgets.daily_usd, words: t("daily budget") });
+  const monthly = Budget({ spent: spentOf(figures.month), limitUsd: budgets.monthly_usd, words: t("monthly budget") });
   const figure = (key, label, against, budget) => Figure({ key, label, figure: figures[key], against, budget, state });
   return html`
     <div class="figures" data-key="figures">
-      ${figure("today", "Today", "yesterday by now", daily)}
-      ${figure("week", "7 days", "the 7 days before", null)}
-      ${figure("month", "This month", "last month by now", monthly)}
+      ${figure("today", t("Today"), t("yesterday by now"), daily)}
+      ${figure("week", t("7 days"), t("the 7 days before"), null)}
+      ${figure("month", t("This month"), t("last month by now"), monthly)}
       ${MonthEnd(state)}
     </div>`;
 }
 
 // Overview: what needs attention, cost by day, shares
 
-function AttentionLine(one, i) {
+/** What the server says in English is said here in the person's language, from the numbers it is about. */
+function attentionWords(one, { coverage, by_model: models }) {
+  if (one.kind === "unpriced") {
+    const unpriced = models.filter((row) => row.unpriced_calls);
+    const calls = unpriced.reduce((sum, row) => sum + row.unpriced_calls, 0);
+    const names = unpriced.slice(0, 3).map((row) => row.key).join(", ");
+    if (calls) {
+      return t("{calls} without a price ({names}): tokens are counted, the cost is not known", {
+        calls: tn(calls, "{n} call", "{n} calls"), names: unpriced.length > 3 ? names + t(" and {n} more", { n: unpriced.length - 3 }) : names,
+      });
+    }
+  }
+  if (one.kind === "unreadable") {
+    return tn(coverage.unreadable, "{n} source of OpenClaw cannot be read", "{n} sources of OpenClaw cannot be read");
+  }
+  if (one.kind === "implausible") {
+    return tn(coverage.implausible, "{n} call with impossible numbers is left out of the sums", "{n} calls with impossible numbers are left out of the sums");
+  }
+  return one.text;
+}
+
+const ACTIONS = [msg("See health"), msg("Set a price")];
+const actionName = (label) => (ACTIONS.includes(label) ? t(label) : label);
+
+function AttentionLine(one, i, overview) {
   const isBad = one.level === "bad";
   const href = one.action ? ownHref(one.action.href) : null;
   // A link to a page that does not exist yet would lead nowhere: its words alone are shown.
   const isReachable = href !== null && (href.startsWith("/api/") || BUILT.has(parseRoute(href).page));
   let action = null;
-  if (isReachable) action = html`<a href="${href}">${one.action.label}</a>`;
-  else if (one.action) action = html`<span class="note">${one.action.label}</span>`;
+  if (isReachable) action = html`<a href="${href}" data-row>${actionName(one.action.label)}</a>`;
+  else if (one.action) action = html`<span class="note">${actionName(one.action.label)}</span>`;
   return html`
     <li data-key="${one.kind}-${i}">
       <span class="level ${isBad ? "is-bad" : "is-warn"}">
-        ${icon(isBad ? "bad" : "warn")}${isBad ? "Problem" : "Warning"}
+        ${icon(isBad ? "bad" : "warn")}${isBad ? t("Problem") : t("Warning")}
       </span>
-      <span class="attention-text">${bdi(one.text)}</span>
+      <span class="attention-text">${bdi(attentionWords(one, overview))}</span>
       ${action}
     </li>`;
 }
@@ -13769,23 +15943,26 @@ function Attention(state) {
   const { attention } = state.overview;
   if (!attention.length) return null;
   return panel({
-    key: "attention", title: "Needs attention", wide: "w12", state,
-    note: attention.length > 5 ? plural(attention.length - 5, "more line") : null,
-    body: html`<ul class="attention">${attention.slice(0, 5).map(AttentionLine)}</ul>`,
+    key: "attention", title: t("Needs attention"), wide: "w12", state,
+    note: attention.length > 5 ? tn(attention.length - 5, "{n} more line", "{n} more lines") : null,
+    body: html`<ul class="attention">${attention.slice(0, 5).map((one, i) => AttentionLine(one, i, state.overview))}</ul>`,
   });
 }
+
+const UNIT_TITLES = { day: msg("Cost by day"), week: msg("Cost by week"), month: msg("Cost by month") };
+const unitTitle = (unit) => t(UNIT_TITLES[unit]);
 
 function DayTable(model) {
   const last = model.spans.length - 1;
   return scrollingTable({
-    label: `Cost by ${model.unit} and model, table`, kind: "is-tall",
+    label: t("{title}, table", { title: unitTitle(model.unit) }), kind: "is-tall",
     heads: html`
-      ${head(model.unit === "day" ? "Day" : model.unit === "week" ? "Week" : "Month")}
+      ${head(t(BY_NAMES[model.unit]))}
       ${model.series.map((one) => head(bdi(one.label), "num"))}
-      ${head("Total", "num")}`,
+      ${head(t("Total"), "num")}`,
     rows: model.spans.map((span, i) => html`
       <tr>
-        <th scope="row">${span.label}${model.isLastPartial && i === last ? ", so far" : ""}</th>
+        <th scope="row">${model.isLastPartial && i === last ? t("{day}, so far", { day: span.label }) : span.label}</th>
         ${model.series.map((one) => html`<td class="num">${formatMoney(one.values[i])}</td>`)}
         <td class="num">${formatMoney(model.series.reduce((sum, one) => sum + one.values[i], 0))}</td>
       </tr>`),
@@ -13793,11 +15970,11 @@ function DayTable(model) {
 }
 
 function DayChart(model, state) {
-  const label = `Cost by ${model.unit}, stacked by model. Arrow keys move, Enter selects, Escape leaves.`;
+  const label = t("{title}, stacked by model. Arrow keys move, Enter selects, Escape leaves.", { title: unitTitle(model.unit) });
   return html`
-    <div class="chart" data-chart="day" data-measure tabindex="0" role="group" aria-roledescription="chart"
+    <div class="chart" data-chart="day" data-measure="day" tabindex="0" role="group" aria-roledescription="${t("chart")}"
       aria-label="${label}">
-      ${stackedBars(model, state.width, CHART_HEIGHT, state.lit)}
+      ${stackedBars(model, widthOf(state, "day"), CHART_HEIGHT, state.lit)}
       <div class="tip" data-tip data-keep="1" role="status"></div>
     </div>`;
 }
@@ -13805,10 +15982,10 @@ function DayChart(model, state) {
 function Legend(model, total, lit) {
   return html`
     <ul class="legend">
-      ${model.series.map((one) => html`
+      ${model.series.map((one, i, all) => html`
         <li data-key="${one.key}">
-          <button type="button" data-action="light" data-value="${one.key}"
-            aria-pressed="${lit === one.key ? "true" : "false"}">
+          <button type="button" data-action="${isOther(one, i, all) ? "light" : "filter"}" data-kind="model" data-value="${one.key}"
+            data-light="${one.key}" aria-pressed="${lit === one.key ? "true" : "false"}">
             ${swatch(one.slot)}
             <span class="legend-name" title="${one.label}">${bdi(one.label)}</span>
             ${money(one.total_nano_usd)}
@@ -13821,22 +15998,22 @@ function Legend(model, total, lit) {
 function ByDay(state) {
   const model = dayModel(state);
   const total = model.series.reduce((sum, one) => sum + one.total_nano_usd, 0);
-  const back = state.range.includes("..")
-    ? html`<button type="button" class="link" data-action="range-reset">Back to ${rangeName(DEFAULT_RANGE)}</button>`
+  const back = state.route.range.includes("..")
+    ? html`<button type="button" class="link" data-action="range-reset">${t("Back to {range}", { range: rangeName(DEFAULT_RANGE) })}</button>`
     : null;
   return panel({
-    key: "by-day", title: `Cost by ${model.unit}`, wide: "w8", state, isRanged: true,
-    note: html`${rangeName(state.range)}, ${money(total)}`,
+    key: "by-day", title: unitTitle(model.unit), wide: "w8", state, isRanged: true,
+    note: html`${rangeName(state.route.range)}, ${money(total)}`,
     tools: html`
       ${back}
-      <button type="button" class="link" data-action="table">${state.isTable ? "Show chart" : "Show table"}</button>`,
+      <button type="button" class="link" data-action="table">${state.isTable ? t("Show chart") : t("Show table")}</button>`,
     body: model.series.length
       ? html`${state.isTable ? DayTable(model) : DayChart(model, state)}${Legend(model, total, state.lit)}`
-      : nothing("No metered cost in this range."),
+      : nothing(t("No metered cost in this range.")),
   });
 }
 
-function Shares({ key, title, rows, state }) {
+function Shares({ key, title, kind, rows, state }) {
   const total = sumCost(rows);
   const line = (name, nano, shown, hint) => html`
     <tr>
@@ -13845,17 +16022,17 @@ function Shares({ key, title, rows, state }) {
       <td class="num">${shown}</td>
       <td class="num share">${sharePercent(nano, total)}</td>
     </tr>`;
-  const named = (row) => line(bdi(row.label || row.key), row.cost_nano_usd, cost(row), row.label || row.key);
+  const named = (row) => line(filterName(kind, row.key, row.label || row.key), row.cost_nano_usd, cost(row), row.label || row.key);
   const rest = rows.slice(7);
-  const others = rest.length ? line(plural(rest.length, "other"), sumCost(rest), money(sumCost(rest)), "") : null;
+  const others = rest.length ? line(tn(rest.length, "{n} other", "{n} others"), sumCost(rest), money(sumCost(rest)), "") : null;
   const table = html`
     <table class="shares">
       <thead class="unseen">
-        <tr>${head("Name")}<td></td>${head("Cost")}${head("Share")}</tr>
+        <tr>${head(t("Name"))}<td></td>${head(t("Cost"))}${head(t("Share"))}</tr>
       </thead>
       <tbody>${rows.slice(0, 7).map(named)}${others}</tbody>
     </table>`;
-  const body = rows.length ? table : nothing("Nothing in this range.");
+  const body = rows.length ? table : nothing(t("Nothing in this range."));
   return panel({ key, title, wide: "", state, isRanged: true, body });
 }
 
@@ -13885,22 +16062,23 @@ export function nestSessions(rows) {
   return nested;
 }
 
-const STATES = { running: "Running", idle: "Idle", ended: "Ended" };
+const STATES = { running: msg("Running"), idle: msg("Idle"), ended: msg("Ended") };
 
-function stateMark(row) {
+export function stateMark(row) {
   const key = row.state in STATES ? row.state : "ended";
-  const hint = row.inferred ? `${STATES[key]}, inferred from its last entry` : STATES[key];
-  return html`<span class="state is-${key}" title="${hint}">${dot()}<span class="state-word">${STATES[key]}</span></span>`;
+  const name = t(STATES[key]);
+  const hint = row.inferred ? t("{state}, inferred from its last entry", { state: name }) : name;
+  return html`<span class="state is-${key}" title="${hint}">${dot()}<span class="state-word">${name}</span></span>`;
 }
 
 /** Agent and channel under the name, where the window has no room for their columns. */
-const where = (row) => html`
+export const where = (row) => html`
   <span class="where">${bdi(row.agent ?? UNKNOWN)} · ${bdi(row.channel || row.cause || UNKNOWN)}</span>`;
 
-function context(row) {
+export function context(row) {
   if (!row.context_tokens || !row.context_window) return UNKNOWN;
   const share = row.context_tokens / row.context_window;
-  const hint = `${formatCount(row.context_tokens)} of ${formatCount(row.context_window)} tokens`;
+  const hint = t("{n} of {limit} tokens", { n: formatCount(row.context_tokens), limit: formatCount(row.context_window) });
   return html`
     <span class="context" title="${hint}">${shareBar(share)}<span class="num">${formatPercent(share)}</span></span>`;
 }
@@ -13911,8 +16089,8 @@ function LiveRow(row, depth, state) {
     <tr data-key="${row.id}">
       <td class="state-cell">${stateMark(row)}</td>
       <th scope="row" class="name depth-${Math.min(depth, 4)}" title="${sessionName(row)}">
-        ${depth ? html`<span class="branch" aria-hidden="true">└</span>${unseen("sub-agent ")}` : null}
-        ${bdi(sessionName(row))}${where(row)}
+        ${depth ? html`<span class="branch" aria-hidden="true">└</span>${unseen(`${t("sub-agent")} `)}` : null}
+        ${sessionAnchor(state, row.id, sessionName(row))}${where(row)}
       </th>
       <td class="mid">${bdi(row.agent ?? UNKNOWN)}</td>
       <td class="mid">${bdi(row.channel || row.cause || UNKNOWN)}</td>
@@ -13926,23 +16104,24 @@ function LiveRow(row, depth, state) {
 function Now(state) {
   const { live, activity } = state.overview;
   if (!live.length) {
-    const last = activity.length ? html`Last activity ${when(activity[0].ts_ms, state)}.` : null;
-    return panel({ key: "now", title: "Now", wide: "w12", state, body: nothing(html`Nothing is running. ${last}`) });
+    const last = activity.length ? t("Last activity {time}.", { time: when(activity[0].ts_ms, state) }) : null;
+    return panel({ key: "now", title: t("Now"), wide: "w12", state, body: nothing(html`${t("Nothing is running.")} ${last}`) });
   }
   const running = live.filter((row) => row.state === "running").length;
   const nested = nestSessions(live);
   const hidden = nested.length - SHOWN_ROWS;
   const table = scrollingTable({
-    label: "Live sessions, table",
+    label: t("{title}, table", { title: t("Live sessions") }),
     heads: html`
-      ${head(html`<span class="state-word">State</span>`)}${head("Session")}${head("Agent", "mid")}${head("Channel", "mid")}
-      ${head("Model", "mid")}${head("Context", "num wide")}${head("Cost", "num")}${head("For", "num")}`,
+      ${head(html`<span class="state-word">${t("State")}</span>`)}${head(t("Session"))}${head(t("Agent"), "mid")}
+      ${head(t("Channel"), "mid")}${head(t("Model"), "mid")}${head(t("Context"), "num wide")}${head(t("Cost"), "num")}
+      ${head(t("For"), "num")}`,
     rows: nested.slice(0, SHOWN_ROWS).map(([row, depth]) => LiveRow(row, depth, state)),
   });
   return panel({
-    key: "now", title: "Now", wide: "w12", state, isSum: true,
-    note: `${plural(running, "session")} running${live.some((row) => row.inferred) ? ", inferred" : ""}`,
-    body: html`${table}${hidden > 0 ? html`<p class="more">and ${formatCount(hidden)} more</p>` : null}`,
+    key: "now", title: t("Now"), wide: "w12", state, isSum: true,
+    note: tn(running, "{n} session running", "{n} sessions running") + (live.some((row) => row.inferred) ? t(", inferred") : ""),
+    body: html`${table}${hidden > 0 ? html`<p class="more">${t("and {n} more", { n: formatCount(hidden) })}</p>` : null}`,
   });
 }
 
@@ -13956,7 +16135,7 @@ function Dearest(state) {
     </td>`;
   const line = (row) => html`
     <tr data-key="${row.id}">
-      <th scope="row" class="name" title="${sessionName(row)}">${bdi(sessionName(row))}${where(row)}</th>
+      <th scope="row" class="name" title="${sessionName(row)}">${sessionAnchor(state, row.id, sessionName(row))}${where(row)}</th>
       <td class="mid">${bdi(row.agent ?? UNKNOWN)}</td>
       <td class="mid model">${bdi(row.model ?? UNKNOWN)}</td>
       <td class="num wide">${formatCount(row.model_calls)}</td>
@@ -13966,20 +16145,28 @@ function Dearest(state) {
       <td class="num">${when(row.last_activity_ms, state)}</td>
     </tr>`;
   const table = scrollingTable({
-    label: "Dearest sessions, table",
+    label: t("{title}, table", { title: t("Dearest sessions") }),
     heads: html`
-      ${head("Session")}${head("Agent", "mid")}${head("Model", "mid")}${head("Calls", "num wide")}
-      ${head("Tokens", "num wide")}${sortedHead("Cost")}${hasTrees ? head("With sub-agents", "num wide") : null}
-      ${head("Last active", "num")}`,
+      ${head(t("Session"))}${head(t("Agent"), "mid")}${head(t("Model"), "mid")}${head(t("Calls"), "num wide")}
+      ${head(t("Tokens"), "num wide")}${sortedHead(t("Cost"))}${hasTrees ? head(t("With sub-agents"), "num wide") : null}
+      ${head(t("Last active"), "num")}`,
     rows: rows.map(line),
   });
   return panel({
-    key: "dearest", title: "Dearest sessions", note: rangeName(state.range), wide: "w8", state, isRanged: true,
-    body: rows.length ? table : nothing("No session was active in this range."),
+    key: "dearest", title: t("Dearest sessions"), note: rangeName(state.route.range), wide: "w8", state, isRanged: true,
+    body: rows.length ? table : nothing(t("No session was active in this range.")),
   });
 }
 
-const DEEDS = { started: "Started", ended: "Ended", failed: "Failed", compacted: "Compacted" };
+const DEEDS = { started: msg("Started"), ended: msg("Ended"), failed: msg("Failed"), compacted: msg("Compacted") };
+
+const DEED_WORDS = [msg("session started"), msg("context compacted"), msg("the model call failed"), msg("the run was aborted")];
+
+/** "gpt-5.2: the model call failed", the part behind the model in the person's language. */
+function deedWords(text) {
+  const words = DEED_WORDS.find((one) => text === one || text.endsWith(`: ${one}`));
+  return words ? text.slice(0, -words.length) + t(words) : text;
+}
 
 function Activity(state) {
   const line = (one, i) => {
@@ -13988,18 +16175,18 @@ function Activity(state) {
     return html`
       <li data-key="${one.ts_ms}-${one.session}-${one.kind}-${i}">
         <span class="did ${one.kind === "failed" ? "is-bad" : ""}">
-          ${icon(isKnown ? one.kind : "other", 12)}${isKnown ? DEEDS[one.kind] : one.kind}
+          ${icon(isKnown ? one.kind : "other", 12)}${isKnown ? t(DEEDS[one.kind]) : one.kind}
         </span>
-        <span class="activity-text" title="${name}${one.text ? `: ${one.text}` : ""}">
-          ${bdi(name)}${one.text ? html` <span class="note">${bdi(one.text)}</span>` : null}
+        <span class="activity-text" title="${name}${one.text ? `: ${deedWords(one.text)}` : ""}">
+          ${one.session ? sessionAnchor(state, one.session, name) : bdi(name)}${one.text ? html` <span class="note">${bdi(deedWords(one.text))}</span>` : null}
         </span>
         ${when(one.ts_ms, state)}
       </li>`;
   };
   const rows = state.overview.activity.slice(0, 10);
   return panel({
-    key: "activity", title: "Activity", wide: "w4", state,
-    body: rows.length ? html`<ol class="activity">${rows.map(line)}</ol>` : nothing("Nothing has happened yet."),
+    key: "activity", title: t("Activity"), wide: "w4", state,
+    body: rows.length ? html`<ol class="activity">${rows.map(line)}</ol>` : nothing(t("Nothing has happened yet.")),
   });
 }
 
@@ -14007,7 +16194,8 @@ function Activity(state) {
 
 function BreakdownTable(usage, { palette, isAllShown }) {
   const total = usage.totals.cost_nano_usd;
-  const colours = new Map(palette);
+  const isFilter = FILTERS.some(([kind]) => kind === usage.by);
+  const shownName = (row, name) => (isFilter ? filterName(usage.by, row.key, name) : bdi(name));
   const numbers = (row) => html`
     <td class="num">${formatCount(row.model_calls)}</td>
     <td class="num wide">${tokens(row.input_tokens)}</td>
@@ -14018,8 +16206,8 @@ function BreakdownTable(usage, { palette, isAllShown }) {
     <td class="num">${cost(row)}</td>`;
   const line = (row) => {
     const name = row.label || row.key;
-    const shown = row.key === "(none)" ? html`<span class="note">no ${usage.by}</span>` : bdi(name);
-    const slot = usage.by === "model" ? colours.get(row.key) ?? 8 : 0;
+    const shown = row.key === "(none)" ? html`<span class="note">${t("none")}</span>` : shownName(row, name);
+    const slot = usage.by === "model" ? slotOf(palette, row.key) : 0;
     return html`
       <tr data-key="${row.key}">
         <th scope="row" class="name" title="${name}${name === row.key ? "" : ` (${row.key})`}">${shown}</th>
@@ -14029,15 +16217,15 @@ function BreakdownTable(usage, { palette, isAllShown }) {
       </tr>`;
   };
   return scrollingTable({
-    label: `Cost by ${usage.by}, table`,
+    label: t("{title}, table", { title: t("Breakdown") }),
     heads: html`
-      ${head(usage.by[0].toUpperCase() + usage.by.slice(1))}${head("Calls", "num")}${head("Input tokens", "num wide")}
-      ${head("Output", "num wide")}${head("Cache read", "num wide")}${head("Cache write", "num wide")}
-      ${head("All tokens", "num mid")}${sortedHead("Cost")}${head(unseen("Share as a bar"), "mid")}${head("Share", "num")}`,
+      ${head(t(BY_NAMES[usage.by]))}${head(t("Calls"), "num")}${head(t("Input tokens"), "num wide")}
+      ${head(t("Output"), "num wide")}${head(t("Cache read"), "num wide")}${head(t("Cache write"), "num wide")}
+      ${head(t("All tokens"), "num mid")}${sortedHead(t("Cost"))}${head(unseen(t("Share as a bar")), "mid")}${head(t("Share"), "num")}`,
     rows: (isAllShown ? usage.rows : usage.rows.slice(0, SHOWN_ROWS)).map(line),
     foot: html`
       <tr>
-        <th scope="row">All ${formatCount(usage.row_count)}</th>
+        <th scope="row">${t("All {n}", { n: formatCount(usage.row_count) })}</th>
         ${numbers(usage.totals)}
         <td class="mid"></td>
         <td class="num share">${sharePercent(total, total)}</td>
@@ -14045,36 +16233,36 @@ function BreakdownTable(usage, { palette, isAllShown }) {
   });
 }
 
-export function Breakdown(state) {
+function Breakdown(state) {
   const { usage, usageError } = state;
-  const tools = html`
-    <label class="select is-small">
-      ${unseen("Break down by")}
-      <select data-action="by" data-shortcut="b" data-help="Choose the breakdown">
-        ${BREAKDOWNS.map((by) => option(by, `by ${by}`, state.by))}
-      </select>
-    </label>`;
+  const tools = select({
+    action: "by", label: t("Break down by"), shortcut: "b", help: t("Choose the breakdown"), kind: "is-small", chosen: state.by,
+    options: BREAKDOWNS.map((by) => [by, t(BY_NAMES[by])]),
+  });
   const frame = (body) => panel({
-    key: "breakdown", title: "Breakdown", note: rangeName(state.range), tools, wide: "w12", state,
+    key: "breakdown", title: t("Breakdown"), note: rangeName(state.route.range), tools, wide: "w12", state,
     isRanged: usage !== null, body,
   });
   if (!usage) {
-    if (!usageError) return frame(nothing("Loading"));
+    if (!usageError) return frame(nothing(t("Loading")));
     return frame(nothing(html`
-      ${usageError} <button type="button" class="link" data-action="retry">Try again</button>`));
+      ${t("The breakdown could not be read: {why}.", { why: usageError })}
+      <button type="button" class="link" data-action="retry">${t("Try again")}</button>`));
   }
-  if (!usage.rows.length) return frame(nothing("No model calls in this range."));
+  if (!usage.rows.length) return frame(nothing(t("No model calls in this range.")));
   const all = usage.rows.length < usage.row_count
-    ? `the first ${formatCount(usage.rows.length)} of ${formatCount(usage.row_count)}`
-    : `all ${formatCount(usage.row_count)}`;
+    ? t("Show the first {n} of {all}", { n: formatCount(usage.rows.length), all: formatCount(usage.row_count) })
+    : t("Show all {n}", { n: formatCount(usage.row_count) });
   const more = html`
     <p class="more">
       <button type="button" class="link" data-action="show-all">
-        Show ${state.isAllShown ? `the first ${SHOWN_ROWS}` : all}
+        ${state.isAllShown ? t("Show the first {n}", { n: SHOWN_ROWS }) : all}
       </button>
     </p>`;
   return frame(html`${BreakdownTable(usage, state)}${usage.rows.length > SHOWN_ROWS ? more : null}`);
 }
+
+const NO_GATEWAY = msg("not connected");
 
 function Strip(state) {
   const { source, coverage, all_time: all } = state.overview;
@@ -14082,36 +16270,40 @@ function Strip(state) {
     <div data-key="${key}" class="${mark}"><dt>${name}</dt><dd>${value}</dd></div>`;
   const versions = source.openclaw_versions;
   const version = versions.length > 2
-    ? `${versions[versions.length - 1]} and ${versions.length - 1} older`
+    ? t("{version} and {n} older", { version: versions[versions.length - 1], n: versions.length - 1 })
     : versions.join(", ") || UNKNOWN;
   const homes = source.homes.length
     ? html`<span class="mono" title="${source.homes.join("\n")}">${bdi(source.homes[0])}</span>
-      ${source.homes.length > 1 ? ` and ${source.homes.length - 1} more` : ""}`
-    : "none found";
-  const counted = plural(source.files, "file") + (source.databases ? `, ${plural(source.databases, "database")}` : "");
-  const read = isIndexing(state.overview)
+      ${source.homes.length > 1 ? t(" and {n} more", { n: source.homes.length - 1 }) : ""}`
+    : t("none found");
+  const counted = tn(source.files, "{n} file", "{n} files")
+    + (source.databases ? `, ${tn(source.databases, "{n} database", "{n} databases")}` : "");
+  const read = indexing(state)
     ? html`
-      ${indexingWords(state.overview)}
-      <progress class="is-warn" max="100" value="${source.indexed_percent}" aria-label="Indexed"></progress>`
-    : `indexed ${coverage.complete === false ? "in part" : "100\u00a0%"}`;
+      ${indexingWords(indexing(state))}
+      <progress class="is-warn" max="100" value="${source.indexed_percent}" aria-label="${t("Indexed")}"></progress>`
+    : coverage.complete === false ? t("indexed in part") : t("indexed {n}\u00a0%", { n: 100 });
   const faults = [
-    coverage.unreadable ? `${formatCount(coverage.unreadable)} unreadable` : "",
-    coverage.bad_lines ? plural(coverage.bad_lines, "bad line") : "",
-    coverage.implausible ? plural(coverage.implausible, "implausible call") : "",
+    coverage.unreadable ? t("{n} unreadable", { n: formatCount(coverage.unreadable) }) : "",
+    coverage.bad_lines ? tn(coverage.bad_lines, "{n} bad line", "{n} bad lines") : "",
+    coverage.implausible ? tn(coverage.implausible, "{n} implausible call", "{n} implausible calls") : "",
   ].filter(Boolean).join(", ");
-  const sizes = `${plural(all.model_calls, "call")}, ${plural(all.sessions, "session")}, ${plural(source.agents, "agent")}`;
+  const sizes = [
+    tn(all.model_calls, "{n} call", "{n} calls"), tn(all.sessions, "{n} session", "{n} sessions"),
+    tn(source.agents, "{n} agent", "{n} agents"),
+  ].join(", ");
   return html`
-    <footer class="strip w12" data-key="strip" aria-label="Sources">
+    <footer class="strip w12" data-key="strip" aria-label="${t("Sources")}">
       <dl>
         ${item("openclaw", "OpenClaw", version)}
-        ${item("gateway", "Gateway", source.gateway)}
-        ${item("home", "Home", homes)}
-        ${item("sources", "Sources", html`${counted}, ${read}`)}
-        ${faults ? item("faults", "Not counted", faults, "is-warn") : null}
-        ${item("lag", "Lag", formatDuration(source.lag_ms))}
-        ${item("disk", "Disk", `ledger ${formatBytes(source.ledger_bytes)}, ${formatBytes(source.disk_free_bytes)} free`)}
-        ${item("memory", "Memory", formatBytes(source.rss_bytes))}
-        ${item("all", "All time", html`${partial(state)} ${cost(all, true)}, ${sizes}`)}
+        ${item("gateway", t("Gateway"), source.gateway === NO_GATEWAY ? t(NO_GATEWAY) : source.gateway)}
+        ${item("home", t("Home"), homes)}
+        ${item("sources", t("Sources"), html`${counted}, ${read}`)}
+        ${faults ? item("faults", t("Not counted"), faults, "is-warn") : null}
+        ${item("lag", t("Lag"), formatDuration(source.lag_ms))}
+        ${item("disk", t("Disk"), t("ledger {size}, {free} free", { size: formatBytes(source.ledger_bytes), free: formatBytes(source.disk_free_bytes) }))}
+        ${item("memory", t("Memory"), formatBytes(source.rss_bytes))}
+        ${item("all", t("All time"), html`${partial(state)} ${cost(all, true)}, ${sizes}`)}
         ${item("version", "Clawmeter", state.version)}
       </dl>
     </footer>`;
@@ -14119,34 +16311,36 @@ function Strip(state) {
 
 // States
 
-function command(text) {
+export function command(text) {
   return html`
     <span class="command">
       <code>${text}</code>
-      <button type="button" class="link" data-action="copy" data-value="${text}">Copy${unseen(` ${text}`)}</button>
+      <button type="button" class="link" data-action="copy" data-value="${text}">${t("Copy")}${unseen(` ${text}`)}</button>
     </span>`;
 }
 
 function Empty(state) {
   const { homes } = state.overview.source;
-  const more = homes.length > 1 ? ` and ${homes.length - 1} more` : "";
+  const more = homes.length > 1 ? t(" and {n} more", { n: homes.length - 1 }) : "";
   const why = homes.length
-    ? html`
-      Clawmeter reads <span class="mono">${bdi(homes[0])}</span>${more} and will show the first call within a second of it.`
-    : html`Name one with <code>--home</code> or with <code>OPENCLAW_STATE_DIR</code>.`;
+    ? t("Clawmeter reads {home}{more} and will show the first call within a second of it.", {
+      home: html`<span class="mono">${bdi(homes[0])}</span>`, more,
+    })
+    : t("Name one with {option} or with {variable}.", {
+      option: html`<code>--home</code>`, variable: html`<code>OPENCLAW_STATE_DIR</code>`,
+    });
   return html`
     <div class="grid" data-key="empty">
       ${homes.length ? Figures(state) : null}
       <section class="panel w12 empty" data-key="empty" aria-labelledby="h-empty">
-        <h2 id="h-empty">${homes.length ? "No model calls yet" : "No OpenClaw home was found"}</h2>
+        <h2 id="h-empty">${homes.length ? t("No model calls yet") : t("No OpenClaw home was found")}</h2>
         <p>${why}</p>
         <p>
-          Here will be what each day cost, by model, agent and cause, where the month will end, what runs now,
-          and the dearest sessions.
+          ${t("Here will be what each day cost, by model, agent and cause, where the month will end, what runs now, and the dearest sessions.")}
         </p>
         <dl class="commands">
-          <div><dt>See what was looked for, and where</dt><dd>${command("clawmeter doctor")}</dd></div>
-          <div><dt>Look around with made-up data</dt><dd>${command("clawmeter demo")}</dd></div>
+          <div><dt>${t("See what was looked for, and where")}</dt><dd>${command("clawmeter doctor")}</dd></div>
+          <div><dt>${t("Look around with made-up data")}</dt><dd>${command("clawmeter demo")}</dd></div>
         </dl>
       </section>
       ${Strip(state)}
@@ -14155,21 +16349,21 @@ function Empty(state) {
 
 const FAILURES = {
   gone: {
-    title: "Clawmeter does not answer",
-    why: () => "The server is stopped or out of reach.",
-    help: "What OpenClaw does meanwhile is not lost, it is read when the server runs again. This page keeps trying.",
+    title: msg("Clawmeter does not answer"),
+    why: () => t("The server is stopped or out of reach."),
+    help: () => t("What OpenClaw does meanwhile is not lost, it is read when the server runs again. This page keeps trying."),
   },
   asked: {
-    title: "This view could not be read",
+    title: msg("This view could not be read"),
     why: ({ message }) => message,
-    help: "Another range or zone may work.",
+    help: () => t("Another range, zone or filter may work."),
   },
   failed: {
-    title: "The numbers could not be read",
-    why: ({ status, message }) => `The server said ${status}: ${message}.`,
-    help: html`
-      The ledger keeps what it has, and <code>clawmeter report</code> may still answer.
-      <code>clawmeter doctor</code> says what is wrong.`,
+    title: msg("The numbers could not be read"),
+    why: ({ status, message }) => t("The server said {status}: {message}.", { status, message }),
+    help: () => t("The ledger keeps what it has, and {report} may still answer. {doctor} says what is wrong.", {
+      report: html`<code>clawmeter report</code>`, doctor: html`<code>clawmeter doctor</code>`,
+    }),
   },
 };
 
@@ -14177,20 +16371,20 @@ const FAILURES = {
 export const isGone = ({ status }) => [0, 502, 503, 504].includes(status);
 
 function Failure({ error, hasNumbers }) {
-  const { title, why, help } = FAILURES[isGone(error) ? "gone" : error.status === 400 ? "asked" : "failed"];
-  const retry = html`<button type="button" class="button" data-action="retry">Try again</button>`;
+  const { title, why, help } = FAILURES[isGone(error) ? "gone" : [400, 404].includes(error.status) ? "asked" : "failed"];
+  const retry = html`<button type="button" class="button" data-action="retry">${t("Try again")}</button>`;
   if (hasNumbers) {
     return html`
       <div class="notice is-bad" data-key="failure" role="alert">
-        <p><b>${title}.</b> ${why(error)} These are the last numbers.</p>
+        <p><b>${t(title)}.</b> ${why(error)} ${t("These are the last numbers.")}</p>
         ${retry}
       </div>`;
   }
   return html`
     <section class="panel empty" data-key="failure" role="alert">
-      <h2>${title}</h2>
+      <h2>${t(title)}</h2>
       <p>${why(error)}</p>
-      <p>${help}</p>
+      <p>${help()}</p>
       <p>${retry}</p>
     </section>`;
 }
@@ -14202,7 +16396,7 @@ function Skeleton(state) {
   const block = (wide) => html`<div class="panel skeleton ${wide}">${ghost("is-number")}</div>`;
   return html`
     <div class="grid" data-key="skeleton" aria-busy="true">
-      <p class="unseen" role="status">Loading</p>
+      <p class="unseen" role="status">${t("Loading")}</p>
       <div class="figures">${[1, 2, 3, 4].map(figure)}</div>
       ${block("w8 is-tall")}${block("w4 is-tall")}${block("w12")}
     </div>`;
@@ -14213,34 +16407,35 @@ export function Login({ login }) {
     <section class="login" data-key="login" aria-labelledby="h-login">
       ${brandMark(32)}
       <h1 id="h-login">Clawmeter</h1>
-      <p>This page shows what your agents cost, so it needs the dashboard token.</p>
+      <p>${t("This page shows what your agents cost, so it needs the dashboard token.")}</p>
       <form data-action="login" method="post" action="/api/login">
-        <label for="token">Token</label>
+        <label for="token">${t("Token")}</label>
         <input id="token" name="token" type="password" autocomplete="current-password" autocapitalize="off"
           spellcheck="false" required aria-describedby="login-message" aria-invalid="${login.message ? "true" : "false"}">
         <button type="submit" class="button is-first" aria-disabled="${login.isBusy ? "true" : "false"}">
-          ${login.isBusy ? "Signing in" : "Sign in"}
+          ${login.isBusy ? t("Signing in") : t("Sign in")}
         </button>
         <p id="login-message" class="login-message" role="alert">${login.message}</p>
       </form>
       <p class="note">
-        The token is in the link that <code>clawmeter serve</code> printed. To make another, run
-        ${command("clawmeter token")} on that machine.
+        ${t("The token is in the link that {serve} printed. To make another, run {token} on that machine.", {
+          serve: html`<code>clawmeter serve</code>`, token: command("clawmeter token"),
+        })}
       </p>
     </section>`;
 }
 
-export function Overview(state) {
+function Overview(state) {
   const { overview } = state;
-  if (!overview.all_time.model_calls && !isIndexing(overview)) return Empty(state);
+  if (!overview.all_time.model_calls && !isFiltered(state) && !indexing(state)) return Empty(state);
   return html`
     <div class="grid" data-key="overview">
       ${Figures(state)}
       ${Attention(state)}
       ${ByDay(state)}
       <div class="stack w4" data-key="shares">
-        ${Shares({ key: "by-cause", title: "By cause", rows: overview.by_cause, state })}
-        ${Shares({ key: "by-agent", title: "By agent", rows: overview.by_agent, state })}
+        ${Shares({ key: "by-cause", title: t("By cause"), kind: "cause", rows: overview.by_cause, state })}
+        ${Shares({ key: "by-agent", title: t("By agent"), kind: "agent", rows: overview.by_agent, state })}
       </div>
       ${Now(state)}
       ${Dearest(state)}
@@ -14253,28 +16448,62 @@ export function Overview(state) {
 function NoSuchPage(state) {
   return html`
     <section class="panel empty" data-key="later">
-      <h2>There is no such page yet</h2>
-      <p><a href="${formatRoute({ ...state, page: "overview" })}">Go to Overview</a></p>
+      <h2>${t("There is no such page yet")}</h2>
+      <p><a href="${hrefTo(state, "overview")}">${t("Go to {page}", { page: t("Overview") })}</a></p>
     </section>`;
 }
 
-/** What stands in <main>. */
-export function Page(state) {
-  const { overview, error } = state;
+/** What stands in <main>: the page's own view, or why there is none yet. */
+export function Page(state, page) {
   if (state.needsLogin) return Login(state);
-  if (!BUILT.has(state.page)) return NoSuchPage(state);
-  if (!overview) return error ? Failure({ error, hasNumbers: false }) : Skeleton(state);
+  if (!BUILT.has(state.route.page)) return NoSuchPage(state);
+  if (state.fault) return Failure({ error: state.fault, hasNumbers: false });
+  if (!page) return Skeleton(state);
+  // The first thing that a page asks for is what it cannot be drawn without.
+  const [first] = page.asks(state);
+  const answer = first ? state.answers[first.key] : { data: true, error: null };
+  // What is not there is the page's own matter: it knows what it was to show.
+  if (!answer?.data && answer?.error?.status === 404) return page.view(state);
+  if (!answer?.data) return answer?.error ? Failure({ error: answer.error, hasNumbers: false }) : Skeleton(state);
   // A lost connection is said once, in the bar, with the time of the last update.
-  const notice = error && state.connection !== "lost" ? Failure({ error, hasNumbers: true }) : null;
-  return html`${notice}${Overview(state)}`;
+  const notice = answer.error && state.connection !== "lost" ? Failure({ error: answer.error, hasNumbers: true }) : null;
+  return html`${notice}${page.view(state)}`;
 }
+
+// A page is such an object. parse() and format() are its own part of the address, asks() what it wants
+// from the server now, view() what it looks like; charts() the models under its crosshairs.
+// Others may have actions: {name(element, context)}, keys(event, context), painted(context), and styles:
+// a sheet of their own.
+
+const forOverview = (state) => ({
+  ...state, by: state.route.by, overview: dataOf(state, "overview"), usage: dataOf(state, "usage"),
+  usageError: state.answers.usage?.error?.message ?? "",
+});
+
+export const overviewPage = {
+  parse: (params) => ({ by: BREAKDOWNS.includes(params.get("by")) ? params.get("by") : BREAKDOWNS[0] }),
+  format: ({ by }) => [["by", by && by !== BREAKDOWNS[0] ? by : ""]],
+  asks: ({ route }) => [
+    { key: "overview", path: "/api/overview", params: askParams(route), on: ["usage", "session", "health"] },
+    { key: "usage", path: "/api/usage", params: { ...askParams(route), by: route.by, limit: 500 }, on: ["usage"] },
+  ],
+  view: (state) => Overview(forOverview(state)),
+  charts: (state) => (dataOf(state, "overview")
+    ? { day: { model: dayModel(forOverview(state)), height: CHART_HEIGHT, filterKind: "model" } }
+    : {}),
+  actions: {
+    by: (element, { go }) => go({ by: element.value }),
+    table: (_, { state, dispatch }) => dispatch({ isTable: !state.isTable }),
+    "show-all": (_, { state, dispatch }) => dispatch({ isAllShown: !state.isAllShown }),
+  },
+};
 
 export function Help(shortcuts) {
   return html`
     <form method="dialog">
       <header class="panel-head">
-        <h2 id="help-title">Shortcuts</h2>
-        <span class="tools"><button class="link" value="close">Close</button></span>
+        <h2 id="help-title">${t("Shortcuts")}</h2>
+        <span class="tools"><button class="link" value="close">${t("Close")}</button></span>
       </header>
       <dl class="shortcuts">
         ${shortcuts.map(({ keys, help }) => html`
@@ -14286,19 +16515,23 @@ export function Help(shortcuts) {
 
 # language=JavaScript
 APP_JS = r"""// What changes and what acts: state, the address, fetching, the live stream, keys and pointers.
-// What it looks like is views.js; this file decides when, and hands over plain state.
+// What it looks like is views.js and the pages' own modules; this file decides when, and hands over
+// plain state.
 
-import { patch, html } from "./dom.js";
+import { patch, html, t, useFormat, useMessages, dayIn } from "./dom.js";
 import { barLayout, crosshair, tooltip } from "./chart.js";
 import {
-  Bar, CHART_HEIGHT, DEFAULT_RANGE, Help, Page, Rail,
-  assignColours, dayModel, formatRoute, isGone, modelKeys, parseRoute, rangeParams,
+  BUILT, Bar, DEFAULT_RANGE, FILTERS, Help, LANGUAGES, Page, Rail, Search, THEMES,
+  addDays, addMonths, assignColours, coloursIn, filterAsk, formatRoute, indexing, isGone, overviewPage, parseRoute,
+  rangeDays, searchHits, widthOf, zoneOf,
 } from "./views.js";
 
 const SLOW_MS = 300;           // a quicker answer needs no shimmer
 const LEAST_GAP_MS = 250;      // between two reads of the same numbers under a storm of events
 const STALE_AFTER_MS = 60_000; // without an event: midnight passes, sessions go idle
 const POLL_MS = 15_000;        // when the server has no stream to spare
+const DOUBLE_CLICK_MS = 250;   // a click waits that long for its second one
+const KINDS = ["usage", "session", "gateway", "health"]; // what the stream announces
 
 const $ = (id) => document.getElementById(id);
 const remembered = {
@@ -14322,11 +16555,26 @@ function readPalette() {
   return Array.isArray(kept) ? kept.filter(isEntry) : [];
 }
 
+/** A remembered choice, if it still is one. */
+function readChoice(name, choices) {
+  const value = remembered.read(name, choices[0]);
+  return choices.includes(value) ? value : choices[0];
+}
+
+function readRate() {
+  const rate = Number(remembered.read("rate", 1));
+  return rate > 0 && Number.isFinite(rate) ? rate : 1;
+}
+
 const browserZone = Intl.DateTimeFormat().resolvedOptions().timeZone;
 let state = {
-  ...parseRoute(""),
+  route: parseRoute(""),
   version: document.body.dataset.version ?? "",
-  theme: ["light", "dark"].includes(remembered.read("theme", "")) ? remembered.read("theme", "") : "system",
+  theme: readChoice("theme", THEMES.map(([key]) => key)),
+  language: readChoice("language", LANGUAGES.map(([key]) => key)),
+  currency: /^[A-Z]{3}$/.test(remembered.read("currency", "USD")) ? remembered.read("currency", "USD") : "USD",
+  rate: readRate(),
+  isHidden: remembered.read("hidden", false) === true,
   palette: readPalette(),
   browserZone,
   serverZone: "",
@@ -14334,11 +16582,13 @@ let state = {
   now: Date.now(),
   connection: "connecting",
   updatedMs: 0,
-  overview: null, error: null,
-  usage: null, usageError: "",
+  coverage: null, source: null,
+  answers: {}, fault: null,
   isSlow: false,
   needsLogin: false, login: { isBusy: false, message: "" },
-  width: 720, lit: null, isTable: false, isAllShown: false, isMoreOpen: false,
+  widths: {}, windows: {},
+  menu: "", calendar: { at: "", start: "" }, filterKind: FILTERS[0][0], filterText: "", search: null, sheet: null,
+  lit: null, isTable: false, isAllShown: false, isMoreOpen: false,
 };
 
 let isDue = false;
@@ -14350,35 +16600,149 @@ function dispatch(change) {
   requestAnimationFrame(render);
 }
 
+/** At once, with the focus where it belongs: a person types on while we draw. */
+function dispatchNow(change, focus = []) {
+  state = { ...state, ...change };
+  focusNext = focus;
+  render();
+}
+
+let focusNext = []; // selectors; the first that finds something gets the focus once it is drawn
 function render() {
   isDue = false;
   document.body.classList.toggle("is-login", state.needsLogin);
-  document.body.classList.toggle("is-stale", state.connection === "lost" && state.overview !== null);
+  document.body.classList.toggle("is-stale", state.connection === "lost" && state.updatedMs > 0);
   if (state.theme === "system") delete document.documentElement.dataset.theme;
   else document.documentElement.dataset.theme = state.theme;
+  syncAsks();
   patch($("rail"), Rail(state));
   patch($("bar"), Bar(state));
-  if (patch($("main"), Page(state))) watchWidth();
+  patch($("search"), Search(state));
+  patch($("sheet"), state.sheet && page()?.sheet ? page().sheet(state) : html``);
+  showDialog($("search"), state.search !== null);
+  showDialog($("sheet"), state.sheet !== null);
+  if (patch($("main"), Page(state, page()))) {
+    watchWidths();
+    noteWindows();
+  }
+  const heading = document.querySelector("#bar h1")?.textContent ?? "";
+  document.title = heading && heading !== "Clawmeter" ? `${heading} · Clawmeter` : "Clawmeter";
   paintCursor();
+  if (focusNext.length) {
+    focusNext.map((selector) => document.querySelector(selector)).find(Boolean)?.focus();
+    focusNext = [];
+  }
+  page()?.painted?.(context());
 }
+
+function showDialog(dialog, isWanted) {
+  if (isWanted && !dialog.open) dialog.showModal();
+  else if (!isWanted && dialog.open) dialog.close();
+}
+
+// Pages. Overview comes with the frame; the others are fetched when somebody goes there, or points
+// at their link, or when there is nothing else to do.
+
+const pages = { overview: overviewPage };
+const page = () => (Object.hasOwn(pages, state.route.page) ? pages[state.route.page] : null);
+const loading = new Map();
+
+async function loadPage(name) {
+  if (Object.hasOwn(pages, name) || !BUILT.has(name)) return;
+  if (!loading.has(name)) loading.set(name, import(`./${name}.js`));
+  try {
+    const { page: loaded } = await loading.get(name);
+    if (loaded.styles) await loadStyles(loaded.styles);
+    pages[name] = loaded;
+  } catch {
+    loading.delete(name);
+    // Under another digest after an update: the address is the same, the page has to be fetched anew.
+    if (state.route.page === name) dispatch({ fault: { status: 0, message: "" } });
+    return;
+  }
+  if (state.route.page === name) dispatch({ route: parseRoute(location.hash, pages), fault: null });
+}
+
+/** A page's own style sheet, there before the page is drawn; without it the page is plain, but it is there. */
+function loadStyles(name) {
+  const href = new URL(`./${name}`, import.meta.url).href;
+  const has = [...document.querySelectorAll("link[rel=stylesheet]")].some((link) => link.href === href);
+  if (has) return null;
+  return new Promise((done) => {
+    const link = document.createElement("link");
+    Object.assign(link, { rel: "stylesheet", href, onload: done, onerror: done });
+    document.head.append(link);
+  });
+}
+
+/** What a page's actions, keys and painted() get. */
+const context = (event = null) => ({
+  get state() { return state; },
+  dispatch, go, say, event, send, refresh: refreshAll,
+  read: (path, params = {}) => fetchJson(path, params).then(({ body }) => body),
+});
+
+// Language and numbers: the person's choice, else the browser's.
+
+const TABLES = { zh: () => import("./zh.js") };
+
+function languageNow() {
+  if (state.language) return state.language;
+  return navigator.language.toLowerCase().startsWith("zh") ? "zh" : "en";
+}
+
+async function applyLanguage() {
+  const language = languageNow();
+  let table = null;
+  if (TABLES[language]) table = (await TABLES[language]().catch(() => null))?.messages ?? null;
+  if (language !== languageNow()) return; // changed meanwhile
+  const own = navigator.languages.find((one) => one.toLowerCase().startsWith(language));
+  const locale = state.language ? own ?? language : navigator.language;
+  useMessages(table);
+  useFormat({ locale: Intl.NumberFormat.supportedLocalesOf([locale])[0] ?? "en-US" });
+  document.documentElement.lang = table || language === "en" ? language : "en";
+  dispatch({ messages: language });
+}
+
+const applyMoney = () => useFormat({ currency: state.currency, rate: state.currency === "USD" ? 1 : state.rate, isHidden: state.isHidden });
 
 // Width: charts are drawn for the pixels they have, so that text in them is never stretched.
 
 const widths = new ResizeObserver((entries) => {
-  const width = Math.round(entries[entries.length - 1].contentRect.width);
-  if (width > 0 && width !== state.width) {
-    state = { ...state, width };
-    render(); // at once: observers run before the paint, so the old width is never seen
+  const changed = {};
+  for (const { target, contentRect } of entries) {
+    const width = Math.round(contentRect.width);
+    if (width > 0 && width !== state.widths[target.dataset.measure]) changed[target.dataset.measure] = width;
   }
+  if (!Object.keys(changed).length) return;
+  state = { ...state, widths: { ...state.widths, ...changed } };
+  render(); // at once: observers run before the paint, so the old width is never seen
 });
-let measured = null;
-function watchWidth() {
-  const element = document.querySelector("[data-measure]");
-  if (element === measured) return;
+let measured = [];
+function watchWidths() {
+  const found = [...document.querySelectorAll("[data-measure]")];
+  if (found.length === measured.length && found.every((one, i) => one === measured[i])) return;
   widths.disconnect();
-  measured = element;
-  if (element) widths.observe(element);
+  measured = found;
+  for (const element of found) widths.observe(element);
 }
+
+// Long lists: which of their rows are in sight.
+
+function noteWindow(element) {
+  const { window: name, rowHeight } = element.dataset;
+  const top = Math.floor(element.scrollTop / rowHeight);
+  // In steps, so that a scroll of a few pixels draws nothing.
+  const first = Math.floor(top / 10) * 10;
+  const last = Math.ceil((top + Math.ceil(element.clientHeight / rowHeight)) / 10) * 10;
+  const seen = state.windows[name];
+  if (seen?.first === first && seen?.last === last) return;
+  dispatch({ windows: { ...state.windows, [name]: { first, last } } });
+}
+const noteWindows = () => document.querySelectorAll("[data-window]").forEach(noteWindow);
+document.addEventListener("scroll", (event) => {
+  if (event.target.dataset?.window) noteWindow(event.target);
+}, { capture: true, passive: true });
 
 // Server time: ages and "today" follow the machine that counts, whatever this one's clock says.
 
@@ -14394,25 +16758,37 @@ class ApiError extends Error {
   }
 }
 
-async function fetchJson(path, params, signal) {
-  const headers = { Accept: "application/json" };
+async function ask(path, options) {
   let response;
   let body;
   try {
-    response = await fetch(`${path}?${new URLSearchParams(params)}`, { headers, credentials: "same-origin", signal });
+    response = await fetch(path, { credentials: "same-origin", ...options, headers: { Accept: "application/json", ...options.headers } });
     body = await response.json();
   } catch (fault) {
     if (fault.name === "AbortError") throw fault;
     // A proxy's HTML error page keeps its status; an answer cut short is no answer.
     throw new ApiError(response && !response.ok ? response.status : 0, response?.statusText ?? "");
   }
-  if (response.ok) return body;
+  if (response.ok) return { body, total: Number(response.headers.get("X-Total-Count") ?? NaN) };
   throw new ApiError(response.status, body?.error?.message ?? response.statusText);
 }
 
+const isGiven = ([, value]) => value !== null && value !== undefined && value !== "";
+
+function fetchJson(path, params = {}, signal = undefined) {
+  return ask(`${path}?${new URLSearchParams(Object.entries(params).filter(isGiven))}`, { signal });
+}
+
+/** Change something on the server: send("POST", "/api/prices", {…}); the answer, or an ApiError. */
+function send(method, path, body = {}) {
+  const headers = { "Content-Type": "application/json" };
+  return ask(path, { method, headers, body: JSON.stringify(body) }).then((answer) => answer.body);
+}
+
 class Reader {
-  constructor(read) {
+  constructor(read, gapMs = LEAST_GAP_MS) {
     this.read = read;
+    this.gapMs = gapMs;
     this.turn = 0;
     this.startedMs = 0;
     this.isReading = false;
@@ -14424,11 +16800,18 @@ class Reader {
     this.controller?.abort();
     this.run();
   }
+  /** Nobody wants the answer any more. */
+  stop() {
+    clearTimeout(this.timer);
+    this.turn += 1;
+    this.isReading = false;
+    this.controller?.abort();
+  }
   /** Read soon, once: the answer may have changed. */
   refresh() {
     this.isWanted = true;
     if (this.isReading || this.timer) return;
-    this.timer = setTimeout(() => this.run(), Math.max(0, this.startedMs + LEAST_GAP_MS - performance.now()));
+    this.timer = setTimeout(() => this.run(), Math.max(0, this.startedMs + this.gapMs - performance.now()));
   }
   async run() {
     clearTimeout(this.timer);
@@ -14459,51 +16842,96 @@ function showSlowness() {
   slowTimer = setTimeout(() => dispatch({ isSlow: true }), SLOW_MS);
 }
 
-const overviewReader = new Reader(async (signal, isCurrent) => {
-  try {
-    const overview = await fetchJson("/api/overview", rangeParams(state), signal);
-    if (!isCurrent()) return;
+// What the page on show wants, one reader for each key; what is no longer wanted is let go.
+
+const readers = new Map(); // key -> {reader, ask}
+const isNew = new Set();   // keys of questions that have had no answer yet
+let resting = {};          // page -> its answers, for the way back
+
+function asksNow() {
+  const own = page()?.asks(state) ?? [];
+  const text = state.search?.text.trim();
+  const search = text ? [{ key: "search", path: "/api/search", params: { q: text.slice(0, 200) }, on: [] }] : [];
+  return [...own, ...filterAsk(state), ...search];
+}
+
+const questionOf = ({ path, params }) => `${path}?${JSON.stringify(params ?? {})}`;
+
+function syncAsks() {
+  if (state.needsLogin || !hasStarted) return;
+  const wanted = new Map(asksNow().map((one) => [one.key, one]));
+  for (const [key, { reader }] of readers) {
+    if (!wanted.has(key)) {
+      reader.stop();
+      readers.delete(key);
+      isNew.delete(key);
+    }
+  }
+  for (const [key, one] of wanted) {
+    const known = readers.get(key);
+    if (known && questionOf(known.ask) === questionOf(one)) {
+      known.ask = one; // only what it listens to may differ
+      continue;
+    }
+    const reader = known?.reader ?? new Reader((signal, isCurrent) => readAnswer(key, signal, isCurrent), one.gapMs);
+    readers.set(key, { reader, ask: one });
+    isNew.add(key);
+    showSlowness();
+    reader.ask();
+  }
+}
+
+function noteServer(answer) {
+  const coverage = answer?.coverage ?? null;
+  const asOf = answer?.as_of_ms ?? coverage?.as_of_ms;
+  if (asOf) serverAhead = asOf - Date.now();
+  const { kept } = assignColours(state.palette, coloursIn(answer));
+  if (kept.length !== state.palette.length) remembered.write("palette", kept);
+  const change = { palette: kept, now: serverNow(), updatedMs: serverNow() };
+  if (coverage) Object.assign(change, { coverage, source: answer.source ?? null });
+  if (answer?.tz && !state.route.zone) change.serverZone = answer.tz;
+  return change;
+}
+
+let againTimer = 0;
+async function readAnswer(key, signal, isCurrent) {
+  const { path, params } = readers.get(key).ask;
+  const keep = (answer, change) => dispatch({ ...change, answers: { ...state.answers, [key]: { ...state.answers[key], ...answer } } });
+  const settle = () => {
+    isNew.delete(key);
+    if (isNew.size) return {};
     clearTimeout(slowTimer);
-    serverAhead = overview.as_of_ms - Date.now();
-    const { kept } = assignColours(state.palette, modelKeys(overview));
-    if (kept.length !== state.palette.length) remembered.write("palette", kept);
-    const serverZone = state.zone ? state.serverZone : overview.tz;
-    dispatch({
-      overview, palette: kept, serverZone, now: overview.as_of_ms, updatedMs: overview.as_of_ms,
-      error: null, isSlow: false, connection: connectionNow(),
-    });
-    if (overview.coverage.complete === false && overview.source.indexed_percent < 100) setTimeout(refreshIfSeen, 1000);
-  } catch (fault) {
-    if (isCurrent() && fault instanceof ApiError && fault.status !== 401) {
-      clearTimeout(slowTimer);
-      const connection = isGone(fault) ? "lost" : connectionNow();
-      dispatch({ error: { status: fault.status, message: fault.message }, isSlow: false, connection });
-    }
-    throw fault;
-  }
-});
-
-const usageReader = new Reader(async (signal, isCurrent) => {
+    return { isSlow: false };
+  };
   try {
-    const usage = await fetchJson("/api/usage", { ...rangeParams(state), by: state.by, limit: 500 }, signal);
-    if (isCurrent()) dispatch({ usage, usageError: "" });
+    const { body, total } = await fetchJson(path, params, signal);
+    if (!isCurrent()) return;
+    const change = { ...noteServer(body), ...settle(), connection: connectionNow() };
+    keep({ data: body, total, error: null, askedFor: params }, change);
+    clearTimeout(againTimer);
+    if (indexing(state)) againTimer = setTimeout(refreshIfSeen, 1000);
   } catch (fault) {
     if (isCurrent() && fault instanceof ApiError && fault.status !== 401) {
-      dispatch({ usageError: `The breakdown could not be read: ${fault.message || "no answer"}.` });
+      const connection = isGone(fault) ? "lost" : connectionNow();
+      keep({ error: { status: fault.status, message: fault.message } }, { ...settle(), connection });
     }
     throw fault;
   }
-});
+}
 
+let hasStarted = false;
 function askAll() {
-  showSlowness();
-  overviewReader.ask();
-  usageReader.ask();
+  hasStarted = true;
+  for (const { reader } of readers.values()) reader.ask();
+  dispatch({});
 }
 
 function refreshAll() {
-  overviewReader.refresh();
-  usageReader.refresh();
+  for (const { reader } of readers.values()) reader.refresh();
+}
+
+function refreshOn(kind) {
+  for (const { reader, ask: { on } } of readers.values()) if (on.includes(kind)) reader.refresh();
 }
 
 function refreshIfSeen() {
@@ -14530,15 +16958,13 @@ function openStream() {
   stream = new EventSource("/api/stream");
   stream.onopen = () => {
     isStreamOpen = true;
-    if (retries > 0) say("Live again");
+    if (retries > 0) say(t("Live again"));
     retries = 0;
     // What happened between the last answer and this moment was announced to nobody.
     refreshAll();
     if (state.connection !== "lost") dispatch({ connection: "live" });
   };
-  for (const kind of ["usage", "health"]) stream.addEventListener(kind, refreshAll);
-  // What runs is on the Overview, and costs nothing until a call is counted.
-  for (const kind of ["session", "gateway"]) stream.addEventListener(kind, () => overviewReader.refresh());
+  for (const kind of KINDS) stream.addEventListener(kind, () => refreshOn(kind));
   stream.onerror = () => {
     closeStream();
     retries += 1;
@@ -14572,7 +16998,10 @@ function askForToken(message) {
   // Two requests are refused at once; the second has nothing to say over the first.
   const words = message || linkMessage || (wasNeeded ? state.login.message : "");
   linkMessage = "";
-  dispatch({ needsLogin: true, isSlow: false, overview: null, usage: null, login: { isBusy: false, message: words } });
+  for (const { reader } of readers.values()) reader.stop();
+  readers.clear();
+  resting = {};
+  dispatch({ needsLogin: true, isSlow: false, answers: {}, search: null, sheet: null, menu: "", login: { isBusy: false, message: words } });
   if (!wasNeeded) requestAnimationFrame(() => $("token")?.focus());
 }
 
@@ -14584,16 +17013,17 @@ async function login(token) {
       body: JSON.stringify({ token }),
     });
   } catch {
-    return "Clawmeter does not answer. Is it running?";
+    return t("Clawmeter does not answer. Is it running?");
   }
   if (response.ok) return "";
   if (response.status === 429) {
     const seconds = Number(response.headers.get("Retry-After"));
-    return `Too many attempts. Wait ${seconds > 0 ? `${seconds} seconds` : "a minute"}, then try again.`;
+    return seconds > 0 ? t("Too many attempts. Wait {n} seconds, then try again.", { n: seconds })
+      : t("Too many attempts. Wait a minute, then try again.");
   }
-  if (response.status === 401 || response.status === 403) return "That token is not valid here.";
+  if (response.status === 401 || response.status === 403) return t("That token is not valid here.");
   const body = await response.json().catch(() => null);
-  return body?.error?.message ?? `The server said ${response.status}.`;
+  return body?.error?.message ?? t("The server said {status}.", { status: response.status });
 }
 
 async function signIn(token) {
@@ -14609,7 +17039,7 @@ async function signIn(token) {
 
 /** An old link may be opened by somebody whose cookie is still good: ask for nothing then. */
 async function signInByLink(token) {
-  if (await login(token)) linkMessage = "That link is no longer valid. Open the newest one, or paste a token.";
+  if (await login(token)) linkMessage = t("That link is no longer valid. Open the newest one, or paste a token.");
   dispatch({ needsLogin: false });
   start();
 }
@@ -14628,9 +17058,16 @@ function takeToken() {
 
 // The address
 
-function go(change) {
-  const route = formatRoute({ ...state, ...change });
-  if (route !== location.hash) location.hash = route;
+/** Go where `change` leads: fields of the route, those of the page included. */
+function go(change, isReplacing = false) {
+  const route = formatRoute({ ...state.route, ...change }, pages);
+  if (route === location.hash) return;
+  if (!isReplacing) {
+    location.hash = route;
+    return;
+  }
+  history.replaceState(null, "", route);
+  followAddress();
 }
 
 function followAddress() {
@@ -14639,36 +17076,62 @@ function followAddress() {
     signInByLink(token);
     return;
   }
-  const route = parseRoute(location.hash);
-  const isNewQuestion = route.range !== state.range || route.zone !== state.zone;
-  const isNewBreakdown = route.by !== state.by;
-  if (isNewQuestion) cursor = null;
-  dispatch({ ...route, isMoreOpen: false, isAllShown: isNewBreakdown ? false : state.isAllShown });
-  if (state.needsLogin) return;
-  if (isNewQuestion) askAll();
-  else if (isNewBreakdown) usageReader.ask();
+  const before = state.route;
+  const route = parseRoute(location.hash, pages);
+  const change = { route, isMoreOpen: false, search: null, sheet: null };
+  cursor = null;
+  if (route.page !== before.page) {
+    resting[before.page] = state.answers;
+    Object.assign(change, {
+      answers: resting[route.page] ?? {}, menu: "", windows: {}, fault: null, isSlow: false, lit: null, isTable: false, isAllShown: false,
+    });
+    loadPage(route.page);
+    scrollTo(0, 0);
+  }
+  dispatch(change);
+  syncAsks(); // at once: an answer for the page before must not land on this one
 }
 
 // The crosshair lives outside the views: it follows the pointer at 60 fps and redraws only itself.
 
-let cursor = null; // {index, anchor, isByKey}
+let cursor = null; // {chart, index, anchor, isByKey}
+let chartsOf = null;
+let charts = {};
+
+/** The models of the charts on show; the same objects until the state changes. */
+function chartsNow() {
+  if (chartsOf !== state) {
+    chartsOf = state;
+    charts = state.needsLogin ? {} : page()?.charts?.(state) ?? {};
+  }
+  return charts;
+}
+
+function layoutOf(name) {
+  const { model, height } = chartsNow()[name];
+  return barLayout(model.spans.length, widthOf(state, name), height);
+}
 
 function paintCursor() {
-  const chart = document.querySelector("[data-chart]");
-  if (!chart || !state.overview) return;
-  const model = dayModel(state);
-  if (cursor && cursor.index >= model.spans.length) cursor = null;
-  const index = cursor?.index ?? null;
-  const anchor = cursor?.anchor ?? null;
-  const tip = chart.querySelector("[data-tip]");
-  patchCross(chart.querySelector("[data-cross]"), crosshair(model, state.width, CHART_HEIGHT, index, anchor));
-  patch(tip, tooltip(model, index, anchor));
-  if (index === null) return;
-  const at = barLayout(model.spans.length, state.width, CHART_HEIGHT);
-  const x = at.center(index);
-  const wide = tip.offsetWidth;
-  const left = x + at.slot / 2 + 12 + wide <= state.width ? x + at.slot / 2 + 12 : Math.max(0, x - at.slot / 2 - 12 - wide);
-  tip.style.setProperty("transform", `translate(${Math.round(left)}px, 8px)`);
+  for (const chart of document.querySelectorAll("[data-chart]")) {
+    const name = chart.dataset.chart;
+    const shown = chartsNow()[name];
+    const cross = chart.querySelector("[data-cross]");
+    if (!shown || !cross) continue;
+    const { model, height } = shown;
+    if (cursor?.chart === name && cursor.index >= model.spans.length) cursor = null;
+    const { index, anchor } = cursor?.chart === name ? cursor : { index: null, anchor: null };
+    const width = widthOf(state, name);
+    const tip = chart.querySelector("[data-tip]");
+    patchCross(cross, crosshair(model, width, height, index, anchor));
+    patch(tip, tooltip(model, index, anchor));
+    if (index === null) continue;
+    const at = layoutOf(name);
+    const x = at.center(index);
+    const wide = tip.offsetWidth;
+    const left = x + at.slot / 2 + 12 + wide <= width ? x + at.slot / 2 + 12 : Math.max(0, x - at.slot / 2 - 12 - wide);
+    tip.style.setProperty("transform", `translate(${Math.round(left)}px, 8px)`);
+  }
 }
 
 /** SVG children need an <svg> around them to be parsed as SVG, so the band is patched as one. */
@@ -14676,88 +17139,238 @@ function patchCross(group, view) {
   patch(group, html`<svg overflow="visible">${view}</svg>`);
 }
 
+const chartOf = (target) => {
+  const chart = target.closest?.("[data-chart]");
+  return chart && chartsNow()[chart.dataset.chart] ? chart : null;
+};
+
 function pointAt(event, chart) {
-  const at = barLayout(dayModel(state).spans.length, state.width, CHART_HEIGHT);
-  return at.indexAt(event.clientX - chart.querySelector(".plot").getBoundingClientRect().left);
+  return layoutOf(chart.dataset.chart).indexAt(event.clientX - chart.querySelector(".plot").getBoundingClientRect().left);
 }
 
 function moveCursor(next) {
-  if (cursor?.index === next?.index && cursor?.anchor === next?.anchor) return;
+  if (cursor?.chart === next?.chart && cursor?.index === next?.index && cursor?.anchor === next?.anchor) return;
   cursor = next;
   paintCursor();
 }
 
-function selectSpan(first, final) {
-  const { spans } = dayModel(state);
-  go({ range: `${spans[Math.min(first, final)].from}..${spans[Math.max(first, final)].to}` });
+const isDragging = () => cursor?.anchor !== null && cursor?.anchor !== undefined && !cursor.isByKey;
+
+function selectSpan(name, first, final) {
+  const { spans } = chartsNow()[name].model;
+  const { from } = spans[Math.min(first, final)];
+  const { to } = spans[Math.max(first, final)];
+  if (from && to) go({ range: `${from}..${to}` });
 }
 
+/** The series drawn under the pointer: it lies below the rectangle that feels it. */
+function seriesAt(event, chart) {
+  const mark = document.elementsFromPoint(event.clientX, event.clientY)
+    .find((one) => one.dataset?.series !== undefined && chart.contains(one));
+  return mark?.dataset.series ?? null;
+}
+
+let clickTimer = 0;
 document.addEventListener("pointermove", (event) => {
-  const chart = event.target.closest?.("[data-chart]");
-  if (cursor?.anchor !== null && cursor?.anchor !== undefined) {
-    const dragged = document.querySelector("[data-chart]");
+  if (isDragging()) {
+    const dragged = document.querySelector(`[data-chart="${CSS.escape(cursor.chart)}"]`);
     if (dragged) moveCursor({ ...cursor, index: pointAt(event, dragged) });
-  } else if (chart) moveCursor({ index: pointAt(event, chart), anchor: null });
+    return;
+  }
+  const chart = chartOf(event.target);
+  if (chart) moveCursor({ chart: chart.dataset.chart, index: pointAt(event, chart), anchor: null });
   else if (cursor && !cursor.isByKey) moveCursor(null);
 });
 document.addEventListener("pointerdown", (event) => {
-  const chart = event.target.closest?.("[data-chart]");
+  if (state.menu && !event.target.closest?.("[data-menu]")) dispatch({ menu: "" });
+  const chart = chartOf(event.target);
   // A finger scrolls the page; only a mouse or a pen drags a span.
   if (!chart || event.button !== 0 || event.pointerType === "touch") return;
   const index = pointAt(event, chart);
-  moveCursor({ index, anchor: index });
+  moveCursor({ chart: chart.dataset.chart, index, anchor: index });
 });
-document.addEventListener("pointerup", () => {
-  if (cursor?.anchor === null || cursor?.anchor === undefined) return;
-  const { index, anchor } = cursor;
-  moveCursor({ index, anchor: null });
-  if (index !== anchor) selectSpan(anchor, index);
+document.addEventListener("pointerup", (event) => {
+  if (!isDragging()) return;
+  const { chart: name, index, anchor } = cursor;
+  moveCursor({ chart: name, index, anchor: null });
+  if (index !== anchor) {
+    selectSpan(name, anchor, index);
+    return;
+  }
+  const chart = chartOf(event.target);
+  const series = chart && seriesAt(event, chart);
+  const kind = chartsNow()[name]?.filterKind ?? null;
+  clearTimeout(clickTimer);
+  if (series && kind && event.detail < 2) clickTimer = setTimeout(() => filterBy(kind, series), DOUBLE_CLICK_MS);
 });
 document.addEventListener("dblclick", (event) => {
-  if (event.target.closest("[data-chart]")) go({ range: DEFAULT_RANGE });
+  if (!chartOf(event.target)) return;
+  clearTimeout(clickTimer);
+  go({ range: DEFAULT_RANGE });
 });
 document.addEventListener("focusout", (event) => {
   if (event.target.closest?.("[data-chart]") && cursor?.isByKey) moveCursor(null);
 });
+for (const kind of ["pointerover", "focusin"]) {
+  document.addEventListener(kind, (event) => {
+    const lit = event.target.closest?.("[data-light]")?.dataset.light ?? null;
+    if (lit !== state.lit && (lit !== null || kind === "pointerover")) dispatch({ lit });
+    const link = event.target.closest?.("[data-page]");
+    if (link) loadPage(link.dataset.page);
+  });
+}
 
-function chartKey(event) {
-  const last = dayModel(state).spans.length - 1;
-  const index = cursor?.index ?? last + 1;
-  const anchor = event.shiftKey ? cursor?.anchor ?? cursor?.index ?? last : null;
+function chartKey(event, chart) {
+  const name = chart.dataset.chart;
+  const last = chartsNow()[name].model.spans.length - 1;
+  const own = cursor?.chart === name ? cursor : null;
+  const index = own?.index ?? last + 1;
+  const anchor = event.shiftKey ? own?.anchor ?? own?.index ?? last : null;
   const to = { ArrowLeft: Math.max(0, index - 1), ArrowRight: Math.min(last, index + 1), Home: 0, End: last }[event.key];
-  if (to !== undefined) moveCursor({ index: to, anchor, isByKey: true });
-  else if (event.key === "Enter" && cursor) selectSpan(cursor.anchor ?? cursor.index, cursor.index);
-  else if (event.key === "Escape" && cursor) moveCursor(null);
+  if (to !== undefined) moveCursor({ chart: name, index: to, anchor, isByKey: true });
+  else if (event.key === "Enter" && own) selectSpan(name, own.anchor ?? own.index, own.index);
+  else if (event.key === "Escape" && own) moveCursor(null);
   else return false;
   event.preventDefault();
   return true;
 }
 
-// Actions, by data-action, wherever they stand
+// Filters, range and search
 
-const THEME_AFTER = { system: "light", light: "dark", dark: "system" };
+function filterBy(kind, value) {
+  const { [kind]: before, ...others } = state.route.filters;
+  go({ filters: before === value ? others : { ...state.route.filters, [kind]: value } });
+}
+
+const today = () => dayIn(state.now, zoneOf(state));
+
+function openMenu(name) {
+  const change = { menu: state.menu === name ? "" : name };
+  if (name === "range") {
+    const days = rangeDays(state.route.range, today());
+    change.calendar = { at: days?.[1] ?? today(), start: "" };
+  }
+  if (name === "filter") change.filterText = "";
+  dispatchNow(change, change.menu ? {
+    range: ['.presets [aria-pressed="true"]', ".presets button"], filter: ['[data-action="filter-text"]'],
+  }[name] ?? [`[data-menu="${name}"] .menu-box button`] : []);
+}
+
+function closeMenu() {
+  if (state.menu) $("bar").querySelector(`[data-menu="${state.menu}"] > button`)?.focus();
+  dispatch({ menu: "" });
+}
+
+function chooseDay(day) {
+  const { start: first } = state.calendar;
+  if (day > today()) return;
+  if (!first) {
+    dispatch({ calendar: { at: day, start: day } });
+    return;
+  }
+  go({ range: first < day ? `${first}..${day}` : `${day}..${first}` });
+  closeMenu();
+}
+
+const CALENDAR_KEYS = {
+  ArrowLeft: (at) => addDays(at, -1), ArrowRight: (at) => addDays(at, 1),
+  ArrowUp: (at) => addDays(at, -7), ArrowDown: (at) => addDays(at, 7),
+  PageUp: (at) => addMonths(at, -1), PageDown: (at) => addMonths(at, 1),
+  Home: (at) => `${at.slice(0, 8)}01`, End: (at) => addDays(addMonths(`${at.slice(0, 8)}01`, 1), -1),
+};
+
+function calendarKey(event) {
+  const move = CALENDAR_KEYS[event.key];
+  if (!move) return false;
+  event.preventDefault();
+  const to = move(state.calendar.at);
+  dispatchNow({ calendar: { ...state.calendar, at: to < today() ? to : today() } }, ['.day[tabindex="0"]']);
+  return true;
+}
+
+function searchKey(event) {
+  const hits = searchHits(state);
+  const { at } = state.search;
+  if (event.key === "ArrowDown" || event.key === "ArrowUp") {
+    const to = (at + (event.key === "ArrowDown" ? 1 : -1) + hits.length) % Math.max(1, hits.length);
+    dispatch({ search: { ...state.search, at: to } });
+    requestAnimationFrame(() => $(`hit-${to}`)?.scrollIntoView({ block: "nearest" }));
+  } else if (event.key === "Enter" && hits[at]) goTo(hits[at].href);
+  else return false;
+  event.preventDefault();
+  return true;
+}
+
+function goTo(href) {
+  dispatch({ search: null });
+  location.hash = href;
+}
+
+// Actions, by data-action, wherever they stand; what is not here is the page's
+
+function choose(name, value, apply = () => {}) {
+  remembered.write(name, value);
+  dispatch({ [name === "hidden" ? "isHidden" : name]: value });
+  apply();
+}
+
 const actions = {
   skip: () => $("main").focus(),
-  theme: () => {
-    remembered.write("theme", THEME_AFTER[state.theme]);
-    dispatch({ theme: THEME_AFTER[state.theme] });
+  menu: (element) => openMenu(element.dataset.value),
+  theme: (element) => choose("theme", element.dataset.value),
+  language: (element) => choose("language", element.dataset.value, applyLanguage),
+  hide: (element) => choose("hidden", element.checked, applyMoney),
+  currency: (element) => {
+    if (element.value !== state.currency) choose("rate", 1);
+    choose("currency", element.value, applyMoney);
   },
-  range: (element) => go({ range: element.value }),
+  rate: (element) => {
+    const rate = Number(element.value.trim().replace(",", "."));
+    if (rate > 0 && Number.isFinite(rate)) choose("rate", rate, applyMoney);
+    element.toggleAttribute("aria-invalid", !(rate > 0));
+  },
+  range: (element) => {
+    go({ range: element.dataset.value });
+    closeMenu();
+  },
+  relative: (element) => {
+    const days = Number(element.elements.days.value);
+    if (days >= 1 && days <= 9999) go({ range: `${Math.round(days)}d` });
+    closeMenu();
+  },
+  compare: (element) => go({ isCompared: element.checked }),
+  turn: (element) => dispatch({ calendar: { ...state.calendar, at: element.dataset.value < today() ? element.dataset.value : today() } }),
+  day: (element) => chooseDay(element.dataset.value),
   zone: (element) => go({ zone: element.value }),
-  by: (element) => go({ by: element.value }),
+  filter: (element) => {
+    filterBy(element.dataset.kind, element.dataset.value);
+    if (state.menu) closeMenu();
+  },
+  unfilter: (element) => {
+    go({ filters: { ...state.route.filters, [element.dataset.kind]: undefined } });
+    focusNext = ['[data-menu="filter"] > button'];
+  },
+  "filter-kind": (element) => dispatch({ filterKind: element.dataset.value, filterText: "" }),
+  "filter-text": (element) => dispatch({ filterText: element.value }),
+  search: () => {
+    dispatchNow({ search: { text: "", at: 0 } }, ['[data-action="search-text"]']);
+  },
+  "search-text": (element) => dispatch({ search: { text: element.value, at: 0 } }),
+  "search-close": () => dispatch({ search: null }),
+  hit: (element) => goTo(element.dataset.value),
+  "sheet-close": () => dispatch({ sheet: null }),
   "range-reset": () => go({ range: DEFAULT_RANGE }),
-  table: () => dispatch({ isTable: !state.isTable }),
   light: (element) => dispatch({ lit: state.lit === element.dataset.value ? null : element.dataset.value }),
   more: () => dispatch({ isMoreOpen: !state.isMoreOpen }),
-  "show-all": () => dispatch({ isAllShown: !state.isAllShown }),
   retry: () => {
+    if (state.fault) loadPage(state.route.page);
     askAll();
     openStream();
   },
   copy: async (element) => {
     try {
       await navigator.clipboard.writeText(element.dataset.value);
-      say("Copied");
+      say(t("Copied"));
     } catch {
       // Plain HTTP on a LAN has no clipboard: selecting the text is the next best thing.
       getSelection().selectAllChildren(element.parentElement.querySelector("code"));
@@ -14767,44 +17380,97 @@ const actions = {
     const listed = [...document.querySelectorAll("[data-shortcut]")];
     patch($("help"), Help([
       ...listed.map((one) => ({ keys: one.dataset.shortcut, help: one.dataset.help })),
-      { keys: "← →", help: "Move in a focused chart; with Shift, select" },
-      { keys: "Enter", help: "Show the selected days" },
-      { keys: "Esc", help: "Close, or leave the chart" },
+      { keys: "j k", help: t("Next and previous row of a list") },
+      { keys: "← →", help: t("Move in a focused chart; with Shift, select") },
+      { keys: "Enter", help: t("Open, or show the selected days") },
+      { keys: "Esc", help: t("Close, or leave the chart") },
     ]));
     if (!$("help").open) $("help").showModal();
   },
 };
 
+function act(element, event) {
+  const name = element.dataset.action;
+  if (Object.hasOwn(actions, name)) actions[name](element, event);
+  else page()?.actions?.[name]?.(element, context(event));
+}
+
 document.addEventListener("click", (event) => {
+  if (event.target === $("search")) dispatch({ search: null }); // beside the box: its backdrop
+  if (event.target === $("sheet")) dispatch({ sheet: null });
   const element = event.target.closest("[data-action]");
-  if (!element || element.nodeName === "SELECT" || element.nodeName === "FORM") return;
+  if (!element || ["SELECT", "FORM", "INPUT", "TEXTAREA"].includes(element.nodeName)) return;
+  if (element.nodeName === "A" && (event.ctrlKey || event.metaKey || event.shiftKey)) return; // a tab of its own
   event.preventDefault();
-  actions[element.dataset.action]?.(element);
+  act(element, event);
 });
 document.addEventListener("change", (event) => {
-  const element = event.target.closest("select[data-action]");
-  if (element) actions[element.dataset.action]?.(element);
+  const element = event.target.closest('select[data-action], input[data-action]:not([type="search"]), textarea[data-action]');
+  if (element) act(element, event);
+});
+document.addEventListener("input", (event) => {
+  const element = event.target.closest('input[type="search"][data-action]');
+  if (element) act(element, event);
 });
 document.addEventListener("submit", (event) => {
-  if (event.target.dataset.action !== "login") return;
+  if (!event.target.dataset.action) return;
   event.preventDefault();
+  if (event.target.dataset.action !== "login") {
+    act(event.target, event);
+    return;
+  }
   const token = event.target.elements.token.value.trim();
   if (token && !state.login.isBusy) signIn(token);
 });
+document.addEventListener("close", (event) => {
+  // Esc closes a dialog by itself; the state follows.
+  if (event.target === $("search") && state.search) dispatch({ search: null });
+  if (event.target === $("sheet") && state.sheet) dispatch({ sheet: null });
+}, true);
+
+/** To the next or previous row of the list that has the focus, else to the first of the page. */
+function moveRow(step) {
+  const rows = [...document.querySelectorAll("[data-row]")].filter((row) => row.offsetParent !== null);
+  const at = rows.indexOf(document.activeElement);
+  const to = at < 0 ? rows[0] : rows[at + step];
+  to?.focus();
+  to?.scrollIntoView({ block: "nearest" });
+}
 
 let firstKey = "";
 let firstKeyMs = 0;
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
-  if (event.target.closest?.("[data-chart]") && chartKey(event)) return;
-  if (event.key === "Escape") {
-    if (state.isMoreOpen) dispatch({ isMoreOpen: false });
+  if (state.search) {
+    searchKey(event);
     return;
   }
-  if (event.target.closest?.("input, textarea, select, [contenteditable]") || $("help").open) return;
+  const chart = chartOf(event.target);
+  if (chart && chartKey(event, chart)) return;
+  if (event.target.closest?.("[data-calendar]") && calendarKey(event)) return;
+  if (event.key === "Escape") {
+    if (state.menu) closeMenu();
+    else if (state.isMoreOpen) dispatch({ isMoreOpen: false });
+    else page()?.keys?.(event, context(event));
+    return;
+  }
+  if ((event.key === "Delete" || event.key === "Backspace") && event.target.dataset?.action === "unfilter") {
+    event.target.click();
+    return;
+  }
+  if (event.target.closest?.("input, textarea, select, [contenteditable]") || $("help").open || state.sheet) return;
+  if (page()?.keys?.(event, context(event))) {
+    event.preventDefault();
+    return;
+  }
+  if (event.key === "j" || event.key === "k") {
+    moveRow(event.key === "j" ? 1 : -1);
+    event.preventDefault();
+    return;
+  }
   const pair = performance.now() - firstKeyMs < 1000 ? `${firstKey} ${event.key}` : "";
-  const found = [...document.querySelectorAll("[data-shortcut]")]
-    .find(({ dataset }) => dataset.shortcut === pair || dataset.shortcut === event.key);
+  const all = [...document.querySelectorAll("[data-shortcut]")];
+  const found = all.find(({ dataset }) => dataset.shortcut === pair) ?? all.find(({ dataset }) => dataset.shortcut === event.key);
   firstKey = event.key;
   firstKeyMs = performance.now();
   if (!found) return;
@@ -14843,28 +17509,3188 @@ addEventListener("pageshow", (event) => {
 addEventListener("hashchange", followAddress);
 
 setInterval(() => {
-  if (document.visibilityState !== "visible" || !state.overview) return;
+  if (document.visibilityState !== "visible" || !state.updatedMs) return;
   const now = serverNow();
   if (now - state.updatedMs > STALE_AFTER_MS && state.connection !== "lost") refreshAll();
   // Seconds are on show only while something runs; else a slower clock will do.
-  const isBusy = state.overview.live.some((row) => row.state === "running");
+  const isBusy = state.answers.overview?.data?.live.some((row) => row.state === "running");
   if (now - state.now >= (isBusy ? 1000 : 10_000)) dispatch({ now });
 }, 1000);
 
 const startToken = takeToken();
-state = { ...state, ...parseRoute(location.hash) };
+state = { ...state, route: parseRoute(location.hash, pages) };
+applyMoney();
+applyLanguage();
+loadPage(state.route.page);
 render();
 if (startToken) signInByLink(startToken);
 else start();
+// When nothing else is to do: a page that is already here changes at once.
+(window.requestIdleCallback ?? setTimeout)(() => setTimeout(() => BUILT.forEach(loadPage), 2000));
 """
 
-#: What `/assets/<digest>/<name>` serves: (content type, text).
+# language=CSS
+SESSIONS_CSS = r"""/* Sessions and Session */
+.list-tools { display: flex; flex-wrap: wrap; align-items: center; gap: 8px; margin-bottom: 8px; }
+.list-menus { display: inline-flex; align-items: center; gap: 12px; margin-left: auto; }
+.columns-menu .menu-box, .export-menu .menu-box, .compare-menu .menu-box { left: auto; right: 0; }
+.checks { display: grid; grid-template-columns: 1fr 1fr; gap: 6px 24px; width: max-content; margin-bottom: 8px; }
+.export-menu .menu-box { width: 240px; display: grid; gap: 8px; }
+.export-menu a { display: inline-grid; place-items: center; color: var(--ink); text-decoration: none; }
+.find { position: relative; flex: 0 1 260px; min-width: 160px; }
+.find .icon { position: absolute; left: 8px; top: 7px; color: var(--ink-3); pointer-events: none; }
+.find .field { width: 100%; padding-left: 28px; }
+.sort-tools { display: none; align-items: center; gap: 2px; }
+.sort-tools .icon-button { font-size: 9px; }
+.select.is-on select { border-color: var(--ink-2); font-weight: 600; }
+.compare-bar { display: inline-flex; align-items: center; gap: 8px; }
+.compare-bar .button { display: inline-grid; place-items: center; text-decoration: none; }
+.none { display: flex; align-items: center; gap: 16px; padding: 24px 0; }
+.none .button { display: inline-grid; place-items: center; color: inherit; text-decoration: none; }
+.session-name .mark { margin-left: 6px; }
+.mark.is-bad { color: var(--bad); border-color: currentColor; }
+
+.session-list { margin: 0 -16px -12px; }
+.session-list.scroll.is-window { max-height: calc(100vh - 172px); }
+/* Fixed widths: the columns of a list of which some dozen rows are in the document would jump while it is scrolled,
+   and each step would cost a layout of every cell. Where there is room, the columns share it. */
+.session-list .grid-table, .turn-list .grid-table { table-layout: fixed; border-collapse: separate; border-spacing: 0; }
+.session-list thead .col-session { width: 204px; } .session-list .col-agent { width: 76px; } .session-list .col-channel { width: 80px; }
+.session-list .col-cause { width: 78px; } .session-list .col-model { width: 128px; } .session-list .col-calls { width: 60px; }
+.session-list .col-tokens { width: 68px; } .session-list .col-tools { width: 58px; } .session-list .col-errors { width: 56px; }
+.session-list .col-duration { width: 86px; } .session-list .col-context { width: 88px; } .session-list .col-cost { width: 104px; }
+.session-list .col-tree { width: 80px; } .session-list .col-started { width: 80px; } .session-list .col-active { width: 92px; }
+.session-list tbody td { overflow: hidden; text-overflow: ellipsis; }
+@media (min-width: 1600px) { .session-list thead .col-session { width: 380px; } }
+.session-list tbody tr[data-row] { height: 33px; cursor: pointer; }
+.session-list tr > :first-child { padding-left: 16px; }
+.session-list tr > :last-child { padding-right: 16px; }
+.session-list tbody tr:last-child > * { border-bottom: 1px solid var(--line); }
+.session-list.scroll thead th { z-index: 2; padding-top: 6px; }
+.session-list tfoot > tr > * { position: sticky; z-index: 1; bottom: 0; background: var(--surface); border-top: 1px solid var(--line); }
+.session-list .session-name { position: sticky; left: 0; background: var(--surface); }
+.session-list.scroll thead .col-session, .session-list.scroll tfoot .session-name { z-index: 3; left: 0; }
+.session-list tbody .session-name { z-index: 1; overflow: hidden; text-overflow: ellipsis; }
+.session-list tbody .session-name a { color: var(--ink); text-decoration: none; }
+.session-list tbody .session-name a:hover { text-decoration: underline; text-underline-offset: 2px; }
+.session-list tr[data-row]:hover > * { background: var(--bg); }
+.session-list tr[data-row]:focus { outline: none; }
+.session-list tr[data-row]:focus-visible > * { background: var(--bg); box-shadow: inset 0 2px var(--accent), inset 0 -2px var(--accent); }
+.session-list tr.is-marked > * { background: color-mix(in srgb, var(--accent) 8%, var(--surface)); }
+.session-list .gap:hover > *, .session-list .gap > * { padding: 0; border: 0; background: none; }
+.gap-space { display: block; }
+/* On a tinted ground the faint ink is too faint. */
+.session-list tr.is-marked, .turn-list tr.is-open, .entry.is-at { --ink-3: var(--ink-2); }
+.session-list th.num .sort { display: inline-flex; flex-direction: row-reverse; align-items: baseline; }
+.session-list th.num .sort-mark { width: auto; margin-right: 3px; }
+.mark-box { position: absolute; left: 14px; top: 10px; width: 13px; height: 13px; margin: 0; accent-color: var(--accent); opacity: 0; }
+tr:hover > th > .mark-box, tr:focus > th > .mark-box, .mark-box:focus-visible, .mark-box:checked { opacity: 1; }
+tr:hover > th > .mark-box ~ .state, tr:focus > th > .mark-box ~ .state, .mark-box:checked ~ .state { visibility: hidden; }
+.session-list .state { margin-right: 8px; }
+.session-list .context { grid-template-columns: 32px 34px; gap: 6px; }
+.session-list.is-narrow tbody tr[data-row] { height: 50px; }
+.session-list.is-narrow tbody .session-name { position: static; }
+.session-list.is-narrow thead .col-session { width: 56%; }
+.session-list.is-narrow .mark-box { display: none; }
+.is-coming .ghost { display: block; }
+
+.session-head .who { display: flex; flex-wrap: wrap; gap: 4px 16px; font-size: 13px; line-height: 18px; color: var(--ink); }
+.session-head h2 { font-size: 16px; line-height: 22px; overflow: hidden; text-overflow: ellipsis; }
+.session-head .back { display: grid; place-items: center; width: 24px; height: 24px; margin-left: -6px; border-radius: 6px; color: var(--ink-2); }
+.session-head .back:hover { background: var(--line); }
+.session-head .state { font-size: 12px; white-space: nowrap; }
+.who > span { min-width: 0; max-width: 100%; }
+.copyable { display: inline-flex; align-items: baseline; gap: 8px; min-width: 0; max-width: 100%; }
+.copyable code { min-width: 0; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; color: var(--ink-2); }
+.fates { display: flex; flex-wrap: wrap; gap: 2px 16px; margin-top: 8px; padding-left: 10px; border-left: 2px solid var(--line); font-size: 13px; line-height: 18px; color: var(--ink-2); }
+.session-facts { display: grid; grid-template-columns: repeat(8, minmax(0, 1fr)); gap: 12px 16px; margin-top: 12px; }
+.fact { min-width: 0; }
+.fact dt { font-size: 12px; line-height: 16px; color: var(--ink-2); }
+.fact dd { display: grid; }
+.fact-number { font-size: 20px; line-height: 28px; font-weight: 600; letter-spacing: -.01em; white-space: nowrap; }
+.fact-number .num { text-align: left; }
+.fact-number .unpriced { display: block; }
+.fact-note { font-size: 12px; line-height: 16px; color: var(--ink-3); overflow: hidden; text-overflow: ellipsis; }
+.tabs { display: flex; gap: 20px; margin: 12px 0 -12px; border-top: 1px solid var(--line); }
+.tab { padding: 8px 0; font-size: 13px; color: var(--ink-2); text-decoration: none; border-bottom: 2px solid transparent; }
+.tab:hover { color: var(--ink); }
+.tab[aria-current="page"] { color: var(--ink); font-weight: 600; border-color: var(--accent); }
+.compare-menu .menu-box { width: 360px; max-width: calc(100vw - 32px); display: grid; gap: 8px; }
+.values a { display: flex; justify-content: space-between; gap: 16px; padding: 4px 6px; border-radius: 6px; color: inherit; text-decoration: none; }
+.values a:hover { background: var(--bg); }
+.side { display: grid; grid-template-columns: minmax(0, 1fr); gap: 16px; align-content: start; }
+.grid-table.side-table .name { width: 100%; }
+.side-table a { color: inherit; text-decoration: none; }
+.side-table a:hover { text-decoration: underline; text-underline-offset: 2px; }
+.side-scroll { max-height: 300px; overflow: auto; }
+.side-scroll thead th { position: sticky; top: 0; background: var(--surface); }
+.stored { display: grid; gap: 6px; font-size: 12px; line-height: 16px; }
+.stored code { display: block; color: var(--ink-2); }
+
+.k-model { fill: var(--s1); } .k-tool { fill: var(--s3); } .k-subagent { fill: var(--s5); } .k-failed { fill: var(--bad); }
+.is-stale .turn-bar, .is-stale .span-bar { opacity: .45; }
+.k-wait { fill: var(--line); } .k-event { fill: var(--ink-3); }
+.kinds { display: flex; flex-wrap: wrap; gap: 4px 16px; margin: 4px 0 8px; font-size: 12px; line-height: 18px; color: var(--ink-2); }
+.kinds li { display: inline-flex; align-items: center; gap: 6px; }
+.strip-plot { cursor: pointer; }
+.cost-line { fill: none; stroke: var(--ink-2); stroke-width: 1.5; stroke-linejoin: round; }
+.strip-hit { fill: transparent; }
+.strip-turn:hover .strip-hit { fill: var(--ink); opacity: .06; }
+.strip-turn.is-chosen .strip-hit { fill: var(--accent); opacity: .16; }
+.mark-compacted { fill: var(--ink-2); } .mark-model { fill: none; stroke: var(--ink-2); stroke-width: 1.5; }
+.turn-list { margin: 0 -16px -12px; }
+.turn-list.scroll.is-window { max-height: 430px; min-height: 0; }
+.turn-list tbody tr[data-row] { height: 33px; cursor: pointer; }
+.turn-list tr > :first-child { padding-left: 16px; }
+.turn-list tr > :last-child { padding-right: 16px; }
+.turn-list a { color: inherit; text-decoration: none; }
+.turn-list tr.is-open > * { background: color-mix(in srgb, var(--accent) 8%, var(--surface)); }
+.turn-list tr[data-row]:focus { outline: none; }
+.turn-list tr[data-row]:focus-visible > *, .waterfall tr:focus-visible > * { background: var(--bg); box-shadow: inset 0 2px var(--accent), inset 0 -2px var(--accent); }
+.turn-list .gap > * { padding: 0; border: 0; }
+.turn-n { width: 56px; color: var(--ink-3); }
+.turn-when { width: 108px; color: var(--ink-2); }
+.turn-cell { width: 32%; }
+.turn-list .wide { width: 66px; } .turn-list thead .num:not(.wide):not(.turn-n) { width: 84px; }
+.turn-bar, .span-bar { display: block; width: 100%; height: 12px; }
+.span-bar { height: 14px; }
+.turn-marks { overflow: hidden; text-overflow: ellipsis; }
+.waterfall .span-name { max-width: 280px; width: 24%; overflow: hidden; text-overflow: ellipsis; }
+.waterfall .span-name a { color: inherit; text-decoration: none; }
+.waterfall .span-name a:hover { text-decoration: underline; text-underline-offset: 2px; }
+.waterfall .span-cell { width: 50%; min-width: 140px; }
+.waterfall.scroll.is-tall { height: auto; max-height: 420px; }
+.waterfall td, .waterfall tbody th { padding-top: 4px; padding-bottom: 4px; }
+.span-ticks { display: flex; justify-content: space-between; font-size: 11px; }
+.span-rule { fill: var(--line); } .span-critical { fill: var(--ink); }
+.span.is-event .span-name { color: var(--ink-2); }
+
+.transcript-panel .find { flex-basis: 220px; }
+.steps { display: inline-flex; }
+.finding { font-size: 12px; min-height: 18px; }
+.session-page.is-filling { display: flex; flex-direction: column; height: calc(100vh - 88px); min-height: 620px; }
+.is-filling .transcript-panel { flex: 1; min-height: 0; }
+.entries { flex: 1; min-height: 0; overflow: auto; margin: 0 -16px; border-top: 1px solid var(--line); overflow-anchor: none; contain: content; }
+.entry { position: relative; padding: 8px 16px 10px 60px; border-bottom: 1px solid var(--line); border-left: 4px solid transparent; font-size: 13px; line-height: 18px; contain: content; }
+.entry.is-user { border-left-color: var(--s2); } .entry.is-assistant { border-left-color: var(--s1); } .entry.is-tool { border-left-color: var(--s3); }
+.entry.is-failed { border-left-color: var(--bad); }
+.entry.is-at { background: color-mix(in srgb, var(--accent) 8%, var(--surface)); }
+.entry:focus { outline: none; } .entry:focus-visible { box-shadow: inset 0 0 0 2px var(--accent); }
+.entry header { display: flex; align-items: baseline; gap: 8px; margin-bottom: 2px; font-size: 12px; color: var(--ink-2); }
+.entry header b { color: var(--ink); }
+.entry-n { position: absolute; left: 4px; width: 44px; text-align: right; color: var(--ink-3); text-decoration: none; }
+.entry-n:hover { text-decoration: underline; }
+.entry-facts { min-width: 0; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
+.entry-when { margin-left: auto; color: var(--ink-3); white-space: nowrap; }
+.entry-text { display: block; max-width: 96ch; white-space: pre-wrap; overflow-wrap: anywhere; }
+.entry-images { color: var(--ink-3); font-size: 12px; }
+.entry mark { background: color-mix(in srgb, var(--warn) 32%, transparent); color: inherit; border-radius: 2px; }
+.fold > summary { display: flex; align-items: baseline; gap: 8px; padding: 2px 0; font-size: 12px; color: var(--ink-2); cursor: pointer; list-style: none; }
+.fold > summary::-webkit-details-marker { display: none; }
+.fold > summary::before { content: "▸"; width: 10px; flex: none; color: var(--ink-3); }
+.fold[open] > summary::before { content: "▾"; }
+.fold > summary > .note { white-space: nowrap; }
+.fold-line { min-width: 0; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
+.fold pre {
+  margin: 4px 0 4px 18px; padding: 8px 12px; max-height: 480px; overflow: auto; border: 1px solid var(--line); border-radius: 6px; background: var(--bg);
+  font: 12px/17px var(--mono); white-space: pre-wrap; overflow-wrap: anywhere;
+}
+.is-thinking pre { font-family: inherit; font-size: 13px; color: var(--ink-2); }
+.scrub { display: block; margin: 8px 0 -4px; }
+.scrub input { width: 100%; margin: 0; accent-color: var(--ink-3); }
+.compared .compared-name { white-space: normal; }
+.compared .compared-name .note { display: block; font-size: 12px; }
+.compared .compared-text { white-space: normal; max-width: 320px; }
+.race-key { display: inline-block; width: 10px; height: 3px; margin-right: 6px; vertical-align: 3px; background: var(--s1); }
+.race-key.is-b { background: var(--s2); }
+.race-line { fill: none; stroke: var(--s1); stroke-width: 2; stroke-linejoin: round; } .race-line.is-b { stroke: var(--s2); }
+
+@media (max-width: 1279px) { .session-facts { grid-template-columns: repeat(4, minmax(0, 1fr)); } }
+@media (max-width: 639px) {
+  .session-facts { grid-template-columns: repeat(2, minmax(0, 1fr)); }
+  .session-list, .turn-list, .entries { margin-left: -12px; margin-right: -12px; }
+  .session-list tr > :first-child, .turn-list tr > :first-child { padding-left: 12px; }
+  .session-list.scroll.is-window { max-height: calc(100vh - 330px); }
+  .sort-tools { display: inline-flex; }
+  .list-menus { margin-left: 0; }
+  .session-list.is-narrow .mark-box ~ .state { visibility: visible; }
+  .find { flex: 1 1 100%; }
+  .turn-marks, .turn-when { display: none; }
+  .turn-cell { width: 50%; }
+  .waterfall .span-cell { min-width: 96px; }
+  .session-page.is-filling { height: auto; min-height: 0; }
+  .entries { height: calc(100vh - 240px); min-height: 320px; flex: none; }
+  .session-page .panel-head, [data-key="session-list"] > .panel-head { flex-wrap: wrap; }
+  .session-page .side .panel-head h2 { flex: none; max-width: 100%; }
+  .columns-menu { display: none; }
+  .compared .grid-table th[scope="row"] { white-space: normal; }
+  .entry header { flex-wrap: wrap; }
+  .entry { padding-left: 12px; }
+  .entry-n { position: static; width: auto; }
+  .checks { width: auto; }
+}
+@media (forced-colors: active) {
+  .turn-bar, .span-bar, .strip-plot { forced-color-adjust: none; }
+  .session-list tr[data-row]:focus-visible > *, .turn-list tr[data-row]:focus-visible > * { outline: 2px solid Highlight; }
+}
+@media print { .list-tools, .tabs, .scrub { display: none; } .entries, .session-list.scroll.is-window, .turn-list.scroll.is-window { height: auto; max-height: none; overflow: visible; } }
+"""
+
+# language=JavaScript
+SESSIONS_JS = r"""// The list of sessions: 10,000 rows and more, of which the document holds those in sight and the
+// server sorts, filters and sums. Whole sessions are shown: the range chooses those active in it.
+
+import {
+  html, msg, t, tn, UNKNOWN, formatCount, formatDuration,
+} from "./dom.js";
+import {
+  askParams, bdi, context as contextUse, cost, dataOf, dot, head, hrefTo, icon, menu, money, nothing, panel,
+  rangeName, segments, select, sessionName, sortHead, tokens, unseen, when, widthOf, windowOf, windowedTable,
+} from "./views.js";
+
+const LIST = "sessions";
+const NARROW = 560; // pixels of the list; below, a row has two lines and three columns
+const PAGE_ROWS = 60;
+
+const STATES = [["", msg("All")], ["running", msg("Running")], ["idle", msg("Idle")], ["ended", msg("Ended")]];
+const HAVING = [
+  ["", msg("with anything")], ["errors", msg("with errors")], ["compactions", msg("compacted")],
+  ["subagents", msg("with sub-agents")], ["unpriced", msg("with unpriced calls")],
+];
+const STATE_NAMES = { running: msg("Running"), idle: msg("Idle"), ended: msg("Ended") };
+/** What OpenClaw has done with a session, where that is not the usual thing. */
+export const STORED = {
+  reset: msg("reset"), deleted: msg("deleted"), cold: msg("archived"), imported: msg("imported"), bak: msg("copy"),
+  checkpoint: msg("copy"),
+};
+const FAILED = { failed: msg("failed"), killed: msg("killed"), timeout: msg("timed out") };
+
+export function stateDot(row) {
+  const name = t(STATE_NAMES[row.state] ?? STATE_NAMES.ended);
+  const hint = row.inferred ? t("{state}, inferred from its last entry", { state: name }) : name;
+  return html`<span class="state is-${row.state in STATE_NAMES ? row.state : "ended"}" title="${hint}">${dot()}${unseen(name)}</span>`;
+}
+
+/** Marks beside a name: what became of the session. */
+export function fates(row) {
+  return html`
+    ${row.status in FAILED ? html`<span class="mark is-bad">${t(FAILED[row.status])}</span>` : null}
+    ${row.stored_as in STORED ? html`<span class="mark">${t(STORED[row.stored_as])}</span>` : null}`;
+}
+
+const errorsOf = (row) => row.tool_errors + row.model_errors;
+
+function errors(row) {
+  if (!errorsOf(row)) return html`<span class="note">0</span>`;
+  const tools = tn(row.tool_errors, "{n} tool error", "{n} tool errors");
+  const calls = tn(row.model_errors, "{n} failed call", "{n} failed calls");
+  return html`<span class="is-bad" title="${tools}, ${calls}">${formatCount(errorsOf(row))}</span>`;
+}
+
+/** What it cost with all sub-agents below it; faint where there is nothing below. */
+function tree(row) {
+  if (row.tree_cost_nano_usd <= row.cost_nano_usd) return html`<span class="note">${money(row.tree_cost_nano_usd)}</span>`;
+  return money(row.tree_cost_nano_usd);
+}
+
+/** The heading names the calls without a price; here is no room for them. */
+const sumOfCosts = (all) => (all.unpriced_calls && !all.cost_nano_usd ? UNKNOWN : money(all.cost_nano_usd));
+
+const text = (value) => (value ? bdi(value) : html`<span class="note">${UNKNOWN}</span>`);
+
+/** key, name, what it sorts by, class, cell, cell of the sums. The first one always stays. */
+const COLUMNS = [
+  { key: "session", name: msg("Session"), sort: "label", kind: "session-name", cell: null },
+  { key: "agent", name: msg("Agent"), sort: "agent", kind: "mid", cell: (row) => text(row.agent) },
+  { key: "channel", name: msg("Channel"), sort: "channel", kind: "mid", cell: (row) => text(row.channel) },
+  { key: "cause", name: msg("Cause"), sort: "cause", kind: "", cell: (row) => text(row.cause) },
+  { key: "model", name: msg("Model"), sort: "model", kind: "mid model", cell: (row) => text(row.model) },
+  { key: "calls", name: msg("Calls"), sort: "message_count", kind: "num", cell: (row) => formatCount(row.model_calls), sum: (all) => formatCount(all.model_calls) },
+  { key: "tokens", name: msg("Tokens"), sort: "total_tokens", kind: "num", cell: (row) => tokens(row.total_tokens), sum: (all) => tokens(all.total_tokens) },
+  { key: "tools", name: msg("Tools"), sort: "tool_calls", kind: "num", cell: (row) => formatCount(row.tool_calls) },
+  { key: "errors", name: msg("Errors"), sort: "errors", kind: "num", cell: errors },
+  { key: "duration", name: msg("Lasted"), sort: "duration_ms", kind: "num", cell: (row) => formatDuration(row.duration_ms) },
+  { key: "context", name: msg("Context"), sort: "context_share", kind: "num", cell: (row) => contextUse(row) },
+  { key: "cost", name: msg("Cost"), sort: "total_cost", kind: "num", cell: (row) => cost(row), sum: sumOfCosts },
+  { key: "tree", name: msg("Tree cost"), sort: "tree_cost_nano_usd", kind: "num", cell: tree },
+  { key: "started", name: msg("Started"), sort: "started_ms", kind: "num", cell: (row, state) => when(row.started_ms, state) },
+  { key: "active", name: msg("Last active"), sort: "last_activity_ms", kind: "num", cell: (row, state) => when(row.last_activity_ms, state) },
+];
+const USUAL = ["agent", "channel", "cause", "model", "calls", "tokens", "errors", "duration", "context", "cost", "tree", "active"];
+const NARROW_COLUMNS = ["cost", "active"];
+const SORTS = COLUMNS.map((column) => column.sort);
+const ASCENDING = new Set(["label", "agent", "channel", "cause", "model"]);
+export const usualOrder = (sort) => (ASCENDING.has(sort) ? "asc" : "desc");
+
+// Which columns a person wants is kept in their browser.
+
+let kept = null;
+function keptColumns() {
+  if (kept) return kept;
+  try {
+    const read = JSON.parse(localStorage.getItem("clawmeter.columns"));
+    kept = Array.isArray(read) ? USUAL.concat(COLUMNS.map(({ key }) => key)).filter((key, i, all) => read.includes(key) && all.indexOf(key) === i) : USUAL;
+  } catch {
+    kept = USUAL; // storage switched off, or no browser at all
+  }
+  return kept;
+}
+
+export const chosenColumns = (state) => state.columns ?? keptColumns();
+const isNarrow = (state) => widthOf(state, LIST) < NARROW;
+
+function shownColumns(state) {
+  const chosen = isNarrow(state) ? NARROW_COLUMNS : chosenColumns(state);
+  return COLUMNS.filter(({ key }) => key === "session" || chosen.includes(key));
+}
+
+const rowHeight = (state) => (isNarrow(state) ? 50 : 33);
+
+// What is asked
+
+/** The parameters of the list without its page: the same for the list and for its exports. */
+export function listParams({ route }) {
+  return {
+    ...askParams(route), sort: route.sort, order: route.order, q: route.q, state: route.status, has: route.has,
+  };
+}
+
+/** The part of the list that holds the rows in sight and as many again around them. */
+export function pageOf(state) {
+  const { first, last } = windowOf(state, LIST, dataOf(state, LIST)?.total ?? 0);
+  const offset = Math.max(0, Math.floor((first - 10) / PAGE_ROWS) * PAGE_ROWS);
+  const limit = Math.max(2, Math.ceil((last + 10 - offset) / PAGE_ROWS)) * PAGE_ROWS;
+  return { offset, limit };
+}
+
+const given = (params) => Object.entries(params).filter(([, value]) => value !== "" && value !== undefined && value !== null);
+
+const exportHref = (state, form) => `/api/sessions.${form}?${new URLSearchParams(given(listParams(state)))}`;
+
+// Parts
+
+function Head(column, { route }) {
+  const kind = `${column.kind} col-${column.key}`;
+  return sortHead({ value: column.sort, name: t(column.name), sort: route.sort, order: route.order, kind });
+}
+
+function NameCell(row, state) {
+  const name = sessionName(row);
+  const isMarked = (state.marks ?? []).some((one) => one.id === row.id);
+  return html`
+    <th scope="row" class="session-name" title="${name}">
+      <input type="checkbox" class="mark-box" data-action="mark" data-value="${row.id}" data-name="${name}" tabindex="-1"
+        aria-label="${t("Mark {name} to compare", { name })}"${isMarked ? html` checked` : null}>
+      ${stateDot(row)}
+      <a href="${hrefTo(state, "session", [row.id])}" data-action="open" data-value="${row.id}" data-page="session" tabindex="-1">${bdi(name)}</a>
+      ${fates(row)}
+      ${isNarrow(state) ? html`<span class="where">${bdi(row.agent ?? UNKNOWN)} · ${bdi(row.channel || row.cause || UNKNOWN)}</span>` : null}
+    </th>`;
+}
+
+export const keyOfRow = (row) => `${row.agent}/${row.id}`;
+
+function Row(index, state, data, columns) {
+  const row = data.rows[index - data.offset];
+  if (!row) {
+    return html`
+      <tr class="is-coming" data-key="coming-${index}" aria-rowindex="${index + 2}">
+        <td colspan="${columns.length}"><span class="ghost is-wide"></span></td>
+      </tr>`;
+  }
+  const isMarked = (state.marks ?? []).some((one) => one.id === row.id);
+  return html`
+    <tr data-key="${keyOfRow(row)}" data-row="${index}" data-action="open" data-value="${row.id}" tabindex="-1"
+      aria-rowindex="${index + 2}" class="${isMarked ? "is-marked" : ""}">
+      ${columns.map((column) => (column.cell ? html`<td class="${column.kind} col-${column.key}">${column.cell(row, state)}</td>` : NameCell(row, state)))}
+    </tr>`;
+}
+
+function Foot(state, data, columns) {
+  return html`
+    <tr>
+      ${columns.map((column, i) => (i === 0
+        ? html`<th scope="row" class="session-name">${tn(data.total, "{n} session", "{n} sessions")}</th>`
+        : html`<td class="${column.kind} col-${column.key}">${column.sum ? column.sum(data.totals) : null}</td>`))}
+    </tr>`;
+}
+
+function Columns(state) {
+  const chosen = chosenColumns(state);
+  return menu({
+    name: "columns", state, label: t("Columns"), kind: "is-quiet columns-menu", button: t("Columns"),
+    body: () => html`
+      <ul class="checks">
+        ${COLUMNS.slice(1).map(({ key, name }) => html`
+          <li data-key="${key}">
+            <label class="check">
+              <input type="checkbox" data-action="column" data-value="${key}"${chosen.includes(key) ? html` checked` : null}> ${t(name)}
+            </label>
+          </li>`)}
+      </ul>
+      <p><button type="button" class="link" data-action="columns-reset">${t("Usual columns")}</button></p>`,
+  });
+}
+
+function Export(state) {
+  return menu({
+    name: "export", state, label: t("Export"), kind: "is-quiet export-menu", button: t("Export"),
+    body: () => html`
+      <p class="note">${t("All rows of this list, sorted and filtered as it is.")}</p>
+      <p><a class="button" href="${exportHref(state, "csv")}" download="sessions.csv">CSV</a>
+        <a class="button" href="${exportHref(state, "json")}" download="sessions.json">JSON</a></p>`,
+  });
+}
+
+function Compare(state) {
+  const marks = state.marks ?? [];
+  if (!marks.length) return null;
+  const isReady = marks.length === 2;
+  return html`
+    <span class="compare-bar" data-key="compare">
+      ${isReady
+        ? html`<a class="button is-first" href="${compareHref(state)}" data-page="session" data-shortcut="c" data-help="${t("Compare the marked sessions")}">${t("Compare 2 sessions")}</a>`
+        : html`<span class="note">${t("Mark one more to compare")}</span>`}
+      <button type="button" class="link" data-action="unmark">${t("Clear marks")}</button>
+    </span>`;
+}
+
+export const compareHref = (state) => hrefTo(state, "session", [state.marks[0].id], [["with", state.marks[1].id]]);
+
+function Tools(state) {
+  const { route } = state;
+  return html`
+    <div class="list-tools" data-key="tools">
+      <label class="find" data-shortcut="q" data-help="${t("Find in this list")}">
+        ${unseen(t("Find in names, keys and ids"))}${icon("search", 14)}
+        <input type="search" class="field" data-action="q" value="${route.q}" placeholder="${t("Find in names, keys and ids")}"
+          autocomplete="off" spellcheck="false" maxlength="200">
+      </label>
+      ${segments({ action: "status", label: t("State"), choices: STATES.map(([key, name]) => [key, t(name)]), chosen: route.status })}
+      ${select({ action: "has", label: t("Only sessions"), chosen: route.has, kind: route.has ? "is-on" : "", options: HAVING.map(([key, name]) => [key, t(name)]) })}
+      <span class="sort-tools">
+        ${select({
+          action: "sort-by", label: t("Sort by"), chosen: route.sort, shortcut: "s", help: t("Choose the order"),
+          options: COLUMNS.map(({ sort, name }) => [sort, t("by {column}", { column: t(name) })]),
+        })}
+        <button type="button" class="icon-button" data-action="turn-order" data-shortcut="o" data-help="${t("Turn the order round")}"
+          title="${route.order === "asc" ? t("Ascending") : t("Descending")}">
+          <span aria-hidden="true">${route.order === "asc" ? "▲" : "▼"}</span>${unseen(route.order === "asc" ? t("Ascending") : t("Descending"))}
+        </button>
+      </span>
+      ${Compare(state)}
+      <span class="list-menus">${Columns(state)}${Export(state)}</span>
+    </div>`;
+}
+
+const isNarrowed = ({ route }) => Boolean(route.q || route.status || route.has || Object.values(route.filters).some(Boolean));
+
+function None(state) {
+  if (isNarrowed(state)) {
+    return html`
+      <div class="none" data-key="none">
+        ${nothing(t("No session in this range is like that."))}
+        <button type="button" class="button" data-action="clear">${t("Clear the filters")}</button>
+      </div>`;
+  }
+  if (state.route.range !== "all") {
+    return html`
+      <div class="none" data-key="none">
+        ${nothing(t("No session was active in this range."))}
+        <button type="button" class="button" data-action="range" data-value="all">${t("Show all time")}</button>
+      </div>`;
+  }
+  return html`
+    <div class="none" data-key="none">
+      ${nothing(t("No session yet. It is here within a second of its first entry."))}
+    </div>`;
+}
+
+export function Sessions(state) {
+  const data = dataOf(state, LIST);
+  const columns = shownColumns(state);
+  const ranged = state.route.range === "all"
+    ? null
+    : t("active in {range}; the figures are those of whole sessions", { range: rangeName(state.route.range) });
+  const table = () => windowedTable({
+    name: LIST, state, label: t("Sessions, table"), total: data.total, columns: columns.length, rowHeight: rowHeight(state),
+    heads: columns.map((column) => (isNarrow(state) ? head(t(column.name), `${column.kind} col-${column.key}`) : Head(column, state))),
+    row: (i) => Row(i, state, data, columns), foot: Foot(state, data, columns),
+    kind: `session-list ${isNarrow(state) ? "is-narrow" : ""}`,
+  });
+  return html`
+    <div class="grid" data-key="sessions">
+      ${panel({
+        key: "session-list", wide: "w12", state, isRanged: true,
+        title: html`${tn(data.total, "{n} session", "{n} sessions")} · ${cost(data.totals, true)}`, note: ranged,
+        body: html`
+          ${Tools(state)}
+          <div data-measure="${LIST}" data-key="list">${data.total ? table() : None(state)}</div>`,
+      })}
+    </div>`;
+}
+
+// What acts
+
+const scroller = () => document.querySelector(`[data-window="${LIST}"]`);
+let typing = 0;
+let goal = null;   // the row that gets the focus as soon as it is drawn
+let at = null;     // {key, index} of the row the keyboard is on
+let shown = "";    // the question whose rows are on show
+const followed = new WeakSet();
+const places = new Map(); // question -> where it was scrolled to, for the way back
+
+function reveal(list, index, height) {
+  const headHeight = list.querySelector("thead").offsetHeight;
+  const footHeight = list.querySelector("tfoot")?.offsetHeight ?? 0;
+  const room = list.clientHeight - headHeight - footHeight;
+  if (index * height < list.scrollTop) list.scrollTop = index * height;
+  else if ((index + 1) * height > list.scrollTop + room) list.scrollTop = (index + 1) * height - room;
+}
+
+function moveTo(index, state) {
+  const data = dataOf(state, LIST);
+  const list = scroller();
+  if (!data?.total || !list) return;
+  const to = Math.max(0, Math.min(data.total - 1, index));
+  goal = to;
+  reveal(list, to, rowHeight(state));
+  focusGoal();
+}
+
+function focusGoal() {
+  if (goal === null) return;
+  const row = scroller()?.querySelector(`[data-row="${goal}"]`);
+  if (!row) return;
+  at = { key: row.dataset.key, index: goal };
+  goal = null;
+  row.focus({ preventScroll: true });
+}
+
+/** Where the keyboard is now: a live update may have moved its row. */
+function indexNow(state) {
+  if (!at) return null;
+  const data = dataOf(state, LIST);
+  const found = data.rows.findIndex((row) => keyOfRow(row) === at.key);
+  return found < 0 ? at.index : found + data.offset;
+}
+
+function firstInSight(state) {
+  const list = scroller();
+  return list ? Math.ceil(list.scrollTop / rowHeight(state)) : 0;
+}
+
+function mark(id, name, { state, dispatch, say }) {
+  const marks = state.marks ?? [];
+  const others = marks.filter((one) => one.id !== id);
+  const next = others.length < marks.length ? others : [...others.slice(-1), { id, name }];
+  dispatch({ marks: next });
+  say(next.length === 2 ? t("Two sessions marked, c compares them") : tn(next.length, "{n} session marked", "{n} sessions marked"));
+}
+
+export const page = {
+  styles: "sessions.css",
+  parse(params) {
+    const one = (name, values, otherwise) => (values.includes(params.get(name)) ? params.get(name) : otherwise);
+    const sort = one("sort", SORTS, "last_activity_ms");
+    return {
+      sort,
+      order: one("order", ["asc", "desc"], usualOrder(sort)),
+      q: (params.get("q") ?? "").slice(0, 200),
+      status: one("state", ["running", "idle", "ended"], ""),
+      has: one("has", HAVING.map(([key]) => key), ""),
+    };
+  },
+  format: ({ sort, order, q, status, has }) => [
+    ["sort", sort === "last_activity_ms" ? "" : sort], ["order", order === usualOrder(sort) ? "" : order], ["q", q],
+    ["state", status], ["has", has],
+  ],
+  asks: (state) => [
+    { key: LIST, path: "/api/session-list", params: { ...listParams(state), ...pageOf(state) }, on: ["usage", "session"] },
+  ],
+  view: Sessions,
+  actions: {
+    q: (element, { go }) => {
+      clearTimeout(typing);
+      const { value } = element;
+      typing = setTimeout(() => go({ q: value.trim() }, true), 150);
+    },
+    status: (element, { go }) => go({ status: element.dataset.value }),
+    has: (element, { go }) => go({ has: element.value }),
+    sort: (element, { state, go }) => {
+      const sort = element.dataset.value;
+      const turned = state.route.order === "asc" ? "desc" : "asc";
+      go({ sort, order: sort === state.route.sort ? turned : usualOrder(sort) });
+    },
+    "sort-by": (element, { go }) => go({ sort: element.value, order: usualOrder(element.value) }),
+    "turn-order": (_, { state, go }) => go({ order: state.route.order === "asc" ? "desc" : "asc" }),
+    clear: (_, { go }) => go({ q: "", status: "", has: "", filters: {} }),
+    column: (element, { state, dispatch }) => {
+      const chosen = chosenColumns(state).filter((key) => key !== element.dataset.value);
+      if (element.checked) chosen.push(element.dataset.value);
+      chooseColumns(chosen, dispatch);
+    },
+    "columns-reset": (_, { dispatch }) => chooseColumns(USUAL, dispatch),
+    open: (element, { state }) => {
+      if (!getSelection().isCollapsed) return; // somebody selects text
+      location.hash = hrefTo(state, "session", [element.dataset.value]);
+    },
+    mark: (element, context) => mark(element.dataset.value, element.dataset.name, context),
+    unmark: (_, { dispatch }) => dispatch({ marks: [] }),
+  },
+  keys(event, context) {
+    const { state } = context;
+    if (!dataOf(state, LIST)) return false;
+    const list = scroller();
+    const isInList = Boolean(list?.contains(event.target));
+    if (event.key === "Escape") {
+      if (event.target.dataset?.action === "q") context.go({ q: "" }, true);
+      else if (isInList) {
+        at = null;
+        list.focus({ preventScroll: true });
+      }
+      return false;
+    }
+    const row = event.target.closest?.("tr[data-row]");
+    const now = row ? Number(row.dataset.row) : indexNow(state);
+    const inPage = list ? Math.max(1, Math.floor(list.clientHeight / rowHeight(state)) - 2) : 1;
+    const steps = { j: 1, k: -1, ...(isInList ? { ArrowDown: 1, ArrowUp: -1, PageDown: inPage, PageUp: -inPage } : {}) };
+    if (event.key in steps) moveTo(now === null ? firstInSight(state) : now + steps[event.key], state);
+    else if (isInList && event.key === "Home") moveTo(0, state);
+    else if (isInList && event.key === "End") moveTo(Infinity, state);
+    else if (event.key === "s" && !isNarrow(state)) document.querySelector('.session-list [aria-sort$="ending"] button')?.focus();
+    else if (row && event.key === "Enter") row.querySelector("a").click();
+    else if (row && (event.key === "x" || event.key === " ")) row.querySelector(".mark-box").click();
+    else return false;
+    return true;
+  },
+  painted({ state }) {
+    const list = scroller();
+    if (!list) return;
+    const question = JSON.stringify(state.answers[LIST]?.askedFor ?? {}, (key, value) => (key === "offset" || key === "limit" ? undefined : value));
+    const isNew = !followed.has(list);
+    if (isNew) {
+      followed.add(list);
+      list.addEventListener("scroll", () => places.set(shown, list.scrollTop), { passive: true });
+    }
+    if (isNew || question !== shown) {
+      shown = question;
+      list.scrollTop = places.get(question) ?? 0;
+    }
+    focusGoal();
+  },
+};
+
+function chooseColumns(columns, dispatch) {
+  kept = columns;
+  try {
+    localStorage.setItem("clawmeter.columns", JSON.stringify(columns));
+  } catch { /* storage switched off: they last as long as the page */ }
+  dispatch({ columns });
+}
+"""
+
+# language=JavaScript
+SESSION_JS = r"""// One session: what it cost and why (turns, their calls and tools, sub-agents), what was said in it
+// (its transcript, read from disk a part at a time), and two sessions side by side.
+
+import {
+  html, msg, t, tn, UNKNOWN, dayIn, formatAbsolute, formatClock, formatCount, formatDay, formatDuration, formatExactMoney,
+  formatMoney, formatPercent, formatTokens,
+} from "./dom.js";
+import { niceTicks, shareBar, swatch } from "./chart.js";
+import {
+  assignColours, bdi, cost, dataOf, head, hrefTo, icon, menu, money, nestSessions, nothing, panel,
+  partial, scrollingTable, sessionName, shareOf, sharePercent, tokens, unseen, when, widthOf, windowedTable, zoneOf,
+} from "./views.js";
+
+const KINDS = [
+  ["messages", msg("Messages")], ["tools", msg("Tools")], ["errors", msg("Errors")], ["thinking", msg("Thinking")],
+];
+const ENTRIES = 150;      // entries in the document at once
+const ENTRY_STEP = 50;    // how far the part on show moves when its end comes near
+const CLIP = 4000;        // characters of a text before somebody asks for all of it
+const SHOWN_SPANS = 300;
+const MARKDOWN_ENTRIES = 5000;
+const SEGMENT_NAMES = {
+  model: msg("Model"), tool: msg("Tools"), subagent: msg("Sub-agents"), failed: msg("Failed call"), wait: msg("Waiting"),
+};
+
+const idOf = ({ route }) => route.rest[0] ?? "";
+const askKey = (kind, id) => `${kind} ${id}`;
+const sessionOf = (state, id = idOf(state)) => dataOf(state, askKey("session", id));
+const turnsOf = (state, id = idOf(state)) => dataOf(state, askKey("turns", id));
+const api = (path, id) => `/api/${path}/${encodeURIComponent(id)}`;
+const sum = (values) => values.reduce((total, value) => total + value, 0);
+const round = (x) => Math.round(x * 100) / 100;
+
+// Numbers of a session
+
+/** The share of the prompt that came from the cache; null where there was no prompt. */
+export function cacheRate(totals) {
+  const prompt = totals.input_tokens + totals.cache_read_tokens + totals.cache_write_tokens;
+  return prompt ? totals.cache_read_tokens / prompt : null;
+}
+
+function Figure(key, label, number, note = null) {
+  return html`
+    <div class="fact" data-key="${key}">
+      <dt>${label}</dt>
+      <dd><span class="fact-number">${number}</span>${note ? html`<span class="fact-note">${note}</span>` : null}</dd>
+    </div>`;
+}
+
+function Facts(session, state) {
+  const perCall = session.model_calls ? session.cost_nano_usd / session.model_calls : null;
+  const below = session.subagents.length;
+  const plan = session.plan_cost_nano_usd;
+  return html`
+    <dl class="session-facts">
+      ${Figure("cost", t("Cost"), html`${cost(session, true)} ${partial(state)}`,
+    plan ? t("and {money} worth of plan use", { money: formatMoney(plan) }) : perCall === null ? null : t("{money} a call", { money: formatMoney(Math.round(perCall)) }))}
+      ${Figure("tree", t("With sub-agents"), money(session.tree_cost_nano_usd),
+    below ? tn(below, "{n} sub-agent", "{n} sub-agents") : t("none"))}
+      ${Figure("tokens", t("Tokens"), tokens(session.total_tokens),
+    t("{input} in, {output} out", { input: formatTokens(session.input_tokens + session.cache_read_tokens + session.cache_write_tokens), output: formatTokens(session.output_tokens) }))}
+      ${Figure("cache", t("Cache rate"), formatPercent(cacheRate(session), 1),
+    html`<span title="${t("{tokens} written to the cache", { tokens: formatTokens(session.cache_write_tokens) })}">${t("{tokens} read", { tokens: formatTokens(session.cache_read_tokens) })}</span>`)}
+      ${Figure("calls", t("Model calls"), formatCount(session.model_calls), session.model_errors
+    ? html`<span class="is-bad">${tn(session.model_errors, "{n} failed", "{n} failed")}</span>` : t("none failed"))}
+      ${Figure("tools", t("Tool calls"), formatCount(session.tool_calls), session.tool_errors
+    ? html`<span class="is-bad">${tn(session.tool_errors, "{n} error", "{n} errors")}</span>` : t("no error"))}
+      ${Figure("lasted", t("Lasted"), formatDuration(session.duration_ms), html`${t("since")} ${when(session.started_ms, state)}`)}
+      ${Figure("context", t("Context"), session.context_window && session.context_tokens
+    ? formatPercent(session.context_tokens / session.context_window) : formatTokens(session.context_tokens),
+  session.context_window ? t("of {tokens} tokens", { tokens: formatTokens(session.context_window) }) : t("window not known"))}
+    </dl>`;
+}
+
+// What became of it
+
+const PUT_AWAY = {
+  reset: msg("OpenClaw reset this session. Its transcript is read from the copy that was kept."),
+  deleted: msg("OpenClaw deleted this session. Its transcript is read from the copy that was kept."),
+  cold: msg("OpenClaw moved this session to its archive. Its transcript is read from there."),
+  imported: msg("This session is from before OpenClaw kept its sessions in a database; its transcript is read from the old file."),
+  bak: msg("Of this session only a copy is left. Its transcript is read from there."),
+  checkpoint: msg("Of this session only a copy is left. Its transcript is read from there."),
+};
+
+/** Sentences about what is unusual with a session. */
+export function fateWords(session, link) {
+  const words = [];
+  const kinds = session.sources.filter((source) => source.state !== "gone").map((source) => source.kind);
+  const isLive = kinds.some((kind) => kind === "live" || kind === "database");
+  if (!kinds.length) words.push(t("OpenClaw no longer has this transcript. The ledger keeps its numbers."));
+  else if (!isLive && kinds[0] in PUT_AWAY) words.push(t(PUT_AWAY[kinds[0]]));
+  if (session.parent_session) words.push(t("Sub-agent of {session}.", { session: link(session.parent_session, session.parent_key) }));
+  for (const { session: from, calls } of session.copied_from) {
+    words.push(t("Forked: {calls} copied from {session}, and counted there.", {
+      calls: tn(calls, "{n} call was", "{n} calls were"), session: link(from, null),
+    }));
+  }
+  if (session.cron_job) words.push(t("Run of the cron job {job}.", { job: bdi(session.cron_job) }));
+  if (session.compactions) words.push(tn(session.compactions, "Its context was compacted once.", "Its context was compacted {n} times."));
+  if (session.failovers) words.push(tn(session.failovers, "One call went to another model after a failure.", "{n} calls went to another model after a failure."));
+  if (session.aborts) words.push(tn(session.aborts, "One run was aborted.", "{n} runs were aborted."));
+  return words;
+}
+
+const STATE_WORDS = { running: msg("Running"), idle: msg("Idle"), ended: msg("Ended") };
+
+function sessionLink(state) {
+  return (id, key) => {
+    const name = sessionName({ id, key, label: null });
+    return html`<a href="${hrefTo(state, "session", [id])}">${bdi(name)}</a>`;
+  };
+}
+
+function Copyable(text) {
+  return html`
+    <span class="copyable"><code class="mono"><bdi>${text}</bdi></code>
+      <button type="button" class="link" data-action="copy" data-value="${text}">${t("Copy")}${unseen(` ${text}`)}</button></span>`;
+}
+
+function CompareMenu(state, session) {
+  const list = dataOf(state, "candidates");
+  return menu({
+    name: "compare", state, label: t("Compare with another session"), kind: "is-quiet compare-menu", shortcut: "c",
+    help: t("Compare with another session"), button: t("Compare"),
+    body: () => html`
+      <input class="field" type="search" data-action="pick" value="${state.pick ?? ""}" aria-label="${t("Find a session")}"
+        placeholder="${t("Find a session")}" autocomplete="off" spellcheck="false">
+      <ul class="values">
+        ${(list?.rows ?? []).filter((row) => row.id !== session.id).map((row) => html`
+          <li data-key="${row.agent}/${row.id}">
+            <a href="${hrefTo(state, "session", [session.id], [["with", row.id]])}" data-row>
+              <bdi>${sessionName(row)}</bdi><span class="num">${cost(row)}</span>
+            </a>
+          </li>`)}
+      </ul>
+      ${list && list.rows.length < 2 ? nothing(t("No other session is like that.")) : null}`,
+  });
+}
+
+function Head(state, session) {
+  const words = fateWords(session, sessionLink(state));
+  const stateWord = t(STATE_WORDS[session.state] ?? STATE_WORDS.ended);
+  const who = [
+    [t("Agent"), session.agent], [t("Channel"), session.channel], [t("Cause"), session.cause],
+    [t("Models"), session.models.map((one) => one.model).join(", ")], [t("Thinking"), session.thinking_level],
+  ].filter(([, value]) => value);
+  const tab = (view, name) => html`
+    <a class="tab" href="${hrefTo(state, "session", [session.id], view ? [["view", view]] : [])}" data-key="tab-${view || "-"}"
+      aria-current="${state.route.view === view ? "page" : "false"}" data-shortcut="${view ? "v" : "w"}" data-help="${t("Show: {view}", { view: name })}">${name}</a>`;
+  return html`
+    <section class="panel w12 session-head" data-key="head" aria-labelledby="h-session">
+      <header class="panel-head">
+        <a class="back" href="${hrefTo(state, "sessions")}" data-page="sessions" title="${t("All sessions")}" data-shortcut="u" data-help="${t("All sessions")}">${icon("left")}${unseen(t("All sessions"))}</a>
+        <h2 id="h-session">${bdi(sessionName(session))}</h2>
+        <span class="state is-${session.state}" title="${session.inferred ? t("{state}, inferred from its last entry", { state: stateWord }) : stateWord}">
+          <svg class="dot" width="8" height="8" viewBox="0 0 8 8" aria-hidden="true"><circle cx="4" cy="4" r="3"/></svg>${stateWord}</span>
+        <span class="tools">${CompareMenu(state, session)}</span>
+      </header>
+      <p class="who">
+        ${who.map(([name, value]) => html`<span data-key="${name}"><span class="note">${name}</span> ${bdi(value)}</span>`)}
+        ${state.route.view ? html`<span data-key="cost"><span class="note">${t("Cost")}</span> ${cost(session)}</span>` : null}
+        <span data-key="key">${session.key ? Copyable(session.key) : null}</span>
+        <span data-key="id">${Copyable(session.id)}</span>
+      </p>
+      ${words.length ? html`<ul class="fates">${words.map((one) => html`<li>${one}</li>`)}</ul>` : null}
+      ${state.route.view ? null : Facts(session, state)}
+      <nav class="tabs" aria-label="${t("Parts of the session")}">${tab("", t("Timeline"))}${tab("transcript", t("Transcript"))}</nav>
+    </section>`;
+}
+
+// Timeline: the strip of all turns
+
+/** Where each turn stands on the strip: by what it took, but never too thin to be seen while there is room. */
+export function stripOf(turns, width) {
+  const count = turns.length;
+  const least = Math.min(6, (width * 0.4) / Math.max(1, count));
+  const room = width - least * count;
+  const busy = sum(turns.map((turn) => turn.duration_ms)) || 1;
+  let x = 0;
+  const blocks = [];
+  let waiting = null;
+  for (const turn of turns) {
+    const wide = least + (turn.duration_ms / busy) * room;
+    const failed = turn.model_errors + turn.tool_errors;
+    // Hundreds of turns in a pixel are one block.
+    if (waiting && waiting.width < 1) {
+      waiting.width += wide;
+      waiting.last = turn;
+      waiting.failed += failed;
+      waiting.failedCalls += turn.model_errors;
+      waiting.compactions += turn.compactions;
+    } else {
+      waiting = { first: turn, last: turn, x, width: wide, failed, failedCalls: turn.model_errors, compactions: turn.compactions, newModel: turn.new_model };
+      blocks.push(waiting);
+    }
+    x += wide;
+  }
+  return blocks;
+}
+
+/** The cost up to and with each turn, in nano-USD. */
+export function cumulative(turns, before = 0) {
+  let total = before;
+  return turns.map((turn) => (total += turn.cost_nano_usd));
+}
+
+function segments(turn, x, width, top, height) {
+  const longest = Math.max(1, turn.duration_ms);
+  const spot = (begin, length) => [x + (begin / longest) * width, Math.max(0.5, (length / longest) * width)];
+  return turn.stretches.map(([kind, begin, length]) => {
+    const [left, wide] = spot(Math.min(begin, longest), Math.min(length, longest - Math.min(begin, longest)));
+    const isBeside = kind === "subagent";
+    return html`<rect class="k-${kind}" x="${round(left)}" y="${isBeside ? top + height - 3 : top}" width="${round(wide)}" height="${isBeside ? 3 : height}"/>`;
+  });
+}
+
+const STRIP = { top: 8, line: 64, gap: 8, block: 22, bottom: 16, left: 52, right: 6 };
+
+export function Strip(turns, before, width, chosen, state) {
+  const inner = Math.max(60, width - STRIP.left - STRIP.right);
+  const blocks = stripOf(turns, inner);
+  const totals = cumulative(turns, before);
+  const most = totals[totals.length - 1] || 0;
+  const ticks = niceTicks(most / 1e9);
+  const top = (ticks[ticks.length - 1] || 1) * 1e9;
+  const y = (nano) => round(STRIP.top + STRIP.line - (nano / top) * STRIP.line);
+  const blockTop = STRIP.top + STRIP.line + STRIP.gap;
+  const height = blockTop + STRIP.block + STRIP.bottom;
+  const first = turns[0].n;
+  let path = `M${STRIP.left} ${y(before)}`;
+  for (const block of blocks) {
+    path += `L${round(STRIP.left + block.x + block.width)} ${y(totals[block.last.n - first])}`;
+  }
+  // Heartbeats often run on a model of their own: a mark for each change would say nothing then.
+  const isChanging = blocks.filter((block) => block.newModel).length > 40;
+  const marks = blocks.filter((block) => block.failed || block.compactions || (block.newModel && !isChanging));
+  const mark = (block) => {
+    const x = round(STRIP.left + block.x + block.width / 2);
+    if (block.failed) return html`<path class="k-failed" d="M${x - 3} ${blockTop + STRIP.block + 10}l3 -6l3 6z"/>`;
+    if (block.compactions) return html`<rect class="mark-compacted" x="${x - 3}" y="${blockTop + STRIP.block + 4}" width="6" height="6"/>`;
+    return html`<circle class="mark-model" cx="${x}" cy="${blockTop + STRIP.block + 7}" r="3"/>`;
+  };
+  return html`
+    <svg class="plot strip-plot" width="${width}" height="${height}" viewBox="0 0 ${width} ${height}" role="img"
+      aria-label="${t("Turns by what they took, and the cost up to each: {money} in the end", { money: formatMoney(most) })}">
+      ${ticks.filter((_, i) => i === 0 || i === ticks.length - 1).map((tick) => html`
+        <line class="${tick ? "rule" : "base"}" x1="${STRIP.left}" x2="${width - STRIP.right}" y1="${y(tick * 1e9)}" y2="${y(tick * 1e9)}"/>
+        <text class="tick" x="${STRIP.left - 8}" y="${y(tick * 1e9) + 4}" text-anchor="end">${formatMoney(Math.round(tick * 1e9))}</text>`)}
+      <path class="cost-line" d="${path}"/>
+      ${blocks.map((block) => {
+    const x = round(STRIP.left + block.x);
+    const wide = Math.max(0.6, block.width - (block.width > 4 ? 1 : 0));
+    const isChosen = chosen !== null && chosen >= block.first.n && chosen <= block.last.n;
+    const name = block.first === block.last ? turnTitle(block.first, state)
+      : t("Turns {first} to {last}", { first: formatCount(block.first.n + 1), last: formatCount(block.last.n + 1) });
+    return html`
+      <g class="strip-turn ${isChosen ? "is-chosen" : ""}" data-action="open-turn" data-value="${block.first.n}" data-key="s${block.first.n}">
+        <title>${name}</title>
+        <rect class="strip-hit" x="${x}" y="${STRIP.top}" width="${round(wide)}" height="${height - STRIP.top}"/>
+        <rect class="k-wait" x="${x}" y="${blockTop}" width="${round(wide)}" height="${STRIP.block}"/>
+        ${wide > 3 ? segments(block.first, x, wide, blockTop, STRIP.block)
+      : html`<rect class="${block.failedCalls ? "k-failed" : "k-model"}" x="${x}" y="${blockTop}" width="${round(wide)}" height="${STRIP.block}"/>`}
+      </g>`;
+  })}
+      ${marks.map(mark)}
+    </svg>`;
+}
+
+function turnTitle(turn, state) {
+  return t("Turn {n}, {time}: {took}, {tokens} tokens, {money}", {
+    n: formatCount(turn.n + 1), time: formatAbsolute(turn.from_ms, zoneOf(state)), took: formatDuration(turn.duration_ms),
+    tokens: formatTokens(turn.total_tokens), money: formatMoney(turn.cost_nano_usd),
+  });
+}
+
+// Timeline: the turns one by one
+
+function turnMarks(turn) {
+  const marks = [];
+  const failed = turn.model_errors + turn.tool_errors;
+  if (failed) marks.push(["is-bad", tn(failed, "{n} error", "{n} errors")]);
+  if (turn.retries) marks.push(["is-warn", tn(turn.retries, "{n} retry", "{n} retries")]);
+  if (turn.failovers) marks.push(["is-warn", t("failover")]);
+  if (turn.aborts) marks.push(["is-warn", t("aborted")]);
+  if (turn.compactions) marks.push(["", t("compacted")]);
+  if (turn.new_model) marks.push(["", t("to {model}", { model: turn.new_model })]);
+  if (turn.subagents) marks.push(["", tn(turn.subagents, "{n} sub-agent", "{n} sub-agents")]);
+  if (turn.is_heartbeat) marks.push(["", t("heartbeat")]);
+  if (!turn.model_calls && !marks.length) marks.push(["", t("no call")]);
+  return marks;
+}
+
+function TurnBar(turn, longest) {
+  const width = (turn.duration_ms / Math.max(1, longest)) * 1000;
+  return html`
+    <svg class="turn-bar" viewBox="0 0 1000 12" preserveAspectRatio="none" aria-hidden="true">
+      <rect class="k-wait" x="0" y="0" width="${round(Math.max(2, width))}" height="12"/>
+      ${segments(turn, 0, Math.max(2, width), 0, 12)}
+    </svg>`;
+}
+
+function TurnRow(turn, index, longest, state) {
+  const isOpen = state.route.turn === turn.n;
+  return html`
+    <tr data-key="t${turn.n}" data-row="${turn.n}" data-action="open-turn" data-value="${turn.n}" tabindex="-1" aria-rowindex="${index + 2}"
+      class="${isOpen ? "is-open" : ""}">
+      <th scope="row" class="num turn-n"><a href="${turnHref(state, turn)}" data-action="open-turn" data-value="${turn.n}" tabindex="-1"
+        aria-current="${isOpen ? "true" : "false"}" title="${turnTitle(turn, state)}">${formatCount(turn.n + 1)}</a></th>
+      <td class="turn-when">${moment(turn.from_ms, state)}</td>
+      <td class="turn-cell">${TurnBar(turn, longest)}</td>
+      <td class="turn-marks">${turnMarks(turn).map(([kind, word]) => html`<span class="mark ${kind}"><bdi>${word}</bdi></span> `)}</td>
+      <td class="num wide">${formatCount(turn.model_calls)}</td>
+      <td class="num wide">${tokens(turn.total_tokens)}</td>
+      <td class="num">${cost(turn)}</td>
+      <td class="num" title="${turnShares(turn)}">${formatDuration(turn.duration_ms)}</td>
+    </tr>`;
+}
+
+/** "6 Nov 14:05": turns of a day stand under each other, so the time belongs to the date. */
+function moment(ms, state) {
+  const zone = zoneOf(state);
+  return html`<time datetime="${new Date(ms).toISOString()}" title="${formatAbsolute(ms, zone)}">${formatDay(dayIn(ms, zone))} ${formatClock(ms, zone).slice(0, 5)}</time>`;
+}
+
+const turnShares = (turn) => t("models {model}, tools {tools}, waiting {waiting}", {
+  model: formatDuration(turn.model_ms), tools: formatDuration(turn.tool_ms), waiting: formatDuration(turn.wait_ms),
+});
+
+const turnHref = (state, turn) => hrefTo(state, "session", [idOf(state)], [["turn", turn.n]]);
+
+function Legend(turns) {
+  const all = [
+    ["model", sum(turns.map((turn) => turn.model_ms))], ["tool", sum(turns.map((turn) => turn.tool_ms))],
+    ["wait", sum(turns.map((turn) => turn.wait_ms))],
+  ];
+  const has = { failed: turns.some((turn) => turn.model_errors), subagent: turns.some((turn) => turn.subagents) };
+  const key = (kind, words) => html`
+    <li data-key="${kind}"><svg class="swatch" width="10" height="10" viewBox="0 0 10 10" aria-hidden="true"><rect class="k-${kind}" width="10" height="10" rx="2"/></svg>${words}</li>`;
+  return html`
+    <ul class="kinds">
+      ${all.map(([kind, took]) => key(kind, html`${t(SEGMENT_NAMES[kind])} <span class="note">${formatDuration(took)}</span>`))}
+      ${Object.entries(has).map(([kind, is]) => (is ? key(kind, t(SEGMENT_NAMES[kind])) : null))}
+    </ul>`;
+}
+
+function Turns(state) {
+  const data = turnsOf(state);
+  const frame = (note, body) => panel({ key: "turns", title: t("Turns"), note, wide: "turns-panel", state, isSum: true, body });
+  const error = state.answers[askKey("turns", idOf(state))]?.error;
+  if (!data) return frame(null, nothing(error ? t("The turns could not be read: {why}.", { why: error.message || t("no answer") }) : t("Loading")));
+  const { turns, skipped } = data;
+  if (!turns.length) return frame(null, nothing(t("Nothing was said in this session.")));
+  const longest = Math.max(...turns.map((turn) => turn.duration_ms));
+  const list = windowedTable({
+    name: "turns", state, label: t("Turns, table"), columns: 8, total: turns.length, rowHeight: 33, kind: "turn-list",
+    heads: html`
+      ${head("#", "num turn-n")}${head(t("Began"), "turn-when")}${head(html`${unseen(t("As a bar"))}`, "turn-cell")}${head(unseen(t("Marks")), "turn-marks")}
+      ${head(t("Calls"), "num wide")}${head(t("Tokens"), "num wide")}${head(t("Cost"), "num")}${head(t("Took"), "num")}`,
+    row: (i) => TurnRow(turns[i], i, longest, state),
+  });
+  const note = skipped
+    ? t("the last {n} of {total}", { n: formatCount(turns.length), total: formatCount(data.total) })
+    : tn(data.total, "{n} turn", "{n} turns");
+  return frame(note, html`
+    <div data-measure="strip" data-key="strip">${Strip(turns, data.skipped_totals.cost_nano_usd, widthOf(state, "strip"), state.route.turn, state)}</div>
+    ${Legend(turns)}
+    ${list}`);
+}
+
+// One turn: its calls, tools and sub-agents on one axis
+
+const MESSAGE_NAMES = {
+  user: msg("User message"), compaction: msg("Context compacted"), injected: msg("Message of OpenClaw"), reset: msg("Session reset"),
+  assistant: msg("Message without a call"), custom: msg("Tool, nested"),
+};
+
+/** The rows of a turn's waterfall: {kind, name, begin, end, …}, in order of their begin. */
+export function spansOf(items, turn, below) {
+  const spans = [];
+  let upTo = turn.from_ms;
+  let wasFailed = false;
+  let model = null;
+  for (const item of items) {
+    if (item.ts_ms === null) continue;
+    if (item.kind === "model_call") {
+      const isFailed = item.stop_reason === "error";
+      const marks = [];
+      if (wasFailed) marks.push(t("retry"));
+      if (item.is_failover) marks.push(t("failover"));
+      if (item.stop_reason === "aborted") marks.push(t("aborted"));
+      if (model !== null && model !== item.model) marks.push(t("other model"));
+      spans.push({
+        kind: isFailed ? "failed" : "model", name: item.model, begin: item.ts_ms - (item.latency_ms ?? 0), end: item.ts_ms, marks,
+        tokens: item.input_tokens + item.output_tokens + item.cache_read_tokens + item.cache_write_tokens,
+        cost: item.cost_nano_usd, isPriced: true,
+      });
+      wasFailed = isFailed;
+      model = item.model;
+      upTo = Math.max(upTo, item.ts_ms);
+    } else if (item.kind === "toolResult") {
+      const begin = item.duration_ms === null ? Math.min(upTo, item.ts_ms) : item.ts_ms - item.duration_ms;
+      spans.push({ kind: "tool", name: item.tool ?? "?", begin, end: item.ts_ms, isFailed: item.is_error, marks: item.is_error ? [t("error")] : [] });
+      upTo = Math.max(upTo, item.ts_ms);
+    } else {
+      const name = item.kind === "custom" && item.tool ? item.tool : t(MESSAGE_NAMES[item.kind] ?? item.kind);
+      spans.push({ kind: "event", name, begin: item.ts_ms, end: item.ts_ms, marks: [] });
+    }
+  }
+  for (const row of below) {
+    spans.push({
+      kind: "subagent", name: sessionName(row), begin: row.started_ms, end: Math.max(row.started_ms, row.last_activity_ms ?? row.started_ms),
+      marks: [], tokens: row.total_tokens, cost: row.tree_cost_nano_usd, isPriced: true, id: row.id,
+    });
+  }
+  return spans.sort((a, b) => a.begin - b.begin || a.end - b.end);
+}
+
+/** The spans without which the turn had ended earlier: from its end back, always the one that ended last. */
+export function criticalPath(spans) {
+  const path = new Set();
+  let upTo = Infinity;
+  for (const span of spans.filter((one) => one.end > one.begin && one.kind !== "subagent").sort((a, b) => b.end - a.end)) {
+    if (span.end > upTo) continue;
+    path.add(span);
+    upTo = span.begin;
+  }
+  return path;
+}
+
+function SpanRow(span, i, { from, length, critical, state }) {
+  const x = ((span.begin - from) / length) * 1000;
+  const wide = Math.max(3, ((span.end - span.begin) / length) * 1000);
+  const isCritical = critical.has(span);
+  const name = span.id
+    ? html`<a href="${hrefTo(state, "session", [span.id])}">${bdi(span.name)}</a>`
+    : html`<a href="${hrefTo(state, "session", [idOf(state)], [["view", "transcript"], ["ms", Math.max(0, Math.round(span.end))]])}" title="${t("Show it in the transcript")}">${bdi(span.name)}</a>`;
+  return html`
+    <tr data-key="sp${i}" class="span is-${span.kind} ${isCritical ? "is-critical" : ""}">
+      <th scope="row" class="span-name">${name} ${span.marks.map((word) => html`<span class="mark ${span.isFailed || span.kind === "failed" ? "is-bad" : ""}">${word}</span> `)}</th>
+      <td class="span-cell">
+        <svg class="span-bar" viewBox="0 0 1000 14" preserveAspectRatio="none" aria-hidden="true">
+          ${[250, 500, 750].map((at) => html`<rect class="span-rule" x="${at}" y="0" width="1" height="14"/>`)}
+          <rect class="k-${span.isFailed ? "failed" : span.kind}" x="${round(Math.max(0, Math.min(997, x)))}" y="2" width="${round(wide)}" height="10"/>
+          ${isCritical ? html`<rect class="span-critical" x="${round(Math.max(0, Math.min(997, x)))}" y="12.5" width="${round(wide)}" height="1.5"/>` : null}
+        </svg>
+      </td>
+      <td class="num">${span.kind === "event" ? html`<span class="note">${formatDuration(Math.max(0, span.begin - from))}</span>` : formatDuration(span.end - span.begin)}</td>
+      <td class="num wide">${span.tokens === undefined ? null : tokens(span.tokens)}</td>
+      <td class="num">${span.isPriced ? money(span.cost) : null}</td>
+    </tr>`;
+}
+
+function Turn(state, session) {
+  const data = turnsOf(state);
+  const turn = turnOf(state);
+  if (!data || state.route.turn === null) return null;
+  const frame = (note, tools, body) => panel({ key: "turn", title: t("Turn {n}", { n: formatCount(state.route.turn + 1) }), note, tools, wide: "", state, body });
+  const close = html`<button type="button" class="link" data-action="turn-close">${t("Close")}</button>`;
+  if (!turn) return frame(null, close, nothing(t("There is no such turn.")));
+  const items = dataOf(state, askKey("spans", idOf(state)));
+  const isIts = state.answers[askKey("spans", idOf(state))]?.askedFor?.since_ms === turn.from_ms;
+  const turnNav = html`
+    <a class="link" href="${hrefTo(state, "session", [session.id], [["view", "transcript"], ["ms", turn.from_ms]])}">${t("Transcript of this turn")}</a>
+    <button type="button" class="icon-button" data-action="turn-step" data-value="-1" title="${t("Turn before")}" data-shortcut="[" data-help="${t("Turn before")}">${icon("left")}${unseen(t("Turn before"))}</button>
+    <button type="button" class="icon-button" data-action="turn-step" data-value="1" title="${t("Turn after")}" data-shortcut="]" data-help="${t("Turn after")}">${icon("right")}${unseen(t("Turn after"))}</button>
+    ${close}`;
+  const note = html`${when(turn.from_ms, state)}, ${formatDuration(turn.duration_ms)} (${turnShares(turn)}), ${money(turn.cost_nano_usd)}`;
+  if (!items || !isIts) return frame(note, turnNav, nothing(t("Loading")));
+  const until = untilOf(data, turn);
+  const below = session.subagents.filter((row) => row.started_ms !== null && row.started_ms >= turn.from_ms && (until === null || row.started_ms < until));
+  const spans = spansOf(items.items, turn, below);
+  const from = turn.from_ms;
+  const length = Math.max(1, turn.to_ms - from, ...spans.map((span) => Math.min(span.end, turn.to_ms) - from));
+  const critical = criticalPath(spans);
+  const shown = spans.slice(0, SHOWN_SPANS);
+  const ticks = [0, 0.25, 0.5, 0.75, 1].map((share) => html`<span>${formatDuration(length * share)}</span>`);
+  return frame(note, turnNav, html`
+    ${scrollingTable({
+    label: t("Turn {n}, waterfall", { n: formatCount(turn.n + 1) }), kind: "waterfall is-tall",
+    heads: html`${head(t("What"), "span-name")}<th scope="col" class="span-cell"><span class="span-ticks">${ticks}</span></th>${head(t("Took"), "num")}${head(t("Tokens"), "num wide")}${head(t("Cost"), "num")}`,
+    rows: shown.map((span, i) => SpanRow(span, i, { from, length, critical, state })),
+  })}
+    ${spans.length > shown.length ? html`<p class="more">${t("and {n} more; the transcript has all of them", { n: formatCount(spans.length - shown.length) })}</p>` : null}
+    <p class="more">${t("Underlined bars are the critical path: without them the turn had ended earlier.")}</p>`);
+}
+
+function turnOf(state) {
+  const data = turnsOf(state);
+  if (!data || state.route.turn === null) return null;
+  return data.turns[state.route.turn - data.skipped] ?? null;
+}
+
+const untilOf = (data, turn) => data.turns[turn.n + 1 - data.skipped]?.from_ms ?? null;
+
+// Timeline: what stands beside
+
+function Models(session, state) {
+  const { shown: colours } = assignColours(state.palette, session.models.slice(0, 7).map((one) => `${one.provider}/${one.model}`));
+  const line = (one) => html`
+    <tr data-key="${one.provider}/${one.model}">
+      <th scope="row" class="name" title="${one.provider}/${one.model}">${swatch(colours.get(`${one.provider}/${one.model}`) ?? 8)} ${bdi(one.model)}</th>
+      <td class="num">${formatCount(one.model_calls)}</td>
+      <td class="num">${cost(one)}</td>
+      <td class="num share">${sharePercent(one.cost_nano_usd, session.cost_nano_usd)}</td>
+    </tr>`;
+  return panel({
+    key: "models", title: t("Models"), wide: "", state,
+    body: session.models.length ? html`
+      <table class="grid-table side-table"><thead><tr>${head(t("Model"))}${head(t("Calls"), "num")}${head(t("Cost"), "num")}${head(t("Share"), "num")}</tr></thead>
+      <tbody>${session.models.map(line)}</tbody></table>` : nothing(t("No model was called.")),
+  });
+}
+
+function ToolTable(session, state) {
+  const line = (one) => html`
+    <tr data-key="${one.tool}">
+      <th scope="row" class="name" title="${one.tool}">${bdi(one.tool)}</th>
+      <td class="num">${formatCount(one.calls)}</td>
+      <td class="num ${one.errors ? "is-bad" : ""}">${formatCount(one.errors)}</td>
+      <td class="num">${formatDuration(one.p50_ms)}</td>
+      <td class="num">${formatDuration(one.p95_ms)}</td>
+    </tr>`;
+  return panel({
+    key: "tools", title: t("Tools"), wide: "", state,
+    body: session.tools.length ? html`
+      <div class="side-scroll" tabindex="0" role="group" aria-label="${t("Tools, table")}">
+      <table class="grid-table side-table"><thead><tr>${head(t("Tool"))}${head(t("Calls"), "num")}${head(t("Errors"), "num")}
+        <th scope="col" class="num" title="${t("half of them took at most this")}">p50</th><th scope="col" class="num" title="${t("19 of 20 took at most this")}">p95</th></tr></thead>
+      <tbody>${session.tools.map(line)}</tbody></table></div>` : nothing(t("No tool was used.")),
+  });
+}
+
+/** The sub-agents below a session: a tree, each with what it cost itself and with those below it. */
+function Below(session, state) {
+  if (!session.subagents.length) return null;
+  const rows = dataOf(state, askKey("below", idOf(state))) ?? session.subagents;
+  const nested = nestSessions([...rows].sort((a, b) => (a.started_ms ?? 0) - (b.started_ms ?? 0)));
+  const line = ([row, depth]) => html`
+    <tr data-key="${row.agent}/${row.id}">
+      <th scope="row" class="name depth-${Math.min(4, depth)}" title="${sessionName(row)}">
+        ${depth ? html`<span class="branch" aria-hidden="true">└</span>` : null}<a href="${hrefTo(state, "session", [row.id])}">${bdi(row.run_label || sessionName(row))}</a>
+        ${row.run_status && row.run_status !== "ok" && row.run_status !== "done" ? html`<span class="mark"><bdi>${row.run_status}</bdi></span>` : null}
+      </th>
+      <td class="num">${formatDuration(row.duration_ms)}</td>
+      <td class="num">${cost(row)}</td>
+      <td class="num">${row.tree_cost_nano_usd > row.cost_nano_usd ? money(row.tree_cost_nano_usd) : html`<span class="note">${money(row.tree_cost_nano_usd)}</span>`}</td>
+    </tr>`;
+  return panel({
+    key: "below", title: t("Sub-agents"), wide: "", state,
+    note: html`${tn(nested.length, "{n} session", "{n} sessions")}, ${money(session.tree_cost_nano_usd - session.cost_nano_usd)}`,
+    body: html`
+      <div class="side-scroll" tabindex="0" role="group" aria-label="${t("Sub-agents, table")}">
+      <table class="grid-table side-table"><thead><tr>${head(t("Session"))}${head(t("Lasted"), "num")}${head(t("Own cost"), "num")}${head(t("Tree cost"), "num")}</tr></thead>
+      <tbody>${nested.map(line)}</tbody></table></div>`,
+  });
+}
+
+const PROMPT_PARTS = [
+  ["system_chars", msg("System prompt")], ["project_chars", msg("Project files")], ["skills_chars", msg("Skills")],
+  ["tools_list_chars", msg("Tool list")], ["tools_schema_chars", msg("Tool schemas")],
+];
+
+function Prompt(session, state) {
+  const { prompt } = session;
+  if (!prompt) return null;
+  const most = Math.max(1, ...PROMPT_PARTS.map(([key]) => prompt[key]));
+  return panel({
+    key: "prompt", title: t("Prompt"), note: t("characters, measured by OpenClaw"), wide: "", state,
+    body: html`
+      <table class="shares"><tbody>
+        ${PROMPT_PARTS.map(([key, name]) => html`
+          <tr data-key="${key}"><th scope="row" class="name">${t(name)}</th><td class="bar-cell">${shareBar(shareOf(prompt[key], most))}</td><td class="num">${formatCount(prompt[key])}</td></tr>`)}
+      </tbody></table>`,
+  });
+}
+
+const SOURCE_KINDS = {
+  live: msg("live file"), database: msg("database"), reset: msg("kept after a reset"), deleted: msg("kept after deletion"), cold: msg("archive"),
+  imported: msg("file from before the database"), bak: msg("copy"), checkpoint: msg("copy before a compaction"),
+};
+
+function Stored(session, state) {
+  if (!session.sources.length) return null;
+  return panel({
+    key: "stored", title: t("Stored in"), wide: "", state,
+    body: html`
+      <ul class="stored">
+        ${session.sources.slice(0, 12).map((one) => html`
+          <li data-key="${one.path}"><span class="note">${t(SOURCE_KINDS[one.kind] ?? one.kind)}${one.state === "ok" ? "" : `, ${one.state}`}</span> <code class="mono"><bdi>${one.path}</bdi></code></li>`)}
+      </ul>
+      ${session.sources.length > 12 ? html`<p class="more">${t("and {n} more", { n: formatCount(session.sources.length - 12) })}</p>` : null}`,
+  });
+}
+
+function Timeline(state, session) {
+  return html`
+    <div class="w8 side" data-key="middle">${Turns(state)}${Turn(state, session)}</div>
+    <div class="w4 side" data-key="side">
+      ${Models(session, state)}${ToolTable(session, state)}${Below(session, state)}${Prompt(session, state)}${Stored(session, state)}
+    </div>`;
+}
+
+// Transcript
+
+// Colours of a terminal: they mean nothing here, and what they wrap is to be read.
+// eslint-disable-next-line no-control-regex
+const ANSI = /\u001b(?:\[[0-9;?]*[ -/]*[@-~]|\][^\u0007\u001b]*(?:\u0007|\u001b\\))/g;
+const plain = (text) => String(text).replace(ANSI, "");
+
+/** A text with what was searched for marked in it. */
+export function marked(text, find) {
+  const whole = plain(text);
+  if (!find) return whole;
+  const lower = whole.toLowerCase();
+  const wanted = find.toLowerCase();
+  // Lower case may be longer than upper case (İ): then places in one are not places in the other.
+  if (lower.length !== whole.length || !wanted) return whole;
+  const parts = [];
+  let at = 0;
+  for (let found = lower.indexOf(wanted); found >= 0 && parts.length < 400; found = lower.indexOf(wanted, at)) {
+    parts.push(whole.slice(at, found), html`<mark>${whole.slice(found, found + wanted.length)}</mark>`);
+    at = found + wanted.length;
+  }
+  return [...parts, whole.slice(at)];
+}
+
+/** JSON laid out; a text that is no JSON as it is. */
+export function laidOut(text) {
+  const body = text.trim();
+  if (!/^[[{]/.test(body) || body.length > 200_000) return text;
+  try {
+    return JSON.stringify(JSON.parse(body), null, 2);
+  } catch {
+    return text;
+  }
+}
+
+const oneLine = (text, most = 120) => {
+  const line = plain(text).slice(0, 600).replace(/\s+/g, " ").trim();
+  return line.length > most ? `${line.slice(0, most)}…` : line;
+};
+
+function fold(key, summary, body, kind = "") {
+  return html`
+    <details class="fold ${kind}" data-key="${key}">
+      <summary>${summary}</summary>
+      <pre tabindex="0" role="group" aria-label="${t("Text")}"><bdi>${body}</bdi></pre>
+    </details>`;
+}
+
+const ROLES = {
+  user: msg("User"), assistant: msg("Agent"), tool_result: msg("Result"), compaction: msg("Compaction"), model_change: msg("Model change"),
+  thinking_level_change: msg("Thinking level"), reset: msg("Reset"), leaf: msg("Branch"), custom: msg("Nested tool"), custom_message: msg("Notice"),
+};
+const TALKING = new Set(["user", "assistant"]);
+
+function entryKind(entry) {
+  if (entry.kind in ROLES) return { name: t(ROLES[entry.kind]), mark: TALKING.has(entry.kind) ? entry.kind : entry.kind === "tool_result" ? "tool" : "event" };
+  return { name: entry.kind || UNKNOWN, mark: "event" };
+}
+
+function EntryFacts(entry) {
+  const facts = [];
+  if (entry.tool_name) facts.push(html`<code class="mono"><bdi>${entry.tool_name}</bdi></code>`);
+  if (entry.model && entry.kind === "assistant") facts.push(bdi(entry.model));
+  if (entry.usage) {
+    const all = ["input", "output", "cacheRead", "cacheWrite"].map((name) => entry.usage[name] ?? 0);
+    const words = t("{input} in, {output} out, {read} read from cache, {written} written to cache", {
+      input: formatCount(all[0]), output: formatCount(all[1]), read: formatCount(all[2]), written: formatCount(all[3]),
+    });
+    facts.push(html`<span title="${words}">${t("{tokens} tokens", { tokens: formatTokens(sum(all)) })}</span>`);
+  }
+  if (entry.cost_nano_usd !== null) facts.push(money(entry.cost_nano_usd));
+  if (entry.duration_ms !== null) facts.push(formatDuration(entry.duration_ms));
+  if (entry.stop_reason && !["stop", "toolUse"].includes(entry.stop_reason)) facts.push(html`<span class="mark">${bdi(entry.stop_reason)}</span>`);
+  return facts.map((fact, i) => html`${i ? " · " : null}${fact}`);
+}
+
+/** The time of day, with the date where another day begins. */
+function whenSaid(entry, before, state) {
+  const zone = zoneOf(state);
+  if (entry.ts_ms === null) return UNKNOWN;
+  const day = dayIn(entry.ts_ms, zone);
+  const isNew = !before?.ts_ms || dayIn(before.ts_ms, zone) !== day;
+  return isNew ? `${formatDay(day)} ${formatClock(entry.ts_ms, zone)}` : formatClock(entry.ts_ms, zone);
+}
+
+export function Entry(given, state, before = null) {
+  const entry = state.whole?.[`${idOf(state)} ${given.id} ${given.ts_ms}`] ?? given;
+  const { name, mark } = entryKind(entry);
+  const { find, at } = state.route;
+  const isFolded = mark !== "user" && mark !== "assistant";
+  const text = entry.text ?? "";
+  const isLong = isFolded && (text.length > 200 || text.includes("\n"));
+  const body = isLong ? laidOut(text) : text;
+  return html`
+    <article class="entry is-${mark} ${entry.is_error ? "is-failed" : ""} ${at === given.n ? "is-at" : ""}" data-key="n${given.n}" data-row="${given.n}"
+      tabindex="-1" aria-label="${t("Entry {n}, {kind}", { n: formatCount(given.n + 1), kind: name })}">
+      <header>
+        <a class="entry-n" href="${hrefTo(state, "session", [idOf(state)], entryParams(state, { at: given.n }))}" title="${t("Link to this entry")}" tabindex="-1">${formatCount(given.n + 1)}</a>
+        <b>${name}</b>
+        ${entry.is_error ? html`<span class="mark is-bad">${t("error")}</span>` : null}
+        <span class="entry-facts">${EntryFacts(entry)}</span>
+        <span class="entry-when" title="${formatAbsolute(entry.ts_ms, zoneOf(state))}">${whenSaid(entry, before, state)}</span>
+      </header>
+      ${entry.thinking.map((one, i) => fold(`thinking-${i}`, html`${t("Thinking")} <span class="note">${tn(one.length, "{n} character", "{n} characters")}</span>`, marked(one, find), "is-thinking"))}
+      ${isLong
+    ? fold("text", html`<span class="fold-line"><bdi>${marked(oneLine(body), find)}</bdi></span> <span class="note">${tn(text.length, "{n} character", "{n} characters")}</span>`, marked(body, find))
+    : text ? html`<bdi class="entry-text">${marked(body, find)}</bdi>` : null}
+      ${entry.tool_calls.map((call, i) => {
+    const shown = JSON.stringify(call.arguments, null, 2) ?? "";
+    return fold(`call-${i}`, html`<code class="mono"><bdi>${call.name}</bdi></code> <span class="fold-line note"><bdi>${marked(oneLine(JSON.stringify(call.arguments) ?? ""), find)}</bdi></span>`, marked(shown, find), "is-call");
+  })}
+      ${entry.error ? html`<bdi class="entry-text is-bad">${marked(entry.error, find)}</bdi>` : null}
+      ${entry.images ? html`<p class="entry-images">${tn(entry.images, "{n} image, not shown", "{n} images, not shown")}</p>` : null}
+      ${entry.clipped && entry === given ? html`<p><button type="button" class="link" data-action="whole" data-value="${given.n}">${t("Show all of it")}</button></p>` : null}
+    </article>`;
+}
+
+/** The address of a place in the transcript: filters and search stay. */
+function entryParams({ route }, { at = null, ms = null, kinds = route.kinds } = {}) {
+  return [
+    ["view", "transcript"], ["kinds", kinds.join(",")], ["find", route.find], ["at", at ?? ""], ["ms", ms ?? ""],
+  ];
+}
+
+/** What the entries on show belong to: a change of it goes to another place, all else only adds to it. */
+const placeOf = ({ route }) => JSON.stringify([route.rest[0], route.kinds, route.at, route.ms]);
+
+export function entriesAsk(state) {
+  const { kinds, at, ms } = state.route;
+  const params = { limit: ENTRIES, clip: CLIP, ...(kinds.length ? { kinds: kinds.join(",") } : {}) };
+  if (state.entryWindow?.place === placeOf(state)) params.offset = state.entryWindow.offset;
+  else if (ms !== null) params.at_ms = ms;
+  else params.offset = Math.max(0, Math.floor(((at ?? 0) - 20) / ENTRY_STEP) * ENTRY_STEP);
+  return { key: askKey("entries", idOf(state)), path: api("transcript", idOf(state)), params };
+}
+
+function TranscriptTools(state, data) {
+  const { kinds, find } = state.route;
+  const last = data ? Math.max(0, data.total - 1) : 0;
+  return html`
+    <div class="list-tools" data-key="tools">
+      <span class="segments" role="group" aria-label="${t("Kinds of entries")}">
+        <button type="button" data-action="kind" data-value="" data-key="all" aria-pressed="${kinds.length ? "false" : "true"}">${t("All")}</button>
+        ${KINDS.map(([kind, name]) => html`
+          <button type="button" data-action="kind" data-value="${kind}" data-key="${kind}" aria-pressed="${kinds.includes(kind) ? "true" : "false"}">${t(name)}</button>`)}
+      </span>
+      <label class="find" data-shortcut="q" data-help="${t("Find in this transcript")}">
+        ${unseen(t("Find in this transcript"))}${icon("search", 14)}
+        <input type="search" class="field" data-action="find" value="${find}" placeholder="${t("Find in this transcript")}" autocomplete="off" spellcheck="false" maxlength="200">
+      </label>
+      <span class="steps">
+        <button type="button" class="icon-button" data-action="found" data-value="-1" title="${t("Match before")}" data-shortcut="N" data-help="${t("Match before")}">${icon("left")}${unseen(t("Match before"))}</button>
+        <button type="button" class="icon-button" data-action="found" data-value="1" title="${t("Next match")}" data-shortcut="n" data-help="${t("Next match")}">${icon("right")}${unseen(t("Next match"))}</button>
+      </span>
+      <button type="button" class="button" data-action="error" data-value="1" data-shortcut="e" data-help="${t("Next error")}">${t("Next error")}</button>
+      <button type="button" class="unseen" data-action="error" data-value="-1" data-shortcut="E" data-help="${t("Error before")}">${t("Error before")}</button>
+      <span class="finding note" role="status">${state.finding ?? ""}</span>
+      <span class="list-menus">
+        <button type="button" class="link" data-action="edge" data-value="0">${t("Start")}</button>
+        <button type="button" class="link" data-action="edge" data-value="${last}" data-shortcut="G" data-help="${t("Latest entry")}">${t("Latest")}</button>
+        <button type="button" class="link" data-action="markdown">${t("Copy as Markdown")}</button>
+      </span>
+    </div>`;
+}
+
+function Transcript(state, session) {
+  const key = askKey("entries", idOf(state));
+  const data = dataOf(state, key);
+  const error = state.answers[key]?.error;
+  const frame = (note, body) => panel({ key: "transcript", title: t("Transcript"), note, wide: "w12 transcript-panel", state, body });
+  if (!data) return frame(null, nothing(error ? t("The transcript could not be read: {why}.", { why: error.message || t("no answer") }) : t("Loading")));
+  if (!data.available) {
+    return frame(null, html`
+      <div class="none">${nothing(t("OpenClaw no longer has this transcript. The ledger keeps its numbers."))}
+        <a class="button" href="${hrefTo(state, "session", [session.id])}">${t("Show the timeline")}</a></div>`);
+  }
+  const { entries, offset, total } = data;
+  const note = entries.length
+    ? t("entries {first} to {last} of {total}", { first: formatCount(offset + 1), last: formatCount(offset + entries.length), total: formatCount(total) })
+    : null;
+  return frame(note, html`
+    ${TranscriptTools(state, data)}
+    ${entries.length ? html`
+      <div class="entries" data-entries tabindex="0" role="group" aria-label="${t("Entries")}" data-key="entries">
+        ${entries.map((entry, i) => Entry(entry, state, entries[i - 1]))}
+      </div>
+      ${total > entries.length ? html`
+        <label class="scrub">${unseen(t("Place in the transcript"))}
+          <input type="range" min="0" max="${total - 1}" step="1" value="${offset}" data-action="scrub" aria-valuetext="${t("Entry {n} of {total}", { n: formatCount(offset + 1), total: formatCount(total) })}"></label>` : null}`
+    : html`<div class="none">${nothing(state.route.kinds.length ? t("This transcript has no such entry.") : t("This transcript is empty."))}</div>`}`);
+}
+
+/** Entries as Markdown. Fences are longer than any in the text; images do not load where it is pasted. */
+export function toMarkdown(session, entries, zone) {
+  const fence = (text, language) => {
+    const longest = Math.max(2, ...[...text.matchAll(/`{3,}/g)].map(([run]) => run.length));
+    const marks = "`".repeat(longest + 1);
+    return `${marks}${language}\n${text}\n${marks}`;
+  };
+  const harmless = (text) => plain(text).replace(/!\[/g, "!\\[").replace(/</g, "&lt;");
+  const parts = [`# ${harmless(sessionName(session)).replace(/\s+/g, " ")}`, `${session.agent} · ${session.id} · ${formatMoney(session.cost_nano_usd)}`];
+  for (const entry of entries) {
+    const { name } = entryKind(entry);
+    const facts = [entry.tool_name, entry.kind === "assistant" ? entry.model : null, entry.is_error ? t("error") : null].filter(Boolean).map((fact) => harmless(fact));
+    parts.push(`## ${entry.n + 1}. ${name}${facts.length ? ` (${facts.join(", ")})` : ""}, ${formatAbsolute(entry.ts_ms, zone)}`);
+    for (const one of entry.thinking) parts.push(`> ${harmless(one).replace(/\n/g, "\n> ")}`);
+    if (entry.text) parts.push(TALKING.has(entry.kind) ? harmless(entry.text) : fence(plain(laidOut(entry.text)), ""));
+    for (const call of entry.tool_calls) parts.push(`**${harmless(call.name)}**\n\n${fence(JSON.stringify(call.arguments, null, 2) ?? "", "json")}`);
+    if (entry.error) parts.push(fence(plain(entry.error), ""));
+    if (entry.images) parts.push(tn(entry.images, "{n} image, not shown", "{n} images, not shown"));
+  }
+  return `${parts.join("\n\n")}\n`;
+}
+
+// Two sessions side by side
+
+const COMPARED = [
+  [msg("Cost"), (one) => one.cost_nano_usd, "money"], [msg("With sub-agents"), (one) => one.tree_cost_nano_usd, "money"],
+  [msg("Plan use, its worth"), (one) => one.plan_cost_nano_usd, "money"], [msg("Cost a call"), (one) => (one.model_calls ? Math.round(one.cost_nano_usd / one.model_calls) : null), "money"],
+  [msg("Model calls"), (one) => one.model_calls, "count"], [msg("Unpriced calls"), (one) => one.unpriced_calls, "count"],
+  [msg("Turns"), (one) => one.user_messages, "count"], [msg("Tokens"), (one) => one.total_tokens, "tokens"],
+  [msg("Input tokens"), (one) => one.input_tokens, "tokens"], [msg("Output tokens"), (one) => one.output_tokens, "tokens"],
+  [msg("Read from cache"), (one) => one.cache_read_tokens, "tokens"], [msg("Written to cache"), (one) => one.cache_write_tokens, "tokens"],
+  [msg("Cache rate"), cacheRate, "percent"], [msg("Tool calls"), (one) => one.tool_calls, "count"], [msg("Tool errors"), (one) => one.tool_errors, "count"],
+  [msg("Failed calls"), (one) => one.model_errors, "count"], [msg("Compactions"), (one) => one.compactions, "count"],
+  [msg("Sub-agents"), (one) => one.subagents.length, "count"], [msg("Lasted"), (one) => one.duration_ms, "duration"],
+];
+const WRITE = {
+  money: (value) => html`<span title="${formatExactMoney(value)}">${formatMoney(value)}</span>`, count: formatCount, tokens: (value) => tokens(value),
+  percent: (value) => formatPercent(value, 1), duration: formatDuration,
+};
+
+/** b against a: {mark, word, text}; nothing to say where one is not known or there is no difference. */
+export function difference(a, b, form) {
+  if (a === null || b === null || a === undefined || b === undefined) return { mark: "", text: UNKNOWN };
+  if (a === b) return { mark: "", text: "=" };
+  const mark = b > a ? "▲" : "▼";
+  if (form === "percent") return { mark, text: t("{n} points", { n: formatPercent(Math.abs(b - a), 1).replace(/\s*%$/, "") }) };
+  if (!a) return { mark, text: t("from nothing") };
+  const share = b / a;
+  return { mark, text: share >= 10 ? `×${formatCount(share)}` : formatPercent(Math.abs(share - 1)) };
+}
+
+/** The cost of both sessions turn by turn, in one picture. */
+export function Race(sides, width, height = 160) {
+  const lines = sides.map((turns) => [0, ...cumulative(turns.turns, turns.skipped_totals.cost_nano_usd)]);
+  const most = Math.max(1, ...lines.map((line) => line[line.length - 1]));
+  const count = Math.max(1, ...lines.map((line) => line.length - 1));
+  const ticks = niceTicks(most / 1e9);
+  const top = (ticks[ticks.length - 1] || 1) * 1e9;
+  const left = 56;
+  const x = (i) => round(left + (i / count) * (width - left - 8));
+  const y = (nano) => round(height - 20 - (nano / top) * (height - 30));
+  return html`
+    <svg class="plot" width="${width}" height="${height}" viewBox="0 0 ${width} ${height}" role="img" aria-label="${t("Cost of both sessions, turn by turn")}">
+      ${ticks.map((tick) => html`
+        <line class="${tick ? "rule" : "base"}" x1="${left}" x2="${width - 8}" y1="${y(tick * 1e9)}" y2="${y(tick * 1e9)}"/>
+        <text class="tick" x="${left - 8}" y="${y(tick * 1e9) + 4}" text-anchor="end">${formatMoney(Math.round(tick * 1e9))}</text>`)}
+      ${lines.map((line, side) => {
+    const every = Math.max(1, Math.floor(line.length / 400));
+    const points = line.map((nano, i) => [i, nano]).filter(([i]) => i % every === 0 || i === line.length - 1);
+    return html`<path class="race-line is-${side ? "b" : "a"}" d="${points.map(([i, nano], at) => `${at ? "L" : "M"}${x(i)} ${y(nano)}`).join("")}"/>`;
+  })}
+      <text class="tick" x="${width - 8}" y="${height - 4}" text-anchor="end">${tn(count, "{n} turn", "{n} turns")}</text>
+    </svg>`;
+}
+
+function Compared(state) {
+  const ids = [idOf(state), state.route.with];
+  const sides = ids.map((id) => sessionOf(state, id));
+  const missing = ids.find((id, i) => !sides[i] && state.answers[askKey("session", id)]?.error);
+  if (missing) return Missing(state, missing, state.answers[askKey("session", missing)].error);
+  if (!sides[0] || !sides[1]) return html`<div class="grid" data-key="compare">${panel({ key: "compared", title: t("Compare"), wide: "w12", state, body: nothing(t("Loading")) })}</div>`;
+  const name = (one, side) => html`
+    <th scope="col" class="num compared-name">
+      <span class="race-key is-${side}" aria-hidden="true"></span>
+      <a href="${hrefTo(state, "session", [one.id])}">${bdi(sessionName(one))}</a>
+      <span class="note"><bdi>${one.agent}</bdi> · ${when(one.started_ms, state)}</span>
+    </th>`;
+  const row = ([title, read, form]) => {
+    const [a, b] = sides.map(read);
+    const { mark, text } = difference(a, b, form);
+    return html`
+      <tr data-key="${title}">
+        <th scope="row">${t(title)}</th><td class="num">${WRITE[form](a)}</td><td class="num">${WRITE[form](b)}</td>
+        <td class="num">${mark ? html`<span class="arrow" aria-hidden="true">${mark}</span>${unseen(mark === "▲" ? t("more") : t("less"))} ` : null}${text}</td>
+      </tr>`;
+  };
+  const words = (title, read) => html`
+    <tr data-key="${title}"><th scope="row">${title}</th>${sides.map((one) => html`<td class="num compared-text">${bdi(read(one) || UNKNOWN)}</td>`)}<td></td></tr>`;
+  const races = ids.map((id) => turnsOf(state, id));
+  return html`
+    <div class="grid" data-key="compare">
+      ${panel({
+    key: "compared", wide: "w12", state, title: t("Compare"), isSum: true,
+    tools: html`<a class="link" href="${hrefTo(state, "session", [ids[1]], [["with", ids[0]]])}">${t("Swap")}</a> <a class="link" href="${hrefTo(state, "sessions")}" data-page="sessions">${t("All sessions")}</a>`,
+    body: html`
+          <div data-measure="race" data-key="race">${races[0] && races[1] ? Race(races, widthOf(state, "race")) : null}</div>
+          ${scrollingTable({
+      label: t("Both sessions, table"), kind: "compared",
+      heads: html`${head(unseen(t("What")))}${name(sides[0], "a")}${name(sides[1], "b")}${head(t("Difference"), "num")}`,
+      rows: html`
+              ${words(t("State"), (one) => t(STATE_WORDS[one.state] ?? STATE_WORDS.ended))}${words(t("Channel"), (one) => one.channel)}${words(t("Cause"), (one) => one.cause)}
+              ${words(t("Models"), (one) => one.models.map((model) => model.model).join(", "))}${COMPARED.map(row)}`,
+    })}`,
+  })}
+    </div>`;
+}
+
+// The page
+
+function Missing(state, id, error) {
+  const isUnknown = error?.status === 404;
+  return html`
+    <section class="panel empty" data-key="missing" role="alert">
+      <h2>${isUnknown ? t("There is no such session") : t("This session could not be read")}</h2>
+      <p>${isUnknown ? t("The ledger has no session with this id or key.") : error?.message}</p>
+      <p><code class="mono"><bdi>${id.slice(0, 200)}</bdi></code></p>
+      <p><a class="button" href="${hrefTo(state, "sessions")}" data-page="sessions">${t("All sessions")}</a></p>
+    </section>`;
+}
+
+export function Session(state) {
+  const id = idOf(state);
+  if (state.route.with) return Compared(state);
+  const session = sessionOf(state);
+  const error = state.answers[askKey("session", id)]?.error;
+  if (!session) return error || !id ? Missing(state, id, error ?? { status: 404 }) : html``;
+  return html`
+    <div class="grid session-page ${state.route.view ? "is-filling" : ""}" data-key="session ${id}">
+      ${Head(state, session)}
+      ${state.route.view === "transcript" ? Transcript(state, session) : Timeline(state, session)}
+    </div>`;
+}
+
+const whole = (text, most = 1e15) => (/^\d{1,15}$/.test(text ?? "") && Number(text) <= most ? Number(text) : null);
+
+// Place and search in the transcript: what is in sight is the browser's to know.
+
+const list = () => document.querySelector("[data-entries]");
+let placed = "";     // the place that was scrolled to
+let anchor = null;   // {key, top}: the first entry in sight, and where it stands
+let isAtEnd = false;
+let search = 0;      // number of the search under way
+let typing = 0;
+
+function noteAnchor(entries) {
+  const top = entries.getBoundingClientRect().top;
+  isAtEnd = entries.scrollTop + entries.clientHeight >= entries.scrollHeight - 8;
+  for (const one of entries.children) {
+    const box = one.getBoundingClientRect();
+    if (box.bottom > top) {
+      anchor = { key: one.dataset.key, n: Number(one.dataset.row), top: box.top - top };
+      return;
+    }
+  }
+}
+
+/** Keep what is in sight where it is while entries come and go above it. */
+function keepAnchor(entries) {
+  const found = anchor && [...entries.children].find((one) => one.dataset.key === anchor.key);
+  if (!found) return;
+  const moved = found.getBoundingClientRect().top - entries.getBoundingClientRect().top - anchor.top;
+  if (Math.abs(moved) > 0.5) entries.scrollTop += moved;
+}
+
+function onScroll(entries, context) {
+  noteAnchor(entries);
+  const { state, dispatch } = context;
+  const data = dataOf(state, askKey("entries", idOf(state)));
+  const asked = entriesAsk(state).params;
+  if (!data || (asked.offset ?? data.offset) !== data.offset) return; // a part is on its way already
+  const near = Math.max(600, entries.clientHeight);
+  const isLow = entries.scrollTop + entries.clientHeight > entries.scrollHeight - near && data.offset + data.entries.length < data.total;
+  const isHigh = entries.scrollTop < near && data.offset > 0;
+  if (!isLow && !isHigh) return;
+  const offset = Math.max(0, data.offset + (isLow ? ENTRY_STEP : -ENTRY_STEP));
+  dispatch({ entryWindow: { place: placeOf(state), offset } });
+}
+
+const followed = new WeakSet();
+
+function place(context) {
+  const entries = list();
+  const { state } = context;
+  if (!entries) return;
+  if (!followed.has(entries)) {
+    followed.add(entries);
+    placed = "";
+    entries.addEventListener("scroll", () => onScroll(entries, context), { passive: true });
+  }
+  const answer = state.answers[askKey("entries", idOf(state))];
+  const here = placeOf(state);
+  if (placed !== here) {
+    const { params } = entriesAsk(state);
+    if (JSON.stringify(answer.askedFor) !== JSON.stringify(params)) return; // the old part is still on show
+    placed = here;
+    const { at, ms } = state.route;
+    const goal = at ?? (ms === null ? null : answer.data.offset);
+    const row = goal === null ? null : entries.querySelector(`[data-row="${goal}"]`);
+    if (row) {
+      entries.scrollTop += row.getBoundingClientRect().top - entries.getBoundingClientRect().top - 8;
+      if (at !== null && document.activeElement?.nodeName !== "INPUT") row.focus({ preventScroll: true });
+    } else entries.scrollTop = 0;
+  } else if (isAtEnd && answer.data.offset + answer.data.entries.length >= answer.data.total) entries.scrollTop = entries.scrollHeight;
+  else keepAnchor(entries);
+  noteAnchor(entries);
+  onScroll(entries, context);
+}
+
+/** The entry that a search goes on from: the one it found last if it is still in sight, else the first in sight. */
+function searchFrom(state, step) {
+  const { at } = state.route;
+  const entries = list();
+  const row = at === null ? null : entries?.querySelector(`[data-row="${at}"]`);
+  if (row) {
+    const box = row.getBoundingClientRect();
+    const frame = entries.getBoundingClientRect();
+    if (box.bottom > frame.top && box.top < frame.bottom) return at + step;
+  }
+  return (anchor?.n ?? 0) + (step < 0 ? -1 : 0);
+}
+
+async function seek(question, step, context) {
+  const { state, dispatch, go, say, read } = context;
+  const id = idOf(state);
+  const turn = ++search;
+  let start = searchFrom(state, step);
+  const among = state.route.kinds.join(",");
+  try {
+    for (;;) {
+      if (start < 0) break;
+      const found = await read(api("find-entry", id), { ...question, among, start, back: step < 0 ? "1" : "0" });
+      if (turn !== search || idOf(context.state) !== id) return;
+      if (found.n !== null) {
+        dispatch({ finding: "" });
+        say(t("Entry {n}", { n: formatCount(found.n + 1) }));
+        go({ at: found.n, ms: null }, true);
+        if (placed === placeOf(context.state)) list()?.querySelector(`[data-row="${found.n}"]`)?.scrollIntoView({ block: "nearest" });
+        return;
+      }
+      if (found.next === null) break;
+      start = found.next;
+      dispatch({ finding: t("searched up to entry {n} of {total}", { n: formatCount(start + 1), total: formatCount(found.total) }) });
+    }
+    dispatch({ finding: step < 0 ? t("none before this place") : t("none after this place") });
+  } catch (fault) {
+    if (turn === search) dispatch({ finding: t("The search failed: {why}", { why: fault.message || t("no answer") }) });
+  }
+}
+
+async function copyMarkdown(context) {
+  const { state, dispatch, read, say } = context;
+  const id = idOf(state);
+  const session = sessionOf(state);
+  const kinds = state.route.kinds.join(",");
+  const entries = [];
+  let total = 1;
+  try {
+    while (entries.length < Math.min(total, MARKDOWN_ENTRIES)) {
+      const page = await read(api("transcript", id), { offset: entries.length, limit: 500, kinds });
+      if (!page.entries.length) break;
+      entries.push(...page.entries);
+      total = page.total;
+      dispatch({ finding: t("read {n} of {total}", { n: formatCount(entries.length), total: formatCount(total) }) });
+    }
+  } catch (fault) {
+    dispatch({ finding: t("The transcript could not be read: {why}.", { why: fault.message || t("no answer") }) });
+    return;
+  }
+  const text = toMarkdown(session, entries, zoneOf(state));
+  const counted = tn(entries.length, "{n} entry", "{n} entries");
+  try {
+    await navigator.clipboard.writeText(text);
+    dispatch({ finding: t("{entries} copied", { entries: counted }) });
+  } catch {
+    // Plain HTTP on a LAN has no clipboard: a file is the next best thing.
+    const link = document.createElement("a");
+    link.href = URL.createObjectURL(new Blob([text], { type: "text/markdown" }));
+    link.download = `session-${id.replace(/[^\w.-]/g, "_").slice(0, 60)}.md`;
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
+    dispatch({ finding: t("{entries} saved as a file", { entries: counted }) });
+  }
+  say(t("Done"));
+}
+
+function openTurn(n, { state, go }) {
+  go({ turn: state.route.turn === n ? null : n });
+}
+
+export const page = {
+  styles: "sessions.css",
+  parse(params) {
+    const kinds = (params.get("kinds") ?? "").split(",").filter((kind, i, all) => KINDS.some(([known]) => known === kind) && all.indexOf(kind) === i);
+    return {
+      view: params.get("view") === "transcript" ? "transcript" : "",
+      turn: whole(params.get("turn"), 1e9), at: whole(params.get("at"), 1e9), ms: whole(params.get("ms")),
+      kinds, find: (params.get("find") ?? "").slice(0, 200), with: (params.get("with") ?? "").slice(0, 1000),
+    };
+  },
+  format: ({ view, turn, at, ms, kinds, find, with: other }) => [
+    ["view", view ?? ""], ["turn", view ? "" : turn ?? ""], ["kinds", view ? kinds.join(",") : ""], ["find", view ? find : ""],
+    ["at", view ? at ?? "" : ""], ["ms", view && (at === null || at === undefined) ? ms ?? "" : ""], ["with", other ?? ""],
+  ],
+  asks(state) {
+    const id = idOf(state);
+    if (!id) return [];
+    const { route } = state;
+    const asked = (one) => ({ key: askKey("session", one), path: api("sessions", one), params: {}, on: ["usage", "session"] });
+    const askTurns = (one) => ({ key: askKey("turns", one), path: api("turns", one), params: {}, on: ["usage"] });
+    if (route.with) return [asked(id), asked(route.with), askTurns(id), askTurns(route.with)];
+    const asks = [asked(id)];
+    const session = sessionOf(state);
+    if (state.menu === "compare" && session) {
+      asks.push({ key: "candidates", path: "/api/session-list", params: { agent: session.agent, q: state.pick ?? "", limit: 12 }, on: [] });
+    }
+    if (route.view === "transcript") return [...asks, { ...entriesAsk(state), on: session?.state === "ended" ? [] : ["usage"] }];
+    asks.push(askTurns(id));
+    if (session?.subagents.length) asks.push({ key: askKey("below", id), path: "/api/subagents", params: { session: id, limit: 500 }, on: ["usage"] });
+    const turn = turnOf(state);
+    if (turn) {
+      const until = untilOf(turnsOf(state), turn);
+      asks.push({ key: askKey("spans", id), path: "/api/timeline", params: { session: id, since_ms: turn.from_ms, ...(until === null ? {} : { until_ms: until }) }, on: until === null ? ["usage"] : [] });
+    }
+    return asks;
+  },
+  view: Session,
+  actions: {
+    "open-turn": (element, context) => openTurn(Number(element.dataset.value), context),
+    "turn-close": (_, { go }) => go({ turn: null }),
+    "turn-step": (element, { state, go }) => {
+      const data = turnsOf(state);
+      const to = state.route.turn + Number(element.dataset.value);
+      if (data && to >= data.skipped && to < data.skipped + data.turns.length) go({ turn: to }, true);
+    },
+    pick: (element, { dispatch }) => dispatch({ pick: element.value.slice(0, 200) }),
+    kind: (element, { state, go }) => {
+      const kind = element.dataset.value;
+      const { kinds } = state.route;
+      const next = kind === "" ? [] : kinds.includes(kind) ? kinds.filter((one) => one !== kind) : [...kinds, kind];
+      // The same moment in the other list: numbers count only what is on show.
+      const data = dataOf(state, askKey("entries", idOf(state)));
+      const here = data?.entries.find((entry) => entry.n === anchor?.n);
+      go({ kinds: next, at: null, ms: here?.ts_ms ?? null });
+    },
+    find: (element, context) => {
+      clearTimeout(typing);
+      const find = element.value.slice(0, 200);
+      typing = setTimeout(() => {
+        context.go({ find }, true);
+        if (find.trim()) seek({ q: find }, 0, context);
+        else context.dispatch({ finding: "" });
+      }, 250);
+    },
+    found: (element, context) => {
+      const { find } = context.state.route;
+      if (find.trim()) seek({ q: find }, Number(element.dataset.value), context);
+    },
+    error: (element, context) => seek({ kinds: "errors" }, Number(element.dataset.value), context),
+    edge: (element, { go }) => go({ at: Number(element.dataset.value), ms: null }, true),
+    scrub: (element, { go }) => go({ at: Number(element.value), ms: null }, true),
+    whole: async (element, { state, dispatch, read }) => {
+      const n = Number(element.dataset.value);
+      const id = idOf(state);
+      const { kinds } = state.route;
+      const { entries } = await read(api("transcript", id), { offset: n, limit: 1, ...(kinds.length ? { kinds: kinds.join(",") } : {}) });
+      const [entry] = entries;
+      if (entry) dispatch({ whole: { ...state.whole, [`${id} ${entry.id} ${entry.ts_ms}`]: entry } });
+    },
+    markdown: (_, context) => copyMarkdown(context),
+  },
+  keys(event, context) {
+    const { state, go } = context;
+    if (event.key === "Escape") {
+      search += 1;
+      if (event.target.dataset?.action === "find") go({ find: "" }, true);
+      else if (!state.route.view && state.route.turn !== null) go({ turn: null });
+      return false;
+    }
+    const row = event.target.closest?.("tr[data-row]");
+    if (row && event.key === "Enter") {
+      row.click();
+      return true;
+    }
+    return false;
+  },
+  painted(context) {
+    if (context.state.route.view === "transcript") place(context);
+  },
+};
+"""
+
+# language=JavaScript
+COST_JS = r"""// The Cost page: what was spent, grouped and split by any two keys, and what lies behind it: the
+// cache, list prices, what prompts are made of, models without a price.
+
+import {
+  html, msg, t, tn, UNKNOWN, formatClock, formatCount, formatDay, formatDuration, formatExactMoney, formatMoney, formatMonth,
+  formatPercent, formatTokens,
+} from "./dom.js";
+import { lines, stackedBars, swatch, UNITS } from "./chart.js";
+import {
+  BY_NAMES, FILTERS, OTHER_KEY, addDays, addMonths, askParams, assignColours, bdi, change, cost, dataOf, filterName, head, hrefTo,
+  money, nothing, panel, partial, rangeName, scrollingTable, segments, select, sessionName, shareOf, sharePercent, slotOf, sortHead,
+  tokens, unseen, when, widthOf, zoneOf, BUILT,
+} from "./views.js";
+
+const DEFAULTS = { by: "day", split: "provider_model", drawn: "bars", shown: "cost", sort: "", order: "desc" };
+const BYS = Object.keys(BY_NAMES);
+const TIMES = ["hour", "day", "week", "month", "hour_of_week"];
+const DRAWN = [["bars", msg("Bars")], ["lines", msg("Lines")]];
+/** What the chart measures: the field of a row, and its unit in chart.js. */
+const SHOWN = {
+  cost: { name: msg("Cost"), field: "cost_nano_usd", unit: "cost" },
+  plan: { name: msg("Plan use"), field: "plan_cost_nano_usd", unit: "cost" },
+  tokens: { name: msg("Tokens"), field: "total_tokens", unit: "tokens" },
+  calls: { name: msg("Calls"), field: "model_calls", unit: "count" },
+};
+const SERIES = 7;        // parts with a colour of their own; the eighth colour is for the others
+const CHART_HEIGHT = 300;
+const CACHE_HEIGHT = 180;
+const SHOWN_ROWS = 31;   // a month of days
+const MOST_ROWS = 500;
+const SLOW = { gapMs: 3000 };    // panels that may lag behind a storm of calls,
+const SLOWER = { gapMs: 15000 }; // and those that are looked up call by call or session by session
+const CHARS_PER_TOKEN = 4;
+
+// The address
+
+const oneOf = (value, choices, otherwise) => (choices.includes(value) ? value : otherwise);
+
+function parse(params) {
+  const by = oneOf(params.get("by"), BYS, DEFAULTS.by);
+  const split = params.get("split") === "none" ? "" : oneOf(params.get("split"), BYS, by === DEFAULTS.split ? "cause" : DEFAULTS.split);
+  return {
+    by, split: split === by ? "" : split,
+    drawn: oneOf(params.get("as"), ["bars", "lines"], DEFAULTS.drawn),
+    shown: oneOf(params.get("show"), Object.keys(SHOWN), DEFAULTS.shown),
+    sort: oneOf(params.get("sort"), Object.keys(COLUMNS), DEFAULTS.sort),
+    order: oneOf(params.get("order"), ["asc", "desc"], DEFAULTS.order),
+  };
+}
+
+function format({ by = DEFAULTS.by, split, drawn, shown, sort, order }) {
+  const usual = by === DEFAULTS.split ? "cause" : DEFAULTS.split;
+  return [
+    ["by", by === DEFAULTS.by ? "" : by], ["split", split === usual ? "" : split || "none"],
+    ["as", drawn === DEFAULTS.drawn ? "" : drawn], ["show", shown === DEFAULTS.shown ? "" : shown],
+    ["sort", sort], ["order", sort && order === "asc" ? "asc" : ""],
+  ];
+}
+
+function asks(state) {
+  const { route } = state;
+  const range = askParams(route);
+  const compare = route.isCompared ? "before" : "";
+  const wanted = [
+    {
+      key: "usage", path: "/api/usage", on: ["usage"],
+      params: { ...range, by: route.by, split: route.split, parts: SERIES, compare, limit: MOST_ROWS },
+    },
+    { key: "models", path: "/api/usage", on: ["usage"], params: { ...range, by: "provider_model", split: "cause", limit: 50 }, ...SLOW },
+    { key: "week", path: "/api/usage", on: ["usage"], params: { ...range, by: "hour_of_week" }, ...SLOW },
+    { key: "cache", path: "/api/cache", on: ["usage"], params: range, ...SLOWER },
+    { key: "compared", path: "/api/compared", on: ["usage"], params: range, ...SLOW },
+    { key: "composition", path: "/api/composition", on: ["usage", "session"], params: range, ...SLOWER },
+    { key: "prices", path: "/api/prices", on: [], params: {} },
+  ];
+  if (state.sheet?.params) wanted.push({ key: "explain", path: "/api/explain", on: [], params: { ...range, ...state.sheet.params } });
+  return wanted;
+}
+
+// Keys as people read them
+
+const WEEKDAYS = [msg("Mon"), msg("Tue"), msg("Wed"), msg("Thu"), msg("Fri"), msg("Sat"), msg("Sun")];
+
+function weekStart(key) {
+  const [year, week] = key.split("-W").map(Number);
+  const fourth = `${year}-01-04`; // is in week 1 by the ISO's rule
+  const monday = addDays(fourth, -((new Date(`${fourth}T00:00:00Z`).getUTCDay() + 6) % 7));
+  return addDays(monday, (week - 1) * 7);
+}
+
+/** The name of a row's key, and where it is a span of time, its first and last day or moment. */
+export function keySpan(by, row) {
+  const { key } = row;
+  if (by === "day") return { key, label: formatDay(key, true), from: key, to: key };
+  if (by === "week") {
+    const from = weekStart(key);
+    return { key, label: t("Week of {day}", { day: formatDay(from, true) }), short: formatDay(from), from, to: addDays(from, 6) };
+  }
+  if (by === "month") {
+    const from = `${key}-01`;
+    return { key, label: formatMonth(key), short: key, from, to: addDays(addMonths(from, 1), -1) };
+  }
+  if (by === "hour") {
+    const day = key.slice(0, 10);
+    const hour = Number(key.slice(11, 13));
+    const to = hour === 23 ? `${addDays(day, 1)}T00:00` : `${day}T${String(hour + 1).padStart(2, "0")}:00`;
+    const short = hour === 0 ? formatDay(day) : key.slice(11, 16);
+    return { key, label: `${formatDay(day, true)} ${key.slice(11, 16)}`, short, from: key.slice(0, 16), to };
+  }
+  if (by === "hour_of_week") {
+    const label = `${t(WEEKDAYS[Number(key[0]) - 1])} ${key.slice(2)}:00`;
+    return { key, label, short: label, from: null, to: null };
+  }
+  if (key === "(none)") return { key, label: t("none") };
+  if (key === OTHER_KEY) return { key, label: t("Other") };
+  return { key, label: row.label || key };
+}
+
+const filterKindOf = (by) => (by === "provider_model" ? "model" : FILTERS.some(([kind]) => kind === by) ? by : null);
+
+// The chart
+
+/** The series of an answer with their colours: models keep theirs, other keys take theirs by rank. */
+function seriesOf(usage, state) {
+  const { field } = SHOWN[state.route.shown];
+  const at = new Map(usage.rows.map((row, i) => [row.key, i]));
+  const empty = () => new Array(at.size).fill(0);
+  const parts = usage.split ? usage.parts : [{ ...usage.totals, key: "all", label: t("All") }];
+  const isModel = usage.split === "provider_model" || usage.split === "model";
+  const { shown: slots } = assignColours(state.palette, isModel ? parts.filter((part) => part.key !== OTHER_KEY).map((part) => part.key) : []);
+  // The provider is said only where two have a model of the same name.
+  const model = (key) => key.slice(key.indexOf("/") + 1);
+  const isAlone = (key) => parts.filter((part) => model(part.key) === model(key)).length === 1;
+  const label = (part) => (usage.split === "provider_model" && part.key !== OTHER_KEY && isAlone(part.key) ? model(part.key) : keySpan(usage.split, part).label);
+  const series = new Map(parts.map((part, i) => [part.key, {
+    key: part.key, label: label(part), total: part[field], values: empty(),
+    slot: part.key === OTHER_KEY ? 8 : isModel ? slots.get(part.key) : (i % SERIES) + 1,
+  }]));
+  for (const row of usage.rows) {
+    for (const part of usage.split ? row.parts : [{ ...row, key: "all" }]) series.get(part.key).values[at.get(row.key)] = part[field];
+  }
+  return [...series.values()].filter((one) => one.total !== 0);
+}
+
+/** Join neighbours until no more than `most` spans are left, so that a bar is never thinner than it can be hit. */
+export function joinSpans(model, most) {
+  const count = model.spans.length;
+  if (count <= most) return model;
+  const step = Math.ceil(count / most);
+  const starts = Array.from({ length: Math.ceil(count / step) }, (_, i) => i * step);
+  const sum = (values, i) => values.slice(i, i + step).reduce((a, b) => a + (b ?? 0), 0);
+  return {
+    ...model,
+    spans: starts.map((i) => {
+      const first = model.spans[i];
+      const last = model.spans[Math.min(i + step, count) - 1];
+      return { ...first, label: t("{from} to {to}", { from: first.label, to: last.label }), to: last.to };
+    }),
+    series: model.series.map((one) => ({ ...one, values: starts.map((i) => sum(one.values, i)) })),
+    before: model.before && starts.map((i) => sum(model.before, i)),
+  };
+}
+
+function chartModel(state) {
+  const usage = dataOf(state, "usage");
+  const { field, unit } = SHOWN[state.route.shown];
+  const model = {
+    measure: unit,
+    unit: usage.by,
+    spans: usage.rows.map((row) => keySpan(usage.by, row)),
+    series: seriesOf(usage, state),
+    isLastPartial: usage.by !== "hour_of_week" && usage.to_ms > state.now,
+    before: usage.before ? usage.rows.map((_, i) => usage.before.rows[i]?.[field] ?? null) : null,
+  };
+  const room = (widthOf(state, "cost") - 52) / (state.route.drawn === "bars" ? 4 : 2);
+  return joinSpans(model, Math.max(24, Math.floor(room)));
+}
+
+/** The hit rate of the cache by day; a day without a prompt is a gap, not a zero. */
+function cacheModel(state) {
+  const { days } = dataOf(state, "cache");
+  const rate = (day) => (day.prompt_tokens ? day.cache_read_tokens / day.prompt_tokens : null);
+  return {
+    measure: "percent", unit: "day", isLastPartial: days.length > 0 && dataOf(state, "cache").to_ms > state.now,
+    spans: days.map((day) => keySpan("day", day)),
+    series: [{ key: "hits", label: t("Read from the cache"), slot: 3, values: days.map(rate) }],
+  };
+}
+
+const isTimed = (usage) => TIMES.includes(usage.by);
+
+function charts(state) {
+  const usage = dataOf(state, "usage");
+  const found = {};
+  if (usage?.rows.length && isTimed(usage)) {
+    found.cost = { model: chartModel(state), height: CHART_HEIGHT, filterKind: filterKindOf(usage.split) };
+  }
+  if (dataOf(state, "cache")?.days.length) found.cache = { model: cacheModel(state), height: CACHE_HEIGHT };
+  return found;
+}
+
+function chartBox(name, label, drawing) {
+  return html`
+    <div class="chart" data-chart="${name}" data-measure="${name}" tabindex="0" role="group" aria-roledescription="${t("chart")}"
+      aria-label="${label}">
+      ${drawing}
+      <div class="tip" data-tip data-keep="1" role="status"></div>
+    </div>`;
+}
+
+function Chart(model, state) {
+  const draw = state.route.drawn === "lines" ? lines : stackedBars;
+  const label = t("{title}. Arrow keys move, Enter selects, Escape leaves.", { title: t(SHOWN[state.route.shown].name) });
+  return chartBox("cost", label, draw(model, widthOf(state, "cost"), CHART_HEIGHT, state.lit));
+}
+
+/** Keys that are no time: one bar each, split, longest first. */
+function Ranking(usage, state) {
+  const { field, unit } = SHOWN[state.route.shown];
+  const series = seriesOf(usage, state);
+  const rows = usage.rows.map((row, i) => [row, i]).sort(([a], [b]) => b[field] - a[field]).slice(0, 12);
+  const most = Math.max(1, ...rows.map(([row]) => row[field]));
+  const bar = (row, i) => {
+    let left = 0;
+    return html`
+      <svg class="thin is-thick" viewBox="0 0 1000 12" preserveAspectRatio="none" aria-hidden="true">
+        ${series.map((one) => {
+          const wide = (one.values[i] / most) * 1000;
+          left += wide;
+          const kind = state.lit !== null && state.lit !== one.key ? `s${one.slot} is-dim` : `s${one.slot}`;
+          return wide > 0 ? html`<rect class="${kind}" x="${(left - wide).toFixed(2)}" y="0" width="${wide.toFixed(2)}" height="12"/>` : null;
+        })}
+      </svg>`;
+  };
+  return html`
+    <table class="shares ranking">
+      <thead class="unseen"><tr>${head(t(BY_NAMES[usage.by]))}<td></td>${head(t(SHOWN[state.route.shown].name))}</tr></thead>
+      <tbody>
+        ${rows.map(([row, i]) => html`
+          <tr data-key="${row.key}">
+            <th scope="row" class="name">${nameOf(usage.by, row, state)}</th>
+            <td class="bar-cell">${bar(row, i)}</td>
+            <td class="num" title="${UNITS[unit].exact(row[field])}">${UNITS[unit].format(row[field])}</td>
+          </tr>`)}
+      </tbody>
+    </table>`;
+}
+
+function Legend(usage, state) {
+  if (!usage.split) return null;
+  const { unit } = SHOWN[state.route.shown];
+  const series = seriesOf(usage, state);
+  const total = series.reduce((sum, one) => sum + one.total, 0);
+  const kind = filterKindOf(usage.split);
+  return html`
+    <ul class="legend">
+      ${series.map((one) => html`
+        <li data-key="${one.key}">
+          <button type="button" data-action="${kind && one.key !== OTHER_KEY ? "filter" : "light"}" data-kind="${kind ?? ""}"
+            data-value="${one.key}" data-light="${one.key}" aria-pressed="${state.lit === one.key ? "true" : "false"}">
+            ${swatch(one.slot)}
+            <span class="legend-name" title="${one.label}">${bdi(one.label)}</span>
+            <span class="num" title="${UNITS[unit].exact(one.total)}">${UNITS[unit].format(one.total)}</span>
+            <span class="share">${sharePercent(one.total, total)}</span>
+          </button>
+        </li>`)}
+    </ul>`;
+}
+
+// The table, and the files made of it
+
+const perCall = (row) => (row.model_calls ? row.cost_nano_usd / row.model_calls : null);
+const perMillion = (row) => (row.total_tokens ? (row.cost_nano_usd / row.total_tokens) * 1e6 : null);
+
+/** Each column: its name, its value in a file and for sorting, and how it looks. */
+const COLUMNS = {
+  key: { name: null, value: (row) => row.key },
+  calls: { name: msg("Calls"), value: (row) => row.model_calls, cell: (row) => formatCount(row.model_calls) },
+  input: { name: msg("Input"), value: (row) => row.input_tokens, cell: (row) => tokens(row.input_tokens), kind: "wide" },
+  output: { name: msg("Output"), value: (row) => row.output_tokens, cell: (row) => tokens(row.output_tokens), kind: "wide" },
+  read: { name: msg("Cache read"), value: (row) => row.cache_read_tokens, cell: (row) => tokens(row.cache_read_tokens), kind: "wide" },
+  write: { name: msg("Cache write"), value: (row) => row.cache_write_tokens, cell: (row) => tokens(row.cache_write_tokens), kind: "wide" },
+  tokens: { name: msg("All tokens"), value: (row) => row.total_tokens, cell: (row) => tokens(row.total_tokens), kind: "mid" },
+  cost: { name: msg("Cost"), isMoney: true, value: (row) => row.cost_nano_usd, cell: (row) => figure("cost", row, cost(row)) },
+  plan: {
+    name: msg("Plan use"), isMoney: true, value: (row) => row.plan_cost_nano_usd, kind: "wide",
+    cell: (row) => figure("plan", row, money(row.plan_cost_nano_usd)), isWanted: (usage) => usage.totals.plan_cost_nano_usd > 0,
+  },
+  call: { name: msg("Per call"), isMoney: true, value: perCall, cell: (row) => figure("call", row, money(perCall(row))), kind: "mid" },
+  million: {
+    name: msg("Per million tokens"), isMoney: true, value: perMillion, kind: "wide",
+    cell: (row) => figure("million", row, money(perMillion(row))),
+  },
+  share: { name: msg("Share"), value: (row, usage) => shareOf(row.cost_nano_usd, usage.totals.cost_nano_usd), cell: (row, _, usage) => sharePercent(row.cost_nano_usd, usage.totals.cost_nano_usd, 1) },
+  before: {
+    name: msg("Before"), isMoney: true, value: (row) => row.before?.cost_nano_usd ?? null, isWanted: (usage) => Boolean(usage.before),
+    cell: (row) => (row.before ? money(row.before.cost_nano_usd) : UNKNOWN), kind: "mid",
+  },
+  change: {
+    name: msg("Change"), isWanted: (usage) => Boolean(usage.before),
+    value: (row) => (row.before?.cost_nano_usd ? row.cost_nano_usd / row.before.cost_nano_usd - 1 : null),
+    cell: (row) => (row.before ? changeText(row, row.before) : UNKNOWN),
+  },
+};
+const columnsOf = (usage) => Object.entries(COLUMNS).filter(([, column]) => !column.isWanted || column.isWanted(usage));
+
+function changeText(now, before) {
+  const { mark, word, text } = change(now, before);
+  if (!text || text === "nothing") return text ? t("new") : UNKNOWN;
+  return html`<span class="arrow" aria-hidden="true">${mark}</span>${unseen(`${word} `)}${text}`;
+}
+
+/** Rows of the table: each with its row of the span before, and its place in it. */
+export function tableRows(usage, { sort, order }) {
+  const isByPlace = isTimed(usage);
+  const known = new Map(usage.before?.rows.map((row, i) => [isByPlace ? i : row.key, row]) ?? []);
+  const rows = usage.rows.map((row, i) => ({ ...row, before: usage.before ? known.get(isByPlace ? i : row.key) ?? null : null }));
+  if (!sort) return rows;
+  const { value } = COLUMNS[sort];
+  const sign = order === "asc" ? 1 : -1;
+  const compare = (a, b) => (typeof a === "string" ? a.localeCompare(b) : (a ?? -Infinity) - (b ?? -Infinity));
+  return rows.sort((a, b) => sign * compare(value(a, usage), value(b, usage)));
+}
+
+function nameOf(by, row, state) {
+  const { label } = keySpan(by, row);
+  const kind = filterKindOf(by);
+  if (kind && row.key !== "(none)") return filterName(kind, row.key, label);
+  // A session without a label has its key for one, and that is long.
+  const name = by === "session" ? sessionName({ key: label }) : label;
+  if (by !== "session" || !BUILT.has("session")) return bdi(name);
+  return html`<a class="row-link" href="${hrefTo(state, "session", [row.key])}" data-row>${bdi(name)}</a>`;
+}
+
+/** A number that says how it came about when it is pressed. */
+function figure(kind, row, shown) {
+  return html`
+    <button type="button" class="figure-button" data-action="formula" data-figure="${kind}" data-value="${row.key ?? ""}"
+      aria-haspopup="dialog">${shown}</button>`;
+}
+
+function Table(usage, state) {
+  const columns = columnsOf(usage);
+  const { sort, order, by } = state.route;
+  const rows = tableRows(usage, state.route);
+  const shown = state.isAllShown ? rows : rows.slice(isTimed(usage) ? -SHOWN_ROWS : 0, isTimed(usage) ? undefined : SHOWN_ROWS);
+  const cells = (row) => columns.slice(1).map(([, column]) => html`<td class="num ${column.kind ?? ""}">${column.cell(row, state, usage)}</td>`);
+  const table = scrollingTable({
+    label: t("{title}, table", { title: t("Cost") }), kind: "is-long",
+    heads: columns.map(([key, column]) => sortHead({
+      value: key, name: column.name ? t(column.name) : t(BY_NAMES[by]), sort, order, kind: column.name ? `num ${column.kind ?? ""}` : "",
+    })),
+    rows: shown.map((row) => html`
+      <tr data-key="${row.key}"><th scope="row" class="name" title="${row.key}">${nameOf(usage.by, row, state)}</th>${cells(row)}</tr>`),
+    foot: html`<tr><th scope="row">${t("All {n}", { n: formatCount(usage.row_count) })}</th>${cells({ ...usage.totals, key: "", before: usage.before?.totals ?? null })}</tr>`,
+  });
+  const more = rows.length > shown.length || state.isAllShown ? html`
+    <p class="more no-print">
+      <button type="button" class="link" data-action="show-all">
+        ${state.isAllShown ? t("Show fewer") : t("Show all {n}", { n: formatCount(rows.length) })}
+      </button>
+      ${usage.row_count > rows.length ? t("The first {n} of {all} were asked for.", { n: formatCount(rows.length), all: formatCount(usage.row_count) }) : null}
+    </p>` : null;
+  return html`${table}${more}`;
+}
+
+const dollars = (nano) => (nano === null ? "" : (nano < 0 ? "-" : "") + (BigInt(Math.abs(Math.round(nano))) / 1000000000n).toString()
+  + "." + (BigInt(Math.abs(Math.round(nano))) % 1000000000n).toString().padStart(9, "0"));
+
+// A spreadsheet runs what begins with one of these, and names come from anybody.
+const quote = (text) => `"${String(text).replace(/^([=+\-@\t\r])/, "'$1").replaceAll('"', '""')}"`;
+
+/** The table as CSV: dollars with all nine decimals. */
+export function toCsv(usage, route) {
+  const columns = columnsOf(usage);
+  const cell = (row, [key, column]) => {
+    if (key === "key") return quote(row.key);
+    const value = column.value(row, usage);
+    return column.isMoney ? dollars(value) : value ?? "";
+  };
+  const name = ([key, column]) => quote(key === "key" ? usage.by : `${column.name}${column.isMoney ? " (USD)" : ""}`);
+  const total = { ...usage.totals, key: "total", before: usage.before?.totals ?? null };
+  return [columns.map(name), ...[...tableRows(usage, route), total].map((row) => columns.map((column) => cell(row, column)))]
+    .map((line) => line.join(",")).join("\r\n") + "\r\n";
+}
+
+/** The same as JSON: nano-dollars, and what was asked. */
+export function toJson(usage, route) {
+  const columns = columnsOf(usage);
+  const object = (row) => Object.fromEntries(columns.map(([key, column]) => [column.isMoney ? `${key}_nano_usd` : key, column.value(row, usage)]));
+  return JSON.stringify({
+    from_ms: usage.from_ms, to_ms: usage.to_ms, tz: usage.tz, by: usage.by, filters: route.filters,
+    rows: tableRows(usage, route).map(object), total: object({ ...usage.totals, key: "total", before: usage.before?.totals ?? null }),
+  }, null, 2);
+}
+
+function download(name, type, text) {
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(new Blob([text], { type }));
+  link.download = name;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+}
+
+const fileName = (usage, ending) => `clawmeter-${usage.by}-${new Date(usage.from_ms).toISOString().slice(0, 10)}.${ending}`;
+
+// Figures
+
+function Figures(state) {
+  const { totals, before } = dataOf(state, "usage");
+  const all = { ...totals, key: "" };
+  const prompt = totals.total_tokens - totals.output_tokens;
+  const box = (kind, label, number, notes) => html`
+    <section class="figure" data-key="${kind}" aria-labelledby="h-figure-${kind}">
+      <header><h2 id="h-figure-${kind}">${label}</h2>${partial(state)}</header>
+      <div class="figure-row"><p class="figure-number">${number}</p></div>
+      ${notes.filter(Boolean).map((note) => html`<p class="figure-change">${note}</p>`)}
+    </section>`;
+  const compared = before ? t("{change} from {amount} the span before", {
+    change: html`<b>${changeText(totals, before.totals)}</b>`, amount: money(before.totals.cost_nano_usd),
+  }) : null;
+  return html`
+    <div class="figures" data-key="figures">
+      ${box("metered", t("Metered cost"), figure("cost", all, cost(totals, true)), [compared, rangeName(state.route.range)])}
+      ${box("plan", t("Plan use"), figure("plan", all, money(totals.plan_cost_nano_usd)), [t("what it would cost by the call; never in the sums")])}
+      ${box("call", t("Per call"), figure("call", all, money(perCall(totals))), [tn(totals.model_calls, "{n} call", "{n} calls")])}
+      ${box("million", t("Per million tokens"), figure("million", all, money(perMillion(totals))), [
+        t("{prompt} in, {output} out", { prompt: formatTokens(prompt), output: formatTokens(totals.output_tokens) }),
+      ])}
+    </div>`;
+}
+
+// Panels
+
+const answerOr = (state, key, draw) => {
+  const { data, error } = state.answers[key] ?? {};
+  if (data) return draw(data);
+  if (!error) return nothing(t("Loading"));
+  return nothing(html`
+    ${t("This could not be read: {why}.", { why: error.message || t("no answer") })}
+    <button type="button" class="link" data-action="retry">${t("Try again")}</button>`);
+};
+
+function Main(state) {
+  const usage = dataOf(state, "usage");
+  const { by, split, drawn, shown } = state.route;
+  const names = BYS.map((key) => [key, t(BY_NAMES[key]).toLowerCase()]);
+  const tools = html`
+    ${select({ action: "by", label: t("Group by"), options: names.map(([key, name]) => [key, t("by {key}", { key: name })]), chosen: by, shortcut: "b", help: t("Choose the group"), kind: "is-small" })}
+    ${select({
+      action: "split", label: t("Split by"), chosen: split, shortcut: "s", help: t("Choose the split"), kind: "is-small",
+      options: [["", t("not split")], ...names.filter(([key]) => key !== by).map(([key, name]) => [key, t("split by {key}", { key: name })])],
+    })}
+    ${segments({ action: "show", label: t("What is shown"), choices: Object.entries(SHOWN).map(([key, { name }]) => [key, t(name)]), chosen: shown })}
+    ${TIMES.includes(by) ? segments({ action: "drawn", label: t("How it is drawn"), choices: DRAWN.map(([key, name]) => [key, t(name)]), chosen: drawn }) : null}`;
+  const isBack = state.route.range.includes("..");
+  const chart = isTimed(usage) ? Chart(charts(state).cost?.model ?? chartModel(state), state) : Ranking(usage, state);
+  const hasCalls = usage.totals.model_calls > 0;
+  const hasAny = usage.rows.some((row) => row[SHOWN[shown].field]);
+  return panel({
+    key: "cost", title: t(SHOWN[shown].name), wide: "w12", state, isRanged: true,
+    note: html`${rangeName(state.route.range)}${isBack ? html` <button type="button" class="link" data-action="range-reset">${t("Back to {range}", { range: rangeName("30d") })}</button>` : null}`,
+    tools,
+    body: html`
+      ${hasAny ? html`${chart}${Legend(usage, state)}` : hasCalls ? nothing(t("Nothing of this in this range.")) : null}
+      <div class="table-head">
+        <h3>${t("Table")}</h3>
+        <span class="tools">
+          <button type="button" class="link" data-action="csv">CSV</button>
+          <button type="button" class="link" data-action="json">JSON</button>
+          <button type="button" class="link" data-action="print">${t("Print")}</button>
+        </span>
+      </div>
+      ${hasCalls ? Table(usage, state) : nothing(t("No model calls in this range."))}`,
+  });
+}
+
+/** Five steps of one hue; the first is for what is there at all. */
+export function heatStep(value, most) {
+  if (!value) return 0;
+  return Math.min(5, 1 + Math.floor((value / most) * 4.999));
+}
+
+function Week(state) {
+  const { field, unit, name } = SHOWN[state.route.shown];
+  const body = (usage) => {
+    const most = Math.max(1, ...usage.rows.map((row) => row[field]));
+    const hours = Array.from({ length: 24 }, (_, hour) => hour);
+    const cell = (row) => {
+      const step = heatStep(row[field], most);
+      const words = `${keySpan("hour_of_week", row).label}: ${UNITS[unit].format(row[field])}`;
+      return html`<td class="h${step}" title="${words}">${unseen(UNITS[unit].format(row[field]))}</td>`;
+    };
+    const total = (rows) => rows.reduce((sum, row) => sum + row[field], 0);
+    return html`
+      <div class="scroll" tabindex="0" role="group" aria-label="${t("{title}, table", { title: t("Hours of the week") })}">
+        <table class="heat">
+          <thead><tr><td></td>${hours.map((hour) => html`<th scope="col">${hour % 3 ? unseen(`${hour}`) : String(hour).padStart(2, "0")}</th>`)}<td></td></tr></thead>
+          <tbody>
+            ${WEEKDAYS.map((day, i) => {
+              const rows = usage.rows.slice(i * 24, i * 24 + 24);
+              return html`<tr><th scope="row">${t(day)}</th>${rows.map(cell)}<td class="num">${UNITS[unit].format(total(rows))}</td></tr>`;
+            })}
+          </tbody>
+        </table>
+      </div>
+      <p class="heat-key"><span>0</span>${[0, 1, 2, 3, 4, 5].map((step) => html`<i class="h${step}"></i>`)}<span>${UNITS[unit].format(most)}</span></p>`;
+  };
+  return panel({
+    key: "week", title: t("Hours of the week"), note: `${t(name)}, ${zoneOf(state)}`, wide: "w8", state, isRanged: true,
+    body: answerOr(state, "week", body),
+  });
+}
+
+function Compared(state) {
+  const body = (data) => {
+    if (!data.rows.length) return nothing(t("No call in this range has both a recorded cost and a list price."));
+    const percent = (value) => (value === null ? UNKNOWN : `${value > 0 ? "+" : ""}${formatPercent(value / 100, 1)}`);
+    const line = (row) => html`
+      <td class="num">${money(row.recorded_nano_usd)}</td><td class="num">${money(row.list_nano_usd)}</td>
+      <td class="num">${percent(row.list_differs_percent)}</td>`;
+    return html`
+      ${scrollingTable({
+        label: t("{title}, table", { title: t("Recorded against list") }),
+        heads: html`${head(t("Model"))}${head(t("Recorded"), "num")}${head(t("By list"), "num")}${head(t("Differs"), "num")}`,
+        rows: data.rows.slice(0, 8).map((row) => html`<tr data-key="${row.key}"><th scope="row" class="name">${filterName("model", row.key, row.label)}</th>${line(row)}</tr>`),
+        foot: html`<tr><th scope="row">${t("Both known")}</th>${line(data)}</tr>`,
+      })}
+      <p class="more">${t("Only calls that have both. The recorded cost counts; the list is a check.")}</p>`;
+  };
+  return panel({ key: "compared", title: t("Recorded against list"), wide: "w4", state, isRanged: true, body: answerOr(state, "compared", body) });
+}
+
+const REASONS = {
+  compacted: msg("the context was compacted"), model: msg("another model"), expired: msg("after {gap}"), changed: msg("the prompt changed"),
+};
+
+function Cache(state) {
+  const body = (data) => {
+    const { totals } = data;
+    if (!totals.prompt_tokens) return nothing(t("No model calls in this range."));
+    const net = totals.saved_nano_usd === null ? null : totals.saved_nano_usd - totals.write_extra_nano_usd;
+    const item = (kind, name, shown) => html`<div data-key="${kind}"><dt>${name}</dt><dd>${shown}</dd></div>`;
+    const cacheFigure = (kind, nano) => html`
+      <button type="button" class="figure-button" data-action="cache-formula" data-figure="${kind}">${money(nano)}</button>`;
+    const model = cacheModel(state);
+    const line = (row) => html`
+      <tr data-key="${row.key}">
+        <th scope="row" class="name">${filterName("model", row.key, row.label)}</th>
+        <td class="num">${sharePercent(row.cache_read_tokens, row.prompt_tokens)}</td>
+        <td class="num wide">${tokens(row.cache_read_tokens)}</td><td class="num wide">${tokens(row.cache_write_tokens)}</td>
+        <td class="num">${row.saved_nano_usd === null ? UNKNOWN : money(row.saved_nano_usd)}</td>
+        <td class="num mid">${row.write_cost_nano_usd === null ? UNKNOWN : money(row.write_cost_nano_usd)}</td>
+      </tr>`;
+    const broke = (one) => html`
+      <li data-key="${one.ts_ms}-${one.session}">
+        <span class="activity-text" title="${one.label ?? one.session}">
+          ${nameOf("session", { key: one.session, label: one.label ?? one.session }, state)}
+        </span>
+        <span class="note">${t(REASONS[one.reason], { gap: formatDuration(one.gap_ms) })}</span>
+        <span class="num" title="${tn(one.lost_tokens, "{n} token", "{n} tokens")}">−${formatTokens(one.lost_tokens)}</span>
+        ${when(one.ts_ms, state)}
+      </li>`;
+    return html`
+      <dl class="facts">
+        ${item("rate", t("Read from the cache"), html`<b>${sharePercent(totals.cache_read_tokens, totals.prompt_tokens, 1)}</b>`)}
+        ${item("saved", t("Saved by reads"), totals.saved_nano_usd === null ? UNKNOWN : cacheFigure("saved", totals.saved_nano_usd))}
+        ${item("writes", t("Cost of writes"), totals.write_cost_nano_usd === null ? UNKNOWN : cacheFigure("writes", totals.write_cost_nano_usd))}
+        ${item("net", t("Net gain"), net === null ? UNKNOWN : cacheFigure("net", net))}
+      </dl>
+      <div class="halves">
+        <div>
+          <h3>${t("Share of the prompt read from the cache, by day")}</h3>
+          ${chartBox("cache", t("{title}. Arrow keys move, Enter selects, Escape leaves.", { title: t("Cache") }), lines(model, widthOf(state, "cache"), CACHE_HEIGHT))}
+        </div>
+        <div>
+          <h3>${t("Where it broke")}</h3>
+          ${data.breaks.length ? html`<ol class="activity">${data.breaks.slice(0, 6).map(broke)}</ol>` : nothing(t("No call lost half of what the call before it had in the cache."))}
+        </div>
+      </div>
+      ${scrollingTable({
+        label: t("{title}, table", { title: t("Cache") }),
+        heads: html`${head(t("Model"))}${head(t("Hit rate"), "num")}${head(t("Read"), "num wide")}${head(t("Written"), "num wide")}
+          ${head(t("Saved"), "num")}${head(t("Cost of writes"), "num mid")}`,
+        rows: data.rows.slice(0, 10).map(line),
+      })}`;
+  };
+  return panel({ key: "cache", title: t("Cache"), wide: "w12", state, isRanged: true, body: answerOr(state, "cache", body) });
+}
+
+function Models(state) {
+  const cells = (row, total) => html`
+    <td class="num">${formatCount(row.model_calls)}</td>
+    <td class="num">${cost(row)}</td>
+    <td class="num">${money(perCall(row))}</td>
+    <td class="num mid">${money(perMillion(row))}</td>
+    <td class="num wide">${row.model_calls ? formatTokens(row.output_tokens / row.model_calls) : UNKNOWN}</td>
+    <td class="num wide">${sharePercent(row.cache_read_tokens, row.total_tokens - row.output_tokens)}</td>
+    <td class="num share wide">${sharePercent(row.cost_nano_usd, total, 1)}</td>`;
+  const body = (usage) => {
+    const total = usage.totals.cost_nano_usd;
+    return scrollingTable({
+      label: t("{title}, table", { title: t("Models compared") }),
+      heads: html`${head(t("Model, and what for"))}${head(t("Calls"), "num")}${head(t("Cost"), "num")}${head(t("Per call"), "num")}
+        ${head(t("Per million tokens"), "num mid")}${head(t("Output per call"), "num wide")}${head(t("Cached"), "num wide")}${head(t("Share"), "num wide")}`,
+      rows: usage.rows.slice(0, 12).flatMap((row) => [
+        html`<tr data-key="${row.key}"><th scope="row" class="name">${swatch(slotOf(state.palette, row.key))} ${filterName("model", row.key, row.label)}</th>${cells(row, total)}</tr>`,
+        ...(row.parts.length > 1 ? row.parts : []).map((part) => html`
+          <tr class="is-part" data-key="${row.key}-${part.key}"><th scope="row" class="name depth-2">${filterName("cause", part.key, part.label)}</th>${cells(part, total)}</tr>`),
+      ]),
+    });
+  };
+  return panel({ key: "models", title: t("Models compared"), wide: "w12", state, isRanged: true, body: answerOr(state, "models", body) });
+}
+
+const PROMPT_PARTS = [
+  ["system_chars", msg("System prompt"), 1], ["files_chars", msg("Memory files"), 2], ["tools_chars", msg("Tools"), 3], ["skills_chars", msg("Skills"), 5],
+];
+
+/** Tokens of each part of a prompt: characters by four where OpenClaw measured them; what is left is history and the user's words. */
+export function promptParts(sizes, calls = 1) {
+  const fixed = PROMPT_PARTS.map(([key, name, slot]) => ({ key, name, slot, chars: sizes[key], tokens: sizes[key] / CHARS_PER_TOKEN }));
+  const known = fixed.reduce((sum, part) => sum + part.tokens, 0);
+  return [
+    ...fixed,
+    { key: "history", name: msg("History and user"), slot: 8, chars: null, tokens: Math.max(0, sizes.prompt_tokens / calls - known) },
+    { key: "output", name: msg("Output"), slot: 4, chars: null, tokens: sizes.output_tokens / calls, isCounted: true },
+  ];
+}
+
+function promptBar(parts) {
+  const total = parts.reduce((sum, part) => sum + part.tokens, 0) || 1;
+  let left = 0;
+  return html`
+    <svg class="thin is-thick" viewBox="0 0 1000 12" preserveAspectRatio="none" aria-hidden="true">
+      ${parts.map((part) => {
+        const wide = (part.tokens / total) * 1000;
+        left += wide;
+        return html`<rect class="s${part.slot}" x="${(left - wide).toFixed(2)}" y="0" width="${wide.toFixed(2)}" height="12"/>`;
+      })}
+    </svg>`;
+}
+
+function Composition(state) {
+  const body = (data) => {
+    if (!data.average) return nothing(t("No session in this range has a report of its prompt; OpenClaw writes one from 2026.4 on."));
+    const parts = promptParts(data.average);
+    const total = parts.reduce((sum, part) => sum + part.tokens, 0);
+    const mark = (part) => (part.isCounted ? t("measured") : part.chars === null ? t("estimated: the rest") : t("{n} characters measured, tokens estimated", { n: formatCount(part.chars) }));
+    return html`
+      <h3>${t("A call on average")}</h3>
+      ${promptBar(parts)}
+      <ul class="legend">
+        ${parts.map((part) => html`
+          <li data-key="${part.key}" class="legend-item" title="${mark(part)}">
+            ${swatch(part.slot)}<span class="legend-name">${t(part.name)}</span>
+            <span class="num">${part.isCounted ? "" : "≈"}${formatTokens(part.tokens)}</span><span class="share">${sharePercent(part.tokens, total)}</span>
+          </li>`)}
+      </ul>
+      ${scrollingTable({
+        label: t("{title}, table", { title: t("What prompts are made of") }),
+        heads: html`${head(t("Session"))}${head(unseen(t("As a bar")), "mid")}${head(t("Calls"), "num")}${head(t("Prompt per call"), "num")}${head(t("Largest file"), "mid")}${head(t("Cost"), "num")}`,
+        rows: data.rows.slice(0, 8).map((row) => html`
+          <tr data-key="${row.session}">
+            <th scope="row" class="name" title="${row.session}">${nameOf("session", { key: row.session, label: row.label || row.key || row.session }, state)}</th>
+            <td class="bar-cell mid">${promptBar(promptParts(row, row.model_calls))}</td>
+            <td class="num">${formatCount(row.model_calls)}</td>
+            <td class="num">${formatTokens(row.prompt_tokens / row.model_calls)}</td>
+            <td class="mid">${row.files[0] ? html`${bdi(row.files[0][0])} <span class="note">${t("{n} characters", { n: formatTokens(row.files[0][1]) })}</span>` : UNKNOWN}</td>
+            <td class="num">${money(row.cost_nano_usd)}</td>
+          </tr>`),
+      })}`;
+  };
+  return panel({
+    key: "composition", title: t("What prompts are made of"), wide: "w12", state, isRanged: true,
+    note: dataOf(state, "composition") ? t("reported by {n} of {all} sessions", {
+      n: formatCount(dataOf(state, "composition").measured_sessions), all: formatCount(dataOf(state, "composition").sessions),
+    }) : null,
+    body: answerOr(state, "composition", body),
+  });
+}
+
+const PRICE_FIELDS = [["input", msg("Input")], ["output", msg("Output")], ["cache_read", msg("Cache read")], ["cache_write", msg("Cache write")]];
+
+function Prices(state) {
+  const models = dataOf(state, "models");
+  const unpriced = models?.rows.filter((row) => row.unpriced_calls > 0) ?? [];
+  const set = dataOf(state, "prices") ?? [];
+  if (!unpriced.length && !set.length) return null;
+  const { priceFault = null } = state;
+  const form = (row) => html`
+    <li data-key="${row.key}">
+      <form data-action="price" data-value="${row.key}">
+        <p><b>${bdi(row.key)}</b> <span class="note">${tn(row.unpriced_calls, "{n} unpriced call", "{n} unpriced calls")}, ${tn(row.total_tokens, "{n} token", "{n} tokens")}</span></p>
+        <div class="price-fields">
+          ${PRICE_FIELDS.map(([field, name], i) => html`
+            <label>${t(name)}<input class="field" name="${field}" inputmode="decimal" autocomplete="off"${i < 2 ? html` required` : html` placeholder="${t("as input")}"`}></label>`)}
+          <button type="submit" class="button">${t("Set the price")}</button>
+        </div>
+        ${priceFault?.model === row.key ? html`<p class="is-bad" role="alert">${priceFault.message}</p>` : null}
+      </form>
+    </li>`;
+  const known = (price) => html`
+    <li data-key="${price.model}" class="price-set">
+      <b>${bdi(price.model)}</b>
+      <span class="note">${PRICE_FIELDS.filter(([field]) => price[field] !== null).map(([field, name]) => `${t(name)} $${price[field]}`).join(", ")}</span>
+      ${price.source === "prices.toml"
+        ? html`<button type="button" class="link" data-action="drop-price" data-value="${price.model}">${t("Remove")}</button>`
+        : html`<span class="note">${t("in {file}", { file: price.source })}</span>`}
+    </li>`;
+  return panel({
+    key: "prices", title: t("Models without a price"), note: t("in US dollars per million tokens"), wide: "w12 no-print", state,
+    body: html`
+      ${unpriced.length ? html`<ul class="prices">${unpriced.map(form)}</ul>` : nothing(t("Every model in this range has a price."))}
+      ${set.length ? html`<h3>${t("Prices that were set")}</h3><ul class="prices">${set.map(known)}</ul>` : null}`,
+  });
+}
+
+// How a figure came about
+
+const FORMULAS = {
+  cost: { name: msg("Metered cost"), value: (row) => row.cost_nano_usd },
+  plan: { name: msg("Plan use"), value: (row) => row.plan_cost_nano_usd },
+  call: { name: msg("Per call"), value: perCall },
+  million: { name: msg("Per million tokens"), value: perMillion },
+};
+const BASES = {
+  recorded: msg("as OpenClaw recorded it"), override: msg("your price"), config: msg("price in openclaw.json"), list: msg("list price"),
+  local: msg("runs on this machine: free"), unpriced: msg("no price known"),
+};
+
+/** What narrows an explanation to one row; null where the ledger cannot narrow it that far. */
+export function rowParams(by, key) {
+  if (!key) return {};
+  const kind = filterKindOf(by) ?? (by === "session" ? "session" : null);
+  if (kind) return { [kind]: key };
+  const { from, to } = keySpan(by, { key });
+  return from ? { from, to } : null;
+}
+
+const usd = (value) => (value === null ? UNKNOWN : formatMoney(value * 1e9));
+
+function Terms(data, isPlan) {
+  const parts = data.parts.filter((part) => (part.billing_mode === "plan") === isPlan);
+  const kinds = [["input", msg("input")], ["output", msg("output")], ["cache_read", msg("cache read")], ["cache_write", msg("cache write")]];
+  const price = (part) => {
+    const [tier] = part.price.tiers;
+    return kinds.map(([kind, name]) => `${t(name)} ${usd(tier[kind] / 1e6)}`).join(", ")
+      + (part.price.tiers.length > 1 ? t("; another above {n} prompt tokens", { n: formatTokens(part.price.tiers[1].above) }) : "")
+      + (part.price_changed ? t("; changed in this span") : "");
+  };
+  const words = (part) => {
+    if (!part.price || part.basis === "local") return "";
+    return part.basis === "recorded" ? t("; by list it is {price}", { price: price(part) }) : `: ${price(part)}`;
+  };
+  const line = (part, i) => html`
+    <tr data-key="${i}">
+      <th scope="row">${bdi(`${part.provider}/${part.model}`)}<span class="formula-price">${t(BASES[part.basis] ?? part.basis)}${words(part)}</span></th>
+      <td class="num">${formatCount(part.model_calls)}</td>
+      ${kinds.map(([kind]) => html`<td class="num" title="${part[`${kind}_usd`] === null ? "" : usd(part[`${kind}_usd`])}">${formatTokens(part[`${kind}_tokens`])}</td>`)}
+      <td class="num">${part.cost_nano_usd === null ? UNKNOWN : html`<span title="${formatExactMoney(part.cost_nano_usd)}">${formatExactMoney(part.cost_nano_usd)}</span>`}</td>
+    </tr>`;
+  const total = isPlan ? data.totals.plan_cost_nano_usd : data.totals.cost_nano_usd;
+  return scrollingTable({
+    label: t("{title}, table", { title: t("Terms") }),
+    heads: html`${head(t("Model and price, USD per million tokens"))}${head(t("Calls"), "num")}${PRICE_FIELDS.map(([, name]) => head(t(name), "num"))}${head(t("Cost"), "num")}`,
+    rows: parts.map(line),
+    foot: html`<tr><th scope="row">${t("Sum")}</th><td class="num">${formatCount(parts.reduce((sum, part) => sum + part.model_calls, 0))}</td>
+      ${kinds.map(() => html`<td></td>`)}<td class="num">${formatExactMoney(total)}</td></tr>`,
+  });
+}
+
+function sheetFrame(title, body) {
+  return html`
+    <header class="sheet-head"><h2 id="sheet-title">${title}</h2>
+      <button type="button" class="link" data-action="sheet-close">${t("Close")}</button></header>
+    ${body}`;
+}
+
+function sheet(state) {
+  const { kind, row, label } = state.sheet;
+  if (kind.startsWith("cache-")) return CacheSheet(state, kind.slice(6));
+  const { name, value } = FORMULAS[kind];
+  const nano = value(row);
+  const whole = kind === "plan" ? row.plan_cost_nano_usd : row.cost_nano_usd;
+  const division = kind === "call" || kind === "million" ? html`
+    <p class="formula">${formatExactMoney(whole)} ÷ ${kind === "call"
+      ? tn(row.model_calls, "{n} call", "{n} calls")
+      : t("{n} million tokens", { n: formatCount(row.total_tokens / 1e6) === "0" ? (row.total_tokens / 1e6).toPrecision(3) : (row.total_tokens / 1e6).toFixed(6) })} = ${formatExactMoney(nano)}</p>` : null;
+  const words = kind === "plan"
+    ? t("Calls paid by a plan: what they would have cost by the call, each by the price below. They are in no sum of money spent.")
+    : t("The sum over all calls of what OpenClaw recorded; where it recorded nothing, tokens times price, rounded to the nano-dollar for each call.");
+  const answer = state.answers.explain;
+  const isNow = answer?.data && JSON.stringify(answer.askedFor) === JSON.stringify({ ...askParams(state.route), ...state.sheet.params });
+  return sheetFrame(`${t(name)}${label ? `: ${label}` : ""}`, html`
+    <p class="figure-number">${money(nano)}</p>
+    ${division}
+    <p class="note">${words}</p>
+    ${state.sheet.params === null
+      ? html`<p class="note">${t("A call with several tools is shared between them in equal parts; no single price stands behind this row.")}</p>`
+      : isNow ? Terms(answer.data, kind === "plan") : answer?.error && !answer.data ? nothing(answer.error.message) : nothing(t("Loading"))}`);
+}
+
+function CacheSheet(state, kind) {
+  const { totals, rows } = dataOf(state, "cache");
+  const words = {
+    saved: t("For each model and day: tokens read from the cache, times what an input token costs more than a cached one."),
+    writes: t("For each model and day: tokens written to the cache, times the price of writing one."),
+    net: t("What reads saved, less what writes cost above fresh input."),
+  };
+  const valueOf = {
+    saved: (row) => row.saved_nano_usd, writes: (row) => row.write_cost_nano_usd, net: (row) => (row.saved_nano_usd === null ? null : row.saved_nano_usd - row.write_extra_nano_usd),
+  }[kind];
+  const names = { saved: t("Saved by reads"), writes: t("Cost of writes"), net: t("Net gain") };
+  const exact = (row) => (valueOf(row) === null ? UNKNOWN : formatExactMoney(valueOf(row)));
+  return sheetFrame(names[kind], html`
+    <p class="figure-number">${money(valueOf(totals))}</p>
+    <p class="note">${words[kind]}</p>
+    ${scrollingTable({
+      label: t("{title}, table", { title: t("Terms") }),
+      heads: html`${head(t("Model"))}${head(t("Read"), "num")}${head(t("Written"), "num")}${head(names[kind], "num")}`,
+      rows: rows.map((row) => html`
+        <tr data-key="${row.key}"><th scope="row">${bdi(row.key)}</th><td class="num">${formatCount(row.cache_read_tokens)}</td>
+          <td class="num">${formatCount(row.cache_write_tokens)}</td><td class="num">${exact(row)}</td></tr>`),
+      foot: html`<tr><th scope="row">${t("Sum")}</th><td class="num">${formatCount(totals.cache_read_tokens)}</td><td class="num">${formatCount(totals.cache_write_tokens)}</td><td class="num">${exact(totals)}</td></tr>`,
+    })}`);
+}
+
+// The page
+
+function view(state) {
+  const zone = zoneOf(state);
+  const { filters, range } = state.route;
+  const narrowed = FILTERS.filter(([kind]) => filters[kind]).map(([kind, name]) => `${t(name)} ${filters[kind]}`).join(", ");
+  return html`
+    <div class="grid" data-key="cost">
+      <header class="statement" data-key="statement">
+        <h2>${t("Clawmeter statement")}</h2>
+        <p>${rangeName(range)}, ${zone}${narrowed ? `, ${narrowed}` : ""}. ${t("Made at {time}.", { time: formatClock(state.now, zone) })}</p>
+      </header>
+      ${Figures(state)}
+      ${Main(state)}
+      ${Week(state)}
+      ${Compared(state)}
+      ${Cache(state)}
+      ${Models(state)}
+      ${Composition(state)}
+      ${Prices(state)}
+    </div>`;
+}
+
+/** "1.5" or "1,5" as a number; null when empty, NaN when it is none. */
+function readNumber(text) {
+  const tidy = text.trim().replace(",", ".");
+  return tidy === "" ? null : Number(tidy);
+}
+
+const actions = {
+  by: (element, { go, state }) => go({ by: element.value, split: state.route.split === element.value ? "" : state.route.split, sort: "" }),
+  split: (element, { go }) => go({ split: element.value }),
+  show: (element, { go }) => go({ shown: element.dataset.value }),
+  drawn: (element, { go }) => go({ drawn: element.dataset.value }),
+  sort: (element, { go, state }) => {
+    const { sort, order } = state.route;
+    const { value } = element.dataset;
+    if (sort === value) go({ order: order === "desc" ? "asc" : "desc" }, true);
+    else go({ sort: value, order: value === "key" ? "asc" : "desc" }, true);
+  },
+  "show-all": (_, { dispatch, state }) => dispatch({ isAllShown: !state.isAllShown }),
+  csv: (_, { state }) => download(fileName(dataOf(state, "usage"), "csv"), "text/csv", toCsv(dataOf(state, "usage"), state.route)),
+  json: (_, { state }) => download(fileName(dataOf(state, "usage"), "json"), "application/json", toJson(dataOf(state, "usage"), state.route)),
+  print: () => globalThis.print(),
+  formula: (element, { dispatch, state }) => {
+    const usage = dataOf(state, "usage");
+    const key = element.dataset.value;
+    const found = key ? usage.rows.find((row) => row.key === key) : { ...usage.totals, key: "" };
+    if (!found) return;
+    const params = rowParams(usage.by, key);
+    dispatch({ sheet: { kind: element.dataset.figure, row: found, label: key ? keySpan(usage.by, found).label : "", params } });
+  },
+  "cache-formula": (element, { dispatch }) => dispatch({ sheet: { kind: `cache-${element.dataset.figure}`, row: null, label: "", params: null } }),
+  price: async (form, { dispatch, send, say, refresh }) => {
+    const model = form.dataset.value;
+    const body = { model };
+    for (const [field] of PRICE_FIELDS) {
+      const value = readNumber(form.elements[field].value);
+      if (value !== null) body[field] = value;
+    }
+    if (Object.values(body).some((value) => Number.isNaN(value))) {
+      dispatch({ priceFault: { model, message: t("A price is a number of US dollars.") } });
+      return;
+    }
+    try {
+      const { repriced_calls: calls } = await send("POST", "/api/prices", body);
+      dispatch({ priceFault: null });
+      say(tn(calls, "{n} call priced anew", "{n} calls priced anew"));
+      refresh();
+    } catch (fault) {
+      dispatch({ priceFault: { model, message: fault.message } });
+    }
+  },
+  "drop-price": async (element, { dispatch, send, refresh }) => {
+    try {
+      await send("DELETE", `/api/prices/${encodeURIComponent(element.dataset.value)}`);
+      refresh();
+    } catch (fault) {
+      dispatch({ priceFault: { model: element.dataset.value, message: fault.message } });
+    }
+  },
+};
+
+export const page = { parse, format, asks, view, charts, actions, sheet };
+"""
+
+# language=JavaScript
+ZH_JS = r"""// Chinese, by the English text (dom.js, t()). {names} stay as they are; {1}, {2} stand for the numbers
+// in words of the server. Loaded only when Chinese is chosen.
+
+export const messages = {
+  // Numbers and time
+  "not known": "未知", "now": "刚刚", "{n}\u00a0s ago": "{n}\u00a0秒前", "{n}\u00a0m ago": "{n}\u00a0分钟前", "{n}\u00a0h ago": "{n}\u00a0小时前",
+  "Week of {day}": "{day} 起的一周", "{day} so far": "{day} 至今", "{day}, so far": "{day}，至今", ", so far": "，至今",
+  "{from} to {to}": "{from} 至 {to}", "Span before": "上一时段", "Today": "今天", "7 days": "7 天", "30 days": "30 天", "90 days": "90 天",
+  "365 days": "365 天", "This week": "本周", "This month": "本月", "All time": "全部时间", "{n} days": "{n} 天",
+  "Between {low} and {high}, last {last}": "介于 {low} 与 {high} 之间，最近为 {last}", ", budget {limit}": "，预算 {limit}",
+  "{spent} so far, {projected} expected, between {low} and {high}": "已用 {spent}，预计 {projected}，介于 {low} 与 {high} 之间",
+  "{n} call": "{n} 次调用", "{n} calls": "{n} 次调用", "{n} token": "{n} 个 token", "{n} tokens": "{n} 个 token",
+  "{n} unpriced call": "{n} 次未定价调用", "{n} unpriced calls": "{n} 次未定价调用", "unpriced calls": "次未定价调用",
+  "no price known": "价格未知", "{calls}, not in this sum": "{calls}，未计入此合计",
+  "Mon": "周一", "Tue": "周二", "Wed": "周三", "Thu": "周四", "Fri": "周五", "Sat": "周六", "Sun": "周日",
+
+  // What usage is counted by
+  "Agent": "代理", "Model": "模型", "Provider": "提供商", "Channel": "渠道", "Cause": "起因", "Hour": "小时", "Day": "日", "Week": "周", "Month": "月",
+  "Provider and model": "提供商与模型", "Session": "会话", "Session key": "会话键", "Cron job": "定时任务", "Tool": "工具", "Hour of the week": "周内小时",
+
+  // Frame
+  "Overview": "概览", "Flow": "流程", "Cost": "费用", "Sessions": "会话", "Crons": "定时任务", "Alerts": "告警", "Traces": "追踪", "Fleet": "机群",
+  "Health": "健康", "Agents": "代理", "Pages": "页面", "Page": "页面", "More": "更多", "Go to {page}": "前往{page}",
+  "Connecting": "连接中", "Live": "实时", "Live again": "已恢复实时", "Every 15 s": "每 15 秒", "Reconnecting": "重新连接中",
+  ", last update": "，上次更新", "Last update {time}": "上次更新 {time}",
+  "indexed {n}\u00a0%": "已索引 {n}\u00a0%", "{indexed}, {time} left": "{indexed}，剩余 {time}",
+  "{n} source could not be read": "{n} 个来源无法读取", "{n} sources could not be read": "{n} 个来源无法读取", "partial": "不完整",
+  "{indexed}: this total still grows": "{indexed}：此合计仍在增长", "indexed, this total still grows": "已索引，此合计仍在增长",
+  "Range": "时间范围", "Choose the range": "选择时间范围", "compared": "对比", "Last": "最近", "days": "天", "Show": "显示",
+  "Compare with the span before": "与上一时段对比", "Month before": "上个月", "Month after": "下个月",
+  "From {day}: choose the last day": "自 {day} 起：请选择最后一天", "Choose the first day, then the last": "先选第一天，再选最后一天",
+  "Time zone": "时区", "Choose the time zone": "选择时区", "{zone} (server)": "{zone}（服务器）", "{zone} (here)": "{zone}（本机）",
+  "Server's zone": "服务器时区", "Suggested": "建议", "All zones": "所有时区",
+  "Add a filter": "添加筛选", "filter": "筛选", "What to filter by": "按什么筛选", "Find a value": "查找值", "none": "无",
+  "Remove this filter": "移除此筛选", "Remove the filter on {kind}": "移除对{kind}的筛选", "Show only {name}": "只看 {name}",
+  "Nothing in this range has such a value.": "此范围内没有这样的值。",
+  "Settings": "设置", "Theme": "主题", "System": "跟随系统", "Light": "浅色", "Dark": "深色", "Language": "语言", "As the browser": "跟随浏览器",
+  "Amounts": "金额", "Hide, for a shared screen": "隐藏，便于共享屏幕", "Amounts are hidden": "金额已隐藏", "Currency": "货币",
+  "{currency} for one US dollar": "一美元兑多少 {currency}", "1 USD = {rate} {currency}": "1 USD = {rate} {currency}",
+  "Kept in this browser. Amounts are counted in US dollars; a converted one is marked ≈, with the exact dollars under the pointer.":
+    "仅保存在此浏览器中。金额以美元计；换算后的金额带有 ≈ 标记，指针悬停可见精确美元数。",
+  "Search": "搜索", "Search sessions, agents, models": "搜索会话、代理、模型", "Found": "结果", "Close": "关闭",
+  "Nothing has this in its name, key or id.": "没有名称、键或 ID 包含此内容的项。",
+  "Shortcuts": "快捷键", "List the shortcuts": "列出快捷键", "Next and previous row of a list": "列表中的下一行与上一行",
+  "Move in a focused chart; with Shift, select": "在选中的图表中移动；按住 Shift 可选择", "Open, or show the selected days": "打开，或显示所选日期",
+  "Close, or leave the chart": "关闭，或离开图表", "Copy": "复制", "Copied": "已复制", "Loading": "加载中", "Try again": "重试", "no answer": "没有应答",
+  "{title}, table": "{title}，表格", "chart": "图表", "Show chart": "显示图表", "Show table": "显示表格", "Back to {range}": "返回{range}",
+  "Name": "名称", "Share": "占比", "Total": "合计", "Share as a bar": "占比条", "As a bar": "条形图", "Other": "其他", "All": "全部", "All {n}": "共 {n} 项",
+  "{n} other": "其他 {n} 项", "{n} others": "其他 {n} 项", " and {n} more": " 等另外 {n} 个", "and {n} more": "另有 {n} 个",
+  "Show all {n}": "显示全部 {n} 项", "Show the first {n}": "显示前 {n} 项", "Show the first {n} of {all}": "显示 {all} 项中的前 {n} 项", "Show fewer": "收起",
+
+  // Overview
+  "yesterday by now": "（昨天此时）", "the 7 days before": "（此前 7 天）", "last month by now": "（上月此时）",
+  "up": "上升", "down": "下降", "nothing yet, nor {before}": "暂无，{before}也没有", "nothing {before}": "{before}为零",
+  "{change} from {amount} {before}": "{change}，对比 {amount}{before}", "{amount} over": "超出 {amount}",
+  "{over} the {limit} {budget}": "{over}（{budget} {limit}）", "{share} of {limit} {budget}": "{budget} {limit} 的 {share}",
+  "daily budget": "每日预算", "monthly budget": "每月预算", "{over} the monthly budget": "{over}（每月预算）",
+  "{amount} under the monthly budget": "低于每月预算 {amount}", "and {amount} worth of plan use": "另有套餐用量，价值 {amount}",
+  "At month end": "月末预计", "a projection needs a few days of use": "预测需要几天的使用数据", "between {low} and {high}": "介于 {low} 与 {high} 之间",
+  "spent so far, and the mean of the last {1} full days for the {2} days left; the range holds in {3} of {4} months like them":
+    "已用金额，加上剩余 {2} 天按最近 {1} 个整日的均值计；{4} 个类似月份中有 {3} 个落在此范围内",
+  "needs three full days of use": "需要三个整日的使用数据",
+  "Needs attention": "需要关注", "Problem": "问题", "Warning": "警告", "{n} more line": "另有 {n} 条", "{n} more lines": "另有 {n} 条",
+  "See health": "查看健康状况", "Set a price": "设置价格",
+  "{calls} without a price ({names}): tokens are counted, the cost is not known": "{calls}（{names}）：token 已计入，费用未知",
+  "{n} source of OpenClaw cannot be read": "{n} 个 OpenClaw 来源无法读取", "{n} sources of OpenClaw cannot be read": "{n} 个 OpenClaw 来源无法读取",
+  "{n} call with impossible numbers is left out of the sums": "{n} 次数值不可能的调用未计入合计",
+  "{n} calls with impossible numbers are left out of the sums": "{n} 次数值不可能的调用未计入合计",
+  "Cost by day": "每日费用", "Cost by week": "每周费用", "Cost by month": "每月费用",
+  "{title}, stacked by model. Arrow keys move, Enter selects, Escape leaves.": "{title}，按模型堆叠。方向键移动，回车选择，Esc 离开。",
+  "No metered cost in this range.": "此范围内没有按量费用。", "Nothing in this range.": "此范围内没有内容。", "By cause": "按起因", "By agent": "按代理",
+  "Now": "现在", "Nothing is running.": "没有正在运行的会话。", "Last activity {time}.": "最近活动：{time}。", "Live sessions": "活动会话",
+  "State": "状态", "Running": "运行中", "Idle": "空闲", "Ended": "已结束", "{state}, inferred from its last entry": "{state}，由其最后一条记录推断",
+  "{n} session running": "{n} 个会话运行中", "{n} sessions running": "{n} 个会话运行中", ", inferred": "，推断", "sub-agent": "子代理",
+  "Context": "上下文", "{n} of {limit} tokens": "{limit} 中的 {n} 个 token", "For": "时长",
+  "Dearest sessions": "最贵的会话", "Calls": "调用", "Tokens": "Token", "With sub-agents": "含子代理", "Last active": "最近活动",
+  "No session was active in this range.": "此范围内没有活动会话。",
+  "Activity": "动态", "Started": "开始", "Failed": "失败", "Compacted": "压缩", "Nothing has happened yet.": "尚无动态。",
+  "session started": "会话开始", "context compacted": "上下文已压缩", "the model call failed": "模型调用失败", "the run was aborted": "运行被中止",
+  "Breakdown": "明细", "Break down by": "细分依据", "Choose the breakdown": "选择细分依据", "Input tokens": "输入 token", "Output": "输出",
+  "Cache read": "缓存读取", "Cache write": "缓存写入", "All tokens": "全部 token", "No model calls in this range.": "此范围内没有模型调用。",
+  "The breakdown could not be read: {why}.": "无法读取明细：{why}。",
+  "{version} and {n} older": "{version} 与 {n} 个更旧版本", "none found": "未找到", "Sources": "来源", "Gateway": "网关", "not connected": "未连接", "Home": "主目录",
+  "{n} file": "{n} 个文件", "{n} files": "{n} 个文件", "{n} database": "{n} 个数据库", "{n} databases": "{n} 个数据库", "Indexed": "已索引",
+  "indexed in part": "部分已索引", "{n} unreadable": "{n} 个无法读取", "{n} bad line": "{n} 行损坏", "{n} bad lines": "{n} 行损坏",
+  "{n} implausible call": "{n} 次不可信调用", "{n} implausible calls": "{n} 次不可信调用", "{n} session": "{n} 个会话", "{n} sessions": "{n} 个会话",
+  "{n} agent": "{n} 个代理", "{n} agents": "{n} 个代理", "Not counted": "未计入", "Lag": "延迟", "Disk": "磁盘", "ledger {size}, {free} free": "账本 {size}，剩余 {free}", "Memory": "内存",
+
+  // States
+  "Clawmeter reads {home}{more} and will show the first call within a second of it.": "Clawmeter 正在读取 {home}{more}，首次调用发生后一秒内即会显示。",
+  "Name one with {option} or with {variable}.": "请用 {option} 或 {variable} 指定。", "No model calls yet": "尚无模型调用",
+  "No OpenClaw home was found": "未找到 OpenClaw 主目录",
+  "Here will be what each day cost, by model, agent and cause, where the month will end, what runs now, and the dearest sessions.":
+    "这里将显示每天按模型、代理与起因的费用、月末预计、正在运行的内容以及最贵的会话。",
+  "See what was looked for, and where": "查看查找了什么、在哪里查找", "Look around with made-up data": "用虚构数据随意看看",
+  "Clawmeter does not answer": "Clawmeter 没有应答", "The server is stopped or out of reach.": "服务器已停止或无法访问。",
+  "What OpenClaw does meanwhile is not lost, it is read when the server runs again. This page keeps trying.":
+    "期间 OpenClaw 的活动不会丢失，服务器恢复后会读取。此页面会持续重试。",
+  "This view could not be read": "无法读取此视图", "Another range, zone or filter may work.": "换一个范围、时区或筛选也许可行。",
+  "The numbers could not be read": "无法读取数字", "The server said {status}: {message}.": "服务器返回 {status}：{message}。",
+  "The server said {status}.": "服务器返回 {status}。",
+  "The ledger keeps what it has, and {report} may still answer. {doctor} says what is wrong.": "账本保留已有内容，{report} 或许仍可应答。{doctor} 会说明问题所在。",
+  "These are the last numbers.": "以下为最近一次的数字。", "There is no such page yet": "尚无此页面",
+  "This page shows what your agents cost, so it needs the dashboard token.": "此页面显示您的代理花费，因此需要仪表板令牌。",
+  "Token": "令牌", "Sign in": "登录", "Signing in": "登录中",
+  "The token is in the link that {serve} printed. To make another, run {token} on that machine.": "令牌在 {serve} 打印的链接中。要另建一个，请在该机器上运行 {token}。",
+  "Clawmeter does not answer. Is it running?": "Clawmeter 没有应答。它在运行吗？", "That token is not valid here.": "该令牌在此无效。",
+  "Too many attempts. Wait {n} seconds, then try again.": "尝试次数过多。请等待 {n} 秒后重试。", "Too many attempts. Wait a minute, then try again.": "尝试次数过多。请等待一分钟后重试。",
+  "That link is no longer valid. Open the newest one, or paste a token.": "该链接已失效。请打开最新的链接，或粘贴令牌。",
+
+  // Cost
+  "Bars": "柱形", "Lines": "折线", "Plan use": "套餐用量", "Metered cost": "按量费用", "Per call": "每次调用", "Per million tokens": "每百万 token",
+  "Group by": "分组", "by {key}": "按{key}", "Choose the group": "选择分组", "Split by": "拆分", "Choose the split": "选择拆分", "not split": "不拆分",
+  "split by {key}": "按{key}拆分", "What is shown": "显示内容", "How it is drawn": "绘制方式", "Nothing of this in this range.": "此范围内没有该数据。",
+  "{title}. Arrow keys move, Enter selects, Escape leaves.": "{title}。方向键移动，回车选择，Esc 离开。",
+  "Table": "表格", "Print": "打印", "Input": "输入", "Before": "此前", "Change": "变化", "new": "新增",
+  "The first {n} of {all} were asked for.": "仅请求了 {all} 项中的前 {n} 项。", "{change} from {amount} the span before": "{change}，对比上一时段 {amount}",
+  "what it would cost by the call; never in the sums": "若按次计费的价值；从不计入合计", "{prompt} in, {output} out": "输入 {prompt}，输出 {output}",
+  "This could not be read: {why}.": "无法读取：{why}。", "Hours of the week": "周内各小时",
+  "Recorded against list": "记录价与标价对比", "Recorded": "记录价", "By list": "标价", "Differs": "差异", "Both known": "两者皆有",
+  "No call in this range has both a recorded cost and a list price.": "此范围内没有同时具有记录费用与标价的调用。",
+  "Only calls that have both. The recorded cost counts; the list is a check.": "仅含两者皆有的调用。以记录费用为准；标价用于核对。",
+  "Cache": "缓存", "Read from the cache": "读自缓存", "Saved by reads": "读取节省", "Cost of writes": "写入费用", "Net gain": "净收益",
+  "Share of the prompt read from the cache, by day": "每日提示词读自缓存的占比", "Where it broke": "何处失效", "Hit rate": "命中率", "Read": "读取", "Written": "写入", "Saved": "节省",
+  "No call lost half of what the call before it had in the cache.": "没有调用丢失前一次调用缓存内容的一半以上。",
+  "the context was compacted": "上下文被压缩", "another model": "更换了模型", "after {gap}": "间隔 {gap}", "the prompt changed": "提示词有变",
+  "Models compared": "模型对比", "Model, and what for": "模型及用途", "Output per call": "每次调用输出", "Cached": "缓存占比",
+  "What prompts are made of": "提示词构成", "System prompt": "系统提示词", "Memory files": "记忆文件", "Tools": "工具", "Skills": "技能", "History and user": "历史与用户",
+  "A call on average": "平均一次调用", "measured": "实测", "estimated: the rest": "估算：其余部分", "{n} characters measured, tokens estimated": "实测 {n} 个字符，token 为估算",
+  "No session in this range has a report of its prompt; OpenClaw writes one from 2026.4 on.": "此范围内没有会话带有提示词报告；OpenClaw 自 2026.4 起写入。",
+  "reported by {n} of {all} sessions": "{all} 个会话中有 {n} 个报告", "Prompt per call": "每次调用提示词", "Largest file": "最大文件", "{n} characters": "{n} 个字符",
+  "Models without a price": "没有价格的模型", "in US dollars per million tokens": "美元／百万 token", "as input": "同输入", "Set the price": "设置价格", "Remove": "移除",
+  "in {file}": "在 {file} 中", "Every model in this range has a price.": "此范围内的每个模型都有价格。", "Prices that were set": "已设置的价格",
+  "A price is a number of US dollars.": "价格应为美元数值。", "{n} call priced anew": "已重新计价 {n} 次调用", "{n} calls priced anew": "已重新计价 {n} 次调用",
+  "as OpenClaw recorded it": "按 OpenClaw 的记录", "your price": "您的价格", "price in openclaw.json": "openclaw.json 中的价格", "list price": "标价",
+  "runs on this machine: free": "在本机运行：免费", "input": "输入", "output": "输出", "cache read": "缓存读取", "cache write": "缓存写入",
+  "; by list it is {price}": "；标价为 {price}", "; another above {n} prompt tokens": "；提示词超过 {n} token 时另计", "; changed in this span": "；此时段内有变",
+  "Terms": "各项", "Sum": "合计", "Model and price, USD per million tokens": "模型与价格，美元／百万 token", "{n} million tokens": "{n} 百万 token",
+  "Calls paid by a plan: what they would have cost by the call, each by the price below. They are in no sum of money spent.":
+    "由套餐支付的调用：按下列价格逐次计费的价值。不计入任何支出合计。",
+  "The sum over all calls of what OpenClaw recorded; where it recorded nothing, tokens times price, rounded to the nano-dollar for each call.":
+    "所有调用中 OpenClaw 记录费用之和；未记录时为 token 数乘以价格，每次调用取整到纳美元。",
+  "A call with several tools is shared between them in equal parts; no single price stands behind this row.": "含多个工具的调用在工具间均分；此行没有单一价格。",
+  "For each model and day: tokens read from the cache, times what an input token costs more than a cached one.": "按模型与日：读自缓存的 token 数，乘以输入 token 与缓存 token 的差价。",
+  "For each model and day: tokens written to the cache, times the price of writing one.": "按模型与日：写入缓存的 token 数，乘以写入单价。",
+  "What reads saved, less what writes cost above fresh input.": "读取节省额，减去写入比新输入多出的费用。",
+  "Clawmeter statement": "Clawmeter 对账单", "Made at {time}.": "生成于 {time}。",
+  // Sessions and Session
+  "with anything": "不限",
+  "with errors": "有错误",
+  "compacted": "已压缩",
+  "with sub-agents": "有子代理",
+  "with unpriced calls": "有未定价调用",
+  "reset": "已重置",
+  "deleted": "已删除",
+  "archived": "已归档",
+  "imported": "已导入",
+  "copy": "副本",
+  "failed": "失败",
+  "killed": "已终止",
+  "timed out": "超时",
+  "Errors": "错误",
+  "Lasted": "时长",
+  "Tree cost": "含子代理费用",
+  "Mark {name} to compare": "标记 {name} 以比较",
+  "Columns": "列",
+  "Usual columns": "默认列",
+  "Export": "导出",
+  "All rows of this list, sorted and filtered as it is.": "此列表的所有行，按当前排序和筛选。",
+  "Compare the marked sessions": "比较已标记的会话",
+  "Compare 2 sessions": "比较 2 个会话",
+  "Mark one more to compare": "再标记一个即可比较",
+  "Clear marks": "清除标记",
+  "Find in this list": "在此列表中查找",
+  "Find in names, keys and ids": "按名称、键和 ID 查找",
+  "Only sessions": "仅显示会话",
+  "Sort by": "排序方式",
+  "Choose the order": "选择排序",
+  "by {column}": "按{column}",
+  "Turn the order round": "反转顺序",
+  "Ascending": "升序",
+  "Descending": "降序",
+  "No session in this range is like that.": "此范围内没有符合条件的会话。",
+  "Clear the filters": "清除筛选",
+  "Show all time": "显示全部时间",
+  "No session yet. It is here within a second of its first entry.": "尚无会话。第一条记录出现后一秒内会显示在这里。",
+  "active in {range}; the figures are those of whole sessions": "在{range}内活跃；数字为整个会话的合计",
+  "Sessions, table": "会话表",
+  "Two sessions marked, c compares them": "已标记两个会话，按 c 比较",
+  "{n} tool error": "{n} 个工具错误",
+  "{n} tool errors": "{n} 个工具错误",
+  "{n} failed call": "{n} 次调用失败",
+  "{n} failed calls": "{n} 次调用失败",
+  "{n} session marked": "已标记 {n} 个会话",
+  "{n} sessions marked": "已标记 {n} 个会话",
+  "Messages": "消息",
+  "Thinking": "思考",
+  "Sub-agents": "子代理",
+  "Failed call": "失败的调用",
+  "Waiting": "等待",
+  "and {money} worth of plan use": "另有价值 {money} 的套餐用量",
+  "{money} a call": "每次调用 {money}",
+  "{input} in, {output} out": "输入 {input}，输出 {output}",
+  "Cache rate": "缓存命中率",
+  "{tokens} written to the cache": "写入缓存 {tokens}",
+  "{tokens} read": "读取 {tokens}",
+  "Model calls": "模型调用",
+  "none failed": "无失败",
+  "Tool calls": "工具调用",
+  "no error": "无错误",
+  "since": "始于",
+  "of {tokens} tokens": "共 {tokens} 个 token",
+  "window not known": "窗口大小未知",
+  "OpenClaw reset this session. Its transcript is read from the copy that was kept.": "OpenClaw 已重置此会话。记录从保留的副本读取。",
+  "OpenClaw deleted this session. Its transcript is read from the copy that was kept.": "OpenClaw 已删除此会话。记录从保留的副本读取。",
+  "OpenClaw moved this session to its archive. Its transcript is read from there.": "OpenClaw 已将此会话归档。记录从归档读取。",
+  "This session is from before OpenClaw kept its sessions in a database; its transcript is read from the old file.": "此会话早于 OpenClaw 使用数据库的时期；记录从旧文件读取。",
+  "Of this session only a copy is left. Its transcript is read from there.": "此会话仅剩一个副本。记录从副本读取。",
+  "OpenClaw no longer has this transcript. The ledger keeps its numbers.": "OpenClaw 已没有此记录。账本保留其数字。",
+  "Sub-agent of {session}.": "{session} 的子代理。",
+  "Forked: {calls} copied from {session}, and counted there.": "分叉：{calls}从 {session} 复制，并计入该会话。",
+  "Run of the cron job {job}.": "定时任务 {job} 的一次运行。",
+  "Compare with another session": "与另一个会话比较",
+  "Compare": "比较",
+  "Find a session": "查找会话",
+  "No other session is like that.": "没有其他这样的会话。",
+  "Models": "模型",
+  "Show: {view}": "显示：{view}",
+  "All sessions": "所有会话",
+  "Parts of the session": "会话的各部分",
+  "Timeline": "时间线",
+  "Transcript": "记录",
+  "Turns by what they took, and the cost up to each: {money} in the end": "各轮用时及累计费用：最终 {money}",
+  "Turns {first} to {last}": "第 {first} 至 {last} 轮",
+  "Turn {n}, {time}: {took}, {tokens} tokens, {money}": "第 {n} 轮，{time}：{took}，{tokens} 个 token，{money}",
+  "failover": "故障转移",
+  "aborted": "已中止",
+  "to {model}": "改用 {model}",
+  "heartbeat": "心跳",
+  "no call": "无调用",
+  "models {model}, tools {tools}, waiting {waiting}": "模型 {model}，工具 {tools}，等待 {waiting}",
+  "Turns": "轮次",
+  "The turns could not be read: {why}.": "无法读取轮次：{why}。",
+  "Nothing was said in this session.": "此会话没有内容。",
+  "Turns, table": "轮次表",
+  "Began": "开始",
+  "Marks": "标记",
+  "Took": "用时",
+  "the last {n} of {total}": "{total} 轮中的最后 {n} 轮",
+  "User message": "用户消息",
+  "Context compacted": "上下文已压缩",
+  "Message of OpenClaw": "OpenClaw 的消息",
+  "Session reset": "会话已重置",
+  "Message without a call": "没有调用的消息",
+  "Tool, nested": "嵌套工具",
+  "retry": "重试",
+  "other model": "其他模型",
+  "error": "错误",
+  "Show it in the transcript": "在记录中显示",
+  "Turn {n}": "第 {n} 轮",
+  "There is no such turn.": "没有这一轮。",
+  "Transcript of this turn": "此轮的记录",
+  "Turn before": "上一轮",
+  "Turn after": "下一轮",
+  "Turn {n}, waterfall": "第 {n} 轮的瀑布图",
+  "What": "内容",
+  "and {n} more; the transcript has all of them": "还有 {n} 项；记录中有全部内容",
+  "Underlined bars are the critical path: without them the turn had ended earlier.": "带下划线的条是关键路径：没有它们，此轮会更早结束。",
+  "No model was called.": "没有调用模型。",
+  "Tools, table": "工具表",
+  "half of them took at most this": "一半不超过此用时",
+  "19 of 20 took at most this": "95% 不超过此用时",
+  "No tool was used.": "没有使用工具。",
+  "Sub-agents, table": "子代理表",
+  "Own cost": "自身费用",
+  "Project files": "项目文件",
+  "Tool list": "工具列表",
+  "Tool schemas": "工具架构",
+  "Prompt": "提示词",
+  "characters, measured by OpenClaw": "字符数，由 OpenClaw 测量",
+  "live file": "当前文件",
+  "database": "数据库",
+  "kept after a reset": "重置后保留",
+  "kept after deletion": "删除后保留",
+  "archive": "归档",
+  "file from before the database": "数据库之前的文件",
+  "copy before a compaction": "压缩前的副本",
+  "Stored in": "存储位置",
+  "Text": "文本",
+  "User": "用户",
+  "Result": "结果",
+  "Compaction": "压缩",
+  "Model change": "更换模型",
+  "Thinking level": "思考级别",
+  "Reset": "重置",
+  "Branch": "分支",
+  "Nested tool": "嵌套工具",
+  "Notice": "通知",
+  "{input} in, {output} out, {read} read from cache, {written} written to cache": "输入 {input}，输出 {output}，读取缓存 {read}，写入缓存 {written}",
+  "{tokens} tokens": "{tokens} 个 token",
+  "Entry {n}, {kind}": "第 {n} 条，{kind}",
+  "Link to this entry": "此条目的链接",
+  "Show all of it": "显示全部",
+  "Kinds of entries": "条目类型",
+  "Find in this transcript": "在此记录中查找",
+  "Match before": "上一个匹配",
+  "Next match": "下一个匹配",
+  "Next error": "下一个错误",
+  "Error before": "上一个错误",
+  "Start": "开头",
+  "Latest entry": "最新条目",
+  "Latest": "最新",
+  "Copy as Markdown": "复制为 Markdown",
+  "The transcript could not be read: {why}.": "无法读取记录：{why}。",
+  "Show the timeline": "显示时间线",
+  "entries {first} to {last} of {total}": "第 {first} 至 {last} 条，共 {total} 条",
+  "Entries": "条目",
+  "Place in the transcript": "在记录中的位置",
+  "Entry {n} of {total}": "第 {n} 条，共 {total} 条",
+  "This transcript has no such entry.": "此记录中没有这样的条目。",
+  "This transcript is empty.": "此记录为空。",
+  "Plan use, its worth": "套餐用量的价值",
+  "Cost a call": "每次调用费用",
+  "Unpriced calls": "未定价调用",
+  "Output tokens": "输出 token",
+  "Read from cache": "读取缓存",
+  "Written to cache": "写入缓存",
+  "Tool errors": "工具错误",
+  "Failed calls": "失败的调用",
+  "Compactions": "压缩次数",
+  "{n} points": "{n} 个百分点",
+  "from nothing": "从零开始",
+  "Cost of both sessions, turn by turn": "两个会话逐轮的费用",
+  "more": "更多",
+  "less": "更少",
+  "Swap": "互换",
+  "Both sessions, table": "两个会话对照表",
+  "Difference": "差异",
+  "There is no such session": "没有此会话",
+  "This session could not be read": "无法读取此会话",
+  "The ledger has no session with this id or key.": "账本中没有此 ID 或键的会话。",
+  "Entry {n}": "第 {n} 条",
+  "searched up to entry {n} of {total}": "已搜索到第 {n} 条，共 {total} 条",
+  "none before this place": "此处之前没有",
+  "none after this place": "此处之后没有",
+  "The search failed: {why}": "搜索失败：{why}",
+  "read {n} of {total}": "已读取 {n} / {total}",
+  "{entries} copied": "已复制{entries}",
+  "{entries} saved as a file": "已将{entries}保存为文件",
+  "Done": "完成",
+  "{n} sub-agent": "{n} 个子代理",
+  "{n} sub-agents": "{n} 个子代理",
+  "{n} failed": "{n} 次失败",
+  "{n} error": "{n} 个错误",
+  "{n} errors": "{n} 个错误",
+  "{n} call was": "{n} 次调用",
+  "{n} calls were": "{n} 次调用",
+  "Its context was compacted once.": "其上下文被压缩过一次。",
+  "Its context was compacted {n} times.": "其上下文被压缩过 {n} 次。",
+  "One call went to another model after a failure.": "有一次调用在失败后改用了其他模型。",
+  "{n} calls went to another model after a failure.": "有 {n} 次调用在失败后改用了其他模型。",
+  "One run was aborted.": "有一次运行被中止。",
+  "{n} runs were aborted.": "有 {n} 次运行被中止。",
+  "{n} retry": "{n} 次重试",
+  "{n} retries": "{n} 次重试",
+  "{n} turn": "{n} 轮",
+  "{n} turns": "{n} 轮",
+  "{n} character": "{n} 个字符",
+  "{n} image, not shown": "{n} 张图片，未显示",
+  "{n} images, not shown": "{n} 张图片，未显示",
+  "{n} entry": "{n} 条",
+  "{n} entries": "{n} 条",
+};
+"""
+
+#: What `/assets/<digest>/<name>` serves: (content type, text). The page names the first five;
+#: the others are fetched when somebody goes there.
 ASSETS: dict[str, tuple[str, str]] = {
     "app.css": ("text/css; charset=utf-8", APP_CSS),
     "dom.js": ("text/javascript; charset=utf-8", DOM_JS),
     "chart.js": ("text/javascript; charset=utf-8", CHART_JS),
     "views.js": ("text/javascript; charset=utf-8", VIEWS_JS),
     "app.js": ("text/javascript; charset=utf-8", APP_JS),
+    "cost.js": ("text/javascript; charset=utf-8", COST_JS),
+    "sessions.css": ("text/css; charset=utf-8", SESSIONS_CSS),
+    "sessions.js": ("text/javascript; charset=utf-8", SESSIONS_JS),
+    "session.js": ("text/javascript; charset=utf-8", SESSION_JS),
+    "zh.js": ("text/javascript; charset=utf-8", ZH_JS),
 }
 ASSET_DIGEST = hashlib.sha256("\0".join(text for _, text in ASSETS.values()).encode()).hexdigest()[
     :16

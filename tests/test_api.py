@@ -130,7 +130,7 @@ def test_every_route_answers(client: Any, meter: Any) -> None:
         if route.method != "GET" or route.name in {"stream", "asset"}:
             continue
         path = route.path.replace("{session_id}", session)
-        query = {"session": session} if route.name == "timeline" else {}
+        query = {"timeline": {"session": session}, "search": {"q": "a"}}.get(route.name, {})
         response = client.get(path, query_string=query)
         assert response.status_code == 200, (path, response.get_data(as_text=True))
         assert response.content_type.startswith(route.media)
@@ -139,6 +139,7 @@ def test_every_route_answers(client: Any, meter: Any) -> None:
 def test_every_parameter_reaches_its_query(client: Any) -> None:
     session = client.get("/api/sessions").json[0]["id"]
     values = {"from": "30d", "to": "today", "tz": "Europe/Berlin", "kinds": "tools,errors"}
+    values["among"] = "tools"
     for route in ROUTES:
         for param in route.params:
             schema = param.schema
@@ -272,15 +273,18 @@ class TestDescribed:
         found = []
         for route in ROUTES:
             is_json = route.method == "GET" and route.media == "application/json"
-            if is_json and "{" not in route.path and route.name != "timeline":
+            if is_json and "{" not in route.path and not any(p.is_required for p in route.params):
                 query = {"from": "all"} if any(p.name == "from" for p in route.params) else {}
                 found += complaints(route.path, **query)
         for by in clawmeter.BY:
             found += complaints("/api/usage", **{"by": by, "from": "all"})
+        found += complaints("/api/search", q="a")
         for session in [row["id"] for row in client.get("/api/sessions?limit=10000").json]:
             found += complaints(f"/api/sessions/{session}")
             found += complaints(f"/api/transcript/{session}", limit="10000")
             found += complaints("/api/timeline", session=session)
+            found += complaints(f"/api/turns/{session}")
+            found += complaints(f"/api/find-entry/{session}", kinds="errors")
         assert found == []
 
 

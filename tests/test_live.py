@@ -693,3 +693,13 @@ def test_a_taken_port_and_a_missing_home_are_explained(
     for way in ("--home", "OPENCLAW_STATE_DIR", "clawmeter demo"):
         assert way in run.stderr
     assert os.listdir(nowhere) == []
+
+
+def test_a_later_pass_takes_nothing_back(meter: Any) -> None:
+    """While everything is listed anew, the totals are as complete as before, and the server ready."""
+    seen: list[tuple[bool, bool]] = []
+    meter.index(
+        lambda _: seen.append((meter.queries.usage()["coverage"]["complete"], meter.readiness()[0]))
+    )
+    assert seen
+    assert set(seen) == {(True, True)}

@@ -26,12 +26,12 @@ test("ticks start at 0, are round, at most five, and cover the greatest value", 
 });
 
 test("tick labels have only the decimals they need", () => {
-  assert.equal(chart.formatTick(0, 5e9), "$0");
-  assert.equal(chart.formatTick(5e9, 5e9), "$5");
-  assert.equal(chart.formatTick(2.5e9, 2.5e9), "$2.50");
-  assert.equal(chart.formatTick(0.05e9, 0.05e9), "$0.05");
-  assert.equal(chart.formatTick(0.0025e9, 0.0025e9), "$0.0025");
-  assert.equal(chart.formatTick(2000e9, 1000e9), "$2,000");
+  const labels = (max) => chart.ticksOf("cost", max).map(([, label]) => label).join(" ");
+  assert.equal(labels(20e9), "$0 $5 $10 $15 $20");
+  assert.equal(labels(9e9), "$0 $2.50 $5.00 $7.50 $10.00");
+  assert.equal(labels(0.2e9), "$0 $0.05 $0.10 $0.15 $0.20");
+  assert.equal(labels(0.01e9), "$0 $0.0025 $0.0050 $0.0075 $0.0100");
+  assert.equal(labels(4000e9), "$0 $1,000 $2,000 $3,000 $4,000");
 });
 
 test("weeks and months keep every nano-dollar and say which days they hold", () => {
@@ -52,7 +52,7 @@ test("weeks and months keep every nano-dollar and say which days they hold", () 
 test("bars are zero-based, stay inside, and the partial day is hatched and named", () => {
   const model = drawn(chart.coarsen(byDay(30), 60));
   const text = String(chart.stackedBars(model, 720, 264));
-  const bars = [...text.matchAll(/class="s\d" x="([\d.]+)" y="([\d.]+)" width="([\d.]+)" height="([\d.]+)"/g)].map((found) => found.slice(1).map(Number));
+  const bars = [...text.matchAll(/class="s\d" data-series="[^"]*" x="([\d.]+)" y="([\d.]+)" width="([\d.]+)" height="([\d.]+)"/g)].map((found) => found.slice(1).map(Number));
   assert.equal(bars.length, 60);
   for (const [x, y, width, height] of bars) {
     assert.ok(x >= 48 && x + width <= 720 && y >= 10 && y + height <= 243);

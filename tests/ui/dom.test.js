@@ -98,3 +98,41 @@ test("line breaks of a template are not content, line breaks of a value are", ()
     </ul>`;
   assert.equal(String(view), `<ul class="a" title="b">x\n  y<b>z</b> and <i>w</i></ul>`);
 });
+
+test("texts are filled in, and only markup that html made stays markup", () => {
+  assert.equal(dom.t("{a} of {b}", { a: 1, b: "<b>" }), "1 of <b>");
+  assert.equal(String(dom.t("{a} & {b}", { a: html`<i>1</i>`, b: "<b>" })), "<i>1</i> &amp; &lt;b&gt;");
+  assert.equal(dom.tn(1, "{n} call", "{n} calls"), "1 call");
+  assert.equal(dom.tn(12_345, "{n} call", "{n} calls"), "12,345 calls");
+  dom.useMessages({ "{n} calls": "{n} 次调用", "{1} of {2} lost": "{2} 中丢失 {1}" });
+  try {
+    assert.equal(dom.tn(2, "{n} call", "{n} calls"), "2 次调用");
+    assert.equal(dom.tServer("3 of 1,200 lost", ["{1} of {2} lost"]), "1,200 中丢失 3");
+    assert.equal(dom.tServer("<b> of 2 lost", ["{1} of {2} lost"]), "<b> of 2 lost");
+    assert.equal(dom.t("no such text"), "no such text");
+  } finally {
+    dom.useMessages(null);
+  }
+});
+
+test("numbers follow the locale, the currency is marked as converted, and hidden is hidden", () => {
+  try {
+    dom.useFormat({ locale: "de-DE" });
+    assert.equal(dom.formatCount(1_234_567), "1.234.567");
+    assert.equal(dom.formatMoney(1_234_560_000_000), nb("1.234,56_$"));
+    assert.equal(dom.formatExactMoney(1_234_560_000_001), "$1.234,560000001");
+    dom.useFormat({ locale: "en-US", currency: "EUR", rate: 0.92 });
+    assert.equal(dom.formatMoney(100e9), "≈€92.00");
+    assert.equal(dom.formatMoney(-1e9), "−≈€0.9200");
+    assert.equal(dom.formatMoney(0), "€0");
+    assert.equal(dom.formatExactMoney(100e9), "$100.000000000");
+    dom.useFormat({ currency: "JPY", rate: 150 });
+    assert.equal(dom.formatMoney(100e9), "≈¥15,000");
+    dom.useFormat({ isHidden: true });
+    assert.equal(dom.formatMoney(1), dom.formatMoney(1e15));
+    assert.doesNotMatch(dom.formatMoney(123e9) + dom.formatExactMoney(123e9) + dom.formatMoneyTick(123, 1), /\d/);
+    assert.equal(dom.formatMoney(null), "—");
+  } finally {
+    dom.useFormat({ locale: "en-US", currency: "USD", rate: 1, isHidden: false });
+  }
+});

@@ -1,0 +1,805 @@
+"""The frame, Overview and Cost in a real Chromium, as a person uses them."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+import socket
+import time
+import urllib.parse
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from browsers import PATIENCE_MS, Visitor, axe_complaints, open_browser, overflow
+from handmade import HandmadeHome, call, header, lines, raw
+from served import Served
+
+import clawmeter
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from playwright.sync_api import Browser, Page
+
+pytestmark = pytest.mark.browser
+EVIL = '"><img src=x onerror="document.title=1"></title></svg></table><script>document.title=1</script>'
+TOKEN = "browser-test-token-0123456789"
+MINUTE = 60_000
+
+
+def make_meter(root: Path, *homes: Path, **options: Any) -> clawmeter.Clawmeter:
+    state = root / "state"
+    options = {"time_zone": "UTC", "port": 0, "token": TOKEN, **options}
+    settings = clawmeter.Settings(state_dir=state, homes=homes, **options)
+    return clawmeter.Clawmeter(settings, env={"HOME": str(root), "XDG_CACHE_HOME": str(root)})
+
+
+class LiveHome:
+    """A home with one session that a test can go on with; its names are hostile."""
+
+    def __init__(self, root: Path, now: int) -> None:
+        self.home = HandmadeHome(root)
+        self.path = self.home.sessions("live") / "live.jsonl"
+        self.count = 0
+        self.path.write_bytes(lines([header("live-session", now - 3 * MINUTE)]))
+        self.go_on(model=EVIL, provider=EVIL)
+        (self.home.sessions("live") / "sessions.json").write_text(
+            json.dumps({f"agent:live:{EVIL}": {"sessionId": "live-session", "label": EVIL}})
+        )
+
+    def go_on(self, cost: float | None = 0.5, **message: Any) -> None:
+        self.count += 1
+        entry = call(f"{self.count:08x}", int(time.time() * 1000), cost=cost, **message)
+        with self.path.open("ab") as file:
+            file.write(raw(entry) + b"\n")
+
+
+@dataclasses.dataclass
+class World:
+    served: Served
+    live: LiveHome
+
+    def get(self, path: str, **query: str) -> Any:
+        return self.served.get(path, **query)
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    root = tmp_path_factory.mktemp("world")
+    now = int(time.time() * 1000)
+    demo = clawmeter.make_demo_home(root / "demo", now_ms=now - 90 * MINUTE, days=9)
+    live = LiveHome(root / "live", now)
+    served = Served(make_meter(root, demo, live.home.state))
+    yield World(served, live)
+    served.stop()
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    yield from open_browser()
+
+
+@pytest.fixture
+def visit(world: World, browser: Browser) -> Iterator[Callable[..., Visitor]]:
+    """visit(locale=…, viewport=…): a logged-in visitor; at the end, nothing may have failed on its pages."""
+    visitors: list[Visitor] = []
+
+    def start(**options: Any) -> Visitor:
+        visitors.append(Visitor(browser, world.served.url, TOKEN, **options))
+        return visitors[-1].log_in()
+
+    yield start
+    for visitor in visitors:
+        visitor.close()
+    assert [fault for visitor in visitors for fault in visitor.faults] == []
+
+
+@pytest.fixture
+def page(visit: Callable[..., Visitor]) -> Page:
+    visitor = visit()
+    visitor.page.wait_for_selector(".figure-number")
+    return visitor.page
+
+
+def expect(thing: Any) -> Any:
+    from playwright.sync_api import expect as expect_
+
+    return expect_(thing)
+
+
+def address(page: Page) -> str:
+    return urllib.parse.unquote(urllib.parse.urlsplit(page.url).fragment)
+
+
+def wait_for_address(page: Page, pattern: str) -> None:
+    page.wait_for_function(
+        "p => new RegExp(p).test(decodeURIComponent(location.hash))", arg=pattern
+    )
+
+
+def nano(text: str) -> int:
+    """Nano-dollars of an exact amount, as tooltips have it: $1,234.567890123."""
+    assert re.fullmatch(r"−?\$[\d,]+\.\d{9}", text), text
+    return int(Decimal(text.replace("$", "").replace(",", "").replace("−", "-")) * 10**9)
+
+
+def exact(locator: Any) -> int:
+    return nano(locator.locator(".num[title]").last.get_attribute("title"))
+
+
+# Coming in
+
+
+def test_the_start_up_link_logs_in_and_leaves_no_token(visit: Any, world: World) -> None:
+    visitor = visit()
+    page = visitor.page
+    page.wait_for_selector(".figure-number")
+    assert TOKEN not in page.url
+    assert TOKEN not in page.evaluate(
+        "JSON.stringify([document.cookie, {...localStorage}, {...sessionStorage}])"
+    )
+    page.reload()
+    page.wait_for_selector(".figure-number")
+    assert address(page).startswith("/overview")
+
+
+def test_a_wrong_token_is_told_and_the_right_one_opens(world: World, browser: Browser) -> None:
+    visitor = Visitor(browser, world.served.url, TOKEN)
+    page = visitor.page
+    page.goto(world.served.url)
+    field = page.get_by_label("Token")
+    expect(field).to_be_focused()
+    field.fill("wrong")
+    field.press("Enter")
+    expect(page.get_by_role("alert")).to_have_text("That token is not valid here.")
+    expect(field).to_be_visible()
+    field.fill(TOKEN)
+    field.press("Enter")
+    expect(page.locator(".figure-number").first).to_be_visible()
+    assert [f for f in visitor.faults if "401" not in f] == []
+    visitor.close()
+
+
+def test_an_old_link_says_so(world: World, browser: Browser) -> None:
+    visitor = Visitor(browser, world.served.url, TOKEN)
+    visitor.page.goto(f"{world.served.url}/#token=older")
+    expect(visitor.page.get_by_role("alert")).to_contain_text("no longer valid")
+    visitor.close()
+
+
+# The range
+
+
+def test_the_range_is_chosen_by_keyboard_alone(page: Page) -> None:
+    page.keyboard.press("r")
+    expect(page.locator(".presets [aria-pressed=true]")).to_be_focused()
+    for _ in range(30):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.classList.contains('day')"):
+            break
+    last = page.evaluate("document.activeElement.dataset.value")
+    for key in ("ArrowUp", "ArrowLeft", "Enter", "ArrowRight", "ArrowRight"):
+        page.keyboard.press(key)
+        expect(page.locator(".day[tabindex='0']")).to_be_focused()
+    page.keyboard.press("Enter")
+    day = clawmeter.date.fromisoformat(last)
+    first = day - clawmeter.timedelta(days=8)
+    wait_for_address(page, rf"range={first}\.\.{first + clawmeter.timedelta(days=2)}$")
+    expect(page.locator("[data-menu=range] > button")).to_be_focused()
+    page.keyboard.press("r")
+    expect(page.locator(".menu-box")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(page.locator(".menu-box")).to_have_count(0)
+    expect(page.locator("[data-menu=range] > button")).to_be_focused()
+
+
+def test_the_range_is_chosen_by_mouse(page: Page) -> None:
+    button = page.locator("[data-menu=range] > button")
+    button.click()
+    page.get_by_role("button", name="7 days").click()
+    wait_for_address(page, "range=7d")
+    expect(button).to_contain_text("7 days")
+    button.click()
+    page.locator("#last-days").fill("5")
+    page.get_by_role("button", name="Show", exact=True).click()
+    wait_for_address(page, "range=5d")
+    button.click()
+    page.get_by_label("Compare with the span before").check()
+    wait_for_address(page, "compare=1")
+    page.locator("h1").click()  # elsewhere: it closes
+    expect(page.locator(".menu-box")).to_have_count(0)
+    button.click()
+    days = page.locator(".day:not([aria-disabled]):not(.is-outside)")
+    value = days.last.get_attribute("data-value")
+    days.last.click()
+    days.last.click()
+    wait_for_address(page, rf"range={value}\.\.{value}")
+
+
+# Cost
+
+
+def test_cost_groups_and_splits_by_any_two(visit: Any, world: World) -> None:
+    page = visit().go("#/cost?range=all")
+    page.locator("select[data-action=by]").select_option("agent")
+    page.locator("select[data-action=split]").select_option("cause")
+    wait_for_address(page, "by=agent&split=cause")
+    answer = world.get("/api/usage", **{"from": "all", "by": "agent", "split": "cause"})
+    panel = page.locator("section[data-key=cost]")
+    expect(panel.locator(".grid-table tbody tr")).to_have_count(len(answer["rows"]))
+    names = panel.locator(".grid-table tbody th").all_inner_texts()
+    assert names == [row["label"] for row in answer["rows"]]
+    legend = panel.locator(".legend-name").all_inner_texts()
+    assert legend == [part["label"] for part in answer["parts"]]
+    for by, split in (
+        ("hour", "tool"),
+        ("tool", "week"),
+        ("session", "model"),
+        ("month", "hour_of_week"),
+    ):
+        page.locator("select[data-action=by]").select_option(by)
+        page.locator("select[data-action=split]").select_option(split)
+        wait_for_address(
+            page,
+            f"by={by}.*split={split}|by={by}" if split == "model" else f"by={by}&split={split}",
+        )
+        expect(panel.locator("thead button").first).to_have_text(
+            re.compile(by.split("_")[0], re.IGNORECASE)
+        )
+        expect(panel.locator(".legend li").first).to_be_visible()
+    page.get_by_role("button", name="Tokens", exact=True).click()
+    wait_for_address(page, "show=tokens")
+    page.go_back()
+    page.wait_for_function("() => !location.hash.includes('show=tokens')")
+
+
+@pytest.mark.parametrize(
+    "by",
+    [
+        "day",
+        "week",
+        "month",
+        "hour",
+        "provider_model",
+        "agent",
+        "channel",
+        "cause",
+        "session",
+        "tool",
+        "cron_job",
+    ],
+)
+def test_sums_on_cost_are_those_of_usage_to_the_last_digit(
+    visit: Any, world: World, by: str
+) -> None:
+    page = visit().go(f"#/cost?range=all&by={by}")
+    answer = world.get("/api/usage", **{"from": "all", "by": by})
+    expected = answer["totals"]["cost_nano_usd"]
+    panel = page.locator("section[data-key=cost]")
+    expect(panel.locator("tfoot th")).to_contain_text(f"{answer['row_count']:,}")
+    more = panel.get_by_role("button", name=re.compile("^Show all"))
+    if more.count():
+        more.click()
+        expect(panel.locator(".grid-table tbody tr")).to_have_count(answer["row_count"])
+    place = panel.locator(".grid-table thead th").all_inner_texts().index("Cost")
+    titles = page.evaluate(
+        """(n) => [...document.querySelectorAll("section[data-key=cost] .grid-table tr")].slice(1).map((row) =>
+          [...row.children[n].querySelectorAll(".num[title]")].map((one) => one.title).pop())""",
+        place,
+    )
+    amounts = [0 if title == "no price known" else nano(title) for title in titles]
+    assert amounts[-1] == expected
+    assert sum(amounts[:-1]) == expected
+    assert exact(page.locator(".figures section[data-key=metered]")) == expected
+
+
+def test_figures_on_overview_are_those_of_usage_to_the_last_digit(visit: Any, world: World) -> None:
+    page = visit().go("#/overview?range=all")
+    page.wait_for_selector("section[data-key=breakdown] tfoot")
+    for key, word in (("today", "today"), ("week", "7d"), ("month", "month")):
+        usage = world.get("/api/usage", **{"from": word, "by": "model"})
+        figure = page.locator(f"section[data-key={key}] .figure-number")
+        assert exact(figure) == usage["totals"]["cost_nano_usd"]
+    ever = world.get("/api/usage", **{"from": "all", "by": "agent"})
+    assert (
+        exact(page.locator("section[data-key=breakdown] tfoot")) == ever["totals"]["cost_nano_usd"]
+    )
+    assert exact(page.locator(".strip [data-key=all]")) == ever["totals"]["cost_nano_usd"]
+    titles = page.locator("section[data-key=by-agent] .num[title]").evaluate_all(
+        "all => all.map((one) => one.title)"
+    )
+    assert sum(map(nano, titles)) == ever["totals"]["cost_nano_usd"]
+    expect(page.locator(".strip")).to_contain_text(f"{ever['totals']['model_calls']:,} calls")
+
+
+@pytest.mark.parametrize("zone", ["Asia/Tokyo", "America/New_York"])
+def test_another_zone_moves_the_days(visit: Any, world: World, zone: str) -> None:
+    page = visit().go("#/cost?range=7d&split=none")
+    page.locator("select[data-action=zone]").select_option(zone)
+    wait_for_address(page, f"tz={zone}")
+    usage = world.get("/api/usage", **{"from": "7d", "by": "day", "tz": zone})
+    rows = page.locator("section[data-key=cost] .grid-table tbody tr")
+    expect(rows.locator("th").first).to_have_attribute("title", usage["rows"][0]["key"])
+    keys = rows.locator("th").evaluate_all("all => all.map((one) => one.title)")
+    assert keys == [row["key"] for row in usage["rows"]]
+    expect(rows.first.locator(".figure-button").first.locator(".num")).to_have_attribute(
+        "title", f"${Decimal(usage['rows'][0]['cost_nano_usd']) / 10**9:,.9f}"
+    )
+    shown = [exact(rows.nth(i).locator(".figure-button").first) for i in range(len(keys))]
+    assert shown == [row["cost_nano_usd"] for row in usage["rows"]]
+
+
+def test_every_figure_opens_its_formula(visit: Any) -> None:
+    page = visit().go("#/cost?range=all&by=agent")
+    buttons = page.locator("section[data-key=cost] .grid-table tbody tr").first.locator(
+        ".figure-button"
+    )
+    shown = exact(buttons.first)
+    for i in range(buttons.count()):
+        buttons.nth(i).click()
+        sheet = page.locator("#sheet")
+        expect(sheet.locator("tfoot")).to_be_visible()
+        if i == 0:
+            cells = sheet.locator("tbody tr td:last-child span[title]")
+            terms = [nano(text) for text in cells.all_inner_texts()]
+            assert nano(sheet.locator("tfoot td").last.inner_text()) == sum(terms) == shown
+        page.keyboard.press("Escape")
+        expect(sheet.locator("h2")).to_have_count(0)
+
+
+def test_the_files_have_what_is_shown(visit: Any, world: World) -> None:
+    page = visit().go("#/cost?range=all&by=provider_model&split=none&sort=calls")
+    page.wait_for_selector("section[data-key=cost] tfoot")
+    with page.expect_download() as download:
+        page.get_by_role("button", name="CSV").click()
+    csv = download.value.path().read_text(encoding="utf-8").splitlines()
+    with page.expect_download() as download:
+        page.get_by_role("button", name="JSON").click()
+    data = json.loads(download.value.path().read_text(encoding="utf-8"))
+    usage = world.get("/api/usage", **{"from": "all", "by": "provider_model"})
+    assert len(csv) == len(usage["rows"]) + 2
+    assert {r["key"]: r["cost_nano_usd"] for r in data["rows"]} == {
+        r["key"]: r["cost_nano_usd"] for r in usage["rows"]
+    }
+    calls = [r["calls"] for r in data["rows"]]
+    assert calls == sorted(calls, reverse=True)
+    assert data["total"]["cost_nano_usd"] == usage["totals"]["cost_nano_usd"]
+
+
+def test_a_price_is_set_on_the_page_and_counts_at_once(tmp_path: Path, browser: Browser) -> None:
+    home = HandmadeHome(tmp_path / "home")
+    now = int(time.time() * 1000)
+    entry = call(
+        "00000001", now, (1_000_000, 200_000, 0, 0), None, provider="nobody", model="knows"
+    )
+    (home.sessions() / "s.jsonl").write_bytes(lines([header("s", now - MINUTE), entry]))
+    served = Served(make_meter(tmp_path, home.state))
+    visitor = Visitor(browser, served.url, TOKEN).log_in()
+    try:
+        page = visitor.go("#/cost")
+        expect(page.locator(".figures section[data-key=metered]")).to_contain_text(
+            "1 unpriced call"
+        )
+        form = page.locator("form[data-action=price]")
+        form.get_by_label("Input").fill("2,5")
+        form.get_by_label("Output").fill("10")
+        form.get_by_role("button", name="Set the price").click()
+        expect(page.locator(".figures section[data-key=metered] .figure-number")).to_have_text(
+            "$4.50"
+        )
+        page.get_by_role("button", name="Remove", exact=True).click()
+        expect(page.locator(".figures section[data-key=metered]")).to_contain_text(
+            "1 unpriced call"
+        )
+        form.get_by_label("Input").fill("a lot")
+        form.get_by_label("Output").fill("10")
+        form.get_by_role("button", name="Set the price").click()
+        expect(form.get_by_role("alert")).to_have_text("A price is a number of US dollars.")
+        assert visitor.faults == []
+    finally:
+        visitor.close()
+        served.stop()
+
+
+# Charts
+
+
+def bar_middle(page: Page, chart: str, place: int) -> tuple[float, float]:
+    """Where the mouse must be for the bar at a place, a little above the base."""
+    box = page.locator(f"[data-chart={chart}] .bars > g").nth(place).bounding_box()
+    assert box
+    return box["x"] + box["width"] / 2, box["y"] + box["height"] - 2
+
+
+@pytest.mark.parametrize(
+    ("where", "chart"), [("#/overview?range=7d", "day"), ("#/cost?range=7d", "cost")]
+)
+def test_drag_selects_click_filters_double_click_resets(visit: Any, where: str, chart: str) -> None:
+    page = visit().go(where)
+    page.wait_for_selector(f"[data-chart={chart}] .bars > g")
+    days = page.locator(f"[data-chart={chart}] .bars > g").evaluate_all(
+        "all => all.map((one) => one.dataset.key)"
+    )
+    page.mouse.move(*bar_middle(page, chart, 2))
+    page.mouse.down()
+    page.mouse.move(*bar_middle(page, chart, 4), steps=4)
+    expect(page.locator(f"[data-chart={chart}] .tip-table thead")).to_be_visible()
+    page.mouse.up()
+    wait_for_address(page, rf"range={days[2]}\.\.{days[4]}")
+    expect(page.locator(f"[data-chart={chart}] .bars > g")).to_have_count(3)
+    page.locator(f"[data-chart={chart}]").dblclick(position={"x": 300, "y": 20})
+    page.wait_for_function("() => !location.hash.includes('range=')")
+    expect(page.locator(f"[data-chart={chart}] .bars > g")).not_to_have_count(3)
+    last = page.locator(f"[data-chart={chart}] .bars > g").count() - 2
+    first = page.locator(f"[data-chart={chart}] .bars > g").nth(last).locator("[data-series]").first
+    series = first.get_attribute("data-series")
+    page.mouse.click(*bar_middle(page, chart, last))
+    wait_for_address(page, "model=")
+    assert dict(urllib.parse.parse_qsl(page.url.partition("?")[2]))["model"] == series
+    expect(page.locator(".chip")).to_contain_text("Model")
+
+
+def test_the_chart_is_read_and_used_by_keyboard(page: Page) -> None:
+    chart = page.locator("[data-chart=day]")
+    chart.focus()
+    page.keyboard.press("ArrowLeft")
+    title = chart.locator(".tip-table thead th")
+    expect(title).to_contain_text("so far")
+    page.keyboard.press("ArrowLeft")
+    expect(title).not_to_contain_text("so far")
+    page.keyboard.press("Escape")
+    expect(title).to_have_count(0)
+    for key in ("End", "ArrowLeft", "Shift+ArrowLeft"):
+        page.keyboard.press(key)
+    page.keyboard.press("Enter")
+    wait_for_address(page, r"range=\d{4}-\d\d-\d\d\.\.\d{4}-\d\d-\d\d")
+    values = re.search(r"range=([\d-]+)\.\.([\d-]+)", address(page))
+    assert values
+    first, last = map(clawmeter.date.fromisoformat, values.groups())
+    assert last - first == clawmeter.timedelta(days=1)
+
+
+def test_the_chart_has_a_table_with_the_same_sums(visit: Any, world: World) -> None:
+    page = visit().go("#/overview?range=7d")
+    page.get_by_role("button", name="Show table").click()
+    rows = page.locator("section[data-key=by-day] tbody tr")
+    expect(rows).to_have_count(7)
+    usage = world.get("/api/usage", **{"from": "7d", "by": "day"})
+    expected = [round(row["cost_nano_usd"] / 1e7) / 100 for row in usage["rows"]]
+    shown = [
+        float(text.replace("$", "").replace(",", ""))
+        for text in rows.locator("td:last-child").all_inner_texts()
+    ]
+    assert shown == pytest.approx(expected, abs=0.0051)
+
+
+# Filters and addresses
+
+
+def test_filters_go_along_and_come_back(visit: Any, world: World) -> None:
+    visitor = visit()
+    page = visitor.go("#/overview?range=all")
+    chips = page.locator(".chip")
+    page.locator("section[data-key=by-agent] .name-button").first.click()
+    wait_for_address(page, "agent=")
+    agent = chips.locator("bdi").inner_text()
+    page.keyboard.press("g")
+    page.keyboard.press("c")
+    wait_for_address(page, rf"^#/cost\?range=all&agent={agent}$")
+    usage = world.get("/api/usage", **{"from": "all", "agent": agent, "by": "model"})
+    metered = page.locator(".figures section[data-key=metered]")
+    expect(metered).to_be_visible()
+    assert exact(metered) == usage["totals"]["cost_nano_usd"]
+    page.keyboard.press("f")
+    page.locator(".filter-menu").get_by_role("button", name="Cause").click()
+    page.locator(".values button").first.click()
+    expect(chips).to_have_count(2)
+    link = page.url
+    page.go_back()
+    expect(chips).to_have_count(1)
+    page.go_back()
+    expect(page.locator("h1")).to_have_text("Overview")
+    page.go_back()
+    expect(chips).to_have_count(0)
+    for _ in range(3):
+        page.go_forward()
+    expect(chips).to_have_count(2)
+    expect(page.locator("h1")).to_have_text("Cost")
+    other = visitor.context.new_page()
+    other.goto(link)
+    expect(other.locator(".chip")).to_have_count(2)
+    expect(other.locator(".figures section[data-key=metered] .figure-number")).to_have_text(
+        metered.locator(".figure-number").inner_text()
+    )
+    other.close()
+    chips.last.get_by_role("button").focus()
+    page.keyboard.press("Delete")
+    expect(chips).to_have_count(1)
+    chips.first.get_by_role("button").click()
+    expect(chips).to_have_count(0)
+
+
+def test_search_finds_and_goes(page: Page) -> None:
+    page.keyboard.press("/")
+    field = page.get_by_role("combobox", name="Search sessions, agents, models")
+    expect(field).to_be_focused()
+    page.keyboard.type("opus")
+    hit = page.locator(".search-hits li").filter(has_text="claude-opus")
+    expect(hit.first).to_be_visible()
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("ArrowUp")
+    page.keyboard.press("Enter")
+    wait_for_address(page, r"^#/cost\?model=anthropic/claude-opus")
+    page.keyboard.press("/")
+    expect(field).to_be_focused()
+    page.keyboard.press("Escape")
+    expect(field).to_have_count(0)
+    page.keyboard.press("?")
+    expect(page.locator("#help dt")).not_to_have_count(0)
+    expect(page.locator("#help")).to_contain_text("Choose the range")
+
+
+def test_j_and_k_move_in_lists(page: Page) -> None:
+    page.keyboard.press("f")
+    rows = page.locator(".values [data-row]")
+    expect(rows.first).to_be_visible()
+    page.locator(".filter-menu .segments button").first.focus()
+    for key, place in (("j", 0), ("j", 1), ("k", 0)):
+        page.keyboard.press(key)
+        expect(rows.nth(place)).to_be_focused()
+    page.keyboard.press("Enter")
+    wait_for_address(page, "agent=")
+
+
+# Live
+
+
+def test_a_call_appears_and_nothing_else_moves(visit: Any, world: World) -> None:
+    visitor = visit(viewport={"width": 1100, "height": 700})
+    page = visitor.go("#/cost?range=all")
+    page.wait_for_selector(".live.is-live")
+    metered = page.locator(".figures section[data-key=metered] .figure-number .num")
+    page.locator("section[data-key=cost] .is-long").evaluate("one => { one.scrollTop = 40 }")
+    page.evaluate("scrollTo(0, 120)")
+    page.keyboard.press("f")
+    page.keyboard.type("mai")
+    before = nano(metered.get_attribute("title") or "")
+    marks = "[document.activeElement.dataset.action, document.activeElement.value, document.activeElement.selectionStart, scrollY, document.querySelector('.is-long').scrollTop]"
+    kept = page.evaluate(marks)
+    assert kept[:3] == ["filter-text", "mai", 3]
+    world.live.go_on(cost=0.125)
+    page.wait_for_function(
+        "(total) => document.querySelector('[data-key=metered] .figure-number .num').title === total",
+        arg=f"${Decimal(before + 125_000_000) / 10**9:,.9f}",
+        timeout=PATIENCE_MS,
+    )
+    assert page.evaluate(marks) == kept
+
+
+def test_a_storm_of_updates_leaves_what_a_person_is_doing(visit: Any, world: World) -> None:
+    page = visit().go("#/overview")
+    page.wait_for_selector(".live.is-live")
+    asked: list[str] = []
+    page.on("response", lambda r: asked.append(r.url) if "/api/overview" in r.url else None)
+    page.keyboard.press("f")
+    page.keyboard.type("x")
+    for n in range(12):
+        page.keyboard.type(str(n % 10))
+        seen = len(asked)
+        world.served.meter.stream.publish("usage", {"version": n, "calls": 1, "sessions": []})
+        with page.expect_response(lambda r: "/api/overview" in r.url):
+            pass
+        assert len(asked) > seen
+    field = page.locator("[data-action=filter-text]")
+    expect(field).to_be_focused()
+    expect(field).to_have_value("x012345678901")
+
+
+def test_the_page_comes_back_when_the_server_does(tmp_path: Path, browser: Browser) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    live = LiveHome(tmp_path / "live", int(time.time() * 1000))
+    served = Served(make_meter(tmp_path, live.home.state, port=port))
+    visitor = Visitor(browser, served.url, TOKEN).log_in()
+    try:
+        page = visitor.go("#/cost")
+        total = page.locator(".figures section[data-key=metered] .figure-number .num")
+        expect(total).to_have_text("$0.5000")
+        page.wait_for_selector(".live.is-live")
+        served.stop()
+        expect(page.locator(".live")).to_contain_text("Reconnecting")
+        expect(total).to_have_text("$0.5000")  # the last numbers stay
+        live.go_on(cost=0.25)
+        served = Served(make_meter(tmp_path, live.home.state, port=port))
+        expect(total).to_have_text("$0.7500")
+        expect(page.locator(".live")).to_have_class(re.compile("is-live"))
+    finally:
+        visitor.close()
+        served.stop()
+
+
+# Languages, themes, widths
+
+
+def test_chinese_comes_with_the_browser_and_is_switched(visit: Any) -> None:
+    visitor = visit(locale="zh-CN")
+    page = visitor.page
+    expect(page.locator("h1")).to_have_text("概览")
+    assert page.evaluate("document.documentElement.lang") == "zh"
+    visitor.go("#/cost")
+    expect(page.locator("h1")).to_have_text("费用")
+    page.keyboard.press(",")
+    page.get_by_role("button", name="English").click()
+    expect(page.locator("h1")).to_have_text("Cost")
+    page.reload()
+    expect(page.locator("h1")).to_have_text("Cost")
+    assert page.evaluate("document.documentElement.lang") == "en"
+    page.keyboard.press(",")
+    page.get_by_role("button", name="中文").click()
+    expect(page.locator("h1")).to_have_text("费用")
+
+
+def test_english_asks_for_no_table_of_words(visit: Any) -> None:
+    visitor = visit()
+    asked: list[str] = []
+    visitor.page.on("request", lambda r: asked.append(r.url))
+    visitor.page.reload()
+    visitor.page.wait_for_selector(".figure-number")
+    assert not [url for url in asked if url.endswith("/zh.js")]
+
+
+def test_themes_follow_the_system_or_the_person(visit: Any) -> None:
+    visitor = visit(color_scheme="dark")
+    page = visitor.page
+    background = "getComputedStyle(document.body).backgroundColor"
+    assert page.evaluate(background) == "rgb(19, 19, 18)"
+    page.keyboard.press(",")
+    page.get_by_role("button", name="Light").click()
+    page.wait_for_function(f"() => {background} === 'rgb(250, 250, 248)'")
+    page.reload()
+    page.wait_for_selector(".rail")
+    assert page.evaluate(background) == "rgb(250, 250, 248)"
+
+
+def test_amounts_are_hidden_and_converted(visit: Any) -> None:
+    page = visit().go("#/cost?range=all")
+    page.wait_for_selector("section[data-key=composition] .legend")
+    page.keyboard.press(",")
+    page.get_by_label("Hide, for a shared screen").check()
+    expect(page.locator(".figure-number .num").first).to_have_text("•••••")
+    everything = """[...document.querySelectorAll("main *, #bar *")].flatMap((one) => [one.title, one.getAttribute?.("aria-label"),
+      ...[...one.childNodes].filter((n) => n.nodeType === 3).map((n) => n.nodeValue)]).filter((text) => /[$€≈]\\s?\\d/.test(text ?? ""))"""
+    assert [text for text in page.evaluate(everything) if "≈" not in text] == []
+    page.get_by_label("Hide, for a shared screen").uncheck()
+    page.locator("select[data-action=currency]").select_option("EUR")
+    page.locator("[data-action=rate]").fill("0.5")
+    page.locator("[data-action=rate]").press("Enter")
+    total = page.locator(".figures section[data-key=metered] .figure-number .num")
+    expect(total).to_have_text(re.compile("^≈€"))
+    dollars = nano(total.get_attribute("title") or "")
+    shown = Decimal(total.inner_text().replace("≈€", "").replace(",", ""))
+    assert abs(shown - Decimal(dollars) / 2 / 10**9) <= Decimal("0.005")
+
+
+@pytest.mark.parametrize("width", [768, 1024, 2560])
+def test_every_width_holds_the_page(visit: Any, width: int) -> None:
+    visitor = visit(viewport={"width": width, "height": 900})
+    for where in ("#/overview", "#/cost?compare=1"):
+        visitor.go(where)
+        assert overflow(visitor.settle()) == []
+
+
+@pytest.mark.parametrize(
+    "where", ["#/overview", "#/cost", "#/cost?by=session&split=none", "#/cost?by=hour&range=7d"]
+)
+def test_a_phone_shows_all_of_it(visit: Any, where: str) -> None:
+    visitor = visit(viewport={"width": 390, "height": 844})
+    visitor.go(where)
+    page = visitor.settle()
+    assert overflow(page) == []
+    expect(page.locator(".rail")).to_be_in_viewport()
+    page.get_by_role("button", name="More").click()
+    expect(page.locator(".rail .is-extra").first).to_be_in_viewport()
+    page.locator("[data-menu=range] > button").click()
+    expect(page.locator(".menu-box")).to_be_in_viewport(ratio=1)
+    assert overflow(page) == []
+
+
+def open_range(page: Page) -> None:
+    page.keyboard.press("r")
+    page.wait_for_selector(".menu-box")
+
+
+def open_filter(page: Page) -> None:
+    page.keyboard.press("f")
+    page.wait_for_selector(".values button")
+
+
+def open_settings(page: Page) -> None:
+    page.keyboard.press(",")
+    page.wait_for_selector(".settings-list")
+    page.locator("select[data-action=currency]").select_option("EUR")
+
+
+def open_search(page: Page) -> None:
+    page.keyboard.press("/")
+    page.keyboard.type("claude")
+    page.wait_for_selector(".search-hits li")
+
+
+def open_help(page: Page) -> None:
+    page.keyboard.press("?")
+
+
+def open_formula(page: Page) -> None:
+    page.locator(".figure-button").first.click()
+    page.wait_for_selector("#sheet tfoot")
+
+
+STATES: list[tuple[str, Any]] = [
+    ("#/overview", None),
+    ("#/overview?agent=main", open_range),
+    ("#/overview", open_filter),
+    ("#/overview", open_settings),
+    ("#/overview", open_search),
+    ("#/overview", open_help),
+    ("#/cost?compare=1&range=7d", None),
+    ("#/cost?as=lines&show=tokens", None),
+    ("#/cost?by=agent&split=cause", open_formula),
+]
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1440, 390])
+def test_axe_finds_nothing(visit: Any, theme: str, width: int) -> None:
+    visitor = visit(color_scheme=theme, viewport={"width": width, "height": 900})
+    found: list[str] = []
+    for where, then in STATES:
+        page = visitor.go(where)
+        page.reload()
+        page.wait_for_selector("main .grid:not([data-key=skeleton])")
+        visitor.settle()
+        if then:
+            then(page)
+        name = f"{where} {getattr(then, '__name__', '')}"
+        found += [f"{name}: {complaint}" for complaint in axe_complaints(page)]
+    assert not found, "\n".join(found)
+
+
+def test_hostile_names_are_text(visit: Any) -> None:
+    visitor = visit()
+    for where in (
+        "#/overview?range=all",
+        "#/cost?range=all&by=provider_model",
+        "#/cost?range=all&by=session",
+        "#/cost?range=all&split=model",
+    ):
+        visitor.go(where)
+        page = visitor.settle()
+        expect(page.locator("main")).to_contain_text("onerror=")
+        assert page.locator("main img, main script, main [onerror]").count() == 0
+        assert "Clawmeter" in page.title()
+    page.keyboard.press("/")
+    page.keyboard.type("onerror")
+    expect(page.locator(".search-hits")).to_contain_text("onerror=")
+    assert page.locator("#search img").count() == 0
+
+
+def test_everything_is_reached_by_keyboard(page: Page) -> None:
+    reached: set[str] = set()
+    for _ in range(400):
+        page.keyboard.press("Tab")
+        key = page.evaluate("""() => { const one = document.activeElement; return one === document.body ? "" :
+          [one.nodeName, one.dataset.action, one.dataset.value, one.dataset.page, one.getAttribute("href"), one.dataset.chart, one.getAttribute("aria-label")].join("|") }""")
+        if key in reached:
+            break
+        if key:
+            reached.add(key)
+    wanted = page.evaluate("""() => [...document.querySelectorAll("#bar button, #bar select, main button, main a[href], main select, .rail a[href], [data-chart]")]
+      .filter((one) => one.offsetParent !== null && one.tabIndex >= 0)
+      .map((one) => [one.nodeName, one.dataset.action, one.dataset.value, one.dataset.page, one.getAttribute("href"), one.dataset.chart, one.getAttribute("aria-label")].join("|"))""")
+    assert set(wanted) <= reached

@@ -1,0 +1,180 @@
+import { test } from "node:test";
+import assert from "node:assert/strict";
+import * as cost from "./assets/cost.js";
+import * as views from "./assets/views.js";
+import { EVIL, NOW, complaintsAbout, hostile, stateOf, totals } from "./states.js";
+
+const { page } = cost;
+const pages = { overview: views.overviewPage, cost: page };
+const routeOf = (hash) => views.parseRoute(hash, pages);
+
+const part = (key, nano, more = {}) => ({ key, label: key, ...totals(nano, more) });
+
+function usage(by, split, keys, more = {}) {
+  const rows = keys.map((key, i) => ({ ...part(key, (i + 1) * 3e9), ...(split ? { parts: [part("acme/a", (i + 1) * 2e9), part("(other)", (i + 1) * 1e9)] } : {}) }));
+  const sum = rows.reduce((total, row) => total + row.cost_nano_usd, 0);
+  return {
+    by, ...(split ? { split, parts: [part("acme/a", sum / 3 * 2), part("(other)", sum / 3)] } : {}), tz: "Europe/Berlin", from_ms: NOW - 864e5, to_ms: NOW + 1000,
+    totals: totals(sum, { model_calls: 10 * rows.length }), rows, row_count: rows.length, coverage: { complete: true }, ...more,
+  };
+}
+
+const cache = {
+  from_ms: 0, to_ms: NOW + 1, tz: "UTC", unpriced_models: ["acme/b"],
+  totals: { model_calls: 5, prompt_tokens: 1000, cache_read_tokens: 700, cache_write_tokens: 100, saved_nano_usd: 5e9, write_cost_nano_usd: 1e9, write_extra_nano_usd: 2e8 },
+  rows: [
+    { key: "acme/a", label: "a", model_calls: 5, prompt_tokens: 1000, cache_read_tokens: 700, cache_write_tokens: 100, saved_nano_usd: 5e9, write_cost_nano_usd: 1e9, write_extra_nano_usd: 2e8 },
+    { key: "acme/b", label: "b", model_calls: 1, prompt_tokens: 10, cache_read_tokens: 0, cache_write_tokens: 0, saved_nano_usd: null, write_cost_nano_usd: null, write_extra_nano_usd: null },
+  ],
+  days: [{ key: "2026-11-05", prompt_tokens: 0, cache_read_tokens: 0 }, { key: "2026-11-06", prompt_tokens: 1000, cache_read_tokens: 700 }],
+  breaks: [{ ts_ms: NOW - 5e6, gap_ms: 4e5, lost_tokens: 21_000, reason: "expired", session: "s1", agent: "main", label: null, model: "a" }],
+};
+const composition = {
+  from_ms: 0, to_ms: NOW, tz: "UTC", sessions: 4, measured_sessions: 2,
+  average: { system_chars: 4000, files_chars: 8000, skills_chars: 400, tools_chars: 1600, prompt_tokens: 10_000, output_tokens: 500 },
+  rows: [{ session: "s1", agent: "main", key: "agent:main:x", label: null, model_calls: 4, cost_nano_usd: 1e9, prompt_tokens: 40_000, output_tokens: 2000, system_chars: 4000, files_chars: 8000, skills_chars: 400, tools_chars: 1600, files: [["AGENTS.md", 8000]] }],
+};
+const compared = { recorded_nano_usd: 3e9, list_nano_usd: 3.3e9, list_differs_percent: 10, rows: [{ key: "acme/a", label: "a", recorded_nano_usd: 3e9, list_nano_usd: 3.3e9, list_differs_percent: 10 }] };
+const week = usage("hour_of_week", "", Array.from({ length: 168 }, (_, i) => `${Math.floor(i / 24) + 1}T${String(i % 24).padStart(2, "0")}`));
+const prices = [{ model: "acme/c", input: 1, output: 2, cache_read: null, cache_write: null, source: "prices.toml" }];
+const models = usage("provider_model", "cause", ["acme/a"], { rows: [{ ...part("acme/a", 3e9, { unpriced_calls: 2 }), parts: [part("user", 2e9), part("cron", 1e9)] }] });
+const explain = {
+  from_ms: 0, to_ms: NOW, tz: "UTC", totals: totals(3e9),
+  parts: [{ provider: "acme", model: "a", basis: "list", billing_mode: "metered", model_calls: 3, input_tokens: 1, output_tokens: 2, cache_read_tokens: 3, cache_write_tokens: 4, cost_nano_usd: 3e9, recorded_nano_usd: 0, list_nano_usd: 3e9, input_usd: 1, output_usd: 1, cache_read_usd: 0.5, cache_write_usd: null, price: { basis: "list", tiers: [{ input: 3e6, output: 15e6, cache_read: 3e5, cache_write: 3e6, above: 0 }, { input: 6e6, output: 15e6, cache_read: 3e5, cache_write: 3e6, above: 200_000 }] }, price_changed: true }],
+};
+
+function stateFor(hash, more = {}) {
+  const route = routeOf(hash);
+  const answer = usage(route.by, route.split, { day: ["2026-11-05", "2026-11-06"], week: ["2026-W44", "2026-W45"], month: ["2026-10", "2026-11"], hour: ["2026-11-06T00:00+01:00", "2026-11-06T01:00+01:00"], hour_of_week: week.rows.map((row) => row.key) }[route.by] ?? ["x", "(none)"]);
+  if (route.isCompared) answer.before = { from_ms: 0, to_ms: 1, totals: totals(1e9), rows: answer.rows.map((row) => ({ ...part(row.key, 1e9) })) };
+  const answers = { usage: answer, models, week, cache, compared, composition, prices, explain };
+  return stateOf({ route, answers: Object.fromEntries(Object.entries(answers).map(([key, data]) => [key, { data, error: null, askedFor: null }])), ...more });
+}
+
+const HASHES = [
+  "#/cost", "#/cost?as=lines&compare=1", "#/cost?by=agent&split=cause", "#/cost?by=hour&show=tokens", "#/cost?by=week&split=none", "#/cost?by=month&show=calls&sort=cost&order=asc",
+  "#/cost?by=hour_of_week", "#/cost?by=tool&split=day&show=plan", "#/cost?by=provider_model&range=all", "#/cost?by=session&split=agent",
+];
+
+test("the address says all of it, and only what differs from the usual", () => {
+  for (const hash of ["#/cost", "#/cost?by=agent", "#/cost?by=agent&split=cause", "#/cost?split=none", "#/cost?by=provider_model&split=agent", "#/cost?range=7d&compare=1&agent=main&by=hour&as=lines&show=tokens&sort=share&order=asc"]) {
+    assert.equal(views.formatRoute(routeOf(hash), pages), hash);
+  }
+  const route = routeOf("#/cost?by=__proto__&split=constructor&as=<x>&show=toString&sort=valueOf");
+  assert.deepEqual([route.by, route.split, route.drawn, route.shown, route.sort], ["day", "provider_model", "bars", "cost", ""]);
+});
+
+test("every view of the page is well made, and hostile text stays text", () => {
+  for (const hash of HASHES) {
+    for (const more of [{}, { isHidden: true }, { isAllShown: true }]) assert.deepEqual(complaintsAbout(page.view(stateFor(hash, more))), [], hash);
+    const state = stateFor(hash, { priceFault: { model: "acme/a", message: EVIL } });
+    for (const [key, answer] of Object.entries(state.answers)) {
+      const evil = hostile(answer.data);
+      state.answers[key] = { data: key === "usage" || key === "week" ? { ...answer.data, parts: evil.parts, rows: answer.data.rows.map((row) => ({ ...row, label: EVIL })) } : { ...evil, days: answer.data.days, breaks: cache.breaks.map((one) => ({ ...one, session: EVIL, label: EVIL })) }, error: null };
+    }
+    state.answers.prices = { data: hostile(prices), error: null };
+    state.answers.composition = { data: { ...composition, rows: hostile(composition.rows).map((row) => ({ ...row, files: [[EVIL, 3]] })) }, error: null };
+    if (state.answers.usage.data.parts) state.answers.usage.data.parts = usage(state.route.by, state.route.split, ["x"]).parts.map((one) => ({ ...one, label: EVIL }));
+    assert.ok(!/<script|<img/.test(String(page.view(state))), hash);
+  }
+});
+
+test("while something is not there yet, or failed, the others stand", () => {
+  const state = stateFor("#/cost");
+  state.answers = { usage: state.answers.usage, cache: { data: null, error: { status: 500, message: EVIL } } };
+  const text = String(page.view(state));
+  assert.match(text, /Loading/);
+  assert.ok(!text.includes("<img"));
+  assert.deepEqual(complaintsAbout(page.view(state)), []);
+});
+
+test("spans of time have their days, so that a drag can choose them", () => {
+  const span = (by, key) => (({ label, from, to }) => [label, from, to])(cost.keySpan(by, { key }));
+  assert.deepEqual(span("day", "2026-11-06"), ["Fri 6 Nov 2026", "2026-11-06", "2026-11-06"]);
+  assert.deepEqual(span("week", "2026-W01"), ["Week of Mon 29 Dec 2025", "2025-12-29", "2026-01-04"]);
+  assert.deepEqual(span("week", "2020-W53"), ["Week of Mon 28 Dec 2020", "2020-12-28", "2021-01-03"]);
+  assert.deepEqual(span("month", "2028-02"), ["February 2028", "2028-02-01", "2028-02-29"]);
+  assert.deepEqual(span("hour", "2026-11-06T23:00+01:00"), ["Fri 6 Nov 2026 23:00", "2026-11-06T23:00", "2026-11-07T00:00"]);
+  assert.deepEqual(span("hour_of_week", "7T05"), ["Sun 05:00", null, null]);
+});
+
+test("joining bars keeps every nano-dollar", () => {
+  const spans = Array.from({ length: 1001 }, (_, i) => ({ key: `${i}`, label: `${i}`, from: `${i}`, to: `${i}` }));
+  const model = { spans, series: [{ key: "a", values: spans.map((_, i) => i * 1_000_003) }], before: spans.map(() => 7) };
+  const joined = cost.joinSpans(model, 120);
+  assert.ok(joined.spans.length <= 120);
+  const sum = (values) => values.reduce((a, b) => a + b, 0);
+  assert.equal(sum(joined.series[0].values), sum(model.series[0].values));
+  assert.equal(sum(joined.before), 7 * 1001);
+  assert.equal(joined.spans.at(-1).to, "1000");
+  assert.equal(cost.joinSpans(model, 1001), model);
+});
+
+test("the files have exactly the rows of the table, to the nano-dollar, and no formula", () => {
+  const route = routeOf("#/cost?by=agent&split=none&sort=cost");
+  const answer = usage("agent", "", ["=cmd()", 'a "quoted", one', "plain"]);
+  answer.rows[2].cost_nano_usd = 1_234_567_890_123;
+  const csv = cost.toCsv(answer, route).split("\r\n");
+  assert.equal(csv[0].split(",")[0], '"agent"');
+  assert.match(csv[1], /^"plain",10,.*,1234\.567890123,/);
+  assert.match(csv[2], /^"a ""quoted"", one",10,.*,6\.000000000,/);
+  assert.match(csv[3], /^"'=cmd\(\)",/);
+  assert.match(csv[4], /^"total",30,.*,18\.000000000,/);
+  const json = JSON.parse(cost.toJson(answer, route));
+  assert.deepEqual(json.rows.map((row) => row.key), ["plain", 'a "quoted", one', "=cmd()"]);
+  assert.equal(json.rows[0].cost_nano_usd, 1_234_567_890_123);
+  assert.equal(json.total.cost_nano_usd, answer.totals.cost_nano_usd);
+});
+
+test("rows of time stand beside the same place in the span before, other rows beside their name", () => {
+  const days = usage("day", "", ["2026-11-05", "2026-11-06"], { before: { rows: [part("2026-11-03", 1), part("2026-11-04", 2)], totals: totals(3) } });
+  assert.deepEqual(cost.tableRows(days, routeOf("#/cost")).map((row) => row.before.cost_nano_usd), [1, 2]);
+  const agents = usage("agent", "", ["a", "b"], { before: { rows: [part("b", 5)], totals: totals(5) } });
+  assert.deepEqual(cost.tableRows(agents, routeOf("#/cost")).map((row) => row.before?.cost_nano_usd ?? null), [null, 5]);
+});
+
+test("an explanation is asked for what its row is", () => {
+  assert.deepEqual(cost.rowParams("provider_model", "acme/a"), { model: "acme/a" });
+  assert.deepEqual(cost.rowParams("session", "s1"), { session: "s1" });
+  assert.deepEqual(cost.rowParams("week", "2026-W45"), { from: "2026-11-02", to: "2026-11-08" });
+  assert.equal(cost.rowParams("tool", "exec"), null);
+  assert.deepEqual(cost.rowParams("day", ""), {});
+});
+
+test("a sheet shows the terms only of what was asked", () => {
+  const state = stateFor("#/cost");
+  const row = { ...state.answers.usage.data.totals, key: "" };
+  for (const kind of ["cost", "plan", "call", "million", "cache-saved", "cache-writes", "cache-net"]) {
+    state.sheet = { kind, row, label: EVIL, params: {} };
+    state.answers.explain.askedFor = { ...views.askParams(state.route) };
+    assert.deepEqual(complaintsAbout(page.sheet(state)), []);
+  }
+  state.sheet = { kind: "cost", row, label: "", params: {} };
+  assert.match(String(page.sheet(state)), /acme\/a.*\$3\.000000000/s);
+  state.answers.explain.askedFor = { from: "7d" };
+  assert.doesNotMatch(String(page.sheet(state)), /acme\/a/);
+});
+
+test("heat has five steps, nothing is nothing", () => {
+  assert.equal(cost.heatStep(0, 100), 0);
+  assert.equal(cost.heatStep(0.001, 100), 1);
+  assert.equal(cost.heatStep(100, 100), 5);
+  for (let i = 1; i < 100; i++) assert.ok(cost.heatStep(i, 100) <= cost.heatStep(i + 1, 100));
+});
+
+test("the parts of a prompt add up to it, and none is less than nothing", () => {
+  const tokens = cost.promptParts(composition.average).map((one) => one.tokens);
+  assert.equal(tokens.reduce((a, b) => a + b, 0), 10_500);
+  const small = cost.promptParts({ ...composition.average, prompt_tokens: 10 });
+  assert.ok(small.every((one) => one.tokens >= 0));
+});
+
+test("amounts that are hidden are hidden everywhere on the page", async () => {
+  const { useFormat } = await import("./assets/dom.js");
+  useFormat({ isHidden: true });
+  try {
+    for (const hash of HASHES) assert.doesNotMatch(String(page.view(stateFor(hash, { isHidden: true }))).replace(/>(Input|Output) \$[\d., A-Za-z$]*</g, ""), /\$\d/, hash);
+  } finally {
+    useFormat({ isHidden: false });
+  }
+});
