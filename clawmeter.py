@@ -16484,7 +16484,7 @@ export const overviewPage = {
   parse: (params) => ({ by: BREAKDOWNS.includes(params.get("by")) ? params.get("by") : BREAKDOWNS[0] }),
   format: ({ by }) => [["by", by && by !== BREAKDOWNS[0] ? by : ""]],
   asks: ({ route }) => [
-    { key: "overview", path: "/api/overview", params: askParams(route), on: ["usage", "session", "health"] },
+    { key: "overview", path: "/api/overview", params: askParams(route), on: ["usage", "session", "gateway", "health"] },
     { key: "usage", path: "/api/usage", params: { ...askParams(route), by: route.by, limit: 500 }, on: ["usage"] },
   ],
   view: (state) => Overview(forOverview(state)),
