@@ -13480,6 +13480,12 @@ export function sessionName(row) {
   return key || String(row.id ?? "").slice(0, 8) || UNKNOWN;
 }
 
+/** A session by its name, as a link to its page where there is one; j and k stop at it. */
+export function sessionLink(state, id, name) {
+  if (!BUILT.has("session") || !id) return bdi(name);
+  return html`<a class="row-link" href="${hrefTo(state, "session", [id])}" data-row>${bdi(name)}</a>`;
+}
+
 /** How much of what OpenClaw has is read: {percent, etaS}, or null when it is all of it. */
 export function indexing({ coverage, source }) {
   if (!coverage || coverage.complete !== false) return null;
@@ -14211,7 +14217,7 @@ function LiveRow(row, depth, state) {
       <td class="state-cell">${stateMark(row)}</td>
       <th scope="row" class="name depth-${Math.min(depth, 4)}" title="${sessionName(row)}">
         ${depth ? html`<span class="branch" aria-hidden="true">└</span>${unseen(`${t("sub-agent")} `)}` : null}
-        ${bdi(sessionName(row))}${where(row)}
+        ${sessionLink(state, row.id, sessionName(row))}${where(row)}
       </th>
       <td class="mid">${bdi(row.agent ?? UNKNOWN)}</td>
       <td class="mid">${bdi(row.channel || row.cause || UNKNOWN)}</td>
@@ -14256,7 +14262,7 @@ function Dearest(state) {
     </td>`;
   const line = (row) => html`
     <tr data-key="${row.id}">
-      <th scope="row" class="name" title="${sessionName(row)}">${bdi(sessionName(row))}${where(row)}</th>
+      <th scope="row" class="name" title="${sessionName(row)}">${sessionLink(state, row.id, sessionName(row))}${where(row)}</th>
       <td class="mid">${bdi(row.agent ?? UNKNOWN)}</td>
       <td class="mid model">${bdi(row.model ?? UNKNOWN)}</td>
       <td class="num wide">${formatCount(row.model_calls)}</td>
@@ -14292,14 +14298,15 @@ function deedWords(text) {
 function Activity(state) {
   const line = (one, i) => {
     const isKnown = one.kind in DEEDS;
-    const name = one.label || String(one.session ?? "").slice(0, 8);
+    // A session without a label comes with its key for one.
+    const name = sessionName({ key: one.label, id: one.session });
     return html`
       <li data-key="${one.ts_ms}-${one.session}-${one.kind}-${i}">
         <span class="did ${one.kind === "failed" ? "is-bad" : ""}">
           ${icon(isKnown ? one.kind : "other", 12)}${isKnown ? t(DEEDS[one.kind]) : one.kind}
         </span>
         <span class="activity-text" title="${name}${one.text ? `: ${deedWords(one.text)}` : ""}">
-          ${bdi(name)}${one.text ? html` <span class="note">${bdi(deedWords(one.text))}</span>` : null}
+          ${sessionLink(state, one.session, name)}${one.text ? html` <span class="note">${bdi(deedWords(one.text))}</span>` : null}
         </span>
         ${when(one.ts_ms, state)}
       </li>`;
@@ -15643,9 +15650,9 @@ import {
 } from "./dom.js";
 import { lines, stackedBars, swatch, UNITS } from "./chart.js";
 import {
-  BY_NAMES, FILTERS, OTHER_KEY, addDays, addMonths, askParams, assignColours, bdi, change, cost, dataOf, filterName, head, hrefTo,
-  money, nothing, panel, partial, rangeName, scrollingTable, segments, select, sessionName, shareOf, sharePercent, slotOf, sortHead,
-  tokens, unseen, when, widthOf, zoneOf, BUILT,
+  BY_NAMES, FILTERS, OTHER_KEY, addDays, addMonths, askParams, assignColours, bdi, change, cost, dataOf, filterName, head,
+  money, nothing, panel, partial, rangeName, scrollingTable, segments, select, sessionLink, sessionName, shareOf, sharePercent, slotOf, sortHead,
+  tokens, unseen, when, widthOf, windowedTable, zoneOf,
 } from "./views.js";
 
 const DEFAULTS = { by: "day", split: "provider_model", drawn: "bars", shown: "cost", sort: "", order: "desc" };
@@ -15664,6 +15671,8 @@ const CHART_HEIGHT = 300;
 const CACHE_HEIGHT = 180;
 const SHOWN_ROWS = 31;   // a month of days
 const MOST_ROWS = 500;
+const MOST_TIMES = 10_000;
+const WINDOWED = 200;    // rows beyond which only those in sight are in the document
 const SLOW = { gapMs: 3000 };    // panels that may lag behind a storm of calls,
 const SLOWER = { gapMs: 15000 }; // and those that are looked up call by call or session by session
 const CHARS_PER_TOKEN = 4;
@@ -15700,7 +15709,9 @@ function asks(state) {
   const wanted = [
     {
       key: "usage", path: "/api/usage", on: ["usage"],
-      params: { ...range, by: route.by, split: route.split, parts: SERIES, compare, limit: MOST_ROWS },
+      params: {
+        ...range, by: route.by, split: route.split, parts: SERIES, compare, limit: TIMES.includes(route.by) ? MOST_TIMES : MOST_ROWS,
+      },
     },
     { key: "models", path: "/api/usage", on: ["usage"], params: { ...range, by: "provider_model", split: "cause", limit: 50 }, ...SLOW },
     { key: "week", path: "/api/usage", on: ["usage"], params: { ...range, by: "hour_of_week" }, ...SLOW },
@@ -15963,9 +15974,7 @@ function nameOf(by, row, state) {
   const kind = filterKindOf(by);
   if (kind && row.key !== "(none)") return filterName(kind, row.key, label);
   // A session without a label has its key for one, and that is long.
-  const name = by === "session" ? sessionName({ key: label }) : label;
-  if (by !== "session" || !BUILT.has("session")) return bdi(name);
-  return html`<a class="row-link" href="${hrefTo(state, "session", [row.key])}" data-row>${bdi(name)}</a>`;
+  return by === "session" ? sessionLink(state, row.key, sessionName({ key: label })) : bdi(label);
 }
 
 /** A number that says how it came about when it is pressed. */
@@ -15979,17 +15988,23 @@ function Table(usage, state) {
   const columns = columnsOf(usage);
   const { sort, order, by } = state.route;
   const rows = tableRows(usage, state.route);
-  const shown = state.isAllShown ? rows : rows.slice(isTimed(usage) ? -SHOWN_ROWS : 0, isTimed(usage) ? undefined : SHOWN_ROWS);
+  const isLatest = isTimed(usage) && usage.by !== "hour_of_week" && !sort;
+  const shown = state.isAllShown ? rows : isLatest ? rows.slice(-SHOWN_ROWS) : rows.slice(0, SHOWN_ROWS);
+  const line = (row, i) => html`
+    <tr data-key="${row.key}" aria-rowindex="${i + 2}">
+      <th scope="row" class="name" title="${row.key}">${nameOf(usage.by, row, state)}</th>${cells(row)}
+    </tr>`;
   const cells = (row) => columns.slice(1).map(([, column]) => html`<td class="num ${column.kind ?? ""}">${column.cell(row, state, usage)}</td>`);
-  const table = scrollingTable({
+  const parts = {
     label: t("{title}, table", { title: t("Cost") }), kind: "is-long",
     heads: columns.map(([key, column]) => sortHead({
       value: key, name: column.name ? t(column.name) : t(BY_NAMES[by]), sort, order, kind: column.name ? `num ${column.kind ?? ""}` : "",
     })),
-    rows: shown.map((row) => html`
-      <tr data-key="${row.key}"><th scope="row" class="name" title="${row.key}">${nameOf(usage.by, row, state)}</th>${cells(row)}</tr>`),
     foot: html`<tr><th scope="row">${t("All {n}", { n: formatCount(usage.row_count) })}</th>${cells({ ...usage.totals, key: "", before: usage.before?.totals ?? null })}</tr>`,
-  });
+  };
+  const table = shown.length > WINDOWED
+    ? windowedTable({ ...parts, name: "cost", state, columns: columns.length, total: shown.length, row: (i) => line(shown[i], i) })
+    : scrollingTable({ ...parts, rows: shown.map(line) });
   const more = rows.length > shown.length || state.isAllShown ? html`
     <p class="more no-print">
       <button type="button" class="link" data-action="show-all">
