@@ -12901,6 +12901,7 @@ export function barLayout(count, width, height) {
 
 /** Dates under the bars, as many as fit, counted back from the last one, which may be "so far". */
 function barLabels(model, at) {
+  if (model.unit === "hour" && model.spans.length > 72) return midnightLabels(model, at);
   const every = Math.max(1, Math.ceil(62 / at.slot));
   const last = model.spans.length - 1;
   const y = at.height - 6;
@@ -12915,6 +12916,18 @@ function barLabels(model, at) {
     const isAtEdge = at.center(i) + text.length * 3.2 > at.right;
     const [x, anchor] = isAtEdge ? [at.right, "end"] : [at.center(i), "middle"];
     return html`<text class="tick" x="${round(x)}" y="${y}" text-anchor="${anchor}">${text}</text>`;
+  });
+}
+
+/** Many hours: only where a day begins, as many days as fit. */
+function midnightLabels(model, at) {
+  let free = -Infinity;
+  return model.spans.map((span, i) => {
+    const day = span.key.slice(0, 10);
+    const x = at.center(i);
+    if (i === 0 || model.spans[i - 1].key.slice(0, 10) === day || x < free || x > at.right - 24) return null;
+    free = x + 62;
+    return html`<text class="tick" x="${round(x)}" y="${at.height - 6}" text-anchor="middle">${formatDay(day)}</text>`;
   });
 }
 
@@ -15795,7 +15808,7 @@ export function joinSpans(model, most) {
   if (count <= most) return model;
   const step = Math.ceil(count / most);
   const starts = Array.from({ length: Math.ceil(count / step) }, (_, i) => i * step);
-  const sum = (values, i) => values.slice(i, i + step).reduce((a, b) => a + (b ?? 0), 0);
+  const sum = (values, i) => values.slice(i, i + step).reduce((a, b) => (b === null ? a : (a ?? 0) + b), null);
   return {
     ...model,
     spans: starts.map((i) => {
@@ -15816,9 +15829,14 @@ function chartModel(state) {
     unit: usage.by,
     spans: usage.rows.map((row) => keySpan(usage.by, row)),
     series: seriesOf(usage, state),
-    isLastPartial: usage.by !== "hour_of_week" && usage.to_ms > state.now,
+    // The last hour of today is still to come: that is a gap, and no hour is "so far".
+    isLastPartial: !["hour", "hour_of_week"].includes(usage.by) && usage.to_ms > state.now,
     before: usage.before ? usage.rows.map((_, i) => usage.before.rows[i]?.[field] ?? null) : null,
   };
+  if (usage.by === "hour") {
+    const isToCome = usage.rows.map((row) => Date.parse(row.key) > state.now);
+    for (const one of model.series) one.values = one.values.map((value, i) => (isToCome[i] ? null : value));
+  }
   const room = (widthOf(state, "cost") - 52) / (state.route.drawn === "bars" ? 4 : 2);
   return joinSpans(model, Math.max(24, Math.floor(room)));
 }

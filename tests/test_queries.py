@@ -154,6 +154,8 @@ def time_key(by: str, when: int, zone: ZoneInfo) -> str:
     local = dt.datetime.fromtimestamp(when / 1000, zone)
     if by == "hour":
         return f"{local.date()}T{local.hour:02d}:00{local.isoformat(timespec='seconds')[19:]}"
+    if by == "hour_of_week":
+        return f"{local.isoweekday()}T{local.hour:02d}"
     if by == "week":
         year, week, _ = local.isocalendar()
         return f"{year}-W{week:02d}"
@@ -179,7 +181,10 @@ def expected(
 ) -> dict[str, dict[str, int]]:
     """The rows of an answer by plain sums."""
     out: dict[str, dict[str, int]] = {}
-    if by in BY_TIME and start < end:
+    if by == "hour_of_week" and start < end:  # always the whole week, Monday first
+        week = [f"{day}T{hour:02d}" for day in range(1, 8) for hour in range(24)]
+        out = {key: dict.fromkeys(TOTALS, 0) for key in week}
+    elif by in BY_TIME and start < end:
         first = start - start % (15 * MINUTE)
         for when in range(first, end, 15 * MINUTE):
             out.setdefault(time_key(by, when, ZoneInfo(zone)), dict.fromkeys(TOTALS, 0))
@@ -480,7 +485,7 @@ def test_ranges_without_calls(by: str, reader: Reader) -> None:
     """Before the first call, between calls and after the last; time has rows all the same."""
     for from_, to in (("2020-01-01", "2020-01-02"), ("2026-07-01", "2026-07-02"), ("2030-01-01", "2030-01-02")):  # fmt: skip
         answer = reader.meter.queries.usage(from_=from_, to=to, by=by)
-        count = {"hour": 48, "day": 2, "week": 1, "month": 1}.get(by, 0)
+        count = {"hour": 48, "day": 2, "week": 1, "month": 1, "hour_of_week": 168}.get(by, 0)
         if by == "week" and from_ == "2030-01-01":
             assert answer["rows"][0]["key"] == "2030-W01"
         assert len(answer["rows"]) == count
@@ -492,7 +497,8 @@ def test_nobody_and_nothing(by: str, reader: Reader) -> None:
     for name in clawmeter.FILTER_SQL:
         answer = reader.meter.queries.usage(from_="2026-11-04", to="2026-11-05", by=by, **{name: "no' OR 1=1 --"})  # fmt: skip
         assert {answer["totals"][f] for f in TOTALS} == {0}
-        assert len(answer["rows"]) == {"hour": 48, "day": 2, "week": 1, "month": 1}.get(by, 0)
+        counts = {"hour": 48, "day": 2, "week": 1, "month": 1, "hour_of_week": 168}
+        assert len(answer["rows"]) == counts.get(by, 0)
 
 
 def test_empty_ledger_answers(tmp_path: Any, meter_factory: Any) -> None:
@@ -580,8 +586,9 @@ def test_ages_are_answered_without_a_row_for_every_hour(reader: Reader, calls: l
     for by in BY_TIME:
         answer = reader.meter.queries.usage(from_="0001-01-02", to="9998-12-30", by=by)
         assert answer["totals"]["model_calls"] == len(calls)
-        assert answer["rows"][0]["model_calls"] > 0
-        assert answer["rows"][-1]["model_calls"] > 0
+        if by != "hour_of_week":
+            assert answer["rows"][0]["model_calls"] > 0
+            assert answer["rows"][-1]["model_calls"] > 0
         assert answer["row_count"] < 7000
 
 
