@@ -13370,6 +13370,8 @@ export function assignColours(known, keys) {
   return { shown, kept: [...kept].slice(-300) };
 }
 
+/** What the server calls the calls without a channel, a cron job …, and the parts of a split that have no row. */
+export const NONE_KEY = "(none)";
 export const OTHER_KEY = "(other)";
 const isOther = (one, i, all) => i === all.length - 1 && /^\(?other\)?$/i.test(one.key);
 
@@ -13778,7 +13780,7 @@ export const filterKindName = (kind) => t(FILTERS.find(([one]) => one === kind)?
 function Chips({ route: { filters } }) {
   return FILTERS.filter(([kind]) => filters[kind]).map(([kind]) => html`
     <span class="chip" data-key="chip-${kind}">
-      <span class="chip-kind">${filterKindName(kind)}</span> <bdi title="${filters[kind]}">${filters[kind]}</bdi>
+      <span class="chip-kind">${filterKindName(kind)}</span> <bdi title="${filters[kind]}">${filters[kind] === NONE_KEY ? t("none") : filters[kind]}</bdi>
       <button type="button" data-action="unfilter" data-kind="${kind}" title="${t("Remove this filter")}">
         ${icon("close", 10)}${unseen(t("Remove the filter on {kind}", { kind: filterKindName(kind) }))}
       </button>
@@ -13815,7 +13817,7 @@ function FilterMenu(state) {
         ${shown.map((row) => html`
           <li data-key="${row.key}">
             <button type="button" data-action="filter" data-kind="${filterKind}" data-value="${row.key}" data-row>
-              <bdi>${row.key === "(none)" ? t("none") : row.label}</bdi><span class="num">${cost(row)}</span>
+              <bdi>${row.key === NONE_KEY ? t("none") : row.label}</bdi><span class="num">${cost(row)}</span>
             </button>
           </li>`)}
       </ul>
@@ -14347,7 +14349,7 @@ function BreakdownTable(usage, { palette, isAllShown }) {
     <td class="num">${cost(row)}</td>`;
   const line = (row) => {
     const name = row.label || row.key;
-    const shown = row.key === "(none)" ? html`<span class="note">${t("none")}</span>` : shownName(row, name);
+    const shown = row.key === NONE_KEY ? html`<span class="note">${t("none")}</span>` : shownName(row, name);
     const slot = usage.by === "model" ? slotOf(palette, row.key) : 0;
     return html`
       <tr data-key="${row.key}">
@@ -15005,6 +15007,11 @@ function syncAsks() {
   }
 }
 
+/** What the last answer with a source strip said, with how far a later answer says that reading is. */
+function sourceAfter({ indexed_bytes: done, total_bytes: all }) {
+  return state.source && { ...state.source, indexed_percent: all ? (100 * done) / all : state.source.indexed_percent };
+}
+
 function noteServer(answer) {
   const coverage = answer?.coverage ?? null;
   const asOf = answer?.as_of_ms ?? coverage?.as_of_ms;
@@ -15012,7 +15019,7 @@ function noteServer(answer) {
   const { kept } = assignColours(state.palette, coloursIn(answer));
   if (kept.length !== state.palette.length) remembered.write("palette", kept);
   const change = { palette: kept, now: serverNow(), updatedMs: serverNow() };
-  if (coverage) Object.assign(change, { coverage, source: answer.source ?? null });
+  if (coverage) Object.assign(change, { coverage, source: answer.source ?? sourceAfter(coverage) });
   if (answer?.tz && !state.route.zone) change.serverZone = answer.tz;
   return change;
 }
@@ -15663,7 +15670,7 @@ import {
 } from "./dom.js";
 import { lines, stackedBars, swatch, UNITS } from "./chart.js";
 import {
-  BY_NAMES, FILTERS, OTHER_KEY, addDays, addMonths, askParams, assignColours, bdi, change, cost, dataOf, filterName, head,
+  BY_NAMES, FILTERS, NONE_KEY, OTHER_KEY, addDays, addMonths, askParams, assignColours, bdi, change, cost, dataOf, filterName, head,
   money, nothing, panel, partial, rangeName, scrollingTable, segments, select, sessionLink, sessionName, shareOf, sharePercent, slotOf, sortHead,
   tokens, unseen, when, widthOf, windowedTable, zoneOf,
 } from "./views.js";
@@ -15771,7 +15778,7 @@ export function keySpan(by, row) {
     const label = `${t(WEEKDAYS[Number(key[0]) - 1])} ${key.slice(2)}:00`;
     return { key, label, short: label, from: null, to: null };
   }
-  if (key === "(none)") return { key, label: t("none") };
+  if (key === NONE_KEY) return { key, label: t("none") };
   if (key === OTHER_KEY) return { key, label: t("Other") };
   return { key, label: row.label || key };
 }
@@ -15990,7 +15997,7 @@ export function tableRows(usage, { sort, order }) {
 function nameOf(by, row, state) {
   const { label } = keySpan(by, row);
   const kind = filterKindOf(by);
-  if (kind && row.key !== "(none)") return filterName(kind, row.key, label);
+  if (kind && row.key !== NONE_KEY) return filterName(kind, row.key, label);
   // A session without a label has its key for one, and that is long.
   return by === "session" ? sessionLink(state, row.key, sessionName({ key: label })) : bdi(label);
 }
