@@ -40,6 +40,8 @@ Sections, each using only those above it:
 from __future__ import annotations
 
 import argparse
+import array
+import bisect
 import contextlib
 import csv
 import gc
@@ -50,6 +52,7 @@ import json
 import logging
 import marshal
 import math
+import operator
 import os
 import queue
 import random
@@ -94,6 +97,7 @@ __version__ = VERSION
 log = logging.getLogger("clawmeter")
 
 Json = dict[str, Any]
+T = TypeVar("T")
 
 NANO = 10**9
 MINUTE_MS = 60_000
@@ -2300,7 +2304,8 @@ CREATE TABLE sessions (
   origin_provider TEXT, label TEXT, cause TEXT NOT NULL DEFAULT 'unknown', cron_job TEXT, parent_key TEXT, parent INTEGER, status TEXT,
   header_ms INTEGER, first_ms INTEGER, last_ms INTEGER, facts_ms INTEGER NOT NULL DEFAULT 0, version INTEGER, stored_as TEXT,
   last_kind TEXT, tail_id TEXT, tail_heartbeat INTEGER, thinking_level TEXT, failed_model INTEGER, context_tokens INTEGER,
-  context_window INTEGER, prompt TEXT, {_SUM_COLUMNS}, {", ".join(f"{n} INTEGER NOT NULL DEFAULT 0" for n, _ in MESSAGE_MEASURES)}
+  context_window INTEGER, {_SUM_COLUMNS}, {", ".join(f"{n} INTEGER NOT NULL DEFAULT 0" for n, _ in MESSAGE_MEASURES)},
+  prompt TEXT
 );
 CREATE INDEX sessions_by_id ON sessions(session_id);
 CREATE INDEX sessions_by_key ON sessions(key);
@@ -3805,6 +3810,19 @@ def read_row_identity(db: sqlite3.Connection, rowid: int) -> bytes | None:
     return short_hash(repr(row).encode()) if row else None
 
 
+def database_holds(path: str, session_id: str) -> bool:
+    """Whether an agent's database has entries of a session; True also when it cannot be asked now."""
+    try:
+        with open_foreign(path) as db:
+            return any(
+                db.execute(f"SELECT 1 FROM {table} WHERE session_id = ? LIMIT 1", (session_id,)).fetchone()
+                for table in ("transcript_events", "session_transcript_archives")
+                if columns_of(db, table)
+            )  # fmt: skip
+    except SourceError:
+        return True
+
+
 @dataclass(slots=True)
 class DatabasePlan:
     """What is to be read of a transcript database: everything, or rows above a rowid and some sessions anew."""
@@ -4959,17 +4977,51 @@ OTHER_KEY = "(other)"
 LONGEST_MS = 3 * 366 * DAY_MS
 RUNNING_MS = 10 * MINUTE_MS
 IDLE_MS = 60 * MINUTE_MS
-_TREE_COST = "(WITH RECURSIVE tree(id) AS (SELECT s.id UNION SELECT k.id FROM sessions k JOIN tree ON k.parent = tree.id) SELECT sum(k.cost_nano) FROM tree JOIN sessions k ON k.id = tree.id)"
-_DEAREST_MODEL = "(SELECT m.model FROM usage_sessions u JOIN models m ON m.id = u.model WHERE u.session = s.id GROUP BY u.model ORDER BY sum(u.cost_nano + u.plan_nano) DESC LIMIT 1)"
+#: What each session with sub-agents costs with all of them, below it; `tree` is finite because UNION drops doubles.
+_TREES = (
+    "WITH RECURSIVE tree(root, id) AS (SELECT DISTINCT parent, parent FROM sessions WHERE parent IS NOT NULL "
+    "UNION SELECT t.root, k.id FROM sessions k JOIN tree t ON k.parent = t.id), "
+    "trees AS MATERIALIZED (SELECT t.root AS id, sum(k.cost_nano) AS cost_nano FROM tree t JOIN sessions k ON k.id = t.id GROUP BY 1)"
+)
+#: The model that cost most in each session. With one max() SQLite gives the other columns of the row that has it.
+_DEAREST = (
+    "WITH dearest AS MATERIALIZED (SELECT session, model, max(cost_nano) FROM (SELECT session, model, sum(cost_nano + plan_nano) AS cost_nano "
+    "FROM usage_sessions GROUP BY session, model) GROUP BY session)"
+)
+_MODEL_JOIN = "LEFT JOIN dearest d ON d.session = s.id LEFT JOIN models m ON m.id = d.model"
+_TOKENS = "s.input_tokens + s.output_tokens + s.cache_read_tokens + s.cache_write_tokens"
 #: Columns of the session list to sort by; text ascends unless asked otherwise.
 SESSION_SORTS: Mapping[str, str] = {
     "last_activity_ms": "s.last_ms", "started_ms": "ifnull(s.header_ms, s.first_ms)", "duration_ms": "s.last_ms - ifnull(s.header_ms, s.first_ms)",
-    "total_cost": "s.cost_nano", "tree_cost_nano_usd": _TREE_COST, "message_count": "s.model_calls",
-    "total_tokens": "s.input_tokens + s.output_tokens + s.cache_read_tokens + s.cache_write_tokens", "tool_calls": "s.tool_calls",
-    "tool_errors": "s.tool_errors", "model_errors": "s.model_errors", "agent": "s.agent", "model": _DEAREST_MODEL, "channel": "s.channel",
-    "cause": "s.cause", "label": "ifnull(s.label, s.key)", "id": "s.session_id",
+    "total_cost": "s.cost_nano", "tree_cost_nano_usd": "ifnull(t.cost_nano, s.cost_nano)", "message_count": "s.model_calls",
+    "total_tokens": _TOKENS, "tool_calls": "s.tool_calls", "tool_errors": "s.tool_errors", "model_errors": "s.model_errors",
+    "errors": "s.tool_errors + s.model_errors", "context_share": "s.context_tokens * 1.0 / ifnull(nullif(s.context_window, 0), w.tokens)",
+    "agent": "s.agent", "model": "m.model", "channel": "s.channel", "cause": "s.cause", "label": "ifnull(s.label, s.key)", "id": "s.session_id",
 }  # fmt: skip
 SESSION_TEXT_SORTS = frozenset({"agent", "model", "channel", "cause", "label", "id"})
+#: (what goes before SELECT, joins) of the sorts that need more than the row of the session.
+_SORT_JOINS: Mapping[str, tuple[str, str]] = {
+    "tree_cost_nano_usd": (_TREES, "LEFT JOIN trees t ON t.id = s.id"),
+    "model": (_DEAREST, _MODEL_JOIN),
+    "context_share": (
+        f"{_DEAREST}, windows AS MATERIALIZED (SELECT value ->> 0 AS provider, value ->> 1 AS model, value ->> 2 AS tokens FROM json_each(?))",
+        f"{_MODEL_JOIN} LEFT JOIN windows w ON w.provider = m.provider AND w.model = m.model",
+    ),
+}
+#: Conditions on a session by name, for the filter `has`.
+SESSION_HAS: Mapping[str, str] = {
+    "errors": "s.tool_errors + s.model_errors > 0",
+    "compactions": "s.compactions > 0",
+    "subagents": "s.id IN (SELECT parent FROM sessions)",
+    "unpriced": "s.unpriced_calls > 0",
+}
+SESSION_STATES = ("running", "idle", "ended")
+#: A list is made anew for each page up to here, which costs least; below it is kept in order for the next pages.
+SHALLOW_ROWS = 500
+#: A session's turns that are told one by one: beyond, the first ones are only counted.
+MAX_TURNS = 2000
+#: Stretches in the picture of one turn; it is some hundred pixels wide.
+MAX_STRETCHES = 60
 
 
 #: What a question is narrowed to: (name in FILTER_SQL, value).
@@ -4986,9 +5038,10 @@ _SESSION_HAS_TEXT = "(instr(lower(s.session_id), lower(?)) OR instr(lower(ifnull
 _SESSION_FILTER_SQL: Mapping[str, str] = {
     "agent": "s.agent = ?",
     "channel": f"ifnull(s.channel, '{NONE_KEY}') = ?",
-    "cause": "s.cause = ?",
+    # A heartbeat is a cause of calls, not of sessions: those that had such calls.
+    "cause": "? IN (s.cause, iif(s.id IN (SELECT session FROM usage_sessions WHERE heartbeat), 'heartbeat', s.cause))",
     **{
-        name: f"s.id IN (SELECT u.session FROM usage_sessions u JOIN models m ON m.id = u.model WHERE {FILTER_SQL[name]})"
+        name: f"s.id IN (SELECT u.session FROM usage_sessions u WHERE u.model IN (SELECT m.id FROM models m WHERE {FILTER_SQL[name]}))"
         for name in ("model", "provider")
     },
 }
@@ -5076,6 +5129,133 @@ class UsageQuery:
     )
 
 
+class Turn:
+    """A stretch of a session from one user message to the next, while it is put together from the ledger's rows in order."""
+
+    def __init__(self, from_ms: int) -> None:
+        self.from_ms = self.to_ms = self.upto_ms = from_ms
+        self.sums = [0] * len(_TOTAL_MEASURES)
+        self.counts: Counter[str] = Counter()
+        self.models: dict[str, None] = {}
+        self.new_model: str | None = None
+        self.stretches: list[list[Any]] = []
+        self.has_failed = False
+
+    def add_call(self, ts: int, call: Sequence[Any], model_before: str | None) -> None:
+        """A model call that ended at `ts`."""
+        latency, model, stop, flags, tools, *sums = call
+        self.sums = [a + b for a, b in zip(self.sums, sums, strict=True)]
+        self.models[model] = None
+        if model_before is not None and model != model_before:
+            self.new_model = model
+        failed = stop == "error"
+        self.counts.update({
+            "latency_ms": latency or 0, "tool_calls": len(orjson.loads(tools)) if tools else 0, "model_errors": int(failed),
+            "aborts": int(stop == "aborted"), "failovers": int(flags & FLAG_FAILOVER > 0), "retries": int(self.has_failed),
+            "heartbeats": flags & FLAG_HEARTBEAT,
+        })  # fmt: skip
+        self.has_failed = failed
+        self._extend("failed" if failed else "model", ts - (latency or 0), ts)
+
+    def add_message(self, ts: int, kind: str, failed: int, duration: int | None) -> None:
+        """Anything else that the transcript has: a tool's result, a compaction, the user's message itself."""
+        if kind == "toolResult":
+            self.counts.update(tool_errors=failed)
+            self._extend("tool", ts - duration if duration is not None else self.upto_ms, ts)
+        elif (
+            kind == "compaction"
+        ):  # may come a day later: it belongs to the turn, but the turn had ended
+            self.counts["compactions"] += 1
+
+    def add_subagent(self, ts: int, ended: int | None, cost: int) -> None:
+        """A sub-agent that began at `ts`: it runs beside what else happens."""
+        self.counts.update(subagents=1, subagent_nano=cost)
+        self.stretches.append(["subagent", ts - self.from_ms, max(0, (ended or ts) - ts)])
+
+    def _extend(self, kind: str, begin: int, end: int) -> None:
+        """Go on to `end`, in `kind` since `begin`: what is counted already is not counted twice."""
+        begin = max(begin, self.upto_ms)
+        if end > begin:
+            self.counts[f"{kind}_ms"] += end - begin
+            last = self.stretches[-1] if self.stretches else None
+            if last and last[0] == kind and last[1] + last[2] == begin - self.from_ms:
+                last[2] += end - begin
+            else:
+                self.stretches.append([kind, begin - self.from_ms, end - begin])
+        self.upto_ms = max(self.upto_ms, end)
+        self.to_ms = max(self.to_ms, end)
+
+    def render(self, n: int) -> Json:
+        """A turn of the API."""
+        count = self.counts
+        duration = self.to_ms - self.from_ms
+        busy = count["model_ms"] + count["failed_ms"] + count["tool_ms"]
+        return {
+            "n": n, "from_ms": self.from_ms, "to_ms": self.to_ms, "duration_ms": duration, "models": list(self.models), "new_model": self.new_model,
+            "is_heartbeat": count["heartbeats"] > 0, "latency_ms": count["latency_ms"], "model_ms": count["model_ms"] + count["failed_ms"],
+            "tool_ms": count["tool_ms"], "wait_ms": max(0, duration - busy), "tool_calls": count["tool_calls"], "tool_errors": count["tool_errors"],
+            "model_errors": count["model_errors"], "retries": count["retries"], "aborts": count["aborts"], "failovers": count["failovers"],
+            "compactions": count["compactions"], "subagents": count["subagents"], "subagent_cost_nano_usd": count["subagent_nano"],
+            "stretches": simplify(self.stretches, duration), **Sums(self.sums).render(),
+        }  # fmt: skip
+
+
+def simplify(stretches: Sequence[Sequence[Any]], duration: int) -> list[list[Any]]:
+    """At most about MAX_STRETCHES stretches: of many short ones in a cell of the picture the longest kind stands for all."""
+    if len(stretches) <= MAX_STRETCHES:
+        return [list(one) for one in stretches]
+    cell = max(1, -(-duration // MAX_STRETCHES))
+    cells: list[Counter[str]] = [Counter() for _ in range(duration // cell + 1)]
+    out = [list(one) for one in stretches if one[0] == "subagent"][:MAX_STRETCHES]
+    for kind, begin, length in stretches:
+        if kind == "subagent":
+            continue
+        for number in range(begin // cell, (begin + length - 1) // cell + 1):
+            inside = min(begin + length, (number + 1) * cell) - max(begin, number * cell)
+            cells[number][kind] += inside
+    for number, counted in enumerate(cells):
+        if counted:
+            kind = "failed" if counted["failed"] else counted.most_common(1)[0][0]
+            last = out[-1] if out else None
+            if last and last[0] == kind and last[1] + last[2] == number * cell:
+                last[2] += min(cell, duration - number * cell)
+            else:
+                out.append([kind, number * cell, min(cell, duration - number * cell)])
+    return out
+
+
+@dataclass(frozen=True, slots=True)
+class SessionQuestion:
+    """Which sessions, in which order: SQL over a row of sessions s, its parameters, a column of SESSION_SORTS."""
+
+    where: str
+    params: tuple[Any, ...]
+    sort: str
+    direction: str
+
+
+class Kept:
+    """Answers that hold until something is written, the last few of them; any thread may ask."""
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self.answers: dict[Any, Any] = {}
+        self.lock = threading.Lock()
+
+    def get(self, db: sqlite3.Connection, question: Any, read: Callable[[], T]) -> T:
+        """The answer to a question, read now unless nothing was written since the last time."""
+        # The connection itself, not its id(): a new one may get the id of one that was closed.
+        key = (db, db.execute("PRAGMA data_version").fetchone()[0], question)
+        with self.lock:
+            found = self.answers.pop(key, None)
+        answer = cast("T", found[0]) if found else read()
+        with self.lock:
+            self.answers[key] = (answer,)
+            while len(self.answers) > self.most:
+                self.answers.pop(next(iter(self.answers)))
+        return answer
+
+
 @dataclass(frozen=True, slots=True)
 class Segment:
     """A part of a range that one table answers: rows u of (t, session, model, heartbeat, measures)."""
@@ -5138,6 +5318,17 @@ def hour_key(slot: int, zone: ZoneInfo) -> str:
     return f"{text[:14]}00{text[19:]}"
 
 
+def hour_phase(start: int, end: int, zone: ZoneInfo) -> int | None:
+    """By how many slots local hours are shifted against UTC's (2 in Kolkata); None where clocks change meanwhile."""
+    if end - start > LONGEST_MS:
+        return None
+    moments = (*range(start, end, DAY_MS), end)
+    offsets = {datetime.fromtimestamp(ms / 1000, zone).utcoffset() for ms in moments}
+    if len(offsets) > 1:  # and in Chatham, not even at the end of an hour
+        return None
+    return cast("timedelta", offsets.pop()).seconds * 1000 // SLOT_MS % 4
+
+
 def hour_keys(first: int, last: int, zone: ZoneInfo) -> dict[int, str]:
     """The local hour, with its UTC offset, of each slot from first to before last."""
     out: dict[int, str] = {}
@@ -5196,6 +5387,7 @@ class Queries:
         self.want_zone = want_zone
         self.status = status
         self.default_zone = settings.zone()
+        self.lists = Kept(12)
         self.maps: dict[Any, TranscriptMap] = {}
         self.known_coverage: tuple[Any, Json] | None = None
         self.maps_lock = threading.Lock()
@@ -5572,39 +5764,44 @@ class Queries:
             return list(dict.fromkeys(keys.values()))
         return self.time_keys(query.by, start, end, query.zone)
 
-    def _time_namer(
-        self, db: sqlite3.Connection, query: UsageQuery, by: str
-    ) -> Callable[[int, bool], str]:
+    @staticmethod
+    def _time_namer(zone: ZoneInfo, by: str) -> Callable[[int, bool], str]:
         """(t of a segment, whether that is a day) -> the key of an hour, day, week or month."""
-        zone = query.zone
-        if by in BY_HOUR:
-            start, end = self._time_span(db, query)
-            slots: dict[int, str] = {}
-            if end - start <= LONGEST_MS:
-                slots = hour_keys(start // SLOT_MS, -(-end // SLOT_MS), zone)
-            if by == "hour":
-                return lambda t, _: slots.get(t) or hour_key(t, zone)
-            return lambda t, _: hour_of_week(slots.get(t) or hour_key(t, zone))
         known: dict[tuple[int, bool], str] = {}
 
-        def key_of(t: int, is_day: bool) -> str:  # noqa: FBT001 - called by position, per row
+        def name(t: int, is_day: bool) -> str:  # noqa: FBT001 - called by position, per row
+            if by in BY_HOUR:
+                hour = hour_key(t, zone)
+                return hour if by == "hour" else hour_of_week(hour)
+            return time_key(by, day_from_number(t) if is_day else day_of(t * SLOT_MS, zone))
+
+        def key_of(t: int, is_day: bool) -> str:  # noqa: FBT001
             found = known.get((t, is_day))
             if found is None:
-                day = day_from_number(t) if is_day else day_of(t * SLOT_MS, zone)
-                found = known[t, is_day] = time_key(by, day)
+                found = known[t, is_day] = name(t, is_day)
             return found
 
         return key_of
 
+    def _time_sql(
+        self, db: sqlite3.Connection, query: UsageQuery, keys: Iterable[str]
+    ) -> Callable[[Segment], str]:
+        """SQL for the t of a segment, as coarse as the keys allow: the first slot of an hour instead of each."""
+        start, end = self._time_span(db, query)
+        phase = None if BY_HOUR.isdisjoint(keys) else hour_phase(start, end, query.zone)
+        if phase is None:
+            return lambda segment: segment.time
+        # Never before the range: clocks may just have changed there, and that slot have another name.
+        first = start // SLOT_MS
+        return lambda segment: f"max(({segment.time} + {phase}) / 4 * 4 - {phase}, {first})"
+
     def _time_rows(self, db: sqlite3.Connection, query: UsageQuery) -> dict[str, Sums]:
         rows = {key: Sums() for key in self._time_keys(db, query)}
-        key_of = self._time_namer(db, query, query.by)
+        key_of = self._time_namer(query.zone, query.by)
+        time_of = self._time_sql(db, query, (query.by,))
         joins, conditions, values = self._joins(query)
         for segment in self._segments(db, query, is_timed=True, is_plain=not query.filters):
-            if segment.table.startswith("usage_slot_totals"):  # one row a slot already
-                sql = f"SELECT u.slot, {', '.join(f'u.{m}' for m in _TOTAL_MEASURES)} FROM {segment.table} WHERE {segment.where}"
-            else:
-                sql = f"SELECT {segment.time} AS t, {self._sums('u')} FROM {segment.table}{joins} WHERE {segment.where}{conditions} GROUP BY t"
+            sql = f"SELECT {time_of(segment)} AS t, {self._sums('u')} FROM {segment.table}{joins} WHERE {segment.where}{conditions} GROUP BY t"
             for t, *sums in db.execute(sql, (*segment.params, *values)):
                 rows.setdefault(key_of(t, segment.is_days), Sums()).add(sums)
         return rows
@@ -5614,7 +5811,8 @@ class Queries:
     ) -> dict[tuple[str, ...], Sums]:
         """Sums by several keys at once, times among them; first by numbers, then by name, as in _key_rows."""
         names = [key for key in keys if key not in BY_TIME]
-        namers = {key: self._time_namer(db, query, key) for key in keys if key in BY_TIME}
+        namers = {key: self._time_namer(query.zone, key) for key in keys if key in BY_TIME}
+        time_of = self._time_sql(db, query, keys)
         used = " ".join(BY_SQL[key] for key in names)
         numbers = [
             column
@@ -5633,7 +5831,7 @@ class Queries:
         grouped = ", ".join(["u.t", *(f"k{i}" for i in range(len(names)))])
         cells: dict[tuple[str, ...], Sums] = {}
         for segment in self._segments(db, query, is_timed=bool(namers)):
-            time = segment.time if namers else "0"
+            time = time_of(segment) if namers else "0"
             inner = f"SELECT {', '.join([f'{time} AS t', *numbers])}, {parts} FROM {segment.table}{inner_joins} WHERE {segment.where}{conditions} GROUP BY {', '.join(['t', *numbers])}"
             sql = f"SELECT {', '.join(['u.t', *named])}, {self._sums('u')} FROM ({inner}) u{joins} GROUP BY {grouped}"
             for t, *row in db.execute(sql, (*segment.params, *values)):
@@ -5669,7 +5867,8 @@ class Queries:
     def coverage(self, db: sqlite3.Connection) -> Json:
         """C of the API: how much of what OpenClaw has on disk the numbers cover."""
         # Every answer has it and it looks at every source, so it is kept for as long as nothing has been written.
-        version = db.execute("PRAGMA data_version").fetchone()[0], id(db)
+        # The connection itself, not its id(): a new one may get the id of one that was closed.
+        version = db.execute("PRAGMA data_version").fetchone()[0], db
         known = self.known_coverage
         if known and known[0] == version and self.indexer and self.indexer.complete:
             return {**known[1], "as_of_ms": self.now_ms()}
@@ -5781,15 +5980,70 @@ class Queries:
     # -- sessions -----------------------------------------------------------------------------------------------------
 
     def sessions(
-        self, *, limit: str | None = None, offset: str | None = None, sort: str | None = None, order: str | None = None, q: str | None = None,
-        agent: str | None = None, model: str | None = None, provider: str | None = None, channel: str | None = None, cause: str | None = None,
-        state: str | None = None, from_: str | None = None, to: str | None = None, tz: str | None = None,
-    ) -> tuple[list[Json], int]:  # fmt: skip
+        self,
+        *,
+        limit: str | None = None,
+        offset: str | None = None,
+        sort: str | None = None,
+        order: str | None = None,
+        **filters: str | None,
+    ) -> tuple[list[Json], int]:
         """A page of sessions and how many there are; newest activity first unless asked otherwise."""
         most = parse_int(limit, "limit", default=50, least=1, most=MAX_ROWS)
         skip = parse_int(offset, "offset", default=0, least=0, most=10**9)
+        question = self._session_question(sort, order, **filters)
+        with self.ledger.reading() as db:
+            ids = self._session_ids(db, question, most, skip)
+            return self._session_rows(db, ids), self._session_sums(db, question)[0]
+
+    def session_list(
+        self,
+        *,
+        limit: str | None = None,
+        offset: str | None = None,
+        sort: str | None = None,
+        order: str | None = None,
+        **filters: str | None,
+    ) -> Json:
+        """A page of sessions with the sums over all that the filters leave: whole sessions, whatever the range."""
+        most = parse_int(limit, "limit", default=100, least=1, most=MAX_ROWS)
+        skip = parse_int(offset, "offset", default=0, least=0, most=10**9)
+        question = self._session_question(sort, order, **filters)
+        with self.ledger.reading() as db:
+            total, sums = self._session_sums(db, question)
+            return {
+                "rows": self._session_rows(db, self._session_ids(db, question, most, skip)),
+                "offset": skip,
+                "limit": most,
+                "total": total,
+                "totals": sums,
+                "as_of_ms": self.now_ms(),
+                "tz": self.zone(filters.get("tz")).key,
+                "coverage": self.coverage(db),
+            }
+
+    def export_sessions(
+        self, *, sort: str | None = None, order: str | None = None, **filters: str | None
+    ) -> Iterator[list[Json]]:
+        """All rows that the filters leave, some hundred at a time: no reader keeps the ledger open while a slow client reads."""
+        question = self._session_question(sort, order, **filters)
+        with self.ledger.reading() as db:
+            ids = self._ordered_sessions(db, question)
+
+        def rows() -> Iterator[list[Json]]:
+            for start in range(0, len(ids), 500):
+                with self.ledger.reading() as db:
+                    yield self._session_rows(db, ids[start : start + 500])
+
+        return rows()
+
+    def _session_question(
+        self, sort: str | None, order: str | None, *, q: str | None = None, agent: str | None = None, model: str | None = None,
+        provider: str | None = None, channel: str | None = None, cause: str | None = None, state: str | None = None, has: str | None = None,
+        from_: str | None = None, to: str | None = None, tz: str | None = None,
+    ) -> SessionQuestion:  # fmt: skip
+        """Check and resolve what a list of sessions was asked for."""
         column = parse_choice(sort, "sort", SESSION_SORTS, "last_activity_ms")
-        sorting = SESSION_SORTS[column]
         direction = parse_choice(
             order, "order", ("asc", "desc"), "asc" if column in SESSION_TEXT_SORTS else "desc"
         )
@@ -5797,25 +6051,65 @@ class Queries:
             filters_of(agent=agent, model=model, provider=provider, channel=channel, cause=cause)
         )
         where = [f"(s.model_calls > 0 OR s.first_ms IS NOT NULL){condition}"]
-        if q:
-            where.append(_SESSION_HAS_TEXT)
-            params += [q] * 3
-        now, zone = self.now_ms(), self.zone(tz)
+
+        def demand(condition: str, *values: object) -> None:
+            where.append(condition)
+            params.extend(values)
+
+        for word in (q or "").split()[:8]:
+            pattern = "%{}%".format(re.sub(r"([\\%_])", r"\\\1", word))
+            demand(
+                "(s.label LIKE ? ESCAPE '\\' OR s.key LIKE ? ESCAPE '\\' OR s.session_id LIKE ? ESCAPE '\\')",
+                *[pattern] * 3,
+            )
+        if has:
+            demand(SESSION_HAS[parse_choice(has, "has", SESSION_HAS, "")])
+        zone = self.zone(tz)
         if state:
-            wanted = parse_choice(state, "state", ("running", "idle", "ended"), "")
-            where.append(f"{self._state_sql(now)} = ?")
-            params.append(wanted)
+            wanted = parse_choice(state, "state", SESSION_STATES, "")
+            # To ten seconds: the pages of one list are then of one moment.
+            demand(f"{self._state_sql(self.now_ms() // 10_000 * 10_000)} = ?", wanted)
         if from_ or to:
             start, end = self.parse_range(from_, to, zone, "all")
-            where.append("ifnull(s.last_ms, 0) >= ? AND ifnull(s.first_ms, 0) < ?")
-            params += [start or 0, end if end is not None else 1 << 52]
-        condition = " AND ".join(where)
-        with self.ledger.reading() as db:
-            total = db.execute(
-                f"SELECT count(*) FROM sessions s WHERE {condition}", params
-            ).fetchone()[0]
-            ids = [r[0] for r in db.execute(f"SELECT s.id FROM sessions s WHERE {condition} ORDER BY {sorting} {direction} NULLS LAST, s.id LIMIT ? OFFSET ?", (*params, most, skip))]  # fmt: skip
-            return self._session_rows(db, ids), total
+            demand("ifnull(s.last_ms, 0) >= ?", start or 0)
+            demand("ifnull(s.first_ms, 0) < ?", end if end is not None else 1 << 52)
+        return SessionQuestion(" AND ".join(where), tuple(params), column, direction)
+
+    def _session_sql(self, question: SessionQuestion) -> tuple[str, tuple[Any, ...]]:
+        """SELECT of the ids of a list in order, and its parameters."""
+        before, joins = _SORT_JOINS.get(question.sort, ("", ""))
+        windows = orjson.dumps([[*k, v] for k, v in self.windows.items()]).decode()
+        sql = f"{before} SELECT s.id FROM sessions s {joins} WHERE {question.where} ORDER BY {SESSION_SORTS[question.sort]} {question.direction} NULLS LAST, s.id"
+        return sql, ((windows, *question.params) if "?" in before else question.params)
+
+    def _session_ids(
+        self, db: sqlite3.Connection, question: SessionQuestion, most: int, skip: int
+    ) -> Sequence[int]:
+        """The ids of one page of a list."""
+        if skip + most > SHALLOW_ROWS or question.sort in _SORT_JOINS:
+            return self._ordered_sessions(db, question)[skip : skip + most]
+        sql, params = self._session_sql(question)
+        return [r[0] for r in db.execute(f"{sql} LIMIT ? OFFSET ?", (*params, most, skip))]
+
+    def _ordered_sessions(
+        self, db: sqlite3.Connection, question: SessionQuestion
+    ) -> array.array[int]:
+        """The ids of a whole list; kept while nothing is written, because the next page is asked for soon."""
+        sql, params = self._session_sql(question)
+        return self.lists.get(
+            db, ("ids", question), lambda: array.array("q", [r[0] for r in db.execute(sql, params)])
+        )
+
+    def _session_sums(self, db: sqlite3.Connection, question: SessionQuestion) -> tuple[int, Json]:
+        """How many sessions the filters leave, and their totals."""
+        asked = replace(question, sort="", direction="")
+
+        def read() -> tuple[int, Json]:
+            sql = f"SELECT count(*), {self._sums('s')} FROM sessions s WHERE {question.where}"
+            count, *sums = db.execute(sql, question.params).fetchone()
+            return count, Sums([v or 0 for v in sums]).render()
+
+        return self.lists.get(db, ("sums", asked), read)
 
     def search(self, *, q: str | None = None) -> Json:
         """What has a text in its name, key or id: agents and models, dearest first; sessions, newest first."""
@@ -5946,14 +6240,24 @@ class Queries:
                 {"path": p, "kind": k, "state": s} for p, k, s in
                 db.execute("SELECT path, kind, state FROM sources WHERE session_id = ? AND agent = ? ORDER BY path", (sid, agent))
             ]  # fmt: skip
-            copied = db.execute("SELECT count(*) FROM call_copies k JOIN model_calls c ON c.id = k.call WHERE k.session = ? AND c.session <> ?", (rowid, rowid)).fetchone()[0]  # fmt: skip
+            # A database holds many sessions: whether this one is still there, only it can tell.
+            for path, state in db.execute("SELECT path, state FROM sources WHERE kind = 'database' AND agent = ? AND state <> 'gone'", (agent,)):  # fmt: skip
+                if state != "ok" or database_holds(path, sid):
+                    sources.append({"path": path, "kind": "database", "state": state})
+            copied = [
+                {"session": owner, "calls": calls} for owner, calls in
+                db.execute("SELECT s.session_id, count(*) FROM call_copies k JOIN model_calls c ON c.id = k.call JOIN sessions s ON s.id = c.session "
+                           "WHERE k.session = ? AND c.session <> ? GROUP BY c.session ORDER BY 2 DESC, 1 LIMIT 20", (rowid, rowid))
+            ]  # fmt: skip
             return {
                 **row,
                 "models": sorted(models, key=lambda m: (-m["cost_nano_usd"], -m["total_tokens"])),
                 "tools": self._tools(db, rowid),
                 "subagents": self._session_rows(db, children),
                 "prompt": orjson.loads(prompt) if prompt else None,
-                "copied_calls": copied,
+                "copied_calls": sum(c["calls"] for c in copied),
+                "copied_from": copied,
+                "as_of_ms": self.now_ms(),
                 "sources": sources,
                 "coverage": self.coverage(db),
             }
@@ -5985,15 +6289,19 @@ class Queries:
             )
         return sorted(out, key=lambda t: (-t["calls"], t["tool"]))
 
-    def timeline(self, session_id: str) -> Json:
+    def timeline(
+        self, session_id: str, *, since_ms: str | None = None, until_ms: str | None = None
+    ) -> Json:
         """What happened in a session, in order, from the ledger alone: calls, messages, tools, compactions."""
+        since = parse_int(since_ms, "since_ms", default=-1, least=0, most=LATEST_MS)
+        until = parse_int(until_ms, "until_ms", default=LATEST_MS, least=0, most=LATEST_MS)
         with self.ledger.reading() as db:
             rowid = self._find_session(db, session_id)
             sid = db.execute("SELECT session_id FROM sessions WHERE id = ?", (rowid,)).fetchone()[0]
             items: list[Json] = []
             for ts, latency, provider, model, stop, i, o, r, w, cost, basis, tools, flags in db.execute(
                 "SELECT c.ts_ms, c.latency_ms, m.provider, m.model, c.stop_reason, c.input_tokens, c.output_tokens, c.cache_read_tokens, c.cache_write_tokens, "
-                "c.cost_nano, c.basis, c.tools, c.flags FROM model_calls c JOIN models m ON m.id = c.model WHERE c.session = ? ORDER BY c.ts_ms, c.id LIMIT 20000", (rowid,)
+                "c.cost_nano, c.basis, c.tools, c.flags FROM model_calls c JOIN models m ON m.id = c.model WHERE c.session = ? AND c.ts_ms >= ? AND c.ts_ms < ? ORDER BY c.ts_ms, c.id LIMIT 20000", (rowid, since, until)
             ):  # fmt: skip
                 items.append({
                     "ts_ms": ts, "kind": "model_call", "latency_ms": latency, "provider": provider, "model": model, "stop_reason": stop, "input_tokens": i,
@@ -6001,7 +6309,12 @@ class Queries:
                     "billing_mode": "plan" if flags & FLAG_PLAN else "metered", "tools": orjson.loads(tools) if tools else [], "is_heartbeat": bool(flags & FLAG_HEARTBEAT),
                     "is_failover": bool(flags & FLAG_FAILOVER),
                 })  # fmt: skip
-            for ts, kind, tool, failed, duration in db.execute("SELECT ts_ms, kind, tool, is_error, duration_ms FROM messages WHERE session = ? ORDER BY ts_ms, id LIMIT 40000", (rowid,)):  # fmt: skip
+            timed = (
+                "AND ts_ms >= ? AND ts_ms < ?"
+                if since_ms or until_ms
+                else "AND (ts_ms IS NULL OR ts_ms BETWEEN ? AND ?)"
+            )
+            for ts, kind, tool, failed, duration in db.execute(f"SELECT ts_ms, kind, tool, is_error, duration_ms FROM messages WHERE session = ? {timed} ORDER BY ts_ms, id LIMIT 40000", (rowid, since, until)):  # fmt: skip
                 items.append(
                     {
                         "ts_ms": ts,
@@ -6014,12 +6327,90 @@ class Queries:
             items.sort(key=lambda x: x["ts_ms"] or 0)
             return {"session": sid, "items": items, "coverage": self.coverage(db)}
 
-    def subagents(self, *, limit: str | None = None, offset: str | None = None) -> list[Json]:
-        """Sub-agent sessions, newest first: task label, parent, depth, status, own and tree cost."""
+    def turns(
+        self, session_id: str, *, limit: str | None = None, offset: str | None = None
+    ) -> Json:
+        """A session in turns, each from a user message to the next: what it took and cost, from the ledger alone.
+
+        Without `offset` the last turns; `skipped_*` tell of those before the first one shown.
+        """
+        most = parse_int(limit, "limit", default=MAX_TURNS, least=1, most=MAX_ROWS)
+        with self.ledger.reading() as db:
+            rowid = self._find_session(db, session_id)
+            sid = db.execute("SELECT session_id FROM sessions WHERE id = ?", (rowid,)).fetchone()[0]
+            turns = self._read_turns(db, rowid)
+            coverage = self.coverage(db)
+        start = max(0, len(turns) - most)
+        if offset is not None:
+            start = min(parse_int(offset, "offset", default=0, least=0, most=10**9), len(turns))
+        before = Sums()
+        for turn in turns[:start]:
+            before.add(turn.sums)
+        return {
+            "session": sid,
+            "turns": [turn.render(start + n) for n, turn in enumerate(turns[start : start + most])],
+            "total": len(turns),
+            "skipped": start,
+            "skipped_totals": before.render(),
+            "coverage": coverage,
+        }
+
+    @staticmethod
+    def _read_turns(db: sqlite3.Connection, rowid: int) -> list[Turn]:
+        """The turns of a session, oldest first."""
+        measures = ", ".join(e for n, e in MEASURES if n in _TOTAL_MEASURES)
+        items: list[tuple[int, int, Any]] = [
+            (ts, 1, rest)
+            for ts, *rest in db.execute(
+                f"SELECT c.ts_ms, c.latency_ms, m.model, c.stop_reason, c.flags, c.tools, {measures} FROM model_calls c JOIN models m ON m.id = c.model WHERE c.session = ? ORDER BY c.ts_ms, c.id",
+                (rowid,),
+            )
+        ]
+        items += [
+            (ts, 0 if kind == "user" else 2, (kind, failed, duration))
+            for ts, kind, failed, duration in db.execute(
+                "SELECT ts_ms, kind, is_error, duration_ms FROM messages WHERE session = ? AND ts_ms IS NOT NULL ORDER BY ts_ms, id",
+                (rowid,),
+            )
+        ]
+        items += [
+            (began, 3, (ended, cost))
+            for began, ended, cost in db.execute(
+                "SELECT ifnull(s.header_ms, s.first_ms) AS began, s.last_ms, (WITH RECURSIVE tree(id) AS (SELECT s.id UNION SELECT k.id FROM sessions k JOIN tree ON k.parent = tree.id) "
+                "SELECT sum(k.cost_nano) FROM tree JOIN sessions k ON k.id = tree.id) FROM sessions s WHERE s.parent = ? AND began IS NOT NULL AND s.id <> ?",
+                (rowid, rowid),
+            )
+        ]
+        items.sort(key=operator.itemgetter(0, 1))
+        turns: list[Turn] = []
+        model: str | None = None
+        for ts, order, what in items:
+            if order == 0 or not turns:
+                turns.append(Turn(ts))
+            turn = turns[-1]
+            if order == 1:
+                turn.add_call(ts, what, model)
+                model = what[1]
+            elif order == 3:
+                turn.add_subagent(ts, *what)
+            else:
+                turn.add_message(ts, *what)
+        return turns
+
+    def subagents(
+        self, *, limit: str | None = None, offset: str | None = None, session: str | None = None
+    ) -> list[Json]:
+        """Sub-agent sessions, newest first: task label, parent, depth, status, own and tree cost. Of a `session`: all below it."""
         most = parse_int(limit, "limit", default=100, least=1, most=MAX_ROWS)
         skip = parse_int(offset, "offset", default=0, least=0, most=10**9)
         with self.ledger.reading() as db:
-            ids = [r[0] for r in db.execute("SELECT id FROM sessions WHERE cause = 'subagent' OR parent IS NOT NULL ORDER BY ifnull(last_ms, 0) DESC, id LIMIT ? OFFSET ?", (most, skip))]  # fmt: skip
+            if session:
+                top = self._find_session(db, session)
+                which = "id IN (WITH RECURSIVE tree(id) AS (SELECT id FROM sessions WHERE parent = ? UNION SELECT k.id FROM sessions k JOIN tree t ON k.parent = t.id) SELECT id FROM tree) AND id <> ?"
+                params: tuple[int, ...] = (top, top)
+            else:
+                which, params = "(cause = 'subagent' OR parent IS NOT NULL)", ()
+            ids = [r[0] for r in db.execute(f"SELECT id FROM sessions WHERE {which} ORDER BY ifnull(last_ms, 0) DESC, id LIMIT ? OFFSET ?", (*params, most, skip))]  # fmt: skip
             rows = self._session_rows(db, ids)
             for rowid, row in zip(ids, rows, strict=True):
                 run = db.execute("SELECT run_id, label, status, created_ms, started_ms, ended_ms FROM subagent_runs WHERE child_key = ? ORDER BY created_ms DESC LIMIT 1", (row["key"],)).fetchone()  # fmt: skip
@@ -6055,44 +6446,31 @@ class Queries:
         offset: str | None = None,
         limit: str | None = None,
         q: str | None = None,
+        at_ms: str | None = None,
+        clip: str | None = None,
     ) -> Json:
-        """A page of a session's entries, read from OpenClaw's own storage now. `kinds`: messages, tools, errors, thinking; several by comma."""
+        """A page of a session's entries, read from OpenClaw's own storage now. `kinds`: messages, tools, errors, thinking; several by comma.
+
+        With `at_ms` the page begins at the first entry from that moment on, and `offset` says which one that is.
+        With `clip` no text is longer; entries that are say `clipped`.
+        """
         start = parse_int(offset, "offset", default=0, least=0, most=10**9)
         most = parse_int(limit, "limit", default=100, least=1, most=MAX_ROWS)
-        wanted = {k for k in (kinds or "").split(",") if k}
-        for kind in wanted:
-            parse_choice(kind, "kinds", ("messages", "tools", "errors", "thinking"), "")
-        with self.ledger.reading() as db:
-            rowid = self._find_session(db, session_id)
-            sid, agent = db.execute(
-                "SELECT session_id, agent FROM sessions WHERE id = ?", (rowid,)
-            ).fetchone()
-            places = [
-                TranscriptPath(p, k, agent, s, p.endswith(".zst")) for p, k, s in
-                db.execute("SELECT path, kind, session_id FROM sources WHERE agent = ? AND state <> 'gone' AND (session_id = ? OR kind = 'database')", (agent, sid))
-                if k in RANKS
-            ]  # fmt: skip
-        places.sort(key=lambda p: (-RANKS[p.kind], p.path))
-        keep: Callable[[bytes, str], bool] | None = None
-        if wanted or q:
-            needle = (q or "").lower()
+        moment = parse_int(at_ms, "at_ms", default=-1, least=0, most=LATEST_MS)
+        longest = parse_int(clip, "clip", default=MAX_TEXT, least=1, most=MAX_TEXT)
+        sid, places = self._find_transcript(session_id)
+        wanted = EntryFilter.parse(kinds, q)
 
-            def keep(raw: bytes, kind: str) -> bool:
-                entry = render_entry(as_dict(parse_lenient_or_none(raw)), kind)
-                if entry is None or (wanted and not entry_matches(entry, wanted)):
-                    return False
-                return (
-                    not needle
-                    or needle in json.dumps(entry, ensure_ascii=False, default=str).lower()
-                )
+        def read() -> tuple[TranscriptMap, int, list[Json]]:
+            mapped = self._map_transcript(places, sid, wanted)
+            first = mapped.find_moment(moment) if moment >= 0 else start
+            return mapped, first, read_transcript_page(mapped, sid, first, most, longest)
 
-        mapped = self._map_transcript(places, sid, keep, (kinds, q))
         try:
-            entries = read_transcript_page(mapped, sid, start, most)
+            mapped, start, entries = read()
         except SourceError:  # renamed or rewritten since it was mapped: look again
             self.maps.clear()
-            mapped = self._map_transcript(places, sid, keep, (kinds, q))
-            entries = read_transcript_page(mapped, sid, start, most)
+            mapped, start, entries = read()
         return {
             "session": sid,
             "entries": entries,
@@ -6107,23 +6485,55 @@ class Queries:
             or "OpenClaw no longer has this transcript; the ledger keeps its numbers",
         }
 
+    def find_entry(
+        self, session_id: str, *, kinds: str | None = None, q: str | None = None, start: str | None = None, back: str | None = None, among: str | None = None,
+    ) -> Json:  # fmt: skip
+        """The next entry from `start` on that has a text or is of a kind, as its number `among` entries of these kinds.
+
+        It stops after FIND_S and says where, so that a search through a long transcript is many short questions
+        that the person can end.
+        """
+        first = parse_int(start, "start", default=0, least=0, most=10**9)
+        is_back = parse_choice(back, "back", ("0", "1"), "0") == "1"
+        sid, places = self._find_transcript(session_id)
+        wanted = EntryFilter.parse(kinds, q)
+        try:
+            mapped = self._map_transcript(places, sid, EntryFilter.parse(among, None))
+            found, following = find_in_transcript(mapped, sid, wanted, first, is_back=is_back)
+        except SourceError:
+            self.maps.clear()
+            mapped = self._map_transcript(places, sid, EntryFilter.parse(among, None))
+            found, following = find_in_transcript(mapped, sid, wanted, first, is_back=is_back)
+        return {"session": sid, "n": found, "next": following, "total": len(mapped.entries)}
+
+    def _find_transcript(self, session_id: str) -> tuple[str, list[TranscriptPath]]:
+        """The id of a session and the sources that may hold its entries, the best ones first."""
+        with self.ledger.reading() as db:
+            rowid = self._find_session(db, session_id)
+            sid, agent = db.execute(
+                "SELECT session_id, agent FROM sessions WHERE id = ?", (rowid,)
+            ).fetchone()
+            places = [
+                TranscriptPath(p, k, agent, s, p.endswith(".zst")) for p, k, s in
+                db.execute("SELECT path, kind, session_id FROM sources WHERE agent = ? AND state <> 'gone' AND (session_id = ? OR kind = 'database')", (agent, sid))
+                if k in RANKS
+            ]  # fmt: skip
+        places.sort(key=lambda p: (-RANKS[p.kind], p.path))
+        return sid, places
+
     def _map_transcript(
-        self,
-        places: Sequence[TranscriptPath],
-        session_id: str,
-        keep: Callable[[bytes, str], bool] | None,
-        question: tuple[str | None, str | None],
+        self, places: Sequence[TranscriptPath], session_id: str, wanted: EntryFilter
     ) -> TranscriptMap:
         """The map of a transcript; kept for the next pages as long as no source changes."""
         signatures = []
         for place in places:
             with contextlib.suppress(SourceError):
                 signatures.append((place.path, *database_signature(place.path)))
-        key = (session_id, question, tuple(signatures))
+        key = (session_id, wanted, tuple(signatures))
         with self.maps_lock:
             found = self.maps.pop(key, None)
         if found is None:
-            found = map_transcript(places, session_id, keep)
+            found = map_transcript(places, session_id, wanted)
         with self.maps_lock:
             self.maps[key] = found
             while len(self.maps) > 4:
@@ -6903,8 +7313,23 @@ def render_blocks(content: Any, kind: str) -> list[Json]:
     )
 
 
-def render_entry(entry: Json, source: str) -> Json | None:
-    """An entry of a transcript as the API shows it; None for the header and what is not shown."""
+class Scissors:
+    """Cuts texts that are longer than a reader wants at first, and knows whether it has."""
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self.has_cut = False
+
+    def cut(self, text: Any) -> str:
+        """The beginning of a text, sound."""
+        whole_text = sound(text)
+        self.has_cut = self.has_cut or len(whole_text) > self.most
+        return whole_text[: self.most]
+
+
+def render_entry(entry: Json, source: str, most: int = MAX_TEXT) -> Json | None:
+    """An entry of a transcript as the API shows it, no text longer than `most`; None for the header and what is not shown."""
+    scissors = Scissors(most)
     kind = entry.get("type")
     if kind in (None, "session"):
         return None
@@ -6915,7 +7340,7 @@ def render_entry(entry: Json, source: str) -> Json | None:
     out: Json = {
         "id": entry.get("id"), "parent_id": entry.get("parentId"), "ts_ms": ts, "kind": kind, "role": None, "text": None, "thinking": [], "tool_calls": [],
         "tool_name": None, "tool_call_id": None, "is_error": False, "duration_ms": None, "model": None, "provider": None, "usage": None, "cost_nano_usd": None,
-        "stop_reason": None, "error": None, "images": 0, "source": source,
+        "stop_reason": None, "error": None, "images": 0, "source": source, "clipped": False,
     }  # fmt: skip
     message = entry.get("message")
     if kind != "message" or not isinstance(message, dict):
@@ -6925,7 +7350,8 @@ def render_entry(entry: Json, source: str) -> Json | None:
             if isinstance(entry.get("summary"), str)
             else json.dumps(rest, ensure_ascii=False, default=str)
         )
-        out["text"] = sound(text)[:MAX_TEXT]
+        out["text"] = scissors.cut(text)
+        out["clipped"] = scissors.has_cut
         return out
     content = message.get("content")
     role = message.get("role")
@@ -6936,12 +7362,12 @@ def render_entry(entry: Json, source: str) -> Json | None:
     )
     details = as_dict(message.get("details"))
     out.update(
-        role=sound(role), kind={"toolResult": "tool_result"}.get(str(role), sound(role)), text=sound(text)[:MAX_TEXT], images=len(render_blocks(content, "image")),
-        thinking=[sound(b.get("thinking"))[:MAX_TEXT] for b in render_blocks(content, "thinking")],
-        tool_calls=[{"id": b.get("id"), "name": sound(b.get("name")), "arguments": storable(b.get("arguments"))} for b in render_blocks(content, "toolCall")],
+        role=sound(role), kind={"toolResult": "tool_result"}.get(str(role), sound(role)), text=scissors.cut(text), images=len(render_blocks(content, "image")),
+        thinking=[scissors.cut(b.get("thinking")) for b in render_blocks(content, "thinking")],
+        tool_calls=[{"id": b.get("id"), "name": sound(b.get("name")), "arguments": storable(b.get("arguments"), scissors)} for b in render_blocks(content, "toolCall")],
         tool_name=text_or_none(message.get("toolName")), tool_call_id=text_or_none(message.get("toolCallId")), duration_ms=int_or_none(details.get("durationMs")),
         model=text_or_none(message.get("model")), provider=text_or_none(message.get("provider")), stop_reason=text_or_none(message.get("stopReason")),
-        error=text_or_none(message.get("errorMessage")),
+        error=scissors.cut(error) if isinstance(error := message.get("errorMessage"), str) and error else None,
     )  # fmt: skip
     code = details.get("exitCode")
     out["is_error"] = (
@@ -6950,6 +7376,7 @@ def render_entry(entry: Json, source: str) -> Json | None:
         or (isinstance(code, int) and code > 0)
         or out["stop_reason"] == "error"
     )
+    out["clipped"] = scissors.has_cut
     usage = message.get("usage")
     if isinstance(usage, dict):
         out["usage"] = {
@@ -6960,22 +7387,83 @@ def render_entry(entry: Json, source: str) -> Json | None:
     return out
 
 
-def storable(value: Any, depth: int = 0) -> Any:
+def storable(value: Any, scissors: Scissors, depth: int = 0) -> Any:
     """A JSON value with sound strings, not too deep and not too long."""
     if depth > 20:
         return "…"
     if isinstance(value, str):
-        return sound(value)[:MAX_TEXT]
+        return scissors.cut(value)
     if isinstance(value, dict):
-        return {sound(k): storable(v, depth + 1) for k, v in value.items()}
+        return {sound(k): storable(v, scissors, depth + 1) for k, v in value.items()}
     if isinstance(value, list):
-        return [storable(v, depth + 1) for v in value[:2000]]
+        return [storable(v, scissors, depth + 1) for v in value[:2000]]
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
 
 
-def entry_matches(entry: Json, kinds: set[str]) -> bool:
+def shown_text(entry: Json) -> str:
+    """All words of an entry that a reader sees."""
+    parts = [
+        entry["text"] or "",
+        entry["error"] or "",
+        entry["tool_name"] or "",
+        *entry["thinking"],
+    ]
+    for call in entry["tool_calls"]:
+        parts += [call["name"], json.dumps(call["arguments"], ensure_ascii=False, default=str)]
+    return "\n".join(parts)
+
+
+ENTRY_KINDS = ("messages", "tools", "errors", "thinking")
+#: Words one of which an entry of a kind has in its JSON: without them it need not be parsed.
+_KIND_WORDS: Mapping[str, tuple[bytes, ...]] = {
+    "messages": (b'"user"', b'"assistant"'),
+    "tools": (b'"toolCall"', b"oolResult", b"oolName"),
+    "errors": (b"rror", b"exitCode"),
+    "thinking": (b'"thinking"',),
+}
+#: Words that stand in JSON as they are. No slashes, which some writers escape, and nothing that JSON is laid out with.
+_PLAIN_WORDS = re.compile(r"[a-z0-9 _.;=+*@#%&()<>!?'-]+")
+
+
+@dataclass(frozen=True, slots=True)
+class EntryFilter:
+    """Which entries a reader of a transcript wants: of any of some kinds, and with a text in them."""
+
+    kinds: frozenset[str] = frozenset()
+    text: str = ""
+
+    @classmethod
+    def parse(cls, kinds: str | None, q: str | None) -> EntryFilter:
+        """The filter of `kinds` (by comma) and a text, upper and lower case alike."""
+        wanted = {k for k in (kinds or "").split(",") if k}
+        for kind in wanted:
+            parse_choice(kind, "kinds", ENTRY_KINDS, "")
+        return cls(frozenset(wanted), (q or "").lower())
+
+    def may_match(self, raw: bytes) -> bool:
+        """Whether the bytes of an entry can be what is wanted; False is certain, and spares to parse it."""
+        if b"\\u" in raw:  # anything may be written as an escape
+            return True
+        if self.kinds and not any(w in raw for k in self.kinds for w in _KIND_WORDS[k]):
+            return False
+        # lower() of bytes knows ASCII only, and so do the plain words.
+        return not _PLAIN_WORDS.fullmatch(self.text) or self.text.encode() in raw.lower()
+
+    def matches(self, raw: bytes, source: str) -> bool:
+        """Whether an entry is wanted."""
+        if not self.kinds and not self.text:
+            return True
+        if not self.may_match(raw):
+            return False
+        entry = render_entry(as_dict(parse_lenient_or_none(raw)), source)
+        if entry is None or (self.kinds and not entry_matches(entry, self.kinds)):
+            return False
+        return not self.text or self.text in shown_text(entry).lower()
+
+
+def entry_matches(entry: Json, kinds: frozenset[str]) -> bool:
     """Whether an entry is of one of the kinds that a reader of transcripts asks for."""
     return (
         ("messages" in kinds and entry["role"] in ("user", "assistant") and bool(entry["text"]))
@@ -6997,13 +7485,17 @@ class TranscriptMap:
     used: tuple[str, ...]
     problems: tuple[str, ...]
 
+    def find_moment(self, ts_ms: int) -> int:
+        """The number of the first entry from a moment on; the last entry when there is none."""
+        text = iso_ms(ts_ms)
+        found = bisect.bisect_left(self.entries, text, key=lambda e: e.timestamp)
+        return max(0, min(found, len(self.entries) - 1))
+
 
 def map_transcript(
-    places: Sequence[TranscriptPath],
-    session_id: str,
-    keep: Callable[[bytes, str], bool] | None = None,
+    places: Sequence[TranscriptPath], session_id: str, wanted: EntryFilter
 ) -> TranscriptMap:
-    """Find the entries of a session. `keep(raw, kind)` filters, at the cost of parsing every entry."""
+    """Find the entries of a session that are wanted."""
     seen: set[tuple[Any, Any]] = set()
     found: list[EntryPlace] = []
     used: list[str] = []
@@ -7027,7 +7519,7 @@ def map_transcript(
                     if (entry_id, timestamp) in seen:
                         continue
                     seen.add((entry_id, timestamp))
-                if keep is None or keep(raw, place.kind):
+                if wanted.matches(raw, place.kind):
                     found.append(EntryPlace(timestamp, number, where, size))
         except (OSError, SourceError) as error:
             problems.append(plain(error))
@@ -7039,11 +7531,10 @@ def map_transcript(
     return TranscriptMap(tuple(places), tuple(found), tuple(used), tuple(problems))
 
 
-def read_transcript_page(
-    mapped: TranscriptMap, session_id: str, offset: int, limit: int
-) -> list[Json]:
-    """Some entries of a session, rendered. Raises SourceError when a source is gone meanwhile."""
-    page = mapped.entries[offset : offset + limit]
+def load_page(
+    mapped: TranscriptMap, session_id: str, page: Sequence[EntryPlace]
+) -> Iterator[tuple[bytes, str]]:
+    """(bytes, kind of source) of some entries, in their order. Raises SourceError when a source is gone meanwhile."""
     raws: dict[tuple[int, int, int], bytes] = {}
     for number in {e.source for e in page}:
         try:
@@ -7054,16 +7545,53 @@ def read_transcript_page(
             msg = f"cannot read {mapped.places[number].path}: {error.strerror}"
             raise SourceError(msg) from error
         raws.update({(number, *key): raw for key, raw in loaded.items()})
-    out = []
-    for n, entry in enumerate(page, offset):
-        raw = raws.get((entry.source, entry.where, entry.size), b"{}")
-        rendered = render_entry(
-            as_dict(parse_lenient_or_none(raw)), mapped.places[entry.source].kind
+    for entry in page:
+        yield (
+            raws.get((entry.source, entry.where, entry.size), b"{}"),
+            mapped.places[entry.source].kind,
         )
+
+
+def read_transcript_page(
+    mapped: TranscriptMap, session_id: str, offset: int, limit: int, clip: int = MAX_TEXT
+) -> list[Json]:
+    """Some entries of a session, rendered. Raises SourceError when a source is gone meanwhile."""
+    out = []
+    page = mapped.entries[offset : offset + limit]
+    for n, (raw, kind) in enumerate(load_page(mapped, session_id, page), offset):
+        rendered = render_entry(as_dict(parse_lenient_or_none(raw)), kind, clip)
         if rendered is not None:
             rendered["n"] = n
             out.append(rendered)
     return out
+
+
+#: A search stops after this time and says how far it got.
+FIND_S = 0.15
+
+
+def find_in_transcript(
+    mapped: TranscriptMap, session_id: str, wanted: EntryFilter, start: int, *, is_back: bool
+) -> tuple[int | None, int | None]:
+    """(number of the next entry that is wanted, where to go on when the time was up before one was found)."""
+    until = time.monotonic() + FIND_S
+    numbers = (
+        range(min(start, len(mapped.entries) - 1), -1, -1)
+        if is_back
+        else range(start, len(mapped.entries))
+    )
+    # A compressed source is read whole for each part of it.
+    is_packed = any(p.compressed or p.kind == "database" for p in mapped.places)
+    step = 1000 if is_packed else 100
+    for begin in range(0, len(numbers), step):
+        if begin and time.monotonic() > until:
+            return None, numbers[begin]
+        part = numbers[begin : begin + step]
+        page = [mapped.entries[n] for n in part]
+        for n, (raw, kind) in zip(part, load_page(mapped, session_id, page), strict=True):
+            if wanted.matches(raw, kind):
+                return n, None
+    return None, None
 
 
 ###############################################################################
@@ -7089,6 +7617,36 @@ EXPORTS = (("usage_events", EVENT_COLUMNS, "ts_ms"), ("sessions", SESSION_COLUMN
 
 #: What makes a formula of a text, full-width forms included (OWASP, "CSV Injection").
 _FORMULA_STARTS = tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")
+#: Columns of the session list as CSV: fields of a SessionRow.
+LIST_COLUMNS = (
+    "id", "agent", "key", "label", "channel", "cause", "cron_job", "state", "status", "model", "provider", "started_ms", "last_activity_ms", "duration_ms",
+    "cost_usd", "cost_nano_usd", "tree_cost_nano_usd", "plan_cost_nano_usd", "unpriced_calls", "model_calls", "input_tokens", "output_tokens",
+    "cache_read_tokens", "cache_write_tokens", "total_tokens", "tool_calls", "tool_errors", "model_errors", "aborts", "failovers", "compactions",
+    "user_messages", "context_tokens", "context_window", "parent_session",
+)  # fmt: skip
+
+
+def session_csv(parts: Iterable[Sequence[Json]]) -> Iterator[bytes]:
+    """The rows of a session list as CSV, piece by piece."""
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(LIST_COLUMNS)
+    for rows in parts:
+        writer.writerows([csv_cell(row[name]) for name in LIST_COLUMNS] for row in rows)
+        yield text.getvalue().encode("utf-8", "replace")
+        text.seek(0)
+        text.truncate()
+    yield text.getvalue().encode()
+
+
+def session_json(parts: Iterable[Sequence[Json]]) -> Iterator[bytes]:
+    """The rows of a session list as one JSON list, piece by piece."""
+    between = b"["
+    for rows in parts:
+        for row in rows:
+            yield between + orjson.dumps(row)
+            between = b",\n"
+    yield b"[]\n" if between == b"[" else b"]\n"
 
 
 def csv_cell(value: Any) -> Any:
@@ -8514,15 +9072,21 @@ SESSION_SORT = Param(
     "column to order by",
     _one_of(
         "last_activity_ms started_ms duration_ms total_cost tree_cost_nano_usd message_count "
-        "total_tokens tool_calls tool_errors model_errors agent model channel cause label id"
+        "total_tokens tool_calls tool_errors model_errors errors context_share agent model channel "
+        "cause label id"
     ),
 )
-_KIND = "(messages|tools|errors|thinking)"
-KINDS = Param(
-    "kinds",
-    "which entries, by comma: messages, tools, errors, thinking",
-    {"type": "string", "pattern": f"^{_KIND}(,{_KIND}){{0,3}}$"},
+ORDER = (SESSION_SORT, Param("order", "direction", _one_of("asc desc")))
+SESSION_FILTERS = (
+    *(SEARCH, *FILTERS),
+    Param("state", "only this state", _one_of("running idle ended")),
+    Param("has", "only sessions with these", _one_of("errors compactions subagents unpriced")),
+    *RANGE,
 )
+_KIND = "(messages|tools|errors|thinking)"
+_KINDS_LIST = {"type": "string", "pattern": f"^{_KIND}(,{_KIND}){{0,3}}$"}
+KINDS = Param("kinds", "which entries, by comma: messages, tools, errors, thinking", _KINDS_LIST)
+_MOMENT = _integer(0, LATEST_MS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -8603,10 +9167,29 @@ ROUTES = (
         "sessions",
         "Sessions; X-Total-Count says how many there are in all",
         "[SessionRow]",
-        (
-            *(*PAGE, SESSION_SORT, Param("order", "direction", _one_of("asc desc")), SEARCH),
-            *(*FILTERS, Param("state", "only this state", _one_of("running idle ended")), *RANGE),
-        ),
+        (*PAGE, *ORDER, *SESSION_FILTERS),
+    ),
+    Route(
+        "/api/session-list",
+        "session_list",
+        "A page of sessions with the sums over all that the filters leave",
+        "SessionList",
+        (*PAGE, *ORDER, *SESSION_FILTERS),
+    ),
+    Route(
+        "/api/sessions.csv",
+        "sessions_csv",
+        "All sessions that the filters leave, as a file",
+        "text",
+        (*ORDER, *SESSION_FILTERS),
+        media="text/csv",
+    ),
+    Route(
+        "/api/sessions.json",
+        "sessions_json",
+        "All sessions that the filters leave, as a file",
+        "[SessionRow]",
+        (*ORDER, *SESSION_FILTERS),
     ),
     Route("/api/sessions/{session_id}", "session", "One session in full", "Session"),
     Route(
@@ -8614,16 +9197,49 @@ ROUTES = (
         "timeline",
         "A session's calls and tools on one time axis",
         "Timeline",
-        (Param("session", "a session id", _NAME, is_required=True),),
+        (
+            Param("session", "a session id", _NAME, is_required=True),
+            Param("since_ms", "from this moment on, in epoch ms", _MOMENT),
+            Param("until_ms", "before this moment, in epoch ms", _MOMENT),
+        ),
+    ),
+    Route(
+        "/api/turns/{session_id}",
+        "turns",
+        "A session in turns, from user message to user message: time, tokens, cost, errors",
+        "Turns",
+        PAGE,
     ),
     Route(
         "/api/transcript/{session_id}",
         "transcript",
         "A session's entries, read from OpenClaw's own storage",
         "Transcript",
-        (KINDS, *PAGE, SEARCH),
+        (
+            *(KINDS, *PAGE, SEARCH),
+            Param("at_ms", "begin at the first entry from this moment on", _MOMENT),
+            Param("clip", "cut longer texts to this many characters", _integer(1, MAX_TEXT)),
+        ),
     ),
-    Route("/api/subagents", "subagents", "Sub-agents, newest first", "[Subagent]", PAGE),
+    Route(
+        "/api/find-entry/{session_id}",
+        "find_entry",
+        "The next entry of a transcript that has a text or is of a kind",
+        "FoundEntry",
+        (
+            *(KINDS, SEARCH),
+            Param("start", "number of the entry to begin at", _integer(0, 10**9)),
+            Param("back", "1 to look towards the beginning", _one_of("0 1")),
+            Param("among", "count only entries of these kinds, by comma", _KINDS_LIST),
+        ),
+    ),
+    Route(
+        "/api/subagents",
+        "subagents",
+        "Sub-agents, newest first",
+        "[Subagent]",
+        (*PAGE, Param("session", "only those below this session", _NAME)),
+    ),
     Route("/api/models", "models", "Cost by model", "[Model]"),
     Route("/api/top-sessions", "top_sessions", "Dearest sessions", "[SessionRow]", PAGE[:1]),
     Route("/api/alerts", "alerts", "Alerts, latest first", "[Alert]"),
@@ -8689,7 +9305,7 @@ ROUTES = (
 # The description -------------------------------------------------------------
 
 #: name:kind, where s is text, i an integer, n a number, b a boolean, o an object, a anything,
-#: `pair` a name and a number, Name a shape, =a,b one of these words, x|y one or the other, [x] a
+#: `pair` a name and a number, `stretch` a kind, its begin and its length, Name a shape, =a,b one of these words, x|y one or the other, [x] a
 #: list, x? perhaps null; `name?` may be missing; +Name has all of Name's.
 SHAPES = {
     "Totals": "model_calls:i input_tokens:i output_tokens:i cache_read_tokens:i "
@@ -8717,8 +9333,18 @@ SHAPES = {
     "Prompt": "generated_ms:i system_chars:i project_chars:i skills_chars:i tools_list_chars:i "
     "tools_schema_chars:i files:[pair] tools:[pair] skills:[pair]",
     "StoredIn": "path:s kind:s state:s",
+    "CopiedFrom": "session:s calls:i",
     "Session": "models:[SessionModel] tools:[ToolUse] subagents:[SessionRow] prompt:Prompt? "
-    "copied_calls:i sources:[StoredIn] coverage:Coverage +SessionRow",
+    "copied_calls:i copied_from:[CopiedFrom] sources:[StoredIn] as_of_ms:i coverage:Coverage "
+    "+SessionRow",
+    "SessionList": "rows:[SessionRow] offset:i limit:i total:i totals:Totals as_of_ms:i tz:s "
+    "coverage:Coverage",
+    "Turn": "n:i from_ms:i to_ms:i duration_ms:i models:[s] new_model:s? is_heartbeat:b "
+    "latency_ms:i model_ms:i tool_ms:i wait_ms:i tool_calls:i tool_errors:i model_errors:i "
+    "retries:i aborts:i failovers:i compactions:i subagents:i subagent_cost_nano_usd:i "
+    "stretches:[stretch] +Totals",
+    "Turns": "session:s turns:[Turn] total:i skipped:i skipped_totals:Totals coverage:Coverage",
+    "FoundEntry": "session:s n:i? next:i? total:i",
     "Subagent": "depth:i run_id:s? run_label:s? run_status:s? run_created_ms:i? "
     "run_started_ms:i? run_ended_ms:i? +SessionRow",
     "TimelineCall": "ts_ms:i kind:=model_call latency_ms:i? provider:s model:s stop_reason:s? "
@@ -8730,7 +9356,7 @@ SHAPES = {
     "ToolCall": "id:s? name:s arguments:a",
     "Entry": "n:i id:s? parent_id:s? ts_ms:i? kind:s role:s? text:s thinking:[s] "
     "tool_calls:[ToolCall] tool_name:s? tool_call_id:s? is_error:b duration_ms:i? model:s? "
-    "provider:s? usage:EntryUsage? cost_nano_usd:i? stop_reason:s? error:s? images:i source:s",
+    "provider:s? usage:EntryUsage? cost_nano_usd:i? stop_reason:s? error:s? images:i source:s clipped:b",
     "Transcript": "session:s entries:[Entry] offset:i limit:i total:i available:b sources:[s] "
     "reason:s?",
     "Alert": "",
@@ -8811,6 +9437,16 @@ _KINDS: dict[str, dict[str, Any]] = {
         "prefixItems": [{"type": "string"}, {"type": "integer"}],
         "minItems": 2,
         "maxItems": 2,
+    },
+    "stretch": {
+        "type": "array",
+        "prefixItems": [
+            {"type": "string", "enum": ["model", "failed", "tool", "subagent"]},
+            {"type": "integer"},
+            {"type": "integer"},
+        ],
+        "minItems": 3,
+        "maxItems": 3,
     },
     "a": {},
     "": {},
@@ -8982,9 +9618,21 @@ class Api:
         rows, total = self._meter.queries.sessions(**call.args)
         return json_response(call.request, rows, headers={"X-Total-Count": str(total)})
 
+    def sessions_csv(self, call: Call) -> Response:
+        """Send the sessions of a list as CSV."""
+        rows = self._meter.queries.export_sessions(**call.args)
+        headers = {"Content-Disposition": 'attachment; filename="sessions.csv"'}
+        return make_response(session_csv(rows), "text/csv; charset=utf-8", headers=headers)
+
+    def sessions_json(self, call: Call) -> Response:
+        """Send the sessions of a list as JSON."""
+        rows = self._meter.queries.export_sessions(**call.args)
+        headers = {"Content-Disposition": 'attachment; filename="sessions.json"'}
+        return make_response(session_json(rows), "application/json", headers=headers)
+
     def timeline(self, call: Call) -> object:
         """Show one session's time axis."""
-        return self._meter.queries.timeline(call.args["session"] or "")
+        return self._meter.queries.timeline(call.args.pop("session") or "", **call.args)
 
     def cache(self, call: Call) -> object:
         """Say what the prompt cache did."""
@@ -11354,10 +12002,8 @@ def cmd_report(args: argparse.Namespace) -> int:
             tuple((k, sound(v)) for k, v in filters.items() if v),
         )
         compared = queries.compared(query)
-        projection = None
-        if not query.filters:  # the month end of everything says nothing about one agent
-            with queries.ledger.reading() as db:
-                projection = queries._projection(db, query, queries.now_ms())  # noqa: SLF001
+        with queries.ledger.reading() as db:
+            projection = queries._projection(db, query, queries.now_ms())  # noqa: SLF001
     print_report(answer, compared, projection)
     return 0
 
@@ -12513,7 +13159,14 @@ const isSameKind = (a, b) => a.nodeType === b.nodeType && a.nodeName === b.nodeN
 
 function morph(parent, wanted) {
   const keyed = new Map();
-  for (const child of parent.children) if (keyOf(child)) keyed.set(keyOf(child), child);
+  const kept = new Set();
+  for (const child of wanted.children) if (keyOf(child)) kept.add(keyOf(child));
+  for (const child of [...parent.children]) {
+    const key = keyOf(child);
+    // What leaves goes first: the rows that stay in a scrolled list then need not move past it.
+    if (key && !kept.has(key)) child.remove();
+    else if (key) keyed.set(key, child);
+  }
   let at = parent.firstChild;
   for (const want of [...wanted.childNodes]) {
     const key = keyOf(want);
@@ -13200,7 +13853,7 @@ export const LANGUAGES = [["", msg("As the browser")], ["en", "English"], ["zh",
 const CURRENCIES = ["USD", "EUR", "GBP", "CNY", "JPY", "CHF", "INR", "CAD", "AUD", "KRW", "BRL", "SEK"];
 
 // Only what exists is a link; the rest of the rail says what is coming and cannot be pressed.
-export const BUILT = new Set(["overview", "cost"]);
+export const BUILT = new Set(["overview", "cost", "sessions", "session"]);
 const PAGES = [
   ["overview", msg("Overview")], ["flow", msg("Flow")], ["cost", msg("Cost")], ["sessions", msg("Sessions")],
   ["crons", msg("Crons")], ["alerts", msg("Alerts")], ["traces", msg("Traces")], ["fleet", msg("Fleet")],
@@ -13490,15 +14143,17 @@ export function cost(totals, isLong = false) {
 
 /** Label, else what the key says after its agent, else the id: never "Untitled". */
 export function sessionName(row) {
-  if (row.label) return row.label;
+  // A label of line separators or zero-width characters is no name: nobody could see it, or press it.
+  const isSeen = (text) => /[^\s\p{C}\p{Z}]/u.test(text);
+  if (row.label && isSeen(row.label)) return row.label;
   const key = String(row.key ?? "").replace(/^agent:[^:]+:/, "");
-  return key || String(row.id ?? "").slice(0, 8) || UNKNOWN;
+  return (isSeen(key) ? key : "") || String(row.id ?? "").slice(0, 8) || UNKNOWN;
 }
 
 /** A session by its name, as a link to its page where there is one; j and k stop at it. */
 export function sessionLink(state, id, name) {
   if (!BUILT.has("session") || !id) return bdi(name);
-  return html`<a class="row-link" href="${hrefTo(state, "session", [id])}" data-row>${bdi(name)}</a>`;
+  return html`<a class="row-link" href="${hrefTo(state, "session", [id])}" data-page="session" data-row>${bdi(name)}</a>`;
 }
 
 /** How much of what OpenClaw has is read: {percent, etaS}, or null when it is all of it. */
@@ -14605,6 +15260,8 @@ export function Page(state, page) {
   // The first thing that a page asks for is what it cannot be drawn without.
   const [first] = page.asks(state);
   const answer = first ? state.answers[first.key] : { data: true, error: null };
+  // What is not there is the page's own matter: it knows what it was to show.
+  if (!answer?.data && answer?.error?.status === 404) return page.view(state);
   if (!answer?.data) return answer?.error ? Failure({ error: answer.error, hasNumbers: false }) : Skeleton(state);
   // A lost connection is said once, in the bar, with the time of the last update.
   const notice = answer.error && state.connection !== "lost" ? Failure({ error: answer.error, hasNumbers: true }) : null;
@@ -14613,7 +15270,8 @@ export function Page(state, page) {
 
 // A page is such an object. parse() and format() are its own part of the address, asks() what it wants
 // from the server now, view() what it looks like; charts() the models under its crosshairs.
-// Others may have actions: {name(element, context)}, keys(event, context), painted(context).
+// Others may have actions: {name(element, context)}, keys(event, context), painted(context), and styles:
+// a sheet of their own.
 
 const forOverview = (state) => ({
   ...state, by: state.route.by, overview: dataOf(state, "overview"), usage: dataOf(state, "usage"),
@@ -14791,7 +15449,9 @@ async function loadPage(name) {
   if (Object.hasOwn(pages, name) || !BUILT.has(name)) return;
   if (!loading.has(name)) loading.set(name, import(`./${name}.js`));
   try {
-    pages[name] = (await loading.get(name)).page;
+    const { page: loaded } = await loading.get(name);
+    if (loaded.styles) await loadStyles(loaded.styles);
+    pages[name] = loaded;
   } catch {
     loading.delete(name);
     // Under another digest after an update: the address is the same, the page has to be fetched anew.
@@ -14799,6 +15459,18 @@ async function loadPage(name) {
     return;
   }
   if (state.route.page === name) dispatch({ route: parseRoute(location.hash, pages), fault: null });
+}
+
+/** A page's own style sheet, there before the page is drawn; without it the page is plain, but it is there. */
+function loadStyles(name) {
+  const href = new URL(`./${name}`, import.meta.url).href;
+  const has = [...document.querySelectorAll("link[rel=stylesheet]")].some((link) => link.href === href);
+  if (has) return null;
+  return new Promise((done) => {
+    const link = document.createElement("link");
+    Object.assign(link, { rel: "stylesheet", href, onload: done, onerror: done });
+    document.head.append(link);
+  });
 }
 
 /** What a page's actions, keys and painted() get. */
@@ -15658,6 +16330,1864 @@ if (startToken) signInByLink(startToken);
 else start();
 // When nothing else is to do: a page that is already here changes at once.
 (window.requestIdleCallback ?? setTimeout)(() => setTimeout(() => BUILT.forEach(loadPage), 2000));
+"""
+
+# language=CSS
+SESSIONS_CSS = r"""/* Sessions and Session */
+.list-tools { display: flex; flex-wrap: wrap; align-items: center; gap: 8px; margin-bottom: 8px; }
+.list-menus { display: inline-flex; align-items: center; gap: 12px; margin-left: auto; }
+.columns-menu .menu-box, .export-menu .menu-box, .compare-menu .menu-box { left: auto; right: 0; }
+.checks { display: grid; grid-template-columns: 1fr 1fr; gap: 6px 24px; width: max-content; margin-bottom: 8px; }
+.export-menu .menu-box { width: 240px; display: grid; gap: 8px; }
+.export-menu a { display: inline-grid; place-items: center; color: var(--ink); text-decoration: none; }
+.find { position: relative; flex: 0 1 260px; min-width: 160px; }
+.find .icon { position: absolute; left: 8px; top: 7px; color: var(--ink-3); pointer-events: none; }
+.find .field { width: 100%; padding-left: 28px; }
+.sort-tools { display: none; align-items: center; gap: 2px; }
+.sort-tools .icon-button { font-size: 9px; }
+.select.is-on select { border-color: var(--ink-2); font-weight: 600; }
+.compare-bar { display: inline-flex; align-items: center; gap: 8px; }
+.compare-bar .button { display: inline-grid; place-items: center; text-decoration: none; }
+.none { display: flex; align-items: center; gap: 16px; padding: 24px 0; }
+.none .button { display: inline-grid; place-items: center; color: inherit; text-decoration: none; }
+.session-name .mark { margin-left: 6px; }
+.mark.is-bad { color: var(--bad); border-color: currentColor; }
+
+.session-list { margin: 0 -16px -12px; }
+.session-list.scroll.is-window { max-height: calc(100vh - 172px); }
+/* Fixed widths: the columns of a list of which some dozen rows are in the document would jump while it is scrolled,
+   and each step would cost a layout of every cell. Where there is room, the columns share it. */
+.session-list .grid-table, .turn-list .grid-table { table-layout: fixed; border-collapse: separate; border-spacing: 0; }
+.session-list thead .col-session { width: 204px; } .session-list .col-agent { width: 76px; } .session-list .col-channel { width: 80px; }
+.session-list .col-cause { width: 78px; } .session-list .col-model { width: 128px; } .session-list .col-calls { width: 60px; }
+.session-list .col-tokens { width: 68px; } .session-list .col-tools { width: 58px; } .session-list .col-errors { width: 56px; }
+.session-list .col-duration { width: 86px; } .session-list .col-context { width: 88px; } .session-list .col-cost { width: 104px; }
+.session-list .col-tree { width: 80px; } .session-list .col-started { width: 80px; } .session-list .col-active { width: 92px; }
+.session-list tbody td { overflow: hidden; text-overflow: ellipsis; }
+@media (min-width: 1600px) { .session-list thead .col-session { width: 380px; } }
+.session-list tbody tr[data-row] { height: 33px; cursor: pointer; }
+.session-list tr > :first-child { padding-left: 16px; }
+.session-list tr > :last-child { padding-right: 16px; }
+.session-list tbody tr:last-child > * { border-bottom: 1px solid var(--line); }
+.session-list.scroll thead th { z-index: 2; padding-top: 6px; }
+.session-list tfoot > tr > * { position: sticky; z-index: 1; bottom: 0; background: var(--surface); border-top: 1px solid var(--line); }
+.session-list .session-name { position: sticky; left: 0; background: var(--surface); }
+.session-list.scroll thead .col-session, .session-list.scroll tfoot .session-name { z-index: 3; left: 0; }
+.session-list tbody .session-name { z-index: 1; overflow: hidden; text-overflow: ellipsis; }
+.session-list tbody .session-name a { color: var(--ink); text-decoration: none; }
+.session-list tbody .session-name a:hover { text-decoration: underline; text-underline-offset: 2px; }
+.session-list tr[data-row]:hover > * { background: var(--bg); }
+.session-list tr[data-row]:focus { outline: none; }
+.session-list tr[data-row]:focus-visible > * { background: var(--bg); box-shadow: inset 0 2px var(--accent), inset 0 -2px var(--accent); }
+.session-list tr.is-marked > * { background: color-mix(in srgb, var(--accent) 8%, var(--surface)); }
+.session-list .gap:hover > *, .session-list .gap > * { padding: 0; border: 0; background: none; }
+.gap-space { display: block; }
+/* On a tinted ground the faint ink is too faint. */
+.session-list tr.is-marked, .turn-list tr.is-open, .entry.is-at { --ink-3: var(--ink-2); }
+.session-list th.num .sort { display: inline-flex; flex-direction: row-reverse; align-items: baseline; }
+.session-list th.num .sort-mark { width: auto; margin-right: 3px; }
+.mark-box { position: absolute; left: 14px; top: 10px; width: 13px; height: 13px; margin: 0; accent-color: var(--accent); opacity: 0; }
+tr:hover > th > .mark-box, tr:focus > th > .mark-box, .mark-box:focus-visible, .mark-box:checked { opacity: 1; }
+tr:hover > th > .mark-box ~ .state, tr:focus > th > .mark-box ~ .state, .mark-box:checked ~ .state { visibility: hidden; }
+.session-list .state { margin-right: 8px; }
+.session-list .context { grid-template-columns: 32px 34px; gap: 6px; }
+.session-list.is-narrow tbody tr[data-row] { height: 50px; }
+.session-list.is-narrow tbody .session-name { position: static; }
+.session-list.is-narrow thead .col-session { width: 56%; }
+.session-list.is-narrow .mark-box { display: none; }
+.is-coming .ghost { display: block; }
+
+.session-head .who { display: flex; flex-wrap: wrap; gap: 4px 16px; font-size: 13px; line-height: 18px; color: var(--ink); }
+.session-head h2 { font-size: 16px; line-height: 22px; overflow: hidden; text-overflow: ellipsis; }
+.session-head .back { display: grid; place-items: center; width: 24px; height: 24px; margin-left: -6px; border-radius: 6px; color: var(--ink-2); }
+.session-head .back:hover { background: var(--line); }
+.session-head .state { font-size: 12px; white-space: nowrap; }
+.who > span { min-width: 0; max-width: 100%; }
+.copyable { display: inline-flex; align-items: baseline; gap: 8px; min-width: 0; max-width: 100%; }
+.copyable code { min-width: 0; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; color: var(--ink-2); }
+.fates { display: flex; flex-wrap: wrap; gap: 2px 16px; margin-top: 8px; padding-left: 10px; border-left: 2px solid var(--line); font-size: 13px; line-height: 18px; color: var(--ink-2); }
+.session-facts { display: grid; grid-template-columns: repeat(8, minmax(0, 1fr)); gap: 12px 16px; margin-top: 12px; }
+.fact { min-width: 0; }
+.fact dt { font-size: 12px; line-height: 16px; color: var(--ink-2); }
+.fact dd { display: grid; }
+.fact-number { font-size: 20px; line-height: 28px; font-weight: 600; letter-spacing: -.01em; white-space: nowrap; }
+.fact-number .num { text-align: left; }
+.fact-number .unpriced { display: block; }
+.fact-note { font-size: 12px; line-height: 16px; color: var(--ink-3); overflow: hidden; text-overflow: ellipsis; }
+.tabs { display: flex; gap: 20px; margin: 12px 0 -12px; border-top: 1px solid var(--line); }
+.tab { padding: 8px 0; font-size: 13px; color: var(--ink-2); text-decoration: none; border-bottom: 2px solid transparent; }
+.tab:hover { color: var(--ink); }
+.tab[aria-current="page"] { color: var(--ink); font-weight: 600; border-color: var(--accent); }
+.compare-menu .menu-box { width: 360px; max-width: calc(100vw - 32px); display: grid; gap: 8px; }
+.values a { display: flex; justify-content: space-between; gap: 16px; padding: 4px 6px; border-radius: 6px; color: inherit; text-decoration: none; }
+.values a:hover { background: var(--bg); }
+.side { display: grid; grid-template-columns: minmax(0, 1fr); gap: 16px; align-content: start; }
+.grid-table.side-table .name { width: 100%; }
+.side-table a { color: inherit; text-decoration: none; }
+.side-table a:hover { text-decoration: underline; text-underline-offset: 2px; }
+.side-scroll { max-height: 300px; overflow: auto; }
+.side-scroll thead th { position: sticky; top: 0; background: var(--surface); }
+.stored { display: grid; gap: 6px; font-size: 12px; line-height: 16px; }
+.stored code { display: block; color: var(--ink-2); }
+
+.k-model { fill: var(--s1); } .k-tool { fill: var(--s3); } .k-subagent { fill: var(--s5); } .k-failed { fill: var(--bad); }
+.is-stale .turn-bar, .is-stale .span-bar { opacity: .45; }
+.k-wait { fill: var(--line); } .k-event { fill: var(--ink-3); }
+.kinds { display: flex; flex-wrap: wrap; gap: 4px 16px; margin: 4px 0 8px; font-size: 12px; line-height: 18px; color: var(--ink-2); }
+.kinds li { display: inline-flex; align-items: center; gap: 6px; }
+.strip-plot { cursor: pointer; }
+.cost-line { fill: none; stroke: var(--ink-2); stroke-width: 1.5; stroke-linejoin: round; }
+.strip-hit { fill: transparent; }
+.strip-turn:hover .strip-hit { fill: var(--ink); opacity: .06; }
+.strip-turn.is-chosen .strip-hit { fill: var(--accent); opacity: .16; }
+.mark-compacted { fill: var(--ink-2); } .mark-model { fill: none; stroke: var(--ink-2); stroke-width: 1.5; }
+.turn-list { margin: 0 -16px -12px; }
+.turn-list.scroll.is-window { max-height: 430px; min-height: 0; }
+.turn-list tbody tr[data-row] { height: 33px; cursor: pointer; }
+.turn-list tr > :first-child { padding-left: 16px; }
+.turn-list tr > :last-child { padding-right: 16px; }
+.turn-list a { color: inherit; text-decoration: none; }
+.turn-list tr.is-open > * { background: color-mix(in srgb, var(--accent) 8%, var(--surface)); }
+.turn-list tr[data-row]:focus { outline: none; }
+.turn-list tr[data-row]:focus-visible > *, .waterfall tr:focus-visible > * { background: var(--bg); box-shadow: inset 0 2px var(--accent), inset 0 -2px var(--accent); }
+.turn-list .gap > * { padding: 0; border: 0; }
+.turn-n { width: 56px; color: var(--ink-3); }
+.turn-when { width: 108px; color: var(--ink-2); }
+.turn-cell { width: 32%; }
+.turn-list .wide { width: 66px; } .turn-list thead .num:not(.wide):not(.turn-n) { width: 84px; }
+.turn-bar, .span-bar { display: block; width: 100%; height: 12px; }
+.span-bar { height: 14px; }
+.turn-marks { overflow: hidden; text-overflow: ellipsis; }
+.waterfall .span-name { max-width: 280px; width: 24%; overflow: hidden; text-overflow: ellipsis; }
+.waterfall .span-name a { color: inherit; text-decoration: none; }
+.waterfall .span-name a:hover { text-decoration: underline; text-underline-offset: 2px; }
+.waterfall .span-cell { width: 50%; min-width: 140px; }
+.waterfall.scroll.is-tall { height: auto; max-height: 420px; }
+.waterfall td, .waterfall tbody th { padding-top: 4px; padding-bottom: 4px; }
+.span-ticks { display: flex; justify-content: space-between; font-size: 11px; }
+.span-rule { fill: var(--line); } .span-critical { fill: var(--ink); }
+.span.is-event .span-name { color: var(--ink-2); }
+
+.transcript-panel .find { flex-basis: 220px; }
+.steps { display: inline-flex; }
+.finding { font-size: 12px; min-height: 18px; }
+.session-page.is-filling { display: flex; flex-direction: column; height: calc(100vh - 88px); min-height: 620px; }
+.is-filling .transcript-panel { flex: 1; min-height: 0; }
+.entries { flex: 1; min-height: 0; overflow: auto; margin: 0 -16px; border-top: 1px solid var(--line); overflow-anchor: none; contain: content; }
+.entry { position: relative; padding: 8px 16px 10px 60px; border-bottom: 1px solid var(--line); border-left: 4px solid transparent; font-size: 13px; line-height: 18px; contain: content; }
+.entry.is-user { border-left-color: var(--s2); } .entry.is-assistant { border-left-color: var(--s1); } .entry.is-tool { border-left-color: var(--s3); }
+.entry.is-failed { border-left-color: var(--bad); }
+.entry.is-at { background: color-mix(in srgb, var(--accent) 8%, var(--surface)); }
+.entry:focus { outline: none; } .entry:focus-visible { box-shadow: inset 0 0 0 2px var(--accent); }
+.entry header { display: flex; align-items: baseline; gap: 8px; margin-bottom: 2px; font-size: 12px; color: var(--ink-2); }
+.entry header b { color: var(--ink); }
+.entry-n { position: absolute; left: 4px; width: 44px; text-align: right; color: var(--ink-3); text-decoration: none; }
+.entry-n:hover { text-decoration: underline; }
+.entry-facts { min-width: 0; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
+.entry-when { margin-left: auto; color: var(--ink-3); white-space: nowrap; }
+.entry-text { display: block; max-width: 96ch; white-space: pre-wrap; overflow-wrap: anywhere; }
+.entry-images { color: var(--ink-3); font-size: 12px; }
+.entry mark { background: color-mix(in srgb, var(--warn) 32%, transparent); color: inherit; border-radius: 2px; }
+.fold > summary { display: flex; align-items: baseline; gap: 8px; padding: 2px 0; font-size: 12px; color: var(--ink-2); cursor: pointer; list-style: none; }
+.fold > summary::-webkit-details-marker { display: none; }
+.fold > summary::before { content: "▸"; width: 10px; flex: none; color: var(--ink-3); }
+.fold[open] > summary::before { content: "▾"; }
+.fold > summary > .note { white-space: nowrap; }
+.fold-line { min-width: 0; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
+.fold pre {
+  margin: 4px 0 4px 18px; padding: 8px 12px; max-height: 480px; overflow: auto; border: 1px solid var(--line); border-radius: 6px; background: var(--bg);
+  font: 12px/17px var(--mono); white-space: pre-wrap; overflow-wrap: anywhere;
+}
+.is-thinking pre { font-family: inherit; font-size: 13px; color: var(--ink-2); }
+.scrub { display: block; margin: 8px 0 -4px; }
+.scrub input { width: 100%; margin: 0; accent-color: var(--ink-3); }
+.compared .compared-name { white-space: normal; }
+.compared .compared-name .note { display: block; font-size: 12px; }
+.compared .compared-text { white-space: normal; max-width: 320px; }
+.race-key { display: inline-block; width: 10px; height: 3px; margin-right: 6px; vertical-align: 3px; background: var(--s1); }
+.race-key.is-b { background: var(--s2); }
+.race-line { fill: none; stroke: var(--s1); stroke-width: 2; stroke-linejoin: round; } .race-line.is-b { stroke: var(--s2); }
+
+@media (max-width: 1279px) { .session-facts { grid-template-columns: repeat(4, minmax(0, 1fr)); } }
+@media (max-width: 639px) {
+  .session-facts { grid-template-columns: repeat(2, minmax(0, 1fr)); }
+  .session-list, .turn-list, .entries { margin-left: -12px; margin-right: -12px; }
+  .session-list tr > :first-child, .turn-list tr > :first-child { padding-left: 12px; }
+  .session-list.scroll.is-window { max-height: calc(100vh - 330px); }
+  .sort-tools { display: inline-flex; }
+  .list-menus { margin-left: 0; }
+  .session-list.is-narrow .mark-box ~ .state { visibility: visible; }
+  .find { flex: 1 1 100%; }
+  .turn-marks, .turn-when { display: none; }
+  .turn-cell { width: 50%; }
+  .waterfall .span-cell { min-width: 96px; }
+  .session-page.is-filling { height: auto; min-height: 0; }
+  .entries { height: calc(100vh - 240px); min-height: 320px; flex: none; }
+  .session-page .panel-head, [data-key="session-list"] > .panel-head { flex-wrap: wrap; }
+  .session-page .side .panel-head h2 { flex: none; max-width: 100%; }
+  .columns-menu { display: none; }
+  .compared .grid-table th[scope="row"] { white-space: normal; }
+  .entry header { flex-wrap: wrap; }
+  .entry { padding-left: 12px; }
+  .entry-n { position: static; width: auto; }
+  .checks { width: auto; }
+}
+@media (forced-colors: active) {
+  .turn-bar, .span-bar, .strip-plot { forced-color-adjust: none; }
+  .session-list tr[data-row]:focus-visible > *, .turn-list tr[data-row]:focus-visible > * { outline: 2px solid Highlight; }
+}
+@media print { .list-tools, .tabs, .scrub { display: none; } .entries, .session-list.scroll.is-window, .turn-list.scroll.is-window { height: auto; max-height: none; overflow: visible; } }
+"""
+
+# language=JavaScript
+SESSIONS_JS = r"""// The list of sessions: 10,000 rows and more, of which the document holds those in sight and the
+// server sorts, filters and sums. Whole sessions are shown: the range chooses those active in it.
+
+import {
+  html, msg, t, tn, UNKNOWN, formatCount, formatDuration,
+} from "./dom.js";
+import {
+  askParams, bdi, context as contextUse, cost, dataOf, dot, head, hrefTo, icon, menu, money, nothing, panel,
+  rangeName, segments, select, sessionName, sortHead, tokens, unseen, when, widthOf, windowOf, windowedTable,
+} from "./views.js";
+
+const LIST = "sessions";
+const NARROW = 560; // pixels of the list; below, a row has two lines and three columns
+const PAGE_ROWS = 60;
+
+const STATES = [["", msg("All")], ["running", msg("Running")], ["idle", msg("Idle")], ["ended", msg("Ended")]];
+const HAVING = [
+  ["", msg("with anything")], ["errors", msg("with errors")], ["compactions", msg("compacted")],
+  ["subagents", msg("with sub-agents")], ["unpriced", msg("with unpriced calls")],
+];
+const STATE_NAMES = { running: msg("Running"), idle: msg("Idle"), ended: msg("Ended") };
+/** What OpenClaw has done with a session, where that is not the usual thing. */
+export const STORED = {
+  reset: msg("reset"), deleted: msg("deleted"), cold: msg("archived"), imported: msg("imported"), bak: msg("copy"),
+  checkpoint: msg("copy"),
+};
+const FAILED = { failed: msg("failed"), killed: msg("killed"), timeout: msg("timed out") };
+
+export function stateDot(row) {
+  const name = t(STATE_NAMES[row.state] ?? STATE_NAMES.ended);
+  const hint = row.inferred ? t("{state}, inferred from its last entry", { state: name }) : name;
+  return html`<span class="state is-${row.state in STATE_NAMES ? row.state : "ended"}" title="${hint}">${dot()}${unseen(name)}</span>`;
+}
+
+/** Marks beside a name: what became of the session. */
+export function fates(row) {
+  return html`
+    ${row.status in FAILED ? html`<span class="mark is-bad">${t(FAILED[row.status])}</span>` : null}
+    ${row.stored_as in STORED ? html`<span class="mark">${t(STORED[row.stored_as])}</span>` : null}`;
+}
+
+const errorsOf = (row) => row.tool_errors + row.model_errors;
+
+function errors(row) {
+  if (!errorsOf(row)) return html`<span class="note">0</span>`;
+  const tools = tn(row.tool_errors, "{n} tool error", "{n} tool errors");
+  const calls = tn(row.model_errors, "{n} failed call", "{n} failed calls");
+  return html`<span class="is-bad" title="${tools}, ${calls}">${formatCount(errorsOf(row))}</span>`;
+}
+
+/** What it cost with all sub-agents below it; faint where there is nothing below. */
+function tree(row) {
+  if (row.tree_cost_nano_usd <= row.cost_nano_usd) return html`<span class="note">${money(row.tree_cost_nano_usd)}</span>`;
+  return money(row.tree_cost_nano_usd);
+}
+
+/** The heading names the calls without a price; here is no room for them. */
+const sumOfCosts = (all) => (all.unpriced_calls && !all.cost_nano_usd ? UNKNOWN : money(all.cost_nano_usd));
+
+const text = (value) => (value ? bdi(value) : html`<span class="note">${UNKNOWN}</span>`);
+
+/** key, name, what it sorts by, class, cell, cell of the sums. The first one always stays. */
+const COLUMNS = [
+  { key: "session", name: msg("Session"), sort: "label", kind: "session-name", cell: null },
+  { key: "agent", name: msg("Agent"), sort: "agent", kind: "mid", cell: (row) => text(row.agent) },
+  { key: "channel", name: msg("Channel"), sort: "channel", kind: "mid", cell: (row) => text(row.channel) },
+  { key: "cause", name: msg("Cause"), sort: "cause", kind: "", cell: (row) => text(row.cause) },
+  { key: "model", name: msg("Model"), sort: "model", kind: "mid model", cell: (row) => text(row.model) },
+  { key: "calls", name: msg("Calls"), sort: "message_count", kind: "num", cell: (row) => formatCount(row.model_calls), sum: (all) => formatCount(all.model_calls) },
+  { key: "tokens", name: msg("Tokens"), sort: "total_tokens", kind: "num", cell: (row) => tokens(row.total_tokens), sum: (all) => tokens(all.total_tokens) },
+  { key: "tools", name: msg("Tools"), sort: "tool_calls", kind: "num", cell: (row) => formatCount(row.tool_calls) },
+  { key: "errors", name: msg("Errors"), sort: "errors", kind: "num", cell: errors },
+  { key: "duration", name: msg("Lasted"), sort: "duration_ms", kind: "num", cell: (row) => formatDuration(row.duration_ms) },
+  { key: "context", name: msg("Context"), sort: "context_share", kind: "num", cell: (row) => contextUse(row) },
+  { key: "cost", name: msg("Cost"), sort: "total_cost", kind: "num", cell: (row) => cost(row), sum: sumOfCosts },
+  { key: "tree", name: msg("Tree cost"), sort: "tree_cost_nano_usd", kind: "num", cell: tree },
+  { key: "started", name: msg("Started"), sort: "started_ms", kind: "num", cell: (row, state) => when(row.started_ms, state) },
+  { key: "active", name: msg("Last active"), sort: "last_activity_ms", kind: "num", cell: (row, state) => when(row.last_activity_ms, state) },
+];
+const USUAL = ["agent", "channel", "cause", "model", "calls", "tokens", "errors", "duration", "context", "cost", "tree", "active"];
+const NARROW_COLUMNS = ["cost", "active"];
+const SORTS = COLUMNS.map((column) => column.sort);
+const ASCENDING = new Set(["label", "agent", "channel", "cause", "model"]);
+export const usualOrder = (sort) => (ASCENDING.has(sort) ? "asc" : "desc");
+
+// Which columns a person wants is kept in their browser.
+
+let kept = null;
+function keptColumns() {
+  if (kept) return kept;
+  try {
+    const read = JSON.parse(localStorage.getItem("clawmeter.columns"));
+    kept = Array.isArray(read) ? USUAL.concat(COLUMNS.map(({ key }) => key)).filter((key, i, all) => read.includes(key) && all.indexOf(key) === i) : USUAL;
+  } catch {
+    kept = USUAL; // storage switched off, or no browser at all
+  }
+  return kept;
+}
+
+export const chosenColumns = (state) => state.columns ?? keptColumns();
+const isNarrow = (state) => widthOf(state, LIST) < NARROW;
+
+function shownColumns(state) {
+  const chosen = isNarrow(state) ? NARROW_COLUMNS : chosenColumns(state);
+  return COLUMNS.filter(({ key }) => key === "session" || chosen.includes(key));
+}
+
+const rowHeight = (state) => (isNarrow(state) ? 50 : 33);
+
+// What is asked
+
+/** The parameters of the list without its page: the same for the list and for its exports. */
+export function listParams({ route }) {
+  return {
+    ...askParams(route), sort: route.sort, order: route.order, q: route.q, state: route.status, has: route.has,
+  };
+}
+
+/** The part of the list that holds the rows in sight and as many again around them. */
+export function pageOf(state) {
+  const { first, last } = windowOf(state, LIST, dataOf(state, LIST)?.total ?? 0);
+  const offset = Math.max(0, Math.floor((first - 10) / PAGE_ROWS) * PAGE_ROWS);
+  const limit = Math.max(2, Math.ceil((last + 10 - offset) / PAGE_ROWS)) * PAGE_ROWS;
+  return { offset, limit };
+}
+
+const given = (params) => Object.entries(params).filter(([, value]) => value !== "" && value !== undefined && value !== null);
+
+const exportHref = (state, form) => `/api/sessions.${form}?${new URLSearchParams(given(listParams(state)))}`;
+
+// Parts
+
+function Head(column, { route }) {
+  const kind = `${column.kind} col-${column.key}`;
+  return sortHead({ value: column.sort, name: t(column.name), sort: route.sort, order: route.order, kind });
+}
+
+function NameCell(row, state) {
+  const name = sessionName(row);
+  const isMarked = (state.marks ?? []).some((one) => one.id === row.id);
+  return html`
+    <th scope="row" class="session-name" title="${name}">
+      <input type="checkbox" class="mark-box" data-action="mark" data-value="${row.id}" data-name="${name}" tabindex="-1"
+        aria-label="${t("Mark {name} to compare", { name })}"${isMarked ? html` checked` : null}>
+      ${stateDot(row)}
+      <a href="${hrefTo(state, "session", [row.id])}" data-action="open" data-value="${row.id}" data-page="session" tabindex="-1">${bdi(name)}</a>
+      ${fates(row)}
+      ${isNarrow(state) ? html`<span class="where">${bdi(row.agent ?? UNKNOWN)} · ${bdi(row.channel || row.cause || UNKNOWN)}</span>` : null}
+    </th>`;
+}
+
+export const keyOfRow = (row) => `${row.agent}/${row.id}`;
+
+function Row(index, state, data, columns) {
+  const row = data.rows[index - data.offset];
+  if (!row) {
+    return html`
+      <tr class="is-coming" data-key="coming-${index}" aria-rowindex="${index + 2}">
+        <td colspan="${columns.length}"><span class="ghost is-wide"></span></td>
+      </tr>`;
+  }
+  const isMarked = (state.marks ?? []).some((one) => one.id === row.id);
+  return html`
+    <tr data-key="${keyOfRow(row)}" data-row="${index}" data-action="open" data-value="${row.id}" tabindex="-1"
+      aria-rowindex="${index + 2}" class="${isMarked ? "is-marked" : ""}">
+      ${columns.map((column) => (column.cell ? html`<td class="${column.kind} col-${column.key}">${column.cell(row, state)}</td>` : NameCell(row, state)))}
+    </tr>`;
+}
+
+function Foot(state, data, columns) {
+  return html`
+    <tr>
+      ${columns.map((column, i) => (i === 0
+        ? html`<th scope="row" class="session-name">${tn(data.total, "{n} session", "{n} sessions")}</th>`
+        : html`<td class="${column.kind} col-${column.key}">${column.sum ? column.sum(data.totals) : null}</td>`))}
+    </tr>`;
+}
+
+function Columns(state) {
+  const chosen = chosenColumns(state);
+  return menu({
+    name: "columns", state, label: t("Columns"), kind: "is-quiet columns-menu", button: t("Columns"),
+    body: () => html`
+      <ul class="checks">
+        ${COLUMNS.slice(1).map(({ key, name }) => html`
+          <li data-key="${key}">
+            <label class="check">
+              <input type="checkbox" data-action="column" data-value="${key}"${chosen.includes(key) ? html` checked` : null}> ${t(name)}
+            </label>
+          </li>`)}
+      </ul>
+      <p><button type="button" class="link" data-action="columns-reset">${t("Usual columns")}</button></p>`,
+  });
+}
+
+function Export(state) {
+  return menu({
+    name: "export", state, label: t("Export"), kind: "is-quiet export-menu", button: t("Export"),
+    body: () => html`
+      <p class="note">${t("All rows of this list, sorted and filtered as it is.")}</p>
+      <p><a class="button" href="${exportHref(state, "csv")}" download="sessions.csv">CSV</a>
+        <a class="button" href="${exportHref(state, "json")}" download="sessions.json">JSON</a></p>`,
+  });
+}
+
+function Compare(state) {
+  const marks = state.marks ?? [];
+  if (!marks.length) return null;
+  const isReady = marks.length === 2;
+  return html`
+    <span class="compare-bar" data-key="compare">
+      ${isReady
+        ? html`<a class="button is-first" href="${compareHref(state)}" data-page="session" data-shortcut="c" data-help="${t("Compare the marked sessions")}">${t("Compare 2 sessions")}</a>`
+        : html`<span class="note">${t("Mark one more to compare")}</span>`}
+      <button type="button" class="link" data-action="unmark">${t("Clear marks")}</button>
+    </span>`;
+}
+
+export const compareHref = (state) => hrefTo(state, "session", [state.marks[0].id], [["with", state.marks[1].id]]);
+
+function Tools(state) {
+  const { route } = state;
+  return html`
+    <div class="list-tools" data-key="tools">
+      <label class="find" data-shortcut="q" data-help="${t("Find in this list")}">
+        ${unseen(t("Find in names, keys and ids"))}${icon("search", 14)}
+        <input type="search" class="field" data-action="q" value="${route.q}" placeholder="${t("Find in names, keys and ids")}"
+          autocomplete="off" spellcheck="false" maxlength="200">
+      </label>
+      ${segments({ action: "status", label: t("State"), choices: STATES.map(([key, name]) => [key, t(name)]), chosen: route.status })}
+      ${select({ action: "has", label: t("Only sessions"), chosen: route.has, kind: route.has ? "is-on" : "", options: HAVING.map(([key, name]) => [key, t(name)]) })}
+      <span class="sort-tools">
+        ${select({
+          action: "sort-by", label: t("Sort by"), chosen: route.sort, shortcut: "s", help: t("Choose the order"),
+          options: COLUMNS.map(({ sort, name }) => [sort, t("by {column}", { column: t(name) })]),
+        })}
+        <button type="button" class="icon-button" data-action="turn-order" data-shortcut="o" data-help="${t("Turn the order round")}"
+          title="${route.order === "asc" ? t("Ascending") : t("Descending")}">
+          <span aria-hidden="true">${route.order === "asc" ? "▲" : "▼"}</span>${unseen(route.order === "asc" ? t("Ascending") : t("Descending"))}
+        </button>
+      </span>
+      ${Compare(state)}
+      <span class="list-menus">${Columns(state)}${Export(state)}</span>
+    </div>`;
+}
+
+const isNarrowed = ({ route }) => Boolean(route.q || route.status || route.has || Object.values(route.filters).some(Boolean));
+
+function None(state) {
+  if (isNarrowed(state)) {
+    return html`
+      <div class="none" data-key="none">
+        ${nothing(t("No session in this range is like that."))}
+        <button type="button" class="button" data-action="clear">${t("Clear the filters")}</button>
+      </div>`;
+  }
+  if (state.route.range !== "all") {
+    return html`
+      <div class="none" data-key="none">
+        ${nothing(t("No session was active in this range."))}
+        <button type="button" class="button" data-action="range" data-value="all">${t("Show all time")}</button>
+      </div>`;
+  }
+  return html`
+    <div class="none" data-key="none">
+      ${nothing(t("No session yet. It is here within a second of its first entry."))}
+    </div>`;
+}
+
+export function Sessions(state) {
+  const data = dataOf(state, LIST);
+  const columns = shownColumns(state);
+  const ranged = state.route.range === "all"
+    ? null
+    : t("active in {range}; the figures are those of whole sessions", { range: rangeName(state.route.range) });
+  const table = () => windowedTable({
+    name: LIST, state, label: t("Sessions, table"), total: data.total, columns: columns.length, rowHeight: rowHeight(state),
+    heads: columns.map((column) => (isNarrow(state) ? head(t(column.name), `${column.kind} col-${column.key}`) : Head(column, state))),
+    row: (i) => Row(i, state, data, columns), foot: Foot(state, data, columns),
+    kind: `session-list ${isNarrow(state) ? "is-narrow" : ""}`,
+  });
+  return html`
+    <div class="grid" data-key="sessions">
+      ${panel({
+        key: "session-list", wide: "w12", state, isRanged: true,
+        title: html`${tn(data.total, "{n} session", "{n} sessions")} · ${cost(data.totals, true)}`, note: ranged,
+        body: html`
+          ${Tools(state)}
+          <div data-measure="${LIST}" data-key="list">${data.total ? table() : None(state)}</div>`,
+      })}
+    </div>`;
+}
+
+// What acts
+
+const scroller = () => document.querySelector(`[data-window="${LIST}"]`);
+let typing = 0;
+let goal = null;   // the row that gets the focus as soon as it is drawn
+let at = null;     // {key, index} of the row the keyboard is on
+let shown = "";    // the question whose rows are on show
+const followed = new WeakSet();
+const places = new Map(); // question -> where it was scrolled to, for the way back
+
+function reveal(list, index, height) {
+  const headHeight = list.querySelector("thead").offsetHeight;
+  const footHeight = list.querySelector("tfoot")?.offsetHeight ?? 0;
+  const room = list.clientHeight - headHeight - footHeight;
+  if (index * height < list.scrollTop) list.scrollTop = index * height;
+  else if ((index + 1) * height > list.scrollTop + room) list.scrollTop = (index + 1) * height - room;
+}
+
+function moveTo(index, state) {
+  const data = dataOf(state, LIST);
+  const list = scroller();
+  if (!data?.total || !list) return;
+  const to = Math.max(0, Math.min(data.total - 1, index));
+  goal = to;
+  reveal(list, to, rowHeight(state));
+  focusGoal();
+}
+
+function focusGoal() {
+  if (goal === null) return;
+  const row = scroller()?.querySelector(`[data-row="${goal}"]`);
+  if (!row) return;
+  at = { key: row.dataset.key, index: goal };
+  goal = null;
+  row.focus({ preventScroll: true });
+}
+
+/** Where the keyboard is now: a live update may have moved its row. */
+function indexNow(state) {
+  if (!at) return null;
+  const data = dataOf(state, LIST);
+  const found = data.rows.findIndex((row) => keyOfRow(row) === at.key);
+  return found < 0 ? at.index : found + data.offset;
+}
+
+function firstInSight(state) {
+  const list = scroller();
+  return list ? Math.ceil(list.scrollTop / rowHeight(state)) : 0;
+}
+
+function mark(id, name, { state, dispatch, say }) {
+  const marks = state.marks ?? [];
+  const others = marks.filter((one) => one.id !== id);
+  const next = others.length < marks.length ? others : [...others.slice(-1), { id, name }];
+  dispatch({ marks: next });
+  say(next.length === 2 ? t("Two sessions marked, c compares them") : tn(next.length, "{n} session marked", "{n} sessions marked"));
+}
+
+export const page = {
+  styles: "sessions.css",
+  parse(params) {
+    const one = (name, values, otherwise) => (values.includes(params.get(name)) ? params.get(name) : otherwise);
+    const sort = one("sort", SORTS, "last_activity_ms");
+    return {
+      sort,
+      order: one("order", ["asc", "desc"], usualOrder(sort)),
+      q: (params.get("q") ?? "").slice(0, 200),
+      status: one("state", ["running", "idle", "ended"], ""),
+      has: one("has", HAVING.map(([key]) => key), ""),
+    };
+  },
+  format: ({ sort, order, q, status, has }) => [
+    ["sort", sort === "last_activity_ms" ? "" : sort], ["order", order === usualOrder(sort) ? "" : order], ["q", q],
+    ["state", status], ["has", has],
+  ],
+  asks: (state) => [
+    { key: LIST, path: "/api/session-list", params: { ...listParams(state), ...pageOf(state) }, on: ["usage", "session"] },
+  ],
+  view: Sessions,
+  actions: {
+    q: (element, { go }) => {
+      clearTimeout(typing);
+      const { value } = element;
+      typing = setTimeout(() => go({ q: value.trim() }, true), 150);
+    },
+    status: (element, { go }) => go({ status: element.dataset.value }),
+    has: (element, { go }) => go({ has: element.value }),
+    sort: (element, { state, go }) => {
+      const sort = element.dataset.value;
+      const turned = state.route.order === "asc" ? "desc" : "asc";
+      go({ sort, order: sort === state.route.sort ? turned : usualOrder(sort) });
+    },
+    "sort-by": (element, { go }) => go({ sort: element.value, order: usualOrder(element.value) }),
+    "turn-order": (_, { state, go }) => go({ order: state.route.order === "asc" ? "desc" : "asc" }),
+    clear: (_, { go }) => go({ q: "", status: "", has: "", filters: {} }),
+    column: (element, { state, dispatch }) => {
+      const chosen = chosenColumns(state).filter((key) => key !== element.dataset.value);
+      if (element.checked) chosen.push(element.dataset.value);
+      chooseColumns(chosen, dispatch);
+    },
+    "columns-reset": (_, { dispatch }) => chooseColumns(USUAL, dispatch),
+    open: (element, { state }) => {
+      if (!getSelection().isCollapsed) return; // somebody selects text
+      location.hash = hrefTo(state, "session", [element.dataset.value]);
+    },
+    mark: (element, context) => mark(element.dataset.value, element.dataset.name, context),
+    unmark: (_, { dispatch }) => dispatch({ marks: [] }),
+  },
+  keys(event, context) {
+    const { state } = context;
+    if (!dataOf(state, LIST)) return false;
+    const list = scroller();
+    const isInList = Boolean(list?.contains(event.target));
+    if (event.key === "Escape") {
+      if (event.target.dataset?.action === "q") context.go({ q: "" }, true);
+      else if (isInList) {
+        at = null;
+        list.focus({ preventScroll: true });
+      }
+      return false;
+    }
+    const row = event.target.closest?.("tr[data-row]");
+    const now = row ? Number(row.dataset.row) : indexNow(state);
+    const inPage = list ? Math.max(1, Math.floor(list.clientHeight / rowHeight(state)) - 2) : 1;
+    const steps = { j: 1, k: -1, ...(isInList ? { ArrowDown: 1, ArrowUp: -1, PageDown: inPage, PageUp: -inPage } : {}) };
+    if (event.key in steps) moveTo(now === null ? firstInSight(state) : now + steps[event.key], state);
+    else if (isInList && event.key === "Home") moveTo(0, state);
+    else if (isInList && event.key === "End") moveTo(Infinity, state);
+    else if (event.key === "s" && !isNarrow(state)) document.querySelector('.session-list [aria-sort$="ending"] button')?.focus();
+    else if (row && event.key === "Enter") row.querySelector("a").click();
+    else if (row && (event.key === "x" || event.key === " ")) row.querySelector(".mark-box").click();
+    else return false;
+    return true;
+  },
+  painted({ state }) {
+    const list = scroller();
+    if (!list) return;
+    const question = JSON.stringify(state.answers[LIST]?.askedFor ?? {}, (key, value) => (key === "offset" || key === "limit" ? undefined : value));
+    const isNew = !followed.has(list);
+    if (isNew) {
+      followed.add(list);
+      list.addEventListener("scroll", () => places.set(shown, list.scrollTop), { passive: true });
+    }
+    if (isNew || question !== shown) {
+      shown = question;
+      list.scrollTop = places.get(question) ?? 0;
+    }
+    focusGoal();
+  },
+};
+
+function chooseColumns(columns, dispatch) {
+  kept = columns;
+  try {
+    localStorage.setItem("clawmeter.columns", JSON.stringify(columns));
+  } catch { /* storage switched off: they last as long as the page */ }
+  dispatch({ columns });
+}
+"""
+
+# language=JavaScript
+SESSION_JS = r"""// One session: what it cost and why (turns, their calls and tools, sub-agents), what was said in it
+// (its transcript, read from disk a part at a time), and two sessions side by side.
+
+import {
+  html, msg, t, tn, UNKNOWN, dayIn, formatAbsolute, formatClock, formatCount, formatDay, formatDuration, formatExactMoney,
+  formatMoney, formatPercent, formatTokens,
+} from "./dom.js";
+import { niceTicks, shareBar, swatch } from "./chart.js";
+import {
+  assignColours, bdi, cost, dataOf, head, hrefTo, icon, menu, money, nestSessions, nothing, panel,
+  partial, scrollingTable, sessionName, shareOf, sharePercent, tokens, unseen, when, widthOf, windowedTable, zoneOf,
+} from "./views.js";
+
+const KINDS = [
+  ["messages", msg("Messages")], ["tools", msg("Tools")], ["errors", msg("Errors")], ["thinking", msg("Thinking")],
+];
+const ENTRIES = 150;      // entries in the document at once
+const ENTRY_STEP = 50;    // how far the part on show moves when its end comes near
+const CLIP = 4000;        // characters of a text before somebody asks for all of it
+const SHOWN_SPANS = 300;
+const MARKDOWN_ENTRIES = 5000;
+const SEGMENT_NAMES = {
+  model: msg("Model"), tool: msg("Tools"), subagent: msg("Sub-agents"), failed: msg("Failed call"), wait: msg("Waiting"),
+};
+
+const idOf = ({ route }) => route.rest[0] ?? "";
+const askKey = (kind, id) => `${kind} ${id}`;
+const sessionOf = (state, id = idOf(state)) => dataOf(state, askKey("session", id));
+const turnsOf = (state, id = idOf(state)) => dataOf(state, askKey("turns", id));
+const api = (path, id) => `/api/${path}/${encodeURIComponent(id)}`;
+const sum = (values) => values.reduce((total, value) => total + value, 0);
+const round = (x) => Math.round(x * 100) / 100;
+
+// Numbers of a session
+
+/** The share of the prompt that came from the cache; null where there was no prompt. */
+export function cacheRate(totals) {
+  const prompt = totals.input_tokens + totals.cache_read_tokens + totals.cache_write_tokens;
+  return prompt ? totals.cache_read_tokens / prompt : null;
+}
+
+function Figure(key, label, number, note = null) {
+  return html`
+    <div class="fact" data-key="${key}">
+      <dt>${label}</dt>
+      <dd><span class="fact-number">${number}</span>${note ? html`<span class="fact-note">${note}</span>` : null}</dd>
+    </div>`;
+}
+
+function Facts(session, state) {
+  const perCall = session.model_calls ? session.cost_nano_usd / session.model_calls : null;
+  const below = session.subagents.length;
+  const plan = session.plan_cost_nano_usd;
+  return html`
+    <dl class="session-facts">
+      ${Figure("cost", t("Cost"), html`${cost(session, true)} ${partial(state)}`,
+    plan ? t("and {money} worth of plan use", { money: formatMoney(plan) }) : perCall === null ? null : t("{money} a call", { money: formatMoney(Math.round(perCall)) }))}
+      ${Figure("tree", t("With sub-agents"), money(session.tree_cost_nano_usd),
+    below ? tn(below, "{n} sub-agent", "{n} sub-agents") : t("none"))}
+      ${Figure("tokens", t("Tokens"), tokens(session.total_tokens),
+    t("{input} in, {output} out", { input: formatTokens(session.input_tokens + session.cache_read_tokens + session.cache_write_tokens), output: formatTokens(session.output_tokens) }))}
+      ${Figure("cache", t("Cache rate"), formatPercent(cacheRate(session), 1),
+    html`<span title="${t("{tokens} written to the cache", { tokens: formatTokens(session.cache_write_tokens) })}">${t("{tokens} read", { tokens: formatTokens(session.cache_read_tokens) })}</span>`)}
+      ${Figure("calls", t("Model calls"), formatCount(session.model_calls), session.model_errors
+    ? html`<span class="is-bad">${tn(session.model_errors, "{n} failed", "{n} failed")}</span>` : t("none failed"))}
+      ${Figure("tools", t("Tool calls"), formatCount(session.tool_calls), session.tool_errors
+    ? html`<span class="is-bad">${tn(session.tool_errors, "{n} error", "{n} errors")}</span>` : t("no error"))}
+      ${Figure("lasted", t("Lasted"), formatDuration(session.duration_ms), html`${t("since")} ${when(session.started_ms, state)}`)}
+      ${Figure("context", t("Context"), session.context_window && session.context_tokens
+    ? formatPercent(session.context_tokens / session.context_window) : formatTokens(session.context_tokens),
+  session.context_window ? t("of {tokens} tokens", { tokens: formatTokens(session.context_window) }) : t("window not known"))}
+    </dl>`;
+}
+
+// What became of it
+
+const PUT_AWAY = {
+  reset: msg("OpenClaw reset this session. Its transcript is read from the copy that was kept."),
+  deleted: msg("OpenClaw deleted this session. Its transcript is read from the copy that was kept."),
+  cold: msg("OpenClaw moved this session to its archive. Its transcript is read from there."),
+  imported: msg("This session is from before OpenClaw kept its sessions in a database; its transcript is read from the old file."),
+  bak: msg("Of this session only a copy is left. Its transcript is read from there."),
+  checkpoint: msg("Of this session only a copy is left. Its transcript is read from there."),
+};
+
+/** Sentences about what is unusual with a session. */
+export function fateWords(session, link) {
+  const words = [];
+  const kinds = session.sources.filter((source) => source.state !== "gone").map((source) => source.kind);
+  const isLive = kinds.some((kind) => kind === "live" || kind === "database");
+  if (!kinds.length) words.push(t("OpenClaw no longer has this transcript. The ledger keeps its numbers."));
+  else if (!isLive && kinds[0] in PUT_AWAY) words.push(t(PUT_AWAY[kinds[0]]));
+  if (session.parent_session) words.push(t("Sub-agent of {session}.", { session: link(session.parent_session, session.parent_key) }));
+  for (const { session: from, calls } of session.copied_from) {
+    words.push(t("Forked: {calls} copied from {session}, and counted there.", {
+      calls: tn(calls, "{n} call was", "{n} calls were"), session: link(from, null),
+    }));
+  }
+  if (session.cron_job) words.push(t("Run of the cron job {job}.", { job: bdi(session.cron_job) }));
+  if (session.compactions) words.push(tn(session.compactions, "Its context was compacted once.", "Its context was compacted {n} times."));
+  if (session.failovers) words.push(tn(session.failovers, "One call went to another model after a failure.", "{n} calls went to another model after a failure."));
+  if (session.aborts) words.push(tn(session.aborts, "One run was aborted.", "{n} runs were aborted."));
+  return words;
+}
+
+const STATE_WORDS = { running: msg("Running"), idle: msg("Idle"), ended: msg("Ended") };
+
+function sessionLink(state) {
+  return (id, key) => {
+    const name = sessionName({ id, key, label: null });
+    return html`<a href="${hrefTo(state, "session", [id])}">${bdi(name)}</a>`;
+  };
+}
+
+function Copyable(text) {
+  return html`
+    <span class="copyable"><code class="mono"><bdi>${text}</bdi></code>
+      <button type="button" class="link" data-action="copy" data-value="${text}">${t("Copy")}${unseen(` ${text}`)}</button></span>`;
+}
+
+function CompareMenu(state, session) {
+  const list = dataOf(state, "candidates");
+  return menu({
+    name: "compare", state, label: t("Compare with another session"), kind: "is-quiet compare-menu", shortcut: "c",
+    help: t("Compare with another session"), button: t("Compare"),
+    body: () => html`
+      <input class="field" type="search" data-action="pick" value="${state.pick ?? ""}" aria-label="${t("Find a session")}"
+        placeholder="${t("Find a session")}" autocomplete="off" spellcheck="false">
+      <ul class="values">
+        ${(list?.rows ?? []).filter((row) => row.id !== session.id).map((row) => html`
+          <li data-key="${row.agent}/${row.id}">
+            <a href="${hrefTo(state, "session", [session.id], [["with", row.id]])}" data-row>
+              <bdi>${sessionName(row)}</bdi><span class="num">${cost(row)}</span>
+            </a>
+          </li>`)}
+      </ul>
+      ${list && list.rows.length < 2 ? nothing(t("No other session is like that.")) : null}`,
+  });
+}
+
+function Head(state, session) {
+  const words = fateWords(session, sessionLink(state));
+  const stateWord = t(STATE_WORDS[session.state] ?? STATE_WORDS.ended);
+  const who = [
+    [t("Agent"), session.agent], [t("Channel"), session.channel], [t("Cause"), session.cause],
+    [t("Models"), session.models.map((one) => one.model).join(", ")], [t("Thinking"), session.thinking_level],
+  ].filter(([, value]) => value);
+  const tab = (view, name) => html`
+    <a class="tab" href="${hrefTo(state, "session", [session.id], view ? [["view", view]] : [])}" data-key="tab-${view || "-"}"
+      aria-current="${state.route.view === view ? "page" : "false"}" data-shortcut="${view ? "v" : "w"}" data-help="${t("Show: {view}", { view: name })}">${name}</a>`;
+  return html`
+    <section class="panel w12 session-head" data-key="head" aria-labelledby="h-session">
+      <header class="panel-head">
+        <a class="back" href="${hrefTo(state, "sessions")}" data-page="sessions" title="${t("All sessions")}" data-shortcut="u" data-help="${t("All sessions")}">${icon("left")}${unseen(t("All sessions"))}</a>
+        <h2 id="h-session">${bdi(sessionName(session))}</h2>
+        <span class="state is-${session.state}" title="${session.inferred ? t("{state}, inferred from its last entry", { state: stateWord }) : stateWord}">
+          <svg class="dot" width="8" height="8" viewBox="0 0 8 8" aria-hidden="true"><circle cx="4" cy="4" r="3"/></svg>${stateWord}</span>
+        <span class="tools">${CompareMenu(state, session)}</span>
+      </header>
+      <p class="who">
+        ${who.map(([name, value]) => html`<span data-key="${name}"><span class="note">${name}</span> ${bdi(value)}</span>`)}
+        ${state.route.view ? html`<span data-key="cost"><span class="note">${t("Cost")}</span> ${cost(session)}</span>` : null}
+        <span data-key="key">${session.key ? Copyable(session.key) : null}</span>
+        <span data-key="id">${Copyable(session.id)}</span>
+      </p>
+      ${words.length ? html`<ul class="fates">${words.map((one) => html`<li>${one}</li>`)}</ul>` : null}
+      ${state.route.view ? null : Facts(session, state)}
+      <nav class="tabs" aria-label="${t("Parts of the session")}">${tab("", t("Timeline"))}${tab("transcript", t("Transcript"))}</nav>
+    </section>`;
+}
+
+// Timeline: the strip of all turns
+
+/** Where each turn stands on the strip: by what it took, but never too thin to be seen while there is room. */
+export function stripOf(turns, width) {
+  const count = turns.length;
+  const least = Math.min(6, (width * 0.4) / Math.max(1, count));
+  const room = width - least * count;
+  const busy = sum(turns.map((turn) => turn.duration_ms)) || 1;
+  let x = 0;
+  const blocks = [];
+  let waiting = null;
+  for (const turn of turns) {
+    const wide = least + (turn.duration_ms / busy) * room;
+    const failed = turn.model_errors + turn.tool_errors;
+    // Hundreds of turns in a pixel are one block.
+    if (waiting && waiting.width < 1) {
+      waiting.width += wide;
+      waiting.last = turn;
+      waiting.failed += failed;
+      waiting.failedCalls += turn.model_errors;
+      waiting.compactions += turn.compactions;
+    } else {
+      waiting = { first: turn, last: turn, x, width: wide, failed, failedCalls: turn.model_errors, compactions: turn.compactions, newModel: turn.new_model };
+      blocks.push(waiting);
+    }
+    x += wide;
+  }
+  return blocks;
+}
+
+/** The cost up to and with each turn, in nano-USD. */
+export function cumulative(turns, before = 0) {
+  let total = before;
+  return turns.map((turn) => (total += turn.cost_nano_usd));
+}
+
+function segments(turn, x, width, top, height) {
+  const longest = Math.max(1, turn.duration_ms);
+  const spot = (begin, length) => [x + (begin / longest) * width, Math.max(0.5, (length / longest) * width)];
+  return turn.stretches.map(([kind, begin, length]) => {
+    const [left, wide] = spot(Math.min(begin, longest), Math.min(length, longest - Math.min(begin, longest)));
+    const isBeside = kind === "subagent";
+    return html`<rect class="k-${kind}" x="${round(left)}" y="${isBeside ? top + height - 3 : top}" width="${round(wide)}" height="${isBeside ? 3 : height}"/>`;
+  });
+}
+
+const STRIP = { top: 8, line: 64, gap: 8, block: 22, bottom: 16, left: 52, right: 6 };
+
+export function Strip(turns, before, width, chosen, state) {
+  const inner = Math.max(60, width - STRIP.left - STRIP.right);
+  const blocks = stripOf(turns, inner);
+  const totals = cumulative(turns, before);
+  const most = totals[totals.length - 1] || 0;
+  const ticks = niceTicks(most / 1e9);
+  const top = (ticks[ticks.length - 1] || 1) * 1e9;
+  const y = (nano) => round(STRIP.top + STRIP.line - (nano / top) * STRIP.line);
+  const blockTop = STRIP.top + STRIP.line + STRIP.gap;
+  const height = blockTop + STRIP.block + STRIP.bottom;
+  const first = turns[0].n;
+  let path = `M${STRIP.left} ${y(before)}`;
+  for (const block of blocks) {
+    path += `L${round(STRIP.left + block.x + block.width)} ${y(totals[block.last.n - first])}`;
+  }
+  // Heartbeats often run on a model of their own: a mark for each change would say nothing then.
+  const isChanging = blocks.filter((block) => block.newModel).length > 40;
+  const marks = blocks.filter((block) => block.failed || block.compactions || (block.newModel && !isChanging));
+  const mark = (block) => {
+    const x = round(STRIP.left + block.x + block.width / 2);
+    if (block.failed) return html`<path class="k-failed" d="M${x - 3} ${blockTop + STRIP.block + 10}l3 -6l3 6z"/>`;
+    if (block.compactions) return html`<rect class="mark-compacted" x="${x - 3}" y="${blockTop + STRIP.block + 4}" width="6" height="6"/>`;
+    return html`<circle class="mark-model" cx="${x}" cy="${blockTop + STRIP.block + 7}" r="3"/>`;
+  };
+  return html`
+    <svg class="plot strip-plot" width="${width}" height="${height}" viewBox="0 0 ${width} ${height}" role="img"
+      aria-label="${t("Turns by what they took, and the cost up to each: {money} in the end", { money: formatMoney(most) })}">
+      ${ticks.filter((_, i) => i === 0 || i === ticks.length - 1).map((tick) => html`
+        <line class="${tick ? "rule" : "base"}" x1="${STRIP.left}" x2="${width - STRIP.right}" y1="${y(tick * 1e9)}" y2="${y(tick * 1e9)}"/>
+        <text class="tick" x="${STRIP.left - 8}" y="${y(tick * 1e9) + 4}" text-anchor="end">${formatMoney(Math.round(tick * 1e9))}</text>`)}
+      <path class="cost-line" d="${path}"/>
+      ${blocks.map((block) => {
+    const x = round(STRIP.left + block.x);
+    const wide = Math.max(0.6, block.width - (block.width > 4 ? 1 : 0));
+    const isChosen = chosen !== null && chosen >= block.first.n && chosen <= block.last.n;
+    const name = block.first === block.last ? turnTitle(block.first, state)
+      : t("Turns {first} to {last}", { first: formatCount(block.first.n + 1), last: formatCount(block.last.n + 1) });
+    return html`
+      <g class="strip-turn ${isChosen ? "is-chosen" : ""}" data-action="open-turn" data-value="${block.first.n}" data-key="s${block.first.n}">
+        <title>${name}</title>
+        <rect class="strip-hit" x="${x}" y="${STRIP.top}" width="${round(wide)}" height="${height - STRIP.top}"/>
+        <rect class="k-wait" x="${x}" y="${blockTop}" width="${round(wide)}" height="${STRIP.block}"/>
+        ${wide > 3 ? segments(block.first, x, wide, blockTop, STRIP.block)
+      : html`<rect class="${block.failedCalls ? "k-failed" : "k-model"}" x="${x}" y="${blockTop}" width="${round(wide)}" height="${STRIP.block}"/>`}
+      </g>`;
+  })}
+      ${marks.map(mark)}
+    </svg>`;
+}
+
+function turnTitle(turn, state) {
+  return t("Turn {n}, {time}: {took}, {tokens} tokens, {money}", {
+    n: formatCount(turn.n + 1), time: formatAbsolute(turn.from_ms, zoneOf(state)), took: formatDuration(turn.duration_ms),
+    tokens: formatTokens(turn.total_tokens), money: formatMoney(turn.cost_nano_usd),
+  });
+}
+
+// Timeline: the turns one by one
+
+function turnMarks(turn) {
+  const marks = [];
+  const failed = turn.model_errors + turn.tool_errors;
+  if (failed) marks.push(["is-bad", tn(failed, "{n} error", "{n} errors")]);
+  if (turn.retries) marks.push(["is-warn", tn(turn.retries, "{n} retry", "{n} retries")]);
+  if (turn.failovers) marks.push(["is-warn", t("failover")]);
+  if (turn.aborts) marks.push(["is-warn", t("aborted")]);
+  if (turn.compactions) marks.push(["", t("compacted")]);
+  if (turn.new_model) marks.push(["", t("to {model}", { model: turn.new_model })]);
+  if (turn.subagents) marks.push(["", tn(turn.subagents, "{n} sub-agent", "{n} sub-agents")]);
+  if (turn.is_heartbeat) marks.push(["", t("heartbeat")]);
+  if (!turn.model_calls && !marks.length) marks.push(["", t("no call")]);
+  return marks;
+}
+
+function TurnBar(turn, longest) {
+  const width = (turn.duration_ms / Math.max(1, longest)) * 1000;
+  return html`
+    <svg class="turn-bar" viewBox="0 0 1000 12" preserveAspectRatio="none" aria-hidden="true">
+      <rect class="k-wait" x="0" y="0" width="${round(Math.max(2, width))}" height="12"/>
+      ${segments(turn, 0, Math.max(2, width), 0, 12)}
+    </svg>`;
+}
+
+function TurnRow(turn, index, longest, state) {
+  const isOpen = state.route.turn === turn.n;
+  return html`
+    <tr data-key="t${turn.n}" data-row="${turn.n}" data-action="open-turn" data-value="${turn.n}" tabindex="-1" aria-rowindex="${index + 2}"
+      class="${isOpen ? "is-open" : ""}">
+      <th scope="row" class="num turn-n"><a href="${turnHref(state, turn)}" data-action="open-turn" data-value="${turn.n}" tabindex="-1"
+        aria-current="${isOpen ? "true" : "false"}" title="${turnTitle(turn, state)}">${formatCount(turn.n + 1)}</a></th>
+      <td class="turn-when">${moment(turn.from_ms, state)}</td>
+      <td class="turn-cell">${TurnBar(turn, longest)}</td>
+      <td class="turn-marks">${turnMarks(turn).map(([kind, word]) => html`<span class="mark ${kind}"><bdi>${word}</bdi></span> `)}</td>
+      <td class="num wide">${formatCount(turn.model_calls)}</td>
+      <td class="num wide">${tokens(turn.total_tokens)}</td>
+      <td class="num">${cost(turn)}</td>
+      <td class="num" title="${turnShares(turn)}">${formatDuration(turn.duration_ms)}</td>
+    </tr>`;
+}
+
+/** "6 Nov 14:05": turns of a day stand under each other, so the time belongs to the date. */
+function moment(ms, state) {
+  const zone = zoneOf(state);
+  return html`<time datetime="${new Date(ms).toISOString()}" title="${formatAbsolute(ms, zone)}">${formatDay(dayIn(ms, zone))} ${formatClock(ms, zone).slice(0, 5)}</time>`;
+}
+
+const turnShares = (turn) => t("models {model}, tools {tools}, waiting {waiting}", {
+  model: formatDuration(turn.model_ms), tools: formatDuration(turn.tool_ms), waiting: formatDuration(turn.wait_ms),
+});
+
+const turnHref = (state, turn) => hrefTo(state, "session", [idOf(state)], [["turn", turn.n]]);
+
+function Legend(turns) {
+  const all = [
+    ["model", sum(turns.map((turn) => turn.model_ms))], ["tool", sum(turns.map((turn) => turn.tool_ms))],
+    ["wait", sum(turns.map((turn) => turn.wait_ms))],
+  ];
+  const has = { failed: turns.some((turn) => turn.model_errors), subagent: turns.some((turn) => turn.subagents) };
+  const key = (kind, words) => html`
+    <li data-key="${kind}"><svg class="swatch" width="10" height="10" viewBox="0 0 10 10" aria-hidden="true"><rect class="k-${kind}" width="10" height="10" rx="2"/></svg>${words}</li>`;
+  return html`
+    <ul class="kinds">
+      ${all.map(([kind, took]) => key(kind, html`${t(SEGMENT_NAMES[kind])} <span class="note">${formatDuration(took)}</span>`))}
+      ${Object.entries(has).map(([kind, is]) => (is ? key(kind, t(SEGMENT_NAMES[kind])) : null))}
+    </ul>`;
+}
+
+function Turns(state) {
+  const data = turnsOf(state);
+  const frame = (note, body) => panel({ key: "turns", title: t("Turns"), note, wide: "turns-panel", state, isSum: true, body });
+  const error = state.answers[askKey("turns", idOf(state))]?.error;
+  if (!data) return frame(null, nothing(error ? t("The turns could not be read: {why}.", { why: error.message || t("no answer") }) : t("Loading")));
+  const { turns, skipped } = data;
+  if (!turns.length) return frame(null, nothing(t("Nothing was said in this session.")));
+  const longest = Math.max(...turns.map((turn) => turn.duration_ms));
+  const list = windowedTable({
+    name: "turns", state, label: t("Turns, table"), columns: 8, total: turns.length, rowHeight: 33, kind: "turn-list",
+    heads: html`
+      ${head("#", "num turn-n")}${head(t("Began"), "turn-when")}${head(html`${unseen(t("As a bar"))}`, "turn-cell")}${head(unseen(t("Marks")), "turn-marks")}
+      ${head(t("Calls"), "num wide")}${head(t("Tokens"), "num wide")}${head(t("Cost"), "num")}${head(t("Took"), "num")}`,
+    row: (i) => TurnRow(turns[i], i, longest, state),
+  });
+  const note = skipped
+    ? t("the last {n} of {total}", { n: formatCount(turns.length), total: formatCount(data.total) })
+    : tn(data.total, "{n} turn", "{n} turns");
+  return frame(note, html`
+    <div data-measure="strip" data-key="strip">${Strip(turns, data.skipped_totals.cost_nano_usd, widthOf(state, "strip"), state.route.turn, state)}</div>
+    ${Legend(turns)}
+    ${list}`);
+}
+
+// One turn: its calls, tools and sub-agents on one axis
+
+const MESSAGE_NAMES = {
+  user: msg("User message"), compaction: msg("Context compacted"), injected: msg("Message of OpenClaw"), reset: msg("Session reset"),
+  assistant: msg("Message without a call"), custom: msg("Tool, nested"),
+};
+
+/** The rows of a turn's waterfall: {kind, name, begin, end, …}, in order of their begin. */
+export function spansOf(items, turn, below) {
+  const spans = [];
+  let upTo = turn.from_ms;
+  let wasFailed = false;
+  let model = null;
+  for (const item of items) {
+    if (item.ts_ms === null) continue;
+    if (item.kind === "model_call") {
+      const isFailed = item.stop_reason === "error";
+      const marks = [];
+      if (wasFailed) marks.push(t("retry"));
+      if (item.is_failover) marks.push(t("failover"));
+      if (item.stop_reason === "aborted") marks.push(t("aborted"));
+      if (model !== null && model !== item.model) marks.push(t("other model"));
+      spans.push({
+        kind: isFailed ? "failed" : "model", name: item.model, begin: item.ts_ms - (item.latency_ms ?? 0), end: item.ts_ms, marks,
+        tokens: item.input_tokens + item.output_tokens + item.cache_read_tokens + item.cache_write_tokens,
+        cost: item.cost_nano_usd, isPriced: true,
+      });
+      wasFailed = isFailed;
+      model = item.model;
+      upTo = Math.max(upTo, item.ts_ms);
+    } else if (item.kind === "toolResult") {
+      const begin = item.duration_ms === null ? Math.min(upTo, item.ts_ms) : item.ts_ms - item.duration_ms;
+      spans.push({ kind: "tool", name: item.tool ?? "?", begin, end: item.ts_ms, isFailed: item.is_error, marks: item.is_error ? [t("error")] : [] });
+      upTo = Math.max(upTo, item.ts_ms);
+    } else {
+      const name = item.kind === "custom" && item.tool ? item.tool : t(MESSAGE_NAMES[item.kind] ?? item.kind);
+      spans.push({ kind: "event", name, begin: item.ts_ms, end: item.ts_ms, marks: [] });
+    }
+  }
+  for (const row of below) {
+    spans.push({
+      kind: "subagent", name: sessionName(row), begin: row.started_ms, end: Math.max(row.started_ms, row.last_activity_ms ?? row.started_ms),
+      marks: [], tokens: row.total_tokens, cost: row.tree_cost_nano_usd, isPriced: true, id: row.id,
+    });
+  }
+  return spans.sort((a, b) => a.begin - b.begin || a.end - b.end);
+}
+
+/** The spans without which the turn had ended earlier: from its end back, always the one that ended last. */
+export function criticalPath(spans) {
+  const path = new Set();
+  let upTo = Infinity;
+  for (const span of spans.filter((one) => one.end > one.begin && one.kind !== "subagent").sort((a, b) => b.end - a.end)) {
+    if (span.end > upTo) continue;
+    path.add(span);
+    upTo = span.begin;
+  }
+  return path;
+}
+
+function SpanRow(span, i, { from, length, critical, state }) {
+  const x = ((span.begin - from) / length) * 1000;
+  const wide = Math.max(3, ((span.end - span.begin) / length) * 1000);
+  const isCritical = critical.has(span);
+  const name = span.id
+    ? html`<a href="${hrefTo(state, "session", [span.id])}">${bdi(span.name)}</a>`
+    : html`<a href="${hrefTo(state, "session", [idOf(state)], [["view", "transcript"], ["ms", Math.max(0, Math.round(span.end))]])}" title="${t("Show it in the transcript")}">${bdi(span.name)}</a>`;
+  return html`
+    <tr data-key="sp${i}" class="span is-${span.kind} ${isCritical ? "is-critical" : ""}">
+      <th scope="row" class="span-name">${name} ${span.marks.map((word) => html`<span class="mark ${span.isFailed || span.kind === "failed" ? "is-bad" : ""}">${word}</span> `)}</th>
+      <td class="span-cell">
+        <svg class="span-bar" viewBox="0 0 1000 14" preserveAspectRatio="none" aria-hidden="true">
+          ${[250, 500, 750].map((at) => html`<rect class="span-rule" x="${at}" y="0" width="1" height="14"/>`)}
+          <rect class="k-${span.isFailed ? "failed" : span.kind}" x="${round(Math.max(0, Math.min(997, x)))}" y="2" width="${round(wide)}" height="10"/>
+          ${isCritical ? html`<rect class="span-critical" x="${round(Math.max(0, Math.min(997, x)))}" y="12.5" width="${round(wide)}" height="1.5"/>` : null}
+        </svg>
+      </td>
+      <td class="num">${span.kind === "event" ? html`<span class="note">${formatDuration(Math.max(0, span.begin - from))}</span>` : formatDuration(span.end - span.begin)}</td>
+      <td class="num wide">${span.tokens === undefined ? null : tokens(span.tokens)}</td>
+      <td class="num">${span.isPriced ? money(span.cost) : null}</td>
+    </tr>`;
+}
+
+function Turn(state, session) {
+  const data = turnsOf(state);
+  const turn = turnOf(state);
+  if (!data || state.route.turn === null) return null;
+  const frame = (note, tools, body) => panel({ key: "turn", title: t("Turn {n}", { n: formatCount(state.route.turn + 1) }), note, tools, wide: "", state, body });
+  const close = html`<button type="button" class="link" data-action="turn-close">${t("Close")}</button>`;
+  if (!turn) return frame(null, close, nothing(t("There is no such turn.")));
+  const items = dataOf(state, askKey("spans", idOf(state)));
+  const isIts = state.answers[askKey("spans", idOf(state))]?.askedFor?.since_ms === turn.from_ms;
+  const turnNav = html`
+    <a class="link" href="${hrefTo(state, "session", [session.id], [["view", "transcript"], ["ms", turn.from_ms]])}">${t("Transcript of this turn")}</a>
+    <button type="button" class="icon-button" data-action="turn-step" data-value="-1" title="${t("Turn before")}" data-shortcut="[" data-help="${t("Turn before")}">${icon("left")}${unseen(t("Turn before"))}</button>
+    <button type="button" class="icon-button" data-action="turn-step" data-value="1" title="${t("Turn after")}" data-shortcut="]" data-help="${t("Turn after")}">${icon("right")}${unseen(t("Turn after"))}</button>
+    ${close}`;
+  const note = html`${when(turn.from_ms, state)}, ${formatDuration(turn.duration_ms)} (${turnShares(turn)}), ${money(turn.cost_nano_usd)}`;
+  if (!items || !isIts) return frame(note, turnNav, nothing(t("Loading")));
+  const until = untilOf(data, turn);
+  const below = session.subagents.filter((row) => row.started_ms !== null && row.started_ms >= turn.from_ms && (until === null || row.started_ms < until));
+  const spans = spansOf(items.items, turn, below);
+  const from = turn.from_ms;
+  const length = Math.max(1, turn.to_ms - from, ...spans.map((span) => Math.min(span.end, turn.to_ms) - from));
+  const critical = criticalPath(spans);
+  const shown = spans.slice(0, SHOWN_SPANS);
+  const ticks = [0, 0.25, 0.5, 0.75, 1].map((share) => html`<span>${formatDuration(length * share)}</span>`);
+  return frame(note, turnNav, html`
+    ${scrollingTable({
+    label: t("Turn {n}, waterfall", { n: formatCount(turn.n + 1) }), kind: "waterfall is-tall",
+    heads: html`${head(t("What"), "span-name")}<th scope="col" class="span-cell"><span class="span-ticks">${ticks}</span></th>${head(t("Took"), "num")}${head(t("Tokens"), "num wide")}${head(t("Cost"), "num")}`,
+    rows: shown.map((span, i) => SpanRow(span, i, { from, length, critical, state })),
+  })}
+    ${spans.length > shown.length ? html`<p class="more">${t("and {n} more; the transcript has all of them", { n: formatCount(spans.length - shown.length) })}</p>` : null}
+    <p class="more">${t("Underlined bars are the critical path: without them the turn had ended earlier.")}</p>`);
+}
+
+function turnOf(state) {
+  const data = turnsOf(state);
+  if (!data || state.route.turn === null) return null;
+  return data.turns[state.route.turn - data.skipped] ?? null;
+}
+
+const untilOf = (data, turn) => data.turns[turn.n + 1 - data.skipped]?.from_ms ?? null;
+
+// Timeline: what stands beside
+
+function Models(session, state) {
+  const { shown: colours } = assignColours(state.palette, session.models.slice(0, 7).map((one) => `${one.provider}/${one.model}`));
+  const line = (one) => html`
+    <tr data-key="${one.provider}/${one.model}">
+      <th scope="row" class="name" title="${one.provider}/${one.model}">${swatch(colours.get(`${one.provider}/${one.model}`) ?? 8)} ${bdi(one.model)}</th>
+      <td class="num">${formatCount(one.model_calls)}</td>
+      <td class="num">${cost(one)}</td>
+      <td class="num share">${sharePercent(one.cost_nano_usd, session.cost_nano_usd)}</td>
+    </tr>`;
+  return panel({
+    key: "models", title: t("Models"), wide: "", state,
+    body: session.models.length ? html`
+      <table class="grid-table side-table"><thead><tr>${head(t("Model"))}${head(t("Calls"), "num")}${head(t("Cost"), "num")}${head(t("Share"), "num")}</tr></thead>
+      <tbody>${session.models.map(line)}</tbody></table>` : nothing(t("No model was called.")),
+  });
+}
+
+function ToolTable(session, state) {
+  const line = (one) => html`
+    <tr data-key="${one.tool}">
+      <th scope="row" class="name" title="${one.tool}">${bdi(one.tool)}</th>
+      <td class="num">${formatCount(one.calls)}</td>
+      <td class="num ${one.errors ? "is-bad" : ""}">${formatCount(one.errors)}</td>
+      <td class="num">${formatDuration(one.p50_ms)}</td>
+      <td class="num">${formatDuration(one.p95_ms)}</td>
+    </tr>`;
+  return panel({
+    key: "tools", title: t("Tools"), wide: "", state,
+    body: session.tools.length ? html`
+      <div class="side-scroll" tabindex="0" role="group" aria-label="${t("Tools, table")}">
+      <table class="grid-table side-table"><thead><tr>${head(t("Tool"))}${head(t("Calls"), "num")}${head(t("Errors"), "num")}
+        <th scope="col" class="num" title="${t("half of them took at most this")}">p50</th><th scope="col" class="num" title="${t("19 of 20 took at most this")}">p95</th></tr></thead>
+      <tbody>${session.tools.map(line)}</tbody></table></div>` : nothing(t("No tool was used.")),
+  });
+}
+
+/** The sub-agents below a session: a tree, each with what it cost itself and with those below it. */
+function Below(session, state) {
+  if (!session.subagents.length) return null;
+  const rows = dataOf(state, askKey("below", idOf(state))) ?? session.subagents;
+  const nested = nestSessions([...rows].sort((a, b) => (a.started_ms ?? 0) - (b.started_ms ?? 0)));
+  const line = ([row, depth]) => html`
+    <tr data-key="${row.agent}/${row.id}">
+      <th scope="row" class="name depth-${Math.min(4, depth)}" title="${sessionName(row)}">
+        ${depth ? html`<span class="branch" aria-hidden="true">└</span>` : null}<a href="${hrefTo(state, "session", [row.id])}">${bdi(row.run_label || sessionName(row))}</a>
+        ${row.run_status && row.run_status !== "ok" && row.run_status !== "done" ? html`<span class="mark"><bdi>${row.run_status}</bdi></span>` : null}
+      </th>
+      <td class="num">${formatDuration(row.duration_ms)}</td>
+      <td class="num">${cost(row)}</td>
+      <td class="num">${row.tree_cost_nano_usd > row.cost_nano_usd ? money(row.tree_cost_nano_usd) : html`<span class="note">${money(row.tree_cost_nano_usd)}</span>`}</td>
+    </tr>`;
+  return panel({
+    key: "below", title: t("Sub-agents"), wide: "", state,
+    note: html`${tn(nested.length, "{n} session", "{n} sessions")}, ${money(session.tree_cost_nano_usd - session.cost_nano_usd)}`,
+    body: html`
+      <div class="side-scroll" tabindex="0" role="group" aria-label="${t("Sub-agents, table")}">
+      <table class="grid-table side-table"><thead><tr>${head(t("Session"))}${head(t("Lasted"), "num")}${head(t("Own cost"), "num")}${head(t("Tree cost"), "num")}</tr></thead>
+      <tbody>${nested.map(line)}</tbody></table></div>`,
+  });
+}
+
+const PROMPT_PARTS = [
+  ["system_chars", msg("System prompt")], ["project_chars", msg("Project files")], ["skills_chars", msg("Skills")],
+  ["tools_list_chars", msg("Tool list")], ["tools_schema_chars", msg("Tool schemas")],
+];
+
+function Prompt(session, state) {
+  const { prompt } = session;
+  if (!prompt) return null;
+  const most = Math.max(1, ...PROMPT_PARTS.map(([key]) => prompt[key]));
+  return panel({
+    key: "prompt", title: t("Prompt"), note: t("characters, measured by OpenClaw"), wide: "", state,
+    body: html`
+      <table class="shares"><tbody>
+        ${PROMPT_PARTS.map(([key, name]) => html`
+          <tr data-key="${key}"><th scope="row" class="name">${t(name)}</th><td class="bar-cell">${shareBar(shareOf(prompt[key], most))}</td><td class="num">${formatCount(prompt[key])}</td></tr>`)}
+      </tbody></table>`,
+  });
+}
+
+const SOURCE_KINDS = {
+  live: msg("live file"), database: msg("database"), reset: msg("kept after a reset"), deleted: msg("kept after deletion"), cold: msg("archive"),
+  imported: msg("file from before the database"), bak: msg("copy"), checkpoint: msg("copy before a compaction"),
+};
+
+function Stored(session, state) {
+  if (!session.sources.length) return null;
+  return panel({
+    key: "stored", title: t("Stored in"), wide: "", state,
+    body: html`
+      <ul class="stored">
+        ${session.sources.slice(0, 12).map((one) => html`
+          <li data-key="${one.path}"><span class="note">${t(SOURCE_KINDS[one.kind] ?? one.kind)}${one.state === "ok" ? "" : `, ${one.state}`}</span> <code class="mono"><bdi>${one.path}</bdi></code></li>`)}
+      </ul>
+      ${session.sources.length > 12 ? html`<p class="more">${t("and {n} more", { n: formatCount(session.sources.length - 12) })}</p>` : null}`,
+  });
+}
+
+function Timeline(state, session) {
+  return html`
+    <div class="w8 side" data-key="middle">${Turns(state)}${Turn(state, session)}</div>
+    <div class="w4 side" data-key="side">
+      ${Models(session, state)}${ToolTable(session, state)}${Below(session, state)}${Prompt(session, state)}${Stored(session, state)}
+    </div>`;
+}
+
+// Transcript
+
+// Colours of a terminal: they mean nothing here, and what they wrap is to be read.
+// eslint-disable-next-line no-control-regex
+const ANSI = /\u001b(?:\[[0-9;?]*[ -/]*[@-~]|\][^\u0007\u001b]*(?:\u0007|\u001b\\))/g;
+const plain = (text) => String(text).replace(ANSI, "");
+
+/** A text with what was searched for marked in it. */
+export function marked(text, find) {
+  const whole = plain(text);
+  if (!find) return whole;
+  const lower = whole.toLowerCase();
+  const wanted = find.toLowerCase();
+  // Lower case may be longer than upper case (İ): then places in one are not places in the other.
+  if (lower.length !== whole.length || !wanted) return whole;
+  const parts = [];
+  let at = 0;
+  for (let found = lower.indexOf(wanted); found >= 0 && parts.length < 400; found = lower.indexOf(wanted, at)) {
+    parts.push(whole.slice(at, found), html`<mark>${whole.slice(found, found + wanted.length)}</mark>`);
+    at = found + wanted.length;
+  }
+  return [...parts, whole.slice(at)];
+}
+
+/** JSON laid out; a text that is no JSON as it is. */
+export function laidOut(text) {
+  const body = text.trim();
+  if (!/^[[{]/.test(body) || body.length > 200_000) return text;
+  try {
+    return JSON.stringify(JSON.parse(body), null, 2);
+  } catch {
+    return text;
+  }
+}
+
+const oneLine = (text, most = 120) => {
+  const line = plain(text).slice(0, 600).replace(/\s+/g, " ").trim();
+  return line.length > most ? `${line.slice(0, most)}…` : line;
+};
+
+function fold(key, summary, body, kind = "") {
+  return html`
+    <details class="fold ${kind}" data-key="${key}">
+      <summary>${summary}</summary>
+      <pre tabindex="0" role="group" aria-label="${t("Text")}"><bdi>${body}</bdi></pre>
+    </details>`;
+}
+
+const ROLES = {
+  user: msg("User"), assistant: msg("Agent"), tool_result: msg("Result"), compaction: msg("Compaction"), model_change: msg("Model change"),
+  thinking_level_change: msg("Thinking level"), reset: msg("Reset"), leaf: msg("Branch"), custom: msg("Nested tool"), custom_message: msg("Notice"),
+};
+const TALKING = new Set(["user", "assistant"]);
+
+function entryKind(entry) {
+  if (entry.kind in ROLES) return { name: t(ROLES[entry.kind]), mark: TALKING.has(entry.kind) ? entry.kind : entry.kind === "tool_result" ? "tool" : "event" };
+  return { name: entry.kind || UNKNOWN, mark: "event" };
+}
+
+function EntryFacts(entry) {
+  const facts = [];
+  if (entry.tool_name) facts.push(html`<code class="mono"><bdi>${entry.tool_name}</bdi></code>`);
+  if (entry.model && entry.kind === "assistant") facts.push(bdi(entry.model));
+  if (entry.usage) {
+    const all = ["input", "output", "cacheRead", "cacheWrite"].map((name) => entry.usage[name] ?? 0);
+    const words = t("{input} in, {output} out, {read} read from cache, {written} written to cache", {
+      input: formatCount(all[0]), output: formatCount(all[1]), read: formatCount(all[2]), written: formatCount(all[3]),
+    });
+    facts.push(html`<span title="${words}">${t("{tokens} tokens", { tokens: formatTokens(sum(all)) })}</span>`);
+  }
+  if (entry.cost_nano_usd !== null) facts.push(money(entry.cost_nano_usd));
+  if (entry.duration_ms !== null) facts.push(formatDuration(entry.duration_ms));
+  if (entry.stop_reason && !["stop", "toolUse"].includes(entry.stop_reason)) facts.push(html`<span class="mark">${bdi(entry.stop_reason)}</span>`);
+  return facts.map((fact, i) => html`${i ? " · " : null}${fact}`);
+}
+
+/** The time of day, with the date where another day begins. */
+function whenSaid(entry, before, state) {
+  const zone = zoneOf(state);
+  if (entry.ts_ms === null) return UNKNOWN;
+  const day = dayIn(entry.ts_ms, zone);
+  const isNew = !before?.ts_ms || dayIn(before.ts_ms, zone) !== day;
+  return isNew ? `${formatDay(day)} ${formatClock(entry.ts_ms, zone)}` : formatClock(entry.ts_ms, zone);
+}
+
+export function Entry(given, state, before = null) {
+  const entry = state.whole?.[`${idOf(state)} ${given.id} ${given.ts_ms}`] ?? given;
+  const { name, mark } = entryKind(entry);
+  const { find, at } = state.route;
+  const isFolded = mark !== "user" && mark !== "assistant";
+  const text = entry.text ?? "";
+  const isLong = isFolded && (text.length > 200 || text.includes("\n"));
+  const body = isLong ? laidOut(text) : text;
+  return html`
+    <article class="entry is-${mark} ${entry.is_error ? "is-failed" : ""} ${at === given.n ? "is-at" : ""}" data-key="n${given.n}" data-row="${given.n}"
+      tabindex="-1" aria-label="${t("Entry {n}, {kind}", { n: formatCount(given.n + 1), kind: name })}">
+      <header>
+        <a class="entry-n" href="${hrefTo(state, "session", [idOf(state)], entryParams(state, { at: given.n }))}" title="${t("Link to this entry")}" tabindex="-1">${formatCount(given.n + 1)}</a>
+        <b>${name}</b>
+        ${entry.is_error ? html`<span class="mark is-bad">${t("error")}</span>` : null}
+        <span class="entry-facts">${EntryFacts(entry)}</span>
+        <span class="entry-when" title="${formatAbsolute(entry.ts_ms, zoneOf(state))}">${whenSaid(entry, before, state)}</span>
+      </header>
+      ${entry.thinking.map((one, i) => fold(`thinking-${i}`, html`${t("Thinking")} <span class="note">${tn(one.length, "{n} character", "{n} characters")}</span>`, marked(one, find), "is-thinking"))}
+      ${isLong
+    ? fold("text", html`<span class="fold-line"><bdi>${marked(oneLine(body), find)}</bdi></span> <span class="note">${tn(text.length, "{n} character", "{n} characters")}</span>`, marked(body, find))
+    : text ? html`<bdi class="entry-text">${marked(body, find)}</bdi>` : null}
+      ${entry.tool_calls.map((call, i) => {
+    const shown = JSON.stringify(call.arguments, null, 2) ?? "";
+    return fold(`call-${i}`, html`<code class="mono"><bdi>${call.name}</bdi></code> <span class="fold-line note"><bdi>${marked(oneLine(JSON.stringify(call.arguments) ?? ""), find)}</bdi></span>`, marked(shown, find), "is-call");
+  })}
+      ${entry.error ? html`<bdi class="entry-text is-bad">${marked(entry.error, find)}</bdi>` : null}
+      ${entry.images ? html`<p class="entry-images">${tn(entry.images, "{n} image, not shown", "{n} images, not shown")}</p>` : null}
+      ${entry.clipped && entry === given ? html`<p><button type="button" class="link" data-action="whole" data-value="${given.n}">${t("Show all of it")}</button></p>` : null}
+    </article>`;
+}
+
+/** The address of a place in the transcript: filters and search stay. */
+function entryParams({ route }, { at = null, ms = null, kinds = route.kinds } = {}) {
+  return [
+    ["view", "transcript"], ["kinds", kinds.join(",")], ["find", route.find], ["at", at ?? ""], ["ms", ms ?? ""],
+  ];
+}
+
+/** What the entries on show belong to: a change of it goes to another place, all else only adds to it. */
+const placeOf = ({ route }) => JSON.stringify([route.rest[0], route.kinds, route.at, route.ms]);
+
+export function entriesAsk(state) {
+  const { kinds, at, ms } = state.route;
+  const params = { limit: ENTRIES, clip: CLIP, ...(kinds.length ? { kinds: kinds.join(",") } : {}) };
+  if (state.entryWindow?.place === placeOf(state)) params.offset = state.entryWindow.offset;
+  else if (ms !== null) params.at_ms = ms;
+  else params.offset = Math.max(0, Math.floor(((at ?? 0) - 20) / ENTRY_STEP) * ENTRY_STEP);
+  return { key: askKey("entries", idOf(state)), path: api("transcript", idOf(state)), params };
+}
+
+function TranscriptTools(state, data) {
+  const { kinds, find } = state.route;
+  const last = data ? Math.max(0, data.total - 1) : 0;
+  return html`
+    <div class="list-tools" data-key="tools">
+      <span class="segments" role="group" aria-label="${t("Kinds of entries")}">
+        <button type="button" data-action="kind" data-value="" data-key="all" aria-pressed="${kinds.length ? "false" : "true"}">${t("All")}</button>
+        ${KINDS.map(([kind, name]) => html`
+          <button type="button" data-action="kind" data-value="${kind}" data-key="${kind}" aria-pressed="${kinds.includes(kind) ? "true" : "false"}">${t(name)}</button>`)}
+      </span>
+      <label class="find" data-shortcut="q" data-help="${t("Find in this transcript")}">
+        ${unseen(t("Find in this transcript"))}${icon("search", 14)}
+        <input type="search" class="field" data-action="find" value="${find}" placeholder="${t("Find in this transcript")}" autocomplete="off" spellcheck="false" maxlength="200">
+      </label>
+      <span class="steps">
+        <button type="button" class="icon-button" data-action="found" data-value="-1" title="${t("Match before")}" data-shortcut="N" data-help="${t("Match before")}">${icon("left")}${unseen(t("Match before"))}</button>
+        <button type="button" class="icon-button" data-action="found" data-value="1" title="${t("Next match")}" data-shortcut="n" data-help="${t("Next match")}">${icon("right")}${unseen(t("Next match"))}</button>
+      </span>
+      <button type="button" class="button" data-action="error" data-value="1" data-shortcut="e" data-help="${t("Next error")}">${t("Next error")}</button>
+      <button type="button" class="unseen" data-action="error" data-value="-1" data-shortcut="E" data-help="${t("Error before")}">${t("Error before")}</button>
+      <span class="finding note" role="status">${state.finding ?? ""}</span>
+      <span class="list-menus">
+        <button type="button" class="link" data-action="edge" data-value="0">${t("Start")}</button>
+        <button type="button" class="link" data-action="edge" data-value="${last}" data-shortcut="G" data-help="${t("Latest entry")}">${t("Latest")}</button>
+        <button type="button" class="link" data-action="markdown">${t("Copy as Markdown")}</button>
+      </span>
+    </div>`;
+}
+
+function Transcript(state, session) {
+  const key = askKey("entries", idOf(state));
+  const data = dataOf(state, key);
+  const error = state.answers[key]?.error;
+  const frame = (note, body) => panel({ key: "transcript", title: t("Transcript"), note, wide: "w12 transcript-panel", state, body });
+  if (!data) return frame(null, nothing(error ? t("The transcript could not be read: {why}.", { why: error.message || t("no answer") }) : t("Loading")));
+  if (!data.available) {
+    return frame(null, html`
+      <div class="none">${nothing(t("OpenClaw no longer has this transcript. The ledger keeps its numbers."))}
+        <a class="button" href="${hrefTo(state, "session", [session.id])}">${t("Show the timeline")}</a></div>`);
+  }
+  const { entries, offset, total } = data;
+  const note = entries.length
+    ? t("entries {first} to {last} of {total}", { first: formatCount(offset + 1), last: formatCount(offset + entries.length), total: formatCount(total) })
+    : null;
+  return frame(note, html`
+    ${TranscriptTools(state, data)}
+    ${entries.length ? html`
+      <div class="entries" data-entries tabindex="0" role="group" aria-label="${t("Entries")}" data-key="entries">
+        ${entries.map((entry, i) => Entry(entry, state, entries[i - 1]))}
+      </div>
+      ${total > entries.length ? html`
+        <label class="scrub">${unseen(t("Place in the transcript"))}
+          <input type="range" min="0" max="${total - 1}" step="1" value="${offset}" data-action="scrub" aria-valuetext="${t("Entry {n} of {total}", { n: formatCount(offset + 1), total: formatCount(total) })}"></label>` : null}`
+    : html`<div class="none">${nothing(state.route.kinds.length ? t("This transcript has no such entry.") : t("This transcript is empty."))}</div>`}`);
+}
+
+/** Entries as Markdown. Fences are longer than any in the text; images do not load where it is pasted. */
+export function toMarkdown(session, entries, zone) {
+  const fence = (text, language) => {
+    const longest = Math.max(2, ...[...text.matchAll(/`{3,}/g)].map(([run]) => run.length));
+    const marks = "`".repeat(longest + 1);
+    return `${marks}${language}\n${text}\n${marks}`;
+  };
+  const harmless = (text) => plain(text).replace(/!\[/g, "!\\[").replace(/</g, "&lt;");
+  const parts = [`# ${harmless(sessionName(session)).replace(/\s+/g, " ")}`, `${session.agent} · ${session.id} · ${formatMoney(session.cost_nano_usd)}`];
+  for (const entry of entries) {
+    const { name } = entryKind(entry);
+    const facts = [entry.tool_name, entry.kind === "assistant" ? entry.model : null, entry.is_error ? t("error") : null].filter(Boolean).map((fact) => harmless(fact));
+    parts.push(`## ${entry.n + 1}. ${name}${facts.length ? ` (${facts.join(", ")})` : ""}, ${formatAbsolute(entry.ts_ms, zone)}`);
+    for (const one of entry.thinking) parts.push(`> ${harmless(one).replace(/\n/g, "\n> ")}`);
+    if (entry.text) parts.push(TALKING.has(entry.kind) ? harmless(entry.text) : fence(plain(laidOut(entry.text)), ""));
+    for (const call of entry.tool_calls) parts.push(`**${harmless(call.name)}**\n\n${fence(JSON.stringify(call.arguments, null, 2) ?? "", "json")}`);
+    if (entry.error) parts.push(fence(plain(entry.error), ""));
+    if (entry.images) parts.push(tn(entry.images, "{n} image, not shown", "{n} images, not shown"));
+  }
+  return `${parts.join("\n\n")}\n`;
+}
+
+// Two sessions side by side
+
+const COMPARED = [
+  [msg("Cost"), (one) => one.cost_nano_usd, "money"], [msg("With sub-agents"), (one) => one.tree_cost_nano_usd, "money"],
+  [msg("Plan use, its worth"), (one) => one.plan_cost_nano_usd, "money"], [msg("Cost a call"), (one) => (one.model_calls ? Math.round(one.cost_nano_usd / one.model_calls) : null), "money"],
+  [msg("Model calls"), (one) => one.model_calls, "count"], [msg("Unpriced calls"), (one) => one.unpriced_calls, "count"],
+  [msg("Turns"), (one) => one.user_messages, "count"], [msg("Tokens"), (one) => one.total_tokens, "tokens"],
+  [msg("Input tokens"), (one) => one.input_tokens, "tokens"], [msg("Output tokens"), (one) => one.output_tokens, "tokens"],
+  [msg("Read from cache"), (one) => one.cache_read_tokens, "tokens"], [msg("Written to cache"), (one) => one.cache_write_tokens, "tokens"],
+  [msg("Cache rate"), cacheRate, "percent"], [msg("Tool calls"), (one) => one.tool_calls, "count"], [msg("Tool errors"), (one) => one.tool_errors, "count"],
+  [msg("Failed calls"), (one) => one.model_errors, "count"], [msg("Compactions"), (one) => one.compactions, "count"],
+  [msg("Sub-agents"), (one) => one.subagents.length, "count"], [msg("Lasted"), (one) => one.duration_ms, "duration"],
+];
+const WRITE = {
+  money: (value) => html`<span title="${formatExactMoney(value)}">${formatMoney(value)}</span>`, count: formatCount, tokens: (value) => tokens(value),
+  percent: (value) => formatPercent(value, 1), duration: formatDuration,
+};
+
+/** b against a: {mark, word, text}; nothing to say where one is not known or there is no difference. */
+export function difference(a, b, form) {
+  if (a === null || b === null || a === undefined || b === undefined) return { mark: "", text: UNKNOWN };
+  if (a === b) return { mark: "", text: "=" };
+  const mark = b > a ? "▲" : "▼";
+  if (form === "percent") return { mark, text: t("{n} points", { n: formatPercent(Math.abs(b - a), 1).replace(/\s*%$/, "") }) };
+  if (!a) return { mark, text: t("from nothing") };
+  const share = b / a;
+  return { mark, text: share >= 10 ? `×${formatCount(share)}` : formatPercent(Math.abs(share - 1)) };
+}
+
+/** The cost of both sessions turn by turn, in one picture. */
+export function Race(sides, width, height = 160) {
+  const lines = sides.map((turns) => [0, ...cumulative(turns.turns, turns.skipped_totals.cost_nano_usd)]);
+  const most = Math.max(1, ...lines.map((line) => line[line.length - 1]));
+  const count = Math.max(1, ...lines.map((line) => line.length - 1));
+  const ticks = niceTicks(most / 1e9);
+  const top = (ticks[ticks.length - 1] || 1) * 1e9;
+  const left = 56;
+  const x = (i) => round(left + (i / count) * (width - left - 8));
+  const y = (nano) => round(height - 20 - (nano / top) * (height - 30));
+  return html`
+    <svg class="plot" width="${width}" height="${height}" viewBox="0 0 ${width} ${height}" role="img" aria-label="${t("Cost of both sessions, turn by turn")}">
+      ${ticks.map((tick) => html`
+        <line class="${tick ? "rule" : "base"}" x1="${left}" x2="${width - 8}" y1="${y(tick * 1e9)}" y2="${y(tick * 1e9)}"/>
+        <text class="tick" x="${left - 8}" y="${y(tick * 1e9) + 4}" text-anchor="end">${formatMoney(Math.round(tick * 1e9))}</text>`)}
+      ${lines.map((line, side) => {
+    const every = Math.max(1, Math.floor(line.length / 400));
+    const points = line.map((nano, i) => [i, nano]).filter(([i]) => i % every === 0 || i === line.length - 1);
+    return html`<path class="race-line is-${side ? "b" : "a"}" d="${points.map(([i, nano], at) => `${at ? "L" : "M"}${x(i)} ${y(nano)}`).join("")}"/>`;
+  })}
+      <text class="tick" x="${width - 8}" y="${height - 4}" text-anchor="end">${tn(count, "{n} turn", "{n} turns")}</text>
+    </svg>`;
+}
+
+function Compared(state) {
+  const ids = [idOf(state), state.route.with];
+  const sides = ids.map((id) => sessionOf(state, id));
+  const missing = ids.find((id, i) => !sides[i] && state.answers[askKey("session", id)]?.error);
+  if (missing) return Missing(state, missing, state.answers[askKey("session", missing)].error);
+  if (!sides[0] || !sides[1]) return html`<div class="grid" data-key="compare">${panel({ key: "compared", title: t("Compare"), wide: "w12", state, body: nothing(t("Loading")) })}</div>`;
+  const name = (one, side) => html`
+    <th scope="col" class="num compared-name">
+      <span class="race-key is-${side}" aria-hidden="true"></span>
+      <a href="${hrefTo(state, "session", [one.id])}">${bdi(sessionName(one))}</a>
+      <span class="note"><bdi>${one.agent}</bdi> · ${when(one.started_ms, state)}</span>
+    </th>`;
+  const row = ([title, read, form]) => {
+    const [a, b] = sides.map(read);
+    const { mark, text } = difference(a, b, form);
+    return html`
+      <tr data-key="${title}">
+        <th scope="row">${t(title)}</th><td class="num">${WRITE[form](a)}</td><td class="num">${WRITE[form](b)}</td>
+        <td class="num">${mark ? html`<span class="arrow" aria-hidden="true">${mark}</span>${unseen(mark === "▲" ? t("more") : t("less"))} ` : null}${text}</td>
+      </tr>`;
+  };
+  const words = (title, read) => html`
+    <tr data-key="${title}"><th scope="row">${title}</th>${sides.map((one) => html`<td class="num compared-text">${bdi(read(one) || UNKNOWN)}</td>`)}<td></td></tr>`;
+  const races = ids.map((id) => turnsOf(state, id));
+  return html`
+    <div class="grid" data-key="compare">
+      ${panel({
+    key: "compared", wide: "w12", state, title: t("Compare"), isSum: true,
+    tools: html`<a class="link" href="${hrefTo(state, "session", [ids[1]], [["with", ids[0]]])}">${t("Swap")}</a> <a class="link" href="${hrefTo(state, "sessions")}" data-page="sessions">${t("All sessions")}</a>`,
+    body: html`
+          <div data-measure="race" data-key="race">${races[0] && races[1] ? Race(races, widthOf(state, "race")) : null}</div>
+          ${scrollingTable({
+      label: t("Both sessions, table"), kind: "compared",
+      heads: html`${head(unseen(t("What")))}${name(sides[0], "a")}${name(sides[1], "b")}${head(t("Difference"), "num")}`,
+      rows: html`
+              ${words(t("State"), (one) => t(STATE_WORDS[one.state] ?? STATE_WORDS.ended))}${words(t("Channel"), (one) => one.channel)}${words(t("Cause"), (one) => one.cause)}
+              ${words(t("Models"), (one) => one.models.map((model) => model.model).join(", "))}${COMPARED.map(row)}`,
+    })}`,
+  })}
+    </div>`;
+}
+
+// The page
+
+function Missing(state, id, error) {
+  const isUnknown = error?.status === 404;
+  return html`
+    <section class="panel empty" data-key="missing" role="alert">
+      <h2>${isUnknown ? t("There is no such session") : t("This session could not be read")}</h2>
+      <p>${isUnknown ? t("The ledger has no session with this id or key.") : error?.message}</p>
+      <p><code class="mono"><bdi>${id.slice(0, 200)}</bdi></code></p>
+      <p><a class="button" href="${hrefTo(state, "sessions")}" data-page="sessions">${t("All sessions")}</a></p>
+    </section>`;
+}
+
+export function Session(state) {
+  const id = idOf(state);
+  if (state.route.with) return Compared(state);
+  const session = sessionOf(state);
+  const error = state.answers[askKey("session", id)]?.error;
+  if (!session) return error || !id ? Missing(state, id, error ?? { status: 404 }) : html``;
+  return html`
+    <div class="grid session-page ${state.route.view ? "is-filling" : ""}" data-key="session ${id}">
+      ${Head(state, session)}
+      ${state.route.view === "transcript" ? Transcript(state, session) : Timeline(state, session)}
+    </div>`;
+}
+
+const whole = (text, most = 1e15) => (/^\d{1,15}$/.test(text ?? "") && Number(text) <= most ? Number(text) : null);
+
+// Place and search in the transcript: what is in sight is the browser's to know.
+
+const list = () => document.querySelector("[data-entries]");
+let placed = "";     // the place that was scrolled to
+let anchor = null;   // {key, top}: the first entry in sight, and where it stands
+let isAtEnd = false;
+let search = 0;      // number of the search under way
+let typing = 0;
+
+function noteAnchor(entries) {
+  const top = entries.getBoundingClientRect().top;
+  isAtEnd = entries.scrollTop + entries.clientHeight >= entries.scrollHeight - 8;
+  for (const one of entries.children) {
+    const box = one.getBoundingClientRect();
+    if (box.bottom > top) {
+      anchor = { key: one.dataset.key, n: Number(one.dataset.row), top: box.top - top };
+      return;
+    }
+  }
+}
+
+/** Keep what is in sight where it is while entries come and go above it. */
+function keepAnchor(entries) {
+  const found = anchor && [...entries.children].find((one) => one.dataset.key === anchor.key);
+  if (!found) return;
+  const moved = found.getBoundingClientRect().top - entries.getBoundingClientRect().top - anchor.top;
+  if (Math.abs(moved) > 0.5) entries.scrollTop += moved;
+}
+
+function onScroll(entries, context) {
+  noteAnchor(entries);
+  const { state, dispatch } = context;
+  const data = dataOf(state, askKey("entries", idOf(state)));
+  const asked = entriesAsk(state).params;
+  if (!data || (asked.offset ?? data.offset) !== data.offset) return; // a part is on its way already
+  const near = Math.max(600, entries.clientHeight);
+  const isLow = entries.scrollTop + entries.clientHeight > entries.scrollHeight - near && data.offset + data.entries.length < data.total;
+  const isHigh = entries.scrollTop < near && data.offset > 0;
+  if (!isLow && !isHigh) return;
+  const offset = Math.max(0, data.offset + (isLow ? ENTRY_STEP : -ENTRY_STEP));
+  dispatch({ entryWindow: { place: placeOf(state), offset } });
+}
+
+const followed = new WeakSet();
+
+function place(context) {
+  const entries = list();
+  const { state } = context;
+  if (!entries) return;
+  if (!followed.has(entries)) {
+    followed.add(entries);
+    placed = "";
+    entries.addEventListener("scroll", () => onScroll(entries, context), { passive: true });
+  }
+  const answer = state.answers[askKey("entries", idOf(state))];
+  const here = placeOf(state);
+  if (placed !== here) {
+    const { params } = entriesAsk(state);
+    if (JSON.stringify(answer.askedFor) !== JSON.stringify(params)) return; // the old part is still on show
+    placed = here;
+    const { at, ms } = state.route;
+    const goal = at ?? (ms === null ? null : answer.data.offset);
+    const row = goal === null ? null : entries.querySelector(`[data-row="${goal}"]`);
+    if (row) {
+      entries.scrollTop += row.getBoundingClientRect().top - entries.getBoundingClientRect().top - 8;
+      if (at !== null && document.activeElement?.nodeName !== "INPUT") row.focus({ preventScroll: true });
+    } else entries.scrollTop = 0;
+  } else if (isAtEnd && answer.data.offset + answer.data.entries.length >= answer.data.total) entries.scrollTop = entries.scrollHeight;
+  else keepAnchor(entries);
+  noteAnchor(entries);
+  onScroll(entries, context);
+}
+
+/** The entry that a search goes on from: the one it found last if it is still in sight, else the first in sight. */
+function searchFrom(state, step) {
+  const { at } = state.route;
+  const entries = list();
+  const row = at === null ? null : entries?.querySelector(`[data-row="${at}"]`);
+  if (row) {
+    const box = row.getBoundingClientRect();
+    const frame = entries.getBoundingClientRect();
+    if (box.bottom > frame.top && box.top < frame.bottom) return at + step;
+  }
+  return (anchor?.n ?? 0) + (step < 0 ? -1 : 0);
+}
+
+async function seek(question, step, context) {
+  const { state, dispatch, go, say, read } = context;
+  const id = idOf(state);
+  const turn = ++search;
+  let start = searchFrom(state, step);
+  const among = state.route.kinds.join(",");
+  try {
+    for (;;) {
+      if (start < 0) break;
+      const found = await read(api("find-entry", id), { ...question, among, start, back: step < 0 ? "1" : "0" });
+      if (turn !== search || idOf(context.state) !== id) return;
+      if (found.n !== null) {
+        dispatch({ finding: "" });
+        say(t("Entry {n}", { n: formatCount(found.n + 1) }));
+        go({ at: found.n, ms: null }, true);
+        if (placed === placeOf(context.state)) list()?.querySelector(`[data-row="${found.n}"]`)?.scrollIntoView({ block: "nearest" });
+        return;
+      }
+      if (found.next === null) break;
+      start = found.next;
+      dispatch({ finding: t("searched up to entry {n} of {total}", { n: formatCount(start + 1), total: formatCount(found.total) }) });
+    }
+    dispatch({ finding: step < 0 ? t("none before this place") : t("none after this place") });
+  } catch (fault) {
+    if (turn === search) dispatch({ finding: t("The search failed: {why}", { why: fault.message || t("no answer") }) });
+  }
+}
+
+async function copyMarkdown(context) {
+  const { state, dispatch, read, say } = context;
+  const id = idOf(state);
+  const session = sessionOf(state);
+  const kinds = state.route.kinds.join(",");
+  const entries = [];
+  let total = 1;
+  try {
+    while (entries.length < Math.min(total, MARKDOWN_ENTRIES)) {
+      const page = await read(api("transcript", id), { offset: entries.length, limit: 500, kinds });
+      if (!page.entries.length) break;
+      entries.push(...page.entries);
+      total = page.total;
+      dispatch({ finding: t("read {n} of {total}", { n: formatCount(entries.length), total: formatCount(total) }) });
+    }
+  } catch (fault) {
+    dispatch({ finding: t("The transcript could not be read: {why}.", { why: fault.message || t("no answer") }) });
+    return;
+  }
+  const text = toMarkdown(session, entries, zoneOf(state));
+  const counted = tn(entries.length, "{n} entry", "{n} entries");
+  try {
+    await navigator.clipboard.writeText(text);
+    dispatch({ finding: t("{entries} copied", { entries: counted }) });
+  } catch {
+    // Plain HTTP on a LAN has no clipboard: a file is the next best thing.
+    const link = document.createElement("a");
+    link.href = URL.createObjectURL(new Blob([text], { type: "text/markdown" }));
+    link.download = `session-${id.replace(/[^\w.-]/g, "_").slice(0, 60)}.md`;
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
+    dispatch({ finding: t("{entries} saved as a file", { entries: counted }) });
+  }
+  say(t("Done"));
+}
+
+function openTurn(n, { state, go }) {
+  go({ turn: state.route.turn === n ? null : n });
+}
+
+export const page = {
+  styles: "sessions.css",
+  parse(params) {
+    const kinds = (params.get("kinds") ?? "").split(",").filter((kind, i, all) => KINDS.some(([known]) => known === kind) && all.indexOf(kind) === i);
+    return {
+      view: params.get("view") === "transcript" ? "transcript" : "",
+      turn: whole(params.get("turn"), 1e9), at: whole(params.get("at"), 1e9), ms: whole(params.get("ms")),
+      kinds, find: (params.get("find") ?? "").slice(0, 200), with: (params.get("with") ?? "").slice(0, 1000),
+    };
+  },
+  format: ({ view, turn, at, ms, kinds, find, with: other }) => [
+    ["view", view ?? ""], ["turn", view ? "" : turn ?? ""], ["kinds", view ? kinds.join(",") : ""], ["find", view ? find : ""],
+    ["at", view ? at ?? "" : ""], ["ms", view && (at === null || at === undefined) ? ms ?? "" : ""], ["with", other ?? ""],
+  ],
+  asks(state) {
+    const id = idOf(state);
+    if (!id) return [];
+    const { route } = state;
+    const asked = (one) => ({ key: askKey("session", one), path: api("sessions", one), params: {}, on: ["usage", "session"] });
+    const askTurns = (one) => ({ key: askKey("turns", one), path: api("turns", one), params: {}, on: ["usage"] });
+    if (route.with) return [asked(id), asked(route.with), askTurns(id), askTurns(route.with)];
+    const asks = [asked(id)];
+    const session = sessionOf(state);
+    if (state.menu === "compare" && session) {
+      asks.push({ key: "candidates", path: "/api/session-list", params: { agent: session.agent, q: state.pick ?? "", limit: 12 }, on: [] });
+    }
+    if (route.view === "transcript") return [...asks, { ...entriesAsk(state), on: session?.state === "ended" ? [] : ["usage"] }];
+    asks.push(askTurns(id));
+    if (session?.subagents.length) asks.push({ key: askKey("below", id), path: "/api/subagents", params: { session: id, limit: 500 }, on: ["usage"] });
+    const turn = turnOf(state);
+    if (turn) {
+      const until = untilOf(turnsOf(state), turn);
+      asks.push({ key: askKey("spans", id), path: "/api/timeline", params: { session: id, since_ms: turn.from_ms, ...(until === null ? {} : { until_ms: until }) }, on: until === null ? ["usage"] : [] });
+    }
+    return asks;
+  },
+  view: Session,
+  actions: {
+    "open-turn": (element, context) => openTurn(Number(element.dataset.value), context),
+    "turn-close": (_, { go }) => go({ turn: null }),
+    "turn-step": (element, { state, go }) => {
+      const data = turnsOf(state);
+      const to = state.route.turn + Number(element.dataset.value);
+      if (data && to >= data.skipped && to < data.skipped + data.turns.length) go({ turn: to }, true);
+    },
+    pick: (element, { dispatch }) => dispatch({ pick: element.value.slice(0, 200) }),
+    kind: (element, { state, go }) => {
+      const kind = element.dataset.value;
+      const { kinds } = state.route;
+      const next = kind === "" ? [] : kinds.includes(kind) ? kinds.filter((one) => one !== kind) : [...kinds, kind];
+      // The same moment in the other list: numbers count only what is on show.
+      const data = dataOf(state, askKey("entries", idOf(state)));
+      const here = data?.entries.find((entry) => entry.n === anchor?.n);
+      go({ kinds: next, at: null, ms: here?.ts_ms ?? null });
+    },
+    find: (element, context) => {
+      clearTimeout(typing);
+      const find = element.value.slice(0, 200);
+      typing = setTimeout(() => {
+        context.go({ find }, true);
+        if (find.trim()) seek({ q: find }, 0, context);
+        else context.dispatch({ finding: "" });
+      }, 250);
+    },
+    found: (element, context) => {
+      const { find } = context.state.route;
+      if (find.trim()) seek({ q: find }, Number(element.dataset.value), context);
+    },
+    error: (element, context) => seek({ kinds: "errors" }, Number(element.dataset.value), context),
+    edge: (element, { go }) => go({ at: Number(element.dataset.value), ms: null }, true),
+    scrub: (element, { go }) => go({ at: Number(element.value), ms: null }, true),
+    whole: async (element, { state, dispatch, read }) => {
+      const n = Number(element.dataset.value);
+      const id = idOf(state);
+      const { kinds } = state.route;
+      const { entries } = await read(api("transcript", id), { offset: n, limit: 1, ...(kinds.length ? { kinds: kinds.join(",") } : {}) });
+      const [entry] = entries;
+      if (entry) dispatch({ whole: { ...state.whole, [`${id} ${entry.id} ${entry.ts_ms}`]: entry } });
+    },
+    markdown: (_, context) => copyMarkdown(context),
+  },
+  keys(event, context) {
+    const { state, go } = context;
+    if (event.key === "Escape") {
+      search += 1;
+      if (event.target.dataset?.action === "find") go({ find: "" }, true);
+      else if (!state.route.view && state.route.turn !== null) go({ turn: null });
+      return false;
+    }
+    const row = event.target.closest?.("tr[data-row]");
+    if (row && event.key === "Enter") {
+      row.click();
+      return true;
+    }
+    return false;
+  },
+  painted(context) {
+    if (context.state.route.view === "transcript") place(context);
+  },
+};
 """
 
 # language=JavaScript
@@ -16736,6 +19266,231 @@ export const messages = {
   "For each model and day: tokens written to the cache, times the price of writing one.": "按模型与日：写入缓存的 token 数，乘以写入单价。",
   "What reads saved, less what writes cost above fresh input.": "读取节省额，减去写入比新输入多出的费用。",
   "Clawmeter statement": "Clawmeter 对账单", "Made at {time}.": "生成于 {time}。",
+  // Sessions and Session
+  "with anything": "不限",
+  "with errors": "有错误",
+  "compacted": "已压缩",
+  "with sub-agents": "有子代理",
+  "with unpriced calls": "有未定价调用",
+  "reset": "已重置",
+  "deleted": "已删除",
+  "archived": "已归档",
+  "imported": "已导入",
+  "copy": "副本",
+  "failed": "失败",
+  "killed": "已终止",
+  "timed out": "超时",
+  "Errors": "错误",
+  "Lasted": "时长",
+  "Tree cost": "含子代理费用",
+  "Mark {name} to compare": "标记 {name} 以比较",
+  "Columns": "列",
+  "Usual columns": "默认列",
+  "Export": "导出",
+  "All rows of this list, sorted and filtered as it is.": "此列表的所有行，按当前排序和筛选。",
+  "Compare the marked sessions": "比较已标记的会话",
+  "Compare 2 sessions": "比较 2 个会话",
+  "Mark one more to compare": "再标记一个即可比较",
+  "Clear marks": "清除标记",
+  "Find in this list": "在此列表中查找",
+  "Find in names, keys and ids": "按名称、键和 ID 查找",
+  "Only sessions": "仅显示会话",
+  "Sort by": "排序方式",
+  "Choose the order": "选择排序",
+  "by {column}": "按{column}",
+  "Turn the order round": "反转顺序",
+  "Ascending": "升序",
+  "Descending": "降序",
+  "No session in this range is like that.": "此范围内没有符合条件的会话。",
+  "Clear the filters": "清除筛选",
+  "Show all time": "显示全部时间",
+  "No session yet. It is here within a second of its first entry.": "尚无会话。第一条记录出现后一秒内会显示在这里。",
+  "active in {range}; the figures are those of whole sessions": "在{range}内活跃；数字为整个会话的合计",
+  "Sessions, table": "会话表",
+  "Two sessions marked, c compares them": "已标记两个会话，按 c 比较",
+  "{n} tool error": "{n} 个工具错误",
+  "{n} tool errors": "{n} 个工具错误",
+  "{n} failed call": "{n} 次调用失败",
+  "{n} failed calls": "{n} 次调用失败",
+  "{n} session marked": "已标记 {n} 个会话",
+  "{n} sessions marked": "已标记 {n} 个会话",
+  "Messages": "消息",
+  "Thinking": "思考",
+  "Sub-agents": "子代理",
+  "Failed call": "失败的调用",
+  "Waiting": "等待",
+  "and {money} worth of plan use": "另有价值 {money} 的套餐用量",
+  "{money} a call": "每次调用 {money}",
+  "{input} in, {output} out": "输入 {input}，输出 {output}",
+  "Cache rate": "缓存命中率",
+  "{tokens} written to the cache": "写入缓存 {tokens}",
+  "{tokens} read": "读取 {tokens}",
+  "Model calls": "模型调用",
+  "none failed": "无失败",
+  "Tool calls": "工具调用",
+  "no error": "无错误",
+  "since": "始于",
+  "of {tokens} tokens": "共 {tokens} 个 token",
+  "window not known": "窗口大小未知",
+  "OpenClaw reset this session. Its transcript is read from the copy that was kept.": "OpenClaw 已重置此会话。记录从保留的副本读取。",
+  "OpenClaw deleted this session. Its transcript is read from the copy that was kept.": "OpenClaw 已删除此会话。记录从保留的副本读取。",
+  "OpenClaw moved this session to its archive. Its transcript is read from there.": "OpenClaw 已将此会话归档。记录从归档读取。",
+  "This session is from before OpenClaw kept its sessions in a database; its transcript is read from the old file.": "此会话早于 OpenClaw 使用数据库的时期；记录从旧文件读取。",
+  "Of this session only a copy is left. Its transcript is read from there.": "此会话仅剩一个副本。记录从副本读取。",
+  "OpenClaw no longer has this transcript. The ledger keeps its numbers.": "OpenClaw 已没有此记录。账本保留其数字。",
+  "Sub-agent of {session}.": "{session} 的子代理。",
+  "Forked: {calls} copied from {session}, and counted there.": "分叉：{calls}从 {session} 复制，并计入该会话。",
+  "Run of the cron job {job}.": "定时任务 {job} 的一次运行。",
+  "Compare with another session": "与另一个会话比较",
+  "Compare": "比较",
+  "Find a session": "查找会话",
+  "No other session is like that.": "没有其他这样的会话。",
+  "Models": "模型",
+  "Show: {view}": "显示：{view}",
+  "All sessions": "所有会话",
+  "Parts of the session": "会话的各部分",
+  "Timeline": "时间线",
+  "Transcript": "记录",
+  "Turns by what they took, and the cost up to each: {money} in the end": "各轮用时及累计费用：最终 {money}",
+  "Turns {first} to {last}": "第 {first} 至 {last} 轮",
+  "Turn {n}, {time}: {took}, {tokens} tokens, {money}": "第 {n} 轮，{time}：{took}，{tokens} 个 token，{money}",
+  "failover": "故障转移",
+  "aborted": "已中止",
+  "to {model}": "改用 {model}",
+  "heartbeat": "心跳",
+  "no call": "无调用",
+  "models {model}, tools {tools}, waiting {waiting}": "模型 {model}，工具 {tools}，等待 {waiting}",
+  "Turns": "轮次",
+  "The turns could not be read: {why}.": "无法读取轮次：{why}。",
+  "Nothing was said in this session.": "此会话没有内容。",
+  "Turns, table": "轮次表",
+  "Began": "开始",
+  "Marks": "标记",
+  "Took": "用时",
+  "the last {n} of {total}": "{total} 轮中的最后 {n} 轮",
+  "User message": "用户消息",
+  "Context compacted": "上下文已压缩",
+  "Message of OpenClaw": "OpenClaw 的消息",
+  "Session reset": "会话已重置",
+  "Message without a call": "没有调用的消息",
+  "Tool, nested": "嵌套工具",
+  "retry": "重试",
+  "other model": "其他模型",
+  "error": "错误",
+  "Show it in the transcript": "在记录中显示",
+  "Turn {n}": "第 {n} 轮",
+  "There is no such turn.": "没有这一轮。",
+  "Transcript of this turn": "此轮的记录",
+  "Turn before": "上一轮",
+  "Turn after": "下一轮",
+  "Turn {n}, waterfall": "第 {n} 轮的瀑布图",
+  "What": "内容",
+  "and {n} more; the transcript has all of them": "还有 {n} 项；记录中有全部内容",
+  "Underlined bars are the critical path: without them the turn had ended earlier.": "带下划线的条是关键路径：没有它们，此轮会更早结束。",
+  "No model was called.": "没有调用模型。",
+  "Tools, table": "工具表",
+  "half of them took at most this": "一半不超过此用时",
+  "19 of 20 took at most this": "95% 不超过此用时",
+  "No tool was used.": "没有使用工具。",
+  "Sub-agents, table": "子代理表",
+  "Own cost": "自身费用",
+  "Project files": "项目文件",
+  "Tool list": "工具列表",
+  "Tool schemas": "工具架构",
+  "Prompt": "提示词",
+  "characters, measured by OpenClaw": "字符数，由 OpenClaw 测量",
+  "live file": "当前文件",
+  "database": "数据库",
+  "kept after a reset": "重置后保留",
+  "kept after deletion": "删除后保留",
+  "archive": "归档",
+  "file from before the database": "数据库之前的文件",
+  "copy before a compaction": "压缩前的副本",
+  "Stored in": "存储位置",
+  "Text": "文本",
+  "User": "用户",
+  "Result": "结果",
+  "Compaction": "压缩",
+  "Model change": "更换模型",
+  "Thinking level": "思考级别",
+  "Reset": "重置",
+  "Branch": "分支",
+  "Nested tool": "嵌套工具",
+  "Notice": "通知",
+  "{input} in, {output} out, {read} read from cache, {written} written to cache": "输入 {input}，输出 {output}，读取缓存 {read}，写入缓存 {written}",
+  "{tokens} tokens": "{tokens} 个 token",
+  "Entry {n}, {kind}": "第 {n} 条，{kind}",
+  "Link to this entry": "此条目的链接",
+  "Show all of it": "显示全部",
+  "Kinds of entries": "条目类型",
+  "Find in this transcript": "在此记录中查找",
+  "Match before": "上一个匹配",
+  "Next match": "下一个匹配",
+  "Next error": "下一个错误",
+  "Error before": "上一个错误",
+  "Start": "开头",
+  "Latest entry": "最新条目",
+  "Latest": "最新",
+  "Copy as Markdown": "复制为 Markdown",
+  "The transcript could not be read: {why}.": "无法读取记录：{why}。",
+  "Show the timeline": "显示时间线",
+  "entries {first} to {last} of {total}": "第 {first} 至 {last} 条，共 {total} 条",
+  "Entries": "条目",
+  "Place in the transcript": "在记录中的位置",
+  "Entry {n} of {total}": "第 {n} 条，共 {total} 条",
+  "This transcript has no such entry.": "此记录中没有这样的条目。",
+  "This transcript is empty.": "此记录为空。",
+  "Plan use, its worth": "套餐用量的价值",
+  "Cost a call": "每次调用费用",
+  "Unpriced calls": "未定价调用",
+  "Output tokens": "输出 token",
+  "Read from cache": "读取缓存",
+  "Written to cache": "写入缓存",
+  "Tool errors": "工具错误",
+  "Failed calls": "失败的调用",
+  "Compactions": "压缩次数",
+  "{n} points": "{n} 个百分点",
+  "from nothing": "从零开始",
+  "Cost of both sessions, turn by turn": "两个会话逐轮的费用",
+  "more": "更多",
+  "less": "更少",
+  "Swap": "互换",
+  "Both sessions, table": "两个会话对照表",
+  "Difference": "差异",
+  "There is no such session": "没有此会话",
+  "This session could not be read": "无法读取此会话",
+  "The ledger has no session with this id or key.": "账本中没有此 ID 或键的会话。",
+  "Entry {n}": "第 {n} 条",
+  "searched up to entry {n} of {total}": "已搜索到第 {n} 条，共 {total} 条",
+  "none before this place": "此处之前没有",
+  "none after this place": "此处之后没有",
+  "The search failed: {why}": "搜索失败：{why}",
+  "read {n} of {total}": "已读取 {n} / {total}",
+  "{entries} copied": "已复制{entries}",
+  "{entries} saved as a file": "已将{entries}保存为文件",
+  "Done": "完成",
+  "{n} sub-agent": "{n} 个子代理",
+  "{n} sub-agents": "{n} 个子代理",
+  "{n} failed": "{n} 次失败",
+  "{n} error": "{n} 个错误",
+  "{n} errors": "{n} 个错误",
+  "{n} call was": "{n} 次调用",
+  "{n} calls were": "{n} 次调用",
+  "Its context was compacted once.": "其上下文被压缩过一次。",
+  "Its context was compacted {n} times.": "其上下文被压缩过 {n} 次。",
+  "One call went to another model after a failure.": "有一次调用在失败后改用了其他模型。",
+  "{n} calls went to another model after a failure.": "有 {n} 次调用在失败后改用了其他模型。",
+  "One run was aborted.": "有一次运行被中止。",
+  "{n} runs were aborted.": "有 {n} 次运行被中止。",
+  "{n} retry": "{n} 次重试",
+  "{n} retries": "{n} 次重试",
+  "{n} turn": "{n} 轮",
+  "{n} turns": "{n} 轮",
+  "{n} character": "{n} 个字符",
+  "{n} image, not shown": "{n} 张图片，未显示",
+  "{n} images, not shown": "{n} 张图片，未显示",
+  "{n} entry": "{n} 条",
+  "{n} entries": "{n} 条",
 };
 """
 
@@ -16748,6 +19503,9 @@ ASSETS: dict[str, tuple[str, str]] = {
     "views.js": ("text/javascript; charset=utf-8", VIEWS_JS),
     "app.js": ("text/javascript; charset=utf-8", APP_JS),
     "cost.js": ("text/javascript; charset=utf-8", COST_JS),
+    "sessions.css": ("text/css; charset=utf-8", SESSIONS_CSS),
+    "sessions.js": ("text/javascript; charset=utf-8", SESSIONS_JS),
+    "session.js": ("text/javascript; charset=utf-8", SESSION_JS),
     "zh.js": ("text/javascript; charset=utf-8", ZH_JS),
 }
 ASSET_DIGEST = hashlib.sha256("\0".join(text for _, text in ASSETS.values()).encode()).hexdigest()[

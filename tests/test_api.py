@@ -139,6 +139,7 @@ def test_every_route_answers(client: Any, meter: Any) -> None:
 def test_every_parameter_reaches_its_query(client: Any) -> None:
     session = client.get("/api/sessions").json[0]["id"]
     values = {"from": "30d", "to": "today", "tz": "Europe/Berlin", "kinds": "tools,errors"}
+    values["among"] = "tools"
     for route in ROUTES:
         for param in route.params:
             schema = param.schema
@@ -282,6 +283,8 @@ class TestDescribed:
             found += complaints(f"/api/sessions/{session}")
             found += complaints(f"/api/transcript/{session}", limit="10000")
             found += complaints("/api/timeline", session=session)
+            found += complaints(f"/api/turns/{session}")
+            found += complaints(f"/api/find-entry/{session}", kinds="errors")
         assert found == []
 
 

@@ -174,9 +174,9 @@ def test_report_as_a_table(small: CommandLine) -> None:
     assert "cache hit rate 0.0 %" in said
 
 
-def test_report_with_filters_tells_no_month_end_of_everything(small: CommandLine) -> None:
-    """The projection is over all agents: beside the figures of one it would be read as its own."""
-    assert "month end" not in small.out("report", "--from", "all", "--agent", "nobody")
+def test_report_with_filters_tells_their_own_month_end(small: CommandLine) -> None:
+    """Beside the figures of one agent, a projection over all would be read as its own."""
+    assert "at month end about $0 (" in small.out("report", "--from", "all", "--agent", "nobody")
     assert rows_of(small.out("report", "--from", "all", "--agent", "nobody"))["total"][0] == "0"
 
 
