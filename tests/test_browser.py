@@ -818,12 +818,12 @@ def test_hostile_names_are_text(visit: Any) -> None:
 
 def test_everything_is_reached_by_keyboard(page: Page) -> None:
     reached: set[str] = set()
-    for _ in range(400):
+    for _ in range(600):
         page.keyboard.press("Tab")
         key = page.evaluate("""() => { const one = document.activeElement; return one === document.body ? "" :
           [one.nodeName, one.dataset.action, one.dataset.value, one.dataset.page, one.getAttribute("href"), one.dataset.chart, one.getAttribute("aria-label")].join("|") }""")
-        if key in reached:
-            break
+        if key.startswith("A|skip") and len(reached) > 1:
+            break  # round once; a session may stand in two lists, so a name twice is no sign of that
         if key:
             reached.add(key)
     wanted = page.evaluate("""() => [...document.querySelectorAll("#bar button, #bar select, main button, main a[href], main select, .rail a[href], [data-chart]")]
