@@ -14775,6 +14775,7 @@ export function barLayout(count, width, height) {
 
 /** Dates under the bars, as many as fit, counted back from the last one, which may be "so far". */
 function barLabels(model, at) {
+  if (model.unit === "hour" && model.spans.length > 72) return midnightLabels(model, at);
   const every = Math.max(1, Math.ceil(62 / at.slot));
   const last = model.spans.length - 1;
   const y = at.height - 6;
@@ -14789,6 +14790,18 @@ function barLabels(model, at) {
     const isAtEdge = at.center(i) + text.length * 3.2 > at.right;
     const [x, anchor] = isAtEdge ? [at.right, "end"] : [at.center(i), "middle"];
     return html`<text class="tick" x="${round(x)}" y="${y}" text-anchor="${anchor}">${text}</text>`;
+  });
+}
+
+/** Many hours: only where a day begins, as many days as fit. */
+function midnightLabels(model, at) {
+  let free = -Infinity;
+  return model.spans.map((span, i) => {
+    const day = span.key.slice(0, 10);
+    const x = at.center(i);
+    if (i === 0 || model.spans[i - 1].key.slice(0, 10) === day || x < free || x > at.right - 24) return null;
+    free = x + 62;
+    return html`<text class="tick" x="${round(x)}" y="${at.height - 6}" text-anchor="middle">${formatDay(day)}</text>`;
   });
 }
 
@@ -15231,6 +15244,8 @@ export function assignColours(known, keys) {
   return { shown, kept: [...kept].slice(-300) };
 }
 
+/** What the server calls the calls without a channel, a cron job …, and the parts of a split that have no row. */
+export const NONE_KEY = "(none)";
 export const OTHER_KEY = "(other)";
 const isOther = (one, i, all) => i === all.length - 1 && /^\(?other\)?$/i.test(one.key);
 
@@ -15356,8 +15371,11 @@ export function sessionName(row) {
   return (isSeen(key) ? key : "") || String(row.id ?? "").slice(0, 8) || UNKNOWN;
 }
 
-/** The name of a session as the way to it. */
-const sessionAnchor = (state, id, name) => html`<a class="row-link" href="${hrefTo(state, "session", [id])}" data-page="session">${bdi(name)}</a>`;
+/** A session by its name, as a link to its page where there is one; j and k stop at it. */
+export function sessionLink(state, id, name) {
+  if (!BUILT.has("session") || !id) return bdi(name);
+  return html`<a class="row-link" href="${hrefTo(state, "session", [id])}" data-page="session" data-row>${bdi(name)}</a>`;
+}
 
 /** How much of what OpenClaw has is read: {percent, etaS}, or null when it is all of it. */
 export function indexing({ coverage, source }) {
@@ -15638,7 +15656,7 @@ export const filterKindName = (kind) => t(FILTERS.find(([one]) => one === kind)?
 function Chips({ route: { filters } }) {
   return FILTERS.filter(([kind]) => filters[kind]).map(([kind]) => html`
     <span class="chip" data-key="chip-${kind}">
-      <span class="chip-kind">${filterKindName(kind)}</span> <bdi title="${filters[kind]}">${filters[kind]}</bdi>
+      <span class="chip-kind">${filterKindName(kind)}</span> <bdi title="${filters[kind]}">${filters[kind] === NONE_KEY ? t("none") : filters[kind]}</bdi>
       <button type="button" data-action="unfilter" data-kind="${kind}" title="${t("Remove this filter")}">
         ${icon("close", 10)}${unseen(t("Remove the filter on {kind}", { kind: filterKindName(kind) }))}
       </button>
@@ -15675,7 +15693,7 @@ function FilterMenu(state) {
         ${shown.map((row) => html`
           <li data-key="${row.key}">
             <button type="button" data-action="filter" data-kind="${filterKind}" data-value="${row.key}" data-row>
-              <bdi>${row.key === "(none)" ? t("none") : row.label}</bdi><span class="num">${cost(row)}</span>
+              <bdi>${row.key === NONE_KEY ? t("none") : row.label}</bdi><span class="num">${cost(row)}</span>
             </button>
           </li>`)}
       </ul>
@@ -16090,7 +16108,7 @@ function LiveRow(row, depth, state) {
       <td class="state-cell">${stateMark(row)}</td>
       <th scope="row" class="name depth-${Math.min(depth, 4)}" title="${sessionName(row)}">
         ${depth ? html`<span class="branch" aria-hidden="true">└</span>${unseen(`${t("sub-agent")} `)}` : null}
-        ${sessionAnchor(state, row.id, sessionName(row))}${where(row)}
+        ${sessionLink(state, row.id, sessionName(row))}${where(row)}
       </th>
       <td class="mid">${bdi(row.agent ?? UNKNOWN)}</td>
       <td class="mid">${bdi(row.channel || row.cause || UNKNOWN)}</td>
@@ -16135,7 +16153,7 @@ function Dearest(state) {
     </td>`;
   const line = (row) => html`
     <tr data-key="${row.id}">
-      <th scope="row" class="name" title="${sessionName(row)}">${sessionAnchor(state, row.id, sessionName(row))}${where(row)}</th>
+      <th scope="row" class="name" title="${sessionName(row)}">${sessionLink(state, row.id, sessionName(row))}${where(row)}</th>
       <td class="mid">${bdi(row.agent ?? UNKNOWN)}</td>
       <td class="mid model">${bdi(row.model ?? UNKNOWN)}</td>
       <td class="num wide">${formatCount(row.model_calls)}</td>
@@ -16171,14 +16189,15 @@ function deedWords(text) {
 function Activity(state) {
   const line = (one, i) => {
     const isKnown = one.kind in DEEDS;
-    const name = one.label || String(one.session ?? "").slice(0, 8);
+    // A session without a label comes with its key for one.
+    const name = sessionName({ key: one.label, id: one.session });
     return html`
       <li data-key="${one.ts_ms}-${one.session}-${one.kind}-${i}">
         <span class="did ${one.kind === "failed" ? "is-bad" : ""}">
           ${icon(isKnown ? one.kind : "other", 12)}${isKnown ? t(DEEDS[one.kind]) : one.kind}
         </span>
         <span class="activity-text" title="${name}${one.text ? `: ${deedWords(one.text)}` : ""}">
-          ${one.session ? sessionAnchor(state, one.session, name) : bdi(name)}${one.text ? html` <span class="note">${bdi(deedWords(one.text))}</span>` : null}
+          ${sessionLink(state, one.session, name)}${one.text ? html` <span class="note">${bdi(deedWords(one.text))}</span>` : null}
         </span>
         ${when(one.ts_ms, state)}
       </li>`;
@@ -16206,7 +16225,7 @@ function BreakdownTable(usage, { palette, isAllShown }) {
     <td class="num">${cost(row)}</td>`;
   const line = (row) => {
     const name = row.label || row.key;
-    const shown = row.key === "(none)" ? html`<span class="note">${t("none")}</span>` : shownName(row, name);
+    const shown = row.key === NONE_KEY ? html`<span class="note">${t("none")}</span>` : shownName(row, name);
     const slot = usage.by === "model" ? slotOf(palette, row.key) : 0;
     return html`
       <tr data-key="${row.key}">
@@ -16881,6 +16900,11 @@ function syncAsks() {
   }
 }
 
+/** What the last answer with a source strip said, with how far a later answer says that reading is. */
+function sourceAfter({ indexed_bytes: done, total_bytes: all }) {
+  return state.source && { ...state.source, indexed_percent: all ? (100 * done) / all : state.source.indexed_percent };
+}
+
 function noteServer(answer) {
   const coverage = answer?.coverage ?? null;
   const asOf = answer?.as_of_ms ?? coverage?.as_of_ms;
@@ -16888,7 +16912,7 @@ function noteServer(answer) {
   const { kept } = assignColours(state.palette, coloursIn(answer));
   if (kept.length !== state.palette.length) remembered.write("palette", kept);
   const change = { palette: kept, now: serverNow(), updatedMs: serverNow() };
-  if (coverage) Object.assign(change, { coverage, source: answer.source ?? null });
+  if (coverage) Object.assign(change, { coverage, source: answer.source ?? sourceAfter(coverage) });
   if (answer?.tz && !state.route.zone) change.serverZone = answer.tz;
   return change;
 }
@@ -19397,9 +19421,9 @@ import {
 } from "./dom.js";
 import { lines, stackedBars, swatch, UNITS } from "./chart.js";
 import {
-  BY_NAMES, FILTERS, OTHER_KEY, addDays, addMonths, askParams, assignColours, bdi, change, cost, dataOf, filterName, head, hrefTo,
-  money, nothing, panel, partial, rangeName, scrollingTable, segments, select, sessionName, shareOf, sharePercent, slotOf, sortHead,
-  tokens, unseen, when, widthOf, zoneOf, BUILT,
+  BY_NAMES, FILTERS, NONE_KEY, OTHER_KEY, addDays, addMonths, askParams, assignColours, bdi, change, cost, dataOf, filterName, head,
+  money, nothing, panel, partial, rangeName, scrollingTable, segments, select, sessionLink, sessionName, shareOf, sharePercent, slotOf, sortHead,
+  tokens, unseen, when, widthOf, windowedTable, zoneOf,
 } from "./views.js";
 
 const DEFAULTS = { by: "day", split: "provider_model", drawn: "bars", shown: "cost", sort: "", order: "desc" };
@@ -19418,6 +19442,8 @@ const CHART_HEIGHT = 300;
 const CACHE_HEIGHT = 180;
 const SHOWN_ROWS = 31;   // a month of days
 const MOST_ROWS = 500;
+const MOST_TIMES = 10_000;
+const WINDOWED = 200;    // rows beyond which only those in sight are in the document
 const SLOW = { gapMs: 3000 };    // panels that may lag behind a storm of calls,
 const SLOWER = { gapMs: 15000 }; // and those that are looked up call by call or session by session
 const CHARS_PER_TOKEN = 4;
@@ -19454,7 +19480,9 @@ function asks(state) {
   const wanted = [
     {
       key: "usage", path: "/api/usage", on: ["usage"],
-      params: { ...range, by: route.by, split: route.split, parts: SERIES, compare, limit: MOST_ROWS },
+      params: {
+        ...range, by: route.by, split: route.split, parts: SERIES, compare, limit: TIMES.includes(route.by) ? MOST_TIMES : MOST_ROWS,
+      },
     },
     { key: "models", path: "/api/usage", on: ["usage"], params: { ...range, by: "provider_model", split: "cause", limit: 50 }, ...SLOW },
     { key: "week", path: "/api/usage", on: ["usage"], params: { ...range, by: "hour_of_week" }, ...SLOW },
@@ -19501,7 +19529,7 @@ export function keySpan(by, row) {
     const label = `${t(WEEKDAYS[Number(key[0]) - 1])} ${key.slice(2)}:00`;
     return { key, label, short: label, from: null, to: null };
   }
-  if (key === "(none)") return { key, label: t("none") };
+  if (key === NONE_KEY) return { key, label: t("none") };
   if (key === OTHER_KEY) return { key, label: t("Other") };
   return { key, label: row.label || key };
 }
@@ -19538,7 +19566,7 @@ export function joinSpans(model, most) {
   if (count <= most) return model;
   const step = Math.ceil(count / most);
   const starts = Array.from({ length: Math.ceil(count / step) }, (_, i) => i * step);
-  const sum = (values, i) => values.slice(i, i + step).reduce((a, b) => a + (b ?? 0), 0);
+  const sum = (values, i) => values.slice(i, i + step).reduce((a, b) => (b === null ? a : (a ?? 0) + b), null);
   return {
     ...model,
     spans: starts.map((i) => {
@@ -19559,9 +19587,14 @@ function chartModel(state) {
     unit: usage.by,
     spans: usage.rows.map((row) => keySpan(usage.by, row)),
     series: seriesOf(usage, state),
-    isLastPartial: usage.by !== "hour_of_week" && usage.to_ms > state.now,
+    // The last hour of today is still to come: that is a gap, and no hour is "so far".
+    isLastPartial: !["hour", "hour_of_week"].includes(usage.by) && usage.to_ms > state.now,
     before: usage.before ? usage.rows.map((_, i) => usage.before.rows[i]?.[field] ?? null) : null,
   };
+  if (usage.by === "hour") {
+    const isToCome = usage.rows.map((row) => Date.parse(row.key) > state.now);
+    for (const one of model.series) one.values = one.values.map((value, i) => (isToCome[i] ? null : value));
+  }
   const room = (widthOf(state, "cost") - 52) / (state.route.drawn === "bars" ? 4 : 2);
   return joinSpans(model, Math.max(24, Math.floor(room)));
 }
@@ -19715,11 +19748,9 @@ export function tableRows(usage, { sort, order }) {
 function nameOf(by, row, state) {
   const { label } = keySpan(by, row);
   const kind = filterKindOf(by);
-  if (kind && row.key !== "(none)") return filterName(kind, row.key, label);
+  if (kind && row.key !== NONE_KEY) return filterName(kind, row.key, label);
   // A session without a label has its key for one, and that is long.
-  const name = by === "session" ? sessionName({ key: label }) : label;
-  if (by !== "session" || !BUILT.has("session")) return bdi(name);
-  return html`<a class="row-link" href="${hrefTo(state, "session", [row.key])}" data-row>${bdi(name)}</a>`;
+  return by === "session" ? sessionLink(state, row.key, sessionName({ key: label })) : bdi(label);
 }
 
 /** A number that says how it came about when it is pressed. */
@@ -19733,17 +19764,23 @@ function Table(usage, state) {
   const columns = columnsOf(usage);
   const { sort, order, by } = state.route;
   const rows = tableRows(usage, state.route);
-  const shown = state.isAllShown ? rows : rows.slice(isTimed(usage) ? -SHOWN_ROWS : 0, isTimed(usage) ? undefined : SHOWN_ROWS);
+  const isLatest = isTimed(usage) && usage.by !== "hour_of_week" && !sort;
+  const shown = state.isAllShown ? rows : isLatest ? rows.slice(-SHOWN_ROWS) : rows.slice(0, SHOWN_ROWS);
+  const line = (row, i) => html`
+    <tr data-key="${row.key}" aria-rowindex="${i + 2}">
+      <th scope="row" class="name" title="${row.key}">${nameOf(usage.by, row, state)}</th>${cells(row)}
+    </tr>`;
   const cells = (row) => columns.slice(1).map(([, column]) => html`<td class="num ${column.kind ?? ""}">${column.cell(row, state, usage)}</td>`);
-  const table = scrollingTable({
+  const parts = {
     label: t("{title}, table", { title: t("Cost") }), kind: "is-long",
     heads: columns.map(([key, column]) => sortHead({
       value: key, name: column.name ? t(column.name) : t(BY_NAMES[by]), sort, order, kind: column.name ? `num ${column.kind ?? ""}` : "",
     })),
-    rows: shown.map((row) => html`
-      <tr data-key="${row.key}"><th scope="row" class="name" title="${row.key}">${nameOf(usage.by, row, state)}</th>${cells(row)}</tr>`),
     foot: html`<tr><th scope="row">${t("All {n}", { n: formatCount(usage.row_count) })}</th>${cells({ ...usage.totals, key: "", before: usage.before?.totals ?? null })}</tr>`,
-  });
+  };
+  const table = shown.length > WINDOWED
+    ? windowedTable({ ...parts, name: "cost", state, columns: columns.length, total: shown.length, row: (i) => line(shown[i], i) })
+    : scrollingTable({ ...parts, rows: shown.map(line) });
   const more = rows.length > shown.length || state.isAllShown ? html`
     <p class="more no-print">
       <button type="button" class="link" data-action="show-all">

@@ -364,3 +364,10 @@ def test_names_of_models_survive_the_price_file(tmp_path: Path) -> None:
     prices = dict.fromkeys(names, price)
     clawmeter.save_prices(tmp_path, prices)
     assert clawmeter.load_saved_prices(tmp_path) == prices
+
+
+def test_a_damaged_price_file_is_named(tmp_path: Path) -> None:
+    for text in ("[", '["a/b"]\ninput = "much"\n', '["a/b"]\nprice = 1\n'):
+        clawmeter.price_file(tmp_path).write_text(text, encoding="utf-8")
+        with pytest.raises(clawmeter.SettingsError, match=r"prices\.toml"):
+            clawmeter.load_saved_prices(tmp_path)
