@@ -20,6 +20,7 @@ Sections, each using only those above it:
     Pricing
     Store
     Source: session transcripts
+    Source: gateway
     Queries
     Exports
     Access
@@ -186,6 +187,9 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("budget_monthly_usd", ("BUDGET_MONTHLY_LIMIT",), "float", None, "monthly budget in USD"),
     Setting("cache_write_ttl", ("CLAWMETER_CACHE_WRITE_TTL",), "text", "5m", "lifetime assumed for cache writes when a list price is used: 5m or 1h", ("5m", "1h")),
     Setting("poll", ("CLAWMETER_POLL",), "bool", False, "look for changes every 2 s instead of waiting for file events (network mounts)"),
+    Setting("gateway", ("CLAWMETER_GATEWAY",), "bool", True, "connect to OpenClaw's gateway to see what runs now; it is only read"),
+    Setting("gateway_url", ("CLAWMETER_GATEWAY_URL",), "text", None, "where the gateway listens, as ws://127.0.0.1:18789 (default: as openclaw.json says)"),
+    Setting("gateway_token", ("CLAWMETER_GATEWAY_TOKEN", "OPENCLAW_GATEWAY_TOKEN"), "text", None, "the gateway's token, if openclaw.json does not have it"),
     Setting("log_level", ("CLAWMETER_LOG_LEVEL",), "text", "warning", "debug, info, warning or error", ("debug", "info", "warning", "error")),
 )  # fmt: skip
 
@@ -221,6 +225,9 @@ class Settings:
     budget_monthly_usd: float | None = None
     cache_write_ttl: str = "5m"
     poll: bool = False
+    gateway: bool = True
+    gateway_url: str | None = None
+    gateway_token: str | None = field(default=None, repr=False)
     log_level: str = "warning"
     prices: Mapping[str, PriceOverride] = field(default_factory=dict)
     plan_providers: tuple[str, ...] = ()
@@ -278,7 +285,8 @@ def convert_setting(setting: Setting, value: Any, origin: str) -> Any:
         return convert_value(setting, value)
     except (ValueError, KeyError, TypeError):
         takes = " or ".join(setting.choices) or KIND_NAMES[setting.kind]
-        given = "what is there" if setting.name == "token" else repr(value)
+        is_secret = setting.name in ("token", "gateway_token")
+        given = "what is there" if is_secret else repr(value)
         msg = f"{origin}: {setting.name} takes {takes}, not {given} ({setting.help})"
         raise SettingsError(msg) from None
 
@@ -306,9 +314,20 @@ def convert_value(setting: Setting, value: Any) -> Any:
     text = os.fspath(value).strip()
     if not text or "\x00" in text or (setting.choices and text.lower() not in setting.choices):
         raise ValueError
+    if setting.name == "gateway_url" and not is_gateway_url(text):
+        raise ValueError
     if setting.kind == "path":
         return Path(os.path.expandvars(text)).expanduser()
     return text.lower() if setting.choices else text
+
+
+def is_gateway_url(text: str) -> bool:
+    """Whether a text is an address of a WebSocket server, and has no place for a password: it is shown."""
+    try:
+        parts = urllib.parse.urlsplit(text)
+        return parts.scheme in ("ws", "wss") and bool(parts.hostname) and "@" not in parts.netloc and not parts.query and parts.port != 0  # fmt: skip
+    except ValueError:
+        return False
 
 
 def texts_of(value: Any) -> tuple[str, ...]:
@@ -841,6 +860,9 @@ class OpenClawConfig:
     gateway_bind: str = "loopback"
     gateway_auth: str = "token"
     gateway_token: str | None = field(default=None, repr=False)
+    gateway_remote: str | None = None  # gateway.remote.url, in mode `remote`
+    gateway_tls: bool = False
+    token_problem: str | None = None
     agents: tuple[str, ...] = ()
     workspaces: Mapping[str, str] = field(default_factory=dict)
     log_file: str | None = None
@@ -849,6 +871,12 @@ class OpenClawConfig:
     context_windows: Mapping[tuple[str, str], int] = field(default_factory=dict)
     plan_providers: frozenset[str] = frozenset()
     problem: str | None = None
+
+    @property
+    def gateway_url(self) -> str:
+        """Where the gateway listens."""
+        scheme = "wss" if self.gateway_tls else "ws"
+        return self.gateway_remote or f"{scheme}://127.0.0.1:{self.gateway_port}"
 
 
 def parse_json5(text: str) -> Any:
@@ -925,11 +953,17 @@ def as_dict(value: Any) -> Json:
     return value if isinstance(value, dict) else {}
 
 
-def read_config(home: Path, env: Mapping[str, str]) -> OpenClawConfig:
-    """Read a home's openclaw.json; whatever is wrong with it ends up in `problem`."""
+def find_config(home: Path, env: Mapping[str, str]) -> Path | None:
+    """Where the config of a home is."""
     path = Path(env["OPENCLAW_CONFIG_PATH"]) if env.get("OPENCLAW_CONFIG_PATH") else None
     if path is None or not path.is_file():
         path = next((p for n in CONFIG_NAMES if (p := home / n).is_file()), None)
+    return path
+
+
+def read_config(home: Path, env: Mapping[str, str]) -> OpenClawConfig:
+    """Read a home's openclaw.json; whatever is wrong with it ends up in `problem`."""
+    path = find_config(home, env)
     if path is None:
         return OpenClawConfig(problem="no openclaw.json")
     try:
@@ -966,14 +1000,22 @@ def read_config(home: Path, env: Mapping[str, str]) -> OpenClawConfig:
         for name, p in as_dict(as_dict(raw.get("auth")).get("profiles")).items()
         if isinstance(p, dict) and str(p.get("mode", "")).lower() in ("oauth", "subscription")
     }
-    token = auth.get("token")
     port = gateway.get("port")
+    port = port if type(port) is int and 0 < port < 65_536 else 18789
+    token = auth.get("token")
+    remote = as_dict(gateway.get("remote"))
+    is_remote = gateway.get("mode") == "remote" and is_gateway_url(str(remote.get("url")))
+    if is_remote:
+        token = remote.get("token")
     return OpenClawConfig(
         version=str(v) if (v := as_dict(raw.get("meta")).get("lastTouchedVersion")) else None,
-        gateway_port=port if type(port) is int else 18789,
+        gateway_port=port,
         gateway_bind=str(gateway.get("bind") or "loopback"),
         gateway_auth=str(auth.get("mode") or "token"),
         gateway_token=token if isinstance(token, str) and token and not token.startswith("${") else None,
+        gateway_remote=str(remote["url"]) if is_remote else None,
+        gateway_tls=as_dict(gateway.get("tls")).get("enabled") is True,
+        token_problem=complain_of_token(token),
         agents=tuple(listed),
         workspaces={k: str(w) for k, v in listed.items() if (w := v.get("workspace") or as_dict(agents.get("defaults")).get("workspace"))},
         log_file=str(f) if (f := as_dict(raw.get("logging")).get("file")) else None,
@@ -982,6 +1024,14 @@ def read_config(home: Path, env: Mapping[str, str]) -> OpenClawConfig:
         context_windows=windows,
         plan_providers=frozenset(plan),
     )  # fmt: skip
+
+
+def complain_of_token(token: Any) -> str | None:
+    """Why a gateway token that stands in the config cannot be used; None for one that can."""
+    if not isinstance(token, str):
+        return "gateway.auth.token is a reference to a secret, which only OpenClaw can look up" if token else None  # fmt: skip
+    names = token.startswith("${")
+    return f"gateway.auth.token is {plain(token, 60)}, and this variable is not set here" if names else None  # fmt: skip
 
 
 def parse_config_price(cost: Any) -> ConfigPrice | None:
@@ -4923,6 +4973,1080 @@ class Indexer:
 
 
 ###############################################################################
+# Source: gateway #############################################################
+###############################################################################
+# What OpenClaw's gateway says while agents work: one WebSocket connection, only read.
+# GatewayState is what it has said, and all that others see of it. The ledger never waits
+# for it: without a gateway everything goes on from the files. Facts about the protocol
+# were observed on 2026.2.12 to 2026.9.6 (tests/data/gateway).
+
+#: Protocol versions that we speak: 3 is OpenClaw 2026.2, 4 is 2026.4 and later.
+PROTOCOLS = (3, 4)
+#: The largest message that is looked at. A list of 100 sessions takes 0.3 MB; gateways may send up to 25 MB.
+MAX_MESSAGE_BYTES = 8 << 20
+#: A message that claims to be larger than this is no message: the connection is given up.
+MAX_CLAIMED_BYTES = 256 << 20
+#: What is kept of a gateway, whatever it sends.
+MAX_LIVE_SESSIONS = 512
+MAX_RUNS = 32
+MAX_TOOLS = 64
+MAX_ENDED_RUNS = 2048
+#: A session in which nothing has moved for so long says nothing about now.
+RECENT_MS = 15 * MINUTE_MS
+#: Clocks of a row and of the transcript entry that it is about differ by this much at most.
+ROW_SLACK_MS = 5_000
+
+
+class GatewayError(SourceError):
+    """The gateway cannot be used now: `status` is a word of GatewayState, `advice` says what to do."""
+
+    def __init__(self, status: str, text: str, advice: str | None = None) -> None:
+        super().__init__(text)
+        self.status = status
+        self.advice = advice
+
+
+class TokenRefusedError(GatewayError):
+    """The gateway knows another token."""
+
+
+def is_loopback(address: str) -> bool:
+    """Tell whether an address is this machine's own (127/8, ::1, also IPv4 inside IPv6)."""
+    import ipaddress
+
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    return bool((getattr(parsed, "ipv4_mapped", None) or parsed).is_loopback)
+
+
+# -- where it is ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where a gateway listens, and the tokens it may take, the most likely one first."""
+
+    url: str
+    tokens: tuple[str, ...] = field(default=(), repr=False)
+
+
+GIVE_TOKEN = "give its token with OPENCLAW_GATEWAY_TOKEN, or as gateway_token in clawmeter.toml"  # noqa: S105 - a sentence
+
+
+def find_endpoint(settings: Settings, config: OpenClawConfig) -> Endpoint:
+    """Where the gateway of a home is and how to log in. GatewayError when that cannot be known."""
+    url = settings.gateway_url or config.gateway_url
+    parts = urllib.parse.urlsplit(url)
+    host = parts.hostname or ""
+    if host != "localhost" and not is_loopback(host):
+        raise GatewayError(
+            "unusable",
+            f"the gateway {url} is on another machine: it wants a device identity, which this Clawmeter does not have yet",
+            "run Clawmeter beside the gateway, or open a tunnel (ssh -N -L 18789:127.0.0.1:18789 HOST) and name it with --gateway-url ws://127.0.0.1:18789",
+        )
+    tokens = tuple(dict.fromkeys(t for t in (settings.gateway_token, config.gateway_token) if t))
+    if settings.gateway_url is None and config.gateway_auth in ("password", "trusted-proxy"):
+        raise GatewayError(
+            "unusable",
+            f"the gateway takes no token (gateway.auth.mode is {plain(config.gateway_auth, 40)})",
+            "live sessions are told from the transcripts; with gateway.auth.mode = token the gateway would tell them itself",
+        )
+    if not tokens and config.gateway_auth != "none":
+        raise GatewayError("unusable", config.token_problem or "openclaw.json has no gateway.auth.token", GIVE_TOKEN)  # fmt: skip
+    return Endpoint(url, tokens)
+
+
+# -- frames -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One message of the gateway: an event, or the answer to a request."""
+
+    kind: str  # event | res
+    name: str  # the event's name, or the id of the request
+    payload: Any = None
+    seq: int | None = None
+    ok: bool = True
+    error: Json = field(default_factory=dict)
+
+
+def parse_frame(raw: bytes) -> Frame | None:
+    """Turn a message into a Frame; None for what is none."""
+    value = parse_lenient_or_none(raw)
+    if not isinstance(value, dict):
+        return None
+    kind = value.get("type")
+    name = value.get("event" if kind == "event" else "id")
+    if kind not in ("event", "res") or not isinstance(name, str) or len(name) > 200:
+        return None
+    seq = value.get("seq")
+    if seq is not None and (type(seq) is not int or not 0 <= seq < 1 << 53):
+        return None
+    return Frame(kind, name, value.get("payload"), seq, value.get("ok", True) is True, as_dict(value.get("error")))  # fmt: skip
+
+
+class FrameReader:
+    """Messages of a WebSocket server (RFC 6455 §5), each of a bounded size.
+
+    Our own because websocket-client collects whatever length a frame claims, and takes three system calls for each.
+    """
+
+    def __init__(self, sock: socket.socket, limit: int = MAX_MESSAGE_BYTES) -> None:
+        self.sock = sock
+        self.limit = limit
+        self.oversized = 0
+        self._buffer = bytearray()
+        self._skip = 0  # bytes of a frame that is too large, still to come
+        self._parts: list[bytes] = []
+        self._is_dropping = False  # the rest of a message of which a part was too large
+
+    def receive(self) -> list[tuple[int, bytes]]:
+        """The (opcode, payload) that have come, after waiting for the next bytes. OSError when the connection ends."""
+        data = self.sock.recv(65_536)
+        if not data:
+            raise ConnectionError("the gateway closed the connection")
+        self._buffer += data
+        return list(self._split())
+
+    def _split(self) -> Iterator[tuple[int, bytes]]:
+        buffer = self._buffer
+        while True:
+            if self._skip:
+                dropped = min(self._skip, len(buffer))
+                del buffer[:dropped]
+                self._skip -= dropped
+            if self._skip or len(buffer) < 2:
+                return
+            first, length, head = buffer[0], buffer[1], 2
+            if first & 0x70 or length & 0x80:
+                raise ConnectionError("the gateway sent what is no WebSocket frame")
+            if length >= 126:
+                head += 2 if length == 126 else 8
+                if len(buffer) < head:
+                    return
+                length = int.from_bytes(buffer[2:head], "big")
+            is_last, opcode = first & 0x80, first & 0x0F
+            if length > self.limit:
+                if length > MAX_CLAIMED_BYTES or opcode >= 8:
+                    raise ConnectionError("the gateway sent a frame of impossible length")
+                del buffer[:head]
+                self._skip = length
+                self._drop(is_last)
+                continue
+            if len(buffer) < head + length:
+                return
+            payload = bytes(buffer[head : head + length])
+            del buffer[: head + length]
+            if opcode >= 8:
+                yield opcode, payload
+            elif self._is_dropping:
+                self._is_dropping = not is_last
+            elif sum(map(len, self._parts)) + length > self.limit or len(self._parts) > 10_000:
+                self._drop(is_last)
+            else:
+                self._parts.append(payload)
+                if is_last:
+                    payload = b"".join(self._parts)
+                    self._parts = []
+                    yield 1, payload
+
+    def _drop(self, is_last: int) -> None:
+        self.oversized += not self._is_dropping
+        self._parts = []
+        self._is_dropping = not is_last
+
+
+# -- what it has said -------------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class LiveRun:
+    """One run under way."""
+
+    started_ms: int | None
+    doing: str  # waiting | thinking | answering | tool | retrying | compacting
+    since_ms: int | None
+    tools: dict[str, str] = field(default_factory=dict)  # call id: name, the latest one last
+
+
+@dataclass(slots=True)
+class LiveSession:
+    """What the gateway says about a session."""
+
+    key: str
+    session_id: str | None = None
+    runs: dict[str, LiveRun] = field(default_factory=dict)
+    outcome: str | None = None  # done | failed | aborted: how the last run ended
+    model: str | None = None
+    provider: str | None = None
+    context_tokens: int | None = None
+    context_window: int | None = None
+    updated_ms: int = 0
+    shown: Json | None = None  # as it was told last, without its times
+
+    def look(self) -> Json:
+        """What a change of is worth telling."""
+        return {k: v for k, v in self.describe().items() if not k.endswith("_ms")}
+
+    def describe(self) -> Json:
+        """Run of the API."""
+        run = max(self.runs.values(), key=lambda r: r.since_ms or 0, default=None)
+        tool = next(reversed(run.tools.values()), None) if run else None
+        return {
+            "running": run is not None, "doing": run.doing if run else self.outcome, "tool": tool,
+            "since_ms": run.since_ms if run else None, "started_ms": run.started_ms if run else None, "runs": len(self.runs),
+            "model": self.model, "provider": self.provider, "context_tokens": self.context_tokens, "context_window": self.context_window,
+        }  # fmt: skip
+
+
+class LiveView(NamedTuple):
+    """A LiveSession as it was at one moment; `run` is Run of the API."""
+
+    key: str
+    session_id: str | None
+    updated_ms: int
+    run: Json
+
+
+OUTCOMES: Mapping[str, str] = {
+    "done": "done", "final": "done", "end": "done", "failed": "failed", "error": "failed", "timeout": "failed", "timed_out": "failed",
+    "killed": "aborted", "aborted": "aborted", "cancelled": "aborted",
+}  # fmt: skip
+#: What a stream of `agent` events says about the run that it belongs to.
+DOING: Mapping[str, str] = {"assistant": "answering", "thinking": "thinking"}
+
+
+def short_text(value: Any, limit: int = 200) -> str | None:
+    """A name as the gateway gives it, safe to show; None for anything else, and for one that is too long to be a name."""
+    return plain(value) if isinstance(value, str) and 0 < len(value) <= limit else None
+
+
+def moment_ms(value: Any) -> int | None:
+    """An epoch time in ms that can be one."""
+    return value if type(value) is int and 10**12 <= value < 10**13 else None
+
+
+def count_of(value: Any) -> int | None:
+    """A count of tokens that can be one."""
+    return value if type(value) is int and 0 <= value <= 10**9 else None
+
+
+class GatewayState:
+    """What is known about the gateway now; written by one GatewayClient, read by everybody."""
+
+    def __init__(self, *, clock: Callable[[], float] = time.time) -> None:
+        self.lock = threading.RLock()
+        self.clock = clock
+        self.status = "off"  # off connecting connected unreachable refused incompatible unusable
+        self.url: str | None = None
+        self.version: str | None = None
+        self.protocol: int | None = None
+        self.problem: str | None = None
+        self.advice: str | None = None
+        self.last_error: str | None = None
+        self.connected_ms: int | None = None
+        self.is_suspended = False
+        self.event_loop: Json | None = None
+        self.capabilities: dict[str, bool] = {}
+        self.counts: Counter[str] = Counter()
+        self.sessions: dict[str, LiveSession] = {}  # least recently heard of first
+        self._began: float | None = None  # when the gateway started, by our monotonic clock
+        self._run_keys: dict[str, str] = {}
+        self._ended: dict[str, int] = {}
+        self._changed: set[str] = set()
+
+    # -- the connection --
+
+    def set_status(self, status: str, problem: str | None = None, advice: str | None = None) -> bool:  # fmt: skip
+        """The connection is in another state; whether that is news. Its sessions are known only while it is there."""
+        with self.lock:
+            is_news = (status, problem) != (self.status, self.problem)
+            self.status, self.problem, self.advice = status, problem, advice
+            if problem:
+                self.last_error = problem
+            if status != "connected":
+                self.connected_ms = self.event_loop = self._began = None
+                self.is_suspended = False
+                self.forget_sessions()
+            return is_news
+
+    def take_hello(self, hello: Json, url: str) -> None:
+        """The gateway let us in."""
+        snapshot, server = as_dict(hello.get("snapshot")), as_dict(hello.get("server"))
+        version = short_text(server.get("version"), 40)
+        uptime = snapshot.get("uptimeMs")
+        with self.lock:
+            self.set_status("connected")
+            self.url = url
+            # OpenClaw 2026.2 says `dev`, as it does not know its own version.
+            self.version = None if version in ("dev", "unknown") else version
+            self.protocol = hello["protocol"] if type(hello.get("protocol")) is int else None
+            self.connected_ms = int(self.clock() * 1000)
+            self._began = time.monotonic() - uptime / 1000 if type(uptime) is int and 0 <= uptime < 1 << 45 else None  # fmt: skip
+            self.capabilities = {}
+            self._take_suspension(snapshot)
+            self._take_health(as_dict(snapshot.get("health")))
+
+    def can(self, capability: str, *, really: bool) -> None:
+        """This version can do something, or cannot."""
+        with self.lock:
+            self.capabilities[capability] = really
+
+    def count(self, what: str, n: int = 1) -> None:
+        """Something happened that only a counter knows."""
+        with self.lock:
+            self.counts[what] += n
+
+    # -- what others see --
+
+    @property
+    def text(self) -> str:
+        """The state in a few words."""
+        if self.status == "connected":
+            version = f", OpenClaw {self.version}" if self.version else ""
+            slow = as_dict(self.event_loop).get("degraded")
+            return f"connected{version}{', suspended' if self.is_suspended else ''}{', slow' if slow else ''}"  # fmt: skip
+        words = {"off": "not connected", "unreachable": "not running", "refused": "refuses", "incompatible": "not compatible", "unusable": "not connected"}  # fmt: skip
+        return words.get(self.status, self.status)
+
+    def describe(self) -> Json:
+        """Gateway of the API."""
+        with self.lock:
+            return {
+                "status": self.status, "text": self.text, "url": self.url, "version": self.version, "protocol": self.protocol,
+                "uptime_s": round(time.monotonic() - self._began, 1) if self._began is not None else None, "connected_ms": self.connected_ms,
+                "suspended": self.is_suspended, "problem": self.problem, "what_to_do": self.advice, "last_error": self.last_error,
+                "event_loop": self.event_loop, "live_runs": sum(len(s.runs) for s in self.sessions.values()),
+                "capabilities": sorted(c for c, can in self.capabilities.items() if can),
+                "missing": sorted(c for c, can in self.capabilities.items() if not can),
+                "frames": {name: self.counts[name] for name in FRAME_COUNTS},
+            }  # fmt: skip
+
+    def live(self) -> list[LiveView]:
+        """Sessions that run, or did a moment ago; nothing without a connection."""
+        since = int(self.clock() * 1000) - RECENT_MS
+        with self.lock:
+            if self.status != "connected":
+                return []
+            return [LiveView(s.key, s.session_id, s.updated_ms, s.describe()) for s in self.sessions.values() if s.runs or s.updated_ms > since]  # fmt: skip
+
+    def has_runs(self) -> bool:
+        """Whether anything runs."""
+        with self.lock:
+            return any(s.runs for s in self.sessions.values())
+
+    def take_changes(self) -> list[Json]:
+        """What is to be told about sessions since the last call: one item each, and only if it looks different."""
+        out = []
+        with self.lock:
+            for key in self._changed:
+                found = self.sessions.get(key)
+                if found is None:
+                    out.append({"session": key, "key": key, "running": False, "doing": None})
+                elif (look := found.look()) != found.shown:
+                    found.shown = look
+                    out.append({"session": found.session_id or key, "key": key, **found.describe()})
+            self._changed.clear()
+        return out
+
+    # -- sessions and runs --
+
+    def forget_sessions(self) -> None:
+        """Nothing is known about any session."""
+        with self.lock:
+            self.sessions.clear()
+            self._run_keys.clear()
+            self._ended.clear()
+            self._changed.clear()
+
+    def forget_runs(self) -> None:
+        """Events were missed: which runs are under way is not known."""
+        with self.lock:
+            for session in self.sessions.values():
+                for run_id in list(session.runs):
+                    self._drop_run(session, run_id)
+
+    def take_event(self, frame: Frame) -> None:
+        """Learn from an event; one that says nothing we know changes nothing."""
+        payload = as_dict(frame.payload)
+        take = {
+            "agent": self._take_agent, "session.tool": self._take_agent, "chat": self._take_chat, "sessions.changed": self._take_changed,
+            "session.message": self._take_message, "health": self._take_health, "gateway.suspension": self._take_suspension,
+        }.get(frame.name)  # fmt: skip
+        if take:
+            with self.lock:
+                take(payload)
+
+    def take_list(self, answer: Any) -> None:
+        """The answer of sessions.list: what all sessions do now."""
+        rows = as_dict(answer).get("sessions")
+        rows = [r for r in rows if isinstance(r, dict)] if isinstance(rows, list) else []
+        horizon = int(self.clock() * 1000) - RUNNING_MS
+        knows_runs = False
+        with self.lock:
+            for row in reversed(rows[:MAX_LIVE_SESSIONS]):  # newest first, as the list is ordered
+                session = self._session(row.get("key"))
+                if session is None:
+                    continue
+                self._take_row(session, row)
+                active, status = row.get("hasActiveRun"), row.get("status")
+                if type(active) is not bool and isinstance(status, str):
+                    active = status == "running"
+                if type(active) is bool:
+                    knows_runs = True
+                    # A run that a gateway forgot to end stays active in its list for ever (seen in 2026.6.11).
+                    is_old = status != "running" and session.updated_ms < horizon
+                    self._set_active(session, active and not is_old, row.get("activeRunIds"))
+                if session.shown is None and not session.runs:
+                    session.shown = session.look()  # that it was there all along is no news
+            if rows:
+                self.capabilities["active runs"] = knows_runs
+
+    def _session(self, key: Any) -> LiveSession | None:
+        """The session of a key, made if it is new. The one least heard of makes room."""
+        if not isinstance(key, str) or not 0 < len(key) <= 400:
+            self.counts["ignored"] += 1
+            return None
+        session = self.sessions.pop(key, None)
+        if session is None:
+            if len(self.sessions) >= MAX_LIVE_SESSIONS:
+                idle = next((k for k, s in self.sessions.items() if not s.runs), None)
+                if idle is None:
+                    self.counts["ignored"] += 1
+                    return None
+                del self.sessions[idle]
+            session = LiveSession(key)
+        self.sessions[key] = session
+        self._changed.add(key)
+        return session
+
+    def _take_row(self, session: LiveSession, row: Json) -> None:
+        """Take over what a row of the session list says."""
+        new_id = short_text(row.get("sessionId"))
+        if new_id:
+            session.session_id = new_id
+        session.model = short_text(row.get("activeModel")) or short_text(row.get("model")) or session.model  # fmt: skip
+        session.provider = short_text(row.get("activeModelProvider")) or short_text(row.get("modelProvider")) or session.provider  # fmt: skip
+        # `contextTokens` is the window; `totalTokens` is what is in it, if it is not marked as old.
+        session.context_window = count_of(row.get("contextTokens")) or session.context_window
+        if row.get("totalTokensFresh") is not False:
+            session.context_tokens = count_of(row.get("totalTokens")) or session.context_tokens
+        session.updated_ms = max(session.updated_ms, moment_ms(row.get("updatedAt")) or 0, moment_ms(row.get("endedAt")) or 0)  # fmt: skip
+        status = row.get("status")
+        if row.get("abortedLastRun") is True:
+            session.outcome = "aborted"
+        elif isinstance(status, str) and status in OUTCOMES:
+            session.outcome = OUTCOMES[status]
+
+    def _set_active(self, session: LiveSession, active: bool, ids: Any) -> None:  # noqa: FBT001 - it is the fact
+        known = [i for i in ids if short_text(i)] if isinstance(ids, list) else []
+        if not active:
+            for run_id in list(session.runs):
+                self._end_run(run_id, session.key, None, None)
+        elif not session.runs and (live := [i for i in known if i not in self._ended] or [""] * (not known)):  # fmt: skip
+            for run_id in live[:MAX_RUNS]:
+                self._start_run(run_id, session, None)
+
+    def _start_run(self, run_id: str, session: LiveSession, ts_ms: int | None) -> LiveRun | None:
+        run = session.runs.get(run_id)
+        if run is None:
+            if run_id:
+                # The run of which only a list had said that it is there.
+                session.runs.pop("", None)
+            if len(session.runs) >= MAX_RUNS:
+                self.counts["ignored"] += 1
+                return None
+            run = session.runs[run_id] = LiveRun(ts_ms, "waiting", ts_ms)
+            if run_id:
+                self._run_keys[run_id] = session.key
+            self._ended.pop(run_id, None)
+        self._changed.add(session.key)
+        return run
+
+    def _drop_run(self, session: LiveSession, run_id: str) -> bool:
+        self._run_keys.pop(run_id, None)
+        self._changed.add(session.key)
+        return session.runs.pop(run_id, None) is not None
+
+    def _end_run(self, run_id: str, key: Any, ts_ms: int | None, outcome: str | None) -> None:
+        """A run is over; what is still said about it later is late."""
+        key = self._run_keys.get(run_id) or key
+        session = self.sessions.get(key) if isinstance(key, str) else None
+        if run_id:
+            self._ended[run_id] = max(ts_ms or 0, self._ended.get(run_id, 0))
+            if len(self._ended) > MAX_ENDED_RUNS:
+                del self._ended[next(iter(self._ended))]
+        if session is None:
+            return
+        was_there = self._drop_run(session, run_id)
+        was_there = self._drop_run(session, "") or was_there
+        session.updated_ms = max(session.updated_ms, ts_ms or 0)
+        # Aborting is said first and followed by a plain end or an error: the first word counts.
+        if outcome and (was_there or session.outcome is None):
+            session.outcome = outcome
+
+    # -- events --
+
+    def _find_run(self, payload: Json, *, starts: bool) -> tuple[LiveSession, LiveRun] | None:
+        """The session and run that an event is about; None when it has ended, or cannot be told."""
+        run_id = short_text(payload.get("runId"))
+        if run_id is None:
+            self.counts["ignored"] += 1
+            return None
+        ts_ms = moment_ms(payload.get("ts"))
+        if run_id in self._ended and not (starts and ts_ms and ts_ms > self._ended[run_id]):
+            self.counts["late"] += 1
+            return None
+        # `compaction` events of 2026.2 have no session key, only the run.
+        session = self._session(payload.get("sessionKey") or self._run_keys.get(run_id))
+        if session is None:
+            return None
+        if session_id := short_text(payload.get("sessionId")):
+            session.session_id = session_id
+        session.updated_ms = max(session.updated_ms, ts_ms or 0)
+        run = self._start_run(run_id, session, ts_ms)
+        return (session, run) if run else None
+
+    @staticmethod
+    def _set_doing(run: LiveRun, doing: str, ts_ms: int | None) -> None:
+        if run.tools and doing != "compacting":
+            doing = "tool"
+        if run.doing != doing:
+            run.doing, run.since_ms = doing, ts_ms or run.since_ms
+
+    def _take_agent(self, payload: Json) -> None:
+        stream, data = payload.get("stream"), as_dict(payload.get("data"))
+        phase, ts_ms = data.get("phase"), moment_ms(payload.get("ts"))
+        if stream == "lifecycle" and phase in ("end", "error"):
+            outcome = "aborted" if data.get("aborted") is True else OUTCOMES[cast("str", phase)]
+            if run_id := short_text(payload.get("runId")):
+                self._end_run(run_id, payload.get("sessionKey"), ts_ms, outcome)
+            return
+        if stream not in ("lifecycle", "tool", "item", "run_status", "compaction", *DOING):
+            return
+        if stream == "item" and data.get("kind") != "tool":
+            return
+        found = self._find_run(payload, starts=stream == "lifecycle" and phase == "start")
+        if found is None:
+            return
+        session, run = found
+        if stream in ("tool", "item"):
+            self._take_tool(run, data, ts_ms)
+        elif stream == "lifecycle" and phase == "start":
+            run.started_ms = moment_ms(data.get("startedAt")) or run.started_ms
+            run.tools.clear()
+            self._set_doing(run, "waiting", ts_ms)
+        elif stream == "lifecycle" and phase == "model":
+            session.model = short_text(data.get("model")) or session.model
+            session.provider = short_text(data.get("provider")) or session.provider
+        elif stream == "run_status":
+            self._set_doing(run, "retrying" if phase == "retrying" else "waiting", ts_ms)
+        elif stream == "compaction":
+            self._set_doing(run, "compacting" if phase == "start" else "waiting", ts_ms)
+        elif (
+            stream in DOING and data.get("text") != ""
+        ):  # an empty one takes back what was said before a retry
+            self._set_doing(run, DOING[cast("str", stream)], ts_ms)
+
+    def _take_tool(self, run: LiveRun, data: Json, ts_ms: int | None) -> None:
+        """A tool call began or ended. The same is said by up to three streams, under one id."""
+        call_id, name = short_text(data.get("toolCallId")), short_text(data.get("name"))
+        if call_id is None:
+            self.counts["ignored"] += 1
+        elif data.get("phase") == "start" and name and call_id not in run.tools:
+            if len(run.tools) >= MAX_TOOLS:
+                self.counts["ignored"] += 1
+                return
+            run.tools[call_id] = name
+            run.doing, run.since_ms = "tool", ts_ms or run.since_ms
+        elif data.get("phase") in ("result", "end") and run.tools.pop(call_id, "") != "":
+            self._set_doing(run, "waiting", ts_ms)
+
+    def _take_chat(self, payload: Json) -> None:
+        state = payload.get("state")
+        if state == "delta":
+            if found := self._find_run(payload, starts=False):
+                self._set_doing(found[1], "answering", moment_ms(payload.get("ts")))
+        elif state in ("final", "error", "aborted") and (run_id := short_text(payload.get("runId"))):  # fmt: skip
+            # Without a time of its own: whatever starts later starts after it.
+            self._end_run(run_id, payload.get("sessionKey"), None, OUTCOMES[cast("str", state)])
+
+    def _take_changed(self, payload: Json) -> None:
+        key = payload.get("sessionKey")
+        if payload.get("reason") == "delete" and isinstance(key, str):
+            if gone := self.sessions.pop(key, None):
+                for run_id in list(gone.runs):
+                    self._drop_run(gone, run_id)
+            return
+        session = self._session(key)
+        if session is None:
+            return
+        nested = payload.get("session")
+        row = nested if isinstance(nested, dict) else payload
+        phase, told_id = payload.get("phase"), short_text(payload.get("runId"))
+        self._take_row(session, row)
+        active, ids = row.get("hasActiveRun"), row.get("activeRunIds")
+        if ids is None and told_id:
+            ids = [told_id]
+        if type(active) is bool:
+            self._set_active(session, active, ids)
+        elif phase == "start" and row.get("status") == "running":
+            self._set_active(session, True, ids)
+        elif phase in ("end", "error") and told_id:
+            self._end_run(told_id, session.key, moment_ms(payload.get("ts")), None)
+
+    def _take_message(self, payload: Json) -> None:
+        # Its row may have been made before the run ended: it says nothing about runs.
+        if isinstance(payload.get("session"), dict) and (session := self._session(payload.get("sessionKey"))):  # fmt: skip
+            self._take_row(session, payload["session"])
+
+    def _take_health(self, payload: Json) -> None:
+        loop = payload.get("eventLoop")
+        if isinstance(loop, dict):
+            self.event_loop = {
+                "degraded": loop.get("degraded") is True,
+                "delay_p99_ms": _amount(loop.get("delayP99Ms")),
+                "utilization": _amount(loop.get("utilization")),
+            }
+
+    def _take_suspension(self, payload: Json) -> None:
+        phase = as_dict(payload.get("suspension")).get("phase") or payload.get("phase")
+        self.is_suspended = isinstance(phase, str) and phase not in ("accepting", "resumed")
+
+
+#: Counters of a GatewayState that the API shows. `ignored`: what was said cannot be, or was one too many.
+FRAME_COUNTS = ("received", "malformed", "oversized", "out_of_order", "gaps", "late", "ignored", "connects")  # fmt: skip
+
+
+# -- the connection ---------------------------------------------------------------------------------------------------
+
+
+class GatewayClient:
+    """Keeps one connection to a gateway, in a thread of its own, and feeds a GatewayState.
+
+    `read_config` gives the home's config as it is now; `signature` changes when it does. `publish` tells open pages;
+    `is_watched` says whether there are any.
+    """
+
+    CONNECT_S = 5.0
+    HANDSHAKE_S = 20.0  # a gateway that is starting takes its time
+    ANSWER_S = 30.0
+    FIRST_DELAY_S = 1.0
+    LONGEST_DELAY_S = 60.0
+    RESTART_DELAY_S = 0.2
+    RESTART_S = 60.0  # a gateway is back after a restart within this time, or not soon
+    REFUSED_DELAY_S = 10.0
+    CONFIG_S = 5.0  # how often a changed config is looked for while there is no connection
+    TICK_S = 30.0
+    LEAST_TICK_S = 1.0
+    FLUSH_S = 0.1
+    RESYNC_S = 1.0  # at most one list for all the gaps in this time
+    POLL_S = 60.0
+    POLL_WITHOUT_EVENTS_S = 30.0
+    IDLE_S = 15.0
+
+    def __init__(
+        self,
+        settings: Settings,
+        state: GatewayState,
+        *,
+        read_config: Callable[[], OpenClawConfig],
+        signature: Callable[[], Any] = lambda: None,
+        publish: Callable[[str, Mapping[str, Any]], None] = lambda _kind, _data: None,
+        is_watched: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self.settings = settings
+        self.state = state
+        self.read_config = read_config
+        self.signature = signature
+        self.publish = publish
+        self.is_watched = is_watched
+        self.stopping = threading.Event()
+        self.thread: threading.Thread | None = None
+        self.random = random.Random()  # noqa: S311 - spreads reconnects
+        self._socket: socket.socket | None = None
+        self._ws: Any = None
+        self._reader: FrameReader | None = None
+        self._config = OpenClawConfig()
+        self._seen: Any = None  # signature of the config that was read
+        self._must_read = True
+        self._early: list[Frame] = []  # what came in one piece with the answer to `connect`
+        self._pending: dict[str, tuple[str, float]] = {}
+        self._asked = 0
+        self._failures = 0
+        self._seq: int | None = None
+        self._old = 0  # frames in a row that were older than the last
+        self._tick_s = self.TICK_S
+        self._is_restarting = False
+        #: Until when a gateway that announced a restart is looked for every second.
+        self._back_by = 0.0
+        self._flush_at = 0.0
+        self._resync_at: float | None = None
+        self._listed_at = 0.0
+
+    def start(self) -> None:
+        """Connect, and stay connected, in a thread."""
+        self.state.set_status("connecting")
+        self.thread = threading.Thread(target=self._run, name="gateway", daemon=True)
+        self.thread.start()
+
+    def stop(self) -> None:
+        """End the thread, within a second."""
+        self.stopping.set()
+        self._shut()
+        if self.thread is not None:
+            self.thread.join(1.0)
+
+    def probe(self) -> Json:
+        """Connect once, say what came of it, and leave."""
+        try:
+            self._connect()
+        except GatewayError as error:
+            self.state.set_status(error.status, str(error), error.advice)
+        told = self.state.describe()
+        self._close()
+        return told
+
+    # -- staying connected --
+
+    def _run(self) -> None:
+        while not self.stopping.is_set():
+            delay = self.LONGEST_DELAY_S
+            try:
+                self._connect()
+                self._failures = 0
+                self._announce()
+                self._follow()
+            except GatewayError as error:
+                delay = self._delay_after(error)
+                if self.state.set_status(error.status, str(error), error.advice):
+                    log.info("gateway: %s", error)
+                    self._announce()
+            except Exception as error:  # a thread must not end for one bad surprise
+                log.exception("gateway: reading failed")
+                if self.state.set_status("unreachable", f"reading the gateway failed: {plain(error)}"):  # fmt: skip
+                    self._announce()
+            finally:
+                self._close()
+            self._wait(delay)
+
+    def _delay_after(self, error: GatewayError) -> float:
+        """How long to wait before the next try: longer each time, and never the same for two clients."""
+        if self._is_restarting:
+            self._is_restarting = False
+            self._failures = 0
+            self._back_by = time.monotonic() + self.RESTART_S
+            return self.RESTART_DELAY_S
+        first = self.FIRST_DELAY_S if error.status == "unreachable" else self.REFUSED_DELAY_S
+        self._failures += 1
+        longest = min(self.LONGEST_DELAY_S, first * 2 ** min(self._failures - 1, 10))
+        if time.monotonic() < self._back_by:
+            longest = min(longest, first)
+        return float(longest * self.random.uniform(0.5, 1.0))
+
+    def _wait(self, delay_s: float) -> None:
+        """Wait, but not once the config has changed: it may hold another port or token."""
+        until = time.monotonic() + delay_s
+        while (left := until - time.monotonic()) > 0:
+            if self.stopping.wait(min(left, self.CONFIG_S)) or self.signature() != self._seen:
+                return
+
+    def _announce(self) -> None:
+        told = self.state.describe()
+        self.publish("gateway", {k: told[k] for k in ("status", "text", "version", "suspended")})
+
+    def _shut(self) -> None:
+        """Wake the thread if it waits for the gateway; it can still say goodbye."""
+        if sock := self._socket:
+            with contextlib.suppress(OSError):
+                sock.shutdown(socket.SHUT_RD)
+
+    def _close(self) -> None:
+        sock, ws, self._socket, self._ws, self._reader = self._socket, self._ws, None, None, None
+        if sock is not None:
+            with contextlib.suppress(Exception):  # what is left of a connection that is over
+                sock.settimeout(0.2)
+                if ws is not None and ws.connected:
+                    ws.send_close()
+            with contextlib.suppress(OSError):
+                sock.close()
+
+    # -- getting in --
+
+    def _connect(self) -> None:
+        """Open a connection and say hello. GatewayError when that fails."""
+        import websocket
+
+        seen = self.signature()
+        if self._must_read or seen is None or seen != self._seen:
+            self._config, self._seen, self._must_read = self.read_config(), seen, False
+        endpoint = find_endpoint(self.settings, self._config)
+        self.state.url = endpoint.url
+        refused: TokenRefusedError | None = None
+        for token in endpoint.tokens or (None,):
+            try:
+                self._open(endpoint.url)
+                hello = self._say_hello(token)
+                break
+            except TokenRefusedError as error:
+                refused = error
+                self._close()
+            except (OSError, websocket.WebSocketException) as error:
+                what = "nobody listens" if isinstance(error, ConnectionRefusedError) else plain(error) or type(error).__name__  # fmt: skip
+                msg = f"no gateway at {endpoint.url}: {what}"
+                raise GatewayError("unreachable", msg, "start it with `openclaw gateway`; until then everything comes from the files") from error  # fmt: skip
+        else:
+            self._must_read = True  # it may hold a new one, also in a file that it includes
+            raise cast("TokenRefusedError", refused)
+        self.state.take_hello(hello, endpoint.url)
+        if self.state.version is None:
+            self.state.version = self._config.version
+        self.state.count("connects")
+        tick = as_dict(hello.get("policy")).get("tickIntervalMs")
+        tick_s = tick / 1000 if type(tick) is int else self.TICK_S
+        self._tick_s = min(max(tick_s, self.LEAST_TICK_S), 10 * self.TICK_S)
+
+    def _open(self, url: str) -> None:
+        import ssl
+
+        import websocket
+
+        parts = urllib.parse.urlsplit(url)
+        port = parts.port or (443 if parts.scheme == "wss" else 80)
+        # Our own socket: stop() can end it at any moment, and no proxy of the environment comes between.
+        self._socket = socket.create_connection((parts.hostname or "", port), self.CONNECT_S)
+        if parts.scheme == "wss":
+            # On loopback, and nobody signs certificates for it: the token is what tells who we are.
+            context = ssl._create_unverified_context()  # noqa: S323, SLF001
+            self._socket = context.wrap_socket(self._socket, server_hostname=parts.hostname)
+        self._ws = websocket.WebSocket(enable_multithread=False)
+        # With an Origin, 2026.6 and later take us for a web page and refuse.
+        self._ws.connect(url, timeout=self.CONNECT_S, socket=self._socket, suppress_origin=True, redirect_limit=0)  # fmt: skip
+        self._reader = FrameReader(self._socket)
+        self._pending.clear()
+        self._seq, self._old = None, 0
+        self._resync_at = None
+        self._listed_at = 0.0
+
+    def _say_hello(self, token: str | None) -> Json:
+        """The handshake: challenge, connect, hello-ok."""
+        until = time.monotonic() + self.HANDSHAKE_S
+        rid = ""
+        while not self.stopping.is_set():
+            left = until - time.monotonic()
+            if left <= 0:
+                raise ConnectionError("it accepted the connection, but does not answer")
+            frames = self._receive(left)
+            for n, frame in enumerate(frames, 1):
+                if frame.kind == "event" and frame.name == "connect.challenge" and not rid:
+                    rid = self._send("connect", self._hello(token))
+                elif frame.kind == "res" and frame.name == rid:
+                    self._pending.clear()
+                    self._early = frames[n:]
+                    if not frame.ok:
+                        raise self._refusal(frame.error)
+                    return as_dict(frame.payload)
+        raise ConnectionError("stopped")
+
+    @staticmethod
+    def _hello(token: str | None) -> Json:
+        """Parameters of `connect`: as the gateway's own backend clients, which need no device and are not listed as one."""
+        params: Json = {
+            "minProtocol": PROTOCOLS[0], "maxProtocol": PROTOCOLS[-1],
+            "client": {"id": "gateway-client", "displayName": "clawmeter", "version": VERSION, "platform": sys.platform, "mode": "backend"},
+            "role": "operator", "scopes": ["operator.read"], "caps": ["tool-events"],
+        }  # fmt: skip
+        return params | ({"auth": {"token": token}} if token else {})
+
+    @staticmethod
+    def _refusal(error: Json) -> GatewayError:
+        """What a refused handshake means. 2026.2 has messages only, later versions codes."""
+        details = as_dict(error.get("details"))
+        code = str(details.get("code") or error.get("code") or "")
+        text = plain(error.get("message") or code or "no reason given")
+        if code == "PROTOCOL_MISMATCH" or "protocol mismatch" in text:
+            theirs = plain(details.get("expectedProtocol", "another one"), 20)
+            return GatewayError("incompatible", f"the gateway speaks protocol {theirs}, this Clawmeter {PROTOCOLS[0]} to {PROTOCOLS[-1]}", "update the older one of the two")  # fmt: skip
+        if "TOKEN_MISMATCH" in code or "token mismatch" in text or "unauthorized" in text.lower():
+            return TokenRefusedError("refused", f"the gateway refuses the token: {text}", GIVE_TOKEN)  # fmt: skip
+        if code in ("DEVICE_IDENTITY_REQUIRED", "NOT_PAIRED", "PAIRING_REQUIRED"):
+            return GatewayError("refused", f"the gateway wants a device identity, which this Clawmeter does not have yet: {text}", GIVE_TOKEN)  # fmt: skip
+        if error.get("retryable") is True or code in ("UNAVAILABLE", "AUTH_RATE_LIMITED"):
+            return GatewayError("unreachable", f"the gateway is not ready: {text}")
+        return GatewayError("refused", f"the gateway refuses: {text}")
+
+    # -- listening --
+
+    def _follow(self) -> None:
+        """Listen until the connection ends, which is an error of its own kind."""
+        import websocket
+
+        try:
+            self._ask("sessions.subscribe")
+            self._ask("sessions.list")
+            for frame in self._early:
+                self._take(frame)
+            heard = time.monotonic()
+            while not self.stopping.is_set():
+                now = time.monotonic()
+                # The gateway ticks: two and a half without a word, and nobody is there any more.
+                silent_at = heard + 2.5 * self._tick_s
+                if now >= silent_at:
+                    raise ConnectionError(f"no tick in {now - heard:.0f} s")
+                wake_at = min(silent_at, now + self.IDLE_S, self._due(now))
+                frames = self._receive(max(wake_at - now, 0.001))
+                if frames:
+                    heard = time.monotonic()
+                for frame in frames:
+                    self._take(frame)
+                self._do_due(time.monotonic())
+        except (OSError, websocket.WebSocketException) as error:
+            msg = f"the connection to the gateway ended: {plain(error)}"
+            raise GatewayError("unreachable", msg) from error
+
+    def _receive(self, timeout_s: float) -> list[Frame]:
+        """Frames that come within a time; none is fine. OSError when the connection ends."""
+        sock, reader = self._socket, self._reader
+        if sock is None or reader is None:
+            raise ConnectionError("not connected")
+        sock.settimeout(timeout_s)
+        before = reader.oversized
+        try:
+            messages = reader.receive()
+        except TimeoutError:
+            return []
+        self.state.count("oversized", reader.oversized - before)
+        frames = []
+        for opcode, payload in messages:
+            if opcode == 9:
+                sock.settimeout(self.CONNECT_S)
+                self._ws.pong(payload)
+            elif opcode == 8:
+                code = int.from_bytes(payload[:2], "big")
+                # 1012 is `service restart`.
+                self._is_restarting = self._is_restarting or code == 1012
+                raise ConnectionError(f"closed by the gateway ({code} {plain(payload[2:].decode(errors='replace'), 80)})".replace(" )", ")"))  # fmt: skip
+            elif opcode == 1:
+                self.state.count("received")
+                if frame := parse_frame(payload):
+                    frames.append(frame)
+                else:
+                    self.state.count("malformed")
+        return frames
+
+    def _send(self, method: str, params: Json) -> str:
+        self._asked += 1
+        rid = f"clawmeter-{self._asked}"
+        self._pending[rid] = (method, time.monotonic() + self.ANSWER_S)
+        if self._socket is not None:
+            self._socket.settimeout(self.CONNECT_S)
+        self._ws.send(orjson.dumps({"type": "req", "id": rid, "method": method, "params": params}).decode())  # fmt: skip
+        return rid
+
+    def _ask(self, method: str) -> None:
+        """Ask without waiting; the answer comes among the frames. Only ever what `operator.read` allows."""
+        if all(method != asked for asked, _ in self._pending.values()):
+            if method == "sessions.list":
+                self._listed_at, self._resync_at = time.monotonic(), None
+            self._send(method, {})
+
+    def _take(self, frame: Frame) -> None:
+        if frame.kind == "res":
+            self._take_answer(frame)
+            return
+        if frame.seq is not None and not self._is_next(frame.seq):
+            return
+        if frame.name == "shutdown":
+            self._is_restarting = True
+        was = self.state.text
+        self.state.take_event(frame)
+        if self.state.text != was:
+            self._announce()
+            if frame.name == "gateway.suspension" and not self.state.is_suspended:
+                self._resync()
+
+    def _is_next(self, seq: int) -> bool:
+        """Whether an event is news by its number. After a gap everything is asked for anew."""
+        last = self._seq
+        if last is not None and seq <= last:
+            self.state.count("out_of_order")
+            self._old += 1
+            if self._old < 50:
+                return False
+            # So many in a row: not these are old, but the one that we took for the last was wrong.
+            self.state.count("gaps")
+            self._resync()
+        elif last is not None and seq > last + 1:
+            self.state.count("gaps")
+            self._resync()
+        self._seq, self._old = seq, 0
+        return True
+
+    def _resync(self) -> None:
+        """Events were missed: ask what is the case."""
+        if self.state.capabilities.get("active runs") is not True:
+            self.state.forget_runs()
+        if self._resync_at is None:
+            self._resync_at = max(time.monotonic(), self._listed_at + self.RESYNC_S)
+
+    def _take_answer(self, frame: Frame) -> None:
+        method, _ = self._pending.pop(frame.name, (None, 0.0))
+        if method is None:
+            self.state.count("ignored")
+        elif frame.ok:
+            self.state.can(method, really=True)
+            if method == "sessions.list":
+                self.state.take_list(frame.payload)
+        else:
+            text = plain(frame.error.get("message") or "no reason given")
+            if frame.error.get("retryable") is True:
+                self._resync_at = time.monotonic() + self.IDLE_S
+                return
+            self.state.can(method, really=False)
+            # An older version does not know the method: that is no error.
+            if "unknown method" not in text:
+                self.state.last_error = f"{method}: {text}"
+
+    def _due(self, now: float) -> float:
+        """When something is to be done without a frame."""
+        times = [self._resync_at or math.inf, *(until for _, until in self._pending.values())]
+        if self.state._changed:  # noqa: SLF001 - one machine in two parts
+            times.append(self._flush_at)
+        if self.is_watched():
+            times.append(max(now, self._poll_at()))
+        return min(times)
+
+    def _poll_at(self) -> float:
+        """When the list is to be asked for because somebody looks: where no events tell, and to be sure of long runs."""
+        if self.state.capabilities.get("sessions.list") is False:
+            return math.inf
+        if self.state.capabilities.get("sessions.subscribe") is not True:
+            return self._listed_at + self.POLL_WITHOUT_EVENTS_S
+        return self._listed_at + self.POLL_S if self.state.has_runs() else math.inf
+
+    def _do_due(self, now: float) -> None:
+        for rid, (method, until) in list(self._pending.items()):
+            if now >= until:
+                del self._pending[rid]
+                self.state.last_error = f"{method}: no answer in {self.ANSWER_S:.0f} s"
+        if self._resync_at is not None and now >= self._resync_at:
+            # One that is under way may have been answered before the gap.
+            self._resync_at = now + self.RESYNC_S
+            self._ask("sessions.list")
+        elif self.is_watched() and now >= self._poll_at():
+            self._ask("sessions.list")
+        if now >= self._flush_at:
+            changes = self.state.take_changes()
+            if changes:
+                self._flush_at = now + self.FLUSH_S
+                for change in changes if self.is_watched() else ():
+                    self.publish("session", change)
+
+
+###############################################################################
 # Queries #####################################################################
 ###############################################################################
 # Every number that anybody sees is made here, from the ledger and nothing else. API,
@@ -5377,6 +6501,7 @@ class Queries:
         indexer: Indexer | None = None,
         want_zone: Callable[[str], None] | None = None,
         status: Callable[[], Json] | None = None,
+        gateway: GatewayState | None = None,
     ) -> None:
         self.ledger = ledger
         self.settings = settings
@@ -5386,6 +6511,7 @@ class Queries:
         self.indexer = indexer
         self.want_zone = want_zone
         self.status = status
+        self.gateway = gateway or GatewayState(clock=clock)
         self.default_zone = settings.zone()
         self.lists = Kept(12)
         self.maps: dict[Any, TranscriptMap] = {}
@@ -6040,8 +7166,12 @@ class Queries:
         zone = self.zone(tz)
         if state:
             wanted = parse_choice(state, "state", SESSION_STATES, "")
+            live: dict[int, LiveView] = {}
+            if self.gateway.live():
+                with self.ledger.reading() as db:
+                    live = self._live_rows(db)
             # To ten seconds: the pages of one list are then of one moment.
-            demand(f"{self._state_sql(self.now_ms() // 10_000 * 10_000)} = ?", wanted)
+            demand(f"{self._state_sql(self.now_ms() // 10_000 * 10_000, live)} = ?", wanted)
         if from_ or to:
             start, end = self.parse_range(from_, to, zone, "all")
             demand("ifnull(s.last_ms, 0) >= ?", start or 0)
@@ -6112,12 +7242,41 @@ class Queries:
         conditions = "".join(f" AND {_SESSION_FILTER_SQL[name]}" for name, _ in filters)
         return conditions, [value for _, value in filters]
 
+    def _live_rows(self, db: sqlite3.Connection) -> dict[int, LiveView]:
+        """What the gateway says now about sessions of the ledger, by their ledger id."""
+        out: dict[int, LiveView] = {}
+        # A gateway serves the first home; agents of the others have an @ in their names.
+        for view in self.gateway.live():
+            column, name = "key", view.key
+            if view.session_id:  # a key goes on to another session when somebody resets it
+                column, name = "session_id", view.session_id
+            row = db.execute(
+                f"SELECT id FROM sessions WHERE {column} = ? AND instr(agent, '@') = 0 ORDER BY ifnull(last_ms, 0) DESC LIMIT 1",
+                (sound(name),),
+            ).fetchone()
+            if row:
+                out[row[0]] = view
+        return out
+
     @staticmethod
-    def _state_sql(now: int) -> str:
+    def _state_sql(now: int, live: Mapping[int, LiveView]) -> str:
+        """A session's state: by the gateway's word, else by its last entry.
+
+        That nothing runs it says of a session as of its last news; an entry that is younger was written by somebody
+        else (`openclaw agent --local` works without the gateway).
+        """
+        told = ", ".join(str(i) for i, view in live.items() if view.run["running"])
+        quiet = " OR ".join(
+            f"(s.id = {i} AND s.last_ms <= {view.updated_ms + ROW_SLACK_MS})"
+            for i, view in live.items() if not view.run["running"]
+        )  # fmt: skip
         running = (
             f"(s.last_kind IN ('user', 'toolResult', 'toolUse') AND s.last_ms > {now - RUNNING_MS})"
         )
-        return f"CASE WHEN {running} THEN 'running' WHEN s.last_ms > {now - IDLE_MS} THEN 'idle' ELSE 'ended' END"
+        return (
+            f"CASE WHEN s.id IN ({told}) OR ({running}{f' AND NOT ({quiet})' if quiet else ''}) THEN 'running' "
+            f"WHEN s.last_ms > {now - IDLE_MS} THEN 'idle' ELSE 'ended' END"
+        )
 
     _SESSION_COLUMNS = (
         "id", "session_id", "agent", "key", "channel", "chat_type", "origin_provider", "cause", "cron_job", "label", "parent", "parent_key", "status", "header_ms",
@@ -6127,6 +7286,7 @@ class Queries:
     def _session_rows(self, db: sqlite3.Connection, ids: Sequence[int]) -> list[Json]:
         """Rows of the session list, in the order of the ids."""
         out: dict[int, Json] = {}
+        live = self._live_rows(db)
         columns = ", ".join(f"s.{c}" for c in self._SESSION_COLUMNS)
         for start in range(0, len(ids), 500):
             part = ids[start : start + 500]
@@ -6142,7 +7302,7 @@ class Queries:
                 "SELECT t.root, sum(s.cost_nano) FROM tree t JOIN sessions s ON s.id = t.id GROUP BY 1", part
             ).fetchall())  # fmt: skip
             for state, parent, *values in db.execute(
-                f"SELECT {self._state_sql(self.now_ms())}, p.session_id, {columns} FROM sessions s LEFT JOIN sessions p ON p.id = s.parent WHERE s.id IN ({marks})", part
+                f"SELECT {self._state_sql(self.now_ms(), live)}, p.session_id, {columns} FROM sessions s LEFT JOIN sessions p ON p.id = s.parent WHERE s.id IN ({marks})", part
             ):  # fmt: skip
                 row = dict(zip(self._SESSION_COLUMNS, values, strict=True))
                 out[row["id"]] = self._render_session(
@@ -6151,6 +7311,7 @@ class Queries:
                     parent,
                     dearest.get(row["id"], (None, None)),
                     trees.get(row["id"], 0),
+                    live.get(row["id"]),
                 )
         return [out[i] for i in ids if i in out]
 
@@ -6161,14 +7322,18 @@ class Queries:
         parent: str | None,
         model: tuple[str | None, str | None],
         tree_nano: int,
+        live: LiveView | None,
     ) -> Json:
         began = row["header_ms"] if row["header_ms"] is not None else row["first_ms"]
         total = Sums([row[m] for m in _TOTAL_MEASURES]).render()
         window = row["context_window"] or self.windows.get((model[0] or "", model[1] or ""))
+        # What the gateway said before the last entry was written is not about now.
+        is_told = live is not None and (live.run["running"] or (row["last_ms"] or 0) <= live.updated_ms + ROW_SLACK_MS)  # fmt: skip
         return {
             "id": row["session_id"], "agent": row["agent"], "model": model[1], "total_cost": total["cost_usd"], "message_count": total["model_calls"],
             "provider": model[0], "key": row["key"], "channel": row["channel"], "chat_type": row["chat_type"], "origin_provider": row["origin_provider"],
-            "cause": row["cause"], "cron_job": row["cron_job"], "label": row["label"], "state": state, "inferred": True, "status": row["status"],
+            "cause": row["cause"], "cron_job": row["cron_job"], "label": row["label"], "state": state, "inferred": not is_told, "status": row["status"],
+            "run": live.run if live and is_told else None,
             "started_ms": began, "last_activity_ms": row["last_ms"],
             "duration_ms": row["last_ms"] - began if row["last_ms"] is not None and began is not None else None,
             "tree_cost_nano_usd": tree_nano, "parent_session": parent, "parent_key": row["parent_key"], "tool_calls": row["tool_calls"],
@@ -6544,7 +7709,9 @@ class Queries:
             def grouped(by: str) -> list[Json]:
                 return cast("list[Json]", self.answer(db, replace(query, by=by))["rows"])
 
-            live = [r[0] for r in db.execute(f"SELECT s.id FROM sessions s WHERE s.last_ms > ? AND s.last_ms <= ?{condition} ORDER BY ({self._state_sql(now)} = 'running') DESC, s.last_ms DESC LIMIT 20", (now - IDLE_MS, now + DAY_MS, *values))]  # fmt: skip
+            told = self._live_rows(db)
+            running = ", ".join(str(i) for i, view in told.items() if view.run["running"])
+            live = [r[0] for r in db.execute(f"SELECT s.id FROM sessions s WHERE ((s.last_ms > ? AND s.last_ms <= ?) OR s.id IN ({running})){condition} ORDER BY ({self._state_sql(now, told)} = 'running') DESC, s.last_ms DESC LIMIT 20", (now - IDLE_MS, now + DAY_MS, *values))]  # fmt: skip
             ever = db.execute(
                 f"SELECT count(*) FROM sessions s WHERE s.model_calls > 0{condition}", values
             ).fetchone()[0]
@@ -6561,6 +7728,7 @@ class Queries:
                 "by_cause": grouped("cause"), "by_agent": grouped("agent"), "by_model": by_model,
                 "top_sessions": self._dearest(db, query), "live": self._session_rows(db, live), "activity": self._activity(db, now, condition, values),
                 "attention": self._attention(coverage, by_model), "source": self._source_strip(db, coverage),
+                "gateway": self.gateway.describe(),
             }  # fmt: skip
 
     def _dearest(self, db: sqlite3.Connection, query: UsageQuery) -> list[Json]:
@@ -6815,7 +7983,7 @@ class Queries:
             "indexed_percent": 100.0 if coverage["complete"] or not total else round(100 * coverage["indexed_bytes"] / total, 1),
             "eta_s": progress.eta_s(time.monotonic()) if progress else None, "lag_ms": self.indexer.lag_ms if self.indexer else None,
             "ledger_bytes": file_size(self.ledger.path), "disk_free_bytes": shutil.disk_usage(self.ledger.path.parent).free, "rss_bytes": own_rss_bytes(),
-            "gateway": "not connected",
+            "gateway": self.gateway.text,
         }  # fmt: skip
 
     def health(self) -> Json:
@@ -6849,10 +8017,14 @@ class Queries:
                 (s["last_error"] for s in sources if s["bad_lines"] and s["last_error"]), None
             )
             problems.append({"level": "warn", "text": f"{coverage['bad_lines']} lines could not be read; the last one: {last}", "what_to_do": "nothing is lost but these lines; a line that is finished later is read then"})  # fmt: skip
+        gateway = self.gateway.describe()
+        if gateway["status"] in ("refused", "incompatible"):
+            problems.append({"level": "warn", "text": gateway["problem"], "what_to_do": gateway["what_to_do"] or "see the log of the gateway"})  # fmt: skip
         return {
             "status": "degraded" if any(p["level"] == "bad" for p in problems) else "ok", "version": VERSION, "coverage": coverage, "sources": sources,
             "problems": problems, "implausible": implausible,
             "store": {"path": str(self.ledger.path), "size_bytes": file_size(self.ledger.path), "sessions": counts[0], "model_calls": counts[1], "messages": counts[2], "notice": status.get("notice")},
+            "gateway": gateway,
             "homes": [{"path": str(h.path), "found_by": h.found_by, "version": c.version, "problem": c.problem} for h, c in zip(self.homes, self.configs, strict=True)],
             "process": {"rss_bytes": own_rss_bytes(), "threads": threading.active_count(), "uptime_s": status.get("uptime_s")},
         }  # fmt: skip
@@ -7748,17 +8920,6 @@ def digest_of(secret: str) -> str:
     return hashlib.sha256(secret.encode("utf-8", "replace")).hexdigest()
 
 
-def is_loopback(address: str) -> bool:
-    """Tell whether an address is this machine's own (127/8, ::1, also IPv4 inside IPv6)."""
-    import ipaddress
-
-    try:
-        parsed = ipaddress.ip_address(address)
-    except ValueError:
-        return False
-    return bool((getattr(parsed, "ipv4_mapped", None) or parsed).is_loopback)
-
-
 @dataclass(frozen=True, slots=True)
 class Grant:
     """Whom a request speaks for: `kind` dashboard, token, login or gateway, and its scope."""
@@ -8511,6 +9672,7 @@ class Clawmeter:
         self.stopping = threading.Event()
         self.passed = threading.Event()
         self.thread: threading.Thread | None = None
+        self.gateway_state = GatewayState(clock=clock)
         self.zones: queue.Queue[str] = queue.Queue()
         self.asked_zones: set[str] = set()
         self.lists = ListPrices(cache_dir(self.env))
@@ -8569,7 +9731,8 @@ class Clawmeter:
             log.warning("%s", self.store.notice)
         self.had_data = not self.store.is_empty()
         self.queries = Queries(
-            self.store, settings, homes=self.homes, configs=self.configs, clock=self.clock, indexer=self.indexer, want_zone=self.want_zone, status=self.status
+            self.store, settings, homes=self.homes, configs=self.configs, clock=self.clock, indexer=self.indexer, want_zone=self.want_zone, status=self.status,
+            gateway=self.gateway_state,
         )  # fmt: skip
         self.access = Access(
             settings.state_dir,
@@ -8578,8 +9741,30 @@ class Clawmeter:
             clock=self.clock,
         )
         self.stream = Stream()
+        self.gateway = self._make_gateway()
         self.store.watchers.append(self._announce)
         self.watcher = Watcher(self.homes, poll=settings.poll)
+
+    def _make_gateway(self) -> GatewayClient:
+        """The client of the first home's gateway; it does nothing until it is started."""
+        home = self.homes[0].path
+
+        def signature() -> tuple[str, int, int, int] | None:
+            path = find_config(home, self.env)
+            with contextlib.suppress(OSError):
+                if path is not None:
+                    info = os.stat(path)
+                    return str(path), info.st_ino, info.st_size, info.st_mtime_ns
+            return None
+
+        return GatewayClient(
+            self.settings,
+            self.gateway_state,
+            read_config=lambda: read_config(home, self.env),
+            signature=signature,
+            publish=self.stream.publish,
+            is_watched=lambda: len(self.stream) > 0,
+        )
 
     # -- answers ------------------------------------------------------------------------------------------------------
 
@@ -8675,7 +9860,9 @@ class Clawmeter:
         }
 
     def start(self) -> None:
-        """Index and follow the homes in a thread of their own."""
+        """Index and follow the homes in a thread of their own, and listen to the gateway in another."""
+        if self.settings.gateway:
+            self.gateway.start()
         self.thread = threading.Thread(target=self._follow, name="follow", daemon=True)
         self.thread.start()
 
@@ -8685,6 +9872,7 @@ class Clawmeter:
         self.indexer.stopping.set()
         self.watcher.changed.set()
         self.stream.close()
+        self.gateway.stop()
         if self.thread is not None:
             self.thread.join(2.5)
         self.watcher.stop()
@@ -9296,11 +10484,14 @@ SHAPES = {
     "Day": "date:s cost:n input_tokens:i output_tokens:i messages:i",
     "Model": "model:s provider:s total_cost:n message_count:i +Totals",
     "SessionRow": "id:s agent:s key:s? channel:s? chat_type:s? origin_provider:s? cause:s "
-    "cron_job:s? label:s? model:s? provider:s? state:=running,idle,ended inferred:b status:s? "
+    "cron_job:s? label:s? model:s? provider:s? state:=running,idle,ended inferred:b status:s? run:Run? "
     "started_ms:i? last_activity_ms:i? duration_ms:i? total_cost:n message_count:i "
     "tree_cost_nano_usd:i parent_session:s? parent_key:s? user_messages:i tool_calls:i "
     "tool_errors:i model_errors:i aborts:i compactions:i failovers:i context_tokens:i? "
     "context_window:i? thinking_level:s? stored_as:s? +Totals",
+    "Run": "running:b doing:s? "
+    "tool:s? since_ms:i? started_ms:i? runs:i model:s? provider:s? context_tokens:i? "
+    "context_window:i?",
     "SessionModel": "provider:s model:s +Totals",
     "ToolUse": "tool:s calls:i errors:i p50_ms:i? p95_ms:i?",
     "Prompt": "generated_ms:i system_chars:i project_chars:i skills_chars:i tools_list_chars:i "
@@ -9349,7 +10540,14 @@ SHAPES = {
     "Overview": "as_of_ms:i tz:s from_ms:i to_ms:i coverage:Coverage figures:Figures "
     "budgets:Budgets all_time:AllTime by_day:ByDay by_cause:[Row] by_agent:[Row] by_model:[Row] "
     "top_sessions:[SessionRow] live:[SessionRow] activity:[Activity] attention:[Attention] "
-    "source:SourceStrip",
+    "source:SourceStrip gateway:Gateway",
+    "Gateway": "status:=off,connecting,connected,unreachable,refused,incompatible,unusable text:s "
+    "url:s? version:s? protocol:i? uptime_s:n? connected_ms:i? suspended:b problem:s? "
+    "what_to_do:s? last_error:s? event_loop:EventLoop? live_runs:i capabilities:[s] missing:[s] "
+    "frames:Frames",
+    "EventLoop": "degraded:b delay_p99_ms:n? utilization:n?",
+    "Frames": "received:i malformed:i oversized:i out_of_order:i gaps:i late:i ignored:i "
+    "connects:i",
     "CacheUse": "model_calls:i prompt_tokens:i cache_read_tokens:i cache_write_tokens:i "
     "saved_nano_usd:i? write_cost_nano_usd:i? write_extra_nano_usd:i?",
     "CacheModel": "key:s label:s +CacheUse",
@@ -9389,7 +10587,8 @@ SHAPES = {
     "Home": "path:s found_by:s version:s? problem:s?",
     "Process": "rss_bytes:i threads:i uptime_s:n?",
     "Health": "status:=ok,degraded version:s coverage:Coverage sources:[Source] "
-    "problems:[Problem] implausible:[Implausible] store:Ledger homes:[Home] process:Process",
+    "problems:[Problem] implausible:[Implausible] store:Ledger gateway:Gateway homes:[Home] "
+    "process:Process",
     "Token": "token:s",
     "LoggedIn": "scope:s expires_ms:i",
     "LoggedOut": "logged_out:b",
@@ -11565,6 +12764,20 @@ def build_parser() -> argparse.ArgumentParser:
     )
     group.add_argument("--tz", dest="time_zone", metavar="ZONE", help="IANA time zone for days")
     group.add_argument("--log-level", choices=("debug", "info", "warning", "error"))
+    group = common.add_argument_group("OpenClaw's gateway")
+    group.add_argument(
+        "--no-gateway",
+        dest="gateway",
+        action="store_const",
+        const=False,
+        help="do not connect to OpenClaw's gateway; live sessions are told from the transcripts",
+    )
+    group.add_argument("--gateway-url", metavar="URL", help="where the gateway listens")
+    group.add_argument(
+        "--gateway-token",
+        metavar="TOKEN",
+        help="the gateway's token (others can see it in the process list: prefer OPENCLAW_GATEWAY_TOKEN)",
+    )
     serving = argparse.ArgumentParser(
         add_help=False, argument_default=argparse.SUPPRESS, allow_abbrev=False
     )
@@ -11761,6 +12974,10 @@ def cmd_serve(args: argparse.Namespace) -> int:
     if getattr(args, "token", None):
         say(
             "Warning: --token can be seen by other users of this machine; use --token-file or CLAWMETER_TOKEN."
+        )
+    if getattr(args, "gateway_token", None):
+        say(
+            "Warning: --gateway-token can be seen by other users of this machine; use OPENCLAW_GATEWAY_TOKEN."
         )
     return run_server(settings)
 
@@ -12152,8 +13369,9 @@ def cmd_status(args: argparse.Namespace) -> int:
         summary = queries.summary()
         with queries.ledger.reading() as db:
             coverage = queries.coverage(db)
+    gateway = ask_gateway(settings, queries.homes[0])
     if args.json:
-        print_json({"server": url, "summary": summary, "coverage": coverage})
+        print_json({"server": url, "summary": summary, "coverage": coverage, "gateway": gateway})
         return 0
     print(f"server   {url or 'not running'}")
     print(
@@ -12165,6 +13383,7 @@ def cmd_status(args: argparse.Namespace) -> int:
     print(
         f"sources  {format_bytes(coverage['total_bytes'])}, {coverage['bad_lines']} bad lines, {coverage['unreadable']} unreadable"
     )
+    print(f"gateway  {plain(gateway['text'])}")
     return 0
 
 
@@ -12213,6 +13432,7 @@ def cmd_doctor(args: argparse.Namespace) -> int:
         except (SourceError, OSError) as error:
             said.add(str(error))
             line("!!", f"{error}", "give the user that runs Clawmeter read access to it")
+    print_gateway(ask_gateway(settings, homes[0]), line)
     for home in others:
         line("--", f"another home: {home.path} ({home.found_by}); read it with --home {home.path}")
     with open_queries(settings) as (queries, _):
@@ -12265,6 +13485,34 @@ def cmd_doctor(args: argparse.Namespace) -> int:
         f"{format_bytes(coverage['indexed_bytes'])} of {format_bytes(coverage['total_bytes'])} indexed",
     )
     return 0 if healthy else 1
+
+
+def print_gateway(told: Json, line: Callable[[str, str, str | None], None]) -> None:
+    """What `doctor` says about the gateway. Everything but live sessions works without it."""
+    if told["status"] == "connected":
+        missing = f", this version cannot {', '.join(told['missing'])}" if told["missing"] else ""
+        line("ok", f"gateway {told['url']}: {told['text']}, protocol {told['protocol']}{missing}", None)  # fmt: skip
+    elif told["status"] == "off":
+        line("ok", "gateway not asked (switched off)", None)
+    else:
+        is_wrong = told["status"] in ("refused", "incompatible")
+        line("!!" if is_wrong else "--", told["problem"] or told["text"], told["what_to_do"])
+
+
+def ask_gateway(settings: Settings, home: OpenClawHome) -> Json:
+    """Gateway of the API, by the running server, else by a connection of our own that ends at once."""
+    where = read_server_file(settings)
+    if where and is_answering(where["url"]):
+        with contextlib.suppress(ClawmeterError, ValueError):
+            told = as_dict(as_dict(orjson.loads(ask_server(settings, "/api/health")[1])).get("gateway"))  # fmt: skip
+            if told:
+                return told
+    state = GatewayState()
+    if not settings.gateway:
+        return state.describe()
+    return GatewayClient(
+        settings, state, read_config=lambda: read_config(home.path, os.environ)
+    ).probe()
 
 
 def list_transcript_kinds(home: OpenClawHome) -> Iterator[str]:
@@ -12328,7 +13576,7 @@ def cmd_demo(args: argparse.Namespace) -> int:
 def demo_settings(args: argparse.Namespace, root: Path) -> Settings:
     """The settings of a demo in `root`: whatever else is set, its made-up numbers go into a ledger of its own."""
     settings = settings_from(args, homes=[str(root)], state_dir=str(root / "state"))
-    return replace(settings, db=None, agents_dir=None)
+    return replace(settings, db=None, agents_dir=None, gateway=False)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -15255,7 +16503,7 @@ export const overviewPage = {
   parse: (params) => ({ by: BREAKDOWNS.includes(params.get("by")) ? params.get("by") : BREAKDOWNS[0] }),
   format: ({ by }) => [["by", by && by !== BREAKDOWNS[0] ? by : ""]],
   asks: ({ route }) => [
-    { key: "overview", path: "/api/overview", params: askParams(route), on: ["usage", "session", "health"] },
+    { key: "overview", path: "/api/overview", params: askParams(route), on: ["usage", "session", "gateway", "health"] },
     { key: "usage", path: "/api/usage", params: { ...askParams(route), by: route.by, limit: 500 }, on: ["usage"] },
   ],
   view: (state) => Overview(forOverview(state)),
@@ -15302,7 +16550,7 @@ const LEAST_GAP_MS = 250;      // between two reads of the same numbers under a 
 const STALE_AFTER_MS = 60_000; // without an event: midnight passes, sessions go idle
 const POLL_MS = 15_000;        // when the server has no stream to spare
 const DOUBLE_CLICK_MS = 250;   // a click waits that long for its second one
-const KINDS = ["usage", "session", "health"]; // what the stream announces
+const KINDS = ["usage", "session", "gateway", "health"]; // what the stream announces
 
 const $ = (id) => document.getElementById(id);
 const remembered = {

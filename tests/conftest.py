@@ -187,7 +187,8 @@ def meter_factory(tmp_path: Path, cache_home: Path) -> Iterator[MeterFactory]:
         *homes: Path, env: dict[str, str] | None = None, **options: Any
     ) -> clawmeter.Clawmeter:
         state = options.pop("state_dir", tmp_path / f"state-{len(made)}")
-        options = {"time_zone": "UTC", "port": 0, **options}
+        # A machine with tests may have a gateway of its own on the usual port.
+        options = {"time_zone": "UTC", "port": 0, "gateway": False, **options}
         settings = clawmeter.Settings(state_dir=state, homes=tuple(homes), **options)
         env = env or {"HOME": str(tmp_path), "XDG_CACHE_HOME": str(cache_home)}
         made.append(clawmeter.Clawmeter(settings, env=env))

@@ -189,7 +189,7 @@ def main() -> None:
     world = World(home, rng)
     for _ in range(8):
         world.begin(12)
-    settings = clawmeter.Settings(state_dir=state, homes=(home,), time_zone="UTC")
+    settings = clawmeter.Settings(state_dir=state, homes=(home,), time_zone="UTC", gateway=False)
     stop_at = time.monotonic() + DEADLINE_S
     killed = {"cold": 0, "warm": 0}
     steps, seconds = measure(settings, 200)

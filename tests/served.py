@@ -151,4 +151,5 @@ def process_env(home: Path, **more: str) -> dict[str, str]:
     kept = {
         k: v for k, v in os.environ.items() if not k.startswith(ours) and k not in {"PORT", "TZ"}
     }
-    return {**kept, "HOME": str(home), "PYTHONUNBUFFERED": "1", **more}
+    ours_now = {"HOME": str(home), "PYTHONUNBUFFERED": "1", "CLAWMETER_GATEWAY": "0"}
+    return {**kept, **ours_now, **more}

@@ -32,7 +32,7 @@ MINUTE = 60_000
 
 def make_meter(root: Path, *homes: Path, **options: Any) -> clawmeter.Clawmeter:
     state = root / "state"
-    options = {"time_zone": "UTC", "port": 0, "token": TOKEN, **options}
+    options = {"time_zone": "UTC", "port": 0, "token": TOKEN, "gateway": False, **options}
     settings = clawmeter.Settings(state_dir=state, homes=homes, **options)
     return clawmeter.Clawmeter(settings, env={"HOME": str(root), "XDG_CACHE_HOME": str(root)})
 

@@ -211,7 +211,13 @@ def test_formula_shows_how_a_cost_came_about(small: CommandLine) -> None:
 def test_status(small: CommandLine) -> None:
     small.out("ingest")
     lines = small.out("status").splitlines()
-    assert [line.split()[0] for line in lines] == ["server", "ledger", "spent", "sources"]
+    assert [line.split()[0] for line in lines] == [
+        "server",
+        "ledger",
+        "spent",
+        "sources",
+        "gateway",
+    ]
     assert "not running" in lines[0]
     assert "3 model calls in 2 sessions" in lines[1]
     assert "$1.00 ever" in lines[2]

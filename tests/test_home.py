@@ -470,6 +470,7 @@ class Doctor:
             monkeypatch.delenv(name, raising=False)
         monkeypatch.setenv("HOME", str(tmp_path / "user"))
         monkeypatch.setenv("XDG_CACHE_HOME", str(cache_home))
+        monkeypatch.setenv("CLAWMETER_GATEWAY", "0")  # test_gateway.py has those with one
         (tmp_path / "user").mkdir()
 
     def run(self, *words: str) -> tuple[int, str]:

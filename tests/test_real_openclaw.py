@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import threading
 import time
+import uuid
 from typing import TYPE_CHECKING, Any
 
+import gateway_client
 import lab
 import oracle
 import pytest
+from served import wait_until
 
 import clawmeter
 
@@ -52,7 +55,9 @@ def followed(
     """The current version after the whole script of drive.py, and a Clawmeter that watched it live."""
     real: lab.RealOpenClaw = openclaw_starter()
     state = tmp_path_factory.mktemp("state")
-    settings = clawmeter.Settings(state_dir=state, homes=(real.home,), time_zone="UTC")
+    settings = clawmeter.Settings(
+        state_dir=state, homes=(real.home,), time_zone="UTC", gateway=False
+    )
     meter = clawmeter.Clawmeter(settings, env={"HOME": str(state)})
     meter.start()
     real.drive()
@@ -159,6 +164,123 @@ def test_every_kind_of_hidden_spend_took_place(driven: lab.RealOpenClaw) -> None
     assert bill["cut"]["calls"] == 1
     assert bill["retries"] == 1
     assert set(bill["by_cause"]) == {"cron", "subagent", "user"}
+
+
+# --- the gateway, live -----------------------------------------------------------------------------
+
+
+class Operator:
+    """Somebody who starts runs, as a person in the chat would."""
+
+    def __init__(self, real: lab.RealOpenClaw) -> None:
+        self.real = real
+        self.connect()
+
+    def connect(self) -> None:
+        scopes = [*gateway_client.READ_WRITE, "operator.pairing"]
+        config = self.real.state / "openclaw.json"
+        self.gateway = gateway_client.from_config(config, scopes=scopes)
+        self.gateway.connect()
+
+    def run(self, text: str, key: str) -> None:
+        """Start a run; it goes on by itself."""
+        self.gateway.call("agent", {"message": text, "idempotencyKey": str(uuid.uuid4()), "sessionKey": key}, timeout=60)  # fmt: skip
+
+    def devices(self) -> dict[str, list[str]]:
+        """Ids of what waits to be paired and of what is."""
+        found = self.gateway.call("device.pair.list")
+        return {kind: sorted(d["deviceId"] for d in found[kind]) for kind in ("pending", "paired")}
+
+
+def live_row(meter: clawmeter.Clawmeter, key: str) -> dict[str, Any] | None:
+    """A session of the Overview of which the gateway says something."""
+    rows = meter.queries.overview()["live"]
+    return next((r for r in rows if r["key"] == key and r["run"]), None)
+
+
+def follow_a_gateway(real: lab.RealOpenClaw, meter: clawmeter.Clawmeter, *, tells_tools: bool) -> None:  # fmt: skip
+    state = meter.gateway_state
+    operator = Operator(real)
+    devices = operator.devices()
+    meter.start()
+    assert meter.passed.wait(30)
+    wait_until(lambda: state.status == "connected", "a connection")
+
+    def until(key: str, what: str, **run: Any) -> dict[str, Any]:
+        def found() -> dict[str, Any] | None:
+            row = live_row(meter, key)
+            return row if row and run.items() <= row["run"].items() else None
+
+        row: dict[str, Any] = wait_until(found, f"{key} {what}: {state.describe()}", 90)
+        return row
+
+    key = "agent:main:live"
+    operator.run('work [[tool:exec {"command":"sleep 6"}]] [[text:That was it.]]', key)
+    row = until(key, "runs", running=True)
+    assert (row["state"], row["inferred"]) == ("running", False)
+    if tells_tools:
+        row = until(key, "uses a tool", doing="tool", tool="exec")
+        assert row["state"] == "running"
+    row = until(key, "is done", running=False, doing="done")
+    assert (row["state"], row["inferred"]) == ("idle", False)
+
+    operator.run("be slow [[slow:100]] [[big:200]]", "agent:main:killed")
+    until("agent:main:killed", "answers", doing="answering")
+    real.kill_gateway()
+    wait_until(lambda: state.status == "unreachable", "the end of the gateway", 30)
+    assert live_row(meter, "agent:main:killed") is None
+    assert meter.queries.health()["status"] == "ok"
+    real.up()
+    wait_until(lambda: state.status == "connected", "the gateway to be found again", 90)
+    operator.connect()
+    operator.run("once more [[slow:5]] [[text:one two three four five]]", key)
+    until(key, "runs again", running=True)
+    until(key, "is done again", running=False, doing="done")
+
+    told = state.describe()
+    assert {told["frames"][n] for n in ("malformed", "oversized", "out_of_order", "gaps")} == {0}
+    assert operator.devices() == devices
+    assert meter.problems() == []
+    operator.gateway.close()
+
+
+def test_a_gateway_is_followed_through_a_run_a_kill_and_a_restart(
+    openclaw_starter: Any, meter_factory: Any
+) -> None:
+    real: lab.RealOpenClaw = openclaw_starter()
+    meter = meter_factory(real.home, gateway=True)
+    page = meter.stream.subscribe()  # somebody looks
+    follow_a_gateway(real, meter, tells_tools=True)
+    told = meter.gateway_state.describe()
+    assert (told["version"], told["protocol"], told["missing"]) == (real.version, 4, [])
+    assert told["frames"]["connects"] == 2
+    page.close()
+
+
+def test_nothing_can_be_changed_with_the_scope_that_we_ask_for(openclaw_starter: Any) -> None:
+    real: lab.RealOpenClaw = openclaw_starter()
+    reader = gateway_client.from_config(real.state / "openclaw.json", scopes=["operator.read"])
+    reader.connect()
+    for method, params in (
+        ("sessions.delete", {"key": "agent:main:main"}),
+        ("agent", {"message": "x", "idempotencyKey": "x", "sessionKey": "agent:main:main"}),
+        ("cron.remove", {"id": "x"}),
+        ("device.pair.list", {}),
+    ):
+        with pytest.raises(gateway_client.RpcError, match="missing scope"):
+            reader.call(method, params)
+    reader.close()
+
+
+@pytest.mark.openclaw_all
+@pytest.mark.parametrize("version", lab.OLD_VERSIONS)
+def test_older_gateways_are_followed(
+    openclaw_starter: Any, meter_factory: Any, version: str
+) -> None:
+    real: lab.RealOpenClaw = openclaw_starter(version)
+    meter = meter_factory(real.home, gateway=True)
+    # 2026.2 tells of tools only those who started the run.
+    follow_a_gateway(real, meter, tells_tools=version > "2026.4")
 
 
 @pytest.mark.openclaw_all

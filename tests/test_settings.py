@@ -32,6 +32,8 @@ OWN_SAMPLES = {
     "time_zone": [("Asia/Kolkata", "Asia/Kolkata"), ("Europe/Berlin", "Europe/Berlin")],
     "cache_write_ttl": [("1h", "1h"), ("1H", "1h")],
     "log_level": [("debug", "debug"), ("ERROR", "error")],
+    "gateway": [("off", False), ("0", False)],
+    "gateway_url": [("ws://127.0.0.1:1", "ws://127.0.0.1:1"), ("wss://[::1]:2", "wss://[::1]:2")],
 }
 NAMES = [s.name for s in SETTINGS]
 #: A file must be there to be a token file: it has tests of its own.

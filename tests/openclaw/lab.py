@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -112,6 +113,12 @@ class RealOpenClaw:
     def down(self) -> None:
         """Stop gateway and mock; harmless when they do not run."""
         self.run("down", timeout=60)
+
+    def kill_gateway(self) -> None:
+        """As a power cut would; the mock provider goes on, and up() starts the gateway again."""
+        pid_file = self.home / ".lab" / "gateway.pid"
+        os.killpg(int(pid_file.read_text()), signal.SIGKILL)
+        pid_file.unlink()
 
     def bill(self) -> dict[str, Any]:
         """What the transcripts should add up to: see bill.py."""
