@@ -62,6 +62,7 @@ import shutil
 import signal
 import socket
 import sqlite3
+import stat
 import subprocess
 import sys
 import tempfile
@@ -69,6 +70,7 @@ import threading
 import time
 import tomllib
 import urllib.parse
+from calendar import monthrange
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -76,13 +78,17 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
 from hashlib import blake2b
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, Protocol, TextIO, TypeVar, cast
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+import msgspec
 import orjson
+import pyjson5
 import zstandard
 
 if TYPE_CHECKING:
+    from http.client import HTTPConnection
+
     from flask import Flask, Request, Response
 
 VERSION = "0.1.0"
@@ -159,6 +165,7 @@ class Setting:
     kind: str  # text | int | float | bool | path | list
     default: Any
     help: str
+    choices: tuple[str, ...] = ()
 
 
 SETTINGS: tuple[Setting, ...] = (
@@ -177,9 +184,9 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("tls_key", ("CLAWMETER_TLS_KEY",), "path", None, "key file (PEM) of the certificate"),
     Setting("budget_daily_usd", ("BUDGET_DAILY_LIMIT",), "float", None, "daily budget in USD"),
     Setting("budget_monthly_usd", ("BUDGET_MONTHLY_LIMIT",), "float", None, "monthly budget in USD"),
-    Setting("cache_write_ttl", ("CLAWMETER_CACHE_WRITE_TTL",), "text", "5m", "lifetime assumed for cache writes when a list price is used: 5m or 1h"),
+    Setting("cache_write_ttl", ("CLAWMETER_CACHE_WRITE_TTL",), "text", "5m", "lifetime assumed for cache writes when a list price is used: 5m or 1h", ("5m", "1h")),
     Setting("poll", ("CLAWMETER_POLL",), "bool", False, "look for changes every 2 s instead of waiting for file events (network mounts)"),
-    Setting("log_level", ("CLAWMETER_LOG_LEVEL",), "text", "warning", "debug, info, warning or error"),
+    Setting("log_level", ("CLAWMETER_LOG_LEVEL",), "text", "warning", "debug, info, warning or error", ("debug", "info", "warning", "error")),
 )  # fmt: skip
 
 
@@ -231,6 +238,11 @@ class Settings:
 
 
 PRICE_FIELDS = ("input", "output", "cache_read", "cache_write", "cache_write_1h")
+#: USD per million tokens that nobody asks for: above it, a price is a mistake (and could overflow a sum).
+DEAREST = 100_000
+#: What a setting of each kind takes, as an error says it.
+KIND_NAMES = {"int": "a whole number", "float": "an amount of 0 or more", "bool": "true or false", "path": "a path", "list": "a list of names", "text": "a text"}  # fmt: skip
+SETTING_BY_NAME = {s.name: s for s in SETTINGS}
 
 
 def default_state_dir(env: Mapping[str, str]) -> Path:
@@ -243,7 +255,7 @@ def default_state_dir(env: Mapping[str, str]) -> Path:
 def read_env_file(path: Path) -> dict[str, str]:
     """Read KEY=VALUE lines; quotes around a value and `export` in front are taken off."""
     out: dict[str, str] = {}
-    for number, raw in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+    for number, raw in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), 1):
         line = raw.strip()
         if not line or line.startswith("#"):
             continue
@@ -263,28 +275,48 @@ def read_env_file(path: Path) -> dict[str, str]:
 def convert_setting(setting: Setting, value: Any, origin: str) -> Any:
     """Turn a text or TOML value into the setting's type; SettingsError names its origin."""
     try:
-        match setting.kind:
-            case "int":
-                return int(value)
-            case "float":
-                number = float(value)
-                if not math.isfinite(number) or number < 0:
-                    raise ValueError  # noqa: TRY301 - one message for every wrong value, below
-                return number
-            case "bool":
-                if isinstance(value, bool):
-                    return value
-                return {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False, "": False}[str(value).lower()]  # fmt: skip
-            case "path":
-                return Path(os.path.expandvars(str(value))).expanduser()
-            case "list":
-                items = value if isinstance(value, list) else str(value).split(",")
-                return tuple(s for x in items if (s := str(x).strip()))
-            case _:
-                return str(value)
+        return convert_value(setting, value)
     except (ValueError, KeyError, TypeError):
-        msg = f"{origin}: {value!r} is not a {setting.kind} for {setting.name} ({setting.help})"
+        takes = " or ".join(setting.choices) or KIND_NAMES[setting.kind]
+        given = "what is there" if setting.name == "token" else repr(value)
+        msg = f"{origin}: {setting.name} takes {takes}, not {given} ({setting.help})"
         raise SettingsError(msg) from None
+
+
+def convert_value(setting: Setting, value: Any) -> Any:
+    """The value in the setting's type; ValueError, KeyError or TypeError when it is none."""
+    if setting.kind == "bool":
+        if isinstance(value, bool):
+            return value
+        return {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}[str(value).strip().lower()]  # fmt: skip
+    if setting.kind == "list":
+        return texts_of(value.split(",") if isinstance(value, str) else value)
+    if isinstance(value, bool) or (isinstance(value, float) and setting.kind == "int"):
+        raise TypeError
+    if setting.kind == "int":
+        number = int(value)
+        if setting.name == "port" and not 0 <= number <= 65_535:
+            raise ValueError
+        return number
+    if setting.kind == "float":
+        amount = float(value)
+        if not math.isfinite(amount) or amount < 0:
+            raise ValueError
+        return amount
+    text = os.fspath(value).strip()
+    if not text or "\x00" in text or (setting.choices and text.lower() not in setting.choices):
+        raise ValueError
+    if setting.kind == "path":
+        return Path(os.path.expandvars(text)).expanduser()
+    return text.lower() if setting.choices else text
+
+
+def texts_of(value: Any) -> tuple[str, ...]:
+    """A list of texts without blanks around them; one text stands for a list of one. TypeError for the rest."""
+    items = [value] if isinstance(value, str) else value
+    if not isinstance(items, list | tuple) or not all(isinstance(i, str) for i in items):
+        raise TypeError
+    return tuple(t for i in items if (t := i.strip()))
 
 
 def parse_price_table(name: str, table: Any, origin: str) -> PriceOverride:
@@ -294,23 +326,28 @@ def parse_price_table(name: str, table: Any, origin: str) -> PriceOverride:
         out = {}
         for key in PRICE_FIELDS:
             if key in t:
-                value = Decimal(str(t[key]))
-                if not value.is_finite() or value < 0:
-                    raise ValueError(key)
-                out[key] = value
+                if type(t[key]) not in (int, float) or not 0 <= t[key] <= DEAREST:
+                    raise ValueError(f"{key} = {t[key]!r}")
+                out[key] = Decimal(repr(t[key]))
         return out
 
+    def check(t: Mapping[str, Any], more: set[str]) -> None:
+        if unknown := set(t) - set(PRICE_FIELDS) - more:
+            raise ValueError(f"unknown: {', '.join(sorted(unknown))}")
+
     try:
-        unknown = set(table) - set(PRICE_FIELDS) - {"tiers", "replace_recorded"}
-        if unknown:
-            raise ValueError(", ".join(sorted(unknown)))  # noqa: TRY301 - as above
-        tiers = tuple(
-            sorted(
-                ((int(t["above"]), fields(t)) for t in table.get("tiers", ())), key=lambda t: t[0]
-            )
-        )
-        return PriceOverride(fields(table), tiers, bool(table.get("replace_recorded", False)))
-    except (ValueError, TypeError, KeyError, AttributeError, InvalidOperation) as error:
+        check(table, {"tiers", "replace_recorded"})
+        tiers = []
+        for tier in table.get("tiers", ()):
+            check(tier, {"above"})
+            if type(tier["above"]) is not int or tier["above"] <= 0:
+                raise ValueError(f"above = {tier['above']}")  # noqa: TRY301 - one message, below
+            tiers.append((tier["above"], fields(tier)))
+        replaces = table.get("replace_recorded", False)
+        if not isinstance(replaces, bool):
+            raise TypeError(f"replace_recorded = {replaces}")  # noqa: TRY301 - as above
+        return PriceOverride(fields(table), tuple(sorted(tiers, key=lambda t: t[0])), replaces)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
         msg = (
             f"{origin}: [prices.{json.dumps(name)}] is not a price ({error}); it takes {', '.join(PRICE_FIELDS)} in USD per "
             "million tokens, replace_recorded = true|false, and tiers = [{above = 200000, input = …}]"
@@ -367,81 +404,126 @@ def load_settings(
     """
     flags = {k: v for k, v in (flags or {}).items() if v is not None}
     env = dict(os.environ if env is None else env)
-    values: dict[str, Any] = {}
-    state_dir = Path(
-        flags.get("state_dir") or env.get("CLAWMETER_STATE") or default_state_dir(env)
-    ).expanduser()
-    dotenv: dict[str, str] = {}
+    where = SETTING_BY_NAME["state_dir"]
+    state_dir = default_state_dir(env)
+    # The state directory says where the files are, and the files may say where the state directory is.
+    if found := find_value(where, flags, [("environment", env)]):
+        state_dir = found[1]
+    if state_dir.exists() and not state_dir.is_dir():
+        msg = f"the state directory {state_dir} is not a folder; name another with --state"
+        raise SettingsError(msg)
     path = env_file or state_dir / ".env"
-    try:
-        dotenv = read_env_file(path)
-    except FileNotFoundError:
-        if env_file:
-            msg = f"--env-file {env_file}: no such file"
-            raise SettingsError(msg) from None
-    except (OSError, UnicodeDecodeError) as error:
-        msg = f"cannot read {path}: {error}"
-        raise SettingsError(msg) from None
-    if "CLAWMETER_STATE" in dotenv and "state_dir" not in flags and "CLAWMETER_STATE" not in env:
-        state_dir = Path(dotenv["CLAWMETER_STATE"]).expanduser()
-    path = config_file or state_dir / "clawmeter.toml"
-    toml: Json = {}
-    try:
-        toml = tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        if config_file:
-            msg = f"--config {config_file}: no such file"
-            raise SettingsError(msg) from None
-    except (OSError, ValueError) as error:
-        msg = f"cannot read {path}: {error}"
-        raise SettingsError(msg) from None
-    unknown = set(toml) - {s.name for s in SETTINGS} - {"prices", "billing", "homes"}
-    if unknown:
-        msg = f"{path}: unknown setting {', '.join(sorted(unknown))}; known are {', '.join(s.name for s in SETTINGS)}, [prices], [billing]"
-        raise SettingsError(msg)
-    for setting in SETTINGS:
-        if setting.name in flags:
-            values[setting.name] = convert_setting(
-                setting, flags[setting.name], f"--{setting.name.replace('_', '-')}"
-            )
-            continue
-        for source, where in ((env, "environment"), (dotenv, ".env")):
-            name = next((n for n in setting.env if source.get(n)), None)
-            if name == "TZ" and not is_zone(source[name]):
-                continue  # TZ may hold a POSIX rule, or a file name; then the machine's zone is asked
-            if name:
-                values[setting.name] = convert_setting(setting, source[name], f"{where} {name}")
-                break
-        else:
-            if setting.name in toml:
-                values[setting.name] = convert_setting(setting, toml[setting.name], str(path))
-    values["state_dir"] = state_dir
-    values["homes"] = tuple(
-        Path(h).expanduser() for h in flags.get("homes") or toml.get("homes") or ()
+    dotenv: dict[str, str] = read_settings_file(
+        path, read_env_file, flag="--env-file" if env_file else None
     )
-    values["open_browser"] = bool(flags.get("open_browser"))
-    values["prices"] = {
-        name: parse_price_table(name, t, str(path))
-        for name, t in dict(toml.get("prices", {})).items()
-    }
-    billing = dict(toml.get("billing", {}))
-    if set(billing) - {"plan", "metered"}:
-        msg = f'{path}: [billing] takes plan = ["provider", …] and metered = ["provider", …]'
+    sources = [("environment", env), (str(path), dotenv)]
+    if found := find_value(where, flags, sources):
+        state_dir = found[1]
+    path = config_file or state_dir / "clawmeter.toml"
+    toml: Json = read_settings_file(path, read_toml_file, flag="--config" if config_file else None)
+    known = [*SETTING_BY_NAME, "homes", "prices", "billing"]
+    if unknown := set(toml) - set(known):
+        msg = f"{path}: unknown setting {', '.join(sorted(unknown))}; known are {', '.join(known)}"
         raise SettingsError(msg)
-    values["plan_providers"] = tuple(map(str, billing.get("plan", ())))
-    values["metered_providers"] = tuple(map(str, billing.get("metered", ())))
-    if token_file := values.get("token_file"):
-        try:
-            values.setdefault("token", token_file.read_text(encoding="utf-8").strip() or None)
-        except OSError as error:
-            msg = f"cannot read the token file {token_file}: {error.strerror}"
-            raise SettingsError(msg) from None
+    values: dict[str, Any] = {"state_dir": state_dir}
+    ranks = {}
+    for setting in SETTINGS:
+        if found := find_value(setting, flags, sources, toml, str(path)):
+            ranks[setting.name], values[setting.name] = found
+    if "token_file" in ranks and ranks["token_file"] < ranks.get("token", len(sources) + 2):
+        values["token"] = read_token_file(values["token_file"])
+    values["open_browser"] = bool(flags.get("open_browser"))
+    values |= parse_toml_tables(toml, str(path))
+    if homes := flags.get("homes"):
+        values["homes"] = tuple(Path(h).expanduser() for h in homes)
     settings = Settings(**values)
     settings.zone()
-    if settings.cache_write_ttl not in ("5m", "1h"):
-        msg = f"cache_write_ttl is 5m or 1h, not {settings.cache_write_ttl!r}"
-        raise SettingsError(msg)
     return settings
+
+
+def find_value(
+    setting: Setting,
+    flags: Mapping[str, Any],
+    sources: Sequence[tuple[str, Mapping[str, str]]],
+    toml: Mapping[str, Any] | None = None,
+    toml_path: str = "",
+) -> tuple[int, Any] | None:
+    """(rank of its source, 0 being the flags; value) of a setting; None where nobody says it."""
+    if setting.name in flags:
+        flag = f"--{setting.name.replace('_', '-')}"
+        return 0, convert_setting(setting, flags[setting.name], flag)
+    for rank, (origin, source) in enumerate(sources, 1):
+        for name in setting.env:
+            # TZ may hold a POSIX rule, or a file name; then the machine's zone is asked.
+            if (value := source.get(name)) and (name != "TZ" or is_zone(value)):
+                return rank, convert_setting(setting, value, f"{origin} {name}")
+    if toml and setting.name in toml:
+        return len(sources) + 1, convert_setting(setting, toml[setting.name], toml_path)
+    return None
+
+
+def read_settings_file(path: Path, read: Callable[[Path], Any], *, flag: str | None) -> Any:
+    """What a settings file holds; nothing where there is none, unless it was named."""
+    try:
+        return read(path)
+    except FileNotFoundError:
+        if flag:
+            msg = f"{flag} {path}: no such file"
+            raise SettingsError(msg) from None
+        return {}
+    except OSError as error:
+        msg = f"cannot read {path}: {error.strerror}"
+        raise SettingsError(msg) from None
+    except ValueError as error:
+        msg = f"cannot read {path}: {error}"
+        raise SettingsError(msg) from None
+
+
+def read_toml_file(path: Path) -> Json:
+    """Parse a TOML file. Raises OSError or ValueError."""
+    return tomllib.loads(path.read_text(encoding="utf-8-sig"))
+
+
+def read_token_file(path: Path) -> str:
+    """The token in a file. An empty file is an error: the page must not be open under another token than was meant."""
+    try:
+        token = path.read_text(encoding="utf-8-sig").strip()
+    except OSError as error:
+        msg = f"cannot read the token file {path}: {error.strerror}"
+        raise SettingsError(msg) from None
+    except ValueError:
+        token = ""
+    if not token:
+        msg = f"the token file {path} has no token in it: write one into it, as text"
+        raise SettingsError(msg)
+    return token
+
+
+def parse_toml_tables(toml: Mapping[str, Any], path: str) -> Json:
+    """What clawmeter.toml says beyond SETTINGS: homes, [prices] and [billing]."""
+    try:
+        homes = tuple(Path(h).expanduser() for h in texts_of(toml.get("homes", ())))
+    except TypeError:
+        msg = f'{path}: homes takes a list of paths, homes = ["PATH"]'
+        raise SettingsError(msg) from None
+    prices = toml.get("prices", {})
+    if not isinstance(prices, dict):
+        msg = f'{path}: prices are tables, [prices."provider/model"]'
+        raise SettingsError(msg)
+    billing = toml.get("billing", {})
+    try:
+        if set(billing) - {"plan", "metered"}:
+            raise TypeError  # noqa: TRY301 - one message for all that is wrong with it
+        plan, metered = texts_of(billing.get("plan", ())), texts_of(billing.get("metered", ()))
+    except (TypeError, AttributeError):
+        msg = f'{path}: [billing] takes plan = ["provider", …] and metered = ["provider", …]'
+        raise SettingsError(msg) from None
+    return {
+        "homes": homes,
+        "prices": {name: parse_price_table(name, t, path) for name, t in prices.items()},
+        "plan_providers": plan,
+        "metered_providers": metered,
+    }
 
 
 ###############################################################################
@@ -522,18 +604,37 @@ class TimeRange:
     to_ms: int
 
 
-#: The last day that Python's dates know, less one for every zone's offset.
+#: The first and last days that Python's dates know, less one for every zone's offset.
+EARLIEST_MS = -62_135_510_400_000
 LATEST_MS = 253_402_214_400_000
+
+
+def parse_days(text: str) -> tuple[date, date]:
+    """The first and last day of an ISO date (2026-11-06), week (2026-W45) or month (2026-11); ValueError for the rest."""
+    if match := re.fullmatch(r"(\d{4})-?W(\d\d)", text):
+        first = date.fromisocalendar(int(match[1]), int(match[2]), 1)
+        return first, first + timedelta(days=6)
+    if match := re.fullmatch(r"(\d{4})-(\d\d)", text):
+        return month_of(date(int(match[1]), int(match[2]), 1))
+    first = date.fromisoformat(text)
+    return first, first
+
+
+def month_of(day: date) -> tuple[date, date]:
+    """The first and last day of the month of a date."""
+    return day.replace(day=1), day.replace(day=monthrange(day.year, day.month)[1])
 
 
 def parse_time(text: str, zone: ZoneInfo, now_ms: int, *, end: bool = False) -> int | None:
     """Epoch ms of one end of a range; None for `all` (no limit on this side).
 
-    Takes epoch ms, ISO dates and times, today, yesterday, week (ISO week), month and Nd (N local days with
-    today). With `end`, what names a day, week or month means the end of it. QueryError for the rest.
+    Takes epoch ms, ISO dates and times, the keys of weeks and months (2026-W45, 2026-11), today, yesterday, week
+    (ISO week), month and Nd (N local days with today). With `end`, what names a day, week or month means the end of
+    it. QueryError for the rest.
     """
     today = day_of(now_ms, zone)
-    word = text.strip().lower()
+    text = text.strip()
+    word = text.lower()
     if word == "all":
         return None
     if re.fullmatch(r"\d{9,15}", word):
@@ -547,27 +648,31 @@ def parse_time(text: str, zone: ZoneInfo, now_ms: int, *, end: bool = False) -> 
         first = today - timedelta(days=today.weekday())
         last = first + timedelta(days=6)
     elif word == "month":
-        first = today.replace(day=1)
-        last = (first + timedelta(days=32)).replace(day=1) - timedelta(days=1)
+        first, last = month_of(today)
     elif match := re.fullmatch(r"(\d{1,5})d", word):
         first = today - timedelta(days=max(1, int(match[1])) - 1)
     elif word != "today":
         try:
-            if len(word) == 10:
-                first = last = date.fromisoformat(word)
-            else:
-                moment = datetime.fromisoformat(text.strip())
-                return round(
-                    (moment if moment.tzinfo else moment.replace(tzinfo=zone)).timestamp() * 1000
-                )
+            first, last = parse_days(text.upper())
         except (ValueError, OverflowError):
-            msg = f"cannot read the time {text!r}: use a date (2026-11-06), a time (2026-11-06T08:00), epoch ms, today, yesterday, week, month, 7d or all"
-            raise QueryError("bad_time", msg) from None
+            return parse_moment(text, zone)
     try:
-        return midnight_ms(last + timedelta(days=1) if end else first, zone)
-    except (ValueError, OverflowError):
-        msg = f"the time {text!r} is out of range"
+        ms = midnight_ms(last + timedelta(days=1) if end else first, zone)
+    except OverflowError:  # the day after the last one that there is
+        ms = LATEST_MS
+    return max(EARLIEST_MS, min(ms, LATEST_MS))
+
+
+def parse_moment(text: str, zone: ZoneInfo) -> int:
+    """Epoch ms of an ISO time, local where it names no offset; QueryError, for whoever asks the question."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        msg = f"cannot read the time {text!r}: use a date (2026-11-06), week (2026-W45), month (2026-11) or time (2026-11-06T08:00), epoch ms, today, yesterday, week, month, 7d or all"
         raise QueryError("bad_time", msg) from None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=zone)
+    return max(EARLIEST_MS, min(round(moment.timestamp() * 1000), LATEST_MS))
 
 
 def nano_usd(value: float) -> int | None:
@@ -604,7 +709,7 @@ def format_usd(nano: int | None) -> str:
     if nano == 0:
         return "$0"
     sign, nano = ("-", -nano) if nano < 0 else ("", nano)
-    if nano >= NANO:
+    if nano >= 999_950_000:  # what four decimals would round to $1.0000
         cents = (nano + 5_000_000) // 10_000_000
         return f"{sign}${cents // 100:,}.{cents % 100:02d}"
     if nano < 100_000:
@@ -617,7 +722,7 @@ def format_count(value: float | None) -> str:
     if value is None:
         return "—"
     for limit, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if value >= limit:
+        if value >= limit * 0.9995:  # 999,999 is 1 M, not 1000 k
             scaled = value / limit
             return f"{scaled:.3g} {unit}" if scaled < 1000 else f"{scaled:,.0f} {unit}"
     return f"{value:,.0f}"
@@ -625,15 +730,15 @@ def format_count(value: float | None) -> str:
 
 def format_bytes(value: float) -> str:
     """Bytes for people, in powers of 1000."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if value < 1000 or unit == "GB":
+    for unit in ("B", "kB", "MB", "GB", "TB"):
+        if value < 999.95 or unit == "TB":
             return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
         value /= 1000
     raise AssertionError
 
 
 _CONTROL = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
 )
 
 
@@ -747,41 +852,72 @@ class OpenClawConfig:
 
 
 def parse_json5(text: str) -> Any:
-    """Parse JSON, or else JSON5 (a slow parser, so plain JSON is tried first). Raises ValueError."""
+    """Parse JSON5: JSON with comments, trailing commas and bare names. Raises ValueError."""
     try:
-        return orjson.loads(text)
-    except orjson.JSONDecodeError:
-        import json5
-
-        return json5.loads(text)
+        return json.loads(text)  # takes numbers that pyjson5 finds too long
+    except (ValueError, RecursionError):
+        try:
+            return pyjson5.decode(text)
+        except pyjson5.Json5Exception as error:
+            raise ValueError(f"not JSON5: {error.args[0]}") from error
 
 
 def merge_config(base: Any, over: Any) -> Any:
-    """Merge two config values: objects by key, everything else by replacement."""
+    """Merge two config values as OpenClaw does: objects by key, lists one behind the other, else the later one."""
     if isinstance(base, dict) and isinstance(over, dict):
-        return {**base, **{k: merge_config(base.get(k), v) for k, v in over.items()}}
+        merged = {k: merge_config(base[k], v) if k in base else v for k, v in over.items()}
+        return {**base, **merged}
+    if isinstance(base, list) and isinstance(over, list):
+        return [*base, *over]
     return over
 
 
-def expand_config(value: Any, folder: Path, env: Mapping[str, str], depth: int = 0) -> Any:
-    """Resolve `$include` (relative to the file) and ${VAR}. An unset variable stays as it is written."""
-    if depth > 10:
-        msg = "$include goes deeper than 10 files"
-        raise ValueError(msg)
+def expand_config(value: Any, env: Mapping[str, str], chain: tuple[Path, ...]) -> Any:
+    """Resolve `$include` and ${VAR}; `chain` is the config file and the includes down to this one.
+
+    By the rules of OpenClaw (src/config/includes.ts, env-substitution.ts): relative to the file, inside the folder
+    of the config, ten deep, no cycles; $${VAR} is a literal ${VAR}. Where it refuses to start for a variable that
+    is not set, we leave the text as it is written: the gateway may have variables that we do not. Raises ValueError.
+    """
     if isinstance(value, str):
-        return re.sub(r"(?<!\$)\$\{([A-Z_][A-Z0-9_]*)\}", lambda m: env.get(m[1], m[0]), value)
+        return re.sub(
+            r"\$(\$?)\{([A-Z_][A-Z0-9_]*)\}",
+            lambda m: m[0][1:] if m[1] else env.get(m[2]) or m[0],
+            value,
+        )
     if isinstance(value, list):
-        return [expand_config(v, folder, env, depth) for v in value]
+        return [expand_config(v, env, chain) for v in value]
     if isinstance(value, dict):
         out: Any = {}
-        names = value.get("$include", ())
-        for name in [names] if isinstance(names, str) else names:
-            path = folder / str(name)
-            included = parse_json5(path.read_text(encoding="utf-8"))
-            out = merge_config(out, expand_config(included, path.parent, env, depth + 1))
-        own = {k: expand_config(v, folder, env, depth) for k, v in value.items() if k != "$include"}
-        return merge_config(out, own)
+        names = value.get("$include", [])
+        for name in names if isinstance(names, list) else [names]:
+            out = merge_config(out, read_include(name, env, chain))
+        own = {k: expand_config(v, env, chain) for k, v in value.items() if k != "$include"}
+        return merge_config(out, own) if own or "$include" not in value else out
     return value
+
+
+def read_include(name: Any, env: Mapping[str, str], chain: tuple[Path, ...]) -> Any:
+    """What an `$include` brings, with its own includes; ValueError for one that OpenClaw would refuse."""
+    if not isinstance(name, str):
+        msg = f"$include {name!r} is not the name of a file"
+        raise ValueError(msg)  # noqa: TRY004 - what is in a file is a value
+    path = Path(os.path.normpath(chain[-1].parent / name))
+    if not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(chain[0].parent)):
+        msg = f"$include {name} is not below {chain[0].parent}"
+        raise ValueError(msg)
+    if path in chain:
+        msg = f"$include goes round in a circle: {' → '.join(p.name for p in (*chain, path))}"
+        raise ValueError(msg)
+    if len(chain) > 10:
+        msg = f"$include {name} goes deeper than 10 files"
+        raise ValueError(msg)
+    try:
+        included = parse_json5(path.read_text(encoding="utf-8-sig"))
+    except ValueError as error:
+        msg = f"$include {name}: {error}"
+        raise ValueError(msg) from error
+    return expand_config(included, env, (*chain, path))
 
 
 def as_dict(value: Any) -> Json:
@@ -797,9 +933,10 @@ def read_config(home: Path, env: Mapping[str, str]) -> OpenClawConfig:
     if path is None:
         return OpenClawConfig(problem="no openclaw.json")
     try:
-        raw = as_dict(
-            expand_config(parse_json5(path.read_text(encoding="utf-8-sig")), path.parent, env)
-        )
+        text = path.read_text(encoding="utf-8-sig")
+        raw = expand_config(parse_json5(text), env, (path,))
+        if not isinstance(raw, dict):
+            return OpenClawConfig(problem=f"cannot read {path}: it is not an object")
     except (OSError, ValueError, RecursionError) as error:
         return OpenClawConfig(problem=f"cannot read {path}: {plain(error)}")
     gateway, agents = as_dict(raw.get("gateway")), as_dict(raw.get("agents"))
@@ -820,7 +957,7 @@ def read_config(home: Path, env: Mapping[str, str]) -> OpenClawConfig:
         for model in models if isinstance(models, list) else ():
             model = as_dict(model)  # noqa: PLW2901
             key = (provider, str(model.get("id")))
-            if isinstance(model.get("contextWindow"), int):
+            if type(model.get("contextWindow")) is int:
                 windows[key] = model["contextWindow"]
             if price := parse_config_price(model.get("cost")):
                 prices[key] = price
@@ -833,7 +970,7 @@ def read_config(home: Path, env: Mapping[str, str]) -> OpenClawConfig:
     port = gateway.get("port")
     return OpenClawConfig(
         version=str(v) if (v := as_dict(raw.get("meta")).get("lastTouchedVersion")) else None,
-        gateway_port=port if isinstance(port, int) else 18789,
+        gateway_port=port if type(port) is int else 18789,
         gateway_bind=str(gateway.get("bind") or "loopback"),
         gateway_auth=str(auth.get("mode") or "token"),
         gateway_token=token if isinstance(token, str) and token and not token.startswith("${") else None,
@@ -857,10 +994,7 @@ def parse_config_price(cost: Any) -> ConfigPrice | None:
         if value is None:
             values.append(None)
         elif (
-            isinstance(value, int | float)
-            and not isinstance(value, bool)
-            and math.isfinite(value)
-            and value >= 0
+            isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= DEAREST
         ):
             values.append(Decimal(repr(value)))
         else:
@@ -900,7 +1034,12 @@ class OpenClawHome:
 
 def is_home(path: Path) -> bool:
     """Whether a folder looks like an OpenClaw state directory."""
-    return (path / "agents").is_dir() or any((path / n).is_file() for n in CONFIG_NAMES)
+    return has_config(path) or os.path.isdir(path / "agents")
+
+
+def has_config(path: Path) -> bool:
+    """Whether a folder holds OpenClaw's config, under today's name or an older one."""
+    return any(os.path.isfile(path / n) for n in CONFIG_NAMES)
 
 
 def find_homes(
@@ -916,10 +1055,13 @@ def find_homes(
     user = Path(env.get("HOME") or Path.home())
 
     def home_at(path: Path, found_by: str, label: str = "") -> OpenClawHome | None:
-        for candidate in (path, path / ".openclaw"):
-            if is_home(candidate):
-                real = candidate.resolve()
-                return OpenClawHome(real, found_by, real / "agents", label)
+        # By config first: a person's own ~/agents does not make ~ an OpenClaw home.
+        places = (path, path / ".openclaw")
+        for look in (has_config, is_home):
+            for candidate in places:
+                if look(candidate):
+                    real = candidate.resolve()
+                    return OpenClawHome(real, found_by, real / "agents", label)
         return None
 
     if settings.homes:
@@ -930,21 +1072,22 @@ def find_homes(
                 label += str(number + 1)
             home = home_at(path, "--home", label)
             if home is None:
-                msg = f"no OpenClaw home at {path}: it has neither an `agents` folder nor an openclaw.json"
+                msg = f"no OpenClaw home at {path}: it has neither an `agents` folder nor an openclaw.json, or cannot be entered"
                 raise HomeNotFound(msg)
-            chosen.append(home)
+            if all(h.path != home.path for h in chosen):
+                chosen.append(home)
         return chosen, []
     found: list[OpenClawHome] = []
     for name in ("OPENCLAW_STATE_DIR", "OPENCLAW_HOME"):
         if value := env.get(name):
             home = home_at(Path(value).expanduser(), name)
             if home is None and not found:
-                msg = f"{name}={value}, but there is no OpenClaw home: neither an `agents` folder nor an openclaw.json"
+                msg = f"{name}={value}, but there is no OpenClaw home: it has neither an `agents` folder nor an openclaw.json, or cannot be entered"
                 raise HomeNotFound(msg)
             found += [home] if home else []
     if settings.agents_dir:
         folder = settings.agents_dir.resolve()
-        if not folder.is_dir():
+        if not os.path.isdir(folder):
             msg = f"OPENCLAW_AGENTS_DIR={settings.agents_dir}: no such folder"
             raise HomeNotFound(msg)
         found.append(OpenClawHome(folder.parent, "OPENCLAW_AGENTS_DIR", folder))
@@ -952,7 +1095,10 @@ def find_homes(
     for path in [user / ".openclaw", *profiles, user / ".clawdbot", user / ".moltbot"]:
         if home := home_at(path, f"~/{path.name}"):
             found.append(home)
-    unique = list({h.path: h for h in reversed(found)}.values())[::-1]
+    unique: list[OpenClawHome] = []
+    for home in found:
+        if all(h.path != home.path for h in unique):
+            unique.append(home)
     if not unique:
         msg = (
             "no OpenClaw home found (looked at OPENCLAW_STATE_DIR, OPENCLAW_HOME, OPENCLAW_AGENTS_DIR, ~/.openclaw, ~/.openclaw-*, "
@@ -1086,10 +1232,14 @@ def entry_key(entry_id: str, timestamp: Any) -> int:
     model calls are the same call when this key and the four token counts are equal (columns compared exactly, which
     beats hashing them); with other counts they are one rewritten call in one session and two calls in two.
     """
-    digest = blake2b(
-        f"{entry_id}\0{timestamp}".encode("utf-8", "surrogatepass"), digest_size=8
-    ).digest()
-    return int.from_bytes(digest, "big", signed=True)
+    try:
+        name = f"{entry_id}\0{timestamp}".encode()
+    except UnicodeEncodeError:
+        name = f"{entry_id}\0{timestamp}".encode("utf-8", "surrogatepass")
+    return _to_int(blake2b(name, digest_size=8).digest(), "big", signed=True)
+
+
+_to_int = int.from_bytes
 
 
 @dataclass(slots=True)
@@ -1179,6 +1329,8 @@ class Reading:
     implausible: list[Implausible] = field(default_factory=list)
     bad_lines: int = 0
     last_error: str | None = None
+    #: Those of them that are rows of a database, by (path, session): what is read again is not counted again.
+    bad_rows: Counter[tuple[str, str]] = field(default_factory=Counter)
 
     def bad(self, where: str, why: str) -> None:
         """Count an entry that could not be read and keep the last one."""
@@ -1190,6 +1342,7 @@ HEARTBEAT = re.compile(
     r"(\[[^\]\n]{1,60}\] )?(Read HEARTBEAT\.md if it exists|\[OpenClaw heartbeat poll\])"
 )
 _TOKEN_FIELDS = ("input", "output", "cacheRead", "cacheWrite")
+_Picked = TypeVar("_Picked", bound=msgspec.Struct)
 
 
 def whole(value: Any) -> int | None:
@@ -1201,14 +1354,6 @@ def whole(value: Any) -> int | None:
     if isinstance(value, float) and value.is_integer() and 0 <= value <= MAX_TOKENS:
         return int(value)
     return None
-
-
-def _are_amounts(*values: Any) -> bool:
-    """Whether all of these are numbers that SQLite can keep."""
-    return all(
-        (type(v) is float and -1e9 < v < 1e9) or (type(v) is int and -(10**9) < v < 10**9)
-        for v in values
-    )
 
 
 def int_or_none(value: Any) -> int | None:
@@ -1231,6 +1376,156 @@ def time_or_none(value: Any) -> int | None:
             return None
     moment = int_or_none(value)
     return moment if moment is not None and 0 <= moment <= LATEST_MS else None
+
+
+def entry_ms(stamp: Any) -> int | None:
+    """time_or_none for the usual `2026-11-06T10:00:00.000Z`, which a cold index reads a million times."""
+    try:
+        since = datetime.fromisoformat(stamp) - _EPOCH_TIME
+    except (ValueError, TypeError, OverflowError):
+        return time_or_none(stamp)
+    moment = since.days * DAY_MS + since.seconds * 1000 + since.microseconds // 1000
+    return moment if 0 <= moment <= LATEST_MS else None
+
+
+class EntryCost(msgspec.Struct, gc=False, rename="camel"):
+    """`usage.cost` of an entry: USD, as OpenClaw wrote it."""
+
+    total: float | None = None
+    input: float | None = None
+    output: float | None = None
+    cache_read: float | None = None
+    cache_write: float | None = None
+
+
+class EntryUsage(msgspec.Struct, gc=False, rename="camel"):
+    """`message.usage` of an entry: tokens."""
+
+    input: int = 0
+    output: int = 0
+    cache_read: int = 0
+    cache_write: int = 0
+    reasoning_tokens: int | float | None = None
+    cost: EntryCost | None = None
+    told: str | None = None
+    """The whole of it as JSON, where it is not what OpenClaw writes."""
+
+
+class EntryBlock(msgspec.Struct, gc=False):
+    """A part of `message.content`. Text stays bytes, because only a user's is ever looked at."""
+
+    type: str = ""
+    id: str | None = None
+    name: str | None = None
+    text: msgspec.Raw | str | None = None
+    arguments: msgspec.Raw | dict[str, Any] | None = None
+
+
+class EntryDetails(msgspec.Struct, gc=False, rename="camel"):
+    """`message.details` of a tool's result; its form is the tool's own affair."""
+
+    status: Any = None
+    exit_code: Any = None
+    duration_ms: Any = None
+    tool_name: Any = None
+
+
+class EntryMessage(msgspec.Struct, gc=False, rename="camel"):
+    """`message` of an entry."""
+
+    role: str | None = None
+    content: str | list[EntryBlock] | None = None
+    timestamp: int | float | str | msgspec.UnsetType | None = msgspec.UNSET
+    provider: str | None = None
+    model: str | None = None
+    api: str | None = None
+    stop_reason: str | None = None
+    usage: EntryUsage | None = None
+    tool_name: str | None = None
+    tool_call_id: str | None = None
+    is_error: Any = None
+    details: EntryDetails | None = None
+
+
+class Entry(msgspec.Struct, gc=False, rename="camel"):
+    """What we look at in a transcript entry; the decoder skips the rest without making objects of it."""
+
+    type: str | None = None
+    id: str | None = None
+    parent_id: str | None = None
+    timestamp: int | float | str | None = None
+    message: EntryMessage | None = None
+    version: Any = None
+    thinking_level: Any = None
+
+
+_NUMBERS = (float, int)
+decode_entry = msgspec.json.Decoder(Entry).decode
+#: (our name, OpenClaw's name) of the fields of each struct.
+_KEYS: dict[type[msgspec.Struct], list[tuple[str, str]]] = {
+    kind: [(f.name, f.encode_name) for f in msgspec.structs.fields(kind)]
+    for kind in (Entry, EntryMessage, EntryBlock, EntryDetails, EntryUsage, EntryCost)
+}
+
+
+def read_entry(raw: bytes | str) -> Entry:
+    """Decode a transcript entry. Raises ValueError for what is no JSON object.
+
+    Most entries are what OpenClaw writes, and are decoded straight into an Entry. One with a value of another type, a
+    lone surrogate or NaN goes the slow way, value by value.
+    """
+    try:
+        return decode_entry(raw)
+    except (ValueError, RecursionError) as error:  # msgspec's errors are ValueErrors
+        try:
+            value = orjson.loads(raw)
+        except orjson.JSONDecodeError:
+            value = parse_lenient(raw)
+            if value is None:
+                raise ValueError(f"not JSON ({plain(error, 80)})") from None
+    if type(value) is not dict:
+        raise ValueError("not a JSON object")
+    entry = _pick(Entry, value)
+    entry.message = _pick_message(value.get("message"))
+    return entry
+
+
+def _pick(kind: type[_Picked], value: Json) -> _Picked:
+    """Fill a struct from a dict, whatever the types of its values."""
+    return kind(**{name: value[key] for name, key in _KEYS[kind] if key in value})
+
+
+def _pick_message(value: Any) -> EntryMessage | None:
+    if type(value) is not dict:
+        return None
+    message = _pick(EntryMessage, value)
+    content, usage, details = value.get("content"), value.get("usage"), value.get("details")
+    if isinstance(content, list):
+        message.content = [_pick(EntryBlock, b) for b in content if isinstance(b, dict)]
+    message.details = _pick(EntryDetails, details) if isinstance(details, dict) else None
+    message.usage = _pick_usage(usage) if isinstance(usage, dict) else None
+    return message
+
+
+def _pick_usage(value: Json) -> EntryUsage:
+    """The usage of an odd entry; what cannot be right becomes -1 tokens or infinite cost, which is implausible."""
+    tokens_in, tokens_out, cached, written = (
+        -1 if (count := whole(value.get(name))) is None else count for name in _TOKEN_FIELDS
+    )
+    reasoning, cost = value.get("reasoningTokens"), value.get("cost")
+    picked = None
+    if isinstance(cost, dict):
+        total = _amount(cost.get("total"))
+        if total is None and cost.get("total") is not None:
+            total = math.inf
+        picked = EntryCost(total, *(_amount(cost.get(name)) for name in _TOKEN_FIELDS))
+    told = json.dumps(value, default=str)
+    return EntryUsage(tokens_in, tokens_out, cached, written, reasoning, picked, told)
+
+
+def _amount(value: Any) -> float | None:
+    """USD, or None for what is none."""
+    return value if type(value) in _NUMBERS and -1e9 < value < 1e9 else None
 
 
 class EntryParser:
@@ -1267,7 +1562,7 @@ class EntryParser:
         self.find_turn = find_turn
         self.session = session_rowid(seen.agent, seen.session_id)
         self.heartbeat: dict[str, bool] = {}
-        self.call_ms: dict[str, int] = {}
+        self.call_ms: dict[str | None, int] = {}
         self.model_ids: dict[tuple[Any, Any, Any], int] = {}
         self.nameless: Counter[tuple[Any, ...]] = Counter()
         self.count_nameless: Callable[[], Counter[tuple[Any, ...]]] | None = None
@@ -1291,15 +1586,13 @@ class EntryParser:
     def parse(self, raw: bytes | str, where: Callable[[], str]) -> bool:
         """Parse one entry; False when it is not one (the reading counts it)."""
         try:
-            entry = orjson.loads(raw)
-        except orjson.JSONDecodeError as error:
-            entry = parse_lenient(raw)
-            if entry is None:
-                self.reading.bad(where(), f"not JSON ({plain(error, 80)}); skipped")
+            entry = decode_entry(raw)
+        except (ValueError, RecursionError):
+            try:
+                entry = read_entry(raw)
+            except ValueError as error:
+                self.reading.bad(where(), f"{error}; skipped")
                 return False
-        if type(entry) is not dict:
-            self.reading.bad(where(), "not a JSON object; skipped")
-            return False
         try:
             self.take(entry)
         except (ValueError, TypeError, AttributeError, KeyError, OverflowError) as error:
@@ -1309,16 +1602,16 @@ class EntryParser:
             return False
         return True
 
-    def take(self, entry: Json) -> None:
+    def take(self, entry: Entry) -> None:
         """Account for one entry."""
         seen = self.seen
-        kind = entry.get("type")
-        stamp = entry.get("timestamp")
-        outer = time_or_none(stamp)
+        kind = entry.type
+        stamp = entry.timestamp
+        outer = entry_ms(stamp)
         if kind == "session":
             if outer is not None and (seen.header_ms is None or outer < seen.header_ms):
                 seen.header_ms = outer
-            version = int_or_none(entry.get("version"))
+            version = int_or_none(entry.version)
             seen.version = seen.version if version is None else version
             return
         if outer is not None:
@@ -1326,12 +1619,12 @@ class EntryParser:
                 seen.first_ms = outer
             if seen.last_ms is None or outer > seen.last_ms:
                 seen.last_ms = outer
-        entry_id = entry.get("id")
-        parent = entry.get("parentId")
-        message = entry.get("message") if kind == "message" else None
+        entry_id = entry.id
+        parent = entry.parent_id
+        message = entry.message if kind == "message" else None
         turn = False
-        if type(message) is dict and message.get("role") == "user":
-            turn = self.is_heartbeat_prompt(message.get("content"))
+        if message is not None and message.role == "user":
+            turn = is_heartbeat_prompt(message.content)
             seen.last_kind = "user"
             seen.failed_model = None
         elif parent is not None:
@@ -1342,80 +1635,60 @@ class EntryParser:
         if type(entry_id) is str:
             self.heartbeat[entry_id] = turn
             seen.tail_id, seen.tail_heartbeat = entry_id, turn
-        if type(message) is dict:
-            self.take_message(message, entry_id, stamp, outer, turn=turn)
+        if message is not None:
+            usage = message.usage
+            if usage is not None and message.role == "assistant" and message.provider != "openclaw":
+                self.take_call(message, usage, entry, outer, turn=turn)
+            else:
+                self.take_message(message, entry_id, stamp, outer)
         elif kind == "thinking_level_change":
-            seen.thinking_level = sound(entry.get("thinkingLevel"))
+            seen.thinking_level = sound(entry.thinking_level)
         elif kind in ("compaction", "reset"):
             key = entry_key(str(entry_id), stamp)
             self.reading.messages.append((key, self.session, outer, kind, None, 0, None))
 
-    @staticmethod
-    def is_heartbeat_prompt(content: Any) -> bool:
-        """Whether a user message is OpenClaw's heartbeat prompt (2026.2: the long one; later: the poll)."""
-        if type(content) is str:
-            return HEARTBEAT.match(content) is not None
-        if type(content) is list:
-            for block in content:
-                if type(block) is dict and block.get("type") == "text":
-                    return HEARTBEAT.match(str(block.get("text"))) is not None
-        return False
-
     def take_message(
-        self, message: Json, entry_id: Any, stamp: Any, outer: int | None, *, turn: bool
+        self, message: EntryMessage, entry_id: Any, stamp: Any, outer: int | None
     ) -> None:
-        """Account for an entry of type message."""
-        inner = message.get("timestamp")
-        role = message.get("role")
-        moment = inner if "timestamp" in message else stamp
-        if role == "assistant":
-            usage = message.get("usage")
-            if type(usage) is dict and message.get("provider") != "openclaw":
-                self.take_call(message, usage, entry_id, moment, inner, outer, turn)
-                return
-            kind = "injected" if message.get("provider") == "openclaw" else "assistant"
-            row_tool, failed, duration = None, 0, None
-        elif role == "toolResult":
-            kind, row_tool = "toolResult", sound(message.get("toolName") or "?")
-            details = message.get("details")
-            details = details if type(details) is dict else {}
-            code = details.get("exitCode")
-            failed = int(
-                bool(message.get("isError"))
-                or details.get("status") == "error"
-                or (isinstance(code, int | float) and code > 0)
-            )
-            duration = int_or_none(details.get("durationMs"))
-            if duration is None:
-                called = self.call_ms.get(message.get("toolCallId"))  # type: ignore[arg-type]
-                duration = (
-                    outer - called
-                    if called is not None and outer is not None and outer >= called
-                    else None
-                )
+        """Account for a message that is not a model call."""
+        role = message.role
+        inner = message.timestamp
+        moment = stamp if inner is msgspec.UNSET else inner
+        row_tool, failed, duration = None, 0, None
+        if role == "toolResult":
+            kind, row_tool = "toolResult", message.tool_name or "?"
+            if type(row_tool) is not str or not row_tool.isidentifier():
+                row_tool = sound(row_tool)
+            details = message.details
+            failed = 1 if message.is_error else 0
+            if details is not None:
+                code = details.exit_code
+                if details.status == "error" or (isinstance(code, int | float) and code > 0):
+                    failed = 1
+                duration = int_or_none(details.duration_ms)
+            if duration is None and outer is not None:
+                called = self.call_ms.get(message.tool_call_id)
+                duration = outer - called if called is not None and outer >= called else None
             self.seen.last_kind = "toolResult"
+        elif role == "user":
+            kind = "user"
+        elif role == "assistant":
+            kind = "injected" if message.provider == "openclaw" else "assistant"
         elif role == "custom":
-            details = message.get("details")
             kind = "custom"
-            name = details.get("toolName") if type(details) is dict else None
-            row_tool, failed, duration = (sound(name) if name else None), 0, None
+            name = message.details.tool_name if message.details is not None else None
+            row_tool = sound(name) if name else None
         else:
-            kind, row_tool, failed, duration = (
-                ("user" if role == "user" else f"role:{sound(role)}"[:80]),
-                None,
-                0,
-                None,
-            )
-        when = (
-            outer if outer is not None else int(inner) if isinstance(inner, int | float) else None
-        )
-        key = entry_key(self.name_of(entry_id, kind, moment), moment)
+            kind = f"role:{sound(role)}"[:80]
+        when = outer
+        if when is None and isinstance(inner, int | float):
+            when = int(inner)
+        name = entry_id if type(entry_id) is str else self.name_of(entry_id, kind, moment)
+        key = entry_key(name, moment)
         self.reading.messages.append((key, self.session, when, kind, row_tool, failed, duration))
 
     def name_of(self, entry_id: Any, *what: Any) -> str:
         """The id of an entry; one without gets the session and its ordinal among those that look the same."""
-        if type(entry_id) is str:
-            return entry_id
         if entry_id is not None:
             return str(entry_id)
         if self.count_nameless is not None:  # those of earlier passes have taken the first ordinals
@@ -1424,53 +1697,55 @@ class EntryParser:
         return f"{self.seen.session_id}#{self.nameless[what]}#{what}"
 
     def take_call(
-        self, message: Json, usage: Json, entry_id: Any, moment: Any, inner: Any, outer: int | None, turn: bool  # noqa: FBT001
-    ) -> None:  # fmt: skip
+        self,
+        message: EntryMessage,
+        usage: EntryUsage,
+        entry: Entry,
+        outer: int | None,
+        *,
+        turn: bool,
+    ) -> None:
         """Account for a model call."""
         seen, reading = self.seen, self.reading
-        api, provider, model = message.get("api"), message.get("provider"), message.get("model")
-        model_id = self.model_ids.get((provider, model, api))
+        model_id = self.model_ids.get((message.provider, message.model, message.api))
         if model_id is None:
-            names = (sound(provider or "unknown"), sound(model or "unknown"), sound(api or ""))
-            model_id = self.model_ids[provider, model, api] = model_rowid(*names)
-            reading.models[model_id] = names
-        requested = time_or_none(inner)
+            model_id = self.meet_model(message.provider, message.model, message.api)
+        inner = message.timestamp
+        requested = inner if type(inner) is int and 0 <= inner <= LATEST_MS else time_or_none(inner)
         when = outer if outer is not None else requested
-        stop = message.get("stopReason")
+        stop = message.stop_reason
         tools = None
-        content = message.get("content")
+        content = message.content
         if type(content) is list:
-            names_used = [
-                tool_name(b) for b in content if type(b) is dict and b.get("type") == "toolCall"
-            ]
-            if names_used:
-                tools = (
-                    json.dumps(names_used, ensure_ascii=False)
-                    if len(names_used) > 1
-                    else '["' + names_used[0] + '"]'
-                )
+            called = [b for b in content if b.type == "toolCall"]
+            if called:
                 if when is not None:
-                    for block in content:
-                        if type(block) is dict and type(block.get("id")) is str:
-                            self.call_ms[block["id"]] = when
-        tokens_in, tokens_out = whole(usage.get("input")), whole(usage.get("output"))
-        cached, written = whole(usage.get("cacheRead")), whole(usage.get("cacheWrite"))
-        cost = usage.get("cost")
+                    for block in called:
+                        if type(block.id) is str:
+                            self.call_ms[block.id] = when
+                tools = '["' + '", "'.join([tool_name(b) for b in called]) + '"]'
+        tokens_in, tokens_out = usage.input, usage.output
+        cached, written = usage.cache_read, usage.cache_write
+        cost = usage.cost
         recorded = c_in = c_out = c_read = c_write = None
-        implausible = tokens_in is None or tokens_out is None or cached is None or written is None
-        if type(cost) is dict and cost.get("total") is not None:
-            recorded = nano_usd(cost["total"]) if type(cost["total"]) in (int, float) else None
+        implausible = not (
+            0 <= tokens_in <= MAX_TOKENS
+            and 0 <= tokens_out <= MAX_TOKENS
+            and 0 <= cached <= MAX_TOKENS
+            and 0 <= written <= MAX_TOKENS
+        )
+        if cost is not None and cost.total is not None:
+            recorded = nano_usd(cost.total)
             if recorded is None or not 0 <= recorded <= MAX_COST_NANO:
                 implausible = True
             elif recorded:  # as written, in USD: parts are shown, only the total is summed
-                c_in, c_out, c_read, c_write = map(cost.get, _TOKEN_FIELDS)
-                if not _are_amounts(c_in, c_out, c_read, c_write):
-                    c_in, c_out, c_read, c_write = (
-                        v if _are_amounts(v) else None for v in (c_in, c_out, c_read, c_write)
-                    )
-        key = entry_key(
-            self.name_of(entry_id, moment, tokens_in, tokens_out, cached, written), moment
-        )
+                c_in, c_out = _amount(cost.input), _amount(cost.output)
+                c_read, c_write = _amount(cost.cache_read), _amount(cost.cache_write)
+        moment = entry.timestamp if inner is msgspec.UNSET else inner
+        name = entry.id
+        if type(name) is not str:
+            name = self.name_of(name, moment, tokens_in, tokens_out, cached, written)
+        key = entry_key(name, moment)
         seen.last_kind = "toolUse" if tools else str(stop)
         if implausible or when is None:
             reason = (
@@ -1478,14 +1753,14 @@ class EntryParser:
                 if when is None
                 else "negative, not a number, over 10⁹ tokens or over $10,000 in one call"
             )
-            text = sound(json.dumps(usage, default=str))[:500]
+            text = sound(usage.told or msgspec.json.encode(usage).decode())[:500]
             reading.implausible.append(Implausible(key, self.session, when or 0, reason, text))
             return
         flags = FLAG_HEARTBEAT if turn else 0
         if seen.failed_model is not None and seen.failed_model != model_id:
             flags |= FLAG_FAILOVER
         seen.failed_model = model_id if stop == "error" else None
-        reasoning = usage.get("reasoningTokens")
+        reasoning = usage.reasoning_tokens
         latency = (
             when - requested
             if requested is not None and outer is not None and 0 <= outer - requested < DAY_MS
@@ -1497,15 +1772,38 @@ class EntryParser:
             recorded, c_in, c_out, c_read, c_write, self.rank,
         ))  # fmt: skip
 
+    def meet_model(self, provider: Any, model: Any, api: Any) -> int:
+        """The id of a model that this transcript has not named before."""
+        names = (sound(provider or "unknown"), sound(model or "unknown"), sound(api or ""))
+        found = self.model_ids[provider, model, api] = model_rowid(*names)
+        self.reading.models[found] = names
+        return found
+
+
+def is_heartbeat_prompt(content: str | Sequence[EntryBlock] | None) -> bool:
+    """Whether a user message is OpenClaw's heartbeat prompt (2026.2: the long one; later: the poll)."""
+    if type(content) is str:
+        return HEARTBEAT.match(content) is not None
+    if type(content) is list:
+        for block in content:
+            if block.type == "text":
+                text = block.text
+                if isinstance(text, msgspec.Raw):
+                    text = msgspec.json.decode(text)
+                return HEARTBEAT.match(str(text)) is not None
+    return False
+
 
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_.:-]+")
 
 
-def tool_name(block: Json) -> str:
+def tool_name(block: EntryBlock) -> str:
     """The name of a tool call; behind the `tool_call` wrapper of 2026.9, the tool it calls."""
-    name = block.get("name")
+    name = block.name
     if name == "tool_call":
-        arguments = block.get("arguments")
+        arguments = block.arguments
+        if isinstance(arguments, msgspec.Raw):
+            arguments = parse_lenient_or_none(bytes(arguments))
         if type(arguments) is dict and type(arguments.get("id")) is str:
             name = arguments["id"]
     text = str(name)[:120]
@@ -1521,6 +1819,14 @@ def parse_lenient(raw: bytes | str) -> Any:
         return json.loads(text.removeprefix("\ufeff"))
     except (ValueError, RecursionError):
         return None
+
+
+def parse_lenient_or_none(raw: bytes | str) -> Any:
+    """The JSON value of a line, by either parser, or None."""
+    try:
+        return orjson.loads(raw)
+    except orjson.JSONDecodeError:
+        return parse_lenient(raw)
 
 
 ###############################################################################
@@ -1576,8 +1882,8 @@ def pico(usd_per_mtok: Decimal) -> int:
 
 def nano_from_pico(value: int) -> int:
     """Nano-USD of pico-USD, half to even."""
-    whole_part, rest = divmod(value, 1000)
-    return whole_part + (rest > 500 or (rest == 500 and whole_part & 1))
+    nano = (value + 500) // 1000
+    return nano - 1 if value % 1000 == 500 and nano & 1 else nano
 
 
 def make_price(
@@ -1625,13 +1931,18 @@ class ListPrices:
 
     `find(provider, model)` gives [(from_day, tiers)], newest last, where from_day counts days since 1970 and
     tiers are USD per million tokens. Answers are kept; the child ends when it has not been asked for a while.
+    A failure is not an answer: what was asked in vain stays in `unanswered` until ask_again().
     """
+
+    RETRY_S = 600.0
 
     def __init__(self, cache: Path | None = None, command: Sequence[str] | None = None) -> None:
         self.lock = threading.Lock()
         self.child: subprocess.Popen[bytes] | None = None
         self.command = command or own_command("_list-prices")
         self.known: dict[tuple[str, str], list[tuple[int, list[Json]]]] = {}
+        self.unanswered: set[tuple[str, str]] = set()
+        self.retry_at = 0.0
         self.problem: str | None = None
         self.cache = cache / f"list-prices-{price_source()}.json" if cache else None
         self.is_saved = True
@@ -1655,25 +1966,41 @@ class ListPrices:
                 self.problem = f"cannot start the price process: {error}"
 
     def find(self, provider: str, model: str) -> list[tuple[int, list[Json]]]:
-        """The list prices of a model; empty when there are none."""
+        """The list prices of a model; empty when there are none, or they could not be asked."""
         key = (provider, model)
         with self.lock:
-            if key not in self.known:
-                self.known[key] = self._ask(key)
-            return self.known[key]
+            if key not in self.known and key not in self.unanswered:
+                # After one failure nothing is asked: a start in vain for each model would take minutes.
+                answer = self._ask(key) if not self.unanswered else None
+                if answer is None:
+                    self.unanswered.add(key)
+                else:
+                    self.known[key] = answer
+            return self.known.get(key, [])
 
-    def _ask(self, key: tuple[str, str]) -> list[tuple[int, list[Json]]]:
+    def ask_again(self) -> bool:
+        """Ask once more what was asked in vain, every ten minutes at most; True when something was answered."""
+        with self.lock:
+            if not self.unanswered or time.monotonic() < self.retry_at:
+                return False
+            asked, self.unanswered = self.unanswered, set()
+        for key in asked:
+            self.find(*key)
+        return bool(asked - self.unanswered)
+
+    def _ask(self, key: tuple[str, str]) -> list[tuple[int, list[Json]]] | None:
+        self.retry_at = time.monotonic() + self.RETRY_S
         self._start()
         if self.child is None or self.child.stdin is None or self.child.stdout is None:
-            return []
+            return None
         try:
             self.child.stdin.write(orjson.dumps(key) + b"\n")
             self.child.stdin.flush()
             answer = orjson.loads(self.child.stdout.readline())
         except (OSError, ValueError) as error:
-            self.problem = f"the price process failed: {error}"
+            self.problem = f"the price process failed: {error}; calls without a recorded cost have no price until it answers"
             self.close_child()
-            return []
+            return None
         self.problem = None
         self.is_saved = False
         return [(int(d), t) for d, t in answer]
@@ -1798,6 +2125,7 @@ class PriceBook:
         self.plan = (plan | set(settings.plan_providers)) - set(settings.metered_providers)
         self.names: dict[int, tuple[str, str, str]] = {}
         self.resolved: dict[tuple[int, int], tuple[Tariff | None, Tariff | None, bool]] = {}
+        self.list_tariffs: dict[tuple[str, str, int], Tariff] = {}
 
     @property
     def overrides(self) -> dict[str, PriceOverride]:
@@ -1813,7 +2141,7 @@ class PriceBook:
     def fingerprint(self) -> str:
         """Changes when any call's price could."""
         what = [price_source(), VERSION, self.settings.cache_write_ttl, sorted(self.plan), sorted((k, repr(v)) for k, v in self.config_prices.items()),
-                sorted(self.base_urls.items()), sorted((k, repr(v)) for k, v in self.overrides.items())]  # fmt: skip
+                sorted(self.base_urls.items()), sorted((k, repr(v)) for k, v in self.overrides.items()), sorted(self.lists.unanswered)]  # fmt: skip
         return blake2b(repr(what).encode(), digest_size=16).hexdigest()
 
     def override(self, provider: str, model: str) -> Tariff | None:
@@ -1837,20 +2165,22 @@ class PriceBook:
 
     def listed(self, provider: str, model: str, day: int) -> Tariff | None:
         """The list price on a day (days since 1970, UTC)."""
-        held: list[Json] = []
+        since, held = 0, list[Json]()
         for from_day, tiers in self.lists.find(provider, model):
             if from_day <= day:
-                held = tiers
+                since, held = from_day, tiers
         if not held:
             return None
-        ttl = self.settings.cache_write_ttl
-        prices = [{k: Decimal(v) for k, v in t.items() if k != "above"} for t in held]
-        return Tariff(
-            "list",
-            tuple(
-                make_price(p, ttl=ttl, above=t["above"]) for p, t in zip(prices, held, strict=True)
-            ),
-        )
+        tariff = self.list_tariffs.get((provider, model, since))
+        if tariff is None:
+            ttl = self.settings.cache_write_ttl
+            prices = [{k: Decimal(v) for k, v in t.items() if k != "above"} for t in held]
+            tiers_of = zip(prices, held, strict=True)
+            tariff = Tariff(
+                "list", tuple(make_price(p, ttl=ttl, above=t["above"]) for p, t in tiers_of)
+            )
+            self.list_tariffs[provider, model, since] = tariff
+        return tariff
 
     def is_local(self, provider: str) -> bool:
         """A server for local models on this machine: its calls cost nothing."""
@@ -1880,19 +2210,22 @@ class PriceBook:
 
     def settle(self, row: CallRow) -> CallRow:
         """A call row with its PRICED_FIELDS behind it, and the plan flag set."""
-        tariff, listed, plan = self.resolve(row[C_MODEL], row[C_TS] // DAY_MS)
-        tokens = row[C_INPUT], row[C_OUTPUT], row[C_READ], row[C_WRITE]
-        prompt = tokens[0] + tokens[2] + tokens[3]
+        key = (row[C_MODEL], row[C_TS] // DAY_MS)
+        tariff, listed, plan = self.resolved.get(key) or self.resolve(*key)
+        tokens = row[C_INPUT : C_WRITE + 1]
+        tokens_in, tokens_out, cached, written = tokens
+        prompt = tokens_in + cached + written
         recorded = row[C_RECORDED]
         list_nano = None
-        if listed:
-            tier = listed.tiers[0] if len(listed.tiers) == 1 else listed.price_for(prompt)
-            list_nano = price_tokens(tier, *tokens)
+        if listed is not None:
+            tiers = listed.tiers
+            tier = tiers[0] if len(tiers) == 1 else listed.price_for(prompt)
+            list_nano = price_tokens(tier, tokens_in, tokens_out, cached, written)
         if plan != bool(row[C_FLAGS] & FLAG_PLAN):
             row = (*row[:C_FLAGS], row[C_FLAGS] ^ FLAG_PLAN, *row[C_FLAGS + 1 :])
         if recorded and not (tariff and tariff.replace_recorded):
             return (*row, "recorded", recorded, list_nano)
-        if not (prompt or tokens[1]):
+        if not (prompt or tokens_out):
             return (*row, "recorded", 0, list_nano)
         if tariff is None:
             return (*row, "unpriced", 0, None)
@@ -2290,9 +2623,8 @@ class Store:
                 for i, p, m, a in db.execute("SELECT id, provider, model, api FROM models")
             }
         )
-        fingerprint = self.prices.fingerprint()
-        if self.meta("prices") != fingerprint:
-            self.reprice(fingerprint)
+        if self.meta("prices") != self.prices.fingerprint():
+            self.reprice()
 
     # -- connections --------------------------------------------------------------------------------------------------
 
@@ -2399,6 +2731,9 @@ class Store:
                 "INSERT OR REPLACE INTO rewrite_generations VALUES (?, ?, ?)", generations
             )
             changes.sessions.update(reading.sessions)
+            if self.prices.lists.unanswered:
+                # No price, because the list could not be asked: the next start prices these calls again.
+                self.set_meta("prices", self.prices.fingerprint())
         if not self.bulk and (changes.calls or changes.sessions):
             self.announce(changes)
         return changes
@@ -2792,7 +3127,7 @@ class Store:
             ).fetchone()[0]
             self._build_zone(db, zone_id, ZoneInfo(name))
 
-    def reprice(self, fingerprint: str, models: Sequence[int] | None = None) -> int:
+    def reprice(self, models: Sequence[int] | None = None) -> int:
         """Price every call again (or those of some models), because a price or the way of billing changed; how many."""
         with self.transaction() as db:
             fields = ", ".join(CALL_FIELDS)
@@ -2819,7 +3154,8 @@ class Store:
                 )
             if last:
                 self.rebuild(db)
-            self.set_meta("prices", fingerprint)
+            self.set_meta("prices", self.prices.fingerprint())
+        self.announce(Changes())
         return count
 
     # -- what indexes say ---------------------------------------------------------------------------------------------
@@ -3059,7 +3395,8 @@ def read_transcript_file(place: TranscriptPath, known: Source | None, seen: Sess
     if place.compressed:
         yield from read_compressed_file(place, known, seen)
         return
-    # Lines are taken one by one from a buffer: splitting megabytes at once costs three times as much in page faults.
+    # Lines are taken one by one from a buffer: splitting megabytes at once costs three times as much in page faults,
+    # and decoding them at once saves nothing.
     with open(place.path, "rb", buffering=1 << 20) as file:
         info = os.fstat(file.fileno())
         source = Source(place.path, place.kind, place.agent, place.session_id)
@@ -3128,10 +3465,10 @@ def read_transcript_file(place: TranscriptPath, known: Source | None, seen: Sess
             lines += 1
             if skipping:
                 skipping = False
+            elif position == 0 and line.startswith(b"\xef\xbb\xbf"):
+                parse(line[3:], where)
             elif not line.isspace():
-                parse(
-                    line[3:] if position == 0 and line.startswith(b"\xef\xbb\xbf") else line, where
-                )
+                parse(line, where)
             position += len(line)
             if position >= flush_at:
                 source.position, source.lines = position, lines
@@ -3145,14 +3482,6 @@ def read_transcript_file(place: TranscriptPath, known: Source | None, seen: Sess
         source.position, source.lines = position, lines
         finish_file(file, source, reading)
         yield reading, source
-
-
-def parse_lenient_or_none(raw: bytes) -> Any:
-    """The JSON value of a line, by either parser, or None."""
-    try:
-        return orjson.loads(raw)
-    except orjson.JSONDecodeError:
-        return parse_lenient(raw)
 
 
 def finish_file(file: BinaryIO | None, source: Source, reading: Reading) -> None:
@@ -3347,6 +3676,14 @@ class RowReader:
         self, session: bytes, seq: int, event_json: bytes | None, event_zstd: bytes | None
     ) -> None:
         """Parse one row: the JSON text, or the zstd frame of it."""
+        bad_before = self.reading.bad_lines
+        self._parse(session, seq, event_json, event_zstd)
+        if bad := self.reading.bad_lines - bad_before:
+            self.reading.bad_rows[self.path, session.decode("utf-8", "replace")] += bad
+
+    def _parse(
+        self, session: bytes, seq: int, event_json: bytes | None, event_zstd: bytes | None
+    ) -> None:
         parser = self.parsers.get(session)
         if parser is None:
             seen = self.tails(session.decode("utf-8", "replace"))
@@ -3395,13 +3732,14 @@ class RowReader:
                 raw = row[0] if row[0] is not None else unzst_event(self.unzst, row[1])
             except zstandard.ZstdError:
                 break  # the reading counts the damaged row where it meets it
-            entry = as_dict(parse_lenient_or_none(raw))
-            message = as_dict(entry.get("message"))
-            if message.get("role") == "user":
-                answer = EntryParser.is_heartbeat_prompt(message.get("content"))
+            try:
+                entry = read_entry(raw)
+            except ValueError:
+                break  # … and here as well
+            if entry.message is not None and entry.message.role == "user":
+                answer = is_heartbeat_prompt(entry.message.content)
                 break
-            parent = entry.get("parentId")
-            current = parent if isinstance(parent, str) else None
+            current = entry.parent_id if isinstance(entry.parent_id, str) else None
         for above in trail:
             self.turns[session, above] = answer
         return answer
@@ -3423,8 +3761,10 @@ def row_select(columns: set[str]) -> str:
     return ", ".join(c if c in columns else f"NULL AS {c}" for c in _ROW_COLUMNS)
 
 
-def read_database_sessions(path: str, agent: str, session_ids: Sequence[str]) -> Iterator[Reading]:
-    """Read whole sessions of a transcript database, in short transactions. Raises SourceError."""
+def read_database_sessions(
+    path: str, agent: str, session_ids: Sequence[str], upto: int
+) -> Iterator[Reading]:
+    """Read whole sessions of a transcript database up to a rowid, in short transactions. Raises SourceError."""
     reader = RowReader(path, agent, lambda sid: SessionSeen(agent, sid))
     index, next_seq, attempts = 0, -(2**62), 0
     while index < len(session_ids):
@@ -3437,8 +3777,8 @@ def read_database_sessions(path: str, agent: str, session_ids: Sequence[str]) ->
                 while index < len(session_ids):
                     sid = session_ids[index]
                     rows = db.execute(
-                        f"SELECT {select} FROM transcript_events WHERE session_id = ? AND seq >= ? ORDER BY seq",
-                        (sid, next_seq),
+                        f"SELECT {select} FROM transcript_events WHERE session_id = ? AND seq >= ? AND rowid <= ? ORDER BY seq",
+                        (sid, next_seq, upto),
                     )
                     while batch := rows.fetchmany(200):
                         for session, seq, text, blob in batch:
@@ -3493,6 +3833,14 @@ class DatabasePlan:
     since_ms: int | None  # rows of a reused rowid range: read again from here
     generations: list[tuple[str, str, str]]
     archives: list[tuple[str, str]]
+    bad_rows: dict[str, int]  # rows of each session that could not be read so far
+
+    def keep_bad_rows(self, bad_rows: Mapping[str, int]) -> None:
+        """Note how many rows of each session cannot be read, for the checkpoint and for the next plan."""
+        self.source.bad_lines = sum(bad_rows.values())
+        sessions = self.bad_rows.keys() | bad_rows.keys()
+        path = self.source.path
+        self.generations += [(path, f"bad:{s}", str(bad_rows.get(s, 0))) for s in sorted(sessions)]
 
 
 def plan_database(
@@ -3512,7 +3860,7 @@ def plan_database(
         source.schema_version = db.execute("PRAGMA user_version").fetchone()[0]
         columns = columns_of(db, "transcript_events")
         if not {"session_id", "seq", "event_json"} <= columns:
-            return DatabasePlan(source, [], None, None, [], [])
+            return DatabasePlan(source, [], None, None, [], [], {})
         newest = db.execute("SELECT max(rowid) FROM transcript_events").fetchone()[0] or 0
         source.position = newest
         source.head = read_row_identity(db, newest) if "created_at" in columns else None
@@ -3551,18 +3899,25 @@ def plan_database(
             and known.position > 0
             and known.state == "ok"
         )
+        bad_rows = {k.removeprefix("bad:"): 0 for k in generations if k.startswith("bad:")}
         if known is None or not same_file:
-            return DatabasePlan(source, list_database_sessions(db), None, None, fresh, unread)
+            sessions = list_database_sessions(db)
+            return DatabasePlan(source, sessions, None, None, fresh, unread, bad_rows)
         rewritten = [
-            (s, 0) for p, s, g in fresh if s in generations and not s.startswith("archive:")
+            (s, 0) for _, s, _ in fresh if s in generations and not s.startswith("archive:")
         ]
         since = None
         if "created_at" in columns and known.head != read_row_identity(db, known.position):
             since = (
                 known.seen_ms - DAY_MS
             )  # the newest row is gone, so rowids may have been used again
-        source.bad_lines, source.error = known.bad_lines, known.error
-        return DatabasePlan(source, rewritten, known.position, since, fresh, unread)
+        source.error = known.error
+        for session in bad_rows:
+            if db.execute(
+                "SELECT 1 FROM transcript_events WHERE session_id = ? LIMIT 1", (session,)
+            ).fetchone():
+                bad_rows[session] = int(generations[f"bad:{session}"])
+        return DatabasePlan(source, rewritten, known.position, since, fresh, unread, bad_rows)
 
 
 def database_signature(path: str) -> tuple[int, int, int, int]:
@@ -3952,8 +4307,8 @@ class Progress:
 
 #: A piece of work for a worker process: files, or sessions of a database.
 Task = tuple[
-    str, str, str, str, bool, list[str]
-]  # kind file|database, path, source kind, agent, compressed, session ids
+    str, str, str, str, bool, list[str], int
+]  # kind file|database, path, source kind, agent, compressed, session ids, last rowid
 
 
 SEEN_FIELDS = tuple(f.name for f in fields(SessionSeen))
@@ -3975,6 +4330,7 @@ def pack_reading(reading: Reading, source: Source | None, done_bytes: int) -> by
             implausible,
             reading.bad_lines,
             reading.last_error,
+            dict(reading.bad_rows),
             packed_source,
             done_bytes,
         )
@@ -3983,7 +4339,9 @@ def pack_reading(reading: Reading, source: Source | None, done_bytes: int) -> by
 
 def unpack_reading(data: bytes) -> tuple[Reading, Source | None, int]:
     """Undo pack_reading."""
-    calls, messages, models, sessions, implausible, bad, error, source, done = marshal.loads(data)  # noqa: S302 - from our own child
+    calls, messages, models, sessions, implausible, bad, error, rows, source, done = marshal.loads(  # noqa: S302 - from our own child
+        data
+    )
     reading = Reading(
         calls,
         messages,
@@ -3992,17 +4350,18 @@ def unpack_reading(data: bytes) -> tuple[Reading, Source | None, int]:
         [Implausible(*i) for i in implausible],
         bad,
         error,
+        Counter(rows),
     )
     return reading, Source(*source) if source else None, done
 
 
 def work(tasks: Iterable[Task], send: Callable[[bytes], None]) -> None:
     """Read what the tasks name and send packed readings: the body of a worker process."""
-    for kind, path, source_kind, agent, compressed, session_ids in tasks:
+    for kind, path, source_kind, agent, compressed, session_ids, upto in tasks:
         done = 0
         try:
             if kind == "database":
-                for reading in read_database_sessions(path, agent, session_ids):
+                for reading in read_database_sessions(path, agent, session_ids, upto):
                     send(pack_reading(reading, None, 0))
                 continue
             place = TranscriptPath(path, source_kind, agent, session_ids[0], compressed)
@@ -4261,6 +4620,7 @@ class Indexer:
                             place.agent,
                             place.compressed,
                             [place.session_id],
+                            0,
                         ),
                     )
                 )
@@ -4274,6 +4634,7 @@ class Indexer:
                 plans.append((place, plan))
                 rows = sum(n for _, n in plan.sessions) or 1
                 per_row = max(1, (plan.source.size or 0) // rows)
+                head = ("database", place.path, "database", place.agent, False)
                 group: list[str] = []
                 weight = 0
                 for sid, count in plan.sessions:
@@ -4283,35 +4644,21 @@ class Indexer:
                         tasks.append(
                             (
                                 weight,
-                                ("database", place.path, "database", place.agent, False, group),
+                                (*head, group, plan.source.position),
                             )
                         )
                         group, weight = [], 0
                 if group:
-                    tasks.append(
-                        (weight, ("database", place.path, "database", place.agent, False, group))
-                    )
+                    tasks.append((weight, (*head, group, plan.source.position)))
         tasks.sort(key=lambda t: -t[0])
-        by_path = {p.path: p for p, _ in plans}
-        bad: Counter[str] = Counter()
+        bad: Counter[tuple[str, str]] = Counter()
         for reading, source, done in self._run(tasks):
             self.progress.indexed_bytes += done
             if source is None:
-                for seen in reading.sessions.values():
-                    path = next(
-                        (p for p, place in by_path.items() if place.agent == seen.agent), ""
-                    )
-                    bad[path] += reading.bad_lines
-                    if reading.last_error:
-                        self.known.setdefault(
-                            path, Source(path, "database", seen.agent, "")
-                        ).error = reading.last_error
-                    break
-                else:
-                    if reading.last_error:
-                        bad[next((p for p in by_path if reading.last_error.startswith(p)), "")] += (
-                            reading.bad_lines
-                        )
+                bad.update(reading.bad_rows)
+                for path, _ in reading.bad_rows:
+                    known = self.known.setdefault(path, Source(path, "database", "", ""))
+                    known.error = reading.last_error
                 self.store.add(reading)
             else:
                 self._keep(source)
@@ -4321,7 +4668,7 @@ class Indexer:
             if on_progress:
                 on_progress(self.progress)
         for place, plan in plans:
-            plan.source.bad_lines = bad[place.path]
+            plan.keep_bad_rows({s: n for (path, s), n in bad.items() if path == place.path})
             failed = self.known.get(place.path)
             plan.source.error = failed.error if failed else None
             plan.source.indexed_bytes = plan.source.size or 0
@@ -4438,30 +4785,40 @@ class Indexer:
         plan = plan_database(place, known, self.store.generations(place.path))
         if plan is None:
             return 0
-        added, bad = 0, 0
+        added = 0
         error: str | None = None
 
-        def keep(reading: Reading) -> None:
-            nonlocal added, bad, error
-            added += self.store.add(reading).calls
-            bad += reading.bad_lines
-            error = reading.last_error or error
+        def keep(readings: Iterator[Reading]) -> Counter[str]:
+            """Add what was read; the bad rows of each session."""
+            nonlocal added, error
+            bad: Counter[str] = Counter()
+            for reading in readings:
+                added += self.store.add(reading).calls
+                error = reading.last_error or error
+                for (_, session), count in reading.bad_rows.items():
+                    bad[session] += count
+            return bad
 
-        if plan.sessions:
-            for reading in read_database_sessions(
-                place.path, place.agent, [s for s, _ in plan.sessions]
-            ):
-                keep(reading)
-        if plan.above is not None:
-            bad = 0  # sessions that are read again: their bad rows are counted already
+        def keep_sessions(sessions: Sequence[str]) -> Counter[str]:
+            upto = plan.source.position
+            return keep(read_database_sessions(place.path, place.agent, sessions, upto))
+
+        anew = [s for s, _ in plan.sessions]
+        bad_rows = {**plan.bad_rows, **dict.fromkeys(anew, 0), **keep_sessions(anew)}
         if plan.above is not None and (
             plan.source.position > plan.above or plan.since_ms is not None
         ):
-            for reading in read_database_rows(place, plan.above, plan.source.position, plan.since_ms, lambda sid: self.store.session_tail(place.agent, sid)):  # fmt: skip
-                keep(reading)
+            found = keep(read_database_rows(place, plan.above, plan.source.position, plan.since_ms, lambda sid: self.store.session_tail(place.agent, sid)))  # fmt: skip
+            if plan.since_ms is None:
+                for session in found.keys() - set(anew):
+                    bad_rows[session] = bad_rows.get(session, 0) + found[session]
+            else:  # among these rows are some that were counted before: count the sessions that have any, as a whole
+                doubtful = {*found, *(s for s, n in plan.bad_rows.items() if n)}
+                again = sorted(doubtful - set(anew))
+                bad_rows |= {**dict.fromkeys(again, 0), **keep_sessions(again)}
+        plan.keep_bad_rows(bad_rows)
         last = read_database_archives(place, plan.archives) if plan.archives else Reading()
-        plan.source.bad_lines += bad
-        plan.source.error = error or plan.source.error
+        plan.source.error = (error or plan.source.error) if plan.source.bad_lines else None
         plan.source.indexed_bytes = plan.source.size or 0
         added += self.store.add(last, [plan.source], plan.generations).calls
         self._keep(plan.source)
@@ -4673,7 +5030,7 @@ Filters = tuple[tuple[str, str], ...]
 
 def filters_of(**given: str | None) -> Filters:
     """The filters that are given, by name."""
-    return tuple((name, value) for name, value in given.items() if value)
+    return tuple((name, sound(value)) for name, value in given.items() if value)
 
 
 _SESSION_HAS_TEXT = "(instr(lower(s.session_id), lower(?)) OR instr(lower(ifnull(s.key, '')), lower(?)) OR instr(lower(ifnull(s.label, '')), lower(?)))"
@@ -4954,6 +5311,13 @@ def time_key(by: str, day: date) -> str:
     return f"{year}-W{week:02d}"
 
 
+def hour_key(slot: int, zone: ZoneInfo) -> str:
+    """The local hour of a slot, with its UTC offset."""
+    # Not replace(minute=0): where clocks change by half an hour, that minute has another offset.
+    text = datetime.fromtimestamp(slot * SLOT_MS // 1000, zone).isoformat()
+    return f"{text[:14]}00{text[19:]}"
+
+
 def hour_keys(first: int, last: int, zone: ZoneInfo) -> dict[int, str]:
     """The local hour, with its UTC offset, of each slot from first to before last."""
     out: dict[int, str] = {}
@@ -4964,8 +5328,7 @@ def hour_keys(first: int, last: int, zone: ZoneInfo) -> dict[int, str]:
         begin, end = (datetime.fromtimestamp(s * SLOT_MS // 1000, zone) for s in (start, stop))
         if begin.utcoffset() != end.utcoffset():
             for slot in range(start, stop):
-                moment = datetime.fromtimestamp(slot * SLOT_MS // 1000, zone)
-                out[slot] = moment.replace(minute=0).isoformat(timespec="minutes")
+                out[slot] = hour_key(slot, zone)
             continue
         shift = round(cast("timedelta", begin.utcoffset()).total_seconds()) // (SLOT_MS // 1000)
         suffix = begin.isoformat(timespec="minutes")[16:]
@@ -4984,16 +5347,9 @@ def quantile(ordered: Sequence[int], share: float) -> int | None:
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else None
 
 
-def hour_of_week_keys(first: int, last: int, zone: ZoneInfo) -> dict[int, str]:
-    """The weekday (1 is Monday) and local hour of each slot from first to before last: 1T00 to 7T23."""
-    weekdays: dict[str, int] = {}
-    out = {}
-    for slot, key in hour_keys(first, last, zone).items():
-        day = key[:10]
-        if day not in weekdays:
-            weekdays[day] = date.fromisoformat(day).isoweekday()
-        out[slot] = f"{weekdays[day]}{key[10:13]}"
-    return out
+def hour_of_week(hour: str) -> str:
+    """The weekday and hour of the key of an hour: 1T00 to 7T23."""
+    return f"{date.fromisoformat(hour[:10]).isoweekday()}{hour[10:13]}"
 
 
 class Queries:
@@ -5371,6 +5727,8 @@ class Queries:
     def _time_span(self, db: sqlite3.Connection, query: UsageQuery) -> tuple[int, int]:
         """From when to when rows of time are given."""
         start, end = cast("int", query.from_ms), cast("int", query.to_ms)
+        if start >= end:
+            return start, start
         if (
             end - start > LONGEST_MS
         ):  # a row for each empty hour since 1970 helps nobody: from the first call to the last, then
@@ -5384,6 +5742,10 @@ class Queries:
         if query.by not in BY_TIME:
             return []
         start, end = self._time_span(db, query)
+        # One call with a wrong year would make a million empty rows: then only those with calls are shown.
+        is_long = end - start > (LONGEST_MS if query.by == "hour" else 24 * LONGEST_MS)
+        if start >= end or (is_long and query.by != "hour_of_week"):
+            return []
         if query.by == "hour_of_week":
             return list(HOURS_OF_WEEK)
         if query.by == "hour":
@@ -5398,9 +5760,12 @@ class Queries:
         zone = query.zone
         if by in BY_HOUR:
             start, end = self._time_span(db, query)
-            name = hour_keys if by == "hour" else hour_of_week_keys
-            slots = name(start // SLOT_MS, -(-end // SLOT_MS), zone)
-            return lambda t, _: slots[t]
+            slots: dict[int, str] = {}
+            if end - start <= LONGEST_MS:
+                slots = hour_keys(start // SLOT_MS, -(-end // SLOT_MS), zone)
+            if by == "hour":
+                return lambda t, _: slots.get(t) or hour_key(t, zone)
+            return lambda t, _: hour_of_week(slots.get(t) or hour_key(t, zone))
         known: dict[tuple[int, bool], str] = {}
 
         def key_of(t: int, is_day: bool) -> str:  # noqa: FBT001 - called by position, per row
@@ -5828,7 +6193,7 @@ class Queries:
         for column in ("session_id", "key"):
             row = db.execute(
                 f"SELECT id FROM sessions WHERE {column} = ? ORDER BY ifnull(last_ms, 0) DESC, model_calls DESC LIMIT 1",
-                (session_id,),
+                (sound(session_id),),
             ).fetchone()
             if row:
                 return int(row[0])
@@ -6032,7 +6397,6 @@ class Queries:
             rows = self._session_rows(db, ids)
             for rowid, row in zip(ids, rows, strict=True):
                 run = db.execute("SELECT run_id, label, status, created_ms, started_ms, ended_ms FROM subagent_runs WHERE child_key = ? ORDER BY created_ms DESC LIMIT 1", (row["key"],)).fetchone()  # fmt: skip
-                depth = db.execute("WITH RECURSIVE up(id, n) AS (SELECT parent, 1 FROM sessions WHERE id = ? UNION ALL SELECT s.parent, n + 1 FROM sessions s JOIN up ON s.id = up.id WHERE n < 50) SELECT max(n) FROM up WHERE id IS NOT NULL", (rowid,)).fetchone()[0]  # fmt: skip
                 names = (
                     "run_id",
                     "run_label",
@@ -6041,8 +6405,19 @@ class Queries:
                     "run_started_ms",
                     "run_ended_ms",
                 )
-                row.update(zip(names, run or (None,) * 6, strict=True), depth=depth or 1)
+                depth = max(1, self._count_ancestors(db, rowid))
+                row.update(zip(names, run or (None,) * 6, strict=True), depth=depth)
             return rows
+
+    @staticmethod
+    def _count_ancestors(db: sqlite3.Connection, rowid: int) -> int:
+        """How many sessions are above this one; keys are text, so they may also go round in a circle."""
+        seen = [rowid]
+        while True:
+            parent = db.execute("SELECT parent FROM sessions WHERE id = ?", seen[-1:]).fetchone()
+            if parent is None or parent[0] is None or parent[0] in seen:
+                return len(seen) - 1
+            seen.append(parent[0])
 
     # -- transcripts --------------------------------------------------------------------------------------------------
 
@@ -6654,11 +7029,15 @@ class Queries:
         found = tariff or listed
         return found.tiers[0] if found else None
 
+    #: Looking for breaks reads call by call: no further back than this from the end of the range.
+    _BREAKS_MS = 31 * DAY_MS
     #: A prompt below this many tokens is not cached by the big providers, so nothing can break.
     _LEAST_CACHED = 4096
 
     def _cache_breaks(self, db: sqlite3.Connection, query: UsageQuery) -> list[Json]:
         """Calls that read less than half of what the call before in the same session had in the cache; worst first, those that a compaction explains last."""
+        start, end = cast("int", query.from_ms), cast("int", query.to_ms)
+        end = min(end, self.now_ms() + 1)
         joins, conditions, values = self._joins(query, key="s. m.")
         rows = db.execute(
             f"WITH line AS (SELECT u.ts_ms, u.session, u.model, u.read, u.held, "
@@ -6671,7 +7050,7 @@ class Queries:
             "EXISTS (SELECT 1 FROM messages x WHERE x.session = l.session AND x.kind = 'compaction' AND x.ts_ms > l.before_ms AND x.ts_ms <= l.ts_ms), "
             "s.session_id, s.agent, ifnull(s.label, s.key), m.model FROM line l JOIN sessions s ON s.id = l.session JOIN models m ON m.id = l.model "
             "WHERE l.before >= ? AND l.read * 2 < l.before ORDER BY 5, 3 DESC, 1 LIMIT 20",
-            (query.from_ms, query.to_ms, *values, self._LEAST_CACHED),
+            (max(start, end - self._BREAKS_MS), end, *values, self._LEAST_CACHED),
         )
         out = []
         for ts, gap, lost, is_other_model, is_compacted, sid, agent, label, model in rows:
@@ -6700,7 +7079,8 @@ class Queries:
             answer = self.answer(db, replace(query, by="session"))
             totals = {row["key"]: row for row in answer["rows"]}
             for sid, agent, key, label, prompt in db.execute(
-                "SELECT session_id, agent, key, label, prompt FROM sessions WHERE prompt IS NOT NULL ORDER BY id"
+                "SELECT session_id, agent, key, label, prompt FROM sessions WHERE prompt IS NOT NULL AND last_ms >= ? ORDER BY id",
+                (query.from_ms,),
             ):
                 usage = totals.get(sid)
                 if usage is None or not usage["model_calls"]:
@@ -7218,6 +7598,9 @@ SESSION_COLUMNS = (
 EXPORTS = (("usage_events", EVENT_COLUMNS, "ts_ms"), ("sessions", SESSION_COLUMNS, "first_ms"))
 
 
+#: What makes a formula of a text, full-width forms included (OWASP, "CSV Injection").
+_FORMULA_STARTS = tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")
+
 #: Columns of the session list as CSV: fields of a SessionRow.
 LIST_COLUMNS = (
     "id", "agent", "key", "label", "channel", "cause", "cron_job", "state", "status", "model", "provider", "started_ms", "last_activity_ms", "duration_ms",
@@ -7251,10 +7634,10 @@ def session_json(parts: Iterable[Sequence[Json]]) -> Iterator[bytes]:
 
 
 def csv_cell(value: Any) -> Any:
-    """A value for a CSV file: text that a spreadsheet would take for a formula gets an apostrophe in front (OWASP)."""
+    """A value for a CSV file: text that a spreadsheet would take for a formula gets an apostrophe in front."""
     if isinstance(value, str):
         text = _CONTROL.sub("\ufffd", value)
-        return f"'{text}" if text[:1] in "=+-@\t\r\n" and text else text
+        return f"'{text}" if text.startswith(_FORMULA_STARTS) else text
     if isinstance(value, float):
         return f"{value:.9f}".rstrip("0").rstrip(".") if abs(value) < 1e9 else repr(value)
     return value
@@ -7269,40 +7652,49 @@ def export_rows(
     return iter(db.execute(f"SELECT {', '.join(columns)} FROM {view} {where} ORDER BY {order}"))
 
 
+def write_rows(file: TextIO, form: str, columns: Sequence[str], rows: Iterable[Any]) -> int:
+    """Write rows as `csv` or `json`, one at a time; how many there were."""
+    count = 0
+    if form == "csv":
+        writer = csv.writer(file)
+        writer.writerow(columns)
+        for count, row in enumerate(rows, 1):  # noqa: B007 - counts
+            writer.writerow([csv_cell(v) for v in row])
+        return count
+    file.write("[")
+    for count, row in enumerate(rows, 1):
+        file.write(",\n" if count > 1 else "\n")
+        file.write(json.dumps(dict(zip(columns, row, strict=True)), ensure_ascii=False))
+    file.write("\n]\n")
+    return count
+
+
 def write_exports(ledger: Ledger, form: str, folder: Path) -> list[tuple[Path, int]]:
-    """Write usage_events and sessions as `csv` or `json` into a folder; [(file, rows)]. Each file appears whole or not at all."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Write usage_events and sessions as `csv` or `json` into a folder; [(file, rows)].
+
+    Both are of one moment of the ledger, and take the place of earlier ones only when both are written.
+    """
     out: list[tuple[Path, int]] = []
-    with ledger.reading() as db:
-        for name, columns, order in EXPORTS:
-            target = folder / f"{name}.{form}"
-            partial = target.with_name(f".{target.name}.{os.getpid()}")
-            count = 0
-            try:
-                with open(partial, "w", encoding="utf-8", newline="") as file:
-                    if form == "csv":
-                        writer = csv.writer(file)
-                        writer.writerow(columns)
-                        for row in export_rows(db, name, columns, order):
-                            writer.writerow([csv_cell(v) for v in row])
-                            count += 1
-                    else:
-                        file.write("[")
-                        for row in export_rows(db, name, columns, order):
-                            file.write(",\n" if count else "\n")
-                            file.write(
-                                json.dumps(dict(zip(columns, row, strict=True)), ensure_ascii=False)
-                            )
-                            count += 1
-                        file.write("\n]\n")
-                os.replace(partial, target)
-            except OSError as error:
-                msg = f"cannot write {target}: {error.strerror}"
-                raise ClawmeterError(msg) from error
-            finally:
-                with contextlib.suppress(FileNotFoundError):
-                    partial.unlink()
-            out.append((target, count))
+    partial: dict[Path, Path] = {}
+    target = folder
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with ledger.reading() as db:
+            for name, columns, order in EXPORTS:
+                target = folder / f"{name}.{form}"
+                partial[target] = folder / f".{target.name}.{os.getpid()}"
+                with open(partial[target], "w", encoding="utf-8", newline="") as file:
+                    rows = export_rows(db, name, columns, order)
+                    out.append((target, write_rows(file, form, columns, rows)))
+        for target, path in partial.items():
+            os.replace(path, target)
+    except OSError as error:
+        msg = f"cannot write {target}: {error.strerror}; name another folder with --out-dir"
+        raise ClawmeterError(msg) from error
+    finally:
+        for path in partial.values():
+            with contextlib.suppress(OSError):
+                path.unlink()
     return out
 
 
@@ -7922,18 +8314,33 @@ class Stream:
 # stream. Two of them in one process work side by side.
 
 
+NO_HISTORY = "%s is not Clawmeter's history module; going on without history"
+
+
+def is_our_history(path: Path) -> bool:
+    """Whether a module called history is Clawmeter's: read, never imported."""
+    try:
+        return "CLAWMETER_HISTORY" in path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return False
+
+
 def load_history() -> Any:
     """The module history.py beside this file; None without one. A foreign `history` on the path is never imported."""
     import importlib.util
 
     path = Path(__file__).with_name("history.py")
     if not path.is_file():
+        with contextlib.suppress(ValueError):  # a module that was made by hand has no spec
+            found = importlib.util.find_spec("history")
+            if found and found.origin and not is_our_history(Path(found.origin)):
+                log.warning(NO_HISTORY, found.origin)
+        return None
+    if not is_our_history(path):
+        log.warning(NO_HISTORY, path)
         return None
     spec = importlib.util.spec_from_file_location("clawmeter_history", path)
     if spec is None or spec.loader is None:
-        return None
-    if "CLAWMETER_HISTORY" not in path.read_text(encoding="utf-8", errors="replace"):
-        log.warning("%s is not Clawmeter's history module; going on without history", path)
         return None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -7970,7 +8377,8 @@ class Watcher:
         self.changed = threading.Event()
         self.lock = threading.Lock()
         self.paths: set[str] = set()
-        self.watched: dict[str, Any] = {}
+        self.watched: dict[str, tuple[int, Any]] = {}  # folder: (inode, watch)
+        self.ended: set[str] = set()  # paths that were deleted or renamed: a watch of one is over
         self.observer: Any = None
         self.poll = poll
 
@@ -7994,12 +8402,8 @@ class Watcher:
 
         self.observer = Observer()
         self.observer.daemon = True
-        try:
-            self.observer.start()
-            self.refresh()
-        except OSError as error:  # out of inotify watches
-            log.warning("file events are not available (%s); looking every 2 s instead", error)
-            self.poll = True
+        self.observer.start()
+        self.refresh()
 
     def folders(self) -> Iterator[str]:
         """The folders in which something can happen that matters."""
@@ -8025,23 +8429,55 @@ class Watcher:
 
         class Handler(FileSystemEventHandler):
             def on_any_event(self, event: Any) -> None:
+                if event.event_type == "modified" and event.is_directory:
+                    return  # something in it was made, moved or deleted, which has an event of its own
                 if event.event_type in watcher.EVENTS:
-                    watcher.note(os.fsdecode(event.src_path))
+                    gone = event.is_directory and event.event_type in ("moved", "deleted")
+                    watcher.note(os.fsdecode(event.src_path), is_ended=gone)
                     if event.event_type == "moved":
                         watcher.note(os.fsdecode(event.dest_path))
 
-        present = {f for f in self.folders() if os.path.isdir(f)}
-        for gone in set(self.watched) - present:
-            with contextlib.suppress(KeyError, OSError):
-                self.observer.unschedule(self.watched.pop(gone))
-        for folder in present - set(self.watched):
-            with contextlib.suppress(OSError):
-                self.watched[folder] = self.observer.schedule(Handler(), folder, recursive=False)
+        closed: set[str] = set()
+        while not self.poll:
+            with self.lock:
+                ended, self.ended = self.ended, set()
+            present = self._present()
+            # A folder that was deleted and made again is another one, perhaps with the same inode.
+            for folder, (inode, watch) in list(self.watched.items()):
+                if folder in ended or present.get(folder) != inode:
+                    del self.watched[folder]
+                    with contextlib.suppress(KeyError, OSError):
+                        self.observer.unschedule(watch)
+            new = present.keys() - self.watched.keys() - closed
+            if not new:  # and none came while the last ones were not listened to yet
+                return
+            for folder in new:
+                try:
+                    watch = self.observer.schedule(Handler(), folder, recursive=False)
+                    self.watched[folder] = present[folder], watch
+                except (FileNotFoundError, PermissionError):
+                    closed.add(folder)  # gone again, or said to be unreadable by the index
+                except OSError as error:  # out of inotify watches or instances
+                    log.warning("file events are not available (%s); looking every 2 s", error)
+                    self.poll = True
+                    break
 
-    def note(self, path: str) -> None:
-        """A path changed."""
+    def _present(self) -> dict[str, int]:
+        """The folders that are there, and their inodes."""
+        out = {}
+        for folder in self.folders():
+            with contextlib.suppress(OSError):
+                info = os.stat(folder)
+                if stat.S_ISDIR(info.st_mode):
+                    out[folder] = info.st_ino
+        return out
+
+    def note(self, path: str, *, is_ended: bool = False) -> None:
+        """A path changed; `is_ended`: it was a folder, and is no more."""
         with self.lock:
             self.paths.add(path)
+            if is_ended:
+                self.ended.add(path)
         self.changed.set()
 
     def take(self) -> set[str]:
@@ -8213,6 +8649,9 @@ class Clawmeter:
     def index(self, on_progress: Callable[[Progress], None] | None = None) -> int:
         """One pass over everything, now; how many calls it gave. Raises StoreError."""
         added = self.indexer.index(on_progress)
+        if self.lists.ask_again():
+            self.store.prices.resolved.clear()
+            self.store.reprice()
         self._note_time()
         return added
 
@@ -8229,8 +8668,7 @@ class Clawmeter:
             if price is not None:
                 saved[name] = price
             book.save(saved)
-            calls = self.store.reprice(book.fingerprint(), models) if models else 0
-        self.stream.publish("usage", {"version": self.store.version, "calls": 0, "sessions": [], "truncated": True})  # fmt: skip
+            calls = self.store.reprice(models) if models else 0
         return {"model": name, "repriced_calls": calls, "path": str(price_file(self.settings.state_dir))}  # fmt: skip
 
     def ingest_now(self) -> Json:
@@ -8326,6 +8764,7 @@ class Clawmeter:
                     },
                 )
 
+        self.watcher.refresh()  # first: what is written to a new folder after it was read is an event then
         self.index(report if first else None)
         self.failures.pop("reading", None)
         if first:
@@ -8335,7 +8774,6 @@ class Clawmeter:
             self.passed.set()
             self.stream.publish("health", {"complete": True})
             self.lists.close()
-        self.watcher.refresh()
 
     def _changed_databases(self) -> set[str]:
         """Databases whose WAL grew without a file event (memory-mapped writes raise none on some systems)."""
@@ -8560,16 +8998,21 @@ _CLOCK = r"T([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9](\.[0-9]{1,6})?)?"
 _OFFSET = "(Z|[+-](0[0-9]|1[0-3]):[0-5][0-9])?"
 _TIME = {
     "anyOf": [
-        _one_of("all today week month"),
+        _one_of("all today yesterday week month"),
         {"type": "string", "pattern": "^[1-9][0-9]{0,3}d$"},
+        {"type": "string", "pattern": "^20[0-9]{2}-(0[1-9]|1[0-2]|W(0[1-9]|[1-4][0-9]|5[0-2]))$"},
         {"type": "string", "pattern": f"^{_DAY}({_CLOCK}{_OFFSET})?$"},
         {"type": "string", "pattern": "^1[0-9]{12}$"},
     ]
 }
 _NAME = _text(1, 1000)
 RANGE = (
-    Param("from", "start: an ISO date or time, epoch ms, today, week, month, 7d or all", _TIME),
-    Param("to", "end, excluded; a bare date as the end includes that day", _TIME),
+    Param(
+        "from",
+        "start: an ISO date, week, month or time, epoch ms, today, week, month, 7d or all",
+        _TIME,
+    ),
+    Param("to", "end, excluded; a bare day, week or month as the end is included", _TIME),
     Param("tz", "IANA time zone: Europe/Berlin", {"$ref": "#/components/schemas/Zone"}),
 )
 PAGE = (
@@ -11248,6 +11691,13 @@ def say(text: str = "") -> None:
     print(text, file=sys.stderr)
 
 
+def print_json(value: Any) -> None:
+    """Print a result for programs: UTF-8 whatever the terminal's encoding is."""
+    sys.stdout.flush()
+    sys.stdout.buffer.write(orjson.dumps(value, option=orjson.OPT_INDENT_2) + b"\n")
+    sys.stdout.buffer.flush()
+
+
 class ProgressLine:
     """A progress bar with rate and time left, where a person watches; nothing elsewhere."""
 
@@ -11410,33 +11860,50 @@ def read_server_file(settings: Settings) -> Json | None:
 def ask_server(settings: Settings, path: str, method: str = "GET") -> tuple[int, bytes]:
     """(status, body) of a request to the running server with the local credential. ClawmeterError when it cannot be reached."""
     import http.client
-    import ssl
 
     where = read_server_file(settings)
     if where is None:
         msg = f"no Clawmeter is serving from the state directory {settings.state_dir}; start one with `clawmeter`"
         raise ClawmeterError(msg)
-    url = urllib.parse.urlsplit(where["url"])
     access = Access(settings.state_dir, settings=settings, gateway_tokens=list)
-    if not path.startswith("/"):
-        path = f"/{path}"
-    connection: http.client.HTTPConnection
-    if url.scheme == "https":  # our own server on this machine: its certificate may be self-signed
-        connection = http.client.HTTPSConnection(
-            cast("str", url.hostname),
-            url.port,
-            timeout=600,
-            context=ssl._create_unverified_context(),  # noqa: S323, SLF001 - our own server, perhaps self-signed
-        )
-    else:
-        connection = http.client.HTTPConnection(cast("str", url.hostname), url.port, timeout=600)
+    path = f"/{sound(path).removeprefix('/')}"
+    path = urllib.parse.quote(path, safe="/?&=%:+,;@!$'()*~")
+    connection = connect_to(where["url"], timeout_s=600)
     try:
         connection.request(method, path, headers={"Authorization": f"Bearer {access.load_token()}"})
         answer = connection.getresponse()
         return answer.status, answer.read()
-    except OSError as error:
-        msg = f"cannot reach the Clawmeter at {where['url']}: {error}"
+    except (OSError, http.client.HTTPException) as error:
+        msg = f"cannot reach the Clawmeter at {where['url']}: {error}; start it again with `clawmeter`"
         raise ClawmeterError(msg) from error
+    finally:
+        connection.close()
+
+
+def connect_to(address: str, *, timeout_s: float) -> HTTPConnection:
+    """A connection to our own server on this machine; its certificate may be self-signed."""
+    import http.client
+    import ssl
+
+    url = urllib.parse.urlsplit(address)
+    if url.scheme == "https":
+        context = ssl._create_unverified_context()  # noqa: S323, SLF001 - see above
+        return http.client.HTTPSConnection(
+            cast("str", url.hostname), url.port, timeout=timeout_s, context=context
+        )
+    return http.client.HTTPConnection(cast("str", url.hostname), url.port, timeout=timeout_s)
+
+
+def is_answering(address: str) -> bool:
+    """Whether a server answers there; the file of one that was killed says where it was."""
+    import http.client
+
+    connection = connect_to(address, timeout_s=2)
+    try:
+        connection.request("GET", "/healthz")
+        return connection.getresponse().status == 200
+    except (OSError, http.client.HTTPException):
+        return False
     finally:
         connection.close()
 
@@ -11509,29 +11976,49 @@ def cmd_report(args: argparse.Namespace) -> int:
             **filters,
         )
         if args.json:
-            print(orjson.dumps(answer, option=orjson.OPT_INDENT_2).decode())
+            print_json(answer)
             return 0
         query = UsageQuery(
             answer["from_ms"],
             answer["to_ms"],
             queries.zone(answer["tz"]),
             args.by,
-            tuple((k, v) for k, v in filters.items() if v),
+            tuple((k, sound(v)) for k, v in filters.items() if v),
         )
         compared = queries.compared(query)
-        with queries.ledger.reading() as db:
-            projection = queries._projection(db, query, queries.now_ms())  # noqa: SLF001
+        projection = None
+        if not query.filters:  # the month end of everything says nothing about one agent
+            with queries.ledger.reading() as db:
+                projection = queries._projection(db, query, queries.now_ms())  # noqa: SLF001
     print_report(answer, compared, projection)
     return 0
 
 
-def print_report(answer: Json, compared: Json, projection: Json) -> None:
+#: Columns that a report leaves out where the terminal is too narrow, the first of them first.
+NARROW_REPORT = (
+    "per M tokens",
+    "cache write",
+    "cache read",
+    "per call",
+    "share",
+    "output",
+    "input",
+)
+
+
+def print_report(answer: Json, compared: Json, projection: Json | None) -> None:
     """The report for a terminal."""
+    from rich.cells import cell_len
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
+    # NO_COLOR (no-color.org): rich would leave bold in; nothing but text is what is meant.
+    console = Console(
+        highlight=False,
+        color_system=None if os.environ.get("NO_COLOR") else "auto",
+        width=None if sys.stdout.isatty() else 160,
+    )
     zone = ZoneInfo(answer["tz"])
     totals = answer["totals"]
     table = Table(
@@ -11550,7 +12037,6 @@ def print_report(answer: Json, compared: Json, projection: Json) -> None:
             format_usd(cost * 10**6 // tokens) if tokens else "—",
         ]  # fmt: skip
 
-    footer = ["total", *cells(totals)]
     heads = [
         answer["by"].replace("_", " "),
         "calls",
@@ -11563,19 +12049,37 @@ def print_report(answer: Json, compared: Json, projection: Json) -> None:
         "per call",
         "per M tokens",
     ]
-    for n, head in enumerate(heads):
-        table.add_column(
-            head, footer=footer[n], justify="right" if n else "left", no_wrap=n > 0, overflow="fold"
-        )
+    rows = []
     for row in answer["rows"]:
         label = (
             row["label"]
             if row["label"] == row["key"] or answer["by"] != "session"
             else f"{row['label']}  {row['key'][:8]}"
         )
-        table.add_row(Text(plain(label, 60)), *cells(row))
+        rows.append([plain(label, 60), *cells(row)])
+    footer = ["total", *cells(totals)]
+    widths = [max(map(cell_len, column)) for column in zip(heads, footer, *rows, strict=True)]
+    widths[0] = min(widths[0], 24)  # names fold, figures do not
+    shown = list(range(len(heads)))
+    for head in NARROW_REPORT:
+        if sum(widths[n] + 3 for n in shown) + 1 <= console.width:
+            break
+        shown.remove(heads.index(head))
+    for n in shown:
+        table.add_column(
+            heads[n],
+            footer=footer[n],
+            justify="right" if n else "left",
+            no_wrap=n > 0,
+            overflow="fold",
+            min_width=widths[n],
+        )
+    for cell_row in rows:
+        table.add_row(*(Text(cell_row[n]) for n in shown))
     console.print(table)
     notes = []
+    if hidden := [head for n, head in enumerate(heads) if n not in shown]:
+        notes.append(f"no room for {', '.join(hidden)}: widen the terminal, or use --json")
     prompt = totals["input_tokens"] + totals["cache_read_tokens"] + totals["cache_write_tokens"]
     if totals["output_tokens"]:
         notes.append(f"{prompt / totals['output_tokens']:.1f} tokens in for each token out")
@@ -11585,7 +12089,7 @@ def print_report(answer: Json, compared: Json, projection: Json) -> None:
         notes.append(
             f"beside it {format_usd(totals['plan_cost_nano_usd'])} of API value used on plans"
         )
-    if projection["projected_nano_usd"] is not None:
+    if projection and projection["projected_nano_usd"] is not None:
         notes.append(
             f"at month end about {format_usd(projection['projected_nano_usd'])} ({format_usd(projection['low_nano_usd'])} to {format_usd(projection['high_nano_usd'])})"
         )
@@ -11613,7 +12117,7 @@ def print_report(answer: Json, compared: Json, projection: Json) -> None:
 def print_formula(answer: Json, *, as_json: bool) -> None:
     """How the cost of a session came about."""
     if as_json:
-        print(orjson.dumps(answer, option=orjson.OPT_INDENT_2).decode())
+        print_json(answer)
         return
     print(f"session {plain(answer['session'])}  {plain(answer['key'] or '')}")
     for p in answer["parts"]:
@@ -11656,19 +12160,15 @@ def cmd_status(args: argparse.Namespace) -> int:
     """The state in a few lines."""
     settings = settings_from(args)
     where = read_server_file(settings)
+    url = where["url"] if where and is_answering(where["url"]) else None
     with open_queries(settings, index=False) as (queries, _):
         summary = queries.summary()
         with queries.ledger.reading() as db:
             coverage = queries.coverage(db)
     if args.json:
-        print(
-            orjson.dumps(
-                {"server": where and where["url"], "summary": summary, "coverage": coverage},
-                option=orjson.OPT_INDENT_2,
-            ).decode()
-        )
+        print_json({"server": url, "summary": summary, "coverage": coverage})
         return 0
-    print(f"server   {where['url'] if where else 'not running'}")
+    print(f"server   {url or 'not running'}")
     print(
         f"ledger   {settings.ledger_path}, {summary['messages']:,} model calls in {summary['sessions']:,} sessions"
     )
@@ -11685,6 +12185,7 @@ def cmd_doctor(args: argparse.Namespace) -> int:
     """Look at everything and say it line by line; 0 when all is well."""
     settings = settings_from(args)
     healthy = True
+    said: set[str] = set()
 
     def line(mark: str, text: str, advice: str | None = None) -> None:
         nonlocal healthy
@@ -11714,12 +12215,17 @@ def cmd_doctor(args: argparse.Namespace) -> int:
                 config.problem,
                 "prices, agents and the gateway of this home are not known until it can be read",
             )
-        line(
-            "ok",
-            f"gateway port {config.gateway_port}, bind {config.gateway_bind}, auth {config.gateway_auth}, token {'found' if config.gateway_token else 'not in the config'}",
-        )
-        for path in list_transcript_kinds(home):
-            line("ok", path)
+        else:
+            line(
+                "ok",
+                f"gateway port {config.gateway_port}, bind {config.gateway_bind}, auth {config.gateway_auth}, token {'found' if config.gateway_token else 'not in the config'}",
+            )
+        try:
+            for text in list_transcript_kinds(home):
+                line("ok", text)
+        except (SourceError, OSError) as error:
+            said.add(str(error))
+            line("!!", f"{error}", "give the user that runs Clawmeter read access to it")
     for home in others:
         line("--", f"another home: {home.path} ({home.found_by}); read it with --home {home.path}")
     with open_queries(settings) as (queries, _):
@@ -11759,9 +12265,9 @@ def cmd_doctor(args: argparse.Namespace) -> int:
                 "nothing but these lines is missing",
             )
     for problem in health["problems"]:
-        if problem["level"] == "bad" and not any(
-            problem["text"] == s["last_error"] for s in health["sources"]
-        ):
+        if problem["level"] == "bad" and problem["text"] not in said | {
+            s["last_error"] for s in health["sources"]
+        }:
             line("!!", problem["text"], problem["what_to_do"])
     for item in health["implausible"][:5]:
         line(
@@ -11774,17 +12280,12 @@ def cmd_doctor(args: argparse.Namespace) -> int:
     return 0 if healthy else 1
 
 
-def list_transcript_kinds(home: OpenClawHome) -> list[str]:
-    """What kinds of transcripts each agent has, one line an agent."""
-    out = []
-    try:
-        for agent in home.agents():
-            kinds = Counter(p.kind for p in list_transcripts(agent))
-            text = ", ".join(f"{n} {k}" for k, n in sorted(kinds.items())) or "no transcripts yet"
-            out.append(f"agent {agent.name}: {text}")
-    except (SourceError, OSError) as error:
-        out.append(f"cannot list the agents: {error}")
-    return out
+def list_transcript_kinds(home: OpenClawHome) -> Iterator[str]:
+    """What kinds of transcripts each agent has, one line an agent. SourceError or OSError when they cannot be listed."""
+    for agent in home.agents():
+        kinds = Counter(p.kind for p in list_transcripts(agent))
+        text = ", ".join(f"{n} {k}" for k, n in sorted(kinds.items())) or "no transcripts yet"
+        yield f"agent {agent.name}: {text}"
 
 
 def cmd_token(args: argparse.Namespace) -> int:
@@ -11817,11 +12318,14 @@ def cmd_token(args: argparse.Namespace) -> int:
 
 def cmd_demo(args: argparse.Namespace) -> int:
     """Make a home, serve it, and let things happen in it."""
+    if not 1 <= args.days <= 3660:
+        say(f"clawmeter: --days is a number from 1 to 3660, not {args.days}")
+        return 2
     with tempfile.TemporaryDirectory(prefix="clawmeter-demo-") as folder:
         root = Path(folder)
         # In a process of its own: what making a home takes in memory is not the server's.
         subprocess.run(own_command("_make-demo", folder, str(args.days)), check=True)
-        settings = settings_from(args, homes=[str(root)], state_dir=str(root / "state"))
+        settings = demo_settings(args, root)
         make_private_dir(settings.state_dir)
         writer = DemoWriter(root)
         writer.start()
@@ -11832,6 +12336,12 @@ def cmd_demo(args: argparse.Namespace) -> int:
             )
         finally:
             writer.stop()
+
+
+def demo_settings(args: argparse.Namespace, root: Path) -> Settings:
+    """The settings of a demo in `root`: whatever else is set, its made-up numbers go into a ledger of its own."""
+    settings = settings_from(args, homes=[str(root)], state_dir=str(root / "state"))
+    return replace(settings, db=None, agents_dir=None)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -11845,8 +12355,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         make_demo_home(Path(words[1]), now_ms=int(time.time() * 1000), days=int(words[2]))
         return 0
     args = build_parser().parse_args(words)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a terminal that cannot show a dash shows `?`
+            stream.reconfigure(errors="replace")
     try:
-        return int(getattr(args, "run", cmd_serve)(args))
+        status = int(getattr(args, "run", cmd_serve)(args))
+        sys.stdout.flush()
     except ClawmeterError as error:
         say(f"clawmeter: {error}")
         return (
@@ -11855,11 +12369,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             or (isinstance(error, QueryError) and error.status == 400)
             else 1
         )
-    except BrokenPipeError:
-        sys.stderr.close()
+    except BrokenPipeError:  # `clawmeter report | head`: what is left in the buffer goes nowhere
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except KeyboardInterrupt:
         return 130
+    return status
 
 
 def main_entry() -> None:
@@ -13025,6 +13540,7 @@ export function barLayout(count, width, height) {
 
 /** Dates under the bars, as many as fit, counted back from the last one, which may be "so far". */
 function barLabels(model, at) {
+  if (model.unit === "hour" && model.spans.length > 72) return midnightLabels(model, at);
   const every = Math.max(1, Math.ceil(62 / at.slot));
   const last = model.spans.length - 1;
   const y = at.height - 6;
@@ -13039,6 +13555,18 @@ function barLabels(model, at) {
     const isAtEdge = at.center(i) + text.length * 3.2 > at.right;
     const [x, anchor] = isAtEdge ? [at.right, "end"] : [at.center(i), "middle"];
     return html`<text class="tick" x="${round(x)}" y="${y}" text-anchor="${anchor}">${text}</text>`;
+  });
+}
+
+/** Many hours: only where a day begins, as many days as fit. */
+function midnightLabels(model, at) {
+  let free = -Infinity;
+  return model.spans.map((span, i) => {
+    const day = span.key.slice(0, 10);
+    const x = at.center(i);
+    if (i === 0 || model.spans[i - 1].key.slice(0, 10) === day || x < free || x > at.right - 24) return null;
+    free = x + 62;
+    return html`<text class="tick" x="${round(x)}" y="${at.height - 6}" text-anchor="middle">${formatDay(day)}</text>`;
   });
 }
 
@@ -13606,8 +14134,11 @@ export function sessionName(row) {
   return (isSeen(key) ? key : "") || String(row.id ?? "").slice(0, 8) || UNKNOWN;
 }
 
-/** The name of a session as the way to it. */
-const sessionAnchor = (state, id, name) => html`<a class="row-link" href="${hrefTo(state, "session", [id])}" data-page="session">${bdi(name)}</a>`;
+/** A session by its name, as a link to its page where there is one; j and k stop at it. */
+export function sessionLink(state, id, name) {
+  if (!BUILT.has("session") || !id) return bdi(name);
+  return html`<a class="row-link" href="${hrefTo(state, "session", [id])}" data-row>${bdi(name)}</a>`;
+}
 
 /** How much of what OpenClaw has is read: {percent, etaS}, or null when it is all of it. */
 export function indexing({ coverage, source }) {
@@ -14340,7 +14871,7 @@ function LiveRow(row, depth, state) {
       <td class="state-cell">${stateMark(row)}</td>
       <th scope="row" class="name depth-${Math.min(depth, 4)}" title="${sessionName(row)}">
         ${depth ? html`<span class="branch" aria-hidden="true">└</span>${unseen(`${t("sub-agent")} `)}` : null}
-        ${sessionAnchor(state, row.id, sessionName(row))}${where(row)}
+        ${sessionLink(state, row.id, sessionName(row))}${where(row)}
       </th>
       <td class="mid">${bdi(row.agent ?? UNKNOWN)}</td>
       <td class="mid">${bdi(row.channel || row.cause || UNKNOWN)}</td>
@@ -14385,7 +14916,7 @@ function Dearest(state) {
     </td>`;
   const line = (row) => html`
     <tr data-key="${row.id}">
-      <th scope="row" class="name" title="${sessionName(row)}">${sessionAnchor(state, row.id, sessionName(row))}${where(row)}</th>
+      <th scope="row" class="name" title="${sessionName(row)}">${sessionLink(state, row.id, sessionName(row))}${where(row)}</th>
       <td class="mid">${bdi(row.agent ?? UNKNOWN)}</td>
       <td class="mid model">${bdi(row.model ?? UNKNOWN)}</td>
       <td class="num wide">${formatCount(row.model_calls)}</td>
@@ -14421,14 +14952,15 @@ function deedWords(text) {
 function Activity(state) {
   const line = (one, i) => {
     const isKnown = one.kind in DEEDS;
-    const name = one.label || String(one.session ?? "").slice(0, 8);
+    // A session without a label comes with its key for one.
+    const name = sessionName({ key: one.label, id: one.session });
     return html`
       <li data-key="${one.ts_ms}-${one.session}-${one.kind}-${i}">
         <span class="did ${one.kind === "failed" ? "is-bad" : ""}">
           ${icon(isKnown ? one.kind : "other", 12)}${isKnown ? t(DEEDS[one.kind]) : one.kind}
         </span>
         <span class="activity-text" title="${name}${one.text ? `: ${deedWords(one.text)}` : ""}">
-          ${one.session ? sessionAnchor(state, one.session, name) : bdi(name)}${one.text ? html` <span class="note">${bdi(deedWords(one.text))}</span>` : null}
+          ${sessionLink(state, one.session, name)}${one.text ? html` <span class="note">${bdi(deedWords(one.text))}</span>` : null}
         </span>
         ${when(one.ts_ms, state)}
       </li>`;
@@ -17653,9 +18185,9 @@ import {
 } from "./dom.js";
 import { lines, stackedBars, swatch, UNITS } from "./chart.js";
 import {
-  BY_NAMES, FILTERS, OTHER_KEY, addDays, addMonths, askParams, assignColours, bdi, change, cost, dataOf, filterName, head, hrefTo,
-  money, nothing, panel, partial, rangeName, scrollingTable, segments, select, sessionName, shareOf, sharePercent, slotOf, sortHead,
-  tokens, unseen, when, widthOf, zoneOf, BUILT,
+  BY_NAMES, FILTERS, OTHER_KEY, addDays, addMonths, askParams, assignColours, bdi, change, cost, dataOf, filterName, head,
+  money, nothing, panel, partial, rangeName, scrollingTable, segments, select, sessionLink, sessionName, shareOf, sharePercent, slotOf, sortHead,
+  tokens, unseen, when, widthOf, windowedTable, zoneOf,
 } from "./views.js";
 
 const DEFAULTS = { by: "day", split: "provider_model", drawn: "bars", shown: "cost", sort: "", order: "desc" };
@@ -17674,7 +18206,10 @@ const CHART_HEIGHT = 300;
 const CACHE_HEIGHT = 180;
 const SHOWN_ROWS = 31;   // a month of days
 const MOST_ROWS = 500;
-const SLOW = { gapMs: 3000 }; // panels that may lag behind a storm of calls
+const MOST_TIMES = 10_000;
+const WINDOWED = 200;    // rows beyond which only those in sight are in the document
+const SLOW = { gapMs: 3000 };    // panels that may lag behind a storm of calls,
+const SLOWER = { gapMs: 15000 }; // and those that are looked up call by call or session by session
 const CHARS_PER_TOKEN = 4;
 
 // The address
@@ -17709,13 +18244,15 @@ function asks(state) {
   const wanted = [
     {
       key: "usage", path: "/api/usage", on: ["usage"],
-      params: { ...range, by: route.by, split: route.split, parts: SERIES, compare, limit: MOST_ROWS },
+      params: {
+        ...range, by: route.by, split: route.split, parts: SERIES, compare, limit: TIMES.includes(route.by) ? MOST_TIMES : MOST_ROWS,
+      },
     },
     { key: "models", path: "/api/usage", on: ["usage"], params: { ...range, by: "provider_model", split: "cause", limit: 50 }, ...SLOW },
     { key: "week", path: "/api/usage", on: ["usage"], params: { ...range, by: "hour_of_week" }, ...SLOW },
-    { key: "cache", path: "/api/cache", on: ["usage"], params: range, ...SLOW },
+    { key: "cache", path: "/api/cache", on: ["usage"], params: range, ...SLOWER },
     { key: "compared", path: "/api/compared", on: ["usage"], params: range, ...SLOW },
-    { key: "composition", path: "/api/composition", on: ["usage", "session"], params: range, ...SLOW },
+    { key: "composition", path: "/api/composition", on: ["usage", "session"], params: range, ...SLOWER },
     { key: "prices", path: "/api/prices", on: [], params: {} },
   ];
   if (state.sheet?.params) wanted.push({ key: "explain", path: "/api/explain", on: [], params: { ...range, ...state.sheet.params } });
@@ -17772,19 +18309,19 @@ function seriesOf(usage, state) {
   const empty = () => new Array(at.size).fill(0);
   const parts = usage.split ? usage.parts : [{ ...usage.totals, key: "all", label: t("All") }];
   const isModel = usage.split === "provider_model" || usage.split === "model";
-  const { shown } = assignColours(state.palette, isModel ? parts.filter((part) => part.key !== OTHER_KEY).map((part) => part.key) : []);
+  const { shown: slots } = assignColours(state.palette, isModel ? parts.filter((part) => part.key !== OTHER_KEY).map((part) => part.key) : []);
   // The provider is said only where two have a model of the same name.
   const model = (key) => key.slice(key.indexOf("/") + 1);
   const isAlone = (key) => parts.filter((part) => model(part.key) === model(key)).length === 1;
   const label = (part) => (usage.split === "provider_model" && part.key !== OTHER_KEY && isAlone(part.key) ? model(part.key) : keySpan(usage.split, part).label);
   const series = new Map(parts.map((part, i) => [part.key, {
     key: part.key, label: label(part), total: part[field], values: empty(),
-    slot: part.key === OTHER_KEY ? 8 : isModel ? shown.get(part.key) : (i % SERIES) + 1,
+    slot: part.key === OTHER_KEY ? 8 : isModel ? slots.get(part.key) : (i % SERIES) + 1,
   }]));
   for (const row of usage.rows) {
     for (const part of usage.split ? row.parts : [{ ...row, key: "all" }]) series.get(part.key).values[at.get(row.key)] = part[field];
   }
-  return [...series.values()];
+  return [...series.values()].filter((one) => one.total !== 0);
 }
 
 /** Join neighbours until no more than `most` spans are left, so that a bar is never thinner than it can be hit. */
@@ -17793,7 +18330,7 @@ export function joinSpans(model, most) {
   if (count <= most) return model;
   const step = Math.ceil(count / most);
   const starts = Array.from({ length: Math.ceil(count / step) }, (_, i) => i * step);
-  const sum = (values, i) => values.slice(i, i + step).reduce((a, b) => a + (b ?? 0), 0);
+  const sum = (values, i) => values.slice(i, i + step).reduce((a, b) => (b === null ? a : (a ?? 0) + b), null);
   return {
     ...model,
     spans: starts.map((i) => {
@@ -17814,9 +18351,14 @@ function chartModel(state) {
     unit: usage.by,
     spans: usage.rows.map((row) => keySpan(usage.by, row)),
     series: seriesOf(usage, state),
-    isLastPartial: usage.by !== "hour_of_week" && usage.to_ms > state.now,
+    // The last hour of today is still to come: that is a gap, and no hour is "so far".
+    isLastPartial: !["hour", "hour_of_week"].includes(usage.by) && usage.to_ms > state.now,
     before: usage.before ? usage.rows.map((_, i) => usage.before.rows[i]?.[field] ?? null) : null,
   };
+  if (usage.by === "hour") {
+    const isToCome = usage.rows.map((row) => Date.parse(row.key) > state.now);
+    for (const one of model.series) one.values = one.values.map((value, i) => (isToCome[i] ? null : value));
+  }
   const room = (widthOf(state, "cost") - 52) / (state.route.drawn === "bars" ? 4 : 2);
   return joinSpans(model, Math.max(24, Math.floor(room)));
 }
@@ -17972,9 +18514,7 @@ function nameOf(by, row, state) {
   const kind = filterKindOf(by);
   if (kind && row.key !== "(none)") return filterName(kind, row.key, label);
   // A session without a label has its key for one, and that is long.
-  const name = by === "session" ? sessionName({ key: label }) : label;
-  if (by !== "session" || !BUILT.has("session")) return bdi(name);
-  return html`<a class="row-link" href="${hrefTo(state, "session", [row.key])}" data-row>${bdi(name)}</a>`;
+  return by === "session" ? sessionLink(state, row.key, sessionName({ key: label })) : bdi(label);
 }
 
 /** A number that says how it came about when it is pressed. */
@@ -17988,17 +18528,23 @@ function Table(usage, state) {
   const columns = columnsOf(usage);
   const { sort, order, by } = state.route;
   const rows = tableRows(usage, state.route);
-  const shown = state.isAllShown ? rows : rows.slice(isTimed(usage) ? -SHOWN_ROWS : 0, isTimed(usage) ? undefined : SHOWN_ROWS);
+  const isLatest = isTimed(usage) && usage.by !== "hour_of_week" && !sort;
+  const shown = state.isAllShown ? rows : isLatest ? rows.slice(-SHOWN_ROWS) : rows.slice(0, SHOWN_ROWS);
+  const line = (row, i) => html`
+    <tr data-key="${row.key}" aria-rowindex="${i + 2}">
+      <th scope="row" class="name" title="${row.key}">${nameOf(usage.by, row, state)}</th>${cells(row)}
+    </tr>`;
   const cells = (row) => columns.slice(1).map(([, column]) => html`<td class="num ${column.kind ?? ""}">${column.cell(row, state, usage)}</td>`);
-  const table = scrollingTable({
+  const parts = {
     label: t("{title}, table", { title: t("Cost") }), kind: "is-long",
     heads: columns.map(([key, column]) => sortHead({
       value: key, name: column.name ? t(column.name) : t(BY_NAMES[by]), sort, order, kind: column.name ? `num ${column.kind ?? ""}` : "",
     })),
-    rows: shown.map((row) => html`
-      <tr data-key="${row.key}"><th scope="row" class="name" title="${row.key}">${nameOf(usage.by, row, state)}</th>${cells(row)}</tr>`),
     foot: html`<tr><th scope="row">${t("All {n}", { n: formatCount(usage.row_count) })}</th>${cells({ ...usage.totals, key: "", before: usage.before?.totals ?? null })}</tr>`,
-  });
+  };
+  const table = shown.length > WINDOWED
+    ? windowedTable({ ...parts, name: "cost", state, columns: columns.length, total: shown.length, row: (i) => line(shown[i], i) })
+    : scrollingTable({ ...parts, rows: shown.map(line) });
   const more = rows.length > shown.length || state.isAllShown ? html`
     <p class="more no-print">
       <button type="button" class="link" data-action="show-all">

@@ -15,9 +15,11 @@ from playwright.sync_api import sync_playwright
 
 DOCS = Path(__file__).resolve().parent
 SHOTS = (
-    ("overview-light.png", "light", 1440, 1000),
-    ("overview-dark.png", "dark", 1440, 1000),
-    ("overview-phone.png", "light", 390, 844),
+    ("overview-light.png", "overview", "light", 1440, 1000),
+    ("overview-dark.png", "overview", "dark", 1440, 1000),
+    ("overview-phone.png", "overview", "light", 390, 844),
+    ("cost-light.png", "cost", "light", 1440, 1000),
+    ("cost-dark.png", "cost", "dark", 1440, 1000),
 )
 
 
@@ -51,13 +53,15 @@ def main() -> None:
                     executable_path=chromium,
                     args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
                 )
-                for name, scheme, width, height in SHOTS:
+                for name, where, scheme, width, height in SHOTS:
                     context = browser.new_context(
                         viewport={"width": width, "height": height}, color_scheme=scheme
                     )
                     page = context.new_page()
                     page.goto(f"{url}/#token={token}")
                     page.get_by_text("Cost by day").first.wait_for(timeout=20_000)
+                    page.goto(f"{url}/#/{where}")
+                    page.locator(f"main [data-key={where}]").first.wait_for(timeout=20_000)
                     page.wait_for_timeout(2500)
                     page.screenshot(path=DOCS / name)
                     context.close()

@@ -123,6 +123,85 @@ def test_frame_without_a_size_that_unpacks_to_gigabytes_is_refused(
     assert reader.coverage("bad_lines") == 1
 
 
+def test_bad_rows_that_are_read_again_are_counted_once(
+    home: HandmadeHome, db: AgentDatabase, reader: Reader, meter_factory: Any
+) -> None:
+    db.add("aaa", [*session_of("aaa", 2), b"{broken"])
+    db.add_blob("bbb", b"no frame")
+    reader.read()
+    assert reader.coverage("bad_lines") == 2
+    with closing(db.connect()) as writer:
+        db.move_generation(writer, "aaa")
+    reader.read()
+    assert reader.coverage("bad_lines") == 2
+    # Written anew while another one comes to it.
+    rows = db.run("SELECT event_json FROM transcript_events WHERE session_id = 'aaa'")
+    db.delete("aaa")
+    db.add("aaa", [*(json.loads(r) if "broken" not in r else r.encode() for (r,) in rows), b"{"])
+    with closing(db.connect()) as writer:
+        db.move_generation(writer, "aaa")
+    reader.restart()
+    reader.read()
+    assert reader.coverage("bad_lines") == fresh(home, meter_factory).coverage("bad_lines") == 3
+    # And none when they have been repaired.
+    db.run("DELETE FROM transcript_events WHERE event_json LIKE '{%' AND NOT json_valid(event_json)")  # fmt: skip
+    db.delete("bbb")
+    with closing(db.connect()) as writer:
+        db.move_generation(writer, "aaa")
+    reader.read()
+    assert reader.coverage("bad_lines") == fresh(home, meter_factory).coverage("bad_lines") == 0
+    assert reader.source(db.path)["last_error"] is None
+    assert reader.by("session") == {"first": 2, "aaa": 2}
+
+
+def test_bad_rows_of_a_compacted_session(
+    home: HandmadeHome, db: AgentDatabase, reader: Reader, meter_factory: Any
+) -> None:
+    entries = list(session_of("aaa", 6))
+    db.add("aaa", [*entries[:4], b"{early", *entries[4:], b"{late"])
+    reader.read()
+    assert reader.coverage("bad_lines") == 2
+    db.compact("aaa", 4)
+    reader.read()
+    assert reader.coverage("bad_lines") == fresh(home, meter_factory).coverage("bad_lines") == 1
+
+
+def test_bad_rows_where_rowids_are_used_again(
+    home: HandmadeHome, db: AgentDatabase, reader: Reader, meter_factory: Any
+) -> None:
+    """Rows of the last day are read again then, those that were counted before among them."""
+    db.add("first", [b"{one"], created=T0 + 40 * MINUTE)
+    db.add("old", [b"{two"], created=T0 - 3 * 86_400_000)
+    db.add("gone", [*session_of("gone", 3), b"{three"], created=T0 + 50 * MINUTE)
+    reader.read()
+    assert reader.coverage("bad_lines") == 3
+    db.delete("gone")
+    db.add("new", [*session_of("new", 1, T0 + 60 * MINUTE), b"{four", b"{five"])
+    reader.read()
+    assert reader.coverage("bad_lines") == fresh(home, meter_factory).coverage("bad_lines") == 4
+    db.add("first", [b"{six", call("last", T0 + 90 * MINUTE)])
+    reader.restart()
+    reader.read()
+    assert reader.coverage("bad_lines") == fresh(home, meter_factory).coverage("bad_lines") == 5
+    assert reader.by("session") == {"first": 3, "gone": 3, "new": 1}
+
+
+def test_bad_rows_of_a_backup_that_is_put_back(
+    home: HandmadeHome, db: AgentDatabase, reader: Reader, meter_factory: Any
+) -> None:
+    db.add("aaa", [b"{one"])
+    backup = home.path / "backup"
+    shutil.copy(db.path, backup)
+    db.add("aaa", [b"{two"])
+    db.add("bbb", [b"{three"])
+    reader.read()
+    assert reader.coverage("bad_lines") == 3
+    shutil.copy(backup, db.path)
+    db.add("first", [call("last", T0 + 90 * MINUTE)])
+    reader.read()
+    assert reader.coverage("bad_lines") == fresh(home, meter_factory).coverage("bad_lines") == 1
+
+
 def damage_a_page(path: Path) -> bytes:
     """Overwrite a leaf page of transcript_events; the whole as it was."""
     whole = path.read_bytes()

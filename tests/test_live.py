@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,6 +20,7 @@ from handmade import AgentDatabase, append, call, header, lines, session_of
 from homes import ROOT
 from ledgers import TRUTH_FIELDS
 from served import PATIENCE_S, Served, append_calls, plus, process_env, tokens_and_money, wait_until
+from watchdog.observers import Observer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -30,11 +33,11 @@ ServedFactory = Any
 
 @pytest.fixture
 def serve(meter_factory: Any) -> Iterator[ServedFactory]:
-    """serve(home, ...): follow and serve a home; it has been read when this returns."""
+    """serve(home, ...): follow and serve homes; they have been read when this returns."""
     running: list[Served] = []
 
-    def start(home: Path, **options: Any) -> Served:
-        running.append(Served(meter_factory(home, **options)))
+    def start(*homes: Path, **options: Any) -> Served:
+        running.append(Served(meter_factory(*homes, **options)))
         return running[-1]
 
     yield start
@@ -163,6 +166,132 @@ def test_a_line_in_pieces_is_counted_when_it_is_whole(
 # Files, folders and databases that come and go
 
 
+def test_new_sessions_and_agents_of_files_appear(jsonl: MadeHome, serve: ServedFactory) -> None:
+    served = serve(jsonl.path)
+    before = served.totals()
+    agents = jsonl.state / "agents"
+    (agents / "main" / "sessions" / "new-1.jsonl").write_bytes(
+        lines(session_of("new-1", 4, now_ms()))
+    )
+    served.wait_for(plus(before, worth(4)))
+    # An agent as OpenClaw makes one: folder by folder, then the transcript grows.
+    sessions = agents / "zeta" / "sessions"
+    sessions.mkdir(parents=True)
+    path = sessions / "new-2.jsonl"
+    start = now_ms()
+    entries = list(session_of("new-2", 5, start))
+    path.write_bytes(lines(entries[:1]))
+    for entry in entries[1:7]:
+        append(path, [entry])
+    served.wait_for(plus(before, worth(4), worth(3)))
+    # It is followed like the others from now on, its index too.
+    append(path, entries[7:])
+    served.wait_for(plus(before, worth(4), worth(5)))
+    index = {"agent:zeta:main": {"sessionId": "new-2", "updatedAt": start, "channel": "slack"}}
+    (sessions / "sessions.json").write_text(json.dumps(index))
+    wait_until(lambda: served.by("session_key").get("agent:zeta:main") == 5, "the key")
+    assert served.by("agent")["zeta"] == 5
+    assert served.by("channel")["slack"] >= 5
+    assert served.meter.problems() == []
+
+
+def test_new_sessions_and_agents_of_databases_appear(
+    home_factory: HomeFactory, serve: ServedFactory
+) -> None:
+    home = home_factory("sqlite", sessions=12, messages=300)
+    served = serve(home.path)
+    before = served.totals()
+    known = AgentDatabase(home.state / "agents" / "main" / "agent" / "openclaw-agent.sqlite")
+    start = now_ms()
+    known.add("new-1", session_of("new-1", 4, start))
+    known.window("new-1", "agent:main:slack:channel:new", start, channel="slack")
+    served.wait_for(plus(before, worth(4)))
+    wait_until(lambda: served.by("session_key").get("agent:main:slack:channel:new") == 4, "the key")
+    # Two agents, one after the other: the folders of the second come while the first is read.
+    for number, agent in enumerate(("eta", "zeta"), 1):
+        path = home.state / "agents" / agent / "agent" / "openclaw-agent.sqlite"
+        path.parent.mkdir(parents=True)
+        database = AgentDatabase(path)
+        database.add(f"{agent}-1", session_of(f"{agent}-1", 3, start))
+        served.wait_for(plus(before, worth(4), *[worth(3)] * number))
+    database.add("zeta-2", session_of("zeta-2", 2, start))
+    served.wait_for(plus(before, worth(4), worth(3), worth(3), worth(2)))
+    assert {a: n for a, n in served.by("agent").items() if a.endswith("eta")} == {
+        "eta": 3,
+        "zeta": 5,
+    }
+    assert served.meter.problems() == []
+
+
+def test_agent_that_is_deleted_and_made_again_is_followed(
+    jsonl: MadeHome, serve: ServedFactory
+) -> None:
+    """Its folders have the names, and perhaps the inodes, of those that were listened to before."""
+    served = serve(jsonl.path)
+    before = served.totals()
+    start = now_ms()
+    for number in range(3):
+        sessions = jsonl.state / "agents" / "zeta" / "sessions"
+        sessions.mkdir(parents=True)
+        path = sessions / f"s{number}.jsonl"
+        entries = list(session_of(f"s{number}", 2, start))
+        path.write_bytes(lines(entries[:3]))
+        served.wait_for(plus(before, *[worth(2)] * number, worth(1)))
+        append(path, entries[3:])
+        served.wait_for(plus(before, *[worth(2)] * number, worth(2)))
+        shutil.rmtree(sessions.parent)
+    assert served.by("agent")["zeta"] == 6
+
+
+def test_without_watches_to_be_had_it_looks_every_two_seconds(
+    jsonl: MadeHome, serve: ServedFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The system has so many of them for all programs of a user (fs.inotify.max_user_instances)."""
+    given: list[str] = []
+    schedule = Observer.schedule
+
+    def scarce(self: Any, handler: Any, path: str, **options: Any) -> Any:
+        if len(given) == 2:
+            raise OSError(errno.EMFILE, "inotify instance limit reached")
+        given.append(path)
+        return schedule(self, handler, path, **options)
+
+    monkeypatch.setattr(Observer, "schedule", scarce)
+    served = serve(jsonl.path)
+    assert served.meter.watcher.poll
+    added = jsonl.state / "agents" / "zeta" / "sessions"
+    added.mkdir(parents=True)
+    (added / "z1.jsonl").write_bytes(lines(session_of("z1", 3, now_ms())))
+    served.wait_for(plus(tokens_and_money(jsonl.truth["totals"]), worth(3)))
+
+
+@pytest.mark.parametrize("poll", [False, True])
+@pytest.mark.parametrize("era", ["files", "databases"])
+def test_folders_of_a_second_home_appear(era: str, poll: bool, tmp_path: Path, serve: Any) -> None:
+    """One of two homes is there by name only when Clawmeter starts: nothing of it has been written yet."""
+    first, second = tmp_path / "first" / ".openclaw", tmp_path / "second" / ".openclaw"
+    for home in (first, second):
+        home.mkdir(parents=True)
+        (home / "openclaw.json").write_text("{}")
+    served = serve(first, second, poll=poll)
+    start = now_ms()
+    for number, home in enumerate((first, second), 1):
+        agent = home / "agents" / "main"
+        if era == "files":
+            (agent / "sessions").mkdir(parents=True)
+            (agent / "sessions" / f"s{number}.jsonl").write_bytes(
+                lines(session_of(f"s{number}", 2, start))
+            )
+        else:
+            (agent / "agent").mkdir(parents=True)
+            AgentDatabase(agent / "agent" / "openclaw-agent.sqlite").add(
+                f"s{number}", session_of(f"s{number}", 2, start)
+            )
+        served.wait_for(plus(worth(2), *[worth(2)] * (number - 1)))
+    assert sorted(served.by("agent").values()) == [2, 2]
+    assert served.by("session") == {"s1": 2, "s2": 2}
+
+
 def test_agents_that_appear_in_the_middle_of_a_pass_are_not_missed(
     jsonl: MadeHome, serve: ServedFactory
 ) -> None:
@@ -176,6 +305,32 @@ def test_agents_that_appear_in_the_middle_of_a_pass_are_not_missed(
         sid = f"extra-{n}"
         (sessions / f"{sid}.jsonl").write_bytes(lines(session_of(sid, 2, now_ms())))
     served.wait_for(plus(before, *[worth(2)] * 12))
+
+
+def test_a_session_index_is_replaced_without_a_look_at_everything(
+    jsonl: MadeHome, serve: ServedFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """OpenClaw replaces sessions.json in every turn, and listing a large home takes a second."""
+    served = serve(jsonl.path)
+    passes: list[None] = []
+
+    def sql(statement: str, values: tuple[str, ...]) -> list[tuple[Any, ...]]:
+        with served.meter.store.reading() as db:
+            return db.execute(statement, values).fetchall()
+
+    index = served.meter.index
+    monkeypatch.setattr(served.meter, "index", lambda *a: (passes.append(None), index(*a))[1])
+    path = next(jsonl.path.rglob("sessions.json"))
+    table = json.loads(path.read_text())
+    key, entry = next((k, e) for k, e in table.items() if isinstance(e.get("sessionId"), str))
+    for turn in range(5):
+        entry.update(label=f"turn {turn}", updatedAt=now_ms() + turn)
+        partial = path.with_suffix(".tmp")
+        partial.write_text(json.dumps(table))
+        os.replace(partial, path)
+        labels = "SELECT label FROM sessions WHERE key = ? AND session_id = ?"
+        wait_until(lambda label=entry["label"]: (label,) in sql(labels, (key, entry["sessionId"])))
+    assert passes == []
 
 
 def test_rotated_files_are_counted_once_and_followed(jsonl: MadeHome, serve: ServedFactory) -> None:

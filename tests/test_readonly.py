@@ -19,9 +19,13 @@ import handmade
 import ledgers
 import pytest
 from handmade import (
+    MINUTE,
+    T0,
     AgentDatabase,
     HandmadeHome,
     Reader,
+    append,
+    call,
     session_of,
 )
 from homes import ERAS, FIXTURES, ROOT, TESTS
@@ -234,6 +238,80 @@ def stopped_cleanly(
             return
         gateway_of(db).stop()
     assert end_of(db.path) == {""}
+
+
+@pytest.mark.parametrize("poll", [False, True], ids=["watchdog", "poll"])
+def test_live_following_leaves_no_trace(
+    poll: bool, tmp_path: Path, meter_factory: Any, gateway_of: Any
+) -> None:
+    home = HandmadeHome(tmp_path / "home")
+    live = home.write("file", session_of("file", 2))
+    db = home.database("ops")
+    gateway = gateway_of(db)
+    gateway.talk()
+    reader = Reader(meter_factory, home.path, poll=poll)
+    reader.meter.POLL_S = 0.1
+    reader.meter.start()
+    until(lambda: reader.totals()[0] == 3, "the first pass")
+    for number in range(1, 4):
+        gateway.talk()
+        append(live, [call(f"f{number}", T0 + number * 10 * MINUTE)])
+        until(lambda n=number: reader.totals()[0] == 3 + 2 * n, "both are read")
+    stopped_cleanly(db, gateway, gateway_of)
+    before = portrait(home.path)
+    append(live, [call("last", T0 + 90 * MINUTE)])
+    until(lambda: reader.totals()[0] == 10, "the last one is read")
+    reader.meter.stop()
+    after = portrait(home.path)
+    assert set(after) == set(before)
+    changed = {name for name in before if before[name] != after[name]}
+    assert changed == {str(live.relative_to(home.path))}
+    assert reader.meter.problems() == []
+
+
+def test_gateway_that_comes_and_goes_while_a_thread_reads(
+    tmp_path: Path, meter_factory: Any, gateway_of: Any
+) -> None:
+    """It starts and stops at any moment of a reading: no call is lost or counted twice, no file stays behind."""
+    home = HandmadeHome(tmp_path / "home")
+    db = home.database()
+    db.add("base", session_of("base", 300))
+    reader = Reader(meter_factory, home.path)
+    reader.read()
+    stopping = threading.Event()
+    failed: list[BaseException] = []
+
+    def read() -> None:
+        try:
+            while not stopping.is_set():
+                reader.read()
+        except BaseException as error:
+            failed.append(error)
+
+    thread = threading.Thread(target=read)
+    thread.start()
+    try:
+        for number in range(12):
+            gateway = gateway_of(db)
+            gateway.talk(f"s{number}")
+            gateway.stop()
+    finally:
+        stopping.set()
+        thread.join(20)
+    assert not thread.is_alive()
+    assert failed == []
+    gateway = gateway_of(db)
+    gateway.talk("end")
+    stopped_cleanly(db, gateway, gateway_of)
+    until(lambda: reader.read() or reader.totals()[0] == 313, "the last call is read")
+    assert reader.by("session") == {"base": 300, "end": 1, **{f"s{n}": 1 for n in range(12)}}
+    assert reader.coverage("unreadable") == 0
+    assert reader.coverage("bad_lines") == 0
+    assert ledgers.rollup_differences(reader.meter.store) == []
+    assert end_of(db.path) == {""}
+    before = portrait(home.path)
+    use(reader.meter)
+    assert portrait(home.path) == before
 
 
 def test_database_in_use_is_read_with_what_is_only_in_its_wal(

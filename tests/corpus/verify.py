@@ -13,7 +13,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-import json5
+import pyjson5
 
 HERE = Path(__file__).resolve().parent
 ERAS = ("jsonl-feb", "jsonl-mid", "sqlite", "upgraded")
@@ -70,7 +70,7 @@ def problems(era: str, seed: str, root: Path) -> list[str]:
     changed = [name for name in first | second if first.get(name) != second.get(name)]
     if changed:
         found.append(f"{era} {seed}: not the same bytes twice: {changed[:5]}")
-    config = json5.loads((root / ".openclaw" / "openclaw.json").read_text())
+    config = pyjson5.decode((root / ".openclaw" / "openclaw.json").read_text())
     if not {"list", "entries"} & set(config["agents"]):
         found.append(f"{era} {seed}: no agents in openclaw.json")
     for path in (root / ".openclaw").rglob("*.sqlite"):
