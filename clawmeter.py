@@ -13362,7 +13362,18 @@ export function formatDuration(ms) {
 
 const clocks = new Map();
 
+const moments = new Map(); // the same times are written again at every step of a scrolled list
+
 function partsIn(ms, zone) {
+  const key = `${ms} ${zone}`;
+  if (!moments.has(key)) {
+    if (moments.size > 2000) moments.clear();
+    moments.set(key, readParts(ms, zone));
+  }
+  return moments.get(key);
+}
+
+function readParts(ms, zone) {
   if (!clocks.has(zone)) {
     const options = {
       hourCycle: "h23", year: "numeric", month: "2-digit", day: "2-digit",
@@ -14215,7 +14226,7 @@ export function sortHead({ value, name, sort, order, kind = "", action = "sort" 
 /** Which rows of a long list are in the document: those in sight and some around them. */
 export function windowOf(state, name, total) {
   const { first, last } = state.windows[name] ?? { first: 0, last: 40 };
-  return { first: Math.max(0, Math.min(first - 20, total - 1)), last: Math.min(total, last + 20) };
+  return { first: Math.max(0, Math.min(first - 6, total - 1)), last: Math.min(total, last + 6) };
 }
 
 const gap = (key, rows, height, columns) => (rows <= 0 ? null : html`
@@ -16673,8 +16684,24 @@ function NameCell(row, state) {
 
 export const keyOfRow = (row) => `${row.agent}/${row.id}`;
 
+// Most rows of a step of scrolling are those of the step before: their markup is kept with the row,
+// for as long as all is the same that it is made of.
+const drawn = new WeakMap();
+
 function Row(index, state, data, columns) {
   const row = data.rows[index - data.offset];
+  if (!row) return drawRow(null, index, state, columns);
+  const isMarked = (state.marks ?? []).some((one) => one.id === row.id);
+  const { currency, rate, isHidden, messages, now } = state;
+  const key = JSON.stringify([index, columns.map((column) => column.key), isMarked, currency, rate, isHidden, messages, now, state.route, state.serverZone]);
+  const known = drawn.get(row);
+  if (known?.key === key) return known.markup;
+  const markup = drawRow(row, index, state, columns);
+  drawn.set(row, { key, markup });
+  return markup;
+}
+
+function drawRow(row, index, state, columns) {
   if (!row) {
     return html`
       <tr class="is-coming" data-key="coming-${index}" aria-rowindex="${index + 2}">
