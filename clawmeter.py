@@ -8762,6 +8762,7 @@ EXPORTS = (("usage_events", EVENT_COLUMNS, "ts_ms"), ("sessions", SESSION_COLUMN
 
 #: What makes a formula of a text, full-width forms included (OWASP, "CSV Injection").
 _FORMULA_STARTS = tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")
+
 #: Columns of the session list as CSV: fields of a SessionRow.
 LIST_COLUMNS = (
     "id", "agent", "key", "label", "channel", "cause", "cron_job", "state", "status", "model", "provider", "started_ms", "last_activity_ms", "duration_ms",
@@ -14597,7 +14598,18 @@ export function formatDuration(ms) {
 
 const clocks = new Map();
 
+const moments = new Map(); // the same times are written again at every step of a scrolled list
+
 function partsIn(ms, zone) {
+  const key = `${ms} ${zone}`;
+  if (!moments.has(key)) {
+    if (moments.size > 2000) moments.clear();
+    moments.set(key, readParts(ms, zone));
+  }
+  return moments.get(key);
+}
+
+function readParts(ms, zone) {
   if (!clocks.has(zone)) {
     const options = {
       hourCycle: "h23", year: "numeric", month: "2-digit", day: "2-digit",
@@ -15452,7 +15464,7 @@ export function sortHead({ value, name, sort, order, kind = "", action = "sort" 
 /** Which rows of a long list are in the document: those in sight and some around them. */
 export function windowOf(state, name, total) {
   const { first, last } = state.windows[name] ?? { first: 0, last: 40 };
-  return { first: Math.max(0, Math.min(first - 20, total - 1)), last: Math.min(total, last + 20) };
+  return { first: Math.max(0, Math.min(first - 6, total - 1)), last: Math.min(total, last + 6) };
 }
 
 const gap = (key, rows, height, columns) => (rows <= 0 ? null : html`
@@ -17672,10 +17684,10 @@ tr:hover > th > .mark-box ~ .state, tr:focus > th > .mark-box ~ .state, .mark-bo
 .turn-list tr[data-row]:focus { outline: none; }
 .turn-list tr[data-row]:focus-visible > *, .waterfall tr:focus-visible > * { background: var(--bg); box-shadow: inset 0 2px var(--accent), inset 0 -2px var(--accent); }
 .turn-list .gap > * { padding: 0; border: 0; }
-.turn-n { width: 56px; color: var(--ink-3); }
-.turn-when { width: 108px; color: var(--ink-2); }
-.turn-cell { width: 32%; }
-.turn-list .wide { width: 66px; } .turn-list thead .num:not(.wide):not(.turn-n) { width: 84px; }
+.turn-n { width: 48px; color: var(--ink-3); }
+.turn-when { width: 104px; color: var(--ink-2); }
+.turn-cell { width: 26%; }
+.turn-list .wide { width: 64px; } .turn-list thead .num:not(.wide):not(.turn-n) { width: 82px; }
 .turn-bar, .span-bar { display: block; width: 100%; height: 12px; }
 .span-bar { height: 14px; }
 .turn-marks { overflow: hidden; text-overflow: ellipsis; }
@@ -17740,14 +17752,15 @@ tr:hover > th > .mark-box ~ .state, tr:focus > th > .mark-box ~ .state, .mark-bo
   .session-list.is-narrow .mark-box ~ .state { visibility: visible; }
   .find { flex: 1 1 100%; }
   .turn-marks, .turn-when { display: none; }
-  .turn-cell { width: 50%; }
+  .turn-cell { width: 44%; }
   .waterfall .span-cell { min-width: 96px; }
   .session-page.is-filling { height: auto; min-height: 0; }
   .entries { height: calc(100vh - 240px); min-height: 320px; flex: none; }
   .session-page .panel-head, [data-key="session-list"] > .panel-head { flex-wrap: wrap; }
   .session-page .side .panel-head h2 { flex: none; max-width: 100%; }
   .columns-menu { display: none; }
-  .compared .grid-table th[scope="row"] { white-space: normal; }
+  .compared .grid-table th[scope="row"] { white-space: normal; min-width: 84px; overflow-wrap: normal; }
+  .session-head .panel-head h2 { flex: 1 1 70%; min-width: 0; }
   .entry header { flex-wrap: wrap; }
   .entry { padding-left: 12px; }
   .entry-n { position: static; width: auto; }
@@ -17914,8 +17927,24 @@ function NameCell(row, state) {
 
 export const keyOfRow = (row) => `${row.agent}/${row.id}`;
 
+// Most rows of a step of scrolling are those of the step before: their markup is kept with the row,
+// for as long as all is the same that it is made of.
+const drawn = new WeakMap();
+
 function Row(index, state, data, columns) {
   const row = data.rows[index - data.offset];
+  if (!row) return drawRow(null, index, state, columns);
+  const isMarked = (state.marks ?? []).some((one) => one.id === row.id);
+  const { currency, rate, isHidden, messages, now } = state;
+  const key = JSON.stringify([index, columns.map((column) => column.key), isMarked, currency, rate, isHidden, messages, now, state.route, state.serverZone]);
+  const known = drawn.get(row);
+  if (known?.key === key) return known.markup;
+  const markup = drawRow(row, index, state, columns);
+  drawn.set(row, { key, markup });
+  return markup;
+}
+
+function drawRow(row, index, state, columns) {
   if (!row) {
     return html`
       <tr class="is-coming" data-key="coming-${index}" aria-rowindex="${index + 2}">
@@ -18220,7 +18249,7 @@ SESSION_JS = r"""// One session: what it cost and why (turns, their calls and to
 
 import {
   html, msg, t, tn, UNKNOWN, dayIn, formatAbsolute, formatClock, formatCount, formatDay, formatDuration, formatExactMoney,
-  formatMoney, formatPercent, formatTokens,
+  formatMoney, formatMoneyTick, formatPercent, formatTokens, shownPerNano,
 } from "./dom.js";
 import { niceTicks, shareBar, swatch } from "./chart.js";
 import {
@@ -18416,6 +18445,13 @@ export function stripOf(turns, width) {
   return blocks;
 }
 
+/** Ticks up to an amount, round in the currency on show: {ticks: [{nano, text}], top}. */
+function moneyAxis(most) {
+  const values = niceTicks(most * shownPerNano());
+  const ticks = values.map((value) => ({ nano: value / shownPerNano(), text: formatMoneyTick(value, values[1] ?? 1) }));
+  return { ticks, top: ticks[ticks.length - 1].nano || 1 };
+}
+
 /** The cost up to and with each turn, in nano-USD. */
 export function cumulative(turns, before = 0) {
   let total = before;
@@ -18439,9 +18475,8 @@ export function Strip(turns, before, width, chosen, state) {
   const blocks = stripOf(turns, inner);
   const totals = cumulative(turns, before);
   const most = totals[totals.length - 1] || 0;
-  const ticks = niceTicks(most / 1e9);
-  const top = (ticks[ticks.length - 1] || 1) * 1e9;
-  const y = (nano) => round(STRIP.top + STRIP.line - (nano / top) * STRIP.line);
+  const axis = moneyAxis(most);
+  const y = (nano) => round(STRIP.top + STRIP.line - (nano / axis.top) * STRIP.line);
   const blockTop = STRIP.top + STRIP.line + STRIP.gap;
   const height = blockTop + STRIP.block + STRIP.bottom;
   const first = turns[0].n;
@@ -18461,9 +18496,9 @@ export function Strip(turns, before, width, chosen, state) {
   return html`
     <svg class="plot strip-plot" width="${width}" height="${height}" viewBox="0 0 ${width} ${height}" role="img"
       aria-label="${t("Turns by what they took, and the cost up to each: {money} in the end", { money: formatMoney(most) })}">
-      ${ticks.filter((_, i) => i === 0 || i === ticks.length - 1).map((tick) => html`
-        <line class="${tick ? "rule" : "base"}" x1="${STRIP.left}" x2="${width - STRIP.right}" y1="${y(tick * 1e9)}" y2="${y(tick * 1e9)}"/>
-        <text class="tick" x="${STRIP.left - 8}" y="${y(tick * 1e9) + 4}" text-anchor="end">${formatMoney(Math.round(tick * 1e9))}</text>`)}
+      ${axis.ticks.filter((_, i, all) => i === 0 || i === all.length - 1).map(({ nano, text }) => html`
+        <line class="${nano ? "rule" : "base"}" x1="${STRIP.left}" x2="${width - STRIP.right}" y1="${y(nano)}" y2="${y(nano)}"/>
+        <text class="tick" x="${STRIP.left - 8}" y="${y(nano) + 4}" text-anchor="end">${text}</text>`)}
       <path class="cost-line" d="${path}"/>
       ${blocks.map((block) => {
     const x = round(STRIP.left + block.x);
@@ -19066,16 +19101,15 @@ export function Race(sides, width, height = 160) {
   const lines = sides.map((turns) => [0, ...cumulative(turns.turns, turns.skipped_totals.cost_nano_usd)]);
   const most = Math.max(1, ...lines.map((line) => line[line.length - 1]));
   const count = Math.max(1, ...lines.map((line) => line.length - 1));
-  const ticks = niceTicks(most / 1e9);
-  const top = (ticks[ticks.length - 1] || 1) * 1e9;
+  const axis = moneyAxis(most);
   const left = 56;
   const x = (i) => round(left + (i / count) * (width - left - 8));
-  const y = (nano) => round(height - 20 - (nano / top) * (height - 30));
+  const y = (nano) => round(height - 20 - (nano / axis.top) * (height - 30));
   return html`
     <svg class="plot" width="${width}" height="${height}" viewBox="0 0 ${width} ${height}" role="img" aria-label="${t("Cost of both sessions, turn by turn")}">
-      ${ticks.map((tick) => html`
-        <line class="${tick ? "rule" : "base"}" x1="${left}" x2="${width - 8}" y1="${y(tick * 1e9)}" y2="${y(tick * 1e9)}"/>
-        <text class="tick" x="${left - 8}" y="${y(tick * 1e9) + 4}" text-anchor="end">${formatMoney(Math.round(tick * 1e9))}</text>`)}
+      ${axis.ticks.map(({ nano, text }) => html`
+        <line class="${nano ? "rule" : "base"}" x1="${left}" x2="${width - 8}" y1="${y(nano)}" y2="${y(nano)}"/>
+        <text class="tick" x="${left - 8}" y="${y(nano) + 4}" text-anchor="end">${text}</text>`)}
       ${lines.map((line, side) => {
     const every = Math.max(1, Math.floor(line.length / 400));
     const points = line.map((nano, i) => [i, nano]).filter(([i]) => i % every === 0 || i === line.length - 1);
