@@ -16344,6 +16344,8 @@ SESSIONS_CSS = r"""/* Sessions and Session */
 .mark.is-bad { color: var(--bad); border-color: currentColor; }
 
 .session-list { margin: 0 -16px -12px; }
+/* The height of all rows is there whichever of them are drawn: a browser that corrects the place would move it. */
+.session-list.scroll, .turn-list.scroll { overflow-anchor: none; }
 .session-list.scroll.is-window { max-height: calc(100vh - 172px); }
 /* Fixed widths: the columns of a list of which some dozen rows are in the document would jump while it is scrolled,
    and each step would cost a layout of every cell. Where there is room, the columns share it. */
