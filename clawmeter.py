@@ -16357,7 +16357,7 @@ SESSIONS_CSS = r"""/* Sessions and Session */
 .session-list .col-tree { width: 80px; } .session-list .col-started { width: 80px; } .session-list .col-active { width: 92px; }
 .session-list tbody td { overflow: hidden; text-overflow: ellipsis; }
 @media (min-width: 1600px) { .session-list thead .col-session { width: 380px; } }
-.session-list tbody tr[data-row] { height: 33px; cursor: pointer; }
+.session-list tbody tr:not(.gap) { height: 33px; cursor: pointer; }
 .session-list tr > :first-child { padding-left: 16px; }
 .session-list tr > :last-child { padding-right: 16px; }
 .session-list tbody tr:last-child > * { border-bottom: 1px solid var(--line); }
@@ -16383,7 +16383,7 @@ tr:hover > th > .mark-box, tr:focus > th > .mark-box, .mark-box:focus-visible, .
 tr:hover > th > .mark-box ~ .state, tr:focus > th > .mark-box ~ .state, .mark-box:checked ~ .state { visibility: hidden; }
 .session-list .state { margin-right: 8px; }
 .session-list .context { grid-template-columns: 32px 34px; gap: 6px; }
-.session-list.is-narrow tbody tr[data-row] { height: 50px; }
+.session-list.is-narrow tbody tr:not(.gap) { height: 50px; }
 .session-list.is-narrow tbody .session-name { position: static; }
 .session-list.is-narrow thead .col-session { width: 56%; }
 .session-list.is-narrow .mark-box { display: none; }
