@@ -17587,6 +17587,8 @@ SESSIONS_CSS = r"""/* Sessions and Session */
 .mark.is-bad { color: var(--bad); border-color: currentColor; }
 
 .session-list { margin: 0 -16px -12px; }
+/* The height of all rows is there whichever of them are drawn: a browser that corrects the place would move it. */
+.session-list.scroll, .turn-list.scroll { overflow-anchor: none; }
 .session-list.scroll.is-window { max-height: calc(100vh - 172px); }
 /* Fixed widths: the columns of a list of which some dozen rows are in the document would jump while it is scrolled,
    and each step would cost a layout of every cell. Where there is room, the columns share it. */
@@ -17598,7 +17600,7 @@ SESSIONS_CSS = r"""/* Sessions and Session */
 .session-list .col-tree { width: 80px; } .session-list .col-started { width: 80px; } .session-list .col-active { width: 92px; }
 .session-list tbody td { overflow: hidden; text-overflow: ellipsis; }
 @media (min-width: 1600px) { .session-list thead .col-session { width: 380px; } }
-.session-list tbody tr[data-row] { height: 33px; cursor: pointer; }
+.session-list tbody tr:not(.gap) { height: 33px; cursor: pointer; }
 .session-list tr > :first-child { padding-left: 16px; }
 .session-list tr > :last-child { padding-right: 16px; }
 .session-list tbody tr:last-child > * { border-bottom: 1px solid var(--line); }
@@ -17624,7 +17626,7 @@ tr:hover > th > .mark-box, tr:focus > th > .mark-box, .mark-box:focus-visible, .
 tr:hover > th > .mark-box ~ .state, tr:focus > th > .mark-box ~ .state, .mark-box:checked ~ .state { visibility: hidden; }
 .session-list .state { margin-right: 8px; }
 .session-list .context { grid-template-columns: 32px 34px; gap: 6px; }
-.session-list.is-narrow tbody tr[data-row] { height: 50px; }
+.session-list.is-narrow tbody tr:not(.gap) { height: 50px; }
 .session-list.is-narrow tbody .session-name { position: static; }
 .session-list.is-narrow thead .col-session { width: 56%; }
 .session-list.is-narrow .mark-box { display: none; }
