@@ -2424,14 +2424,14 @@ CREATE VIEW usage_by_day AS SELECT
   sum(d.plan_nano) / 1e9 AS plan_cost_usd, sum(d.unpriced_calls) AS unpriced_calls
   FROM usage_days d JOIN zones z ON z.id = d.zone JOIN sessions s ON s.id = d.session JOIN models m ON m.id = d.model GROUP BY 1, 2, 3, 4, 5;
 """
-#: Made after a cold index, because filling an index in order costs a third of filling it at random.
-INDEXES = """
-CREATE INDEX IF NOT EXISTS model_calls_by_entry ON model_calls(entry_key);
-CREATE INDEX IF NOT EXISTS model_calls_by_session ON model_calls(session, ts_ms);
-CREATE INDEX IF NOT EXISTS model_calls_by_time ON model_calls(ts_ms);
-CREATE INDEX IF NOT EXISTS messages_by_entry ON messages(entry_key);
-CREATE INDEX IF NOT EXISTS messages_by_session ON messages(session, ts_ms);
-"""
+#: Made anew after a cold index, because filling an index in order costs a third of filling it at random.
+INDEXES = {
+    "model_calls_by_entry": "model_calls(entry_key)",
+    "model_calls_by_session": "model_calls(session, ts_ms)",
+    "model_calls_by_time": "model_calls(ts_ms)",
+    "messages_by_entry": "messages(entry_key)",
+    "messages_by_session": "messages(session, ts_ms)",
+}
 ALL_CALL_FIELDS = (*CALL_FIELDS, *PRICED_FIELDS)
 _INSERT_CALL = f"INSERT INTO model_calls ({', '.join(ALL_CALL_FIELDS)}) VALUES ({', '.join('?' * len(ALL_CALL_FIELDS))})"
 _INSERT_MESSAGE = f"INSERT INTO messages ({', '.join(MESSAGE_FIELDS)}) VALUES ({', '.join('?' * len(MESSAGE_FIELDS))})"
@@ -2658,6 +2658,7 @@ class Store:
             with self.transaction():
                 for statement in SCHEMA.split(";\n"):
                     db.execute(statement)
+                self._make_indexes(db)
                 db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
                 db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
         db.executescript(
@@ -3053,23 +3054,25 @@ class Store:
         with self.transaction() as db, without_gc():
             self.bulk = True
             try:
+                for (
+                    name
+                ) in INDEXES:  # readers see them all the while, because this is not committed
+                    db.execute(f"DROP INDEX IF EXISTS {name}")
                 yield
-                db.execute(
-                    "CREATE INDEX IF NOT EXISTS model_calls_by_entry ON model_calls(entry_key)"
-                )
-                db.execute("CREATE INDEX IF NOT EXISTS messages_by_entry ON messages(entry_key)")
+                by_entry = [name for name in INDEXES if name.endswith("_by_entry")]
+                self._make_indexes(db, by_entry)
                 self._merge_calls(db)
                 self._merge_messages(db)
-                self.finish_indexes(db)
+                self._make_indexes(db)
                 self.rebuild(db)
             finally:
                 self.bulk = False
         self.announce(Changes(calls=1))
 
-    def finish_indexes(self, db: sqlite3.Connection) -> None:
-        """Make the indexes that a bulk load leaves to the end."""
-        for statement in INDEXES.strip().split(";\n"):
-            db.execute(statement)
+    @staticmethod
+    def _make_indexes(db: sqlite3.Connection, names: Iterable[str] = ()) -> None:
+        for name in names or INDEXES:
+            db.execute(f"CREATE INDEX IF NOT EXISTS {name} ON {INDEXES[name]}")
 
     def _merge_calls(self, db: sqlite3.Connection) -> None:
         """Make one row of each call that a bulk load found in several places."""

@@ -11,6 +11,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import requests
 from playwright.sync_api import sync_playwright
 
 DOCS = Path(__file__).resolve().parent
@@ -20,6 +21,9 @@ SHOTS = (
     ("overview-phone.png", "overview", "light", 390, 844),
     ("cost-light.png", "cost", "light", 1440, 1000),
     ("cost-dark.png", "cost", "dark", 1440, 1000),
+    ("sessions-light.png", "sessions", "light", 1440, 1000),
+    ("session-light.png", "session", "light", 1440, 1000),
+    ("session-dark.png", "session", "dark", 1440, 1000),
 )
 
 
@@ -53,6 +57,11 @@ def main() -> None:
                     executable_path=chromium,
                     args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"],
                 )
+                token_header = {"Authorization": f"Bearer {token}"}
+                listed = requests.get(
+                    f"{url}/api/session-list?sort=tool_errors", headers=token_header, timeout=20
+                )
+                troubled = listed.json()["rows"][0]["id"]
                 for name, where, scheme, width, height in SHOTS:
                     context = browser.new_context(
                         viewport={"width": width, "height": height}, color_scheme=scheme
@@ -60,8 +69,8 @@ def main() -> None:
                     page = context.new_page()
                     page.goto(f"{url}/#token={token}")
                     page.get_by_text("Cost by day").first.wait_for(timeout=20_000)
-                    page.goto(f"{url}/#/{where}")
-                    page.locator(f"main [data-key={where}]").first.wait_for(timeout=20_000)
+                    page.goto(f"{url}/#/{where}{f'/{troubled}' if where == 'session' else ''}")
+                    page.locator("main .panel").first.wait_for(timeout=20_000)
                     page.wait_for_timeout(2500)
                     page.screenshot(path=DOCS / name)
                     context.close()

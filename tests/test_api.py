@@ -1118,3 +1118,20 @@ def test_schemathesis(server_url: str, meter: Any, tmp_path: Path) -> None:
     ]
     run = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
     assert run.returncode == 0, run.stdout[-10_000:] + run.stderr[-2_000:]
+
+
+def test_everything_answers_while_the_first_index_is_under_way(
+    home: MadeHome, meter_factory: Any
+) -> None:
+    """Its rows are not committed yet and its indexes are dropped: pages show what there is, and how far it is."""
+    meter = meter_factory(home.path)
+    client = create_app(meter).test_client()
+    headers = {"Authorization": f"Bearer {meter.access.load_token()}"}
+    asked = {r.path for r in ROUTES if r.method == "GET" and "{" not in r.path} - {"/api/stream"}
+    with meter.store.bulk_load():
+        answers = {path: client.get(path, headers=headers) for path in asked}
+        found = {path: answer.status_code for path, answer in answers.items()}
+        told = answers["/api/overview"].get_json()["coverage"]["complete"]
+    assert {path for path, status in found.items() if status >= 500} == {"/readyz"}
+    assert found["/api/overview"] == 200
+    assert told is False
