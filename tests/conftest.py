@@ -16,12 +16,15 @@ from typing import TYPE_CHECKING, Any
 
 import lab
 import pytest
+from browsers import open_browser
 from homes import FIXTURES, TESTS, HomeFactory, MadeHome
 
 import clawmeter
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
+
+    from playwright.sync_api import Browser
 
 MeterFactory = Any
 IN_CI = os.environ.get("CLAWMETER_CI") == "1"
@@ -53,6 +56,15 @@ def pytest_make_collect_report(
     report = yield
     _fail_skipped(report)
     return report
+
+
+# --- a browser -----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """One Chromium for all: Playwright allows one at a time in a process."""
+    yield from open_browser()
 
 
 # --- homes ---------------------------------------------------------------------------------------

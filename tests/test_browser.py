@@ -12,7 +12,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from browsers import PATIENCE_MS, Visitor, axe_complaints, open_browser, overflow
+from browsers import PATIENCE_MS, Visitor, axe_complaints, overflow
 from handmade import HandmadeHome, call, header, lines, raw
 from served import Served
 
@@ -75,11 +75,6 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     served = Served(make_meter(root, demo, live.home.state))
     yield World(served, live)
     served.stop()
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
-    yield from open_browser()
 
 
 @pytest.fixture

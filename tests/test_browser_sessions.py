@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import requests
-from browsers import axe_complaints, open_browser
+from browsers import axe_complaints
 from served import Served, append_calls, wait_until
 
 if TYPE_CHECKING:
@@ -75,11 +75,6 @@ def home_of(root: Path, agent: str = "main") -> Path:
 # --- one browser, one page a test ----------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    yield from open_browser()
-
-
 class Tab:
     """A page that is logged in, and what went wrong in it."""
 
@@ -123,11 +118,11 @@ class Tab:
 
 
 @pytest.fixture
-def open_tab(chromium: Any) -> Iterator[Callable[..., Tab]]:
+def open_tab(browser: Any) -> Iterator[Callable[..., Tab]]:
     tabs: list[Tab] = []
 
     def make(served: Served, **options: Any) -> Tab:
-        tabs.append(Tab(chromium, served, **options))
+        tabs.append(Tab(browser, served, **options))
         return tabs[-1]
 
     yield make
