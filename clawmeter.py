@@ -6218,7 +6218,7 @@ class Sums:
 
     def add(self, values: Sequence[int]) -> None:
         """Add a row."""
-        self.values = [a + b for a, b in zip(self.values, values, strict=True)]
+        self.values = list(map(int.__add__, self.values, values))
 
     def render(self) -> Json:
         """T of the API."""
@@ -6446,14 +6446,26 @@ def hour_key(slot: int, zone: ZoneInfo) -> str:
 
 
 def hour_phase(start: int, end: int, zone: ZoneInfo) -> int | None:
-    """By how many slots local hours are shifted against UTC's (2 in Kolkata); None where clocks change meanwhile."""
+    """By how many slots local hours are shifted against UTC's (2 in Kolkata).
+
+    None where clocks change meanwhile, and not at the end of a local hour (Chatham) or not by whole hours (Lord Howe).
+    """
+
+    def offset(slot: int) -> int:
+        moment = datetime.fromtimestamp(slot * SLOT_MS // 1000, zone)
+        return int(cast("timedelta", moment.utcoffset()).total_seconds()) * 1000 // SLOT_MS
+
     if end - start > LONGEST_MS:
         return None
-    moments = (*range(start, end, DAY_MS), end)
-    offsets = {datetime.fromtimestamp(ms / 1000, zone).utcoffset() for ms in moments}
-    if len(offsets) > 1:  # and in Chatham, not even at the end of an hour
-        return None
-    return cast("timedelta", offsets.pop()).seconds * 1000 // SLOT_MS % 4
+    first, last = start // SLOT_MS, end // SLOT_MS
+    phase = offset(first) % 4
+    for slot in range(first, last, 96):
+        stop = min(slot + 96, last)
+        if offset(slot) != offset(stop):
+            change = next(s for s in range(slot + 1, stop + 1) if offset(s) != offset(s - 1))
+            if offset(stop) % 4 != phase or (change + phase) % 4:
+                return None
+    return phase
 
 
 def hour_keys(first: int, last: int, zone: ZoneInfo) -> dict[int, str]:
@@ -6613,9 +6625,9 @@ class Queries:
             rows = self._time_rows(db, query)
         else:
             rows = {key: sums for (key,), sums in self._cells(db, query, (query.by,)).items()}
-        totals = Sums()
-        for sums in rows.values():
-            totals.add(sums.values)
+        totals = Sums(
+            [sum(of_all) for of_all in zip(*(s.values for s in rows.values()), strict=True)]
+        )
         rendered = [(key, sums.render()) for key, sums in rows.items()]
         labels: dict[str, str] = {}
         if query.sort == "label":
@@ -6898,15 +6910,19 @@ class Queries:
         return lambda segment: f"max(({segment.time} + {phase}) / 4 * 4 - {phase}, {first})"
 
     def _time_rows(self, db: sqlite3.Connection, query: UsageQuery) -> dict[str, Sums]:
-        rows = {key: Sums() for key in self._time_keys(db, query)}
+        rows: dict[str, Sums | None] = dict.fromkeys(self._time_keys(db, query))
         key_of = self._time_namer(query.zone, query.by)
         time_of = self._time_sql(db, query, (query.by,))
         joins, conditions, values = self._joins(query)
         for segment in self._segments(db, query, is_timed=True, is_plain=not query.filters):
             sql = f"SELECT {time_of(segment)} AS t, {self._sums('u')} FROM {segment.table}{joins} WHERE {segment.where}{conditions} GROUP BY t"
-            for t, *sums in db.execute(sql, (*segment.params, *values)):
-                rows.setdefault(key_of(t, segment.is_days), Sums()).add(sums)
-        return rows
+            for row in db.execute(sql, (*segment.params, *values)):
+                key = key_of(row[0], segment.is_days)
+                if (found := rows.get(key)) is None:
+                    rows[key] = Sums(row[1:])
+                else:
+                    found.add(row[1:])
+        return {key: sums or Sums() for key, sums in rows.items()}
 
     def _cells(
         self, db: sqlite3.Connection, query: UsageQuery, keys: tuple[str, ...]
@@ -6931,17 +6947,21 @@ class Queries:
         joins = self._joins(replace(query, filters=()), key=used)[0]
         named = [f"{BY_SQL[key]} AS k{i}" for i, key in enumerate(names)]
         grouped = ", ".join(["u.t", *(f"k{i}" for i in range(len(names)))])
+        places = {name: place for place, name in enumerate(names, 1)}
         cells: dict[tuple[str, ...], Sums] = {}
         for segment in self._segments(db, query, is_timed=bool(namers)):
             time = time_of(segment) if namers else "0"
             inner = f"SELECT {', '.join([f'{time} AS t', *numbers])}, {parts} FROM {segment.table}{inner_joins} WHERE {segment.where}{conditions} GROUP BY {', '.join(['t', *numbers])}"
             sql = f"SELECT {', '.join(['u.t', *named])}, {self._sums('u')} FROM ({inner}) u{joins} GROUP BY {grouped}"
-            for t, *row in db.execute(sql, (*segment.params, *values)):
-                found = dict(zip(names, row, strict=False))
-                key = tuple(
-                    namers[one](t, segment.is_days) if one in namers else found[one] for one in keys
-                )
-                cells.setdefault(key, Sums()).add(row[len(names) :])
+            for row in db.execute(sql, (*segment.params, *values)):
+                key = tuple([
+                    row[places[one]] if one in places else namers[one](row[0], segment.is_days)
+                    for one in keys
+                ])  # fmt: skip
+                if (found := cells.get(key)) is None:
+                    cells[key] = Sums(row[1 + len(names) :])
+                else:
+                    found.add(row[1 + len(names) :])
         return {key: sums for key, sums in cells.items() if any(sums.values)}
 
     @staticmethod
