@@ -13035,7 +13035,7 @@ def run_server(settings: Settings, *, note: str | None = None) -> int:
         write_private(
             server_file,
             orjson.dumps(
-                {"url": server.url, "pid": os.getpid(), "started_ms": int(time.time() * 1000)}
+                {"url": server.url, "pid": os.getpid(), "birth": process_birth(os.getpid())}
             ),
         )
         announce_server(meter, server, note)
@@ -13079,12 +13079,33 @@ def announce_server(meter: Clawmeter, server: Server, note: str | None) -> None:
 
 
 def read_server_file(settings: Settings) -> Json | None:
-    """Where the running server of a state directory is; None without one."""
+    """Where the running server of a state directory is; None without one.
+
+    The file of one that was killed is still there: whatever listens on its port now must not get our token.
+    """
     try:
-        found = orjson.loads((settings.state_dir / "server.json").read_bytes())
+        found = as_dict(orjson.loads((settings.state_dir / "server.json").read_bytes()))
     except (OSError, ValueError):
         return None
-    return found if isinstance(found, dict) and isinstance(found.get("url"), str) else None
+    pid, birth = int_or_none(found.get("pid")), found.get("birth")
+    is_running = pid is not None and birth is not None and process_birth(pid) == birth
+    return found if is_running and isinstance(found.get("url"), str) else None
+
+
+def process_birth(pid: int) -> str | None:
+    """When a process began, to tell it from a later one with its number; None when it does not run."""
+    if os.path.exists(
+        "/proc/self/stat"
+    ):  # in ticks since boot: psutil's time moves when the clock is set
+        with contextlib.suppress(OSError, IndexError):
+            return Path(f"/proc/{pid}/stat").read_text("utf-8", "replace").rpartition(")")[2].split()[19]  # fmt: skip
+        return None
+    import psutil
+
+    try:
+        return str(psutil.Process(pid).create_time())
+    except (psutil.Error, ValueError):
+        return None
 
 
 def ask_server(settings: Settings, path: str, method: str = "GET") -> tuple[int, bytes]:

@@ -380,6 +380,7 @@ def page(args: argparse.Namespace) -> None:
 
 def main() -> None:
     """Run one of the measurements."""
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # an installation has its bytecode
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -8,6 +8,7 @@ import pty
 import re
 import select
 import signal
+import socket
 import subprocess
 import sys
 from contextlib import contextmanager, suppress
@@ -231,9 +232,14 @@ def test_status_of_a_server_that_was_killed(small: CommandLine) -> None:
         small.child.wait(PATIENCE_S)
         assert (small.state / "server.json").exists()
         assert "not running" in small.out("status")
-        said = small.refused(1, "api", "/api/summary")
-    assert url in said
-    assert "start it again" in said
+        # Whoever listens there now must not be shown the token.
+        host, _, port = url.removeprefix("http://").rpartition(":")
+        with socket.create_server((host, int(port))) as stranger:
+            said = small.refused(1, "api", "/api/summary")
+            stranger.settimeout(0)
+            with pytest.raises(BlockingIOError):
+                stranger.accept()
+    assert "no Clawmeter is serving" in said
 
 
 def test_ingest_reads_once(small: CommandLine) -> None:
