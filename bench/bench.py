@@ -288,6 +288,8 @@ def serve(args: argparse.Namespace) -> None:
                 f"{month}&by=model&agent=main&cause=user",
                 f"{month}&by=tool&agent=main",
                 "from=2026-10-08T03:07&to=2026-11-06T17:13&by=session&provider=anthropic",
+                f"{month}&by=day&split=model",
+                f"{month}&by=hour&split=model",
             )
             print(
                 "combinations, p95: "
