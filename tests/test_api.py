@@ -21,6 +21,7 @@ import jsonschema_rs
 import pytest
 import requests
 from homes import ERAS, FIXTURES
+from served import wait_until
 
 import clawmeter
 from clawmeter import ROUTES, ClawmeterError, Server, Stream, StreamsFull, create_app, to_json
@@ -35,14 +36,6 @@ CSP = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
     "connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 )
-
-
-def wait_until(is_so: Callable[[], bool], seconds: float = 10.0) -> None:
-    """Wait until something is so; fails the test if it does not come."""
-    until, pause = time.monotonic() + seconds, threading.Event()
-    while not is_so():
-        assert time.monotonic() < until, "this did not come about"
-        pause.wait(0.01)
 
 
 def bearer(meter: Any) -> dict[str, str]:
@@ -830,9 +823,9 @@ def test_fifty_pages_and_the_api(server: Server, meter: Any) -> None:
         for page in pages:
             assert b"event: usage" in page.read_until(b"\n\n")
     # All have left: nobody wrote to them, yet the server notices, and lets its threads go.
-    wait_until(lambda: len(meter.stream) == 0)
-    wait_until(lambda: sum(t.is_alive() for t in threads) <= 10)
-    wait_until(lambda: len(server._wsgi.stats["Worker Threads"]) <= 10)
+    wait_until(lambda: len(meter.stream) == 0, seconds=10)
+    wait_until(lambda: sum(t.is_alive() for t in threads) <= 10, seconds=10)
+    wait_until(lambda: len(server._wsgi.stats["Worker Threads"]) <= 10, seconds=10)
 
 
 def test_the_sixty_fifth_page_is_refused(server: Server, meter: Any) -> None:
@@ -1083,7 +1076,7 @@ def test_tls_streams_and_silent_clients(
         raw.read_until(b": clawmeter\n\n")
         meter.stream.publish("usage", {"version": 1, "calls": 1, "sessions": []})
         assert b"event: usage" in raw.read_until(b"\n\n")
-    wait_until(lambda: len(meter.stream) == 0)
+    wait_until(lambda: len(meter.stream) == 0, seconds=10)
 
 
 def test_plain_http_to_the_tls_port_is_told(tls_server: Server) -> None:

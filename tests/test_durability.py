@@ -9,16 +9,15 @@ import signal
 import sqlite3
 import subprocess
 import sys
-import threading
 from contextlib import closing
 from pathlib import Path
-from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 import ledgers
 import pytest
 from handmade import MINUTE, NOW, T0, HandmadeHome, Reader, append, call, header, session_of
 from homes import ROOT, TESTS
+from served import wait_until
 
 import clawmeter
 
@@ -80,15 +79,6 @@ def cli(
         timeout=60,
         env=environment(home.path.parent, **env),
     )
-
-
-def until(condition: Callable[[], Any], what: str, seconds: float = 20) -> Any:
-    """Wait for something that happens in another thread."""
-    deadline, tick = monotonic() + seconds, threading.Event()
-    while not (found := condition()):
-        assert monotonic() < deadline, what
-        tick.wait(0.02)
-    return found
 
 
 # --- kill -9 -------------------------------------------------------------------------------------
@@ -536,20 +526,20 @@ def test_server_on_a_full_disk_serves_says_so_and_catches_up(
 ) -> None:
     meter = reader.meter
     meter.start()
-    until(meter.passed.is_set, "the first pass")
+    wait_until(meter.passed.is_set, "the first pass")
     before = reader.totals()
     with meter.indexer.lock, meter.store.lock:
         fill(meter, 0)
     many(home)
-    until(lambda: any("full" in p for p in meter.problems()), "the problem is said")
+    wait_until(lambda: any("full" in p for p in meter.problems()), "the problem is said")
     assert reader.totals() == before
     assert reader.health()["status"] == "degraded"
     assert any("full" in p["text"] for p in reader.health()["problems"])
     assert any("full" in a["text"] for a in meter.queries.overview()["attention"])
     with meter.store.lock:
         free(meter)
-    until(lambda: reader.totals()[0] == before[0] + 1500, "it catches up", 30)
-    until(lambda: not meter.problems(), "the problem is over", 30)
+    wait_until(lambda: reader.totals()[0] == before[0] + 1500, "it catches up", 30)
+    wait_until(lambda: not meter.problems(), "the problem is over", 30)
     meter.stopping.set()
     meter.thread.join(10)
     assert ledgers.rollup_differences(meter.store) == []

@@ -12,7 +12,6 @@ import tempfile
 import threading
 from contextlib import contextmanager
 from pathlib import Path
-from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 import handmade
@@ -29,6 +28,7 @@ from handmade import (
     session_of,
 )
 from homes import ERAS, FIXTURES, ROOT, TESTS
+from served import wait_until
 
 import clawmeter
 
@@ -50,14 +50,6 @@ def portrait(root: Path) -> dict[str, Any]:
                 what += [info.st_size, hashlib.sha256(path.read_bytes()).hexdigest()]
             out[str(path.relative_to(root))] = what
     return out
-
-
-def until(condition: Callable[[], Any], what: str, seconds: float = 20) -> Any:
-    deadline, tick = monotonic() + seconds, threading.Event()
-    while not (found := condition()):
-        assert monotonic() < deadline, what
-        tick.wait(0.02)
-    return found
 
 
 def use(meter: clawmeter.Clawmeter) -> None:
@@ -252,15 +244,15 @@ def test_live_following_leaves_no_trace(
     reader = Reader(meter_factory, home.path, poll=poll)
     reader.meter.POLL_S = 0.1
     reader.meter.start()
-    until(lambda: reader.totals()[0] == 3, "the first pass")
+    wait_until(lambda: reader.totals()[0] == 3, "the first pass")
     for number in range(1, 4):
         gateway.talk()
         append(live, [call(f"f{number}", T0 + number * 10 * MINUTE)])
-        until(lambda n=number: reader.totals()[0] == 3 + 2 * n, "both are read")
+        wait_until(lambda n=number: reader.totals()[0] == 3 + 2 * n, "both are read")
     stopped_cleanly(db, gateway, gateway_of)
     before = portrait(home.path)
     append(live, [call("last", T0 + 90 * MINUTE)])
-    until(lambda: reader.totals()[0] == 10, "the last one is read")
+    wait_until(lambda: reader.totals()[0] == 10, "the last one is read")
     reader.meter.stop()
     after = portrait(home.path)
     assert set(after) == set(before)
@@ -303,7 +295,7 @@ def test_gateway_that_comes_and_goes_while_a_thread_reads(
     gateway = gateway_of(db)
     gateway.talk("end")
     stopped_cleanly(db, gateway, gateway_of)
-    until(lambda: reader.read() or reader.totals()[0] == 313, "the last call is read")
+    wait_until(lambda: reader.read() or reader.totals()[0] == 313, "the last call is read")
     assert reader.by("session") == {"base": 300, "end": 1, **{f"s{n}": 1 for n in range(12)}}
     assert reader.coverage("unreadable") == 0
     assert reader.coverage("bad_lines") == 0
@@ -353,7 +345,7 @@ def test_commit_that_is_in_the_wal_and_not_yet_to_be_seen(
     assert reader.totals()[0] == 1
     with open(shm, "r+b") as file:
         file.write(later)
-    until(lambda: reader.read() or reader.totals()[0] == 2, "the second call is read", 8)
+    wait_until(lambda: reader.read() or reader.totals()[0] == 2, "the second call is read", 8)
     gateway.stop()
 
 

@@ -82,7 +82,7 @@ class Target:
                 try:
                     self.parent = json.loads(tail[-1]).get("id")
                 except ValueError:
-                    pass
+                    pass  # a half-written line has no id: the next entry starts without a parent
             self.f = open(self.path, "ab", buffering=0)
             raw = self.path.read_bytes()[-1:]
             if raw not in (b"\n", b""):
