@@ -374,6 +374,22 @@ def parse_price_table(name: str, table: Any, origin: str) -> PriceOverride:
         raise SettingsError(msg) from None
 
 
+def write_private(path: Path, data: bytes) -> None:
+    """Replace a file in one step, readable by its owner only (0600 from its first byte)."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    new = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        new.replace(path)
+    except BaseException:
+        new.unlink(missing_ok=True)
+        raise
+
+
 def price_file(state_dir: Path) -> Path:
     """Where prices that were set on the Cost page are kept; clawmeter.toml, which people write, comes before it."""
     return state_dir / "prices.toml"
@@ -382,14 +398,8 @@ def price_file(state_dir: Path) -> Path:
 def load_saved_prices(state_dir: Path) -> dict[str, PriceOverride]:
     """The prices that were set on the Cost page. Raises SettingsError."""
     path = price_file(state_dir)
-    try:
-        tables = tomllib.loads(path.read_text(encoding="utf-8"))
-        return {name: parse_price_table(name, t, str(path)) for name, t in tables.items()}
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError) as error:
-        msg = f"cannot read {path}: {error}"
-        raise SettingsError(msg) from None
+    tables = read_settings_file(path, read_toml_file, flag=None)
+    return {name: parse_price_table(name, t, str(path)) for name, t in tables.items()}
 
 
 def save_prices(state_dir: Path, prices: Mapping[str, PriceOverride]) -> None:
@@ -399,14 +409,7 @@ def save_prices(state_dir: Path, prices: Mapping[str, PriceOverride]) -> None:
         fields = "".join(f"{field} = {value:f}\n" for field, value in price.prices.items())
         # JSON's strings are TOML's, but for one character that TOML wants escaped.
         lines.append(f"[{json.dumps(name)}]\n{fields}".replace("\x7f", "\\u007f"))
-    path = price_file(state_dir)
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with open(descriptor, "w", encoding="utf-8") as file:
-        file.write("\n".join(lines))
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(partial, path)
+    write_private(price_file(state_dir), "\n".join(lines).encode())
 
 
 def load_settings(
@@ -796,6 +799,13 @@ RANKS = {
     "bak": 0,
     "checkpoint": 0,
 }
+
+
+def rank_of(kind: str, put_away: int = 0) -> int:
+    """Which of two wordings of an entry counts: that of the better kind, and of the one put away later (epoch ms)."""
+    return RANKS[kind] * 10**14 + put_away
+
+
 _TRANSCRIPT_NAME = re.compile(
     r"(?P<sid>[^.]+)(?P<checkpoint>\.checkpoint\.[^.]+)?\.jsonl(?:\.(?P<put>reset|deleted|bak)\..+?)?(?P<zst>\.zst)?"
 )
@@ -814,8 +824,8 @@ class TranscriptPath:
 
     @property
     def rank(self) -> int:
-        """Which of two wordings of an entry counts: that of the better kind, and of the one put away later."""
-        return RANKS[self.kind] * 10**14 + put_away_ms(self.path)
+        """The rank of the entries in it."""
+        return rank_of(self.kind, put_away_ms(self.path))
 
 
 @dataclass(frozen=True, slots=True)
@@ -1431,10 +1441,9 @@ def time_or_none(value: Any) -> int | None:
 def entry_ms(stamp: Any) -> int | None:
     """time_or_none for the usual `2026-11-06T10:00:00.000Z`, which a cold index reads a million times."""
     try:
-        since = datetime.fromisoformat(stamp) - _EPOCH_TIME
+        moment = parse_iso_ms(stamp)
     except (ValueError, TypeError, OverflowError):
         return time_or_none(stamp)
-    moment = since.days * DAY_MS + since.seconds * 1000 + since.microseconds // 1000
     return moment if 0 <= moment <= LATEST_MS else None
 
 
@@ -1514,7 +1523,7 @@ decode_entry = msgspec.json.Decoder(Entry).decode
 #: (our name, OpenClaw's name) of the fields of each struct.
 _KEYS: dict[type[msgspec.Struct], list[tuple[str, str]]] = {
     kind: [(f.name, f.encode_name) for f in msgspec.structs.fields(kind)]
-    for kind in (Entry, EntryMessage, EntryBlock, EntryDetails, EntryUsage, EntryCost)
+    for kind in (Entry, EntryMessage, EntryBlock, EntryDetails)
 }
 
 
@@ -1636,13 +1645,10 @@ class EntryParser:
     def parse(self, raw: bytes | str, where: Callable[[], str]) -> bool:
         """Parse one entry; False when it is not one (the reading counts it)."""
         try:
-            entry = decode_entry(raw)
-        except (ValueError, RecursionError):
-            try:
-                entry = read_entry(raw)
-            except ValueError as error:
-                self.reading.bad(where(), f"{error}; skipped")
-                return False
+            entry = read_entry(raw)
+        except ValueError as error:
+            self.reading.bad(where(), f"{error}; skipped")
+            return False
         try:
             self.take(entry)
         except (ValueError, TypeError, AttributeError, KeyError, OverflowError) as error:
@@ -3054,9 +3060,8 @@ class Store:
         with self.transaction() as db, without_gc():
             self.bulk = True
             try:
-                for (
-                    name
-                ) in INDEXES:  # readers see them all the while, because this is not committed
+                # Readers see them all the while, because this is not committed.
+                for name in INDEXES:
                     db.execute(f"DROP INDEX IF EXISTS {name}")
                 yield
                 by_entry = [name for name in INDEXES if name.endswith("_by_entry")]
@@ -3728,21 +3733,13 @@ class RowReader:
     def take(
         self, session: bytes, seq: int, event_json: bytes | None, event_zstd: bytes | None
     ) -> None:
-        """Parse one row: the JSON text, or the zstd frame of it."""
-        bad_before = self.reading.bad_lines
-        self._parse(session, seq, event_json, event_zstd)
-        if bad := self.reading.bad_lines - bad_before:
-            self.reading.bad_rows[self.path, session.decode("utf-8", "replace")] += bad
-
-    def _parse(
-        self, session: bytes, seq: int, event_json: bytes | None, event_zstd: bytes | None
-    ) -> None:
+        """Parse one row: the JSON text, or the zstd frame of it; one that cannot be parsed is counted."""
         parser = self.parsers.get(session)
         if parser is None:
             seen = self.tails(session.decode("utf-8", "replace"))
             seen.stored_as = "database"
             parser = EntryParser(
-                seen, RANKS["database"] * 10**14, self.reading, lambda e: self.find_turn(session, e)
+                seen, rank_of("database"), self.reading, lambda e: self.find_turn(session, e)
             )
             self.parsers[session] = parser
         raw = event_json
@@ -3753,8 +3750,8 @@ class RowReader:
                 self.reading.bad(
                     self.where(session, seq), f"a damaged zstd frame ({error}); skipped"
                 )
-                return
-        parser.parse(raw, lambda: self.where(session, seq))
+        if raw is None or not parser.parse(raw, lambda: self.where(session, seq)):
+            self.reading.bad_rows[self.path, session.decode("utf-8", "replace")] += 1
 
     def where(self, session: bytes, seq: int) -> str:
         """The place of a row, for messages."""
@@ -4041,7 +4038,7 @@ def read_database_archives(place: TranscriptPath, wanted: Iterable[tuple[str, st
                 continue
             parser = EntryParser(
                 SessionSeen(place.agent, session_id, stored_as="deleted"),
-                RANKS["deleted"] * 10**14,
+                rank_of("deleted"),
                 reading,
             )
             stream: Any = io.BytesIO(row[1])
@@ -4728,20 +4725,11 @@ class Indexer:
             try:
                 reading = read_database_archives(place, plan.archives)
             except SourceError as error:
-                failed, reading = (
-                    Source(
-                        place.path,
-                        "database",
-                        place.agent,
-                        "",
-                        state="unreadable",
-                        error=str(error),
-                    ),
-                    Reading(),
-                )
-            if (
-                failed and failed.state == "unreadable"
-            ):  # some of it could not be read: all of it is tried again
+                reading = Reading()
+                failed = Source(place.path, "database", place.agent, "", state="unreadable")
+                failed.error = str(error)
+            # Some of it could not be read: all of it is tried again.
+            if failed and failed.state == "unreadable":
                 plan.source = failed
                 plan.generations = []
                 self.problems[place.path] = failed.error or "cannot be read"
@@ -8895,22 +8883,6 @@ LOGIN_S = 30 * 86_400
 #: Far above what one person's browsers need; bounds the file on a shared machine.
 MAX_LOGINS = 200
 SECRET = re.compile(r"[\x21-\x7e]{1,512}")
-
-
-def write_private(path: Path, data: bytes) -> None:
-    """Replace a file in one step, readable by its owner only (0600 from its first byte)."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    new = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        new.replace(path)
-    except BaseException:
-        new.unlink(missing_ok=True)
-        raise
 
 
 @contextlib.contextmanager
