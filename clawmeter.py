@@ -6148,7 +6148,12 @@ def filters_of(**given: str | None) -> Filters:
     return tuple((name, sound(value)) for name, value in given.items() if value)
 
 
-_SESSION_HAS_TEXT = "(instr(lower(s.session_id), lower(?)) OR instr(lower(ifnull(s.key, '')), lower(?)) OR instr(lower(ifnull(s.label, '')), lower(?)))"
+#: What a session of a list must be: an index may name one that never was.
+_IS_SESSION = "(s.model_calls > 0 OR s.first_ms IS NOT NULL)"
+#: Whether a session has a text in its name, key or id; takes like_pattern() three times.
+_SESSION_HAS_TEXT = (
+    "(s.label LIKE ? ESCAPE '\\' OR s.key LIKE ? ESCAPE '\\' OR s.session_id LIKE ? ESCAPE '\\')"
+)
 #: What a session itself must be for a filter to hold; by its models, where it has several.
 _SESSION_FILTER_SQL: Mapping[str, str] = {
     "agent": "s.agent = ?",
@@ -6160,6 +6165,11 @@ _SESSION_FILTER_SQL: Mapping[str, str] = {
         for name in ("model", "provider")
     },
 }
+
+
+def like_pattern(text: str) -> str:
+    """The pattern of LIKE for a text that stands anywhere; its own signs escaped by a backslash."""
+    return "%{}%".format(re.sub(r"([\\%_])", r"\\\1", sound(text)))
 
 
 class Ledger(Protocol):
@@ -6249,7 +6259,7 @@ class Turn:
 
     def __init__(self, from_ms: int) -> None:
         self.from_ms = self.to_ms = self.upto_ms = from_ms
-        self.sums = [0] * len(_TOTAL_MEASURES)
+        self.sums = Sums()
         self.counts: Counter[str] = Counter()
         self.models: dict[str, None] = {}
         self.new_model: str | None = None
@@ -6259,7 +6269,7 @@ class Turn:
     def add_call(self, ts: int, call: Sequence[Any], model_before: str | None) -> None:
         """A model call that ended at `ts`."""
         latency, model, stop, flags, tools, *sums = call
-        self.sums = [a + b for a, b in zip(self.sums, sums, strict=True)]
+        self.sums.add(sums)
         self.models[model] = None
         if model_before is not None and model != model_before:
             self.new_model = model
@@ -6277,9 +6287,8 @@ class Turn:
         if kind == "toolResult":
             self.counts.update(tool_errors=failed)
             self._extend("tool", ts - duration if duration is not None else self.upto_ms, ts)
-        elif (
-            kind == "compaction"
-        ):  # may come a day later: it belongs to the turn, but the turn had ended
+        elif kind == "compaction":
+            # May come a day later: it belongs to the turn, but the turn had ended.
             self.counts["compactions"] += 1
 
     def add_subagent(self, ts: int, ended: int | None, cost: int) -> None:
@@ -6311,7 +6320,7 @@ class Turn:
             "tool_ms": count["tool_ms"], "wait_ms": max(0, duration - busy), "tool_calls": count["tool_calls"], "tool_errors": count["tool_errors"],
             "model_errors": count["model_errors"], "retries": count["retries"], "aborts": count["aborts"], "failovers": count["failovers"],
             "compactions": count["compactions"], "subagents": count["subagents"], "subagent_cost_nano_usd": count["subagent_nano"],
-            "stretches": simplify(self.stretches, duration), **Sums(self.sums).render(),
+            "stretches": simplify(self.stretches, duration), **self.sums.render(),
         }  # fmt: skip
 
 
@@ -6518,7 +6527,7 @@ class Queries:
         self.default_zone = settings.zone()
         self.lists = Kept(12)
         self.maps: dict[Any, TranscriptMap] = {}
-        self.known_coverage: tuple[Any, Json] | None = None
+        self.coverages = Kept(4)  # one for each connection of the pool
         self.maps_lock = threading.Lock()
         self.windows = {k: v for c in reversed(configs) for k, v in c.context_windows.items()}
 
@@ -6977,14 +6986,10 @@ class Queries:
     def coverage(self, db: sqlite3.Connection) -> Json:
         """C of the API: how much of what OpenClaw has on disk the numbers cover."""
         # Every answer has it and it looks at every source, so it is kept for as long as nothing has been written.
-        # The connection itself, not its id(): a new one may get the id of one that was closed.
-        version = db.execute("PRAGMA data_version").fetchone()[0], db
-        known = self.known_coverage
-        if known and known[0] == version and self.indexer and self.indexer.complete:
-            return {**known[1], "as_of_ms": self.now_ms()}
-        found = self._read_coverage(db)
-        self.known_coverage = (version, found)
-        return found
+        if not (self.indexer and self.indexer.complete):
+            return self._read_coverage(db)
+        found = self.coverages.get(db, "coverage", lambda: self._read_coverage(db))
+        return {**found, "as_of_ms": self.now_ms()}
 
     def _read_coverage(self, db: sqlite3.Connection) -> Json:
         kinds = ", ".join(f"'{k}'" for k in RANKS)
@@ -7160,18 +7165,14 @@ class Queries:
         condition, params = self._session_filters(
             filters_of(agent=agent, model=model, provider=provider, channel=channel, cause=cause)
         )
-        where = [f"(s.model_calls > 0 OR s.first_ms IS NOT NULL){condition}"]
+        where = [f"{_IS_SESSION}{condition}"]
 
         def demand(condition: str, *values: object) -> None:
             where.append(condition)
             params.extend(values)
 
         for word in (q or "").split()[:8]:
-            pattern = "%{}%".format(re.sub(r"([\\%_])", r"\\\1", word))
-            demand(
-                "(s.label LIKE ? ESCAPE '\\' OR s.key LIKE ? ESCAPE '\\' OR s.session_id LIKE ? ESCAPE '\\')",
-                *[pattern] * 3,
-            )
+            demand(_SESSION_HAS_TEXT, *[like_pattern(word)] * 3)
         if has:
             demand(SESSION_HAS[parse_choice(has, "has", SESSION_HAS, "")])
         zone = self.zone(tz)
@@ -7242,7 +7243,7 @@ class Queries:
                 results += [
                     {"kind": "session", "key": sid, "label": label or key or sid, "agent": agent, "channel": channel, "last_activity_ms": last, "model_calls": calls, "cost_nano_usd": cost}
                     for sid, key, label, agent, channel, last, calls, cost in db.execute(
-                        f"SELECT s.session_id, s.key, s.label, s.agent, s.channel, s.last_ms, s.model_calls, s.cost_nano FROM sessions s WHERE (s.model_calls > 0 OR s.first_ms IS NOT NULL) AND {_SESSION_HAS_TEXT} ORDER BY s.last_ms DESC NULLS LAST, s.id LIMIT 20", [text] * 3
+                        f"SELECT s.session_id, s.key, s.label, s.agent, s.channel, s.last_ms, s.model_calls, s.cost_nano FROM sessions s WHERE {_IS_SESSION} AND {_SESSION_HAS_TEXT} ORDER BY s.last_ms DESC NULLS LAST, s.id LIMIT 20", [like_pattern(text)] * 3
                     )
                 ]  # fmt: skip
         return {"q": text, "results": results}
@@ -7494,7 +7495,7 @@ class Queries:
             start = min(parse_int(offset, "offset", default=0, least=0, most=10**9), len(turns))
         before = Sums()
         for turn in turns[:start]:
-            before.add(turn.sums)
+            before.add(turn.sums.values)
         return {
             "session": sid,
             "turns": [turn.render(start + n) for n, turn in enumerate(turns[start : start + most])],
@@ -7615,11 +7616,7 @@ class Queries:
             first = mapped.find_moment(moment) if moment >= 0 else start
             return mapped, first, read_transcript_page(mapped, sid, first, most, longest)
 
-        try:
-            mapped, start, entries = read()
-        except SourceError:  # renamed or rewritten since it was mapped: look again
-            self.maps.clear()
-            mapped, start, entries = read()
+        mapped, start, entries = self._read_mapped(read)
         return {
             "session": sid,
             "entries": entries,
@@ -7646,14 +7643,22 @@ class Queries:
         is_back = parse_choice(back, "back", ("0", "1"), "0") == "1"
         sid, places = self._find_transcript(session_id)
         wanted = EntryFilter.parse(kinds, q)
-        try:
+
+        def read() -> tuple[int | None, int | None, int]:
             mapped = self._map_transcript(places, sid, EntryFilter.parse(among, None))
-            found, following = find_in_transcript(mapped, sid, wanted, first, is_back=is_back)
+            found = find_in_transcript(mapped, sid, wanted, first, is_back=is_back)
+            return *found, len(mapped.entries)
+
+        found, following, total = self._read_mapped(read)
+        return {"session": sid, "n": found, "next": following, "total": total}
+
+    def _read_mapped(self, read: Callable[[], T]) -> T:
+        """Read by the map of a transcript, and once more where it was renamed or rewritten since it was mapped."""
+        try:
+            return read()
         except SourceError:
             self.maps.clear()
-            mapped = self._map_transcript(places, sid, EntryFilter.parse(among, None))
-            found, following = find_in_transcript(mapped, sid, wanted, first, is_back=is_back)
-        return {"session": sid, "n": found, "next": following, "total": len(mapped.entries)}
+            return read()
 
     def _find_transcript(self, session_id: str) -> tuple[str, list[TranscriptPath]]:
         """The id of a session and the sources that may hold its entries, the best ones first."""
@@ -8143,9 +8148,8 @@ class Queries:
         Saved is what cached tokens would have cost as fresh input, less what they cost. A model without a price
         has its tokens here and null for money.
         """
-        models: dict[
-            str, list[int]
-        ] = {}  # calls, prompt, read, written, saved, write cost, write extra
+        # Of each model: calls, prompt, read, written, saved, write cost, write extra.
+        models: dict[str, list[int]] = {}
         unknown: set[str] = set()
         days: dict[str, list[int]] = {}
         with self.ledger.reading() as db:
