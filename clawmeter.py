@@ -6150,6 +6150,9 @@ def filters_of(**given: str | None) -> Filters:
     return tuple((name, sound(value)) for name, value in given.items() if value)
 
 
+_PROMPT_PARTS = ("system_chars", "files_chars", "skills_chars", "tools_chars")
+#: As providers put it for English text; what is made of it is called an estimate.
+CHARS_PER_TOKEN = 4
 #: What a session of a list must be: an index may name one that never was.
 _IS_SESSION = "(s.model_calls > 0 OR s.first_ms IS NOT NULL)"
 #: Whether a session has a text in its name, key or id; takes like_pattern() three times.
@@ -8174,7 +8177,11 @@ class Queries:
                     )
                 added = (calls, fresh + read + written, read, written, *money)
                 models[key] = [a + b for a, b in zip(row, added, strict=True)]
-            breaks = self._cache_breaks(db, query)
+            since = max(
+                cast("int", query.from_ms),
+                min(cast("int", query.to_ms), self.now_ms() + 1) - self._BREAKS_MS,
+            )
+            breaks = self._cache_breaks(db, query, since)
 
         def render(values: Sequence[int], *, is_priced: bool) -> Json:
             calls, prompt, read, written, saved, cost, extra = values
@@ -8195,6 +8202,7 @@ class Queries:
             ],
             "days": [{"key": k, "prompt_tokens": p, "cache_read_tokens": c} for k, (p, c) in days.items()],
             "breaks": breaks,
+            "breaks_from_ms": since,
         }  # fmt: skip
 
     @staticmethod
@@ -8211,10 +8219,8 @@ class Queries:
     #: A prompt below this many tokens is not cached by the big providers, so nothing can break.
     _LEAST_CACHED = 4096
 
-    def _cache_breaks(self, db: sqlite3.Connection, query: UsageQuery) -> list[Json]:
+    def _cache_breaks(self, db: sqlite3.Connection, query: UsageQuery, since: int) -> list[Json]:
         """Calls that read less than half of what the call before in the same session had in the cache; worst first, those that a compaction explains last."""
-        start, end = cast("int", query.from_ms), cast("int", query.to_ms)
-        end = min(end, self.now_ms() + 1)
         joins, conditions, values = self._joins(query, key="s. m.")
         rows = db.execute(
             f"WITH line AS (SELECT u.ts_ms, u.session, u.model, u.read, u.held, "
@@ -8227,7 +8233,7 @@ class Queries:
             "EXISTS (SELECT 1 FROM messages x WHERE x.session = l.session AND x.kind = 'compaction' AND x.ts_ms > l.before_ms AND x.ts_ms <= l.ts_ms), "
             "s.session_id, s.agent, ifnull(s.label, s.key), m.model FROM line l JOIN sessions s ON s.id = l.session JOIN models m ON m.id = l.model "
             "WHERE l.before >= ? AND l.read * 2 < l.before ORDER BY 5, 3 DESC, 1 LIMIT 20",
-            (max(start, end - self._BREAKS_MS), end, *values, self._LEAST_CACHED),
+            (since, query.to_ms, *values, self._LEAST_CACHED),
         )
         out = []
         for ts, gap, lost, is_other_model, is_compacted, sid, agent, label, model in rows:
@@ -8248,8 +8254,8 @@ class Queries:
         """What prompts were made of: characters that OpenClaw reported of each session, tokens that the ledger counted.
 
         The averages of characters are over the sessions with a report, those of tokens over all calls of these.
+        `user_tokens` is estimated, from the calls of the dearest sessions.
         """
-        parts = ("system_chars", "files_chars", "skills_chars", "tools_chars")
         rows: list[Json] = []
         with self.ledger.reading() as db:
             query = self._limit_range(db, self._asked(from_, to, tz, given))
@@ -8274,9 +8280,15 @@ class Queries:
                     "tools_chars": report["tools_list_chars"] + report["tools_schema_chars"],
                     "files": sorted(report["files"], key=lambda f: -f[1])[:12],
                 })  # fmt: skip
+            rows.sort(key=lambda row: -row["cost_nano_usd"])
+            shares = [self._user_share(db, row, query) for row in rows[:20]]
+        for row, (user, prompt) in zip(rows, shares, strict=False):
+            row["user_tokens"] = user * row["prompt_tokens"] // prompt if prompt else None
+        user, prompt = (sum(column) for column in zip((0, 0), *shares, strict=True))
         calls = sum(row["model_calls"] for row in rows)
+        asked = sum(row["prompt_tokens"] for row in rows)
         average = (
-            {part: round(sum(row[part] for row in rows) / len(rows)) for part in parts}
+            {part: round(sum(row[part] for row in rows) / len(rows)) for part in _PROMPT_PARTS}
             if rows
             else None
         )
@@ -8284,11 +8296,34 @@ class Queries:
             "from_ms": query.from_ms, "to_ms": query.to_ms, "tz": query.zone.key, "sessions": answer["row_count"], "measured_sessions": len(rows),
             "average": {
                 **average,
-                "prompt_tokens": round(sum(row["prompt_tokens"] for row in rows) / calls),
+                "prompt_tokens": round(asked / calls),
+                "user_tokens": user * asked // (prompt * calls) if prompt else None,
                 "output_tokens": round(sum(row["output_tokens"] for row in rows) / calls),
             } if average else None,
-            "rows": sorted(rows, key=lambda row: -row["cost_nano_usd"])[:20],
+            "rows": rows[:20],
         }  # fmt: skip
+
+    @staticmethod
+    def _user_share(db: sqlite3.Connection, row: Json, query: UsageQuery) -> tuple[int, int]:
+        """How many tokens of a session's prompts were the message that was being answered, and of how many in all.
+
+        Estimated: by what the prompt grew over the call before, its answer included, where a user's message came in
+        between. In the calls that follow, those with tool results, it is still the same message.
+        """
+        user = total = fresh = 0
+        fixed = sum(row[part] for part in _PROMPT_PARTS) // CHARS_PER_TOKEN
+        for prompt, held, is_asked in db.execute(
+            "SELECT u.prompt, u.held, u.before IS NULL OR EXISTS (SELECT 1 FROM messages x WHERE x.session = u.session AND x.kind = 'user' AND x.ts_ms > u.before AND x.ts_ms <= u.ts_ms) FROM "
+            "(SELECT c.session, c.ts_ms, c.prompt, lag(c.prompt + c.output_tokens) OVER w AS held, lag(c.ts_ms) OVER w AS before FROM "
+            "(SELECT *, input_tokens + cache_read_tokens + cache_write_tokens AS prompt FROM model_calls) c JOIN sessions s ON s.id = c.session "
+            "WHERE s.session_id = ? AND c.ts_ms < ? AND c.prompt > 0 WINDOW w AS (ORDER BY c.ts_ms, c.id)) u WHERE u.ts_ms >= ? ORDER BY u.ts_ms",
+            (row["session"], query.to_ms, query.from_ms),
+        ):  # fmt: skip
+            if is_asked:
+                fresh = max(0, prompt - (fixed if held is None else held))
+            user += min(fresh, prompt)
+            total += prompt
+        return user, total
 
     def explain(
         self,
@@ -10556,12 +10591,12 @@ SHAPES = {
     "CacheBreak": "ts_ms:i gap_ms:i lost_tokens:i reason:=compacted,model,expired,changed session:s "
     "agent:s label:s? model:s",
     "Cache": "from_ms:i to_ms:i tz:s totals:CacheUse unpriced_models:[s] rows:[CacheModel] "
-    "days:[CacheDay] breaks:[CacheBreak]",
+    "days:[CacheDay] breaks:[CacheBreak] breaks_from_ms:i",
     "Pair": "recorded_nano_usd:i list_nano_usd:i list_differs_percent:n?",
     "PairRow": "key:s label:s +Pair",
     "Comparison": "rows:[PairRow] +Pair",
     "PromptSizes": "system_chars:i files_chars:i skills_chars:i tools_chars:i prompt_tokens:i "
-    "output_tokens:i",
+    "user_tokens:i? output_tokens:i",
     "PromptRow": "session:s agent:s key:s? label:s? model_calls:i cost_nano_usd:i files:[pair] "
     "+PromptSizes",
     "Composition": "from_ms:i to_ms:i tz:s sessions:i measured_sessions:i average:PromptSizes? "
@@ -17227,6 +17262,21 @@ function seriesAt(event, chart) {
   return mark?.dataset.series ?? null;
 }
 
+// A finger scrolls the page, so it drags no span: the first tap shows what is there, the second filters.
+let isTouched = false;
+let isSecondTap = false; // a second time at one place
+function touchDown(event, chart) {
+  const at = chart && { chart: chart.dataset.chart, index: pointAt(event, chart), anchor: null };
+  isSecondTap = at !== null && cursor?.chart === at.chart && cursor.index === at.index;
+  if (at || (cursor && !cursor.isByKey)) moveCursor(at);
+}
+function touchUp(event) {
+  const chart = chartOf(event.target);
+  const series = chart && pointAt(event, chart) === cursor?.index && seriesAt(event, chart);
+  const kind = chart && chartsNow()[chart.dataset.chart].filterKind;
+  if (series && kind) filterBy(kind, series);
+}
+
 let clickTimer = 0;
 document.addEventListener("pointermove", (event) => {
   if (isDragging()) {
@@ -17241,12 +17291,15 @@ document.addEventListener("pointermove", (event) => {
 document.addEventListener("pointerdown", (event) => {
   if (state.menu && !event.target.closest?.("[data-menu]")) dispatch({ menu: "" });
   const chart = chartOf(event.target);
-  // A finger scrolls the page; only a mouse or a pen drags a span.
-  if (!chart || event.button !== 0 || event.pointerType === "touch") return;
+  isTouched = event.pointerType === "touch";
+  if (isTouched) touchDown(event, chart);
+  if (!chart || event.button !== 0 || isTouched) return;
   const index = pointAt(event, chart);
   moveCursor({ chart: chart.dataset.chart, index, anchor: index });
 });
+document.addEventListener("pointercancel", () => { isSecondTap = false; }); // it became a scroll
 document.addEventListener("pointerup", (event) => {
+  if (isTouched && isSecondTap) touchUp(event);
   if (!isDragging()) return;
   const { chart: name, index, anchor } = cursor;
   moveCursor({ chart: name, index, anchor: null });
@@ -17261,7 +17314,7 @@ document.addEventListener("pointerup", (event) => {
   if (series && kind && event.detail < 2) clickTimer = setTimeout(() => filterBy(kind, series), DOUBLE_CLICK_MS);
 });
 document.addEventListener("dblclick", (event) => {
-  if (!chartOf(event.target)) return;
+  if (!chartOf(event.target) || isTouched) return;
   clearTimeout(clickTimer);
   go({ range: DEFAULT_RANGE });
 });
@@ -19473,7 +19526,7 @@ COST_JS = r"""// The Cost page: what was spent, grouped and split by any two key
 // cache, list prices, what prompts are made of, models without a price.
 
 import {
-  html, msg, t, tn, UNKNOWN, formatClock, formatCount, formatDay, formatDuration, formatExactMoney, formatMoney, formatMonth,
+  html, msg, t, tn, UNKNOWN, dayIn, formatClock, formatCount, formatDay, formatDuration, formatExactMoney, formatMoney, formatMonth,
   formatPercent, formatTokens,
 } from "./dom.js";
 import { lines, stackedBars, swatch, UNITS } from "./chart.js";
@@ -20028,6 +20081,7 @@ function Cache(state) {
     const cacheFigure = (kind, nano) => html`
       <button type="button" class="figure-button" data-action="cache-formula" data-figure="${kind}">${money(nano)}</button>`;
     const model = cacheModel(state);
+    const isCut = data.breaks_from_ms > data.from_ms;
     const line = (row) => html`
       <tr data-key="${row.key}">
         <th scope="row" class="name">${filterName("model", row.key, row.label)}</th>
@@ -20058,7 +20112,7 @@ function Cache(state) {
           ${chartBox("cache", t("{title}. Arrow keys move, Enter selects, Escape leaves.", { title: t("Cache") }), lines(model, widthOf(state, "cache"), CACHE_HEIGHT))}
         </div>
         <div>
-          <h3>${t("Where it broke")}</h3>
+          <h3>${isCut ? t("Where it broke since {day}", { day: formatDay(dayIn(data.breaks_from_ms, data.tz)) }) : t("Where it broke")}</h3>
           ${data.breaks.length ? html`<ol class="activity">${data.breaks.slice(0, 6).map(broke)}</ol>` : nothing(t("No call lost half of what the call before it had in the cache."))}
         </div>
       </div>
@@ -20101,13 +20155,18 @@ const PROMPT_PARTS = [
   ["system_chars", msg("System prompt"), 1], ["files_chars", msg("Memory files"), 2], ["tools_chars", msg("Tools"), 3], ["skills_chars", msg("Skills"), 5],
 ];
 
-/** Tokens of each part of a prompt: characters by four where OpenClaw measured them; what is left is history and the user's words. */
+/** Tokens of each part of a prompt: characters by four where OpenClaw measured them; the message that is answered, by what the prompt grew; what is left is history. */
 export function promptParts(sizes, calls = 1) {
   const fixed = PROMPT_PARTS.map(([key, name, slot]) => ({ key, name, slot, chars: sizes[key], tokens: sizes[key] / CHARS_PER_TOKEN }));
   const known = fixed.reduce((sum, part) => sum + part.tokens, 0);
+  const rest = Math.max(0, sizes.prompt_tokens / calls - known);
+  const user = sizes.user_tokens === null ? null : Math.min(rest, sizes.user_tokens / calls);
   return [
     ...fixed,
-    { key: "history", name: msg("History and user"), slot: 8, chars: null, tokens: Math.max(0, sizes.prompt_tokens / calls - known) },
+    ...(user === null ? [{ key: "history", name: msg("History and user"), slot: 8, chars: null, tokens: rest }] : [
+      { key: "history", name: msg("History"), slot: 8, chars: null, tokens: rest - user },
+      { key: "user", name: msg("User"), slot: 6, chars: null, tokens: user },
+    ]),
     { key: "output", name: msg("Output"), slot: 4, chars: null, tokens: sizes.output_tokens / calls, isCounted: true },
   ];
 }
@@ -20130,7 +20189,7 @@ function Composition(state) {
     if (!data.average) return nothing(t("No session in this range has a report of its prompt; OpenClaw writes one from 2026.4 on."));
     const parts = promptParts(data.average);
     const total = parts.reduce((sum, part) => sum + part.tokens, 0);
-    const mark = (part) => (part.isCounted ? t("measured") : part.chars === null ? t("estimated: the rest") : t("{n} characters measured, tokens estimated", { n: formatCount(part.chars) }));
+    const mark = (part) => (part.isCounted ? t("measured") : part.key === "user" ? t("estimated: what prompts grew by where a message came in") : part.chars === null ? t("estimated: the rest") : t("{n} characters measured, tokens estimated", { n: formatCount(part.chars) }));
     return html`
       <h3>${t("A call on average")}</h3>
       ${promptBar(parts)}
@@ -20520,12 +20579,12 @@ export const messages = {
   "No call in this range has both a recorded cost and a list price.": "此范围内没有同时具有记录费用与标价的调用。",
   "Only calls that have both. The recorded cost counts; the list is a check.": "仅含两者皆有的调用。以记录费用为准；标价用于核对。",
   "Cache": "缓存", "Read from the cache": "读自缓存", "Saved by reads": "读取节省", "Cost of writes": "写入费用", "Net gain": "净收益",
-  "Share of the prompt read from the cache, by day": "每日提示词读自缓存的占比", "Where it broke": "何处失效", "Hit rate": "命中率", "Read": "读取", "Written": "写入", "Saved": "节省",
+  "Share of the prompt read from the cache, by day": "每日提示词读自缓存的占比", "Where it broke": "何处失效", "Where it broke since {day}": "{day} 以来何处失效", "Hit rate": "命中率", "Read": "读取", "Written": "写入", "Saved": "节省",
   "No call lost half of what the call before it had in the cache.": "没有调用丢失前一次调用缓存内容的一半以上。",
   "the context was compacted": "上下文被压缩", "another model": "更换了模型", "after {gap}": "间隔 {gap}", "the prompt changed": "提示词有变",
   "Models compared": "模型对比", "Model, and what for": "模型及用途", "Output per call": "每次调用输出", "Cached": "缓存占比",
-  "What prompts are made of": "提示词构成", "System prompt": "系统提示词", "Memory files": "记忆文件", "Tools": "工具", "Skills": "技能", "History and user": "历史与用户",
-  "A call on average": "平均一次调用", "measured": "实测", "estimated: the rest": "估算：其余部分", "{n} characters measured, tokens estimated": "实测 {n} 个字符，token 为估算",
+  "What prompts are made of": "提示词构成", "System prompt": "系统提示词", "Memory files": "记忆文件", "Tools": "工具", "Skills": "技能", "History and user": "历史与用户", "History": "历史",
+  "A call on average": "平均一次调用", "measured": "实测", "estimated: the rest": "估算：其余部分", "estimated: what prompts grew by where a message came in": "估算：消息到来时提示词的增量", "{n} characters measured, tokens estimated": "实测 {n} 个字符，token 为估算",
   "No session in this range has a report of its prompt; OpenClaw writes one from 2026.4 on.": "此范围内没有会话带有提示词报告；OpenClaw 自 2026.4 起写入。",
   "reported by {n} of {all} sessions": "{all} 个会话中有 {n} 个报告", "Prompt per call": "每次调用提示词", "Largest file": "最大文件", "{n} characters": "{n} 个字符",
   "Models without a price": "没有价格的模型", "in US dollars per million tokens": "美元／百万 token", "as input": "同输入", "Set the price": "设置价格", "Remove": "移除",

@@ -452,6 +452,20 @@ def test_drag_selects_click_filters_double_click_resets(visit: Any, where: str, 
     expect(page.locator(".chip")).to_contain_text("Model")
 
 
+def test_a_finger_shows_a_bar_first_and_filters_then(visit: Any) -> None:
+    page = visit(has_touch=True, viewport={"width": 390, "height": 844}).go("#/overview?range=7d")
+    page.locator("[data-chart=day] .bars > g").first.wait_for(state="attached")
+    page.locator("[data-chart=day]").evaluate("one => one.scrollIntoView({block: 'center'})")
+    title = page.locator("[data-chart=day] .tip-table thead")
+    page.touchscreen.tap(*bar_middle(page, "day", 4))
+    expect(title).to_be_visible()
+    page.touchscreen.tap(*bar_middle(page, "day", 5))
+    expect(title).to_be_visible()
+    assert "model=" not in address(page)
+    page.touchscreen.tap(*bar_middle(page, "day", 5))
+    wait_for_address(page, "model=")
+
+
 def test_the_chart_is_read_and_used_by_keyboard(page: Page) -> None:
     chart = page.locator("[data-chart=day]")
     chart.focus()
