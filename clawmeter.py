@@ -3187,6 +3187,7 @@ class Store:
 
     def reprice(self, models: Sequence[int] | None = None) -> int:
         """Price every call again (or those of some models), because a price or the way of billing changed; how many."""
+        changes = Changes()
         with self.transaction() as db:
             fields = ", ".join(CALL_FIELDS)
             repriced = (
@@ -3204,16 +3205,22 @@ class Store:
                 f"SELECT {fields}, id FROM model_calls WHERE id > ? {only} ORDER BY id LIMIT 20000",
                 (last,),
             ).fetchall():
-                last, count = rows[-1][-1], count + len(rows)
+                first, last, count = last, rows[-1][-1], count + len(rows)
+                note = f"INSERT INTO changes SELECT ?, * FROM model_calls WHERE id > ? AND id <= ? {only}"
+                if models is not None:
+                    db.execute(note, (-1, first, last))
                 priced = [(self.prices.settle(r[:-1]), r[-1]) for r in rows]
                 db.executemany(
                     f"UPDATE model_calls SET {sets} WHERE id = ?",
                     [(p[C_FLAGS], *p[C_COST_INPUT:C_RANK], *p[C_RANK + 1 :], i) for p, i in priced],
                 )
-            if last:
+                if models is not None:
+                    db.execute(note, (1, first, last))
+                    self._apply_changes(db, changes)
+            if count and models is None:
                 self.rebuild(db)
             self.set_meta("prices", self.prices.fingerprint())
-        self.announce(Changes())
+        self.announce(changes)
         return count
 
     # -- what indexes say ---------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from handmade import MINUTE, NOW, T0, HandmadeHome, call, header, lines, user
+from ledgers import rollup_differences
 
 import clawmeter
 
@@ -331,6 +332,7 @@ def test_a_price_that_is_set_counts_at_once_and_after_a_restart(
         assert now["total_tokens"] == before["total_tokens"]
 
     check(meter.queries)
+    assert rollup_differences(meter.store) == []
     assert [p["model"] for p in client.get("/api/prices").json] == [name]
     path = tmp_path / "state" / "prices.toml"
     assert path.stat().st_mode & 0o777 == 0o600
@@ -339,6 +341,7 @@ def test_a_price_that_is_set_counts_at_once_and_after_a_restart(
     again.index()
     check(again.queries)
     again.set_price(name, None)
+    assert rollup_differences(again.store) == []
     assert again.queries.usage(from_="all", by="day")["totals"] == before
 
 
