@@ -17037,11 +17037,15 @@ function refreshIfSeen() {
   if (document.visibilityState === "visible" && !state.needsLogin) refreshAll();
 }
 
-// The stream: one, and only while the page is looked at (a browser allows six connections to a
-// host over all its tabs). We reconnect ourselves because EventSource gives up after a 503.
+// The stream: one for all windows of a browser that are looked at, because a browser allows six
+// connections to a host. The window that holds it says so in localStorage, until when, and passes
+// the news on. We reconnect ourselves because EventSource gives up after a 503.
 
+const HOLD_MS = 5000;
+const me = `${Date.now()}-${Math.random()}`;
+const others = globalThis.BroadcastChannel ? new BroadcastChannel("clawmeter") : null;
 let stream = null;
-let isStreamOpen = false;
+let isStreamOpen = false; // ours, or that of another window
 let retries = 0;
 let retryTimer = 0;
 
@@ -17051,19 +17055,55 @@ function connectionNow() {
   return retries > 2 ? "polling" : "connecting";
 }
 
+/** The window that holds the stream, if it is another one. */
+function otherHolder() {
+  const holder = others && remembered.read("stream", null);
+  return holder && holder.id !== me && holder.until > Date.now() ? holder : null;
+}
+
+function holdStream() {
+  if (otherHolder()) {
+    openStream(); // two took it at once: this one follows
+    return;
+  }
+  remembered.write("stream", { id: me, until: Date.now() + HOLD_MS, isOpen: isStreamOpen });
+  clearTimeout(retryTimer);
+  retryTimer = setTimeout(holdStream, HOLD_MS / 3);
+}
+
+function streamOpened() {
+  isStreamOpen = true;
+  if (retries > 0) say(t("Live again"));
+  retries = 0;
+  // What happened between the last answer and this moment was announced to nobody.
+  refreshAll();
+  if (state.connection !== "lost") dispatch({ connection: "live" });
+}
+
 function openStream() {
+  const wasOpen = isStreamOpen;
   closeStream();
   if (document.visibilityState !== "visible" || state.needsLogin) return;
+  const holder = otherHolder();
+  if (holder) {
+    retryTimer = setTimeout(openStream, HOLD_MS / 2); // it may end without a word
+    if (holder.isOpen && wasOpen) isStreamOpen = true;
+    else if (holder.isOpen) streamOpened();
+    return;
+  }
   stream = new EventSource("/api/stream");
+  holdStream();
   stream.onopen = () => {
-    isStreamOpen = true;
-    if (retries > 0) say(t("Live again"));
-    retries = 0;
-    // What happened between the last answer and this moment was announced to nobody.
-    refreshAll();
-    if (state.connection !== "lost") dispatch({ connection: "live" });
+    streamOpened();
+    holdStream();
+    others?.postMessage("open");
   };
-  for (const kind of KINDS) stream.addEventListener(kind, () => refreshOn(kind));
+  for (const kind of KINDS) {
+    stream.addEventListener(kind, () => {
+      refreshOn(kind);
+      others?.postMessage(kind);
+    });
+  }
   stream.onerror = () => {
     closeStream();
     retries += 1;
@@ -17077,10 +17117,24 @@ function openStream() {
 
 function closeStream() {
   clearTimeout(retryTimer);
-  stream?.close();
-  stream = null;
   isStreamOpen = false;
+  if (!stream) return;
+  stream.close();
+  stream = null;
+  if (otherHolder()) return;
+  remembered.write("stream", null);
+  others?.postMessage("free");
 }
+
+others?.addEventListener("message", ({ data }) => {
+  if (stream || document.visibilityState !== "visible" || state.needsLogin) return;
+  if (KINDS.includes(data)) {
+    refreshOn(data);
+  } else {
+    clearTimeout(retryTimer); // "open" or "free": the first to ask after the latter holds it
+    retryTimer = setTimeout(openStream, data === "free" ? Math.random() * 250 : 0);
+  }
+});
 
 function say(words) {
   $("said").textContent = words;

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from browsers import PATIENCE_MS, Visitor, axe_complaints, overflow
 from handmade import HandmadeHome, call, header, lines, raw
-from served import Served
+from served import Served, wait_until
 
 import clawmeter
 
@@ -613,6 +613,31 @@ def test_a_call_appears_and_nothing_else_moves(visit: Any, world: World) -> None
         timeout=PATIENCE_MS,
     )
     assert page.evaluate(marks) == kept
+
+
+def test_twelve_windows_share_one_stream(visit: Any, world: World) -> None:
+    """A browser allows six connections to a server; with a stream for each, the seventh window would stand still."""
+    visitor = visit()
+    pages = [visitor.page, *[visitor.context.new_page() for _ in range(11)]]
+    for page in pages[1:]:
+        page.goto(f"{visitor.url}/#/overview?range=today")
+        page.wait_for_selector(".figure-number")
+    streams = world.served.meter.stream
+    for page in pages:
+        page.wait_for_selector(".live.is-live")
+    wait_until(lambda: len(streams) == 1)
+    pages.pop(0).close()  # it may be the one that held the stream; so may the next
+    pages.pop(0).close()
+    cost = pages[0].locator(".figures section[data-key=today] .figure-number .num")
+    before = nano(cost.get_attribute("title") or "")
+    for n in (1, 2):
+        world.live.go_on(cost=0.25)
+        for page in pages:
+            page.wait_for_function(
+                "(total) => document.querySelector('.figures section[data-key=today] .figure-number .num').title === total",
+                arg=f"${Decimal(before + n * 250_000_000) / 10**9:,.9f}",
+            )
+    wait_until(lambda: len(streams) == 1)
 
 
 def test_a_storm_of_updates_leaves_what_a_person_is_doing(visit: Any, world: World) -> None:
