@@ -2747,6 +2747,10 @@ class Store:
                 self.readers.get().close()
             self.db.close()
 
+    def interrupt(self) -> None:
+        """Break off the statement that writes now, from another thread; its transaction is taken back."""
+        self.db.interrupt()
+
     def meta(self, key: str) -> Any:
         """A value of the table meta, or None."""
         row = self.db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
@@ -4446,6 +4450,10 @@ def serve_index_worker() -> int:
     return 0
 
 
+class IndexStoppedError(ClawmeterError):
+    """A pass was ended before it had read everything."""
+
+
 class WorkerPool:
     """Worker processes that read a list of tasks each; iterating gives their readings as they come.
 
@@ -4458,6 +4466,7 @@ class WorkerPool:
         self.pipes: list[io.BufferedReader] = []
         self.forked: list[int] = []
         self.children: list[subprocess.Popen[bytes]] = []
+        self.is_closed = False
         can_fork = sys.platform.startswith("linux") and threading.active_count() == 1
         for share in shares:
             if can_fork:
@@ -4503,14 +4512,25 @@ class WorkerPool:
 
     def _receive(self, pipe: io.BufferedReader) -> None:
         with pipe:
-            while head := pipe.read(8):
-                self.frames.put(pipe.read(int.from_bytes(head, "big")))
-        self.frames.put(None)
+            while (head := pipe.read(8)) and not self.is_closed:
+                self._hand_over(pipe.read(int.from_bytes(head, "big")))
+        self._hand_over(None)
+
+    def _hand_over(self, frame: bytes | None) -> None:
+        while not self.is_closed:
+            with contextlib.suppress(queue.Full):
+                self.frames.put(frame, timeout=0.1)
+                return
 
     def __iter__(self) -> Iterator[tuple[Reading, Source | None, int]]:
         running = len(self.pipes)
         while running:
-            frame = self.frames.get()
+            try:
+                frame = self.frames.get(timeout=0.1)
+            except queue.Empty:
+                if self.is_closed:
+                    raise IndexStoppedError from None
+                continue
             if frame is None:
                 running -= 1
             else:
@@ -4519,17 +4539,19 @@ class WorkerPool:
             if child.wait():
                 msg = f"an index worker ended with status {child.returncode}"
                 raise SourceError(msg)
-        for pid in self.forked:
-            if os.waitpid(pid, 0)[1]:
+        while self.forked:
+            if os.waitpid(self.forked.pop(), 0)[1]:
                 msg = "an index worker ended early"
                 raise SourceError(msg)
-        self.forked.clear()
 
     def close(self) -> None:
-        """End workers that still run."""
+        """End workers that still run; from any thread."""
+        self.is_closed = True
         for child in self.children:
             child.kill()
-        for pid in self.forked:
+            child.wait()
+        while self.forked:
+            pid = self.forked.pop()
             with contextlib.suppress(OSError):
                 os.kill(pid, signal.SIGKILL)
                 os.waitpid(pid, 0)
@@ -4556,12 +4578,20 @@ class Indexer:
         self.databases: dict[str, str] = {}
         self.registered: dict[str, tuple[Any, list[TranscriptPath]]] = {}
         self.stopping = threading.Event()
+        self.pool: WorkerPool | None = None
         self.lag_ms: int | None = None
         self.inodes = {
             (s.dev, s.inode): s
             for s in self.known.values()
             if s.kind in RANKS and s.kind != "database"
         }
+
+    def stop(self) -> None:
+        """End a pass that is under way, from another thread; what it has not kept is read next time."""
+        self.stopping.set()
+        self.store.interrupt()
+        if (pool := self.pool) is not None:
+            pool.close()
 
     # -- a whole pass -------------------------------------------------------------------------------------------------
 
@@ -4710,6 +4740,8 @@ class Indexer:
         tasks.sort(key=lambda t: -t[0])
         bad: Counter[tuple[str, str]] = Counter()
         for reading, source, done in self._run(tasks):
+            if self.stopping.is_set():
+                raise IndexStoppedError
             self.progress.indexed_bytes += done
             if source is None:
                 bad.update(reading.bad_rows)
@@ -4758,11 +4790,12 @@ class Indexer:
         for size, task in tasks:  # longest first, each to the worker with the least so far
             lightest = min(range(self.workers), key=lambda i: shares[i][0])
             shares[lightest] = (shares[lightest][0] + size, [*shares[lightest][1], task])
-        pool = WorkerPool([s for _, s in shares])
+        self.pool = WorkerPool([s for _, s in shares])
         try:
-            yield from pool
+            yield from self.pool
         finally:
-            pool.close()
+            self.pool.close()
+            self.pool = None
 
     # -- one source ---------------------------------------------------------------------------------------------------
 
@@ -9548,21 +9581,8 @@ class Watcher:
 
     EVENTS = frozenset({"created", "modified", "moved", "deleted"})
     NETWORK = frozenset(
-        {
-            "nfs",
-            "nfs4",
-            "cifs",
-            "smb3",
-            "smbfs",
-            "9p",
-            "fuse.sshfs",
-            "afs",
-            "ceph",
-            "glusterfs",
-            "virtiofs",
-            "drvfs",
-        }
-    )
+        ("nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "fuse.sshfs", "afs", "ceph", "glusterfs", "virtiofs", "drvfs")
+    )  # fmt: skip
 
     def __init__(self, homes: Sequence[OpenClawHome], *, poll: bool) -> None:
         self.homes = homes
@@ -9581,7 +9601,7 @@ class Watcher:
         best, kind = "", ""
         with contextlib.suppress(OSError):
             for part in psutil.disk_partitions(all=True):
-                if str(path).startswith(part.mountpoint) and len(part.mountpoint) > len(best):
+                if path.is_relative_to(part.mountpoint) and len(part.mountpoint) > len(best):
                     best, kind = part.mountpoint, part.fstype
         return kind in self.NETWORK
 
@@ -9911,12 +9931,13 @@ class Clawmeter:
     def stop(self) -> None:
         """End the thread and close everything, within three seconds."""
         self.stopping.set()
-        self.indexer.stopping.set()
         self.watcher.changed.set()
         self.stream.close()
         self.gateway.stop()
-        if self.thread is not None:
-            self.thread.join(2.5)
+        until = time.monotonic() + 2.5
+        while self.thread is not None and self.thread.is_alive() and time.monotonic() < until:
+            self.indexer.stop()  # again and again: a first index has many long statements
+            self.thread.join(0.05)
         self.watcher.stop()
         self.stack.close()
 
@@ -9943,7 +9964,11 @@ class Clawmeter:
                     self.store.use_zone(self.zones.get())
                     give_back_memory()
                 self.failures.pop("ledger", None)
+            except IndexStoppedError:
+                return
             except StoreError as error:
+                if self.stopping.is_set():
+                    return  # a statement was broken off
                 self._fail(
                     "ledger",
                     f"{error}; nothing is lost, and reading goes on when it can be written again",
