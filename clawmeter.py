@@ -3954,12 +3954,8 @@ def plan_database(
             ]
         unread = [(s, g) for s, g in archives if generations.get(f"archive:{s}") != g]
         fresh += [(place.path, f"archive:{s}", g) for s, g in unread]
-        same_file = (
-            known is not None
-            and known.inode == source.inode
-            and known.position > 0
-            and known.state == "ok"
-        )
+        # Also after it could not be read for a moment: what was read of it until then is kept.
+        same_file = known is not None and known.inode == source.inode and known.position > 0
         bad_rows = {k.removeprefix("bad:"): 0 for k in generations if k.startswith("bad:")}
         if known is None or not same_file:
             sessions = list_database_sessions(db)
@@ -4788,6 +4784,10 @@ class Indexer:
             )
         except FileNotFoundError:
             return 0  # renamed or deleted since it was listed: the next pass sees where to
+        except DatabaseChangedError as error:
+            if place.path not in self.known:
+                self._unreadable(place, error)
+            return 0  # somebody writes: as its signature is another one now, it is looked at again within a second
         except (OSError, SourceError) as error:
             self._unreadable(place, error)
             return 0
