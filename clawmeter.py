@@ -59,6 +59,7 @@ import queue
 import random
 import re
 import secrets
+import selectors
 import shutil
 import signal
 import socket
@@ -88,6 +89,7 @@ import pyjson5
 import zstandard
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
     from http.client import HTTPConnection
 
     from flask import Flask, Request, Response
@@ -5001,6 +5003,20 @@ class TokenRefusedError(GatewayError):
     """The gateway knows another token."""
 
 
+class CallRefusedError(GatewayError):
+    """The gateway answered a call with an error: `code` is its word for it, the text its sentence."""
+
+    def __init__(self, method: str, error: Json) -> None:
+        self.code = plain(error.get("code") or "", 60)
+        self.message = plain(error.get("message") or self.code or "no reason given")
+        super().__init__("refused", f"{method}: {self.message}")
+
+    @property
+    def is_unknown(self) -> bool:
+        """Whether this version of OpenClaw does not have the method."""
+        return "unknown method" in self.message
+
+
 def is_loopback(address: str) -> bool:
     """Tell whether an address is this machine's own (127/8, ::1, also IPv4 inside IPv6)."""
     import ipaddress
@@ -5615,6 +5631,14 @@ FRAME_COUNTS = ("received", "malformed", "oversized", "out_of_order", "gaps", "l
 # -- the connection ---------------------------------------------------------------------------------------------------
 
 
+class Asked(NamedTuple):
+    """A request that is under way; `answer` is for whoever waits in another thread."""
+
+    method: str
+    until: float
+    answer: Future[Any] | None = None
+
+
 class GatewayClient:
     """Keeps one connection to a gateway, in a thread of its own, and feeds a GatewayState.
 
@@ -5665,8 +5689,12 @@ class GatewayClient:
         self._seen: Any = None  # signature of the config that was read
         self._must_read = True
         self._early: list[Frame] = []  # what came in one piece with the answer to `connect`
-        self._pending: dict[str, tuple[str, float]] = {}
+        self._selector: selectors.BaseSelector | None = None
+        self._pending: dict[str, Asked] = {}
         self._asked = 0
+        #: What other threads ask; a byte through the pair of sockets wakes ours, which alone sends and reads.
+        self._questions: queue.SimpleQueue[tuple[Asked, Json]] = queue.SimpleQueue()
+        self._bell: tuple[socket.socket, socket.socket] | None = None
         self._failures = 0
         self._seq: int | None = None
         self._old = 0  # frames in a row that were older than the last
@@ -5681,6 +5709,9 @@ class GatewayClient:
     def start(self) -> None:
         """Connect, and stay connected, in a thread."""
         self.state.set_status("connecting")
+        self._bell = socket.socketpair()
+        for end in self._bell:
+            end.setblocking(False)
         self.thread = threading.Thread(target=self._run, name="gateway", daemon=True)
         self.thread.start()
 
@@ -5690,6 +5721,30 @@ class GatewayClient:
         self._shut()
         if self.thread is not None:
             self.thread.join(1.0)
+        bell, self._bell = self._bell, None
+        for end in bell or ():
+            end.close()
+
+    def ask(self, method: str, params: Mapping[str, Any] | None = None, timeout_s: float = ANSWER_S) -> Any:  # fmt: skip
+        """Ask over the one connection, from any thread, and wait for the answer. Only what `operator.read` allows.
+
+        Raises GatewayError; CallRefusedError, which is one, where the gateway answers with an error.
+        """
+        from concurrent.futures import CancelledError, Future
+
+        state, bell = self.state, self._bell
+        if state.status != "connected" or bell is None:
+            raise GatewayError(state.status, state.problem or "the gateway is not connected", state.advice)  # fmt: skip
+        answer: Future[Any] = Future()
+        self._questions.put((Asked(method, time.monotonic() + timeout_s, answer), dict(params or {})))  # fmt: skip
+        with contextlib.suppress(OSError):  # full: it rings already
+            bell[1].send(b"?")
+        try:
+            return answer.result(timeout_s)
+        except (TimeoutError, CancelledError):
+            answer.cancel()
+            msg = f"{method}: no answer in {timeout_s:g} s"
+            raise GatewayError("unreachable", msg) from None
 
     def probe(self) -> Json:
         """Connect once, say what came of it, and leave."""
@@ -5757,6 +5812,10 @@ class GatewayClient:
 
     def _close(self) -> None:
         sock, ws, self._socket, self._ws, self._reader = self._socket, self._ws, None, None, None
+        selector, self._selector = self._selector, None
+        if selector is not None:
+            selector.close()
+        self._drop_questions()
         if sock is not None:
             with contextlib.suppress(Exception):  # what is left of a connection that is over
                 sock.settimeout(0.2)
@@ -5817,6 +5876,10 @@ class GatewayClient:
         # With an Origin, 2026.6 and later take us for a web page and refuse.
         self._ws.connect(url, timeout=self.CONNECT_S, socket=self._socket, suppress_origin=True, redirect_limit=0)  # fmt: skip
         self._reader = FrameReader(self._socket)
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(self._socket, selectors.EVENT_READ)
+        if self._bell is not None:
+            self._selector.register(self._bell[0], selectors.EVENT_READ)
         self._pending.clear()
         self._seq, self._old = None, 0
         self._resync_at = None
@@ -5882,6 +5945,7 @@ class GatewayClient:
                 self._take(frame)
             heard = time.monotonic()
             while not self.stopping.is_set():
+                self._send_questions()
                 now = time.monotonic()
                 # The gateway ticks: two and a half without a word, and nobody is there any more.
                 silent_at = heard + 2.5 * self._tick_s
@@ -5903,6 +5967,8 @@ class GatewayClient:
         sock, reader = self._socket, self._reader
         if sock is None or reader is None:
             raise ConnectionError("not connected")
+        if not self._wait_for_bytes(sock, timeout_s):
+            return []
         sock.settimeout(timeout_s)
         before = reader.oversized
         try:
@@ -5928,10 +5994,41 @@ class GatewayClient:
                     self.state.count("malformed")
         return frames
 
-    def _send(self, method: str, params: Json) -> str:
+    def _wait_for_bytes(self, sock: socket.socket, timeout_s: float) -> bool:
+        """Wait until the gateway says something or somebody has a question; whether there is something to read."""
+        if self._selector is None or (hasattr(sock, "pending") and sock.pending()):
+            return True  # TLS may have read on
+        ready = [key.fileobj for key, _ in self._selector.select(timeout_s)]
+        if self._bell is not None and self._bell[0] in ready:
+            with contextlib.suppress(OSError):
+                self._bell[0].recv(4096)
+        return sock in ready
+
+    def _send_questions(self) -> None:
+        """Ask what other threads want to know."""
+        while True:
+            try:
+                asked, params = self._questions.get_nowait()
+            except queue.Empty:
+                return
+            # Nobody may be waiting any more.
+            if asked.answer and asked.answer.set_running_or_notify_cancel():
+                self._send(asked.method, params, asked)
+
+    def _drop_questions(self) -> None:
+        """The connection is over: whoever waits for an answer gets none."""
+        waiting = list(self._pending.values())
+        self._pending.clear()
+        while not self._questions.empty():
+            waiting.append(self._questions.get()[0])
+        for answer in (asked.answer for asked in waiting):
+            if answer and not answer.done():
+                answer.set_exception(GatewayError("unreachable", "the connection to the gateway ended"))  # fmt: skip
+
+    def _send(self, method: str, params: Json, asked: Asked | None = None) -> str:
         self._asked += 1
         rid = f"clawmeter-{self._asked}"
-        self._pending[rid] = (method, time.monotonic() + self.ANSWER_S)
+        self._pending[rid] = asked or Asked(method, time.monotonic() + self.ANSWER_S)
         if self._socket is not None:
             self._socket.settimeout(self.CONNECT_S)
         self._ws.send(orjson.dumps({"type": "req", "id": rid, "method": method, "params": params}).decode())  # fmt: skip
@@ -5939,7 +6036,7 @@ class GatewayClient:
 
     def _ask(self, method: str) -> None:
         """Ask without waiting; the answer comes among the frames. Only ever what `operator.read` allows."""
-        if all(method != asked for asked, _ in self._pending.values()):
+        if all(method != p.method or p.answer for p in self._pending.values()):
             if method == "sessions.list":
                 self._listed_at, self._resync_at = time.monotonic(), None
             self._send(method, {})
@@ -5984,9 +6081,16 @@ class GatewayClient:
             self._resync_at = max(time.monotonic(), self._listed_at + self.RESYNC_S)
 
     def _take_answer(self, frame: Frame) -> None:
-        method, _ = self._pending.pop(frame.name, (None, 0.0))
-        if method is None:
+        asked = self._pending.pop(frame.name, None)
+        if asked is None:
             self.state.count("ignored")
+            return
+        method = asked.method
+        if asked.answer:
+            if frame.ok:
+                asked.answer.set_result(frame.payload)
+            else:
+                asked.answer.set_exception(CallRefusedError(method, frame.error))
         elif frame.ok:
             self.state.can(method, really=True)
             if method == "sessions.list":
@@ -6003,7 +6107,7 @@ class GatewayClient:
 
     def _due(self, now: float) -> float:
         """When something is to be done without a frame."""
-        times = [self._resync_at or math.inf, *(until for _, until in self._pending.values())]
+        times = [self._resync_at or math.inf, *(asked.until for asked in self._pending.values())]
         if self.state._changed:  # noqa: SLF001 - one machine in two parts
             times.append(self._flush_at)
         if self.is_watched():
@@ -6019,10 +6123,12 @@ class GatewayClient:
         return self._listed_at + self.POLL_S if self.state.has_runs() else math.inf
 
     def _do_due(self, now: float) -> None:
-        for rid, (method, until) in list(self._pending.items()):
-            if now >= until:
+        for rid, asked in list(self._pending.items()):
+            if now >= asked.until:
                 del self._pending[rid]
-                self.state.last_error = f"{method}: no answer in {self.ANSWER_S:.0f} s"
+                self.state.last_error = f"{asked.method}: no answer in time"
+                if asked.answer:
+                    asked.answer.set_exception(TimeoutError())
         if self._resync_at is not None and now >= self._resync_at:
             # One that is under way may have been answered before the gap.
             self._resync_at = now + self.RESYNC_S

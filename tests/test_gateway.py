@@ -7,6 +7,8 @@ import os
 import socket
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -27,11 +29,10 @@ from handmade import HandmadeHome, header, user
 from served import PATIENCE_S, Served, process_env, wait_until
 
 import clawmeter
-from clawmeter import GatewayClient, GatewayError, GatewayState, OpenClawConfig, Settings
+from clawmeter import CallRefusedError, GatewayClient, GatewayError, GatewayState, OpenClawConfig, Settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
 MAIN = "agent:main:main"
 Json = dict[str, Any]
@@ -97,6 +98,66 @@ def listen(gateway: FakeGateway, tmp_path: Path) -> Iterator[Callable[..., Liste
 
 def now_ms() -> int:
     return int(time.time() * 1000)
+
+
+# --- asking ------------------------------------------------------------------------------------------
+
+
+def test_an_answer_comes_back_to_whoever_asked(gateway: FakeGateway, listen: Any) -> None:
+    gateway.answers |= {f"method.{n}": {"n": n} for n in range(20)}
+    listener = listen()
+    listener.wait_for(status="connected")
+    with ThreadPoolExecutor(20) as pool:
+        answers = list(pool.map(lambda n: listener.client.ask(f"method.{n}", {"limit": n}), range(20)))  # fmt: skip
+    assert answers == [{"n": n} for n in range(20)]
+    asked = {r["method"]: r["params"] for r in gateway.client().requests}
+    assert asked["method.7"] == {"limit": 7}
+    assert len(gateway.connections) == 1
+
+
+def test_a_question_does_not_stand_in_for_the_lists_own(gateway: FakeGateway, listen: Any) -> None:
+    listener = listen()
+    listener.wait_for(capabilities=["sessions.list", "sessions.subscribe"])
+    gateway.answers["sessions.list"] = {"sessions": [row(status="running", hasActiveRun=True)]}
+    assert listener.client.ask("sessions.list")["sessions"]
+    assert listener.state.sessions == {}  # the asker's, not the state's
+
+
+def test_a_refused_question_says_so_in_the_words_of_the_gateway(gateway: FakeGateway, listen: Any) -> None:  # fmt: skip
+    gateway.answers["cron.list"] = {"error": {"code": "FORBIDDEN", "message": "missing scope: operator.read"}}  # fmt: skip
+    listener = listen()
+    listener.wait_for(status="connected")
+    with pytest.raises(CallRefusedError, match="cron.list: missing scope: operator.read") as refused:  # fmt: skip
+        listener.client.ask("cron.list")
+    assert (refused.value.code, refused.value.is_unknown) == ("FORBIDDEN", False)
+    with pytest.raises(CallRefusedError) as unknown:
+        listener.client.ask("no.such")
+    assert unknown.value.is_unknown
+    assert listener.state.describe()["last_error"] is None
+
+
+def test_a_question_without_an_answer_ends_in_its_time(gateway: FakeGateway, listen: Any) -> None:
+    gateway.answers["logs.tail"] = "silence"
+    listener = listen()
+    with pytest.raises(GatewayError, match="not connected|no gateway|connecting"):
+        Listener(gateway, Path()).client.ask("logs.tail")
+    listener.wait_for(status="connected")
+    with pytest.raises(GatewayError, match="logs.tail: no answer in 0.05 s"):
+        listener.client.ask("logs.tail", timeout_s=0.05)
+    gateway.answers["logs.tail"] = {"lines": []}
+    assert listener.client.ask("logs.tail") == {"lines": []}
+
+
+def test_whoever_waits_is_told_when_the_connection_ends(gateway: FakeGateway, listen: Any) -> None:
+    gateway.answers["logs.tail"] = "silence"
+    listener = listen()
+    listener.wait_for(status="connected")
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(listener.client.ask, "logs.tail", None, PATIENCE_S)
+        wait_until(lambda: gateway.client().asked("logs.tail"), "the question")
+        gateway.client().drop()
+        with pytest.raises(GatewayError, match="connection to the gateway ended"):
+            waiting.result(PATIENCE_S)
 
 
 # --- getting in ----------------------------------------------------------------------------------
