@@ -7672,6 +7672,11 @@ class Queries:
             "thinking_level": row["thinking_level"], "stored_as": row["stored_as"], **total,
         }  # fmt: skip
 
+    def require_session(self, session_id: str) -> None:
+        """Raise QueryError when the ledger has no session with this id or key."""
+        with self.store.reading() as db:
+            self._find_session(db, session_id)
+
     @staticmethod
     def _find_session(db: sqlite3.Connection, session_id: str) -> int:
         """The ledger id of a session by its id, or by its key (the newest that has it)."""
@@ -10996,6 +11001,8 @@ class Route:
     method: str = "GET"
     is_open: bool = False
     media: str = "application/json"
+    #: It sends something to the gateway, which may refuse or not be there.
+    is_action: bool = False
 
     def flask_path(self) -> str:
         """Return the path as Flask writes it; its last part is any text, slashes included."""
@@ -11200,6 +11207,7 @@ ROUTES = (
         "Abort what runs in a session",
         "Aborted",
         method="POST",
+        is_action=True,
     ),
     Route(
         "/api/pause",
@@ -11213,8 +11221,16 @@ ROUTES = (
         "Switch off cron jobs and heartbeats, abort runs",
         "Pause",
         method="POST",
+        is_action=True,
     ),
-    Route("/api/resume", "resume", "Restore what pausing has switched off", "Pause", method="POST"),
+    Route(
+        "/api/resume",
+        "resume",
+        "Restore what pausing has switched off",
+        "Pause",
+        method="POST",
+        is_action=True,
+    ),
     Route("/api/me", "me", "Whose credential this is, and its scope", "Me"),
     Route(
         "/api/actions",
@@ -11358,7 +11374,7 @@ SHAPES = {
     "problems:[Problem] implausible:[Implausible] store:Ledger gateway:Gateway homes:[Home] "
     "process:Process",
     "Step": "method:s params:o target:s",
-    "Plan": "gateway:s? steps:[Step]",
+    "Plan": "gateway:s? steps:[Step] problems:[s]",
     "Aborted": "aborted:b steps:[Step]",
     "LeftJob": "job:s why:=gone,on,changed",
     "Pause": "paused:b since_ms:i? who:s? heartbeats:b restarted:b jobs:[s] left:[LeftJob] locked:[s] "
@@ -11513,6 +11529,11 @@ def _operation(route: Route) -> dict[str, Any]:
     if route.name == "set_price":
         answers["404"] = error("no call of this model is in the ledger")
         result["requestBody"] = {"required": True, "content": body("PriceBody")}
+    if route.is_action:
+        answers["409"] = error("it cannot be done as things are, or they have changed meanwhile")
+        answers["502"] = error("the gateway refused; in its own words")
+        answers["503"] = error("there is no gateway that can be used")
+        answers["504"] = error("the gateway did not answer; it may have been done all the same")
     if route.name in {"set_price", "drop_price"}:
         answers["409"] = error("the price is in clawmeter.toml")
     return result
@@ -11674,12 +11695,23 @@ class Api:
 
     def abort_plan(self, _call: Call, session_id: str) -> object:
         """Say what aborting a session would send."""
-        steps = self._meter.actions.plan_abort(session_id)
-        return {"gateway": self._meter.gateway_state.url, "steps": [s._asdict() for s in steps]}
+        self._check_session(session_id)
+        steps, problems = [], []
+        try:
+            steps = [s._asdict() for s in self._meter.actions.plan_abort(session_id)]
+        except (GatewayError, QueryError) as error:
+            problems.append(str(error))
+        return {"gateway": self._meter.gateway_state.url, "steps": steps, "problems": problems}
 
     def abort(self, call: Call, session_id: str) -> object:
         """Abort what runs in a session."""
+        self._check_session(session_id)
         return self._meter.actions.abort(session_id, who=self._who(call))
+
+    def _check_session(self, session_id: str) -> None:
+        # A session of this second is known to the gateway before anything of it is on disk.
+        if not self._meter.gateway_state.running(session_id):
+            self._meter.queries.require_session(session_id)
 
     def pause_state(self, _call: Call) -> object:
         """Say whether the gateway is paused."""
@@ -14980,7 +15012,9 @@ h3 { margin: 12px 0 4px; font-size: 12px; line-height: 16px; font-weight: 600; c
 .confirm-fault { display: flex; gap: 8px; margin-bottom: 12px; color: var(--bad); font-size: 13px; line-height: 18px; }
 .confirm-notes { display: grid; gap: 4px; padding-left: 16px; list-style: disc; }
 .act { width: 36px; padding-block: 0; }
-.audit td, .audit th { vertical-align: top; white-space: normal; font-weight: 400; }
+.act .icon-button { height: 20px; }
+.audit .grid-table :is(td, tbody th) { max-width: 240px; vertical-align: top; white-space: normal; font-weight: 400; }
+.audit .grid-table td:first-child { white-space: nowrap; }
 .confirm-foot { display: flex; justify-content: flex-end; gap: 8px; }
 .button.is-danger { background: var(--bad); border-color: var(--bad); color: var(--surface); font-weight: 600; }
 .button[aria-disabled="true"] { opacity: .6; cursor: default; }
@@ -14996,6 +15030,7 @@ h3 { margin: 12px 0 4px; font-size: 12px; line-height: 16px; font-weight: 600; c
 .strip .is-warn dd { color: var(--warn); }
 .strip progress { display: inline-block; width: 64px; vertical-align: 3px; margin-left: 4px; }
 .strip .unpriced { line-height: inherit; }
+.strip-actions { display: inline-flex; gap: 12px; margin-left: 8px; }
 
 /* States */
 .is-stale main { --ink: var(--ink-3); --ink-2: var(--ink-3); color: var(--ink-3); }
@@ -17216,11 +17251,12 @@ function gatewayActions(gateway, state) {
   if (!gateway || gateway.status === "off") return null;
   const isPaused = gateway.paused_ms !== null;
   const toggle = gateway.status === "connected" && mayAct(state) ? html`
-    <button type="button" class="link" data-action="${isPaused ? "resume-gateway" : "pause-gateway"}" data-key="toggle">${isPaused ? t("Resume") : t("Pause")}</button>` : null;
+    <button type="button" class="link" data-action="${isPaused ? "resume-gateway" : "pause-gateway"}" data-key="toggle"
+      title="${isPaused ? t("Paused {time}", { time: formatAbsolute(gateway.paused_ms, zoneOf(state)) }) : ""}">${isPaused ? t("Resume") : t("Pause")}</button>` : null;
   return html`
-    ${isPaused ? html`<span class="is-warn">${t("since {time}", { time: when(gateway.paused_ms, state) })}</span>` : null}
-    ${toggle}
-    <button type="button" class="link" data-action="show-actions" data-key="list">${t("Actions")}</button>`;
+    <span class="strip-actions">
+      ${toggle}<button type="button" class="link" data-action="show-actions" data-key="list">${t("Actions")}</button>
+    </span>`;
 }
 
 /** One request as it will be sent: the method, its parameters, and what it is about. */
@@ -21806,7 +21842,7 @@ export const messages = {
   // Actions
   "To the gateway {gateway}:": "发送到网关 {gateway}：", "To the gateway:": "发送到网关：", "What is sent": "将发送的内容",
   "There is nothing to send.": "没有需要发送的内容。", "Asking the gateway": "正在询问网关", "Cancel": "取消", "Sending": "正在发送",
-  "Abort run": "中止运行", "Resume": "恢复", "Pause": "暂停", "since {time}": "自 {time}", "Actions": "操作记录",
+  "Abort run": "中止运行", "Resume": "恢复", "Pause": "暂停", "Paused {time}": "暂停于 {time}", "Actions": "操作记录",
   "Messages that arrive are still answered: no version of OpenClaw can refuse them.": "到达的消息仍会得到回复：任何版本的 OpenClaw 都无法拒收。",
   "OpenClaw forgets that heartbeats are stopped when it restarts.": "OpenClaw 重启后不再记得心跳已停止。",
   "OpenClaw lets nobody switch off its own jobs: {names}.": "OpenClaw 不允许关闭其自带任务：{names}。",

@@ -76,7 +76,8 @@ def add_job(operator: gateway_client.Gateway, name: str, *, enabled: bool = True
 
 def test_a_run_is_aborted(meter: clawmeter.Clawmeter, operator: gateway_client.Gateway) -> None:
     client, key = client_of(meter), "agent:main:abortme"
-    assert client.get(f"/api/abort/{key}").status_code == 409
+    assert client.get(f"/api/abort/{key}").status_code == 404
+    assert client.post(f"/api/abort/{key}").status_code == 404
     start_run(operator, key)
     wait_until(lambda: run_of(meter, key)["doing"] == "answering", "the run", 90)
     plan = client.get(f"/api/abort/{key}").json
