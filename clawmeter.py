@@ -5790,6 +5790,7 @@ class GatewayConnection:
         self.early: list[Frame] = []  # what came in one piece with the answer to `connect`
         self.is_restarting = False  # it was closed because the gateway restarts
         self._is_shut = False
+        self._end: ConnectionError | None = None  # what the gateway closed it with
         self._socket: socket.socket | None = None
         self._ws: Any = None
         self._reader: FrameReader | None = None
@@ -5856,6 +5857,7 @@ class GatewayConnection:
         # With an Origin, 2026.6 and later take us for a web page and refuse.
         self._ws.connect(endpoint.url, timeout=self.CONNECT_S, socket=self._socket, suppress_origin=True, redirect_limit=0)  # fmt: skip
         self._reader = FrameReader(self._socket)
+        self._end = None
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._socket, selectors.EVENT_READ)
         if self.bell is not None:
@@ -5900,6 +5902,8 @@ class GatewayConnection:
         sock, reader = self._socket, self._reader
         if sock is None or reader is None:
             raise ConnectionError("not connected")
+        if self._end is not None:
+            raise self._end
         if not self._wait_for_bytes(sock, timeout_s):
             return []
         sock.settimeout(timeout_s)
@@ -5917,13 +5921,16 @@ class GatewayConnection:
             elif opcode == 8:
                 code = int.from_bytes(payload[:2], "big")
                 self.is_restarting = code == 1012  # `service restart`
-                raise ConnectionError(f"closed by the gateway ({code} {plain(payload[2:].decode(errors='replace'), 80)})".replace(" )", ")"))  # fmt: skip
+                self._end = ConnectionError(f"closed by the gateway ({code} {plain(payload[2:].decode(errors='replace'), 80)})".replace(" )", ")"))  # fmt: skip
             elif opcode == 1:
                 self.count("received", 1)
                 if frame := parse_frame(payload):
                     frames.append(frame)
                 else:
                     self.count("malformed", 1)
+        # A refusal and the close behind it come in one piece: the reason first.
+        if self._end is not None and not frames:
+            raise self._end
         return frames
 
     def _wait_for_bytes(self, sock: socket.socket, timeout_s: float) -> bool:
@@ -7674,7 +7681,7 @@ class Queries:
 
     def require_session(self, session_id: str) -> None:
         """Raise QueryError when the ledger has no session with this id or key."""
-        with self.store.reading() as db:
+        with self.ledger.reading() as db:
             self._find_session(db, session_id)
 
     @staticmethod
@@ -15014,7 +15021,7 @@ h3 { margin: 12px 0 4px; font-size: 12px; line-height: 16px; font-weight: 600; c
 .act { width: 36px; padding-block: 0; }
 .act .icon-button { height: 20px; }
 .audit .grid-table :is(td, tbody th) { max-width: 240px; vertical-align: top; white-space: normal; font-weight: 400; }
-.audit .grid-table td:first-child { white-space: nowrap; }
+.audit .grid-table :is(td:first-child, td code) { white-space: nowrap; }
 .confirm-foot { display: flex; justify-content: flex-end; gap: 8px; }
 .button.is-danger { background: var(--bad); border-color: var(--bad); color: var(--surface); font-weight: 600; }
 .button[aria-disabled="true"] { opacity: .6; cursor: default; }
@@ -17294,7 +17301,7 @@ export function Confirmation({ confirm }) {
     ? html`
       <p class="confirm-words">${gateway ? t("To the gateway {gateway}:", { gateway: bdi(gateway) }) : t("To the gateway:")}</p>
       <ol class="requests" tabindex="0" aria-label="${t("What is sent")}">${steps.map(RequestRow)}</ol>`
-    : steps ? nothing(t("There is nothing to send.")) : fault ? null : nothing(t("Asking the gateway"));
+    : steps ? nothing(t("There is nothing to send.")) : fault || isDone ? null : nothing(t("Asking the gateway"));
   return html`
     <header class="sheet-head"><h2 id="confirm-title">${title}</h2></header>
     ${words ? html`<p class="confirm-words">${words}</p>` : null}
@@ -17764,7 +17771,8 @@ async function sendConfirmed() {
     const answer = await send(method, path, body);
     const problems = answer?.problems ?? [];
     // Done, but not all of it: that stays to be read.
-    const rest = problems.length ? { ...asked, steps: [], notes: [], isBusy: false, isDone: true, fault: problems.join("; ") } : null;
+    const words = t("All but this:");
+    const rest = problems.length ? { ...asked, title: done, words, steps: null, notes: [], isBusy: false, isDone: true, fault: problems.join("; ") } : null;
     if (state.confirm === asked) dispatch({ confirm: rest });
     say(done);
     then?.(answer);
@@ -21856,7 +21864,7 @@ export const messages = {
   "Nobody has done anything yet: what is sent to a gateway from here is listed with its answer.": "还没有人执行过操作：从这里发送到网关的内容及其应答会列在这里。",
   "When": "时间", "Action": "操作", "By": "操作者", "Request": "请求", "Answer": "应答", "Show more of {n}": "显示更多（共 {n} 条）",
   "Abort what runs in {name}?": "中止 {name} 中的运行？", "What the model has answered so far stays, and is billed.": "模型已回答的内容会保留并计费。",
-  "Run aborted": "运行已中止", "Pause this gateway?": "暂停此网关？",
+  "Run aborted": "运行已中止", "All but this:": "除此之外均已完成：", "Pause this gateway?": "暂停此网关？",
   "Cron jobs and heartbeats are switched off and runs are aborted, until you resume.": "定时任务和心跳将被关闭，运行将被中止，直到您恢复。",
   "Gateway paused": "网关已暂停", "Resume this gateway?": "恢复此网关？",
   "What the pause has switched off is switched on again, and nothing else.": "只重新启用暂停时关闭的内容。", "Gateway resumed": "网关已恢复",
