@@ -21,6 +21,7 @@ Sections, each using only those above it:
     Store
     Source: session transcripts
     Source: gateway
+    Cron jobs
     Queries
     Exports
     Access
@@ -4297,7 +4298,8 @@ def read_state_database(home: OpenClawHome, path: str, since_ms: int, out: State
         if {"runtime", "source_id", "child_session_key", "detail_json", "created_at"} <= columns_of(
             db, "task_runs"
         ):
-            for job, key, raw, created in db.execute("SELECT source_id, child_session_key, detail_json, created_at FROM task_runs WHERE runtime = 'cron' AND created_at >= ?", (since_ms - DAY_MS,)):  # fmt: skip
+            # The rows of one run without details come first: those with details are the better ones.
+            for job, key, raw, created in db.execute("SELECT source_id, child_session_key, detail_json, created_at FROM task_runs WHERE runtime = 'cron' AND created_at >= ? ORDER BY detail_json IS NOT NULL", (since_ms - DAY_MS,)):  # fmt: skip
                 newest = max(newest, created)
                 detail = as_dict(parse_lenient_or_none(raw or b"{}"))
                 out.cron(
@@ -5264,6 +5266,8 @@ class GatewayState:
         self._run_keys: dict[str, str] = {}
         self._ended: dict[str, int] = {}
         self._changed: set[str] = set()
+        #: Who else wants to know of an event, by its name: called with its payload, by the thread that reads.
+        self.listeners: dict[str, Callable[[Json], None]] = {}
 
     # -- the connection --
 
@@ -5386,6 +5390,8 @@ class GatewayState:
         if take:
             with self.lock:
                 take(payload)
+        if listener := self.listeners.get(frame.name):
+            listener(payload)
 
     def take_list(self, answer: Any) -> None:
         """The answer of sessions.list: what all sessions do now."""
@@ -6144,6 +6150,595 @@ class GatewayClient:
 
 
 ###############################################################################
+# Cron jobs ###################################################################
+###############################################################################
+# What OpenClaw runs by the clock: the jobs as the gateway lists them or as they lie on
+# disk in every era, their schedules in words, and when they run next. What they cost is
+# in the ledger (Queries); CronBook is where the jobs of a Clawmeter come from.
+
+#: What is taken of a home, whatever its files hold.
+MAX_CRON_JOBS = 2000
+MAX_CRON_FILE = 32 << 20
+MAX_CRON_ROW = 1 << 20
+MAX_CRON_RUNS = 500
+MAX_CRON_TEXT = 64_000
+MAX_CRON_EXPR = 200
+#: Runs that are told in advance.
+NEXT_RUNS = 3
+#: What a run of a task is called as a run of a cron job.
+TASK_STATUS: Mapping[str, str] = {"succeeded": "ok", "failed": "error", "timed_out": "error", "cancelled": "interrupted", "lost": "interrupted"}  # fmt: skip
+WEEKDAYS = ("Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday")
+MONTHS = tuple("January February March April May June July August September October November December".split())  # fmt: skip
+
+
+class ScheduleError(ClawmeterError):
+    """A schedule that says nothing about when."""
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """When a job runs. `kind` is OpenClaw's word: cron, every, at; the others start by events, not by the clock."""
+
+    kind: str
+    expr: str | None = None
+    tz: str | None = None
+    every_ms: int | None = None
+    anchor_ms: int | None = None
+    at_ms: int | None = None
+    stagger_ms: int | None = None
+
+    @classmethod
+    def parse(cls, raw: Json) -> Schedule:
+        """Read a schedule as OpenClaw writes it; what is not as it should be is None."""
+        at = raw.get("at") if raw.get("at") is not None else raw.get("atMs")
+        at_ms = int_or_none(at)
+        if isinstance(at, str):
+            with contextlib.suppress(ValueError, OverflowError):
+                at_ms = parse_iso_ms(at)
+        if at_ms is not None and not 0 <= at_ms < LATEST_MS:
+            at_ms = None
+
+        def count(name: str) -> int | None:
+            value = int_or_none(raw.get(name))
+            return value if value is not None and 0 <= value < LATEST_MS else None
+
+        def text(name: str) -> str | None:
+            value = raw.get(name)
+            return plain(value, MAX_CRON_EXPR) if isinstance(value, str) and value.strip() else None
+
+        return cls(
+            text("kind") or "?", text("expr"), text("tz"), count("everyMs"), count("anchorMs"), at_ms, count("staggerMs")
+        )  # fmt: skip
+
+    def zone(self) -> ZoneInfo:
+        """The zone in which a cron expression is meant: its own, else the machine's, as OpenClaw has it."""
+        name = (self.tz or "").strip()
+        if name and not is_zone(name):
+            msg = f"unknown time zone {name}"
+            raise ScheduleError(msg)
+        return ZoneInfo(name or machine_zone())
+
+    def next_runs(self, after_ms: int, count: int = NEXT_RUNS, *, job_id: str = "") -> list[int]:
+        """The next runs after an instant, in epoch ms; none when there is no further. ScheduleError when it cannot be told."""
+        if self.kind == "at":
+            if self.at_ms is None:
+                raise ScheduleError("not a time")
+            return [self.at_ms] if self.at_ms > after_ms else []
+        if self.kind == "every":
+            if not self.every_ms:
+                raise ScheduleError("no interval")
+            anchor = self.anchor_ms if self.anchor_ms is not None else after_ms
+            steps = max(0, (after_ms - anchor) // self.every_ms + 1)
+            first = anchor + steps * self.every_ms
+            return [first + n * self.every_ms for n in range(count)]
+        if self.kind != "cron":
+            raise ScheduleError("started by an event, not by the clock")
+        offset = self._stagger(job_id)
+        runs = []
+        for moment in self._occurrences(after_ms - offset):
+            runs.append(moment + offset)
+            if len(runs) == count:
+                break
+        return runs
+
+    def _stagger(self, job_id: str) -> int:
+        """By how much OpenClaw moves this job away from the full hour: always the same for one job.
+
+        Fact: resolveStableCronOffsetMs of OpenClaw 2026.9.6.
+        """
+        if not job_id or not self.stagger_ms or self.stagger_ms <= 1:
+            return 0
+        return int.from_bytes(hashlib.sha256(job_id.encode()).digest()[:4], "big") % self.stagger_ms
+
+    def _occurrences(self, after_ms: int) -> Iterator[int]:
+        """The instants of a cron expression after one, by the wall clock of its zone.
+
+        A time that the clocks skip is no run, one that they show twice is one run, at the first (OpenClaw 2026.9.6).
+        """
+        from croniter import croniter
+
+        zone = self.zone()
+        fields = tidy_cron_fields(self.expr)
+        try:
+            # Without its zone: croniter finds wall times, and which instant they are is decided here.
+            start = datetime.fromtimestamp(after_ms / 1000, zone).replace(tzinfo=None, fold=0)
+            # One second earlier, because the same wall time may come twice and the first one counts.
+            found = croniter(" ".join(fields), start - timedelta(seconds=1), ret_type=datetime, second_at_beginning=True, max_years_between_matches=9)  # fmt: skip
+            while True:
+                wall = found.get_next(datetime)
+                instant = wall.replace(tzinfo=zone)
+                if instant.astimezone(UTC).astimezone(zone).replace(tzinfo=None) != wall:
+                    continue  # the clocks skip it
+                moment = round(instant.timestamp() * 1000)
+                if moment > after_ms:
+                    yield moment
+        except (ValueError, KeyError, IndexError, TypeError, ArithmeticError) as error:
+            # croniter's own errors are ValueErrors; some expressions that it does not know raise others.
+            if type(error).__name__ == "CroniterBadDateError":
+                return  # no further date fits
+            msg = f"this expression cannot be computed here: {self.expr}"
+            raise ScheduleError(msg) from error
+
+    def describe(self) -> str:
+        """The schedule in words: `every 30 minutes`, `at 09:00 on weekdays, Europe/Berlin`."""
+        if self.kind == "at":
+            return f"once, at {iso_ms(self.at_ms)[:16].replace('T', ' ')} UTC" if self.at_ms is not None else "once, at an unknown time"  # fmt: skip
+        if self.kind == "every":
+            return describe_interval(self.every_ms) if self.every_ms else "at an unknown interval"
+        if self.kind == "on-exit":
+            return "when a command ends"
+        if self.kind == "stream":
+            return "when a command says something"
+        if self.kind != "cron":
+            return f"by {self.kind}"
+        zone = (self.tz or "").strip() or machine_zone()
+        try:
+            words = describe_cron(tidy_cron_fields(self.expr))
+        except ScheduleError:
+            words = None
+        return f"{words or f'by cron, {self.expr}'}, {zone}"
+
+    def render(self) -> Json:
+        """CronSchedule of the API."""
+        return {
+            "kind": self.kind, "expr": self.expr, "tz": self.tz, "every_ms": self.every_ms, "anchor_ms": self.anchor_ms, "at_ms": self.at_ms,
+            "stagger_ms": self.stagger_ms,
+        }  # fmt: skip
+
+
+_CRON_ALIASES: Mapping[str, str] = {
+    "@yearly": "0 0 1 1 *", "@annually": "0 0 1 1 *", "@monthly": "0 0 1 * *", "@weekly": "0 0 * * 0", "@daily": "0 0 * * *",
+    "@midnight": "0 0 * * *", "@hourly": "0 * * * *",
+}  # fmt: skip
+_CRON_NAMES = re.compile("|".join(n[:3] for n in (*MONTHS, *WEEKDAYS)), re.IGNORECASE)
+
+
+def tidy_cron_fields(expr: str | None) -> list[str]:
+    """The five fields of a cron expression, or six with the seconds first. ScheduleError for what is none.
+
+    croniter knows letters that OpenClaw does not: H and R would give a time of its own choice.
+    """
+    text = (expr or "").strip()
+    fields = [field.replace("?", "*") for field in _CRON_ALIASES.get(text.lower(), text).split()]
+    if len(text) > MAX_CRON_EXPR or len(fields) not in (5, 6):
+        msg = f"not a cron expression: {plain(text, 80)}"
+        raise ScheduleError(msg)
+    for cron_field in fields:
+        if not re.fullmatch(r"[0-9*/,#L-]+", _CRON_NAMES.sub("1", cron_field)):
+            msg = f"not a cron expression: {plain(text, 80)}"
+            raise ScheduleError(msg)
+    return fields
+
+
+def list_words(words: Sequence[str]) -> str:
+    """Several words as one phrase: `Monday, Wednesday and Friday`."""
+    return " and ".join(([", ".join(words[:-1])] if len(words) > 1 else []) + list(words[-1:]))
+
+
+def describe_interval(ms: int) -> str:
+    """`every hour`, `every 90 seconds`: in the largest unit that it is a whole number of."""
+    for unit, size in (("week", 7 * DAY_MS), ("day", DAY_MS), ("hour", HOUR_MS), ("minute", MINUTE_MS), ("second", 1000)):  # fmt: skip
+        if ms % size == 0:
+            return f"every {unit}" if ms == size else f"every {ms // size} {unit}s"
+    return f"every {ms} milliseconds"
+
+
+def expand_cron_field(
+    field_text: str, low: int, high: int, names: Sequence[str] = ()
+) -> list[int] | None:
+    """The numbers of a field without a star, ascending; None for one with a star, or one that is too clever."""
+    if "*" in field_text:
+        return None
+    numbered = {name[:3].lower(): str(n) for n, name in enumerate(names, low)}
+    found: set[int] = set()
+    for part in field_text.lower().split(","):
+        match = re.fullmatch(r"([a-z]{3}|[0-9]{1,2})(?:-([a-z]{3}|[0-9]{1,2})(?:/([0-9]{1,2}))?)?", part)
+        if not match:
+            return None
+        ends = [numbered.get(one, one) for one in match.groups()[:2] if one]
+        if not all(one.isdigit() for one in ends):
+            return None
+        first, last = int(ends[0]), int(ends[-1])
+        if not low <= first <= last <= high or match[3] == "0":
+            return None
+        found.update(range(first, last + 1, int(match[3] or 1)))
+    return sorted(found)
+
+
+def describe_cron(fields: Sequence[str]) -> str | None:
+    """A cron expression in words, without its zone; None where words would be longer than the expression."""
+    if len(fields) == 6:
+        if fields[0] != "0":
+            return None
+        fields = fields[1:]
+    minute, hour, day, month, weekday = fields
+    days = _describe_days(day, month, weekday)
+    if days is None:
+        return None
+    at = f" {days}" if days else ""
+    minutes = expand_cron_field(minute, 0, 59)
+    hours = expand_cron_field(hour, 0, 23)
+    step = re.fullmatch(r"\*(?:/([0-9]{1,2}))?", minute)
+    if step:
+        every = int(step[1] or 1)
+        if not every or 60 % every:
+            return None
+        words = "every minute" if every == 1 else f"every {every} minutes"
+        if hour == "*":
+            return words + at
+        if hours and hours == list(range(hours[0], hours[-1] + 1)):
+            return f"{words} from {hours[0]:02d}:00 to {hours[-1]:02d}:59{at}"
+        return None
+    if minutes is None:
+        return None
+    hour_step = re.fullmatch(r"\*(?:/([0-9]{1,2}))?", hour)
+    if hour_step and len(minutes) == 1:
+        every = int(hour_step[1] or 1)
+        if not every or 24 % every:
+            return None
+        past = f" at minute {minutes[0]}" if minutes[0] else ""
+        return ("every hour" if every == 1 else f"every {every} hours") + past + at
+    if hours is None:
+        return None
+    if len(minutes) == 1 and len(hours) > 4 and hours == list(range(hours[0], hours[-1] + 1)):
+        return f"every hour from {hours[0]:02d}:{minutes[0]:02d} to {hours[-1]:02d}:{minutes[0]:02d}{at}"
+    if len(minutes) * len(hours) > 6:
+        return None
+    times = [f"{h:02d}:{m:02d}" for h in hours for m in minutes]
+    return f"at {list_words(times)}{at or ' every day'}"
+
+
+def _describe_days(day: str, month: str, weekday: str) -> str | None:
+    """On which days, empty for all of them; None when that is too much to say."""
+    names = [(n % 7) for n in expand_cron_field(weekday, 0, 7, WEEKDAYS) or []]
+    if weekday != "*":
+        if not names or (day, month) != ("*", "*"):
+            return None
+        chosen = set(names)
+        if chosen == {1, 2, 3, 4, 5}:
+            return "on weekdays"
+        if chosen == {0, 6}:
+            return "on weekends"
+        return "on " + list_words([WEEKDAYS[n % 7] for n in range(1, 8) if n % 7 in chosen])
+    if day == "*":
+        return "" if month == "*" else None
+    numbers = expand_cron_field(day, 1, 31)
+    last = day.upper() == "L"
+    if month == "*" and (last or (numbers and len(numbers) <= 4)):
+        return "on the last day of the month" if last else f"on day {list_words([str(n) for n in numbers or ()])} of the month"  # fmt: skip
+    months = expand_cron_field(month, 1, 12, MONTHS)
+    if numbers and months and len(numbers) == len(months) == 1:
+        return f"on {numbers[0]} {MONTHS[months[0] - 1]}"
+    return None
+
+
+# -- jobs as OpenClaw has them ----------------------------------------------------------------------------------------
+
+
+def _clip(value: Any, limit: int = 500) -> str | None:
+    """A text for people, of a bounded length; None for anything else."""
+    if not isinstance(value, str) or not value:
+        return None
+    return sound(value if len(value) <= limit else value[: limit - 1] + "…")
+
+
+def _flag(value: Any) -> bool | None:
+    return value if type(value) is bool else None
+
+
+def render_payload(raw: Json) -> Json:
+    """CronPayload of the API: what the job does, in one text whatever its kind."""
+    text = raw.get("message", raw.get("text", raw.get("script")))
+    argv = raw.get("argv")
+    if text is None and isinstance(argv, list):
+        text = " ".join(str(part) for part in argv[:100])
+    return {
+        "kind": _clip(raw.get("kind"), 40) or "?", "text": _clip(text, MAX_CRON_TEXT), "model": _clip(raw.get("model")),
+        "thinking": _clip(raw.get("thinking"), 40), "timeout_seconds": int_or_none(raw.get("timeoutSeconds")),
+    }  # fmt: skip
+
+
+def render_delivery(raw: Json) -> Json:
+    """CronDelivery of the API. Of a webhook's address only the host: the rest is as good as a password."""
+    mode, to = _clip(raw.get("mode"), 40) or "?", _clip(raw.get("to"))
+    if to and re.match(r"https?://", to, re.IGNORECASE):
+        host = urllib.parse.urlsplit(to).netloc.rpartition("@")[2]
+        to = f"{to.partition('://')[0].lower()}://{host}/…"
+    return {"mode": mode, "channel": _clip(raw.get("channel")), "to": to, "best_effort": _flag(raw.get("bestEffort"))}  # fmt: skip
+
+
+def parse_cron_job(raw: Any) -> Json:
+    """One job as the API shows it, without what depends on the time. ScheduleError when it is no job."""
+    if not isinstance(raw, dict):
+        raise ScheduleError("a cron job is not an object")
+    job_id = raw.get("id") or raw.get("jobId")
+    if not isinstance(job_id, str) or not 0 < len(job_id) <= 400:
+        raise ScheduleError("a cron job has no id")
+    state, payload, delivery = (as_dict(raw.get(name)) for name in ("state", "payload", "delivery"))
+    schedule = Schedule.parse(as_dict(raw.get("schedule")))
+    key = _clip(raw.get("declarationKey"))
+    kind = payload.get("kind")
+    return {
+        "id": sound(job_id), "name": _clip(raw.get("name"), 200) or sound(job_id), "display_name": _clip(raw.get("displayName"), 200),
+        "description": _clip(raw.get("description"), 2000), "agent_id": _clip(raw.get("agentId"), 200) or _clip(raw.get("effectiveAgentId"), 200),
+        # Jobs that OpenClaw makes by itself (heartbeats, memory, reviews of skills) have a declaration key; so have
+        # those of an add-on, which a person does not edit either.
+        "built_in": key is not None or kind == "heartbeat", "declaration_key": key, "removed": False,
+        "enabled": raw.get("enabled") is not False, "delete_after_run": _flag(raw.get("deleteAfterRun")),
+        "schedule": schedule.render(), "schedule_text": schedule.describe(), "session_target": _clip(raw.get("sessionTarget"), 400),
+        "wake_mode": _clip(raw.get("wakeMode"), 40), "payload": render_payload(payload), "delivery": render_delivery(delivery) if delivery else None,
+        "created_at_ms": moment_ms(raw.get("createdAtMs")), "updated_at_ms": moment_ms(raw.get("updatedAtMs")),
+        "config_revision": _clip(raw.get("configRevision"), 200), "next_run_at_ms": moment_ms(raw.get("nextRunAtMs")) or moment_ms(state.get("nextRunAtMs")),
+        "running_at_ms": moment_ms(state.get("runningAtMs")), "last_run_at_ms": moment_ms(state.get("lastRunAtMs")),
+        "last_run_status": _clip(state.get("lastRunStatus") or state.get("lastStatus"), 40), "last_error": _clip(state.get("lastError"), 2000),
+        "last_duration_ms": int_or_none(state.get("lastDurationMs")), "consecutive_errors": int_or_none(state.get("consecutiveErrors")),
+    }  # fmt: skip
+
+
+def with_next_runs(job: Json, now_ms: int) -> Json:
+    """The job with its next runs: OpenClaw's own word for the first, where it is still to come."""
+    raw = job["schedule"]
+    schedule = Schedule(**raw)
+    problem, runs = None, []
+    if job["enabled"]:
+        told = job["next_run_at_ms"]
+        try:
+            if told and told > now_ms:
+                runs = [told, *schedule.next_runs(told, NEXT_RUNS - 1, job_id=job["id"])]
+            else:
+                runs = schedule.next_runs(now_ms, job_id=job["id"])
+        except ScheduleError as error:
+            runs = [told] if told and told > now_ms else []
+            problem = str(error) if schedule.kind in ("cron", "every", "at") else None
+    runs = [run for run in runs[:NEXT_RUNS] if run < LATEST_MS]
+    return {**job, "next_runs_ms": runs, "problem": problem}
+
+
+@dataclass(frozen=True, slots=True)
+class CronJobs:
+    """The jobs of a home at one moment, and what could not be read of them."""
+
+    source: str  # gateway | files
+    jobs: tuple[Json, ...]
+    bad_jobs: int = 0
+    problems: tuple[str, ...] = ()
+
+    @classmethod
+    def parse(cls, source: str, raws: Iterable[Any], problems: Iterable[str] = ()) -> CronJobs:
+        """Parse what a list holds; a job that is none is counted, and the others go on."""
+        jobs: dict[str, Json] = {}
+        told = list(problems)
+        bad = 0
+        for raw in raws:
+            try:
+                job = parse_cron_job(raw)
+            except ScheduleError as error:
+                bad += 1
+                told.append(str(error))
+                continue
+            if len(jobs) < MAX_CRON_JOBS:
+                jobs.setdefault(job["id"], job)
+        return cls(source, tuple(jobs.values()), bad, tuple(dict.fromkeys(told))[:5])
+
+
+def read_cron_jobs(home: OpenClawHome) -> CronJobs:
+    """The jobs of a home from its files, in whichever era it is. Raises SourceError when they are there but cannot be read."""
+    suffix = f"@{home.label}" if home.label else ""
+    raws = _read_job_table(home)
+    problems: list[str] = []
+    if raws is None:
+        raws, problems = _read_job_file(home.path / "cron" / "jobs.json")
+    listed = CronJobs.parse("files", raws, problems)
+    if suffix:
+        listed = replace(listed, jobs=tuple({**j, "agent_id": j["agent_id"] and j["agent_id"] + suffix} for j in listed.jobs))  # fmt: skip
+    return listed
+
+
+def _read_job_file(path: Path) -> tuple[list[Any], list[str]]:
+    """Cron jobs of 2026.2 to 2026.4: {"version": 1, "jobs": […]}."""
+    try:
+        if path.stat().st_size > MAX_CRON_FILE:
+            return [], [f"{path} is too large to be read"]
+        value = parse_lenient_or_none(path.read_bytes())
+    except FileNotFoundError:
+        return [], []
+    except OSError as error:
+        msg = f"cannot read {path}: {error.strerror}"
+        raise SourceError(msg) from error
+    jobs = value if isinstance(value, list) else as_dict(value).get("jobs")
+    return (jobs, []) if isinstance(jobs, list) else ([], [f"{path} holds no list of cron jobs"])
+
+
+def _read_job_table(home: OpenClawHome) -> list[Any] | None:
+    """Cron jobs of 2026.6 and later, from state/openclaw.sqlite; None where that has none. Raises SourceError."""
+    path = home.state_database
+    if not path.is_file():
+        return None
+    jobs: list[Any] = []
+    with open_foreign(str(path)) as db:
+        columns = columns_of(db, "cron_jobs")
+        if not {"job_id", "job_json", "state_json"} <= columns:
+            return None
+        order = "sort_order" if "sort_order" in columns else "job_id"
+        names = [c if c in columns else f"NULL AS {c}" for c in ("enabled", "runtime_updated_at_ms", "updated_at")]  # fmt: skip
+        sql = f"SELECT job_id, substr(job_json, 1, ?), substr(state_json, 1, ?), {', '.join(names)} FROM cron_jobs ORDER BY {order} LIMIT ?"
+        for job_id, raw, state, enabled, touched, updated in db.execute(sql, (MAX_CRON_ROW, MAX_CRON_ROW, MAX_CRON_JOBS)):  # fmt: skip
+            job = parse_lenient_or_none(raw or b"")
+            if not isinstance(job, dict):
+                jobs.append(None)
+                continue
+            job = {"id": text_of(job_id), **job, "state": as_dict(parse_lenient_or_none(state or b""))}  # fmt: skip
+            if enabled is not None:
+                job["enabled"] = bool(enabled)
+            job.setdefault("updatedAtMs", touched or updated)
+            jobs.append(job)
+    return jobs
+
+
+def parse_cron_run(raw: Json) -> Json:
+    """What the log of a run says beside what the ledger keeps; the record is the same in all eras."""
+    diagnostics = as_dict(raw.get("diagnostics"))
+    return {
+        "run_at_ms": moment_ms(raw.get("runAtMs")) or moment_ms(raw.get("ts")), "status": _clip(raw.get("status"), 40),
+        "duration_ms": int_or_none(raw.get("durationMs")), "session_id": _clip(raw.get("sessionId"), 400), "run_id": _clip(raw.get("runId"), 400),
+        "error": _clip(raw.get("error"), 2000) or _clip(diagnostics.get("summary"), 2000), "summary": _clip(raw.get("summary"), 4000),
+        "delivery_status": _clip(raw.get("deliveryStatus"), 40), "provider": _clip(raw.get("provider")), "model": _clip(raw.get("model")),
+    }  # fmt: skip
+
+
+def read_cron_runs(home: OpenClawHome, job_id: str) -> list[Json]:
+    """What the files of a home say about the latest runs of one job. Raises SourceError."""
+    raws: list[Any] = []
+    # An id is a name that OpenClaw chose; one that leads out of the folder is none.
+    if re.fullmatch(r"[\w-]{1,200}", job_id):
+        with contextlib.suppress(OSError):
+            path = home.path / "cron" / "runs" / f"{job_id}.jsonl"
+            with open(path, "rb") as file:
+                file.seek(max(0, os.fstat(file.fileno()).st_size - (4 << 20)))
+                raws = [parse_lenient_or_none(line) for line in file.read().splitlines()[-MAX_CRON_RUNS:]]  # fmt: skip
+    if home.state_database.is_file():
+        with open_foreign(str(home.state_database)) as db:
+            if {"job_id", "ts", "entry_json"} <= columns_of(db, "cron_run_logs"):
+                rows = db.execute("SELECT entry_json FROM cron_run_logs WHERE job_id = ? ORDER BY ts DESC LIMIT ?", (job_id, MAX_CRON_RUNS))  # fmt: skip
+                raws += [parse_lenient_or_none(raw or b"") for (raw,) in rows]
+            if {"runtime", "source_id", "created_at", "detail_json"} <= (columns := columns_of(db, "task_runs")):  # fmt: skip
+                error = "error" if "error" in columns else "NULL"
+                sql = f"SELECT created_at, {error}, detail_json FROM task_runs WHERE runtime = 'cron' AND source_id = ? AND detail_json IS NOT NULL ORDER BY created_at DESC LIMIT ?"
+                for created, text, raw in db.execute(sql, (job_id, MAX_CRON_RUNS)):
+                    raws.append({"runAtMs": created, "error": text_of(text), **{k: v for k, v in as_dict(parse_lenient_or_none(raw)).items() if v is not None}})  # fmt: skip
+    return [parse_cron_run(raw) for raw in raws if isinstance(raw, dict)]
+
+
+class KeptJobs:
+    """One answer about jobs that holds for a moment, or until something changes. Any thread may ask; one reads."""
+
+    def __init__(self, read: Callable[[], CronJobs], fresh_s: float, clock: Callable[[], float]) -> None:  # fmt: skip
+        self.read = read
+        self.fresh_s = fresh_s
+        self.clock = clock
+        self.changes = 0
+        self.lock = threading.Lock()
+        self._found: tuple[float, int, CronJobs] | None = None
+
+    def get(self, *, fresh: bool = False) -> CronJobs:
+        """The answer; read anew when it is old, or `fresh` is wanted."""
+        with self.lock:
+            found = self._found
+            if fresh or found is None or found[1] != self.changes or self.clock() - found[0] > self.fresh_s:  # fmt: skip
+                changes = self.changes  # what changes while we read makes the answer old at once
+                found = self._found = (self.clock(), changes, self.read())
+            return found[2]
+
+
+class CronBook:
+    """Where the jobs of a Clawmeter come from: the gateway while it is there, else the files. Asked only when somebody looks."""
+
+    FRESH_S = 2.0
+    ASK_S = 10.0
+
+    def __init__(
+        self,
+        homes: Sequence[OpenClawHome],
+        ask: Callable[..., Any],
+        state: GatewayState,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.homes = homes
+        self.ask = ask
+        self.state = state
+        self._jobs = KeptJobs(self._read, self.FRESH_S, clock)
+        self._stored = KeptJobs(lambda: self._read_files(self.homes), self.FRESH_S, clock)
+
+    def forget(self) -> None:
+        """Something changed: read anew when somebody looks."""
+        self._jobs.changes += 1
+        self._stored.changes += 1
+
+    def jobs(self, *, fresh: bool = False) -> CronJobs:
+        """All jobs of all homes."""
+        return self._jobs.get(fresh=fresh)
+
+    def stored(self) -> CronJobs:
+        """All jobs as the files have them: without a word to the gateway, for what looks often."""
+        return self._stored.get()
+
+    def _read(self) -> CronJobs:
+        if self.state.status != "connected":
+            return self._read_files(self.homes)
+        try:
+            listed = CronJobs.parse("gateway", self._ask_jobs())
+        except GatewayError as error:
+            files = self._read_files(self.homes)
+            return replace(files, problems=(f"the gateway does not list its cron jobs: {error}", *files.problems))  # fmt: skip
+        others = self._read_files(self.homes[1:])
+        return replace(listed, jobs=(*listed.jobs, *others.jobs), bad_jobs=listed.bad_jobs + others.bad_jobs, problems=(*listed.problems, *others.problems))  # fmt: skip
+
+    def _ask_jobs(self) -> list[Any]:
+        """cron.list: all at once in 2026.2, by pages later, where 2026.2 would refuse to be asked for one."""
+        raws: list[Any] = []
+        params: Json = {"includeDisabled": True}
+        while True:
+            answer = as_dict(self.ask("cron.list", params, timeout_s=self.ASK_S))
+            page = answer.get("jobs")
+            raws += page if isinstance(page, list) else []
+            after = answer.get("nextOffset")
+            if answer.get("hasMore") is not True or type(after) is not int or not len(raws) <= after <= MAX_CRON_JOBS:  # fmt: skip
+                return raws
+            params = {"includeDisabled": True, "offset": after, "limit": 200}
+
+    @staticmethod
+    def _read_files(homes: Sequence[OpenClawHome]) -> CronJobs:
+        jobs: list[Json] = []
+        problems: list[str] = []
+        bad = 0
+        for home in homes:
+            try:
+                found = read_cron_jobs(home)
+            except SourceError as error:
+                problems.append(str(error))
+                continue
+            jobs += found.jobs
+            problems += found.problems
+            bad += found.bad_jobs
+        return CronJobs("files", tuple(jobs), bad, tuple(problems))
+
+    def runs(self, job_id: str) -> list[Json]:
+        """What is said about the latest runs of a job: error, summary, delivery."""
+        if self.state.status == "connected":
+            with contextlib.suppress(GatewayError):
+                answer = as_dict(self.ask("cron.runs", {"id": job_id, "limit": 200}, timeout_s=self.ASK_S))  # fmt: skip
+                entries = answer.get("entries")
+                if isinstance(entries, list):
+                    return [parse_cron_run(e) for e in entries[:MAX_CRON_RUNS] if isinstance(e, dict)]  # fmt: skip
+        out: list[Json] = []
+        for home in self.homes:
+            with contextlib.suppress(SourceError):  # the list of jobs says what cannot be read
+                out += read_cron_runs(home, job_id)
+        return out
+
+
+###############################################################################
 # Queries #####################################################################
 ###############################################################################
 # Every number that anybody sees is made here, from the ledger and nothing else. API,
@@ -6241,6 +6836,8 @@ SESSION_STATES = ("running", "idle", "ended")
 SHALLOW_ROWS = 500
 #: A session's turns that are told one by one: beyond, the first ones are only counted.
 MAX_TURNS = 2000
+#: Runs of a cron job in its picture of a line's height.
+RECENT_RUNS = 24
 #: Stretches in the picture of one turn; it is some hundred pixels wide.
 MAX_STRETCHES = 60
 
@@ -6271,6 +6868,16 @@ _SESSION_FILTER_SQL: Mapping[str, str] = {
         for name in ("model", "provider")
     },
 }
+
+
+def known_status(status: str | None) -> str | None:
+    """How a run ended; None where its record does not say."""
+    return None if status in (None, "", "?") else status
+
+
+def clip_payload(payload: Json) -> Json:
+    """A payload with its text cut to what fits on a line."""
+    return {**payload, "text": payload["text"] and plain(payload["text"], 200)}
 
 
 def like_pattern(text: str) -> str:
@@ -6620,6 +7227,7 @@ class Queries:
         want_zone: Callable[[str], None] | None = None,
         status: Callable[[], Json] | None = None,
         gateway: GatewayState | None = None,
+        crons: CronBook | None = None,
     ) -> None:
         self.ledger = ledger
         self.settings = settings
@@ -6630,6 +7238,7 @@ class Queries:
         self.want_zone = want_zone
         self.status = status
         self.gateway = gateway or GatewayState(clock=clock)
+        self.cron_book = crons
         self.default_zone = settings.zone()
         self.lists = Kept(12)
         self.maps: dict[Any, TranscriptMap] = {}
@@ -7692,6 +8301,201 @@ class Queries:
                 return len(seen) - 1
             seen.append(parent[0])
 
+    # -- cron jobs ----------------------------------------------------------------------------------------------------
+
+    def crons(
+        self, *, from_: str | None = None, to: str | None = None, tz: str | None = None, agent: str | None = None,
+        model: str | None = None, provider: str | None = None, channel: str | None = None, cause: str | None = None,
+    ) -> Json:  # fmt: skip
+        """All cron jobs: when they run, how the last runs ended, what they cost in the range."""
+        listed = self.cron_book.jobs() if self.cron_book else CronJobs("files", ())
+        zone, now = self.zone(tz), self.now_ms()
+        start, end = self.parse_range(from_, to, zone)
+        filters = filters_of(agent=agent, model=model, provider=provider, channel=channel, cause=cause)  # fmt: skip
+        with self.ledger.reading() as db:
+            query = self._limit_range(db, UsageQuery(start, end, zone, "cron_job", filters))
+            costs = self._cron_costs(db, query)
+            jobs = self._cron_rows(db, query, listed.jobs, costs)
+            return {
+                "as_of_ms": now, "tz": zone.key, "from_ms": query.from_ms, "to_ms": query.to_ms, "coverage": self.coverage(db),
+                "source": listed.source, "bad_jobs": listed.bad_jobs, "problems": list(listed.problems),
+                "totals": Sums([sum(of_all) for of_all in zip(*(s.values for s in costs.values()), strict=True)]).render(),
+                # The list needs to know them apart, not to read them all.
+                "jobs": [{**job, "payload": clip_payload(job["payload"])} for job in jobs if not agent or job["agent_id"] == agent],
+            }  # fmt: skip
+
+    def cron(
+        self, cron_id: str, *, from_: str | None = None, to: str | None = None, tz: str | None = None, limit: str | None = None,
+        offset: str | None = None,
+    ) -> Json:  # fmt: skip
+        """One cron job with its runs, newest first, each with what it cost."""
+        most = parse_int(limit, "limit", default=50, least=1, most=MAX_ROWS)
+        skip = parse_int(offset, "offset", default=0, least=0, most=10**9)
+        book = self.cron_book
+        listed = book.jobs() if book else CronJobs("files", ())
+        told = {run["run_at_ms"]: run for run in (book.runs(cron_id) if book else ()) if run["run_at_ms"]}  # fmt: skip
+        zone, now = self.zone(tz), self.now_ms()
+        start, end = self.parse_range(from_, to, zone)
+        with self.ledger.reading() as db:
+            query = self._limit_range(db, UsageQuery(start, end, zone, "cron_job"))
+            jobs = [job for job in listed.jobs if job["id"] == cron_id]
+            cost = self._cron_costs(db, query).get(cron_id)
+            runs = self._cron_runs(db, cron_id, told)
+            if not jobs:
+                if not runs:
+                    raise QueryError("cron_not_found", "there is no such cron job", 404)
+                cost = cost or Sums()
+            [job] = self._cron_rows(db, query, jobs, {} if cost is None else {cron_id: cost})
+            ever = db.execute(f"SELECT {self._sums('s')} FROM sessions s WHERE s.cron_job = ?", (cron_id,)).fetchone()  # fmt: skip
+            return {
+                "as_of_ms": now, "tz": zone.key, "from_ms": query.from_ms, "to_ms": query.to_ms, "coverage": self.coverage(db),
+                "source": listed.source, "problems": list(listed.problems), "job": job, "all_time": Sums([v or 0 for v in ever]).render(),
+                "runs": self._render_runs(db, cron_id, runs[skip : skip + most], told), "total": len(runs), "offset": skip, "limit": most,
+            }  # fmt: skip
+
+    def cron_preview(
+        self, *, kind: str | None = None, expr: str | None = None, zone: str | None = None, every_ms: str | None = None,
+        at: str | None = None,
+    ) -> Json:  # fmt: skip
+        """A schedule that somebody is writing: in words, and when it would run."""
+        every = parse_int(every_ms, "every_ms", default=0, least=0, most=10**13)
+        schedule = Schedule.parse({"kind": kind, "expr": expr, "tz": zone, "everyMs": every or None, "at": at})  # fmt: skip
+        try:
+            runs = schedule.next_runs(self.now_ms())
+        except ScheduleError as error:
+            return {"text": None, "next_runs_ms": [], "problem": str(error)}
+        return {"text": schedule.describe(), "next_runs_ms": [run for run in runs if run < LATEST_MS], "problem": None if runs else "no further run"}  # fmt: skip
+
+    def _cron_costs(self, db: sqlite3.Connection, query: UsageQuery) -> dict[str, Sums]:
+        """What each cron job cost in a range: the rows of by=cron_job."""
+        cells = self._cells(db, query, ("cron_job",))
+        return {key: sums for (key,), sums in cells.items() if key != NONE_KEY}
+
+    def _cron_rows(
+        self,
+        db: sqlite3.Connection,
+        query: UsageQuery,
+        jobs: Sequence[Json],
+        costs: Mapping[str, Sums],
+    ) -> list[Json]:
+        """Cron of the API for each job, and for those that are gone and left costs in the range."""
+        owners = self.lists.get(db, "cron owners", lambda: self._read_cron_owners(db))
+        span = (query.from_ms, query.to_ms)
+        counted = {
+            job: figures for job, *figures in db.execute(
+                "SELECT job_id, count(*), sum(status = 'ok'), sum(status = 'error'), avg(duration_ms) FROM cron_runs WHERE run_ms >= ? AND run_ms < ? GROUP BY job_id", span)
+        }  # fmt: skip
+        known = {job["id"] for job in jobs}
+        gone = []
+        for job_id in costs:
+            if job_id not in known:
+                agent, label = owners.get(job_id, (None, None))
+                name = re.sub(r"^(Automation|Cron): ", "", label or "") or job_id
+                gone.append({**parse_cron_job({"id": job_id, "name": name, "agentId": agent, "enabled": False}), "removed": True, "schedule_text": None})  # fmt: skip
+        out = []
+        for job in (*jobs, *gone):
+            runs, ok, failed, duration = counted.get(job["id"], (0, 0, 0, None))
+            cost = costs.get(job["id"])
+            # What a job tells the main session to do is done in that session's next turn: nobody can say which
+            # of its calls that was.
+            is_apart = cost is not None or job["session_target"] not in ("main", "current")
+            out.append({
+                **with_next_runs(job, self.now_ms()), "agent_id": job["agent_id"] or owners.get(job["id"], (None, None))[0],
+                "runs": runs, "ok_runs": ok, "failed_runs": failed, "success_rate": ok / (ok + failed) if ok + failed else None,
+                "average_duration_ms": None if duration is None else round(duration),
+                "totals": (cost or Sums()).render() if is_apart else None, "recent": self._recent_runs(db, job["id"]),
+            })  # fmt: skip
+        return out
+
+    @staticmethod
+    def _read_cron_owners(db: sqlite3.Connection) -> dict[str, tuple[str | None, str | None]]:
+        """Agent and label of the latest session of each cron job."""
+        rows = db.execute("SELECT cron_job, agent, label, max(ifnull(last_ms, 0)) FROM sessions WHERE cron_job IS NOT NULL GROUP BY cron_job")  # fmt: skip
+        return {job: (agent, label) for job, agent, label, _ in rows}
+
+    def _recent_runs(self, db: sqlite3.Connection, job_id: str) -> list[Json]:
+        """The last runs of a job, oldest first, for a small picture."""
+        rows = db.execute("SELECT run_ms, status, session_id, duration_ms FROM cron_runs WHERE job_id = ? ORDER BY run_ms DESC LIMIT ?", (job_id, RECENT_RUNS)).fetchall()  # fmt: skip
+        rows.reverse()
+        sums = self._run_sums(db, job_id, [(ms, sid) for ms, _, sid, _ in rows])
+        return [
+            {"run_at_ms": ms, "status": known_status(status), "duration_ms": duration, "cost_nano_usd": sums[ms].render()["cost_nano_usd"] if ms in sums else None}
+            for ms, status, _, duration in rows
+        ]  # fmt: skip
+
+    @staticmethod
+    def _cron_runs(
+        db: sqlite3.Connection, job_id: str, told: Mapping[int, Json]
+    ) -> list[tuple[int, str | None, str | None, int | None]]:
+        """All runs of a job, newest first: (time, status, session, duration) by the ledger, by what is told now, and
+        by sessions whose run left no record.
+        """  # fmt: skip
+        runs = {ms: (ms, known_status(status), sid, duration) for ms, status, sid, duration in db.execute("SELECT run_ms, status, session_id, duration_ms FROM cron_runs WHERE job_id = ?", (job_id,))}  # fmt: skip
+        for ms, run in told.items():
+            before = runs.get(ms, (ms, None, None, None))
+            runs[ms] = (ms, before[1] or run["status"], before[2] or run["session_id"], before[3] if before[3] is not None else run["duration_ms"])  # fmt: skip
+        seen = {sid for _, _, sid, _ in runs.values()}
+        for sid, began in db.execute("SELECT session_id, ifnull(header_ms, first_ms) FROM sessions WHERE cron_job = ? AND model_calls > 0", (job_id,)):  # fmt: skip
+            if sid not in seen and began is not None:
+                while began in runs:
+                    began += 1
+                runs[began] = (began, None, sid, None)
+        return sorted(runs.values(), key=operator.itemgetter(0), reverse=True)
+
+    def _render_runs(
+        self,
+        db: sqlite3.Connection,
+        job_id: str,
+        runs: Sequence[tuple[int, str | None, str | None, int | None]],
+        told: Mapping[int, Json],
+    ) -> list[Json]:
+        sums = self._run_sums(db, job_id, [(ms, sid) for ms, _, sid, _ in runs])
+        ids = [sid for _, _, sid, _ in runs if sid]
+        there: set[str] = set()
+        for start in range(0, len(ids), 500):
+            part = ids[start : start + 500]
+            there.update(r[0] for r in db.execute(f"SELECT s.session_id FROM sessions s WHERE s.session_id IN ({', '.join('?' * len(part))}) AND {_IS_SESSION}", part))  # fmt: skip
+        names = ("run_id", "error", "summary", "delivery_status", "provider", "model")
+        return [
+            {
+                "run_at_ms": ms, "status": status, "duration_ms": duration, "session": sid if sid in there else None,
+                **{name: told[ms][name] if ms in told else None for name in names}, "totals": sums[ms].render() if ms in sums else None,
+            }
+            for ms, status, sid, duration in runs
+        ]  # fmt: skip
+
+    @staticmethod
+    def _run_sums(
+        db: sqlite3.Connection, job_id: str, runs: Sequence[tuple[int, str | None]]
+    ) -> dict[int, Sums]:
+        """What each of these runs (time, session) cost; one that is not apart from other use has no sum.
+
+        A run is a session of its own as a rule. Of one that several runs share, a run has the calls until the next.
+        """
+        ids = list({sid for _, sid in runs if sid})
+        starts: dict[str, set[int]] = defaultdict(set)
+        for ms, sid in runs:
+            if sid:
+                starts[sid].add(ms)
+        sums: dict[int, Sums] = {}
+        for at in range(0, len(ids), 500):
+            part = ids[at : at + 500]
+            marks = ", ".join("?" * len(part))
+            for sid, ms in db.execute(f"SELECT session_id, run_ms FROM cron_runs WHERE job_id = ? AND session_id IN ({marks})", (job_id, *part)):  # fmt: skip
+                starts[sid].add(ms)
+            columns = ", ".join(f"s.{m}" for m in _TOTAL_MEASURES)
+            for rowid, sid, *values in db.execute(f"SELECT s.id, s.session_id, {columns} FROM sessions s WHERE s.session_id IN ({marks}) AND s.cron_job = ?", (*part, job_id)).fetchall():  # fmt: skip
+                began = sorted(starts[sid])
+                for ms in began:
+                    sums.setdefault(ms, Sums())
+                if len(began) == 1:
+                    sums[began[0]].add(values)
+                    continue
+                measures = dict(MEASURES)
+                for ts, *call in db.execute(f"SELECT c.ts_ms, {', '.join(measures[m] for m in _TOTAL_MEASURES)} FROM model_calls c WHERE c.session = ?", (rowid,)):  # fmt: skip
+                    sums[began[max(0, bisect.bisect_right(began, ts) - 1)]].add(call)
+        return sums
+
     # -- transcripts --------------------------------------------------------------------------------------------------
 
     def transcript(
@@ -8053,6 +8857,7 @@ class Queries:
             {"level": "bad", "kind": "problem", "text": text, "action": see}
             for text in status.get("problems", [])[:2]
         ]
+        out += self._failed_crons()
         if coverage["unreadable"]:
             text = f"{coverage['unreadable']} source{'s' if coverage['unreadable'] != 1 else ''} of OpenClaw cannot be read"
             out.append(
@@ -8091,6 +8896,19 @@ class Queries:
                 }
             )
         return out[:5]
+
+    def _failed_crons(self) -> list[Json]:
+        """Cron jobs that are on and whose last run failed, as far as the files know; one line each, the latest three."""
+        jobs = self.cron_book.stored().jobs if self.cron_book else ()
+        failed = [job for job in jobs if job["enabled"] and job["last_run_status"] == "error"]
+        failed.sort(key=lambda job: -(job["last_run_at_ms"] or 0))
+        out = []
+        for job in failed[:3]:
+            name = plain(job["display_name"] or job["name"], 60)
+            why = plain(job["last_error"] or "no reason given", 160)
+            href = f"#/crons/{urllib.parse.quote(job['id'], safe='')}"
+            out.append({"level": "bad", "kind": "cron", "text": f"Cron job {name} failed: {why}", "action": {"label": "See the job", "href": href}})  # fmt: skip
+        return out
 
     def _source_strip(self, db: sqlite3.Connection, coverage: Json) -> Json:
         files, databases = db.execute("SELECT ifnull(sum(kind <> 'database'), 0), ifnull(sum(kind = 'database'), 0) FROM sources WHERE kind <> 'index' AND state <> 'gone'").fetchone()  # fmt: skip
@@ -9836,9 +10654,10 @@ class Clawmeter:
         if self.store.notice:
             log.warning("%s", self.store.notice)
         self.had_data = not self.store.is_empty()
+        self.crons = CronBook(self.homes, self._ask_gateway, self.gateway_state)
         self.queries = Queries(
             self.store, settings, homes=self.homes, configs=self.configs, clock=self.clock, indexer=self.indexer, want_zone=self.want_zone, status=self.status,
-            gateway=self.gateway_state,
+            gateway=self.gateway_state, crons=self.crons,
         )  # fmt: skip
         self.access = Access(
             settings.state_dir,
@@ -9848,6 +10667,7 @@ class Clawmeter:
         )
         self.stream = Stream()
         self.gateway = self._make_gateway()
+        self.gateway_state.listeners["cron"] = self._take_cron_event
         self.store.watchers.append(self._announce)
         self.watcher = Watcher(self.homes, poll=settings.poll)
 
@@ -9907,6 +10727,14 @@ class Clawmeter:
             self.asked_zones.add(name)
             self.zones.put(name)
             self.watcher.changed.set()
+
+    def _ask_gateway(self, method: str, params: Mapping[str, Any], *, timeout_s: float) -> Any:
+        return self.gateway.ask(method, params, timeout_s)
+
+    def _take_cron_event(self, payload: Json) -> None:
+        """The gateway says that a cron job was added, changed, removed, started or finished."""
+        self.crons.forget()
+        self.stream.publish("cron", {"id": short_text(payload.get("jobId"), 400), "action": short_text(payload.get("action"), 40), "status": short_text(payload.get("status"), 40)})  # fmt: skip
 
     def _announce(self, changes: Changes) -> None:
         if not len(self.stream):
@@ -10081,6 +10909,7 @@ class Clawmeter:
         indexes: set[tuple[str, AgentPaths]] = set()
         databases: set[str] = set()
         states: set[tuple[OpenClawHome, str]] = set()
+        is_cron = False
         for path in paths:
             folder, name = os.path.split(path)
             base = path.removesuffix("-wal").removesuffix("-shm")
@@ -10097,6 +10926,7 @@ class Clawmeter:
                     known = (str(home.state_database), str(home.path / "subagents" / "runs.json"))
                     if of_home and (base in known or base.endswith(".jsonl")):
                         states.add((home, base))
+                    is_cron = is_cron or (of_home and name == "jobs.json")
                     continue
                 agent_name, _, rest = path[len(agents_folder) + 1 :].partition(os.sep)
                 agent = AgentPaths(
@@ -10134,6 +10964,9 @@ class Clawmeter:
             for home, path in states:
                 if os.path.isfile(path):
                     self.indexer._read_state(home, path)  # noqa: SLF001
+            if states or is_cron:
+                self.crons.forget()
+                self.stream.publish("cron", {})
             if newest:
                 self.indexer.lag_ms = max(0, round((time.time() - newest) * 1000))
         return full
@@ -10508,6 +11341,33 @@ ROUTES = (
         "[Subagent]",
         (*PAGE, Param("session", "only those below this session", _NAME)),
     ),
+    Route(
+        "/api/crons",
+        "crons",
+        "Cron jobs: when they run, how the last runs ended, what they cost",
+        "Crons",
+        (*RANGE, *FILTERS),
+    ),
+    Route(
+        "/api/crons/{cron_id}",
+        "cron",
+        "One cron job with its runs and what each cost",
+        "CronDetail",
+        (*RANGE, *PAGE),
+    ),
+    Route(
+        "/api/cron-preview",
+        "cron_preview",
+        "A schedule in words, and its next three runs",
+        "CronPreview",
+        (
+            Param("kind", "kind of schedule", _one_of("cron every at"), is_required=True),
+            Param("expr", "cron expression", _text(1, MAX_CRON_EXPR)),
+            Param("zone", "time zone of the cron expression", RANGE[2].schema),
+            Param("every_ms", "interval in ms", _integer(1, 10**12)),
+            Param("at", "ISO time of a single run", _text(1, 40)),
+        ),
+    ),
     Route("/api/models", "models", "Cost by model", "[Model]"),
     Route("/api/top-sessions", "top_sessions", "Dearest sessions", "[SessionRow]", PAGE[:1]),
     Route("/api/alerts", "alerts", "Alerts, latest first", "[Alert]"),
@@ -10655,6 +11515,25 @@ SHAPES = {
     "EventLoop": "degraded:b delay_p99_ms:n? utilization:n?",
     "Frames": "received:i malformed:i oversized:i out_of_order:i gaps:i late:i ignored:i "
     "connects:i",
+    "CronSchedule": "kind:s expr:s? tz:s? every_ms:i? anchor_ms:i? at_ms:i? stagger_ms:i?",
+    "CronPayload": "kind:s text:s? model:s? thinking:s? timeout_seconds:i?",
+    "CronDelivery": "mode:s channel:s? to:s? best_effort:b?",
+    "CronBar": "run_at_ms:i status:s? duration_ms:i? cost_nano_usd:i?",
+    "Cron": "id:s name:s display_name:s? description:s? agent_id:s? built_in:b removed:b "
+    "declaration_key:s? enabled:b delete_after_run:b? schedule:CronSchedule schedule_text:s? "
+    "next_runs_ms:[i] problem:s? session_target:s? wake_mode:s? payload:CronPayload "
+    "delivery:CronDelivery? created_at_ms:i? updated_at_ms:i? config_revision:s? "
+    "next_run_at_ms:i? running_at_ms:i? last_run_at_ms:i? last_run_status:s? last_error:s? "
+    "last_duration_ms:i? consecutive_errors:i? runs:i ok_runs:i failed_runs:i success_rate:n? "
+    "average_duration_ms:i? totals:Totals? recent:[CronBar]",
+    "CronAccess": "can_change:b why_not:s?",
+    "Crons": "+CronAccess as_of_ms:i tz:s from_ms:i to_ms:i coverage:Coverage source:=gateway,files "
+    "bad_jobs:i problems:[s] totals:Totals jobs:[Cron]",
+    "CronRun": "run_at_ms:i status:s? duration_ms:i? session:s? run_id:s? error:s? summary:s? "
+    "delivery_status:s? provider:s? model:s? totals:Totals?",
+    "CronDetail": "+CronAccess as_of_ms:i tz:s from_ms:i to_ms:i coverage:Coverage source:=gateway,files "
+    "problems:[s] job:Cron all_time:Totals runs:[CronRun] total:i offset:i limit:i",
+    "CronPreview": "text:s? next_runs_ms:[i] problem:s?",
     "CacheUse": "model_calls:i prompt_tokens:i cache_read_tokens:i cache_write_tokens:i "
     "saved_nano_usd:i? write_cost_nano_usd:i? write_extra_nano_usd:i?",
     "CacheModel": "key:s label:s +CacheUse",
@@ -10912,6 +11791,24 @@ class Api:
     def timeline(self, call: Call) -> object:
         """Show one session's time axis."""
         return self._meter.queries.timeline(call.args.pop("session") or "", **call.args)
+
+    def crons(self, call: Call) -> object:
+        """List the cron jobs, and say whether they can be changed."""
+        return {**self._meter.queries.crons(**call.args), **self._say_access(call)}
+
+    def cron(self, call: Call, cron_id: str) -> object:
+        """Show one cron job, and say whether it can be changed."""
+        return {**self._meter.queries.cron(cron_id, **call.args), **self._say_access(call)}
+
+    def _say_access(self, call: Call) -> Json:
+        """Whether cron jobs can be changed now by whoever asks, and if not, why."""
+        gateway = self._meter.gateway_state
+        why = None
+        if gateway.status != "connected":
+            why = gateway.problem or gateway.text
+        elif not (call.grant and call.grant.allows("POST", "/api/crons")):
+            why = "this login may only read"
+        return {"can_change": why is None, "why_not": why}
 
     def cache(self, call: Call) -> object:
         """Say what the prompt cache did."""
@@ -14606,6 +15503,18 @@ export function tServer(text, known) {
   return t(key, Object.fromEntries(numbers.map((number, i) => [i + 1, number])));
 }
 
+/** A phrase of the server that is made of `known` ones: `{words} on {days}`; what stands in them is said the same way. */
+export function tPhrase(text, known) {
+  if (!messages) return text;
+  for (const one of known) {
+    const names = [...one.matchAll(/\{(\w+)\}/g)].map(([, name]) => name);
+    const form = one.split(/\{\w+\}/).map((part) => part.replace(/[.*+?^${}()|[\]\\]/g, "\\$&")).join("(.+)");
+    const found = new RegExp(`^${form}$`).exec(text);
+    if (found) return t(one, Object.fromEntries(names.map((name, i) => [name, tPhrase(found[i + 1], known)])));
+  }
+  return text;
+}
+
 // Formatters. Unknown is a dash, zero is 0, and the space before a unit never breaks.
 
 export const UNKNOWN = "—";
@@ -15213,12 +16122,17 @@ export const LANGUAGES = [["", msg("As the browser")], ["en", "English"], ["zh",
 const CURRENCIES = ["USD", "EUR", "GBP", "CNY", "JPY", "CHF", "INR", "CAD", "AUD", "KRW", "BRL", "SEK"];
 
 // Only what exists is a link; the rest of the rail says what is coming and cannot be pressed.
-export const BUILT = new Set(["overview", "cost", "sessions", "session"]);
+export const BUILT = new Set(["overview", "cost", "sessions", "session", "crons"]);
 const PAGES = [
   ["overview", msg("Overview")], ["flow", msg("Flow")], ["cost", msg("Cost")], ["sessions", msg("Sessions")],
   ["crons", msg("Crons")], ["alerts", msg("Alerts")], ["traces", msg("Traces")], ["fleet", msg("Fleet")],
   ["health", msg("Health")], ["agents", msg("Agents")],
 ];
+/** The second key of `g …`: the first letter of a page's name that no page before it has. */
+const GO_KEYS = PAGES.reduce((keys, [page]) => {
+  const free = [...page].find((letter) => !Object.values(keys).includes(letter));
+  return { ...keys, [page]: free };
+}, {});
 /** Pages that are not in the rail, and the one that is marked there instead. */
 const INSIDE = { session: "sessions" };
 
@@ -15641,7 +16555,7 @@ export function Rail(state) {
     const inside = html`${icon(page)}<span class="rail-name">${t(name)}</span>`;
     const link = BUILT.has(page)
       ? html`
-        <a class="rail-link" href="${hrefTo(state, page)}" data-page="${page}" data-shortcut="g ${page[0]}"
+        <a class="rail-link" href="${hrefTo(state, page)}" data-page="${page}" data-shortcut="g ${GO_KEYS[page]}"
           data-help="${t("Go to {page}", { page: t(name) })}" aria-current="${here === page ? "page" : "false"}">${inside}</a>`
       : html`<a class="rail-link" role="link" aria-disabled="true">${inside}</a>`;
     return html`<li class="${i >= 5 ? "is-extra" : ""}">${link}</li>`;
@@ -16689,7 +17603,7 @@ const LEAST_GAP_MS = 250;      // between two reads of the same numbers under a 
 const STALE_AFTER_MS = 60_000; // without an event: midnight passes, sessions go idle
 const POLL_MS = 15_000;        // when the server has no stream to spare
 const DOUBLE_CLICK_MS = 250;   // a click waits that long for its second one
-const KINDS = ["usage", "session", "gateway", "health"]; // what the stream announces
+const KINDS = ["usage", "session", "gateway", "cron", "health"]; // what the stream announces
 
 const $ = (id) => document.getElementById(id);
 const remembered = {
@@ -20502,6 +21416,445 @@ const actions = {
 export const page = { parse, format, asks, view, charts, actions, sheet };
 """
 
+# language=CSS
+CRONS_CSS = r"""/* Crons */
+.cron-note { margin: 0 0 8px; font-size: 12px; line-height: 16px; }
+.cron-none { padding: 12px 0 8px; }
+.cron-list .name { width: 24%; }
+.cron-list .switch-cell { width: 40px; padding-right: 8px; vertical-align: middle; }
+.cron-list td, .cron-list tbody th { height: 49px; }
+.cron-list tr > .mid { max-width: 300px; width: 24%; }
+.cron-list .sort-mark { right: -12px; }
+.cron-agent { display: block; font-size: 12px; line-height: 16px; color: var(--ink-3); overflow: hidden; text-overflow: ellipsis; }
+.is-off > :not(.switch-cell) { color: var(--ink-2); }
+.mark.is-bad { color: var(--bad); border-color: currentColor; }
+.switch { position: relative; display: inline-block; vertical-align: middle; width: 26px; height: 16px; border-radius: 8px; background: var(--ink-3); }
+.switch::after { content: ""; position: absolute; top: 2px; left: 2px; width: 12px; height: 12px; border-radius: 50%; background: var(--surface); }
+.switch.is-on { background: var(--ok); } .switch.is-on::after { left: 12px; }
+.switch.is-still { opacity: .45; }
+.result { display: inline-flex; align-items: center; gap: 4px; white-space: nowrap; }
+.result .icon { flex: none; color: var(--ink-3); }
+.result.is-ok .icon { color: var(--ok); } .result.is-warn .icon { color: var(--warn); }
+.result.is-bad, .result.is-bad .icon { color: var(--bad); }
+.last-run .note { font-size: 12px; }
+.runs { display: inline-block; vertical-align: middle; }
+.run-bar { fill: var(--ink-3); } .run-bad { fill: var(--bad); }
+.cron-head h2 { font-size: 16px; line-height: 22px; min-width: 0; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
+.cron-head .tools { flex: none; }
+.cron-when { margin: -4px 0 8px; font-size: 13px; color: var(--ink-2); }
+.cron-head .facts { margin-top: 4px; }
+.cron-head .facts dd:not(.fact-note) { font-size: 16px; line-height: 24px; }
+.cron-head .facts .unpriced { display: block; }
+.facts .fact-note { font-size: 12px; line-height: 16px; font-weight: 400; color: var(--ink-3); }
+.cron-error, .cron-news { margin: 0 0 8px; padding: 6px 10px; border-left: 2px solid var(--bad); font-size: 13px; line-height: 18px; overflow-wrap: anywhere; }
+.cron-news { border-color: var(--ink-3); }
+.cron-lines { display: grid; gap: 6px; font-size: 13px; line-height: 18px; }
+.cron-lines > div { display: grid; grid-template-columns: 92px minmax(0, 1fr); gap: 8px; }
+.cron-lines dt { color: var(--ink-2); }
+.cron-lines dd { overflow-wrap: anywhere; }
+.cron-lines ol { margin: 0; padding: 0; list-style: none; font-variant-numeric: tabular-nums; }
+.cron-id { font-size: 12px; }
+.cron-text {
+  margin: 12px 0 0; padding: 8px 12px; max-height: 320px; overflow: auto; border: 1px solid var(--line); border-radius: 6px;
+  background: var(--bg); font: 12px/17px var(--mono); white-space: pre-wrap; overflow-wrap: anywhere;
+}
+.run-list .said { max-width: 320px; width: 34%; overflow: hidden; text-overflow: ellipsis; color: var(--ink-2); }
+.cron-form { display: grid; gap: 12px; }
+.cron-form .row { display: grid; grid-template-columns: repeat(2, minmax(0, 1fr)); gap: 12px; align-items: start; }
+.cron-form .segments { justify-self: start; }
+.cron-form label, .cron-form .label { display: grid; gap: 3px; font-size: 12px; line-height: 16px; color: var(--ink-2); }
+.cron-form .check { display: flex; align-items: center; gap: 8px; font-size: 13px; }
+.cron-form .field, .cron-form textarea, .cron-form select { width: 100%; color: var(--ink); font-size: 13px; }
+.cron-form textarea {
+  min-height: 96px; padding: 6px 8px; border: 1px solid var(--line); border-radius: 6px; background: var(--bg); line-height: 18px; resize: vertical;
+}
+.cron-form [aria-invalid="true"] { border-color: var(--bad); }
+.cron-preview { padding: 8px 12px; border: 1px solid var(--line); border-radius: 6px; background: var(--bg); font-size: 13px; line-height: 18px; min-height: 54px; }
+.cron-preview ol { margin: 0; padding: 0; list-style: none; color: var(--ink-2); font-variant-numeric: tabular-nums; }
+.form-fault { color: var(--bad); font-size: 13px; line-height: 18px; min-height: 18px; }
+.form-buttons { display: flex; justify-content: flex-end; gap: 8px; }
+@media (max-width: 639px) {
+  .cron-form .row { grid-template-columns: minmax(0, 1fr); }
+  .cron-list .name { width: 42%; }
+  .last-run .note { display: none; }
+  .cron-head .panel-head { flex-wrap: wrap; }
+  .cron-head .tools { width: 100%; }
+}
+"""
+
+# language=JavaScript
+CRONS_JS = r"""// Cron jobs: what runs by the clock, when next, how the last runs ended and what they cost; one job
+// with all of its runs. `rest[0]` of the address is the job that is open.
+
+import {
+  html, msg, t, tn, UNKNOWN, formatAbsolute, formatCount, formatDuration, formatMoney, formatPercent, formatTokens, tPhrase,
+} from "./dom.js";
+import {
+  askParams, bdi, command, cost, dataOf, head, hrefTo, icon, money, nothing, panel, rangeName, scrollingTable, sessionLink,
+  sortHead, unseen, when, zoneOf,
+} from "./views.js";
+
+const LIST = "crons";
+const JOB = "cron";
+const RUNS_AT_ONCE = 50;
+
+// Words
+
+/** The server's words for a schedule, in pieces that can be said in another language. */
+const SCHEDULE_WORDS = [
+  msg("{words}, {zone}"), msg("every minute"), msg("every hour"), msg("every day"), msg("every week"), msg("every second"),
+  msg("every {n} seconds"), msg("every {n} minutes"), msg("every {n} hours"), msg("every {n} days"), msg("every {n} weeks"),
+  msg("{words} on weekdays"), msg("{words} on weekends"), msg("{words} every day"), msg("{words} on the last day of the month"),
+  msg("{words} on day {days} of the month"), msg("{words} at minute {n}"), msg("{words} from {from} to {to}"), msg("{words} on {days}"),
+  msg("at {times}"), msg("once, at {time}"), msg("by cron, {expr}"), msg("when a command ends"), msg("when a command says something"),
+  msg("{a} and {b}"), msg("{a}, {b}"), msg("Monday"), msg("Tuesday"), msg("Wednesday"), msg("Thursday"), msg("Friday"),
+  msg("Saturday"), msg("Sunday"),
+];
+
+export const scheduleWords = (job) => {
+  if (!job.schedule_text) return UNKNOWN;
+  // Zone and expression are names: they are said as they are.
+  const { tz, expr } = job.schedule;
+  if (tz && job.schedule_text.endsWith(`, ${tz}`)) {
+    return t("{words}, {zone}", { words: tPhrase(job.schedule_text.slice(0, -tz.length - 2), SCHEDULE_WORDS), zone: tz });
+  }
+  return expr && job.schedule_text.startsWith("by cron") ? job.schedule_text : tPhrase(job.schedule_text, SCHEDULE_WORDS);
+};
+
+const RESULTS = {
+  ok: ["ended", msg("ok"), "is-ok"],
+  error: ["bad", msg("failed"), "is-bad"],
+  skipped: ["other", msg("skipped"), ""],
+  running: ["started", msg("running"), "is-ok"],
+  interrupted: ["warn", msg("interrupted"), "is-warn"],
+  superseded: ["other", msg("superseded"), ""],
+};
+
+/** How a run ended: an icon and a word, never the colour alone. */
+function Result(status) {
+  const [mark, word, kind] = RESULTS[status] ?? ["other", "", ""];
+  return html`<span class="result ${kind}">${icon(mark, 14)}${word ? t(word) : status ? bdi(status) : t("not recorded")}</span>`;
+}
+
+const nameOf = (job) => job.display_name || job.name;
+
+/** A moment to come: "in 3 h 12 m", from a day on as a date. */
+function until(ms, state) {
+  if (!ms) return html`${UNKNOWN}`;
+  const left = ms - state.now;
+  const text = formatAbsolute(ms, zoneOf(state));
+  const words = left <= 0 ? t("due now") : left < 86_400_000 ? t("in {time}", { time: formatDuration(left) }) : text.slice(0, 16);
+  return html`<time datetime="${new Date(ms).toISOString()}" title="${text}">${words}</time>`;
+}
+
+const isOn = (job) => job.enabled && !job.removed;
+const nextOf = (job) => (isOn(job) ? job.next_runs_ms[0] ?? null : null);
+
+function NextRun(job, state) {
+  if (job.removed) return html`<span class="note">${t("removed")}</span>`;
+  if (!job.enabled) return html`<span class="note">${t("paused")}</span>`;
+  if (job.problem) return html`<span class="is-warn" title="${job.problem}">${t("not known")}</span>`;
+  return until(nextOf(job), state);
+}
+
+/** The last runs as bars: as high as they cost, red where they failed. */
+export function runBars(recent, width = 122, height = 20) {
+  if (!recent.length) return null;
+  const most = Math.max(1, ...recent.map((run) => run.cost_nano_usd ?? 0));
+  const bars = recent.map((run, i) => {
+    const tall = Math.max(3, Math.round(((run.cost_nano_usd ?? 0) / most) * (height - 1)));
+    return html`<rect class="${run.status === "error" ? "run-bad" : "run-bar"}" x="${i * 5}" y="${height - tall}" width="4" height="${tall}"></rect>`;
+  });
+  const failed = recent.filter((run) => run.status === "error").length;
+  const words = t("{runs}, {failed}; dearest {cost}", {
+    runs: tn(recent.length, "last run", "last {n} runs"), failed: tn(failed, "{n} failed", "{n} failed"), cost: formatMoney(Math.max(...recent.map((run) => run.cost_nano_usd ?? 0))),
+  });
+  return html`
+    <svg class="runs" width="${width}" height="${height}" viewBox="0 0 ${width} ${height}" role="img"><title>${words}</title>${bars}</svg>`;
+}
+
+function SuccessRate(job) {
+  if (job.success_rate === null) return html`${UNKNOWN}`;
+  const ended = job.ok_runs + job.failed_runs;
+  return html`<span class="num" title="${t("{ok} of {all} runs in the range", { ok: formatCount(job.ok_runs), all: formatCount(ended) })}">${formatPercent(job.success_rate)}</span>`;
+}
+
+const totalsCost = (totals) => (totals ? cost(totals) : html`<span title="${t("Its work is done in the main session and counted there.")}">${UNKNOWN}</span>`);
+
+// The list
+
+const COLUMNS = [
+  { key: "name", name: msg("Job"), value: (job) => nameOf(job).toLowerCase(), order: "asc" },
+  { key: "schedule", name: msg("Schedule"), kind: "mid", value: (job) => job.schedule_text ?? "", order: "asc" },
+  { key: "next", name: msg("Next run"), value: (job) => nextOf(job) ?? Infinity, order: "asc" },
+  { key: "last", name: msg("Last run"), value: (job) => job.last_run_at_ms ?? 0, order: "desc" },
+  { key: "runs", name: msg("Runs"), kind: "num wide", value: (job) => job.runs, order: "desc" },
+  { key: "success", name: msg("Success"), kind: "num wide", value: (job) => job.success_rate ?? -1, order: "asc" },
+  { key: "cost", name: msg("Cost"), kind: "num", value: (job) => job.totals?.cost_nano_usd ?? -1, order: "desc" },
+];
+const SORTS = COLUMNS.map(({ key }) => key);
+const usualOrder = (sort) => COLUMNS.find(({ key }) => key === sort).order;
+
+export function sortedJobs(jobs, { sort, order }) {
+  const { value } = COLUMNS.find(({ key }) => key === sort);
+  const sign = order === "asc" ? 1 : -1;
+  const compare = (a, b) => (typeof a === "string" ? a.localeCompare(b) : a === b ? 0 : a < b ? -1 : 1);
+  return [...jobs].sort((a, b) => sign * compare(value(a), value(b)) || compare(nameOf(a), nameOf(b)));
+}
+
+function LastRun(job, state) {
+  if (isRunning(job, state)) return html`<span class="result is-ok">${icon("started", 14)}${t("running, {time}", { time: formatDuration(Math.max(0, state.now - (job.running_at_ms ?? state.now))) })}</span>`;
+  if (!job.last_run_at_ms) return html`<span class="note">${t("never")}</span>`;
+  return html`${Result(job.last_run_status)} <span class="note">${when(job.last_run_at_ms, state)}</span>`;
+}
+
+function Switch(job, canChange) {
+  const word = job.enabled ? t("On") : t("Off");
+  if (!canChange || job.removed) return html`<span class="switch is-still ${job.enabled ? "is-on" : ""}" role="img" aria-label="${word}" title="${word}"></span>`;
+  return html`
+    <button type="button" class="switch ${job.enabled ? "is-on" : ""}" role="switch" aria-checked="${job.enabled ? "true" : "false"}"
+      data-action="toggle" data-value="${job.id}" title="${job.enabled ? t("Pause") : t("Resume")}">${unseen(t("{name} runs by its schedule", { name: nameOf(job) }))}</button>`;
+}
+
+function Row(job, state, canChange) {
+  const failures = job.consecutive_errors > 1 && job.last_run_status === "error"
+    ? html` <span class="mark is-bad">${tn(job.consecutive_errors, "failed {n} time", "failed {n} times")}</span>` : null;
+  return html`
+    <tr data-key="${job.id}" class="${isOn(job) ? "" : "is-off"}">
+      <td class="switch-cell">${Switch(job, canChange)}</td>
+      <th scope="row" class="name">
+        <a class="row-link" href="${hrefTo(state, "crons", [job.id])}" data-row>${bdi(nameOf(job))}</a>${failures}
+        <span class="cron-agent">${bdi(job.agent_id ?? UNKNOWN)}</span>
+      </th>
+      <td class="mid" title="${job.schedule.expr ?? ""}">${bdi(scheduleWords(job))}</td>
+      <td>${NextRun(job, state)}</td>
+      <td class="last-run" title="${job.last_run_status === "error" ? job.last_error ?? "" : ""}">${LastRun(job, state)}</td>
+      <td class="num wide">${runBars(job.recent) ?? UNKNOWN}</td>
+      <td class="num wide">${SuccessRate(job)}</td>
+      <td class="num">${totalsCost(job.totals)}</td>
+    </tr>`;
+}
+
+function Table(jobs, state, label) {
+  const { sort, order } = state.route;
+  const canChange = dataOf(state, LIST).can_change;
+  return scrollingTable({
+    label, kind: "cron-list",
+    heads: html`${head(unseen(t("On")), "switch-cell")}${COLUMNS.map((column) => sortHead({ value: column.key, name: t(column.name), sort, order, kind: column.kind ?? "" }))}`,
+    rows: sortedJobs(jobs, { sort, order }).map((job) => Row(job, state, canChange)),
+  });
+}
+
+/** What stands beside a list that cannot be changed, and what could not be read of it. */
+function Notes(data) {
+  const bad = data.bad_jobs ? tn(data.bad_jobs, "{n} job could not be read", "{n} jobs could not be read") : "";
+  return html`
+    ${data.why_not ? html`<p class="note cron-note">${t("Read from {source}. Changing a job needs the gateway: {why}.", { source: data.source === "files" ? t("OpenClaw's files") : t("the gateway"), why: data.why_not })}</p>` : null}
+    ${bad || data.problems.length ? html`<p class="note is-warn cron-note">${[bad, ...data.problems].filter(Boolean).join(". ")}</p>` : null}`;
+}
+
+function None(data) {
+  return html`
+    <div class="cron-none" data-key="none">
+      ${nothing(t("No cron job yet. Here will be what OpenClaw runs by the clock, when next, and what each run costs."))}
+      <p>${data.can_change ? NewButton() : command('openclaw cron add --name "Morning briefing" --cron "0 7 * * *" --message "Brief me"')}</p>
+    </div>`;
+}
+
+const NewButton = () => html`
+  <button type="button" class="button" data-action="create" data-shortcut="n" data-help="${t("New cron job")}">${t("New cron job")}</button>`;
+
+function List(state) {
+  const data = dataOf(state, LIST);
+  const own = data.jobs.filter((job) => !job.built_in && !job.removed);
+  const builtIn = data.jobs.filter((job) => job.built_in && !job.removed);
+  const removed = data.jobs.filter((job) => job.removed);
+  const part = (key, title, jobs, note) => (jobs.length ? panel({
+    key, wide: "w12", state, isRanged: true, title, note, body: Table(jobs, state, t("{title}, table", { title })),
+  }) : null);
+  return html`
+    <div class="grid" data-key="crons">
+      ${panel({
+        key: "jobs", wide: "w12", state, isRanged: true, title: html`${tn(own.length, "{n} cron job", "{n} cron jobs")} · ${cost(data.totals, true)}`,
+        note: rangeName(state.route.range), tools: data.can_change && own.length ? NewButton() : null,
+        body: html`${Notes(data)}${own.length ? Table(own, state, t("Cron jobs, table")) : None(data)}`,
+      })}
+      ${part("built-in", t("Made by OpenClaw"), builtIn, t("heartbeats, memory and skills"))}
+      ${part("removed", t("No longer there"), removed, t("their cost stays counted"))}
+    </div>`;
+}
+
+// One job
+
+function Fact(name, value, note = null) {
+  return html`<div data-key="${name}"><dt>${name}</dt><dd>${value}</dd>${note ? html`<dd class="fact-note">${note}</dd>` : null}</div>`;
+}
+
+const PAYLOADS = { agentTurn: msg("a turn of the agent"), systemEvent: msg("a note to the main session"), command: msg("a command"), script: msg("a script"), heartbeat: msg("a heartbeat") };
+const TARGETS = { main: msg("the main session"), isolated: msg("a session of its own"), current: msg("the session it was made in") };
+const DELIVERIES = { none: msg("kept to itself"), announce: msg("announced"), webhook: msg("sent to a web address") };
+const wordFor = (table, key) => (key && Object.hasOwn(table, key) ? t(table[key]) : key ?? UNKNOWN);
+
+function deliveryWords({ mode, channel, to }) {
+  const where = [channel === "last" ? t("where the agent was last spoken to") : channel, to].filter(Boolean).join(" ");
+  return where ? `${wordFor(DELIVERIES, mode)}, ${where}` : wordFor(DELIVERIES, mode);
+}
+
+function Definition(job, state) {
+  const { schedule, payload, delivery } = job;
+  const zone = schedule.kind === "cron" && schedule.tz ? schedule.tz : zoneOf(state);
+  const line = (name, value) => (value === null || value === "" ? null : html`<div data-key="${name}"><dt>${name}</dt><dd>${value}</dd></div>`);
+  const exact = {
+    cron: () => html`<code>${bdi(schedule.expr)}</code>${schedule.tz ? html` ${bdi(schedule.tz)}` : ""}`,
+    every: () => html`<code>${formatCount(schedule.every_ms)} ms</code>`,
+    at: () => html`<code>${schedule.at_ms ? new Date(schedule.at_ms).toISOString() : UNKNOWN}</code>`,
+  }[schedule.kind]?.() ?? html`<code>${bdi(schedule.kind)}</code>`;
+  const runs = job.next_runs_ms.map((ms) => html`<li>${formatAbsolute(ms, zone)}</li>`);
+  return panel({
+    key: "definition", wide: "w4", state, title: t("What it does"),
+    body: html`
+      <dl class="cron-lines">
+        ${line(t("Schedule"), exact)}
+        ${line(t("Next runs"), runs.length ? html`<ol>${runs}</ol>` : job.enabled ? job.problem ?? t("none") : t("none while it is paused"))}
+        ${line(t("Does"), wordFor(PAYLOADS, payload.kind))}
+        ${line(t("In"), wordFor(TARGETS, job.session_target))}
+        ${line(t("Model"), payload.model ? bdi(payload.model) : "")}
+        ${line(t("Thinking"), payload.thinking ? bdi(payload.thinking) : "")}
+        ${line(t("At most"), payload.timeout_seconds ? formatDuration(payload.timeout_seconds * 1000) : "")}
+        ${line(t("Answer"), delivery ? bdi(deliveryWords(delivery)) : "")}
+        ${line(t("Description"), job.description ? bdi(job.description) : "")}
+        ${line(t("Made"), job.created_at_ms ? when(job.created_at_ms, state) : "")}
+        ${line(t("Changed"), job.updated_at_ms ? when(job.updated_at_ms, state) : "")}
+        ${line("Id", html`<code class="cron-id">${bdi(job.id)}</code>`)}
+      </dl>
+      ${payload.text ? html`<pre class="cron-text" tabindex="0">${payload.text}</pre>` : null}`,
+  });
+}
+
+function RunRow(run, state) {
+  const said = run.error ?? run.summary ?? "";
+  const tokens = run.totals ? run.totals.total_tokens : null;
+  const at = when(run.run_at_ms, state);
+  return html`
+    <tr data-key="${run.run_at_ms}">
+      <th scope="row">${run.session ? sessionLink(state, run.session, at) : at}</th>
+      <td>${Result(run.status)}</td>
+      <td class="said mid" title="${said}">${bdi(said)}</td>
+      <td class="num">${formatDuration(run.duration_ms)}</td>
+      <td class="num wide">${tokens === null ? UNKNOWN : html`<span title="${tn(tokens, "{n} token", "{n} tokens")}">${formatTokens(tokens)}</span>`}</td>
+      <td class="num">${totalsCost(run.totals)}</td>
+    </tr>`;
+}
+
+function Runs(data, state) {
+  const more = data.total > data.runs.length
+    ? html`<p class="more"><button type="button" class="link" data-action="more-runs">${t("Show {n} more", { n: formatCount(Math.min(RUNS_AT_ONCE, data.total - data.runs.length)) })}</button></p>` : null;
+  return panel({
+    key: "runs", wide: "w8", state, isSum: true, title: tn(data.total, "{n} run", "{n} runs"), note: t("newest first; a run opens its session"),
+    body: data.total ? html`
+      ${scrollingTable({
+        label: t("Runs, table"), kind: "run-list",
+        heads: html`${head(t("When"))}${head(t("Result"))}${head(t("Said"), "mid")}${head(t("Took"), "num")}${head(t("Tokens"), "num wide")}${head(t("Cost"), "num")}`,
+        rows: data.runs.map((run) => RunRow(run, state)),
+      })}${more}` : nothing(t("It has not run yet.")),
+  });
+}
+
+function Buttons(job, data) {
+  if (!data.can_change || job.removed) return null;
+  const button = (action, word, key, help) => html`
+    <button type="button" class="button" data-action="${action}" data-value="${job.id}" data-key="${action}" data-shortcut="${key}" data-help="${help}">${word}</button>`;
+  return html`
+    ${button("run", t("Run now"), "x", t("Run the job now"))}
+    ${button("toggle", job.enabled ? t("Pause") : t("Resume"), "p", t("Pause or resume the job"))}
+    ${job.built_in ? null : button("edit", t("Edit"), "e", t("Edit the job"))}
+    ${job.built_in ? null : button("remove", t("Delete"), "d", t("Delete the job"))}`;
+}
+
+/** What came of a run that this page asked for, until it has ended; then how it ended. */
+function RunNews(job, state) {
+  const asked = state.cronRun;
+  if (asked?.id !== job.id) return null;
+  if (isRunning(job, state)) return html`<p class="cron-news" role="status">${t("Running since {time}.", { time: formatDuration(Math.max(0, state.now - asked.sinceMs)) })}</p>`;
+  return html`<p class="cron-news" role="status">${t("The run has ended: {result}.", { result: Result(job.last_run_status) })}</p>`;
+}
+
+function Job(state) {
+  const data = dataOf(state, JOB);
+  if (!data || data.job.id !== state.route.open) {
+    const error = state.answers[JOB]?.error;
+    return html`<div class="grid" data-key="no-job">${panel({
+      key: "no-job", wide: "w12", state, title: t("Cron job"),
+      body: html`${nothing(error?.status === 404 ? t("There is no such cron job, and no run of one in the ledger.") : t("Loading"))}
+        <p><a href="${hrefTo(state, "crons")}">${t("All cron jobs")}</a></p>`,
+    })}</div>`;
+  }
+  const { job, all_time: ever } = data;
+  const perRun = job.totals && job.runs ? job.totals.cost_nano_usd / job.runs : null;
+  return html`
+    <div class="grid" data-key="cron-${job.id}">
+      <section class="panel w12 cron-head" data-key="head" aria-labelledby="h-job">
+        <header class="panel-head">
+          <a class="icon-button" href="${hrefTo(state, "crons")}" title="${t("All cron jobs")}" data-shortcut="u" data-help="${t("Back to the list")}">${icon("left")}${unseen(t("All cron jobs"))}</a>
+          <h2 id="h-job">${bdi(nameOf(job))}</h2>
+          ${job.removed ? html`<span class="mark">${t("removed")}</span>` : job.enabled ? null : html`<span class="mark">${t("paused")}</span>`}
+          ${job.built_in ? html`<span class="mark">${t("made by OpenClaw")}</span>` : null}
+          <span class="tools">${Buttons(job, data)}</span>
+        </header>
+        <p class="cron-when">${bdi(scheduleWords(job))}${job.agent_id ? html` · ${bdi(job.agent_id)}` : null}</p>
+        ${Notes(data)}${RunNews(job, state)}
+        ${job.last_run_status === "error" && job.last_error ? html`<p class="cron-error"><b>${t("The last run failed.")}</b> ${bdi(job.last_error)}</p>` : null}
+        <dl class="facts">
+          ${Fact(t("Next run"), NextRun(job, state))}
+          ${Fact(t("Last run"), LastRun(job, state))}
+          ${Fact(t("Success"), SuccessRate(job), job.runs ? tn(job.runs, "{n} run in {range}", "{n} runs in {range}", { range: rangeName(state.route.range) }) : null)}
+          ${Fact(t("Takes"), formatDuration(job.average_duration_ms), t("on average"))}
+          ${Fact(t("Cost"), totalsCost(job.totals), rangeName(state.route.range))}
+          ${Fact(t("Per run"), perRun === null ? UNKNOWN : money(Math.round(perRun)))}
+          ${Fact(t("All time"), job.totals ? cost(ever) : UNKNOWN)}
+        </dl>
+      </section>
+      ${Runs(data, state)}
+      ${Definition(job, state)}
+    </div>`;
+}
+
+/** Whether a job runs: by the gateway's word, or because this page has just asked for it. */
+function isRunning(job, state) {
+  if (job.running_at_ms) return true;
+  const asked = state.cronRun;
+  return asked?.id === job.id && !asked.isOver && (job.last_run_at_ms ?? 0) < asked.sinceMs;
+}
+
+// The page
+
+export const page = {
+  styles: "crons.css",
+  parse(params, rest) {
+    const sort = SORTS.includes(params.get("sort")) ? params.get("sort") : "next";
+    return { open: rest[0] ?? "", sort, order: ["asc", "desc"].includes(params.get("order")) ? params.get("order") : usualOrder(sort) };
+  },
+  format: ({ sort, order }) => [["sort", sort === "next" ? "" : sort], ["order", order === usualOrder(sort) ? "" : order]],
+  asks(state) {
+    const { route } = state;
+    const on = ["usage", "cron", "gateway"];
+    if (!route.open) return [{ key: LIST, path: "/api/crons", params: askParams(route), on }];
+    const { from, to, tz } = askParams(route);
+    const limit = Math.max(RUNS_AT_ONCE, state.cronRuns?.id === route.open ? state.cronRuns.limit : 0);
+    return [{ key: JOB, path: `/api/crons/${encodeURIComponent(route.open)}`, params: { from, to, tz, limit }, on }];
+  },
+  view: (state) => (state.route.open ? Job(state) : List(state)),
+  actions: {
+    sort: (element, { state, go }) => {
+      const sort = element.dataset.value;
+      const turned = state.route.order === "asc" ? "desc" : "asc";
+      go({ sort, order: sort === state.route.sort ? turned : usualOrder(sort) }, true);
+    },
+    "more-runs": (_, { state, dispatch }) => dispatch({ cronRuns: { id: state.route.open, limit: dataOf(state, JOB).runs.length + 200 } }),
+  },
+};
+"""
+
 # language=JavaScript
 ZH_JS = r"""// Chinese, by the English text (dom.js, t()). {names} stay as they are; {1}, {2} stand for the numbers
 // in words of the server. Loaded only when Chinese is chosen.
@@ -20890,6 +22243,8 @@ ASSETS: dict[str, tuple[str, str]] = {
     "sessions.css": ("text/css; charset=utf-8", SESSIONS_CSS),
     "sessions.js": ("text/javascript; charset=utf-8", SESSIONS_JS),
     "session.js": ("text/javascript; charset=utf-8", SESSION_JS),
+    "crons.css": ("text/css; charset=utf-8", CRONS_CSS),
+    "crons.js": ("text/javascript; charset=utf-8", CRONS_JS),
     "zh.js": ("text/javascript; charset=utf-8", ZH_JS),
 }
 ASSET_DIGEST = hashlib.sha256("\0".join(text for _, text in ASSETS.values()).encode()).hexdigest()[
