@@ -6165,8 +6165,8 @@ MAX_CRON_TEXT = 64_000
 MAX_CRON_EXPR = 200
 #: Runs that are told in advance.
 NEXT_RUNS = 3
-#: What a run of a task is called as a run of a cron job.
-TASK_STATUS: Mapping[str, str] = {"succeeded": "ok", "failed": "error", "timed_out": "error", "cancelled": "interrupted", "lost": "interrupted"}  # fmt: skip
+#: A revision of a job that is ours, not OpenClaw's.
+OWN_REVISION = "clawmeter:"
 WEEKDAYS = ("Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday")
 MONTHS = tuple("January February March April May June July August September October November December".split())  # fmt: skip
 
@@ -6210,13 +6210,17 @@ class Schedule:
             text("kind") or "?", text("expr"), text("tz"), count("everyMs"), count("anchorMs"), at_ms, count("staggerMs")
         )  # fmt: skip
 
-    def zone(self) -> ZoneInfo:
+    def zone_name(self) -> str | None:
         """The zone in which a cron expression is meant: its own, else the machine's, as OpenClaw has it."""
-        name = (self.tz or "").strip()
-        if name and not is_zone(name):
+        return ((self.tz or "").strip() or machine_zone()) if self.kind == "cron" else None
+
+    def zone(self) -> ZoneInfo:
+        """That zone. ScheduleError when there is none of its name."""
+        name = self.zone_name() or "UTC"
+        if not is_zone(name):
             msg = f"unknown time zone {name}"
             raise ScheduleError(msg)
-        return ZoneInfo(name or machine_zone())
+        return ZoneInfo(name)
 
     def next_runs(self, after_ms: int, count: int = NEXT_RUNS, *, job_id: str = "") -> list[int]:
         """The next runs after an instant, in epoch ms; none when there is no further. ScheduleError when it cannot be told."""
@@ -6291,12 +6295,11 @@ class Schedule:
             return "when a command says something"
         if self.kind != "cron":
             return f"by {self.kind}"
-        zone = (self.tz or "").strip() or machine_zone()
         try:
             words = describe_cron(tidy_cron_fields(self.expr))
         except ScheduleError:
             words = None
-        return f"{words or f'by cron, {self.expr}'}, {zone}"
+        return f"{words or f'by cron, {self.expr}'}, {self.zone_name()}"
 
     def render(self) -> Json:
         """CronSchedule of the API."""
@@ -6352,7 +6355,9 @@ def expand_cron_field(
     numbered = {name[:3].lower(): str(n) for n, name in enumerate(names, low)}
     found: set[int] = set()
     for part in field_text.lower().split(","):
-        match = re.fullmatch(r"([a-z]{3}|[0-9]{1,2})(?:-([a-z]{3}|[0-9]{1,2})(?:/([0-9]{1,2}))?)?", part)
+        match = re.fullmatch(
+            r"([a-z]{3}|[0-9]{1,2})(?:-([a-z]{3}|[0-9]{1,2})(?:/([0-9]{1,2}))?)?", part
+        )
         if not match:
             return None
         ends = [numbered.get(one, one) for one in match.groups()[:2] if one]
@@ -6467,6 +6472,22 @@ def render_delivery(raw: Json) -> Json:
     return {"mode": mode, "channel": _clip(raw.get("channel")), "to": to, "best_effort": _flag(raw.get("bestEffort"))}  # fmt: skip
 
 
+#: What a job is, apart from what has become of it.
+CRON_DEFINITION = (
+    "name", "displayName", "description", "agentId", "sessionKey", "enabled", "deleteAfterRun", "schedule", "pacing", "trigger", "sessionTarget",
+    "wakeMode", "payload", "delivery", "failureAlert",
+)  # fmt: skip
+
+
+def cron_revision(raw: Json) -> str:
+    """What changes when somebody changes the job: OpenClaw's own word since 2026.9, before that a digest of its definition."""
+    told = _clip(raw.get("configRevision"), 200)
+    if told:
+        return told
+    definition = {name: raw[name] for name in CRON_DEFINITION if raw.get(name) is not None}
+    return f"{OWN_REVISION}{blake2b(json.dumps(definition, sort_keys=True).encode(), digest_size=12).hexdigest()}"  # fmt: skip
+
+
 def parse_cron_job(raw: Any) -> Json:
     """One job as the API shows it, without what depends on the time. ScheduleError when it is no job."""
     if not isinstance(raw, dict):
@@ -6485,10 +6506,10 @@ def parse_cron_job(raw: Any) -> Json:
         # those of an add-on, which a person does not edit either.
         "built_in": key is not None or kind == "heartbeat", "declaration_key": key, "removed": False,
         "enabled": raw.get("enabled") is not False, "delete_after_run": _flag(raw.get("deleteAfterRun")),
-        "schedule": schedule.render(), "schedule_text": schedule.describe(), "session_target": _clip(raw.get("sessionTarget"), 400),
+        "schedule": schedule.render(), "schedule_text": schedule.describe(), "zone": schedule.zone_name(), "session_target": _clip(raw.get("sessionTarget"), 400),
         "wake_mode": _clip(raw.get("wakeMode"), 40), "payload": render_payload(payload), "delivery": render_delivery(delivery) if delivery else None,
-        "created_at_ms": moment_ms(raw.get("createdAtMs")), "updated_at_ms": moment_ms(raw.get("updatedAtMs")),
-        "config_revision": _clip(raw.get("configRevision"), 200), "next_run_at_ms": moment_ms(raw.get("nextRunAtMs")) or moment_ms(state.get("nextRunAtMs")),
+        "created_at_ms": moment_ms(raw.get("createdAtMs")),
+        "config_revision": cron_revision(raw), "next_run_at_ms": moment_ms(raw.get("nextRunAtMs")) or moment_ms(state.get("nextRunAtMs")),
         "running_at_ms": moment_ms(state.get("runningAtMs")), "last_run_at_ms": moment_ms(state.get("lastRunAtMs")),
         "last_run_status": _clip(state.get("lastRunStatus") or state.get("lastStatus"), 40), "last_error": _clip(state.get("lastError"), 2000),
         "last_duration_ms": int_or_none(state.get("lastDurationMs")), "consecutive_errors": int_or_none(state.get("consecutiveErrors")),
@@ -6580,9 +6601,9 @@ def _read_job_table(home: OpenClawHome) -> list[Any] | None:
         if not {"job_id", "job_json", "state_json"} <= columns:
             return None
         order = "sort_order" if "sort_order" in columns else "job_id"
-        names = [c if c in columns else f"NULL AS {c}" for c in ("enabled", "runtime_updated_at_ms", "updated_at")]  # fmt: skip
-        sql = f"SELECT job_id, substr(job_json, 1, ?), substr(state_json, 1, ?), {', '.join(names)} FROM cron_jobs ORDER BY {order} LIMIT ?"
-        for job_id, raw, state, enabled, touched, updated in db.execute(sql, (MAX_CRON_ROW, MAX_CRON_ROW, MAX_CRON_JOBS)):  # fmt: skip
+        enabled_now = "enabled" if "enabled" in columns else "NULL"
+        sql = f"SELECT job_id, substr(job_json, 1, ?), substr(state_json, 1, ?), {enabled_now} FROM cron_jobs ORDER BY {order} LIMIT ?"
+        for job_id, raw, state, enabled in db.execute(sql, (MAX_CRON_ROW, MAX_CRON_ROW, MAX_CRON_JOBS)):  # fmt: skip
             job = parse_lenient_or_none(raw or b"")
             if not isinstance(job, dict):
                 jobs.append(None)
@@ -6590,7 +6611,6 @@ def _read_job_table(home: OpenClawHome) -> list[Any] | None:
             job = {"id": text_of(job_id), **job, "state": as_dict(parse_lenient_or_none(state or b""))}  # fmt: skip
             if enabled is not None:
                 job["enabled"] = bool(enabled)
-            job.setdefault("updatedAtMs", touched or updated)
             jobs.append(job)
     return jobs
 
@@ -11520,9 +11540,9 @@ SHAPES = {
     "CronDelivery": "mode:s channel:s? to:s? best_effort:b?",
     "CronBar": "run_at_ms:i status:s? duration_ms:i? cost_nano_usd:i?",
     "Cron": "id:s name:s display_name:s? description:s? agent_id:s? built_in:b removed:b "
-    "declaration_key:s? enabled:b delete_after_run:b? schedule:CronSchedule schedule_text:s? "
+    "declaration_key:s? enabled:b delete_after_run:b? schedule:CronSchedule schedule_text:s? zone:s? "
     "next_runs_ms:[i] problem:s? session_target:s? wake_mode:s? payload:CronPayload "
-    "delivery:CronDelivery? created_at_ms:i? updated_at_ms:i? config_revision:s? "
+    "delivery:CronDelivery? created_at_ms:i? config_revision:s "
     "next_run_at_ms:i? running_at_ms:i? last_run_at_ms:i? last_run_status:s? last_error:s? "
     "last_duration_ms:i? consecutive_errors:i? runs:i ok_runs:i failed_runs:i success_rate:n? "
     "average_duration_ms:i? totals:Totals? recent:[CronBar]",
@@ -12783,6 +12803,13 @@ DEMO_CRONS = (
     ("backup-check", "ops", "qwen3:32b", "30 3 * * *", (3.5,), range(7)),
     ("weekly-report", "research", "gemini-3.1-pro-preview", "0 8 * * 1", (8.0,), range(1)),
 )
+#: What each job is told, and how it answers: channel or none.
+DEMO_CRON_TEXTS = {
+    "morning-briefing": ("Look at the calendar, the weather and open errands. Brief me in five lines.", "last"),
+    "inbox-triage": ("Sort the new tickets by urgency. Answer those that the handbook answers.", None),
+    "backup-check": ("Check that last night's backups of all hosts are there and can be read.", None),
+    "weekly-report": ("Sum up last week's findings with their sources, two pages at most.", "last"),
+}
 #: What each tool's arguments are called, in the order the scripts write them.
 DEMO_TOOLS = {
     "exec": ("command",), "read": ("path",), "write": ("path", "content"),
@@ -13316,6 +13343,17 @@ def _demo_put(db: sqlite3.Connection, table: str, **columns: Any) -> None:
     db.execute(f"INSERT OR REPLACE INTO {table} ({','.join(columns)}) VALUES ({marks})", values)
 
 
+def _demo_last_words(session: DemoSession) -> str | None:
+    """Give the last text that the agent wrote in a session."""
+    for row in reversed(session.rows):
+        message = row.event.get("message", {})
+        if message.get("role") == "assistant":
+            for block in message["content"]:
+                if block.get("type") == "text":
+                    return str(block["text"])[:400]
+    return None
+
+
 def _demo_put_rows(db: sqlite3.Connection, rows: list[DemoRow], seq: int) -> None:
     """Insert rows of one session from `seq` on; those from 1 KiB as zstd, as OpenClaw does."""
     packer = zstandard.ZstdCompressor(level=1)
@@ -13574,27 +13612,43 @@ class DemoHome:
             elif ":cron:" in key:
                 job_id, status = key.split(":")[3], "error" if failed else "ok"
                 name = (session.label or "").removeprefix("Cron: ")
-                states[job_id] = {"lastRunAtMs": started, "lastRunStatus": status,
-                                  "lastDurationMs": ended - started}
+                error = "400 the model is not loaded" if failed else None
+                failures = states[job_id].get("consecutiveErrors", 0)
+                states[job_id] = {"lastRunAtMs": started, "lastRunStatus": status, "lastError": error,
+                                  "lastDurationMs": ended - started,
+                                  "consecutiveErrors": failures + 1 if failed else 0}
                 run_id = f"cron:{job_id}:{started}"
                 _demo_put(
                     db, "task_runs", task_id=self.talk.uuid(), runtime="cron", source_id=job_id,
                     task_kind="automation_run", child_session_key=key, agent_id=session.agent,
                     run_id=run_id, label=name, task=name, created_at=started, started_at=started,
                     status="failed" if failed else "succeeded", ended_at=ended,
-                    error="400 the model is not loaded" if failed else None, detail_json={
+                    error=error, detail_json={
                         "kind": "cron-run", "status": status, "sessionId": session.session_id,
-                        "runId": run_id, "runAtMs": started, "durationMs": ended - started})
+                        "runId": run_id, "runAtMs": started, "durationMs": ended - started,
+                        "summary": None if failed else _demo_last_words(session)})
         for order, (name, agent, _, expr, _, _) in enumerate(DEMO_CRONS):
-            job_id = self.jobs[name]
+            job_id, (text, channel) = self.jobs[name], DEMO_CRON_TEXTS[name]
+            delivery = {"mode": "announce", "channel": channel} if channel else {"mode": "none"}
             _demo_put(
                 db, "cron_jobs", store_key=str(self.home / "cron" / "jobs.json"), job_id=job_id,
                 name=name, enabled=1, agent_id=agent, payload_kind="agentTurn",
                 state_json=states[job_id], sort_order=order, updated_at=self.now_ms, job_json={
                     "id": job_id, "agentId": agent, "name": name, "enabled": True,
                     "createdAtMs": self.first_ms, "schedule": {"kind": "cron", "expr": expr},
-                    "sessionTarget": "isolated", "wakeMode": "now", "delivery": {"mode": "none"},
-                    "payload": {"kind": "agentTurn", "message": f"Run {name}."}})
+                    "sessionTarget": "isolated", "wakeMode": "now", "delivery": delivery,
+                    "payload": {"kind": "agentTurn", "message": text}})
+        job_id = self.talk.uuid()
+        _demo_put(
+            db, "cron_jobs", store_key=str(self.home / "cron" / "jobs.json"), job_id=job_id,
+            declaration_key="heartbeat:main", name="heartbeat-main", enabled=1, agent_id="main",
+            payload_kind="heartbeat", sort_order=len(DEMO_CRONS), updated_at=self.now_ms,
+            state_json={}, job_json={
+                "id": job_id, "declarationKey": "heartbeat:main", "agentId": "main",
+                "displayName": "Heartbeat (main)", "name": "heartbeat-main", "enabled": True,
+                "createdAtMs": self.upgrade_ms, "payload": {"kind": "heartbeat"},
+                "schedule": {"kind": "every", "everyMs": 1_800_000, "anchorMs": self.upgrade_ms},
+                "sessionTarget": "main", "wakeMode": "next-heartbeat"})
 
     def config(self) -> dict[str, Any]:
         """Make openclaw.json, in the keyed form that the upgrade writes."""
@@ -16167,6 +16221,7 @@ const ICONS = {
   warn: "M8 2l6.5 11.5h-13zM8 6.5v3.3M8 11.6v.1",
   started: "M5 3.5l7 4.5-7 4.5z",
   ended: "M4 4h8v8H4z",
+  done: "M3 8.5l3.2 3L13 4.5",
   failed: "M4 4l8 8M12 4l-8 8",
   compacted: "M3 4h10M3 12h10M8 5.5v5M6 8h4",
   other: "M3 8h10",
@@ -21434,15 +21489,16 @@ CRONS_CSS = r"""/* Crons */
 .switch.is-still { opacity: .45; }
 .result { display: inline-flex; align-items: center; gap: 4px; white-space: nowrap; }
 .result .icon { flex: none; color: var(--ink-3); }
-.result.is-ok .icon { color: var(--ok); } .result.is-warn .icon { color: var(--warn); }
+.result.is-ok { color: inherit; } .result.is-ok .icon { color: var(--ok); } .result.is-warn .icon { color: var(--warn); }
 .result.is-bad, .result.is-bad .icon { color: var(--bad); }
-.last-run .note { font-size: 12px; }
+.last-run .note, .facts .note { font-size: 12px; font-weight: 400; }
 .runs { display: inline-block; vertical-align: middle; }
 .run-bar { fill: var(--ink-3); } .run-bad { fill: var(--bad); }
 .cron-head h2 { font-size: 16px; line-height: 22px; min-width: 0; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
 .cron-head .tools { flex: none; }
 .cron-when { margin: -4px 0 8px; font-size: 13px; color: var(--ink-2); }
 .cron-head .facts { margin-top: 4px; }
+.cron-head .facts { gap: 8px 40px; }
 .cron-head .facts dd:not(.fact-note) { font-size: 16px; line-height: 24px; }
 .cron-head .facts .unpriced { display: block; }
 .facts .fact-note { font-size: 12px; line-height: 16px; font-weight: 400; color: var(--ink-3); }
@@ -21473,9 +21529,12 @@ CRONS_CSS = r"""/* Crons */
 .cron-preview ol { margin: 0; padding: 0; list-style: none; color: var(--ink-2); font-variant-numeric: tabular-nums; }
 .form-fault { color: var(--bad); font-size: 13px; line-height: 18px; min-height: 18px; }
 .form-buttons { display: flex; justify-content: flex-end; gap: 8px; }
+@media (max-width: 1099px) { [data-key="runs"] { order: 1; } }
 @media (max-width: 639px) {
+  .cron-list .last-run .result { font-size: 0; gap: 0; }
   .cron-form .row { grid-template-columns: minmax(0, 1fr); }
-  .cron-list .name { width: 42%; }
+  .cron-list .name { width: 50%; }
+  .cron-list tbody td, .cron-list tbody th { padding-right: 8px; }
   .last-run .note { display: none; }
   .cron-head .panel-head { flex-wrap: wrap; }
   .cron-head .tools { width: 100%; }
@@ -21487,7 +21546,7 @@ CRONS_JS = r"""// Cron jobs: what runs by the clock, when next, how the last run
 // with all of its runs. `rest[0]` of the address is the job that is open.
 
 import {
-  html, msg, t, tn, UNKNOWN, formatAbsolute, formatCount, formatDuration, formatMoney, formatPercent, formatTokens, tPhrase,
+  html, msg, t, tn, UNKNOWN, dayIn, formatAbsolute, formatClock, formatCount, formatDay, formatDuration, formatMoney, formatPercent, formatTokens, tPhrase,
 } from "./dom.js";
 import {
   askParams, bdi, command, cost, dataOf, head, hrefTo, icon, money, nothing, panel, rangeName, scrollingTable, sessionLink,
@@ -21502,7 +21561,7 @@ const RUNS_AT_ONCE = 50;
 
 /** The server's words for a schedule, in pieces that can be said in another language. */
 const SCHEDULE_WORDS = [
-  msg("{words}, {zone}"), msg("every minute"), msg("every hour"), msg("every day"), msg("every week"), msg("every second"),
+  msg("every minute"), msg("every hour"), msg("every day"), msg("every week"), msg("every second"),
   msg("every {n} seconds"), msg("every {n} minutes"), msg("every {n} hours"), msg("every {n} days"), msg("every {n} weeks"),
   msg("{words} on weekdays"), msg("{words} on weekends"), msg("{words} every day"), msg("{words} on the last day of the month"),
   msg("{words} on day {days} of the month"), msg("{words} at minute {n}"), msg("{words} from {from} to {to}"), msg("{words} on {days}"),
@@ -21514,15 +21573,13 @@ const SCHEDULE_WORDS = [
 export const scheduleWords = (job) => {
   if (!job.schedule_text) return UNKNOWN;
   // Zone and expression are names: they are said as they are.
-  const { tz, expr } = job.schedule;
-  if (tz && job.schedule_text.endsWith(`, ${tz}`)) {
-    return t("{words}, {zone}", { words: tPhrase(job.schedule_text.slice(0, -tz.length - 2), SCHEDULE_WORDS), zone: tz });
-  }
-  return expr && job.schedule_text.startsWith("by cron") ? job.schedule_text : tPhrase(job.schedule_text, SCHEDULE_WORDS);
+  const { zone } = job;
+  if (!zone) return tPhrase(job.schedule_text, SCHEDULE_WORDS);
+  return t("{words}, {zone}", { words: tPhrase(job.schedule_text.slice(0, -zone.length - 2), SCHEDULE_WORDS), zone });
 };
 
 const RESULTS = {
-  ok: ["ended", msg("ok"), "is-ok"],
+  ok: ["done", msg("ok"), "is-ok"],
   error: ["bad", msg("failed"), "is-bad"],
   skipped: ["other", msg("skipped"), ""],
   running: ["started", msg("running"), "is-ok"],
@@ -21542,8 +21599,10 @@ const nameOf = (job) => job.display_name || job.name;
 function until(ms, state) {
   if (!ms) return html`${UNKNOWN}`;
   const left = ms - state.now;
-  const text = formatAbsolute(ms, zoneOf(state));
-  const words = left <= 0 ? t("due now") : left < 86_400_000 ? t("in {time}", { time: formatDuration(left) }) : text.slice(0, 16);
+  const zone = zoneOf(state);
+  const text = formatAbsolute(ms, zone);
+  const words = left <= 0 ? t("due now") : left < 86_400_000 ? t("in {time}", { time: formatDuration(left) })
+    : `${formatDay(dayIn(ms, zone))} ${formatClock(ms, zone).slice(0, 5)}`;
   return html`<time datetime="${new Date(ms).toISOString()}" title="${text}">${words}</time>`;
 }
 
@@ -21702,7 +21761,7 @@ function deliveryWords({ mode, channel, to }) {
 
 function Definition(job, state) {
   const { schedule, payload, delivery } = job;
-  const zone = schedule.kind === "cron" && schedule.tz ? schedule.tz : zoneOf(state);
+  const zone = job.zone ?? zoneOf(state);
   const line = (name, value) => (value === null || value === "" ? null : html`<div data-key="${name}"><dt>${name}</dt><dd>${value}</dd></div>`);
   const exact = {
     cron: () => html`<code>${bdi(schedule.expr)}</code>${schedule.tz ? html` ${bdi(schedule.tz)}` : ""}`,
@@ -21724,7 +21783,6 @@ function Definition(job, state) {
         ${line(t("Answer"), delivery ? bdi(deliveryWords(delivery)) : "")}
         ${line(t("Description"), job.description ? bdi(job.description) : "")}
         ${line(t("Made"), job.created_at_ms ? when(job.created_at_ms, state) : "")}
-        ${line(t("Changed"), job.updated_at_ms ? when(job.updated_at_ms, state) : "")}
         ${line("Id", html`<code class="cron-id">${bdi(job.id)}</code>`)}
       </dl>
       ${payload.text ? html`<pre class="cron-text" tabindex="0">${payload.text}</pre>` : null}`,
