@@ -24,6 +24,7 @@ Sections, each using only those above it:
     Cron jobs
     Queries
     Exports
+    Actions
     Access
     Live stream
     Application object
@@ -43,6 +44,7 @@ from __future__ import annotations
 
 import argparse
 import array
+import base64
 import bisect
 import contextlib
 import csv
@@ -81,7 +83,7 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
 from hashlib import blake2b
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, Protocol, TextIO, TypeVar, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, Protocol, Self, TextIO, TypeVar, cast
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
@@ -93,6 +95,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
     from http.client import HTTPConnection
 
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
     from flask import Flask, Request, Response
 
 VERSION = "0.1.0"
@@ -771,6 +774,31 @@ def plain(text: Any, limit: int = 200) -> str:
     """Text that is safe on a terminal and in a log: no control, direction or surrogate characters, one line."""
     cleaned = _CONTROL.sub("\ufffd", str(text).replace("\n", " ").replace("\t", " "))
     return cleaned if len(cleaned) <= limit else cleaned[: limit - 1] + "…"
+
+
+_SECRET_NAME = re.compile(
+    r"(?i)token|secret|passw|api_?-?key|authorization|credential|cookie|private_?-?key"
+)
+_SECRET_TEXT = re.compile(
+    r"""(?ix) \bBearer\s+[\w.~+/=-]{8,}            # as a header
+    | \b(?:sk|pk|rk|ghp|gho|ghs|glpat|xox[abprs]|github_pat|AIza|AKIA|hf|gsk|cm)[-_]?[A-Za-z0-9_-]{16,}  # by a provider's prefix
+    | \beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*         # a JSON Web Token
+    | (?<=://)[^\s/@:]+:[^\s/@]+(?=@)            # in an address
+    """
+)
+REDACTED = "(redacted)"
+
+
+def redact(value: Any, limit: int = 2_000) -> Any:
+    """A value without what looks like a secret, by the name it stands under or by its form; long texts are cut."""
+    if isinstance(value, Mapping):
+        return {str(k)[:100]: REDACTED if isinstance(v, str) and _SECRET_NAME.search(str(k)) else redact(v, limit) for k, v in value.items()}  # fmt: skip
+    if isinstance(value, (list, tuple)):
+        return [redact(v, limit) for v in value[:200]]
+    if isinstance(value, str):
+        text = _SECRET_TEXT.sub(REDACTED, sound(value))
+        return text if len(text) <= limit else text[: limit - 1] + "…"
+    return value
 
 
 def sound(text: Any) -> str:
@@ -2309,7 +2337,6 @@ class PriceBook:
 # `usage_days` per zone in use and `usage_tool_days`; all are sums over `model_calls`
 # by one list of MEASURES, moved by delta in the transaction that changes a call.
 
-SCHEMA_VERSION = 1
 APPLICATION_ID = 0x436C614D  # "ClaM"
 
 #: (name, SQL over a row `c` of model_calls): what every rollup and every session sums.
@@ -2433,6 +2460,16 @@ CREATE VIEW usage_by_day AS SELECT
   sum(d.plan_nano) / 1e9 AS plan_cost_usd, sum(d.unpriced_calls) AS unpriced_calls
   FROM usage_days d JOIN zones z ON z.id = d.zone JOIN sessions s ON s.id = d.session JOIN models m ON m.id = d.model GROUP BY 1, 2, 3, 4, 5;
 """
+#: What was asked of a gateway, one row for each request; `outcome` is NULL until there is an answer.
+ACTIONS_SCHEMA = """
+CREATE TABLE actions (
+  id INTEGER PRIMARY KEY, ts_ms INTEGER NOT NULL, who TEXT NOT NULL, kind TEXT NOT NULL, target TEXT NOT NULL, gateway TEXT NOT NULL,
+  method TEXT NOT NULL, params TEXT NOT NULL, outcome TEXT, answer TEXT, duration_ms INTEGER
+);
+"""
+#: What makes a ledger of version n one of version n + 1; a new ledger begins at 0.
+MIGRATIONS = (SCHEMA, ACTIONS_SCHEMA)
+SCHEMA_VERSION = len(MIGRATIONS)
 #: Made anew after a cold index, because filling an index in order costs a third of filling it at random.
 INDEXES = {
     "model_calls_by_entry": "model_calls(entry_key)",
@@ -2663,12 +2700,15 @@ class Store:
 
     def _prepare(self) -> None:
         db = self.db
-        if db.execute("PRAGMA user_version").fetchone()[0] == 0:
+        version = db.execute("PRAGMA user_version").fetchone()[0]
+        if version < SCHEMA_VERSION:
             with self.transaction():
-                for statement in SCHEMA.split(";\n"):
-                    db.execute(statement)
-                self._make_indexes(db)
-                db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+                for statements in MIGRATIONS[version:]:
+                    for statement in statements.split(";\n"):
+                        db.execute(statement)
+                if version == 0:
+                    self._make_indexes(db)
+                    db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
                 db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
         db.executescript(
             "CREATE TEMP TABLE changes (sign INTEGER, "
@@ -4977,6 +5017,8 @@ class Indexer:
 
 #: Protocol versions that we speak: 3 is OpenClaw 2026.2, 4 is 2026.4 and later.
 PROTOCOLS = (3, 4)
+#: All that the connection which stays open is allowed to do.
+READ_SCOPE = "operator.read"
 #: The largest message that is looked at. A list of 100 sessions takes 0.3 MB; gateways may send up to 25 MB.
 MAX_MESSAGE_BYTES = 8 << 20
 #: A message that claims to be larger than this is no message: the connection is given up.
@@ -4995,10 +5037,13 @@ ROW_SLACK_MS = 5_000
 class GatewayError(SourceError):
     """The gateway cannot be used now: `status` is a word of GatewayState, `advice` says what to do."""
 
+    http_status = 503
+
     def __init__(self, status: str, text: str, advice: str | None = None) -> None:
         super().__init__(text)
         self.status = status
         self.advice = advice
+        self.code = f"gateway_{status}"
 
 
 class TokenRefusedError(GatewayError):
@@ -5006,17 +5051,30 @@ class TokenRefusedError(GatewayError):
 
 
 class CallRefusedError(GatewayError):
-    """The gateway answered a call with an error: `code` is its word for it, the text its sentence."""
+    """The gateway answered a call with an error: `code` is its word for it, `message` its sentence."""
+
+    http_status = 502
 
     def __init__(self, method: str, error: Json) -> None:
-        self.code = plain(error.get("code") or "", 60)
-        self.message = plain(error.get("message") or self.code or "no reason given")
+        self.message = plain(error.get("message") or error.get("code") or "no reason given", 500)
         super().__init__("refused", f"{method}: {self.message}")
+        self.code = plain(as_dict(error.get("details")).get("code") or error.get("code") or "", 60)
+        if self.code == "CRON_JOB_CHANGED":  # 2026.9: by another hand, since we looked at it
+            self.http_status = 409
 
     @property
     def is_unknown(self) -> bool:
         """Whether this version of OpenClaw does not have the method."""
         return "unknown method" in self.message
+
+
+class NoAnswerError(GatewayError):
+    """A request was sent, and whether it was done is not known."""
+
+    http_status = 504
+
+    def __init__(self, text: str) -> None:
+        super().__init__("no_answer", text)
 
 
 def is_loopback(address: str) -> bool:
@@ -5030,6 +5088,13 @@ def is_loopback(address: str) -> bool:
     return bool((getattr(parsed, "ipv4_mapped", None) or parsed).is_loopback)
 
 
+def is_public(address: str) -> bool:
+    """Tell whether an address is out on the internet: no private network, no tailnet."""
+    import ipaddress
+
+    return ipaddress.ip_address(address.partition("%")[0]).is_global
+
+
 # -- where it is ------------------------------------------------------------------------------------------------------
 
 
@@ -5039,6 +5104,8 @@ class Endpoint:
 
     url: str
     tokens: tuple[str, ...] = field(default=(), repr=False)
+    #: Not on this machine: it takes tokens only from devices that it knows.
+    is_remote: bool = False
 
 
 GIVE_TOKEN = "give its token with OPENCLAW_GATEWAY_TOKEN, or as gateway_token in clawmeter.toml"  # noqa: S105 - a sentence
@@ -5047,14 +5114,7 @@ GIVE_TOKEN = "give its token with OPENCLAW_GATEWAY_TOKEN, or as gateway_token in
 def find_endpoint(settings: Settings, config: OpenClawConfig) -> Endpoint:
     """Where the gateway of a home is and how to log in. GatewayError when that cannot be known."""
     url = settings.gateway_url or config.gateway_url
-    parts = urllib.parse.urlsplit(url)
-    host = parts.hostname or ""
-    if host != "localhost" and not is_loopback(host):
-        raise GatewayError(
-            "unusable",
-            f"the gateway {url} is on another machine: it wants a device identity, which this Clawmeter does not have yet",
-            "run Clawmeter beside the gateway, or open a tunnel (ssh -N -L 18789:127.0.0.1:18789 HOST) and name it with --gateway-url ws://127.0.0.1:18789",
-        )
+    host = urllib.parse.urlsplit(url).hostname or ""
     tokens = tuple(dict.fromkeys(t for t in (settings.gateway_token, config.gateway_token) if t))
     if settings.gateway_url is None and config.gateway_auth in ("password", "trusted-proxy"):
         raise GatewayError(
@@ -5064,7 +5124,7 @@ def find_endpoint(settings: Settings, config: OpenClawConfig) -> Endpoint:
         )
     if not tokens and config.gateway_auth != "none":
         raise GatewayError("unusable", config.token_problem or "openclaw.json has no gateway.auth.token", GIVE_TOKEN)  # fmt: skip
-    return Endpoint(url, tokens)
+    return Endpoint(url, tokens, is_remote=host != "localhost" and not is_loopback(host))
 
 
 # -- frames -----------------------------------------------------------------------------------------------------------
@@ -5249,7 +5309,8 @@ class GatewayState:
     def __init__(self, *, clock: Callable[[], float] = time.time) -> None:
         self.lock = threading.RLock()
         self.clock = clock
-        self.status = "off"  # off connecting connected unreachable refused incompatible unusable
+        #: off, connecting, connected, unreachable, refused, pairing, incompatible or unusable
+        self.status = "off"
         self.url: str | None = None
         self.version: str | None = None
         self.protocol: int | None = None
@@ -5260,6 +5321,10 @@ class GatewayState:
         self.is_suspended = False
         self.event_loop: Json | None = None
         self.capabilities: dict[str, bool] = {}
+        #: Methods that the gateway lists. Not all that it has.
+        self.methods: frozenset[str] = frozenset()
+        #: Since when Clawmeter holds this gateway paused (see Actions).
+        self.paused_ms: int | None = None
         self.counts: Counter[str] = Counter()
         self.sessions: dict[str, LiveSession] = {}  # least recently heard of first
         self._began: float | None = None  # when the gateway started, by our monotonic clock
@@ -5298,6 +5363,8 @@ class GatewayState:
             self.connected_ms = int(self.clock() * 1000)
             self._began = time.monotonic() - uptime / 1000 if type(uptime) is int and 0 <= uptime < 1 << 45 else None  # fmt: skip
             self.capabilities = {}
+            listed = as_dict(hello.get("features")).get("methods")
+            self.methods = frozenset(m for m in listed[:2_000] if isinstance(m, str)) if isinstance(listed, list) else frozenset()  # fmt: skip
             self._take_suspension(snapshot)
             self._take_health(as_dict(snapshot.get("health")))
 
@@ -5319,8 +5386,11 @@ class GatewayState:
         if self.status == "connected":
             version = f", OpenClaw {self.version}" if self.version else ""
             slow = as_dict(self.event_loop).get("degraded")
-            return f"connected{version}{', suspended' if self.is_suspended else ''}{', slow' if slow else ''}"  # fmt: skip
-        words = {"off": "not connected", "unreachable": "not running", "refused": "refuses", "incompatible": "not compatible", "unusable": "not connected"}  # fmt: skip
+            marks = {"paused": self.paused_ms, "suspended": self.is_suspended, "slow": slow}
+            return ", ".join(
+                [f"connected{version}", *(word for word, is_so in marks.items() if is_so)]
+            )
+        words = {"off": "not connected", "unreachable": "not running", "refused": "refuses", "pairing": "waits for approval", "incompatible": "not compatible", "unusable": "not connected"}  # fmt: skip
         return words.get(self.status, self.status)
 
     def describe(self) -> Json:
@@ -5329,7 +5399,7 @@ class GatewayState:
             return {
                 "status": self.status, "text": self.text, "url": self.url, "version": self.version, "protocol": self.protocol,
                 "uptime_s": round(time.monotonic() - self._began, 1) if self._began is not None else None, "connected_ms": self.connected_ms,
-                "suspended": self.is_suspended, "problem": self.problem, "what_to_do": self.advice, "last_error": self.last_error,
+                "paused_ms": self.paused_ms, "suspended": self.is_suspended, "problem": self.problem, "what_to_do": self.advice, "last_error": self.last_error,
                 "event_loop": self.event_loop, "live_runs": sum(len(s.runs) for s in self.sessions.values()),
                 "capabilities": sorted(c for c, can in self.capabilities.items() if can),
                 "missing": sorted(c for c, can in self.capabilities.items() if not can),
@@ -5343,6 +5413,17 @@ class GatewayState:
             if self.status != "connected":
                 return []
             return [LiveView(s.key, s.session_id, s.updated_ms, s.describe()) for s in self.sessions.values() if s.runs or s.updated_ms > since]  # fmt: skip
+
+    def started_ms(self) -> int | None:
+        """When the gateway started, if it has said so."""
+        with self.lock:
+            began = self._began
+        return None if began is None else int((self.clock() - time.monotonic() + began) * 1000)
+
+    def running(self, session: str | None = None) -> list[tuple[str, list[str]]]:
+        """(key, ids of its runs) of sessions that run; with a session id or key only of that. A run's id may be unknown: ""."""
+        with self.lock:
+            return [(s.key, list(s.runs)) for s in self.sessions.values() if s.runs and session in (None, s.session_id, s.key)]  # fmt: skip
 
     def has_runs(self) -> bool:
         """Whether anything runs."""
@@ -5637,6 +5718,280 @@ FRAME_COUNTS = ("received", "malformed", "oversized", "out_of_order", "gaps", "l
 # -- the connection ---------------------------------------------------------------------------------------------------
 
 
+class DeviceIdentity:
+    """Who this Clawmeter is to gateways on other machines: an Ed25519 key, kept in the state directory.
+
+    A device's id is the SHA-256 of its raw public key. What is signed was observed on 2026.2.12 to 2026.9.6.
+    """
+
+    def __init__(self, key: Ed25519PrivateKey) -> None:
+        self._key = key
+        self._public = key.public_key().public_bytes_raw()
+        self.id = hashlib.sha256(self._public).hexdigest()
+
+    @classmethod
+    def load(cls, state_dir: Path) -> DeviceIdentity:
+        """The key of a state directory, made when it is first needed. GatewayError when it cannot be kept."""
+        # Here, not at the top: it takes 30 ms, and few gateways are on another machine.
+        from cryptography.exceptions import UnsupportedAlgorithm
+        from cryptography.hazmat.primitives import serialization
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+        path = state_dir / "device.pem"
+        try:
+            if not path.exists():
+                private = serialization.PrivateFormat.PKCS8
+                pem = Ed25519PrivateKey.generate().private_bytes(serialization.Encoding.PEM, private, serialization.NoEncryption())  # fmt: skip
+                write_private(path, pem)
+            key = serialization.load_pem_private_key(path.read_bytes(), None)
+            if isinstance(key, Ed25519PrivateKey):
+                return cls(key)
+            problem = "it holds another kind of key"
+        except (OSError, ValueError, TypeError, UnsupportedAlgorithm) as error:
+            problem = plain(error)
+        raise GatewayError("unusable", f"cannot use the device key {path}: {problem}", "delete it for a new one, which has to be approved again")  # fmt: skip
+
+    def sign(self, params: Json, challenge: Json) -> Json:
+        """`device` of a connect request: proof that the key is here, good for this challenge only."""
+        signed_at = moment_ms(challenge.get("ts")) or int(time.time() * 1000)
+        nonce = str(challenge.get("nonce") or "")
+        client = params["client"]
+        text = "|".join((
+            "v2", self.id, client["id"], client["mode"], params["role"], ",".join(params["scopes"]), str(signed_at),
+            as_dict(params.get("auth")).get("token") or "", nonce,
+        ))  # fmt: skip
+        signature = self._key.sign(text.encode())
+        return {"id": self.id, "publicKey": url_base64(self._public), "signature": url_base64(signature), "signedAt": signed_at, "nonce": nonce}  # fmt: skip
+
+
+def url_base64(data: bytes) -> str:
+    """Base64 for addresses, without padding."""
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+class GatewayConnection:
+    """One WebSocket connection to a gateway: hello, frames in, requests out. For one thread; only shut() is for others.
+
+    GatewayClient keeps one open that may only read. An action has its own, with the scopes that it needs, for as long
+    as it takes. `count` is told of what came; a byte through `bell` ends a wait.
+    """
+
+    CONNECT_S = 5.0
+    HANDSHAKE_S = 20.0  # a gateway that is starting takes its time
+    ANSWER_S = 30.0
+
+    def __init__(
+        self,
+        scopes: Sequence[str] = (READ_SCOPE,),
+        *,
+        caps: Sequence[str] = (),
+        state_dir: Path | None = None,
+        count: Callable[[str, int], None] = lambda _what, _n: None,
+        bell: socket.socket | None = None,
+    ) -> None:
+        self.scopes, self.caps = list(scopes), list(caps)
+        self.state_dir = state_dir
+        self.count = count
+        self.bell = bell
+        self.early: list[Frame] = []  # what came in one piece with the answer to `connect`
+        self.is_restarting = False  # it was closed because the gateway restarts
+        self._is_shut = False
+        self._socket: socket.socket | None = None
+        self._ws: Any = None
+        self._reader: FrameReader | None = None
+        self._selector: selectors.BaseSelector | None = None
+        self._sent = 0
+
+    def shut(self) -> None:
+        """Wake the thread that waits for the gateway, and let it do no more than say goodbye."""
+        self._is_shut = True
+        if sock := self._socket:
+            with contextlib.suppress(OSError):
+                sock.shutdown(socket.SHUT_RD)
+
+    def close(self) -> None:
+        """Say goodbye, if there is somebody to say it to."""
+        sock, ws, self._socket, self._ws, self._reader = self._socket, self._ws, None, None, None
+        selector, self._selector = self._selector, None
+        if selector is not None:
+            selector.close()
+        if sock is not None:
+            with contextlib.suppress(Exception):  # what is left of a connection that is over
+                sock.settimeout(0.2)
+                if ws is not None and ws.connected:
+                    ws.send_close()
+            with contextlib.suppress(OSError):
+                sock.close()
+
+    # -- getting in --
+
+    def connect(self, endpoint: Endpoint) -> Json:
+        """Open the connection and say hello with each of the tokens; the gateway's hello. GatewayError when that fails."""
+        import websocket
+
+        refused: TokenRefusedError | None = None
+        for token in endpoint.tokens or (None,):
+            try:
+                self._open(endpoint)
+                return self._say_hello(endpoint, token)
+            except TokenRefusedError as error:
+                refused = error
+                self.close()
+            except (OSError, websocket.WebSocketException) as error:
+                what = "nobody listens" if isinstance(error, ConnectionRefusedError) else plain(error) or type(error).__name__  # fmt: skip
+                msg = f"no gateway at {endpoint.url}: {what}"
+                raise GatewayError("unreachable", msg, "start it with `openclaw gateway`; until then everything comes from the files") from error  # fmt: skip
+        raise cast("TokenRefusedError", refused)
+
+    def _open(self, endpoint: Endpoint) -> None:
+        import ssl
+
+        import websocket
+
+        parts = urllib.parse.urlsplit(endpoint.url)
+        port = parts.port or (443 if parts.scheme == "wss" else 80)
+        # Our own socket: stop() can end it at any moment, and no proxy of the environment comes between.
+        self._socket = socket.create_connection((parts.hostname or "", port), self.CONNECT_S)
+        if parts.scheme == "wss":
+            # On loopback nobody signs certificates: there the token is what tells who we are.
+            context = ssl.create_default_context() if endpoint.is_remote else ssl._create_unverified_context()  # noqa: S323, SLF001  # fmt: skip
+            self._socket = context.wrap_socket(self._socket, server_hostname=parts.hostname)
+        elif endpoint.is_remote and is_public(self._socket.getpeername()[0]):
+            raise GatewayError("unusable", f"{endpoint.url} is across the internet, where anybody could read the token", "give a wss:// address, or a tunnel (ssh -N -L 18789:127.0.0.1:18789 HOST)")  # fmt: skip
+        self._ws = websocket.WebSocket(enable_multithread=False)
+        # With an Origin, 2026.6 and later take us for a web page and refuse.
+        self._ws.connect(endpoint.url, timeout=self.CONNECT_S, socket=self._socket, suppress_origin=True, redirect_limit=0)  # fmt: skip
+        self._reader = FrameReader(self._socket)
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(self._socket, selectors.EVENT_READ)
+        if self.bell is not None:
+            self._selector.register(self.bell, selectors.EVENT_READ)
+
+    def _say_hello(self, endpoint: Endpoint, token: str | None) -> Json:
+        """The handshake: challenge, connect, hello-ok."""
+        until = time.monotonic() + self.HANDSHAKE_S
+        rid = ""
+        while not self._is_shut:
+            left = until - time.monotonic()
+            if left <= 0:
+                raise ConnectionError("it accepted the connection, but does not answer")
+            frames = self.receive(left)
+            for n, frame in enumerate(frames, 1):
+                if frame.kind == "event" and frame.name == "connect.challenge" and not rid:
+                    rid = self.send("connect", self._hello(endpoint, token, as_dict(frame.payload)))
+                elif frame.kind == "res" and frame.name == rid:
+                    self.early = frames[n:]
+                    if not frame.ok:
+                        raise refusal_of(frame.error)
+                    return as_dict(frame.payload)
+        raise ConnectionError("stopped")
+
+    def _hello(self, endpoint: Endpoint, token: str | None, challenge: Json) -> Json:
+        """Parameters of `connect`: as the gateway's own backend clients, which on loopback need no device and are not listed as one."""
+        client = {"id": "gateway-client", "displayName": "clawmeter", "version": VERSION, "platform": sys.platform, "mode": "backend"}  # fmt: skip
+        params: Json = {
+            "minProtocol": PROTOCOLS[0], "maxProtocol": PROTOCOLS[-1], "client": client, "role": "operator", "scopes": self.scopes,
+            "caps": self.caps,
+        }  # fmt: skip
+        if token:
+            params["auth"] = {"token": token}
+        if endpoint.is_remote and self.state_dir is not None:
+            params["device"] = DeviceIdentity.load(self.state_dir).sign(params, challenge)
+        return params
+
+    # -- frames --
+
+    def receive(self, timeout_s: float) -> list[Frame]:
+        """Frames that come within a time; none is fine. OSError when the connection ends."""
+        sock, reader = self._socket, self._reader
+        if sock is None or reader is None:
+            raise ConnectionError("not connected")
+        if not self._wait_for_bytes(sock, timeout_s):
+            return []
+        sock.settimeout(timeout_s)
+        before = reader.oversized
+        try:
+            messages = reader.receive()
+        except TimeoutError:
+            return []
+        self.count("oversized", reader.oversized - before)
+        frames = []
+        for opcode, payload in messages:
+            if opcode == 9:
+                sock.settimeout(self.CONNECT_S)
+                self._ws.pong(payload)
+            elif opcode == 8:
+                code = int.from_bytes(payload[:2], "big")
+                self.is_restarting = code == 1012  # `service restart`
+                raise ConnectionError(f"closed by the gateway ({code} {plain(payload[2:].decode(errors='replace'), 80)})".replace(" )", ")"))  # fmt: skip
+            elif opcode == 1:
+                self.count("received", 1)
+                if frame := parse_frame(payload):
+                    frames.append(frame)
+                else:
+                    self.count("malformed", 1)
+        return frames
+
+    def _wait_for_bytes(self, sock: socket.socket, timeout_s: float) -> bool:
+        """Wait until the gateway says something or the bell rings; whether there is something to read."""
+        if self._selector is None or (hasattr(sock, "pending") and sock.pending()):
+            return True  # TLS may have read on
+        ready = [key.fileobj for key, _ in self._selector.select(timeout_s)]
+        if self.bell is not None and self.bell in ready:
+            with contextlib.suppress(OSError):
+                self.bell.recv(4096)
+        return sock in ready
+
+    def send(self, method: str, params: Json) -> str:
+        """Send a request; its id. OSError when the connection is over."""
+        self._sent += 1
+        rid = f"clawmeter-{self._sent}"
+        if self._socket is None:
+            raise ConnectionError("not connected")
+        self._socket.settimeout(self.CONNECT_S)
+        self._ws.send(orjson.dumps({"type": "req", "id": rid, "method": method, "params": params}).decode())  # fmt: skip
+        return rid
+
+    def ask(self, method: str, params: Json, *, timeout_s: float = ANSWER_S) -> Any:
+        """Send a request and wait for its answer. CallRefusedError with the gateway's words, NoAnswerError without any."""
+        import websocket
+
+        until = time.monotonic() + timeout_s
+        try:
+            rid = self.send(method, params)
+            while (left := until - time.monotonic()) > 0:
+                for frame in self.receive(left):
+                    if frame.kind == "res" and frame.name == rid:
+                        if not frame.ok:
+                            raise CallRefusedError(method, frame.error)
+                        return frame.payload
+        except (OSError, websocket.WebSocketException) as error:
+            raise NoAnswerError(f"{method}: {plain(error)}; it may have been done all the same") from error  # fmt: skip
+        raise NoAnswerError(f"{method}: no answer in {timeout_s:g} s; it may be done all the same")
+
+
+def refusal_of(error: Json) -> GatewayError:
+    """What a refused handshake means. 2026.2 has messages only, later versions codes."""
+    details = as_dict(error.get("details"))
+    code = str(details.get("code") or error.get("code") or "")
+    text = plain(error.get("message") or code or "no reason given")
+    if code == "PROTOCOL_MISMATCH" or "protocol mismatch" in text:
+        theirs = plain(details.get("expectedProtocol", "another one"), 20)
+        return GatewayError("incompatible", f"the gateway speaks protocol {theirs}, this Clawmeter {PROTOCOLS[0]} to {PROTOCOLS[-1]}", "update the older one of the two")  # fmt: skip
+    if "TOKEN_MISMATCH" in code or "token mismatch" in text or "unauthorized" in text.lower():
+        return TokenRefusedError("refused", f"the gateway refuses the token: {text}", GIVE_TOKEN)
+    if code == "PAIRING_REQUIRED" or (code == "NOT_PAIRED" and "pairing" in text):
+        # What a gateway says goes into a command that a person types: only what can be an id.
+        request = re.fullmatch(r"[\w-]{1,64}", str(details.get("requestId") or ""))
+        approve = f"openclaw devices approve {request[0]}" if request else "openclaw devices list, then openclaw devices approve REQUEST"  # fmt: skip
+        return GatewayError("pairing", f"the gateway wants this Clawmeter to be approved: {text}", f"on its machine: {approve}")  # fmt: skip
+    if code in ("DEVICE_IDENTITY_REQUIRED", "NOT_PAIRED"):
+        return GatewayError("refused", f"the gateway wants a device identity from this address: {text}", GIVE_TOKEN)  # fmt: skip
+    if error.get("retryable") is True or code in ("UNAVAILABLE", "AUTH_RATE_LIMITED"):
+        return GatewayError("unreachable", f"the gateway is not ready: {text}")
+    return GatewayError("refused", f"the gateway refuses: {text}")
+
+
 class Asked(NamedTuple):
     """A request that is under way; `answer` is for whoever waits in another thread."""
 
@@ -5652,8 +6007,6 @@ class GatewayClient:
     `is_watched` says whether there are any.
     """
 
-    CONNECT_S = 5.0
-    HANDSHAKE_S = 20.0  # a gateway that is starting takes its time
     ANSWER_S = 30.0
     FIRST_DELAY_S = 1.0
     LONGEST_DELAY_S = 60.0
@@ -5688,16 +6041,11 @@ class GatewayClient:
         self.stopping = threading.Event()
         self.thread: threading.Thread | None = None
         self.random = random.Random()  # noqa: S311 - spreads reconnects
-        self._socket: socket.socket | None = None
-        self._ws: Any = None
-        self._reader: FrameReader | None = None
+        self._connection = GatewayConnection()
         self._config = OpenClawConfig()
         self._seen: Any = None  # signature of the config that was read
         self._must_read = True
-        self._early: list[Frame] = []  # what came in one piece with the answer to `connect`
-        self._selector: selectors.BaseSelector | None = None
         self._pending: dict[str, Asked] = {}
-        self._asked = 0
         #: What other threads ask; a byte through the pair of sockets wakes ours, which alone sends and reads.
         self._questions: queue.SimpleQueue[tuple[Asked, Json]] = queue.SimpleQueue()
         self._bell: tuple[socket.socket, socket.socket] | None = None
@@ -5724,7 +6072,7 @@ class GatewayClient:
     def stop(self) -> None:
         """End the thread, within a second."""
         self.stopping.set()
-        self._shut()
+        self._connection.shut()
         if self.thread is not None:
             self.thread.join(1.0)
         bell, self._bell = self._bell, None
@@ -5810,53 +6158,34 @@ class GatewayClient:
         told = self.state.describe()
         self.publish("gateway", {k: told[k] for k in ("status", "text", "version", "suspended")})
 
-    def _shut(self) -> None:
-        """Wake the thread if it waits for the gateway; it can still say goodbye."""
-        if sock := self._socket:
-            with contextlib.suppress(OSError):
-                sock.shutdown(socket.SHUT_RD)
-
     def _close(self) -> None:
-        sock, ws, self._socket, self._ws, self._reader = self._socket, self._ws, None, None, None
-        selector, self._selector = self._selector, None
-        if selector is not None:
-            selector.close()
         self._drop_questions()
-        if sock is not None:
-            with contextlib.suppress(Exception):  # what is left of a connection that is over
-                sock.settimeout(0.2)
-                if ws is not None and ws.connected:
-                    ws.send_close()
-            with contextlib.suppress(OSError):
-                sock.close()
+        self._connection.close()
 
     # -- getting in --
 
     def _connect(self) -> None:
         """Open a connection and say hello. GatewayError when that fails."""
-        import websocket
-
         seen = self.signature()
         if self._must_read or seen is None or seen != self._seen:
             self._config, self._seen, self._must_read = self.read_config(), seen, False
         endpoint = find_endpoint(self.settings, self._config)
         self.state.url = endpoint.url
-        refused: TokenRefusedError | None = None
-        for token in endpoint.tokens or (None,):
-            try:
-                self._open(endpoint.url)
-                hello = self._say_hello(token)
-                break
-            except TokenRefusedError as error:
-                refused = error
-                self._close()
-            except (OSError, websocket.WebSocketException) as error:
-                what = "nobody listens" if isinstance(error, ConnectionRefusedError) else plain(error) or type(error).__name__  # fmt: skip
-                msg = f"no gateway at {endpoint.url}: {what}"
-                raise GatewayError("unreachable", msg, "start it with `openclaw gateway`; until then everything comes from the files") from error  # fmt: skip
-        else:
+        self._connection = GatewayConnection(
+            (READ_SCOPE,), caps=("tool-events",), state_dir=self.settings.state_dir, count=self.state.count,
+            bell=self._bell[0] if self._bell else None,
+        )  # fmt: skip
+        if self.stopping.is_set():
+            self._connection.shut()
+        try:
+            hello = self._connection.connect(endpoint)
+        except TokenRefusedError:
             self._must_read = True  # it may hold a new one, also in a file that it includes
-            raise cast("TokenRefusedError", refused)
+            raise
+        self._pending.clear()
+        self._seq, self._old = None, 0
+        self._resync_at = None
+        self._listed_at = 0.0
         self.state.take_hello(hello, endpoint.url)
         if self.state.version is None:
             self.state.version = self._config.version
@@ -5864,79 +6193,6 @@ class GatewayClient:
         tick = as_dict(hello.get("policy")).get("tickIntervalMs")
         tick_s = tick / 1000 if type(tick) is int else self.TICK_S
         self._tick_s = min(max(tick_s, self.LEAST_TICK_S), 10 * self.TICK_S)
-
-    def _open(self, url: str) -> None:
-        import ssl
-
-        import websocket
-
-        parts = urllib.parse.urlsplit(url)
-        port = parts.port or (443 if parts.scheme == "wss" else 80)
-        # Our own socket: stop() can end it at any moment, and no proxy of the environment comes between.
-        self._socket = socket.create_connection((parts.hostname or "", port), self.CONNECT_S)
-        if parts.scheme == "wss":
-            # On loopback, and nobody signs certificates for it: the token is what tells who we are.
-            context = ssl._create_unverified_context()  # noqa: S323, SLF001
-            self._socket = context.wrap_socket(self._socket, server_hostname=parts.hostname)
-        self._ws = websocket.WebSocket(enable_multithread=False)
-        # With an Origin, 2026.6 and later take us for a web page and refuse.
-        self._ws.connect(url, timeout=self.CONNECT_S, socket=self._socket, suppress_origin=True, redirect_limit=0)  # fmt: skip
-        self._reader = FrameReader(self._socket)
-        self._selector = selectors.DefaultSelector()
-        self._selector.register(self._socket, selectors.EVENT_READ)
-        if self._bell is not None:
-            self._selector.register(self._bell[0], selectors.EVENT_READ)
-        self._pending.clear()
-        self._seq, self._old = None, 0
-        self._resync_at = None
-        self._listed_at = 0.0
-
-    def _say_hello(self, token: str | None) -> Json:
-        """The handshake: challenge, connect, hello-ok."""
-        until = time.monotonic() + self.HANDSHAKE_S
-        rid = ""
-        while not self.stopping.is_set():
-            left = until - time.monotonic()
-            if left <= 0:
-                raise ConnectionError("it accepted the connection, but does not answer")
-            frames = self._receive(left)
-            for n, frame in enumerate(frames, 1):
-                if frame.kind == "event" and frame.name == "connect.challenge" and not rid:
-                    rid = self._send("connect", self._hello(token))
-                elif frame.kind == "res" and frame.name == rid:
-                    self._pending.clear()
-                    self._early = frames[n:]
-                    if not frame.ok:
-                        raise self._refusal(frame.error)
-                    return as_dict(frame.payload)
-        raise ConnectionError("stopped")
-
-    @staticmethod
-    def _hello(token: str | None) -> Json:
-        """Parameters of `connect`: as the gateway's own backend clients, which need no device and are not listed as one."""
-        params: Json = {
-            "minProtocol": PROTOCOLS[0], "maxProtocol": PROTOCOLS[-1],
-            "client": {"id": "gateway-client", "displayName": "clawmeter", "version": VERSION, "platform": sys.platform, "mode": "backend"},
-            "role": "operator", "scopes": ["operator.read"], "caps": ["tool-events"],
-        }  # fmt: skip
-        return params | ({"auth": {"token": token}} if token else {})
-
-    @staticmethod
-    def _refusal(error: Json) -> GatewayError:
-        """What a refused handshake means. 2026.2 has messages only, later versions codes."""
-        details = as_dict(error.get("details"))
-        code = str(details.get("code") or error.get("code") or "")
-        text = plain(error.get("message") or code or "no reason given")
-        if code == "PROTOCOL_MISMATCH" or "protocol mismatch" in text:
-            theirs = plain(details.get("expectedProtocol", "another one"), 20)
-            return GatewayError("incompatible", f"the gateway speaks protocol {theirs}, this Clawmeter {PROTOCOLS[0]} to {PROTOCOLS[-1]}", "update the older one of the two")  # fmt: skip
-        if "TOKEN_MISMATCH" in code or "token mismatch" in text or "unauthorized" in text.lower():
-            return TokenRefusedError("refused", f"the gateway refuses the token: {text}", GIVE_TOKEN)  # fmt: skip
-        if code in ("DEVICE_IDENTITY_REQUIRED", "NOT_PAIRED", "PAIRING_REQUIRED"):
-            return GatewayError("refused", f"the gateway wants a device identity, which this Clawmeter does not have yet: {text}", GIVE_TOKEN)  # fmt: skip
-        if error.get("retryable") is True or code in ("UNAVAILABLE", "AUTH_RATE_LIMITED"):
-            return GatewayError("unreachable", f"the gateway is not ready: {text}")
-        return GatewayError("refused", f"the gateway refuses: {text}")
 
     # -- listening --
 
@@ -5947,7 +6203,7 @@ class GatewayClient:
         try:
             self._ask("sessions.subscribe")
             self._ask("sessions.list")
-            for frame in self._early:
+            for frame in self._connection.early:
                 self._take(frame)
             heard = time.monotonic()
             while not self.stopping.is_set():
@@ -5958,57 +6214,16 @@ class GatewayClient:
                 if now >= silent_at:
                     raise ConnectionError(f"no tick in {now - heard:.0f} s")
                 wake_at = min(silent_at, now + self.IDLE_S, self._due(now))
-                frames = self._receive(max(wake_at - now, 0.001))
+                frames = self._connection.receive(max(wake_at - now, 0.001))
                 if frames:
                     heard = time.monotonic()
                 for frame in frames:
                     self._take(frame)
                 self._do_due(time.monotonic())
         except (OSError, websocket.WebSocketException) as error:
+            self._is_restarting = self._is_restarting or self._connection.is_restarting
             msg = f"the connection to the gateway ended: {plain(error)}"
             raise GatewayError("unreachable", msg) from error
-
-    def _receive(self, timeout_s: float) -> list[Frame]:
-        """Frames that come within a time; none is fine. OSError when the connection ends."""
-        sock, reader = self._socket, self._reader
-        if sock is None or reader is None:
-            raise ConnectionError("not connected")
-        if not self._wait_for_bytes(sock, timeout_s):
-            return []
-        sock.settimeout(timeout_s)
-        before = reader.oversized
-        try:
-            messages = reader.receive()
-        except TimeoutError:
-            return []
-        self.state.count("oversized", reader.oversized - before)
-        frames = []
-        for opcode, payload in messages:
-            if opcode == 9:
-                sock.settimeout(self.CONNECT_S)
-                self._ws.pong(payload)
-            elif opcode == 8:
-                code = int.from_bytes(payload[:2], "big")
-                # 1012 is `service restart`.
-                self._is_restarting = self._is_restarting or code == 1012
-                raise ConnectionError(f"closed by the gateway ({code} {plain(payload[2:].decode(errors='replace'), 80)})".replace(" )", ")"))  # fmt: skip
-            elif opcode == 1:
-                self.state.count("received")
-                if frame := parse_frame(payload):
-                    frames.append(frame)
-                else:
-                    self.state.count("malformed")
-        return frames
-
-    def _wait_for_bytes(self, sock: socket.socket, timeout_s: float) -> bool:
-        """Wait until the gateway says something or somebody has a question; whether there is something to read."""
-        if self._selector is None or (hasattr(sock, "pending") and sock.pending()):
-            return True  # TLS may have read on
-        ready = [key.fileobj for key, _ in self._selector.select(timeout_s)]
-        if self._bell is not None and self._bell[0] in ready:
-            with contextlib.suppress(OSError):
-                self._bell[0].recv(4096)
-        return sock in ready
 
     def _send_questions(self) -> None:
         """Ask what other threads want to know."""
@@ -6031,14 +6246,9 @@ class GatewayClient:
             if answer and not answer.done():
                 answer.set_exception(GatewayError("unreachable", "the connection to the gateway ended"))  # fmt: skip
 
-    def _send(self, method: str, params: Json, asked: Asked | None = None) -> str:
-        self._asked += 1
-        rid = f"clawmeter-{self._asked}"
+    def _send(self, method: str, params: Json, asked: Asked | None = None) -> None:
+        rid = self._connection.send(method, params)
         self._pending[rid] = asked or Asked(method, time.monotonic() + self.ANSWER_S)
-        if self._socket is not None:
-            self._socket.settimeout(self.CONNECT_S)
-        self._ws.send(orjson.dumps({"type": "req", "id": rid, "method": method, "params": params}).decode())  # fmt: skip
-        return rid
 
     def _ask(self, method: str) -> None:
         """Ask without waiting; the answer comes among the frames. Only ever what `operator.read` allows."""
@@ -9820,6 +10030,396 @@ def write_exports(ledger: Ledger, form: str, folder: Path) -> list[tuple[Path, i
 
 
 ###############################################################################
+# Actions #####################################################################
+###############################################################################
+# What is done to a gateway because a person asked for it, and the record of that. Each
+# action has a connection of its own, with the scopes that its methods need and no more,
+# and ends it. A request is in the ledger before it is sent: nothing is done unrecorded.
+
+#: Every method that Clawmeter can ever change something with, and the scope that it takes.
+ACTION_SCOPES: Mapping[str, str] = {
+    "chat.abort": "operator.write", "sessions.abort": "operator.write", "cron.add": "operator.admin", "cron.remove": "operator.admin",
+    "cron.run": "operator.admin", "cron.update": "operator.admin", "set-heartbeats": "operator.admin",
+}  # fmt: skip
+#: What is kept of an answer and of parameters, in characters of JSON.
+MAX_RECORDED = 8_000
+
+
+def to_record(value: Any) -> str:
+    """A value as the audit list keeps it: JSON without secrets, of a bounded length."""
+    text = orjson.dumps(redact(value), default=str).decode()
+    return text if len(text) <= MAX_RECORDED else orjson.dumps(text[: MAX_RECORDED - 100] + "…").decode()  # fmt: skip
+
+
+class Operation:
+    """One thing that a person wants of a gateway, in one request or several over one connection."""
+
+    def __init__(self, actions: Actions, home: int, methods: Iterable[str], *, kind: str, who: str) -> None:  # fmt: skip
+        self._actions = actions
+        self._home = home
+        self._kind, self._who = kind, who
+        scopes = sorted({ACTION_SCOPES[m] for m in methods})
+        self._connection = GatewayConnection(scopes, state_dir=actions.settings.state_dir)
+        self._is_open = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._connection.close()
+
+    def send(self, method: str, params: Json, target: str, *, timeout_s: float = GatewayConnection.ANSWER_S) -> Any:  # fmt: skip
+        """Send one request and give its answer; it is in the audit list whatever happens. Raises GatewayError."""
+        if method not in ACTION_SCOPES:
+            msg = f"{method} is no method of an action"
+            raise ValueError(msg)
+        actions = self._actions
+        endpoint: Endpoint | GatewayError
+        try:
+            endpoint = actions.find(self._home)
+        except GatewayError as error:
+            endpoint = error
+        url = endpoint.url if isinstance(endpoint, Endpoint) else ""
+        row = actions.begin(self._who, self._kind, target, url, method, params)
+        began = time.monotonic()
+        outcome, told = "not_sent", None
+        try:
+            if isinstance(endpoint, GatewayError):
+                raise endpoint
+            if not self._is_open:
+                self._connection.connect(endpoint)
+                self._is_open = True
+            answer = self._connection.ask(method, params, timeout_s=timeout_s)
+            outcome, told = "ok", answer
+        except GatewayError as error:
+            told = {"code": error.code, "message": str(error)}
+            if isinstance(error, CallRefusedError):
+                outcome = "refused"
+            elif isinstance(error, NoAnswerError):
+                outcome = "no_answer"
+            raise
+        finally:
+            actions.end(row, outcome, told, round((time.monotonic() - began) * 1000))
+        return answer
+
+
+class Step(NamedTuple):
+    """One request of a plan, and what it is about in a person's words."""
+
+    method: str
+    params: Json
+    target: str
+
+
+#: What a person sets of a cron job. Two looks that are the same in these are the same job, whatever ran meanwhile.
+CRON_LOOK = (
+    "agentId", "deleteAfterRun", "delivery", "description", "displayName", "enabled", "name", "payload", "schedule", "sessionKey",
+    "sessionTarget", "wakeMode",
+)  # fmt: skip
+PAUSE_NOTES = (
+    "Messages that arrive are still answered: no version of OpenClaw can refuse them.",
+    "OpenClaw forgets that heartbeats are stopped when it restarts.",
+    "A run that is aborted is not taken up again.",
+)
+RESUME_NOTES = (
+    "Heartbeats are started even if they had been stopped before: OpenClaw does not tell.",
+    "The gateway has restarted since: its heartbeats run again already.",
+)
+
+
+def look_of(job: Any) -> str:
+    """A cron job as a person has set it, in a few characters."""
+    row = as_dict(job)
+    text = orjson.dumps({name: row.get(name) for name in CRON_LOOK}, option=orjson.OPT_SORT_KEYS)
+    return blake2b(text, digest_size=16).hexdigest()
+
+
+class Actions:
+    """Does things to gateways, and keeps the list of what was done.
+
+    `state` and `ask` are those of the client that listens to the first home's gateway: what is to be aborted or paused
+    is what it knows. A pause is remembered in the ledger, job by job, before each change; so resuming restores exactly
+    what was changed, also when Clawmeter was killed half-way.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        store: Store,
+        state: GatewayState,
+        *,
+        read_config: Callable[[int], OpenClawConfig],
+        ask: Callable[[str, Json], Any],
+    ) -> None:
+        self.settings = settings
+        self.store = store
+        self.state = state
+        self._read_config = read_config
+        self._ask = ask
+        self._pausing = threading.Lock()
+        state.paused_ms = self._load_pause().get("since_ms")
+
+    def call(
+        self,
+        home: int,
+        steps: tuple[str, Json] | Sequence[tuple[str, Json]],
+        *,
+        kind: str,
+        target: str,
+        who: str,
+        timeout_s: float = GatewayConnection.ANSWER_S,
+    ) -> Any:
+        """Send requests to the gateway of a home, one after the other, and give the answer to the last.
+
+        `kind` says what it is for (`cron.pause`), `target` what it is about in a person's words, `who` whose grant it was
+        (Access.name_of). A request that fails ends it: GatewayError, with the gateway's own words where it has any.
+        """
+        one_or_more = [steps] if isinstance(steps, tuple) else steps
+        answer = None
+        with self.operation(home, [m for m, _ in one_or_more], kind=kind, who=who) as operation:
+            for method, params in one_or_more:
+                answer = operation.send(method, params, target, timeout_s=timeout_s)
+        return answer
+
+    def operation(self, home: int, methods: Iterable[str], *, kind: str, who: str) -> Operation:
+        """An Operation with the scopes of these methods, to be used in a `with`."""
+        return Operation(self, home, methods, kind=kind, who=who)
+
+    def find(self, home: int) -> Endpoint:
+        """Where the gateway of a home is. GatewayError when it cannot be used."""
+        if not self.settings.gateway:
+            raise GatewayError("off", "the gateway is not used (--no-gateway)")
+        return find_endpoint(self.settings, self._read_config(home))
+
+    # -- aborting runs --
+
+    def plan_abort(self, session: str) -> list[Step]:
+        """What aborts the runs of a session, by its id or key. QueryError when the gateway knows of none."""
+        self._check_connected()
+        steps = [step for key, runs in self.state.running(session) for step in self._abort(key, runs)]  # fmt: skip
+        if not steps:
+            raise QueryError("not_running", "the gateway knows of no run of this session", 409)
+        return steps
+
+    def _abort(self, key: str, runs: list[str]) -> list[Step]:
+        if "sessions.abort" in self.state.methods:  # 2026.6 and later
+            return [Step("sessions.abort", {"key": key}, key)]
+        return [Step("chat.abort", {"sessionKey": key} | ({"runId": run} if run else {}), key) for run in runs]  # fmt: skip
+
+    def abort(self, session: str, *, who: str) -> Json:
+        """Abort what runs in a session. QueryError when there is nothing, GatewayError when the gateway refuses."""
+        steps = self.plan_abort(session)
+        with self.operation(
+            0, [s.method for s in steps], kind="session.abort", who=who
+        ) as operation:
+            answers = [as_dict(operation.send(*step)) for step in steps]
+        if not any(a.get("aborted") is True or a.get("abortedRunId") for a in answers):
+            raise QueryError("not_running", "the gateway had no run of this session to abort", 409)
+        return {"aborted": True, "steps": [s._asdict() for s in steps]}
+
+    def _check_connected(self) -> None:
+        state = self.state
+        if state.status != "connected":
+            raise GatewayError(state.status, state.problem or "the gateway is not connected", state.advice)  # fmt: skip
+
+    # -- pausing a gateway --
+
+    def _load_pause(self) -> Json:
+        with self.store.reading() as db:
+            row = db.execute("SELECT value FROM meta WHERE key = 'pause'").fetchone()
+        return as_dict(orjson.loads(row[0])) if row else {}
+
+    def _save_pause(self, pause: Json) -> None:
+        is_over = not pause["jobs"] and not pause["heartbeats"]
+        with self.store.transaction() as db:
+            if is_over:
+                db.execute("DELETE FROM meta WHERE key = 'pause'")
+            else:
+                self.store.set_meta("pause", orjson.dumps(pause).decode())
+        self.state.paused_ms = None if is_over else pause["since_ms"]
+
+    def _cron_jobs(self) -> list[Json]:
+        """All jobs of the gateway, those that are off, too."""
+        jobs: list[Json] = []
+        more: Json = {}
+        while True:
+            answer = as_dict(self._ask("cron.list", {"includeDisabled": True, **more}))
+            rows = answer.get("jobs")
+            jobs += [j for j in rows if isinstance(j, dict) and isinstance(j.get("id"), str)] if isinstance(rows, list) else []  # fmt: skip
+            offset = answer.get("nextOffset")
+            if answer.get("hasMore") is not True or type(offset) is not int or len(jobs) > 10_000:
+                return jobs
+            more = {"offset": offset}
+
+    @staticmethod
+    def _switch(job: Json, *, on: bool) -> Step:
+        """Switch a cron job on or off, unless it is changed before that arrives, where the version can tell."""
+        params: Json = {"id": job["id"], "patch": {"enabled": on}}
+        if isinstance(job.get("configRevision"), str):
+            params["expectedConfigRevision"] = job["configRevision"]
+        return Step("cron.update", params, short_text(job.get("name")) or job["id"])
+
+    def plan_pause(self) -> list[Step]:
+        """What pauses the gateway: cron jobs off, heartbeats off, runs aborted. GatewayError without one."""
+        self._check_connected()
+        return [
+            *(
+                self._switch(job, on=False)
+                for job in self._cron_jobs()
+                if job.get("enabled") is True
+            ),
+            Step("set-heartbeats", {"enabled": False}, "heartbeats"),
+            *(step for key, runs in self.state.running() for step in self._abort(key, runs)),
+        ]
+
+    def plan_resume(self) -> tuple[list[Step], dict[str, str]]:
+        """(what restores the jobs and heartbeats that we switched off, what is left as it is: why by job id)."""
+        pause = self._load_pause()
+        if not pause:
+            return [], {}
+        self._check_connected()
+        now = {job["id"]: job for job in self._cron_jobs()}
+        steps: list[Step] = []
+        left: dict[str, str] = {}
+        for job_id, known in pause["jobs"].items():
+            job = now.get(job_id)
+            if job is None:
+                left[job_id] = f"{known['name']}: is gone"
+            elif job.get("enabled") is True:
+                left[job_id] = f"{known['name']}: is on already"
+            elif known["look"] not in (None, look_of(job)):
+                left[job_id] = f"{known['name']}: was changed meanwhile and stays off"
+            else:
+                steps.append(self._switch(job, on=True))
+        if pause["heartbeats"]:
+            steps.append(Step("set-heartbeats", {"enabled": True}, "heartbeats"))
+        return steps, left
+
+    def pause_state(self) -> Json:
+        """Pause of the API: whether the gateway is paused, and what pausing or resuming it would send now."""
+        pause = self._load_pause()
+        steps: list[Step] = []
+        notes: list[str] = []
+        problem = None
+        try:
+            if pause:
+                steps, left = self.plan_resume()
+                started = self.state.started_ms()
+                is_restarted = started is not None and started > pause["since_ms"]
+                notes = [*left.values(), *([RESUME_NOTES[is_restarted]] if pause["heartbeats"] else [])]  # fmt: skip
+            else:
+                steps, notes = self.plan_pause(), list(PAUSE_NOTES)
+        except GatewayError as error:
+            problem = str(error)
+        return self._describe_pause(pause, steps, notes, [problem] if problem else [])
+
+    def _describe_pause(self, pause: Json, steps: list[Step], notes: list[str], problems: list[str]) -> Json:  # fmt: skip
+        return {
+            "paused": bool(pause), "since_ms": pause.get("since_ms"), "who": pause.get("who"), "heartbeats": bool(pause.get("heartbeats")),
+            "jobs": [job["name"] for job in pause.get("jobs", {}).values()], "gateway": self.state.url,
+            "steps": [s._asdict() for s in steps], "notes": notes, "problems": problems,
+        }  # fmt: skip
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        if not self._pausing.acquire(blocking=False):
+            raise QueryError("busy", "the gateway is being paused or resumed at this moment", 409)
+        try:
+            yield
+        finally:
+            self._pausing.release()
+
+    def pause(self, *, who: str) -> Json:
+        """Pause the gateway. What it refuses is told in `problems`; GatewayError when it cannot be asked any more."""
+        with self._alone():
+            steps = self.plan_pause()
+            # A pause that stopped half-way is gone on with.
+            pause = self._load_pause() or {"since_ms": int(self.store.clock() * 1000), "who": who, "heartbeats": False, "jobs": {}}  # fmt: skip
+            problems = []
+            with self.operation(0, [s.method for s in steps], kind="gateway.pause", who=who) as operation:  # fmt: skip
+                for step in steps:
+                    job_id = step.params["id"] if step.method == "cron.update" else None
+                    if job_id:
+                        pause["jobs"][job_id] = {"name": step.target, "look": None}
+                    elif step.method == "set-heartbeats":
+                        pause["heartbeats"] = True
+                    self._save_pause(pause)
+                    try:
+                        answer = operation.send(*step)
+                    except CallRefusedError as error:
+                        problems.append(f"{step.target}: {error.message}")
+                        if job_id:
+                            del pause["jobs"][job_id]
+                        elif step.method == "set-heartbeats":
+                            pause["heartbeats"] = False
+                    else:
+                        if job_id:
+                            pause["jobs"][job_id]["look"] = look_of(answer)
+                    self._save_pause(pause)
+            return self._describe_pause(self._load_pause(), steps, list(PAUSE_NOTES), problems)
+
+    def resume(self, *, who: str) -> Json:
+        """Restore what pause() changed. What was changed by others is left, and told in `notes`."""
+        with self._alone():
+            pause = self._load_pause()
+            if not pause:
+                raise QueryError("not_paused", "the gateway is not paused", 409)
+            steps, left = self.plan_resume()
+            problems = []
+            for job_id in left:
+                del pause["jobs"][job_id]
+            self._save_pause(pause)
+            with self.operation(0, [s.method for s in steps], kind="gateway.resume", who=who) as operation:  # fmt: skip
+                for step in steps:
+                    try:
+                        operation.send(*step)
+                    except CallRefusedError as error:
+                        problems.append(f"{step.target}: {error.message}")
+                        if error.http_status != 409:
+                            continue  # still ours to restore
+                    if step.method == "cron.update":
+                        del pause["jobs"][step.params["id"]]
+                    else:
+                        pause["heartbeats"] = False
+                    self._save_pause(pause)
+            return self._describe_pause(self._load_pause(), steps, list(left.values()), problems)
+
+    # -- the record --
+
+    def begin(self, who: str, kind: str, target: str, gateway: str, method: str, params: Json) -> int:  # fmt: skip
+        """Write down what is about to be sent; its number. StoreError when that cannot be written: then nothing is sent."""
+        row = (int(self.store.clock() * 1000), plain(who), kind, plain(target), gateway, method, to_record(params))  # fmt: skip
+        with self.store.transaction() as db:
+            cursor = db.execute("INSERT INTO actions (ts_ms, who, kind, target, gateway, method, params) VALUES (?, ?, ?, ?, ?, ?, ?)", row)  # fmt: skip
+            return cast("int", cursor.lastrowid)
+
+    def end(self, row: int, outcome: str, answer: Any, duration_ms: int) -> None:
+        """Write down what came of it."""
+        with self.store.transaction() as db:
+            db.execute("UPDATE actions SET outcome = ?, answer = ?, duration_ms = ? WHERE id = ?", (outcome, to_record(answer), duration_ms, row))  # fmt: skip
+
+    def listed(self, *, limit: str | None = None, offset: str | None = None) -> tuple[list[Json], int]:  # fmt: skip
+        """(ActionRow of the API, latest first; how many there are in all)."""
+        most = parse_int(limit, "limit", default=100, least=1, most=MAX_ROWS)
+        skip = parse_int(offset, "offset", default=0, least=0, most=10**9)
+        with self.store.reading() as db:
+            total = db.execute("SELECT count(*) FROM actions").fetchone()[0]
+            rows = db.execute(
+                "SELECT id, ts_ms, who, kind, target, gateway, method, params, outcome, answer, duration_ms FROM actions "
+                "ORDER BY id DESC LIMIT ? OFFSET ?", (most, skip),
+            ).fetchall()  # fmt: skip
+        names = ("id", "ts_ms", "who", "kind", "target", "gateway", "method", "params", "outcome", "answer", "duration_ms")  # fmt: skip
+        out = []
+        for values in rows:
+            row = dict(zip(names, values, strict=True))
+            row["outcome"] = row["outcome"] or "unknown"  # we ended before there was an answer
+            out.append(
+                row | {n: orjson.loads(row[n]) if row[n] else None for n in ("params", "answer")}
+            )
+        return out, total
+
+
+###############################################################################
 # Access ######################################################################
 ###############################################################################
 # Who may ask, and how far that goes: the dashboard token, named tokens, browser
@@ -10145,6 +10745,16 @@ class Access:
         return grant.kind == "gateway" or any(
             row.id == grant.id and self._is_live(row) for row in rows
         )
+
+    def name_of(self, grant: Grant | None) -> str:
+        """Whose a grant is, in words for the audit list; never a secret."""
+        row = next((r for r in self._current() if grant and r.id == grant.id), None)
+        if grant is None or row is None:
+            return f"{grant.kind} token" if grant else "nobody"
+        if row.kind == "token":
+            return f"token {row.label}"
+        by = next((r.label for r in self._current() if r.id == row.parent), None)
+        return f"browser login {row.id} from {row.remote}" + (f" (token {by})" if by else "")
 
     def is_own_host(self, host: str) -> bool:
         """Tell whether a Host header names this machine; a rebound foreign name does not."""
@@ -10598,6 +11208,7 @@ class Clawmeter:
     FULL_PASS_S = 60.0
     POLL_S = 2.0
     WAL_S = 1.0
+    TOKEN_S = 10.0
 
     def __init__(
         self,
@@ -10617,6 +11228,7 @@ class Clawmeter:
         self.passed = threading.Event()
         self.thread: threading.Thread | None = None
         self.gateway_state = GatewayState(clock=clock)
+        self._tokens: dict[Path, tuple[Any, float, str | None]] = {}
         self.zones: queue.Queue[str] = queue.Queue()
         self.asked_zones: set[str] = set()
         self.lists = ListPrices(cache_dir(self.env))
@@ -10688,26 +11300,29 @@ class Clawmeter:
         self.stream = Stream()
         self.gateway = self._make_gateway()
         self.gateway_state.listeners["cron"] = self._take_cron_event
+        self.actions = Actions(
+            settings, self.store, self.gateway_state, read_config=lambda n: read_config(self.homes[n].path, self.env), ask=self.gateway.ask
+        )  # fmt: skip
         self.store.watchers.append(self._announce)
         self.watcher = Watcher(self.homes, poll=settings.poll)
+
+    def _config_signature(self, home: Path) -> tuple[str, int, int, int] | None:
+        """What changes when a home's config does."""
+        path = find_config(home, self.env)
+        with contextlib.suppress(OSError):
+            if path is not None:
+                info = os.stat(path)
+                return str(path), info.st_ino, info.st_size, info.st_mtime_ns
+        return None
 
     def _make_gateway(self) -> GatewayClient:
         """The client of the first home's gateway; it does nothing until it is started."""
         home = self.homes[0].path
-
-        def signature() -> tuple[str, int, int, int] | None:
-            path = find_config(home, self.env)
-            with contextlib.suppress(OSError):
-                if path is not None:
-                    info = os.stat(path)
-                    return str(path), info.st_ino, info.st_size, info.st_mtime_ns
-            return None
-
         return GatewayClient(
             self.settings,
             self.gateway_state,
             read_config=lambda: read_config(home, self.env),
-            signature=signature,
+            signature=lambda: self._config_signature(home),
             publish=self.stream.publish,
             is_watched=lambda: len(self.stream) > 0,
         )
@@ -10715,8 +11330,17 @@ class Clawmeter:
     # -- answers ------------------------------------------------------------------------------------------------------
 
     def gateway_tokens(self) -> list[str]:
-        """The gateway tokens of the homes."""
-        return [c.gateway_token for c in self.configs if c.gateway_token]
+        """The gateway tokens of the homes, as their configs have them now: they may be changed while we run."""
+        now, out = time.monotonic(), []
+        for home in self.homes:
+            seen = self._config_signature(home.path)
+            known = self._tokens.get(home.path)
+            # It may also stand in a file that the config includes.
+            if known is None or known[0] != seen or now > known[1]:
+                token = read_config(home.path, self.env).gateway_token
+                known = self._tokens[home.path] = (seen, now + self.TOKEN_S, token)
+            out += [known[2]] if known[2] else []
+        return out
 
     def problems(self) -> list[str]:
         """What does not work now, one sentence each."""
@@ -11442,6 +12066,41 @@ ROUTES = (
     Route("/api/logout", "logout", "End this login", "LoggedOut", method="POST"),
     Route("/api/logins", "logins", "Browsers that are logged in", "[Login]"),
     Route("/api/logins/{login_id}", "end_login", "Log a browser out", "LoggedOut", method="DELETE"),
+    Route(
+        "/api/abort/{session_id}",
+        "abort_plan",
+        "What aborting a session's runs would send to the gateway",
+        "Plan",
+    ),
+    Route(
+        "/api/abort/{session_id}",
+        "abort",
+        "Abort what runs in a session",
+        "Aborted",
+        method="POST",
+    ),
+    Route(
+        "/api/pause",
+        "pause_state",
+        "Whether the gateway is paused, and what changing that would send",
+        "Pause",
+    ),
+    Route(
+        "/api/pause",
+        "pause",
+        "Switch off cron jobs and heartbeats, abort runs",
+        "Pause",
+        method="POST",
+    ),
+    Route("/api/resume", "resume", "Restore what pausing has switched off", "Pause", method="POST"),
+    Route("/api/me", "me", "Whose credential this is, and its scope", "Me"),
+    Route(
+        "/api/actions",
+        "actions",
+        "What was asked of the gateway, by whom, and its answers, latest first",
+        "[ActionRow]",
+        PAGE,
+    ),
     Route("/api/openapi.json", "openapi", "This description", "o"),
     Route("/metrics", "metrics", "Totals for Prometheus", "text", media="text/plain"),
     Route("/healthz", "healthz", "Whether the process answers", "Alive", is_open=True),
@@ -11528,8 +12187,8 @@ SHAPES = {
     "budgets:Budgets all_time:AllTime by_day:ByDay by_cause:[Row] by_agent:[Row] by_model:[Row] "
     "top_sessions:[SessionRow] live:[SessionRow] activity:[Activity] attention:[Attention] "
     "source:SourceStrip gateway:Gateway",
-    "Gateway": "status:=off,connecting,connected,unreachable,refused,incompatible,unusable text:s "
-    "url:s? version:s? protocol:i? uptime_s:n? connected_ms:i? suspended:b problem:s? "
+    "Gateway": "status:=off,connecting,connected,unreachable,refused,pairing,incompatible,unusable text:s "
+    "url:s? version:s? protocol:i? uptime_s:n? connected_ms:i? paused_ms:i? suspended:b problem:s? "
     "what_to_do:s? last_error:s? event_loop:EventLoop? live_runs:i capabilities:[s] missing:[s] "
     "frames:Frames",
     "EventLoop": "degraded:b delay_p99_ms:n? utilization:n?",
@@ -11595,6 +12254,14 @@ SHAPES = {
     "Health": "status:=ok,degraded version:s coverage:Coverage sources:[Source] "
     "problems:[Problem] implausible:[Implausible] store:Ledger gateway:Gateway homes:[Home] "
     "process:Process",
+    "Step": "method:s params:o target:s",
+    "Plan": "gateway:s? steps:[Step]",
+    "Aborted": "aborted:b steps:[Step]",
+    "Pause": "paused:b since_ms:i? who:s? heartbeats:b jobs:[s] gateway:s? steps:[Step] notes:[s] "
+    "problems:[s]",
+    "Me": "who:s kind:=dashboard,token,login,gateway scope:s",
+    "ActionRow": "id:i ts_ms:i who:s kind:s target:s gateway:s method:s params:a "
+    "outcome:=ok,refused,no_answer,not_sent,unknown answer:a duration_ms:i?",
     "Token": "token:s",
     "LoggedIn": "scope:s expires_ms:i",
     "LoggedOut": "logged_out:b",
@@ -11718,9 +12385,10 @@ def _operation(route: Route) -> dict[str, Any]:
         "400": error("a parameter or the body is wrong; the message names it"),
         "default": error("any other error"),
     }
-    if route.name == "sessions":
+    if route.name in {"sessions", "actions"}:
         count = {"required": True, "schema": {"type": "integer", "minimum": 0}}
         answers["200"]["headers"] = {"X-Total-Count": count}
+    if route.name == "sessions":
         first = "$response.body#/0/id"
         answers["200"]["links"] = {
             "session": {"operationId": "session", "parameters": {"session_id": first}},
@@ -11917,6 +12585,40 @@ class Api:
         response = make_response(page.frames(), "text/event-stream", headers=headers)
         response.call_on_close(page.close)
         return response
+
+    def abort_plan(self, _call: Call, session_id: str) -> object:
+        """Say what aborting a session would send."""
+        steps = self._meter.actions.plan_abort(session_id)
+        return {"gateway": self._meter.gateway_state.url, "steps": [s._asdict() for s in steps]}
+
+    def abort(self, call: Call, session_id: str) -> object:
+        """Abort what runs in a session."""
+        return self._meter.actions.abort(session_id, who=self._who(call))
+
+    def pause_state(self, _call: Call) -> object:
+        """Say whether the gateway is paused."""
+        return self._meter.actions.pause_state()
+
+    def pause(self, call: Call) -> object:
+        """Pause the gateway."""
+        return self._meter.actions.pause(who=self._who(call))
+
+    def resume(self, call: Call) -> object:
+        """Restore what was switched off."""
+        return self._meter.actions.resume(who=self._who(call))
+
+    def me(self, call: Call) -> object:
+        """Say whom this request speaks for."""
+        grant = cast("Grant", call.grant)
+        return {"who": self._who(call), "kind": grant.kind, "scope": grant.scope}
+
+    def _who(self, call: Call) -> str:
+        return self._meter.access.name_of(call.grant)
+
+    def actions(self, call: Call) -> Response:
+        """List what was asked of the gateway, and say how many there are in all."""
+        rows, total = self._meter.actions.listed(**call.args)
+        return json_response(call.request, rows, headers={"X-Total-Count": str(total)})
 
     def login(self, call: Call) -> Response:
         """Exchange a token for a cookie."""
@@ -12248,6 +12950,13 @@ def create_app(meter: Clawmeter) -> Flask:
     @app.errorhandler(QueryError)
     def on_query_error(error: QueryError) -> Response:
         return fail(error.status, error.code, error.message)
+
+    @app.errorhandler(GatewayError)
+    def on_gateway_error(error: GatewayError) -> Response:
+        code = re.sub(r"\W+", "_", error.code.lower())[:60] or "gateway_refused"
+        return fail(
+            error.http_status, code, f"{error}; {error.advice}" if error.advice else str(error)
+        )
 
     @app.errorhandler(ClawmeterError)
     def on_clawmeter_error(error: ClawmeterError) -> Response:
@@ -14574,7 +15283,7 @@ def print_gateway(told: Json, line: Callable[[str, str, str | None], None]) -> N
     elif told["status"] == "off":
         line("ok", "gateway not asked (switched off)", None)
     else:
-        is_wrong = told["status"] in ("refused", "incompatible")
+        is_wrong = told["status"] in ("refused", "pairing", "incompatible")
         line("!!" if is_wrong else "--", told["problem"] or told["text"], told["what_to_do"])
 
 
@@ -14732,6 +15441,7 @@ INDEX_HTML = r"""<!doctype html>
 <dialog id="help" class="help" aria-labelledby="help-title"></dialog>
 <dialog id="search" class="search" aria-labelledby="search-title"></dialog>
 <dialog id="sheet" class="sheet" aria-labelledby="sheet-title"></dialog>
+<dialog id="confirm" class="sheet is-confirm" aria-labelledby="confirm-title"></dialog>
 </body>
 </html>
 """
@@ -15209,6 +15919,19 @@ h3 { margin: 12px 0 4px; font-size: 12px; line-height: 16px; font-weight: 600; c
 .sheet-head { display: flex; align-items: center; justify-content: space-between; gap: 16px; margin-bottom: 8px; }
 .sheet .note { margin: 4px 0 12px; font-size: 13px; }
 .sheet .figure-number { margin-bottom: 4px; }
+.sheet.is-confirm { width: min(560px, calc(100vw - 32px)); margin-top: 12vh; }
+.confirm-words, .confirm-notes { margin-bottom: 12px; color: var(--ink-2); font-size: 13px; line-height: 18px; }
+.requests { display: grid; gap: 8px; max-height: 40vh; margin-bottom: 12px; padding: 12px; overflow: auto; border: 1px solid var(--line); border-radius: 6px; background: var(--bg); }
+.requests li { font-size: 13px; line-height: 18px; }
+.requests code { display: block; white-space: pre-wrap; }
+.requests .method { font-weight: 600; }
+.confirm-fault { display: flex; gap: 8px; margin-bottom: 12px; color: var(--bad); font-size: 13px; line-height: 18px; }
+.confirm-notes { display: grid; gap: 4px; padding-left: 16px; list-style: disc; }
+.act { width: 36px; padding-block: 0; }
+.audit td, .audit th { vertical-align: top; white-space: normal; font-weight: 400; }
+.confirm-foot { display: flex; justify-content: flex-end; gap: 8px; }
+.button.is-danger { background: var(--bad); border-color: var(--bad); color: var(--surface); font-weight: 600; }
+.button[aria-disabled="true"] { opacity: .6; cursor: default; }
 .formula { font-family: var(--mono); font-size: 13px; }
 .formula-price { display: block; font-size: 12px; line-height: 16px; color: var(--ink-3); white-space: normal; }
 
@@ -17224,6 +17947,7 @@ function LiveRow(row, depth, state) {
       <td class="num wide">${context(row)}</td>
       <td class="num">${cost(row)}</td>
       <td class="num">${formatDuration((row.duration_ms ?? 0) + since)}</td>
+      ${mayAct(state) ? abortCell(row, state) : null}
     </tr>`;
 }
 
@@ -17241,7 +17965,7 @@ function Now(state) {
     heads: html`
       ${head(html`<span class="state-word">${t("State")}</span>`)}${head(t("Session"))}${head(t("Agent"), "mid")}
       ${head(t("Channel"), "mid")}${head(t("Model"), "mid")}${head(t("Context"), "num wide")}${head(t("Cost"), "num")}
-      ${head(t("For"), "num")}`,
+      ${head(t("For"), "num")}${mayAct(state) ? head(unseen(t("Abort run")), "act") : null}`,
     rows: nested.slice(0, SHOWN_ROWS).map(([row, depth]) => LiveRow(row, depth, state)),
   });
   return panel({
@@ -17423,7 +18147,7 @@ function Strip(state) {
     <footer class="strip w12" data-key="strip" aria-label="${t("Sources")}">
       <dl>
         ${item("openclaw", "OpenClaw", version)}
-        ${item("gateway", t("Gateway"), source.gateway === NO_GATEWAY ? t(NO_GATEWAY) : source.gateway)}
+        ${item("gateway", t("Gateway"), html`${source.gateway === NO_GATEWAY ? t(NO_GATEWAY) : bdi(source.gateway)} ${gatewayActions(state.overview.gateway, state)}`)}
         ${item("home", t("Home"), homes)}
         ${item("sources", t("Sources"), html`${counted}, ${read}`)}
         ${faults ? item("faults", t("Not counted"), faults, "is-warn") : null}
@@ -17434,6 +18158,120 @@ function Strip(state) {
         ${item("version", "Clawmeter", state.version)}
       </dl>
     </footer>`;
+}
+
+// Acting on a gateway: the buttons, what a person is asked before anything is sent, and the list of
+// what was. `confirm` of the state is what a page gave to context.confirm(), and what became of it.
+
+/** Whether this person's credential may change something. */
+export const mayAct = (state) => state.scope === "full";
+
+/** A button that aborts what runs in a session; nothing where the gateway knows of no run, or the person may not. */
+export function abortButton(row, state, body = t("Abort run")) {
+  if (!mayAct(state) || !row.run?.running) return null;
+  return html`
+    <button type="button" class="${typeof body === "string" ? "button" : "icon-button"}" data-action="abort-run" data-value="${row.id}"
+      data-name="${sessionName(row)}" title="${t("Abort run")}">${body}</button>`;
+}
+
+const abortCell = (row, state) => html`
+  <td class="act">${abortButton(row, state, html`${icon("ended")}${unseen(`${t("Abort run")} ${sessionName(row)}`)}`)}</td>`;
+
+/** What can be done with the gateway as it is: pause or resume it, and look at what was done. */
+function gatewayActions(gateway, state) {
+  if (!gateway || gateway.status === "off") return null;
+  const isPaused = gateway.paused_ms !== null;
+  const toggle = gateway.status === "connected" && mayAct(state) ? html`
+    <button type="button" class="link" data-action="${isPaused ? "resume-gateway" : "pause-gateway"}" data-key="toggle">${isPaused ? t("Resume") : t("Pause")}</button>` : null;
+  return html`
+    ${isPaused ? html`<span class="is-warn">${t("since {time}", { time: when(gateway.paused_ms, state) })}</span>` : null}
+    ${toggle}
+    <button type="button" class="link" data-action="show-actions" data-key="list">${t("Actions")}</button>`;
+}
+
+/** One request as it will be sent: the method, its parameters, and what it is about. */
+const RequestRow = ({ method, params, target }, i) => html`
+  <li data-key="${i}">
+    <code class="method">${method}</code>
+    <code>${JSON.stringify(params)}</code>
+    ${target ? html`<span class="note">${bdi(target)}</span>` : null}
+  </li>`;
+
+/** What the server says about pausing and resuming, as far as it is always the same. */
+const PAUSE_NOTES = [
+  msg("Messages that arrive are still answered: no version of OpenClaw can refuse them."),
+  msg("OpenClaw forgets that heartbeats are stopped when it restarts."),
+  msg("A run that is aborted is not taken up again."),
+  msg("Heartbeats are started even if they had been stopped before: OpenClaw does not tell."),
+  msg("The gateway has restarted since: its heartbeats run again already."),
+];
+
+export function Confirmation({ confirm }) {
+  if (!confirm) return html``;
+  const { title, words, steps, gateway, notes = [], button, isDangerous, isBusy, isDone, fault } = confirm;
+  const isReady = Boolean(steps?.length) && !isBusy;
+  const sent = steps?.length
+    ? html`
+      <p class="confirm-words">${gateway ? t("To the gateway {gateway}:", { gateway: bdi(gateway) }) : t("To the gateway:")}</p>
+      <ol class="requests" tabindex="0" aria-label="${t("What is sent")}">${steps.map(RequestRow)}</ol>`
+    : steps ? nothing(t("There is nothing to send.")) : fault ? null : nothing(t("Asking the gateway"));
+  return html`
+    <header class="sheet-head"><h2 id="confirm-title">${title}</h2></header>
+    ${words ? html`<p class="confirm-words">${words}</p>` : null}
+    ${sent}
+    ${notes.length ? html`<ul class="confirm-notes">${notes.map((note, i) => html`<li data-key="${i}">${bdi(tServer(note, PAUSE_NOTES))}</li>`)}</ul>` : null}
+    <div role="alert">${fault ? html`<p class="confirm-fault">${icon("bad")}${bdi(fault)}</p>` : null}</div>
+    <footer class="confirm-foot">
+      <button type="button" class="button" data-action="confirm-close">${isDone ? t("Close") : t("Cancel")}</button>
+      ${isDone ? null : html`
+        <button type="button" class="button ${isDangerous ? "is-danger" : "is-first"}" data-action="confirm-send" data-key="send"
+          aria-disabled="${isReady ? "false" : "true"}" aria-busy="${isBusy ? "true" : "false"}">${isBusy ? t("Sending") : button}</button>`}
+    </footer>`;
+}
+
+/** What an action was for; kinds that are not here are shown as they are. */
+const ACTION_KINDS = {
+  "session.abort": msg("Abort run"), "gateway.pause": msg("Pause gateway"), "gateway.resume": msg("Resume gateway"),
+  "cron.create": msg("Create cron job"), "cron.edit": msg("Edit cron job"), "cron.delete": msg("Delete cron job"),
+  "cron.run": msg("Run cron job"), "cron.enable": msg("Enable cron job"), "cron.disable": msg("Disable cron job"),
+};
+const OUTCOMES = {
+  ok: ["is-ok", msg("done")], refused: ["is-bad", msg("refused")], no_answer: ["is-warn", msg("no answer")],
+  not_sent: ["is-bad", msg("not sent")], unknown: ["is-warn", msg("answer not known")],
+};
+const ACTIONS_STEP = 50;
+
+/** The ask for AuditTable: put it among a page's asks while the list is on show. */
+export const auditAsk = (state) => ({
+  key: "actions", path: "/api/actions", params: { limit: state.auditLimit ?? ACTIONS_STEP }, on: ["gateway"],
+});
+
+function AuditRow(row, state) {
+  const [mark, word] = OUTCOMES[row.outcome];
+  const why = row.outcome === "ok" || !row.answer?.message ? null : html`<span class="note">${bdi(row.answer.message)}</span>`;
+  return html`
+    <tr data-key="${row.id}">
+      <td>${when(row.ts_ms, state)}</td>
+      <th scope="row">${Object.hasOwn(ACTION_KINDS, row.kind) ? t(ACTION_KINDS[row.kind]) : row.kind} <span class="note">${bdi(row.target)}</span></th>
+      <td class="mid">${bdi(row.who)}</td>
+      <td class="wide"><code title="${JSON.stringify(row.params)}">${row.method}</code></td>
+      <td><span class="${mark}">${t(word)}</span> ${why}</td>
+    </tr>`;
+}
+
+/** What people asked of the gateway, latest first; `auditAsk` brings it. */
+export function AuditTable(state) {
+  const { data, total, error } = state.answers.actions ?? {};
+  if (!data) return nothing(error ? t("The list could not be read: {why}.", { why: error.message || t("no answer") }) : t("Loading"));
+  if (!data.length) return nothing(t("Nobody has done anything yet: what is sent to a gateway from here is listed with its answer."));
+  const table = scrollingTable({
+    label: t("{title}, table", { title: t("Actions") }), kind: "audit",
+    heads: html`${head(t("When"))}${head(t("Action"))}${head(t("By"), "mid")}${head(t("Request"), "wide")}${head(t("Answer"))}`,
+    rows: data.map((row) => AuditRow(row, state)),
+  });
+  const more = data.length < total ? html`
+    <p class="more"><button type="button" class="link" data-action="more-actions">${t("Show more of {n}", { n: formatCount(total) })}</button></p>` : null;
+  return html`${table}${more}`;
 }
 
 // States
@@ -17610,10 +18448,15 @@ const forOverview = (state) => ({
 export const overviewPage = {
   parse: (params) => ({ by: BREAKDOWNS.includes(params.get("by")) ? params.get("by") : BREAKDOWNS[0] }),
   format: ({ by }) => [["by", by && by !== BREAKDOWNS[0] ? by : ""]],
-  asks: ({ route }) => [
+  asks: ({ route, sheet, auditLimit }) => [
     { key: "overview", path: "/api/overview", params: askParams(route), on: ["usage", "session", "gateway", "health"] },
     { key: "usage", path: "/api/usage", params: { ...askParams(route), by: route.by, limit: 500 }, on: ["usage"] },
+    ...(sheet?.kind === "actions" ? [auditAsk({ auditLimit })] : []),
   ],
+  sheet: (state) => html`
+    <header class="sheet-head"><h2 id="sheet-title">${t("Actions")}</h2>
+      <button type="button" class="link" data-action="sheet-close">${t("Close")}</button></header>
+    ${AuditTable(state)}`,
   view: (state) => Overview(forOverview(state)),
   charts: (state) => (dataOf(state, "overview")
     ? { day: { model: dayModel(forOverview(state)), height: CHART_HEIGHT, filterKind: "model" } }
@@ -17648,7 +18491,7 @@ APP_JS = r"""// What changes and what acts: state, the address, fetching, the li
 import { patch, html, t, useFormat, useMessages, dayIn } from "./dom.js";
 import { barLayout, crosshair, tooltip } from "./chart.js";
 import {
-  BUILT, Bar, DEFAULT_RANGE, FILTERS, Help, LANGUAGES, Page, Rail, Search, THEMES,
+  BUILT, Bar, Confirmation, DEFAULT_RANGE, FILTERS, Help, LANGUAGES, Page, Rail, Search, THEMES,
   addDays, addMonths, assignColours, coloursIn, filterAsk, formatRoute, indexing, isGone, overviewPage, parseRoute,
   rangeDays, searchHits, widthOf, zoneOf,
 } from "./views.js";
@@ -17707,14 +18550,14 @@ let state = {
   serverZone: "",
   zones: Intl.supportedValuesOf?.("timeZone") ?? [],
   now: Date.now(),
-  connection: "connecting",
+  connection: "connecting", scope: "",
   updatedMs: 0,
   coverage: null, source: null,
   answers: {}, fault: null,
   isSlow: false,
   needsLogin: false, login: { isBusy: false, message: "" },
   widths: {}, windows: {},
-  menu: "", calendar: { at: "", start: "" }, filterKind: FILTERS[0][0], filterText: "", search: null, sheet: null,
+  menu: "", calendar: { at: "", start: "" }, filterKind: FILTERS[0][0], filterText: "", search: null, sheet: null, confirm: null,
   lit: null, isTable: false, isAllShown: false, isMoreOpen: false,
 };
 
@@ -17748,6 +18591,8 @@ function render() {
   patch($("sheet"), state.sheet && page()?.sheet ? page().sheet(state) : html``);
   showDialog($("search"), state.search !== null);
   showDialog($("sheet"), state.sheet !== null);
+  patch($("confirm"), Confirmation(state));
+  showDialog($("confirm"), state.confirm !== null);
   if (patch($("main"), Page(state, page()))) {
     watchWidths();
     noteWindows();
@@ -17805,8 +18650,66 @@ function loadStyles(name) {
 /** What a page's actions, keys and painted() get. */
 const context = (event = null) => ({
   get state() { return state; },
-  dispatch, go, say, event, send, refresh: refreshAll,
+  dispatch, go, say, event, send, confirm, refresh: refreshAll,
   read: (path, params = {}) => fetchJson(path, params).then(({ body }) => body),
+});
+
+// Asking before something is sent to a gateway
+
+/**
+ * Ask a person whether to act, showing exactly what will be sent, and act.
+ * { title, words?, button, isDangerous?, done, send: {method, path, body?}, then?(answer) } and either what is sent,
+ * { steps: [{method, params, target?}], gateway, notes? }, or { plan }: the path of an answer that has these.
+ */
+async function confirm(question) {
+  const mine = { ...question, steps: question.steps ?? null, isBusy: false, fault: "" };
+  const isMine = () => state.confirm?.title === mine.title && state.confirm.send === mine.send;
+  dispatchNow({ confirm: mine, menu: "" }, ['#confirm [data-action="confirm-close"]']);
+  if (!question.plan) return;
+  try {
+    const { body } = await fetchJson(question.plan);
+    const { steps, gateway, notes, problems = [] } = body;
+    if (isMine()) dispatch({ confirm: { ...state.confirm, steps, gateway, notes, fault: problems.join("; ") } });
+  } catch (fault) {
+    if (isMine()) dispatch({ confirm: { ...state.confirm, fault: fault.message || t("Clawmeter does not answer. Is it running?") } });
+  }
+}
+
+async function sendConfirmed() {
+  const { steps, isBusy, send: { method, path, body }, done, then } = state.confirm;
+  if (isBusy || !steps?.length) return;
+  dispatch({ confirm: { ...state.confirm, isBusy: true, fault: "" } });
+  const asked = state.confirm;
+  try {
+    const answer = await send(method, path, body);
+    const problems = answer?.problems ?? [];
+    // Done, but not all of it: that stays to be read.
+    const rest = problems.length ? { ...asked, steps: [], notes: [], isBusy: false, isDone: true, fault: problems.join("; ") } : null;
+    if (state.confirm === asked) dispatch({ confirm: rest });
+    say(done);
+    then?.(answer);
+    refreshAll();
+  } catch (fault) {
+    if (fault.status === 401) askForToken("");
+    else if (state.confirm === asked) {
+      dispatch({ confirm: { ...asked, isBusy: false, fault: fault.message || t("Clawmeter does not answer. Is it running?") } });
+    }
+  }
+}
+
+const abortRun = (element) => confirm({
+  title: t("Abort what runs in {name}?", { name: element.dataset.name }),
+  words: t("What the model has answered so far stays, and is billed."),
+  plan: `/api/abort/${encodeURIComponent(element.dataset.value)}`, button: t("Abort run"), isDangerous: true, done: t("Run aborted"),
+  send: { method: "POST", path: `/api/abort/${encodeURIComponent(element.dataset.value)}` },
+});
+const pauseGateway = () => confirm({
+  title: t("Pause this gateway?"), words: t("Cron jobs and heartbeats are switched off and runs are aborted, until you resume."),
+  plan: "/api/pause", button: t("Pause gateway"), isDangerous: true, done: t("Gateway paused"), send: { method: "POST", path: "/api/pause" },
+});
+const resumeGateway = () => confirm({
+  title: t("Resume this gateway?"), words: t("What the pause has switched off is switched on again, and nothing else."),
+  plan: "/api/pause", button: t("Resume gateway"), done: t("Gateway resumed"), send: { method: "POST", path: "/api/resume" },
 });
 
 // Language and numbers: the person's choice, else the browser's.
@@ -18133,7 +19036,7 @@ function askForToken(message) {
   for (const { reader } of readers.values()) reader.stop();
   readers.clear();
   resting = {};
-  dispatch({ needsLogin: true, isSlow: false, answers: {}, search: null, sheet: null, menu: "", login: { isBusy: false, message: words } });
+  dispatch({ needsLogin: true, isSlow: false, answers: {}, search: null, sheet: null, confirm: null, menu: "", login: { isBusy: false, message: words } });
   if (!wasNeeded) requestAnimationFrame(() => $("token")?.focus());
 }
 
@@ -18210,7 +19113,7 @@ function followAddress() {
   }
   const before = state.route;
   const route = parseRoute(location.hash, pages);
-  const change = { route, isMoreOpen: false, search: null, sheet: null };
+  const change = { route, isMoreOpen: false, search: null, sheet: null, confirm: null };
   cursor = null;
   if (route.page !== before.page) {
     resting[before.page] = state.answers;
@@ -18491,6 +19394,13 @@ const actions = {
   "search-close": () => dispatch({ search: null }),
   hit: (element) => goTo(element.dataset.value),
   "sheet-close": () => dispatch({ sheet: null }),
+  "confirm-close": () => dispatch({ confirm: null }),
+  "confirm-send": sendConfirmed,
+  "abort-run": abortRun,
+  "pause-gateway": pauseGateway,
+  "resume-gateway": resumeGateway,
+  "show-actions": () => dispatch({ sheet: { kind: "actions" } }),
+  "more-actions": () => dispatch({ auditLimit: (state.auditLimit ?? 50) + 50 }),
   "range-reset": () => go({ range: DEFAULT_RANGE }),
   light: (element) => dispatch({ lit: state.lit === element.dataset.value ? null : element.dataset.value }),
   more: () => dispatch({ isMoreOpen: !state.isMoreOpen }),
@@ -18530,6 +19440,7 @@ function act(element, event) {
 document.addEventListener("click", (event) => {
   if (event.target === $("search")) dispatch({ search: null }); // beside the box: its backdrop
   if (event.target === $("sheet")) dispatch({ sheet: null });
+  if (event.target === $("confirm")) dispatch({ confirm: null });
   const element = event.target.closest("[data-action]");
   if (!element || ["SELECT", "FORM", "INPUT", "TEXTAREA"].includes(element.nodeName)) return;
   if (element.nodeName === "A" && (event.ctrlKey || event.metaKey || event.shiftKey)) return; // a tab of its own
@@ -18558,6 +19469,7 @@ document.addEventListener("close", (event) => {
   // Esc closes a dialog by itself; the state follows.
   if (event.target === $("search") && state.search) dispatch({ search: null });
   if (event.target === $("sheet") && state.sheet) dispatch({ sheet: null });
+  if (event.target === $("confirm") && state.confirm) dispatch({ confirm: null });
 }, true);
 
 /** To the next or previous row of the list that has the focus, else to the first of the page. */
@@ -18590,7 +19502,7 @@ document.addEventListener("keydown", (event) => {
     event.target.click();
     return;
   }
-  if (event.target.closest?.("input, textarea, select, [contenteditable]") || $("help").open || state.sheet) return;
+  if (event.target.closest?.("input, textarea, select, [contenteditable]") || $("help").open || state.sheet || state.confirm) return;
   if (page()?.keys?.(event, context(event))) {
     event.preventDefault();
     return;
@@ -18623,6 +19535,8 @@ document.addEventListener("keydown", (event) => {
 function start() {
   askAll();
   openStream();
+  // What this person may do; without an answer the buttons that act are not there.
+  fetchJson("/api/me").then(({ body }) => dispatch({ scope: body.scope }), () => {});
 }
 
 document.addEventListener("visibilitychange", () => {
@@ -19351,7 +20265,7 @@ import {
 } from "./dom.js";
 import { niceTicks, shareBar, swatch } from "./chart.js";
 import {
-  assignColours, bdi, cost, dataOf, head, hrefTo, icon, menu, money, nestSessions, nothing, panel,
+  abortButton, assignColours, bdi, cost, dataOf, head, hrefTo, icon, menu, money, nestSessions, nothing, panel,
   partial, scrollingTable, sessionName, shareOf, sharePercent, tokens, unseen, when, widthOf, windowedTable, zoneOf,
 } from "./views.js";
 
@@ -19499,7 +20413,7 @@ function Head(state, session) {
         <h2 id="h-session">${bdi(sessionName(session))}</h2>
         <span class="state is-${session.state}" title="${session.inferred ? t("{state}, inferred from its last entry", { state: stateWord }) : stateWord}">
           <svg class="dot" width="8" height="8" viewBox="0 0 8 8" aria-hidden="true"><circle cx="4" cy="4" r="3"/></svg>${stateWord}</span>
-        <span class="tools">${CompareMenu(state, session)}</span>
+        <span class="tools">${abortButton(session, state)}${CompareMenu(state, session)}</span>
       </header>
       <p class="who">
         ${who.map(([name, value]) => html`<span data-key="${name}"><span class="note">${name}</span> ${bdi(value)}</span>`)}
@@ -22286,6 +23200,27 @@ export const messages = {
   "{n} images, not shown": "{n} 张图片，未显示",
   "{n} entry": "{n} 条",
   "{n} entries": "{n} 条",
+
+  // Actions
+  "To the gateway {gateway}:": "发送到网关 {gateway}：", "To the gateway:": "发送到网关：", "What is sent": "将发送的内容",
+  "There is nothing to send.": "没有需要发送的内容。", "Asking the gateway": "正在询问网关", "Cancel": "取消", "Sending": "正在发送",
+  "Abort run": "中止运行", "Resume": "恢复", "Pause": "暂停", "since {time}": "自 {time}", "Actions": "操作记录",
+  "Messages that arrive are still answered: no version of OpenClaw can refuse them.": "到达的消息仍会得到回复：任何版本的 OpenClaw 都无法拒收。",
+  "OpenClaw forgets that heartbeats are stopped when it restarts.": "OpenClaw 重启后不再记得心跳已停止。",
+  "A run that is aborted is not taken up again.": "被中止的运行不会继续。",
+  "Heartbeats are started even if they had been stopped before: OpenClaw does not tell.": "即使心跳此前已停止也会启动：OpenClaw 无法告知其状态。",
+  "The gateway has restarted since: its heartbeats run again already.": "网关此后已重启：心跳已重新运行。",
+  "Pause gateway": "暂停网关", "Resume gateway": "恢复网关", "Create cron job": "创建定时任务", "Edit cron job": "编辑定时任务",
+  "Delete cron job": "删除定时任务", "Run cron job": "运行定时任务", "Enable cron job": "启用定时任务", "Disable cron job": "停用定时任务",
+  "done": "已完成", "refused": "被拒绝", "not sent": "未发送", "answer not known": "应答未知",
+  "The list could not be read: {why}.": "无法读取列表：{why}。",
+  "Nobody has done anything yet: what is sent to a gateway from here is listed with its answer.": "还没有人执行过操作：从这里发送到网关的内容及其应答会列在这里。",
+  "When": "时间", "Action": "操作", "By": "操作者", "Request": "请求", "Answer": "应答", "Show more of {n}": "显示更多（共 {n} 条）",
+  "Abort what runs in {name}?": "中止 {name} 中的运行？", "What the model has answered so far stays, and is billed.": "模型已回答的内容会保留并计费。",
+  "Run aborted": "运行已中止", "Pause this gateway?": "暂停此网关？",
+  "Cron jobs and heartbeats are switched off and runs are aborted, until you resume.": "定时任务和心跳将被关闭，运行将被中止，直到您恢复。",
+  "Gateway paused": "网关已暂停", "Resume this gateway?": "恢复此网关？",
+  "What the pause has switched off is switched on again, and nothing else.": "只重新启用暂停时关闭的内容。", "Gateway resumed": "网关已恢复",
 };
 """
 

@@ -29,7 +29,14 @@ from handmade import HandmadeHome, header, user
 from served import PATIENCE_S, Served, process_env, wait_until
 
 import clawmeter
-from clawmeter import CallRefusedError, GatewayClient, GatewayError, GatewayState, OpenClawConfig, Settings
+from clawmeter import (
+    CallRefusedError,
+    GatewayClient,
+    GatewayError,
+    GatewayState,
+    OpenClawConfig,
+    Settings,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -199,6 +206,7 @@ def test_a_method_that_an_older_version_does_not_know_is_missing_and_no_error(li
     [
         ({"code": "INVALID_REQUEST", "message": "protocol mismatch", "details": {"code": "PROTOCOL_MISMATCH", "expectedProtocol": 6}}, "incompatible", "speaks protocol 6, this Clawmeter 3 to 4"),
         ({"code": "INVALID_REQUEST", "message": "protocol mismatch"}, "incompatible", "another one"),
+        ({"code": "NOT_PAIRED", "message": "pairing required", "details": {"code": "PAIRING_REQUIRED", "requestId": "r-1"}}, "pairing", "be approved"),
         ({"code": "NOT_PAIRED", "message": "device identity required", "details": {"code": "DEVICE_IDENTITY_REQUIRED"}}, "refused", "device identity"),
         ({"code": "INVALID_REQUEST", "message": "unauthorized: gateway token mismatch (x)"}, "refused", "refuses the token"),
         ({"code": "UNAVAILABLE", "message": "gateway starting", "retryable": True}, "unreachable", "not ready: gateway starting"),
@@ -245,7 +253,6 @@ def config_of(tmp_path: Path, **gateway: Any) -> OpenClawConfig:
         ({"auth": {"mode": "token", "token": {"source": "env", "id": "HUSH"}}}, "reference to a secret"),
         ({"auth": {"token": "${NOT_SET}"}}, "this variable is not set here"),
         ({}, "has no gateway.auth.token"),
-        ({"mode": "remote", "remote": {"url": "wss://gateway.example:443", "token": "hush"}}, "on another machine"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_used_has_a_clear_answer(tmp_path: Path, config: Json, words: str) -> None:
@@ -269,6 +276,9 @@ def test_where_a_gateway_is(tmp_path: Path) -> None:
     assert found(config_of(tmp_path, tls={"enabled": True}, auth={"token": "a"}))[0] == "wss://127.0.0.1:18789"  # fmt: skip
     tunnel = {"mode": "remote", "remote": {"url": "ws://127.0.0.1:7", "token": "far"}}
     assert found(config_of(tmp_path, **tunnel)) == ("ws://127.0.0.1:7", ("far",))
+    far = {"mode": "remote", "remote": {"url": "wss://gateway.example", "token": "far"}}
+    assert found(config_of(tmp_path, **far)) == ("wss://gateway.example", ("far",))
+    assert [clawmeter.find_endpoint(Settings(state_dir=tmp_path, gateway_url=url), plain).is_remote for url in ("ws://10.0.0.1:1", "ws://[::1]:1", "ws://localhost:1")] == [True, False, False]  # fmt: skip
     secret = config_of(tmp_path, auth={"token": "hush"})
     assert "hush" not in repr(clawmeter.find_endpoint(Settings(state_dir=tmp_path), secret))
 
@@ -513,10 +523,10 @@ def test_a_connection_without_ticks_is_given_up(listen: Any) -> None:
     gateway.stop()
 
 
-def test_a_port_that_answers_nothing_is_no_gateway(tmp_path: Path, listen: Any) -> None:
+def test_a_port_that_answers_nothing_is_no_gateway(listen: Any, monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
     with socket.create_server(("127.0.0.1", 0)) as silent:
         listener = listen(start=False)
-        listener.client.CONNECT_S = 0.05
+        monkeypatch.setattr(clawmeter.GatewayConnection, "CONNECT_S", 0.05)
         listener.config = OpenClawConfig(gateway_token=TOKEN, gateway_port=silent.getsockname()[1])  # fmt: skip
         listener.client.start()
         listener.wait_for(status="unreachable")
