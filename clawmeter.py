@@ -52,6 +52,7 @@ import gc
 import hashlib
 import hmac
 import io
+import itertools
 import json
 import logging
 import marshal
@@ -77,7 +78,7 @@ import tomllib
 import urllib.parse
 from calendar import monthrange
 from collections import Counter, defaultdict, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
@@ -6378,7 +6379,7 @@ NEXT_RUNS = 3
 #: A revision of a job that is ours, not OpenClaw's.
 OWN_REVISION = "clawmeter:"
 WEEKDAYS = ("Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday")
-MONTHS = tuple("January February March April May June July August September October November December".split())  # fmt: skip
+MONTHS = ("January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November", "December")  # fmt: skip
 
 
 class ScheduleError(ClawmeterError):
@@ -6768,7 +6769,7 @@ class CronJobs:
                 told.append(str(error))
                 continue
             if len(jobs) < MAX_CRON_JOBS:
-                jobs.setdefault(job["id"], job)
+                jobs.setdefault(job["id"], {**job, "source": source})
         return cls(source, tuple(jobs.values()), bad, tuple(dict.fromkeys(told))[:5])
 
 
@@ -8621,7 +8622,7 @@ class Queries:
             if job_id not in known:
                 agent, label = owners.get(job_id, (None, None))
                 name = re.sub(r"^(Automation|Cron): ", "", label or "") or job_id
-                gone.append({**parse_cron_job({"id": job_id, "name": name, "agentId": agent, "enabled": False}), "removed": True, "schedule_text": None})  # fmt: skip
+                gone.append({**parse_cron_job({"id": job_id, "name": name, "agentId": agent, "enabled": False}), "source": "ledger", "removed": True, "schedule_text": None})  # fmt: skip
         out = []
         for job in (*jobs, *gone):
             runs, ok, failed, duration = counted.get(job["id"], (0, 0, 0, None))
@@ -8657,19 +8658,19 @@ class Queries:
     def _cron_runs(
         db: sqlite3.Connection, job_id: str, told: Mapping[int, Json]
     ) -> list[tuple[int, str | None, str | None, int | None]]:
-        """All runs of a job, newest first: (time, status, session, duration) by the ledger, by what is told now, and
-        by sessions whose run left no record.
-        """  # fmt: skip
+        """All runs of a job, newest first: (time, status, session, duration).
+
+        By the ledger, by what is told now, and by sessions whose run left no record.
+        """
         runs = {ms: (ms, known_status(status), sid, duration) for ms, status, sid, duration in db.execute("SELECT run_ms, status, session_id, duration_ms FROM cron_runs WHERE job_id = ?", (job_id,))}  # fmt: skip
         for ms, run in told.items():
             before = runs.get(ms, (ms, None, None, None))
             runs[ms] = (ms, before[1] or run["status"], before[2] or run["session_id"], before[3] if before[3] is not None else run["duration_ms"])  # fmt: skip
         seen = {sid for _, _, sid, _ in runs.values()}
         for sid, began in db.execute("SELECT session_id, ifnull(header_ms, first_ms) FROM sessions WHERE cron_job = ? AND model_calls > 0", (job_id,)):  # fmt: skip
-            if sid not in seen and began is not None:
-                while began in runs:
-                    began += 1
-                runs[began] = (began, None, sid, None)
+            if sid not in seen:
+                at = next(ms for ms in itertools.count(began or 0) if ms not in runs)
+                runs[at] = (at, None, sid, None)
         return sorted(runs.values(), key=operator.itemgetter(0), reverse=True)
 
     def _render_runs(
@@ -11377,8 +11378,12 @@ class Clawmeter:
 
     def _take_cron_event(self, payload: Json) -> None:
         """The gateway says that a cron job was added, changed, removed, started or finished."""
+        self.tell_crons(short_text(payload.get("jobId"), 400), short_text(payload.get("action"), 40))  # fmt: skip
+
+    def tell_crons(self, job_id: str | None = None, action: str | None = None) -> None:
+        """Something about cron jobs may have changed: they are read anew, by the pages, too."""
         self.crons.forget()
-        self.stream.publish("cron", {"id": short_text(payload.get("jobId"), 400), "action": short_text(payload.get("action"), 40), "status": short_text(payload.get("status"), 40)})  # fmt: skip
+        self.stream.publish("cron", {"id": job_id, "action": action})
 
     def _announce(self, changes: Changes) -> None:
         if not len(self.stream):
@@ -11609,8 +11614,7 @@ class Clawmeter:
                 if os.path.isfile(path):
                     self.indexer._read_state(home, path)  # noqa: SLF001
             if states or is_cron:
-                self.crons.forget()
-                self.stream.publish("cron", {})
+                self.tell_crons()
             if newest:
                 self.indexer.lag_ms = max(0, round((time.time() - newest) * 1000))
         return full
@@ -11999,6 +12003,25 @@ ROUTES = (
         "CronDetail",
         (*RANGE, *PAGE),
     ),
+    Route("/api/crons", "add_cron", "Create a cron job in OpenClaw", "CronChanged", method="POST"),
+    Route(
+        "/api/crons/{cron_id}",
+        "change_cron",
+        "Change a cron job in OpenClaw, pause or resume it",
+        "CronChanged",
+        method="PATCH",
+    ),
+    Route(
+        "/api/crons/{cron_id}",
+        "drop_cron",
+        "Delete a cron job from OpenClaw",
+        "CronChanged",
+        (Param("expected_revision", "config_revision of the job that was looked at", _NAME),),
+        method="DELETE",
+    ),
+    Route(
+        "/api/crons/{cron_id}/run", "run_cron", "Run a cron job now", "CronStarted", method="POST"
+    ),
     Route(
         "/api/cron-preview",
         "cron_preview",
@@ -12198,7 +12221,7 @@ SHAPES = {
     "CronPayload": "kind:s text:s? model:s? thinking:s? timeout_seconds:i?",
     "CronDelivery": "mode:s channel:s? to:s? best_effort:b?",
     "CronBar": "run_at_ms:i status:s? duration_ms:i? cost_nano_usd:i?",
-    "Cron": "id:s name:s display_name:s? description:s? agent_id:s? built_in:b removed:b "
+    "Cron": "id:s source:=gateway,files,ledger name:s display_name:s? description:s? agent_id:s? built_in:b removed:b "
     "declaration_key:s? enabled:b delete_after_run:b? schedule:CronSchedule schedule_text:s? zone:s? "
     "next_runs_ms:[i] problem:s? session_target:s? wake_mode:s? payload:CronPayload "
     "delivery:CronDelivery? created_at_ms:i? config_revision:s "
@@ -12268,7 +12291,10 @@ SHAPES = {
     "Login": "id:s scope:s created_ms:i expires_ms:i label:s remote:s? current:b",
     "Alive": "status:s",
     "ErrorText": "code:s message:s",
-    "Error": "error:ErrorText indexed_percent?:n",
+    "CronPatch": "patch:o expected_revision?:s?",
+    "CronChanged": "id:s",
+    "CronStarted": "id:s started:b run_id:s? problems:[s]",
+    "Error": "error:ErrorText indexed_percent?:n job?:Cron",
 }
 _KINDS: dict[str, dict[str, Any]] = {
     "s": {"type": "string"},
@@ -12406,6 +12432,11 @@ def _operation(route: Route) -> dict[str, Any]:
     if route.name == "login":
         answers["429"] = error("too many wrong tokens; Retry-After says how long to wait")
         result["requestBody"] = {"required": True, "content": body("Token")}
+    if route.name in {"add_cron", "change_cron"}:
+        kind = "CronPatch" if route.name == "change_cron" else "o"
+        result["requestBody"] = {"required": True, "content": body(kind)}
+    if route.name in {"change_cron", "drop_cron"}:
+        answers["409"] = error("somebody else has changed the job since; `job` is how it is now")
     if route.name == "set_price":
         answers["404"] = error("no call of this model is in the ledger")
         result["requestBody"] = {"required": True, "content": body("PriceBody")}
@@ -12487,6 +12518,107 @@ class Api:
     def cron(self, call: Call, cron_id: str) -> object:
         """Show one cron job, and say whether it can be changed."""
         return {**self._meter.queries.cron(cron_id, **call.args), **self._say_access(call)}
+
+    def add_cron(self, call: Call) -> object:
+        """Have the gateway create a job: the body is what `cron.add` takes."""
+        job = read_cron_job(call.request)
+        name = _clip(job.get("name"), 200)
+        if name is None:
+            raise ApiError(400, "bad_body", "a cron job has a name")
+        self._check_gateway()
+        answer = as_dict(self._change_crons(call, "cron.add", job, "cron.create", name))
+        return {"id": str(as_dict(answer.get("job") or answer).get("id") or "")}
+
+    def change_cron(self, call: Call, cron_id: str) -> object:
+        """Have the gateway change a job, unless somebody else has changed it since."""
+        body = read_json(call.request, "a change", {"patch", "expected_revision"})
+        patch, expected = check_cron_job(body.get("patch")), body.get("expected_revision")
+        if not (expected is None or isinstance(expected, str)):
+            raise ApiError(400, "bad_body", "expected_revision is a text")
+        job = self._find_cron(cron_id)
+        if expected and expected != job["config_revision"]:
+            return self._say_changed(call, cron_id)
+        params: Json = {"id": cron_id, "patch": patch}
+        if expected and not expected.startswith(OWN_REVISION):
+            params["expectedConfigRevision"] = expected
+        kind = "cron.edit"
+        if patch.keys() == {"enabled"}:
+            kind = "cron.enable" if patch["enabled"] is True else "cron.disable"
+        try:
+            self._change_crons(call, "cron.update", params, kind, nameof_cron(job))
+        except CallRefusedError as error:
+            if error.http_status != 409:
+                raise
+            return self._say_changed(call, cron_id)
+        return {"id": cron_id}
+
+    def drop_cron(self, call: Call, cron_id: str) -> object:
+        """Have the gateway delete a job, unless somebody else has changed it since."""
+        job, expected = self._find_cron(cron_id), call.args["expected_revision"]
+        if expected and expected != job["config_revision"]:
+            return self._say_changed(call, cron_id)
+        self._change_crons(call, "cron.remove", {"id": cron_id}, "cron.delete", nameof_cron(job))
+        return {"id": cron_id}
+
+    def run_cron(self, call: Call, cron_id: str) -> object:
+        """Have the gateway run a job now. OpenClaw 2026.2 answers when the run has ended: that is not waited for."""
+        from concurrent.futures import Future
+
+        job = self._find_cron(cron_id)
+        params = {"id": cron_id, "mode": "force"}
+        done: Future[Any] = Future()
+
+        def run() -> None:
+            try:
+                done.set_result(self._change_crons(call, "cron.run", params, "cron.run", nameof_cron(job), LONGEST_RUN_S))  # fmt: skip
+            except Exception as error:  # noqa: BLE001 - of the thread that waits
+                done.set_exception(error)
+
+        threading.Thread(target=run, name="cron-run", daemon=True).start()
+        try:
+            answer = as_dict(done.result(STARTED_S))
+        except TimeoutError:
+            answer = {}
+        started = answer.get("ran") is not False and answer.get("ok") is not False
+        why = plain(answer.get("reason") or "no reason given", 200)
+        return {
+            "id": cron_id, "started": started, "run_id": short_text(answer.get("runId"), 400),
+            "problems": [] if started else [f"the gateway did not run it: {why}"],
+        }  # fmt: skip
+
+    def _change_crons(
+        self,
+        call: Call,
+        method: str,
+        params: Json,
+        kind: str,
+        target: str,
+        timeout_s: float = GatewayConnection.ANSWER_S,
+    ) -> Any:
+        try:
+            return self._meter.actions.call(0, (method, params), kind=kind, target=target, who=self._who(call), timeout_s=timeout_s)  # fmt: skip
+        finally:  # also without an answer: it may have been done
+            self._meter.tell_crons(params.get("id"))
+
+    def _check_gateway(self) -> None:
+        gateway = self._meter.gateway_state
+        if gateway.status != "connected":
+            raise GatewayError(gateway.status, gateway.problem or "the gateway is not connected", gateway.advice)  # fmt: skip
+
+    def _find_cron(self, cron_id: str) -> Json:
+        """A job as the gateway has it now."""
+        self._check_gateway()
+        for job in self._meter.crons.jobs(fresh=True).jobs:
+            if job["id"] == cron_id and job["source"] == "gateway":
+                return job
+        raise ApiError(404, "cron_not_found", "the gateway has no such cron job")
+
+    def _say_changed(self, call: Call, cron_id: str) -> Response:
+        """Answer that the job is not the one any more that was looked at, and give it as it is."""
+        self._meter.tell_crons(cron_id)
+        message = "the job has been changed since you looked at it; this is how it is now"
+        body = {**error_body("cron_changed", message), "job": self._meter.queries.cron(cron_id, limit="1")["job"]}  # fmt: skip
+        return json_response(call.request, body, status=409)
 
     def _say_access(self, call: Call) -> Json:
         """Whether cron jobs can be changed now by whoever asks, and if not, why."""
@@ -12762,6 +12894,41 @@ def read_token(request: Request) -> str:
     if not 1 <= len(body["token"]) <= 512:
         raise ApiError(400, "bad_body", "a token has 1 to 512 characters")
     return body["token"]
+
+
+def read_json(request: Request, what: str, names: Collection[str]) -> Json:
+    """Read a JSON object that has no other fields than these; ApiError says what is wrong with it."""
+    if request.mimetype != "application/json":
+        raise ApiError(415, "not_json", f"send {what} as application/json")
+    try:
+        body = orjson.loads(read_body(request))
+    except ValueError as error:
+        raise ApiError(400, "bad_body", "the body is not JSON") from error
+    if not isinstance(body, dict) or not body.keys() <= set(names):
+        raise ApiError(400, "bad_body", f"{what} has {', '.join(sorted(names))}")
+    return body
+
+
+#: How long the answer to `cron.run` is waited for, and how long it may take until OpenClaw 2026.2 gives one.
+STARTED_S = 10.0
+LONGEST_RUN_S = 3600.0
+
+
+def nameof_cron(job: Json) -> str:
+    """What a person calls a cron job."""
+    return str(job["display_name"] or job["name"])
+
+
+def read_cron_job(request: Request) -> Json:
+    """Read a cron job from a body: an object as OpenClaw's `cron.add` takes it."""
+    return check_cron_job(read_json(request, "a cron job", CRON_DEFINITION))
+
+
+def check_cron_job(job: Any) -> Json:
+    """A definition of a job, or a part of one. What it may hold is the gateway's to say, in its own words."""
+    if not isinstance(job, dict) or not job or not job.keys() <= set(CRON_DEFINITION):
+        raise ApiError(400, "bad_body", f"a cron job has {', '.join(CRON_DEFINITION)}")
+    return job
 
 
 #: What a price is made of, in USD per million tokens.
@@ -17758,6 +17925,10 @@ function attentionWords(one, { coverage, by_model: models }) {
       });
     }
   }
+  if (one.kind === "cron") {
+    const [, name, why] = /^Cron job (.+?) failed: (.+)$/.exec(one.text) ?? [];
+    if (why) return t("Cron job {name} failed: {why}", { name, why });
+  }
   if (one.kind === "unreadable") {
     return tn(coverage.unreadable, "{n} source of OpenClaw cannot be read", "{n} sources of OpenClaw cannot be read");
   }
@@ -17767,7 +17938,7 @@ function attentionWords(one, { coverage, by_model: models }) {
   return one.text;
 }
 
-const ACTIONS = [msg("See health"), msg("Set a price")];
+const ACTIONS = [msg("See health"), msg("Set a price"), msg("See the job")];
 const actionName = (label) => (ACTIONS.includes(label) ? t(label) : label);
 
 function AttentionLine(one, i, overview) {
@@ -19449,10 +19620,10 @@ document.addEventListener("click", (event) => {
 });
 document.addEventListener("change", (event) => {
   const element = event.target.closest('select[data-action], input[data-action]:not([type="search"]), textarea[data-action]');
-  if (element) act(element, event);
+  if (element && !("live" in element.dataset)) act(element, event);
 });
 document.addEventListener("input", (event) => {
-  const element = event.target.closest('input[type="search"][data-action]');
+  const element = event.target.closest('input[type="search"][data-action], [data-action][data-live]');
   if (element) act(element, event);
 });
 document.addEventListener("submit", (event) => {
@@ -22463,8 +22634,8 @@ import {
   html, msg, t, tn, UNKNOWN, dayIn, formatAbsolute, formatClock, formatCount, formatDay, formatDuration, formatMoney, formatPercent, formatTokens, tPhrase,
 } from "./dom.js";
 import {
-  askParams, bdi, command, cost, dataOf, head, hrefTo, icon, money, nothing, panel, rangeName, scrollingTable, sessionLink,
-  sortHead, unseen, when, zoneOf,
+  askParams, bdi, command, cost, dataOf, head, hrefTo, icon, mayAct, money, nothing, option, panel, rangeName, scrollingTable,
+  segments, sessionLink, sortHead, unseen, when, zoneOf,
 } from "./views.js";
 
 const LIST = "crons";
@@ -22576,14 +22747,14 @@ export function sortedJobs(jobs, { sort, order }) {
 }
 
 function LastRun(job, state) {
-  if (isRunning(job, state)) return html`<span class="result is-ok">${icon("started", 14)}${t("running, {time}", { time: formatDuration(Math.max(0, state.now - (job.running_at_ms ?? state.now))) })}</span>`;
+  if (isRunning(job, state)) return html`<span class="result is-ok">${icon("started", 14)}${job.running_at_ms && state.now > job.running_at_ms ? t("running, {time}", { time: formatDuration(state.now - job.running_at_ms) }) : t("running")}</span>`;
   if (!job.last_run_at_ms) return html`<span class="note">${t("never")}</span>`;
   return html`${Result(job.last_run_status)} <span class="note">${when(job.last_run_at_ms, state)}</span>`;
 }
 
 function Switch(job, canChange) {
   const word = job.enabled ? t("On") : t("Off");
-  if (!canChange || job.removed) return html`<span class="switch is-still ${job.enabled ? "is-on" : ""}" role="img" aria-label="${word}" title="${word}"></span>`;
+  if (!canChange || job.source !== "gateway") return html`<span class="switch is-still ${job.enabled ? "is-on" : ""}" role="img" aria-label="${word}" title="${word}"></span>`;
   return html`
     <button type="button" class="switch ${job.enabled ? "is-on" : ""}" role="switch" aria-checked="${job.enabled ? "true" : "false"}"
       data-action="toggle" data-value="${job.id}" title="${job.enabled ? t("Pause") : t("Resume")}">${unseen(t("{name} runs by its schedule", { name: nameOf(job) }))}</button>`;
@@ -22610,7 +22781,7 @@ function Row(job, state, canChange) {
 
 function Table(jobs, state, label) {
   const { sort, order } = state.route;
-  const canChange = dataOf(state, LIST).can_change;
+  const canChange = dataOf(state, LIST).can_change && mayAct(state);
   return scrollingTable({
     label, kind: "cron-list",
     heads: html`${head(unseen(t("On")), "switch-cell")}${COLUMNS.map((column) => sortHead({ value: column.key, name: t(column.name), sort, order, kind: column.kind ?? "" }))}`,
@@ -22732,8 +22903,8 @@ function Runs(data, state) {
   });
 }
 
-function Buttons(job, data) {
-  if (!data.can_change || job.removed) return null;
+function Buttons(job, data, state) {
+  if (!data.can_change || !mayAct(state) || job.source !== "gateway") return null;
   const button = (action, word, key, help) => html`
     <button type="button" class="button" data-action="${action}" data-value="${job.id}" data-key="${action}" data-shortcut="${key}" data-help="${help}">${word}</button>`;
   return html`
@@ -22747,7 +22918,7 @@ function Buttons(job, data) {
 function RunNews(job, state) {
   const asked = state.cronRun;
   if (asked?.id !== job.id) return null;
-  if (isRunning(job, state)) return html`<p class="cron-news" role="status">${t("Running since {time}.", { time: formatDuration(Math.max(0, state.now - asked.sinceMs)) })}</p>`;
+  if (isRunning(job, state)) return html`<p class="cron-news" role="status">${t("The run is under way.")}</p>`;
   return html`<p class="cron-news" role="status">${t("The run has ended: {result}.", { result: Result(job.last_run_status) })}</p>`;
 }
 
@@ -22771,7 +22942,7 @@ function Job(state) {
           <h2 id="h-job">${bdi(nameOf(job))}</h2>
           ${job.removed ? html`<span class="mark">${t("removed")}</span>` : job.enabled ? null : html`<span class="mark">${t("paused")}</span>`}
           ${job.built_in ? html`<span class="mark">${t("made by OpenClaw")}</span>` : null}
-          <span class="tools">${Buttons(job, data)}</span>
+          <span class="tools">${Buttons(job, data, state)}</span>
         </header>
         <p class="cron-when">${bdi(scheduleWords(job))}${job.agent_id ? html` · ${bdi(job.agent_id)}` : null}</p>
         ${Notes(data)}${RunNews(job, state)}
@@ -22795,7 +22966,242 @@ function Job(state) {
 function isRunning(job, state) {
   if (job.running_at_ms) return true;
   const asked = state.cronRun;
-  return asked?.id === job.id && !asked.isOver && (job.last_run_at_ms ?? 0) < asked.sinceMs;
+  return asked?.id === job.id && job.last_run_at_ms === asked.before;
+}
+
+// Changing a job: what will be sent stands in the confirmation, word for word
+
+const findJob = (state, id) => [dataOf(state, JOB)?.job, ...dataOf(state, LIST)?.jobs ?? []].find((job) => job?.id === id);
+const pathOf = (job) => `/api/crons/${encodeURIComponent(job.id)}`;
+
+/** The request that changes a job; OpenClaw itself knows revisions since 2026.9, before that the server compares. */
+function updateOf(job, patch) {
+  const params = { id: job.id, patch };
+  return job.config_revision.startsWith("clawmeter:") ? params : { ...params, expectedConfigRevision: job.config_revision };
+}
+
+function confirmUpdate(job, patch, question, { confirm }) {
+  confirm({
+    ...question, steps: [{ method: "cron.update", params: updateOf(job, patch), target: nameOf(job) }],
+    send: { method: "PATCH", path: pathOf(job), body: { patch, expected_revision: job.config_revision } },
+  });
+}
+
+function toggle(job, context) {
+  const name = nameOf(job);
+  confirmUpdate(job, { enabled: !job.enabled }, job.enabled
+    ? { title: t("Pause {name}?", { name }), words: t("It will not run by its schedule until it is resumed."), button: t("Pause job"), done: t("Job paused") }
+    : { title: t("Resume {name}?", { name }), words: t("It will run by its schedule again."), button: t("Resume job"), done: t("Job resumed") }, context);
+}
+
+function runNow(job, { confirm, dispatch }) {
+  const name = nameOf(job);
+  confirm({
+    title: t("Run {name} now?", { name }), words: t("It runs once, beside its schedule, and costs what a run costs."), button: t("Run now"),
+    done: t("Run asked for"), steps: [{ method: "cron.run", params: { id: job.id, mode: "force" }, target: name }],
+    send: { method: "POST", path: `${pathOf(job)}/run` },
+    then: (answer) => answer.started && dispatch({ cronRun: { id: job.id, before: job.last_run_at_ms } }),
+  });
+}
+
+function remove(job, { confirm, state }) {
+  const name = nameOf(job);
+  confirm({
+    title: t("Delete {name}?", { name }), words: t("OpenClaw forgets the job and its runs. What it cost stays counted here."), isDangerous: true,
+    button: t("Delete job"), done: t("Job deleted"), steps: [{ method: "cron.remove", params: { id: job.id }, target: name }],
+    send: { method: "DELETE", path: `${pathOf(job)}?${new URLSearchParams({ expected_revision: job.config_revision })}` },
+    then: () => { location.hash = hrefTo(state, "crons"); },
+  });
+}
+
+// The form: its fields live in state.sheet.form, as texts
+
+const UNITS = [["1000", msg("seconds")], ["60000", msg("minutes")], ["3600000", msg("hours")], ["86400000", msg("days")]];
+const KINDS = [["cron", msg("By the clock")], ["every", msg("At an interval")], ["at", msg("Once")]];
+const TASKS = [["agentTurn", msg("A turn of the agent")], ["systemEvent", msg("A note to the main session")]];
+
+const wallOf = (ms, zone) => formatAbsolute(ms, zone).slice(0, 16).replace(" ", "T");
+
+/** The instant of a local time: "2026-11-22T09:00" in a zone, as epoch ms; NaN for none. */
+export function instantOf(wall, zone) {
+  const wanted = Date.parse(`${wall}Z`);
+  let ms = wanted;
+  // Twice: the first guess may be on the other side of a change of the clocks.
+  for (let i = 0; i < 2 && Number.isFinite(ms); i++) ms += wanted - Date.parse(`${wallOf(ms, zone)}Z`);
+  return ms;
+}
+
+export function formOf(job, zone, now) {
+  const { schedule, payload, delivery } = job ?? { schedule: {}, payload: {}, delivery: null };
+  const everyMs = schedule.every_ms ?? 3_600_000;
+  const [unit] = [...UNITS].reverse().find(([size]) => everyMs % Number(size) === 0) ?? UNITS[0];
+  return {
+    name: job?.name ?? "", description: job?.description ?? "", agent: job?.agent_id ?? "", enabled: job?.enabled ?? true,
+    kind: job ? schedule.kind : "cron", expr: schedule.expr ?? (job ? "" : "0 9 * * 1-5"), tz: schedule.tz ?? "", every: String(everyMs / Number(unit)), unit,
+    at: wallOf(schedule.at_ms ?? now + 3_600_000, zone), zone,
+    task: job ? payload.kind : "agentTurn", text: payload.text ?? "", model: payload.model ?? "",
+    mode: delivery?.mode ?? "none", channel: delivery?.channel ?? "", to: delivery?.to ?? "",
+  };
+}
+
+/** The job as `cron.add` takes it; of what the form does not show, nothing. */
+export function definitionOf(form) {
+  const job = { name: form.name.trim(), enabled: form.enabled };
+  if (form.description.trim()) job.description = form.description.trim();
+  if (form.agent.trim()) job.agentId = form.agent.trim();
+  if (form.kind === "cron") job.schedule = { kind: "cron", expr: form.expr.trim(), ...(form.tz ? { tz: form.tz } : {}) };
+  if (form.kind === "every") job.schedule = { kind: "every", everyMs: Math.round(Number(form.every) * Number(form.unit)) };
+  if (form.kind === "at") {
+    const ms = instantOf(form.at, form.zone);
+    job.schedule = { kind: "at", at: Number.isFinite(ms) ? new Date(ms).toISOString() : "" };
+  }
+  if (form.task === "agentTurn") {
+    Object.assign(job, { sessionTarget: "isolated", wakeMode: "now", payload: { kind: "agentTurn", message: form.text.trim(), ...(form.model.trim() ? { model: form.model.trim() } : {}) } });
+    const where = { ...(form.channel.trim() ? { channel: form.channel.trim() } : {}), ...(form.to.trim() ? { to: form.to.trim() } : {}) };
+    if (form.mode === "none") job.delivery = { mode: "none" };
+    if (form.mode === "announce") job.delivery = { mode: "announce", ...where };
+  }
+  if (form.task === "systemEvent") Object.assign(job, { sessionTarget: "main", wakeMode: "next-heartbeat", payload: { kind: "systemEvent", text: form.text.trim() } });
+  return job;
+}
+
+/** What a person changed in the form, and only that. */
+export function patchOf(before, after) {
+  const [was, is] = [definitionOf(before), definitionOf(after)];
+  const patch = {};
+  for (const key of Object.keys(is)) if (JSON.stringify(is[key]) !== JSON.stringify(was[key])) patch[key] = is[key];
+  if (was.description && !is.description) patch.description = "";
+  if (patch.payload && was.payload?.model && was.payload.kind === patch.payload.kind && !patch.payload.model) patch.payload = { ...patch.payload, model: null };
+  // Where it runs is decided by what it does: it is sent with it, or not at all.
+  if (before.task === after.task) {
+    delete patch.sessionTarget;
+    delete patch.wakeMode;
+  }
+  return patch;
+}
+
+/** What the server is asked about the schedule in the form; null while there is nothing to ask. */
+function previewParams(form) {
+  const { schedule } = definitionOf(form);
+  if (schedule?.kind === "cron") return schedule.expr ? { kind: "cron", expr: schedule.expr.slice(0, 200), zone: schedule.tz } : null;
+  if (schedule?.kind === "every") return schedule.everyMs >= 1 ? { kind: "every", every_ms: Math.min(schedule.everyMs, 1e12) } : null;
+  return schedule?.at ? { kind: "at", at: schedule.at } : null;
+}
+
+function Preview(state) {
+  const { form } = state.sheet;
+  const params = previewParams(form);
+  const answer = state.answers["cron-preview"];
+  if (!params) return html`<div class="cron-preview" role="status">${t("Say when it is to run.")}</div>`;
+  if (!answer?.data) return html`<div class="cron-preview" role="status">${answer?.error ? bdi(answer.error.message) : t("Loading")}</div>`;
+  const { text, problem, next_runs_ms: runs } = answer.data;
+  const zone = form.kind === "cron" && form.tz ? form.tz : zoneOf(state);
+  return html`
+    <div class="cron-preview" role="status">
+      ${problem ? html`<span class="is-bad">${bdi(problem)}</span>` : html`<b>${bdi(text)}</b>`}
+      <ol>${runs.map((ms) => html`<li>${formatAbsolute(ms, zone)}</li>`)}</ol>
+    </div>`;
+}
+
+function Field(name, label, form, more = {}) {
+  const { type = "text", hint = "", list = null, isRequired = false, fault = "" } = more;
+  return html`
+    <label>${label}
+      <input class="field" name="${name}" type="${type}" value="${form[name]}" data-action="form" data-live autocomplete="off" spellcheck="false" maxlength="400"
+        placeholder="${hint}"${list ? html` list="${list}"` : null}${isRequired ? html` required` : null} aria-invalid="${fault ? "true" : "false"}">
+    </label>`;
+}
+
+function Choice(name, label, options, form) {
+  return html`
+    <label>${label}
+      <span class="select"><select name="${name}" data-action="form" data-live>${options.map(([value, word]) => option(value, word, form[name]))}</select></span>
+    </label>`;
+}
+
+function ScheduleFields(form, state) {
+  if (!KINDS.some(([kind]) => kind === form.kind)) return html`<p class="note">${t("Its schedule can only be changed in OpenClaw.")}</p>`;
+  const zones = [["", t("the gateway's zone")], ...state.zones.map((one) => [one, one])];
+  const fields = {
+    cron: () => html`${Field("expr", t("Cron expression"), form, { hint: "0 9 * * 1-5" })}${Choice("tz", t("Time zone"), zones, form)}`,
+    every: () => html`${Field("every", t("Every"), form, { type: "number" })}${Choice("unit", t("Unit"), UNITS.map(([size, word]) => [size, t(word)]), form)}`,
+    at: () => html`${Field("at", t("At, {zone}", { zone: form.zone }), form, { type: "datetime-local" })}`,
+  }[form.kind];
+  return html`
+    ${segments({ action: "form-kind", label: t("Schedule"), choices: KINDS.map(([kind, word]) => [kind, t(word)]), chosen: form.kind })}
+    <div class="row" data-key="when-${form.kind}">${fields()}</div>
+    ${Preview(state)}`;
+}
+
+function TaskFields(form) {
+  if (!TASKS.some(([task]) => task === form.task)) return html`<p class="note">${t("What it does can only be changed in OpenClaw.")}</p>`;
+  const modes = [["none", t("kept to itself")], ["announce", t("announced in a channel")]];
+  if (form.mode === "webhook") modes.push(["webhook", t("sent to a web address")]);
+  return html`
+    ${segments({ action: "form-task", label: t("What it does"), choices: TASKS.map(([task, word]) => [task, t(word)]), chosen: form.task })}
+    <label>${form.task === "agentTurn" ? t("What the agent is told") : t("The note")}
+      <textarea name="text" data-action="form" data-live required maxlength="60000">${form.text}</textarea>
+    </label>
+    ${form.task === "agentTurn" ? html`
+      <div class="row" data-key="turn">${Field("model", t("Model"), form, { hint: t("the agent's own") })}${Choice("mode", t("Its answer is"), modes, form)}</div>
+      ${form.mode === "announce" ? html`<div class="row" data-key="to">${Field("channel", t("Channel"), form, { hint: "last" })}${Field("to", t("To whom"), form)}</div>` : null}` : null}`;
+}
+
+function Form(state) {
+  const { job, form, fault } = state.sheet;
+  const now = job ? findJob(state, job.id) : null;
+  const isOld = Boolean(now && now.config_revision !== job.config_revision);
+  const agents = [...new Set((dataOf(state, LIST)?.jobs ?? []).map((one) => one.agent_id).filter(Boolean))];
+  return html`
+    <header class="sheet-head"><h2 id="sheet-title">${job ? t("Edit {name}", { name: nameOf(job) }) : t("New cron job")}</h2>
+      <button type="button" class="link" data-action="sheet-close">${t("Close")}</button></header>
+    <form class="cron-form" data-action="form-submit" novalidate>
+      ${isOld ? html`<p class="cron-error" role="alert">${t("It has been changed meanwhile.")} <button type="button" class="link" data-action="form-renew">${t("Show it as it is now")}</button></p>` : null}
+      <div class="row" data-key="who">${Field("name", t("Name"), form, { isRequired: true })}${Field("agent", t("Agent"), form, { hint: t("the default agent"), list: "cron-agents" })}</div>
+      <datalist id="cron-agents">${agents.map((one) => html`<option value="${one}"></option>`)}</datalist>
+      ${ScheduleFields(form, state)}
+      ${TaskFields(form)}
+      ${Field("description", t("Description"), form)}
+      ${job ? null : html`<label class="check"><input type="checkbox" name="enabled" data-action="form" data-live${form.enabled ? html` checked` : null}> ${t("Runs by its schedule from now on")}</label>`}
+      <p class="form-fault" role="alert">${fault}</p>
+      <div class="form-buttons">
+        <button type="button" class="button" data-action="sheet-close" data-key="cancel">${t("Cancel")}</button>
+        <button type="submit" class="button is-first" data-key="submit">${job ? t("Review the change") : t("Review the job")}</button>
+      </div>
+    </form>`;
+}
+
+function openForm(job, { dispatch, state }) {
+  dispatch({ sheet: { kind: "form", job, form: formOf(job, zoneOf(state), state.now), fault: "" } });
+}
+
+const setForm = (change, { dispatch, state }) => dispatch({ sheet: { ...state.sheet, form: { ...state.sheet.form, ...change }, fault: "" } });
+
+async function submitForm({ state, dispatch, confirm, read }) {
+  const { job, form } = state.sheet;
+  const definition = definitionOf(form);
+  const params = previewParams(form);
+  const refuse = (fault) => dispatch({ sheet: { ...state.sheet, fault } });
+  if (!definition.name) return refuse(t("It needs a name."));
+  if (definition.payload && !form.text.trim()) return refuse(t("Say what it is to do."));
+  if (definition.schedule) {
+    const preview = params ? await read("/api/cron-preview", params).catch((fault) => ({ problem: fault.message })) : { problem: t("Say when it is to run.") };
+    if (preview.problem) return refuse(preview.problem);
+  }
+  const close = () => dispatch({ sheet: null });
+  if (!job) {
+    return confirm({
+      title: t("Create {name}?", { name: definition.name }), button: t("Create job"), done: t("Job created"),
+      steps: [{ method: "cron.add", params: definition }], send: { method: "POST", path: "/api/crons", body: definition },
+      then: ({ id }) => {
+        close();
+        if (id) location.hash = hrefTo(state, "crons", [id]);
+      },
+    });
+  }
+  const patch = patchOf(formOf(job, form.zone, state.now), form);
+  if (!Object.keys(patch).length) return close();
+  return confirmUpdate(job, patch, { title: t("Change {name}?", { name: nameOf(job) }), button: t("Change job"), done: t("Job changed"), then: close }, { confirm });
 }
 
 // The page
@@ -22808,14 +23214,19 @@ export const page = {
   },
   format: ({ sort, order }) => [["sort", sort === "next" ? "" : sort], ["order", order === usualOrder(sort) ? "" : order]],
   asks(state) {
-    const { route } = state;
+    const { route, sheet } = state;
     const on = ["usage", "cron", "gateway"];
-    if (!route.open) return [{ key: LIST, path: "/api/crons", params: askParams(route), on }];
     const { from, to, tz } = askParams(route);
     const limit = Math.max(RUNS_AT_ONCE, state.cronRuns?.id === route.open ? state.cronRuns.limit : 0);
-    return [{ key: JOB, path: `/api/crons/${encodeURIComponent(route.open)}`, params: { from, to, tz, limit }, on }];
+    const asks = [route.open
+      ? { key: JOB, path: `/api/crons/${encodeURIComponent(route.open)}`, params: { from, to, tz, limit }, on }
+      : { key: LIST, path: "/api/crons", params: askParams(route), on }];
+    const preview = sheet?.kind === "form" ? previewParams(sheet.form) : null;
+    if (preview) asks.push({ key: "cron-preview", path: "/api/cron-preview", params: preview, on: [] });
+    return asks;
   },
   view: (state) => (state.route.open ? Job(state) : List(state)),
+  sheet: Form,
   actions: {
     sort: (element, { state, go }) => {
       const sort = element.dataset.value;
@@ -22823,6 +23234,16 @@ export const page = {
       go({ sort, order: sort === state.route.sort ? turned : usualOrder(sort) }, true);
     },
     "more-runs": (_, { state, dispatch }) => dispatch({ cronRuns: { id: state.route.open, limit: dataOf(state, JOB).runs.length + 200 } }),
+    toggle: (element, context) => toggle(findJob(context.state, element.dataset.value), context),
+    run: (element, context) => runNow(findJob(context.state, element.dataset.value), context),
+    remove: (element, context) => remove(findJob(context.state, element.dataset.value), context),
+    edit: (element, context) => openForm(findJob(context.state, element.dataset.value), context),
+    create: (_, context) => openForm(null, context),
+    form: (element, context) => setForm({ [element.name]: element.type === "checkbox" ? element.checked : element.value }, context),
+    "form-kind": (element, context) => setForm({ kind: element.dataset.value }, context),
+    "form-task": (element, context) => setForm({ task: element.dataset.value }, context),
+    "form-renew": (_, context) => openForm(findJob(context.state, context.state.sheet.job.id), context),
+    "form-submit": (_, context) => submitForm(context),
   },
 };
 """
@@ -23221,6 +23642,54 @@ export const messages = {
   "Cron jobs and heartbeats are switched off and runs are aborted, until you resume.": "定时任务和心跳将被关闭，运行将被中止，直到您恢复。",
   "Gateway paused": "网关已暂停", "Resume this gateway?": "恢复此网关？",
   "What the pause has switched off is switched on again, and nothing else.": "只重新启用暂停时关闭的内容。", "Gateway resumed": "网关已恢复",
+  // Crons
+  "every minute": "每分钟", "every hour": "每小时", "every day": "每天", "every week": "每周", "every second": "每秒", "every {n} seconds": "每 {n} 秒",
+  "every {n} minutes": "每 {n} 分钟", "every {n} hours": "每 {n} 小时", "every {n} days": "每 {n} 天", "every {n} weeks": "每 {n} 周",
+  "{words} on weekdays": "工作日{words}", "{words} on weekends": "周末{words}", "{words} every day": "每天{words}",
+  "{words} on the last day of the month": "每月最后一天{words}", "{words} on day {days} of the month": "每月 {days} 日{words}",
+  "{words} at minute {n}": "{words}的第 {n} 分钟", "{words} from {from} to {to}": "{from} 至 {to} {words}", "{words} on {days}": "{days}{words}",
+  "at {times}": " {times}", "once, at {time}": "一次，{time}", "by cron, {expr}": "按 cron 表达式 {expr}", "when a command ends": "命令结束时",
+  "when a command says something": "命令有输出时", "{a} and {b}": "{a}和{b}", "{a}, {b}": "{a}、{b}", "Monday": "周一", "Tuesday": "周二",
+  "Wednesday": "周三", "Thursday": "周四", "Friday": "周五", "Saturday": "周六", "Sunday": "周日", "{words}, {zone}": "{words}，{zone}", "ok": "成功",
+  "skipped": "已跳过", "running": "运行中", "interrupted": "已中断", "superseded": "已被取代", "not recorded": "未记录", "due now": "即将运行",
+  "in {time}": "{time}后", "removed": "已删除", "paused": "已暂停", "{runs}, {failed}; dearest {cost}": "{runs}，{failed}；最贵 {cost}",
+  "last run": "最近一次运行", "last {n} runs": "最近 {n} 次运行", "{ok} of {all} runs in the range": "范围内 {all} 次运行中 {ok} 次成功",
+  "Its work is done in the main session and counted there.": "它的工作在主会话中完成，并计入主会话。", "Job": "任务", "Schedule": "计划", "Next run": "下次运行",
+  "Last run": "上次运行", "Runs": "运行", "Success": "成功率", "running, {time}": "运行中，{time}", "never": "从未", "On": "开", "Off": "关",
+  "{name} runs by its schedule": "{name} 按计划运行", "failed {n} time": "失败 {n} 次", "failed {n} times": "连续失败 {n} 次",
+  "{n} job could not be read": "{n} 个任务无法读取", "{n} jobs could not be read": "{n} 个任务无法读取",
+  "Read from {source}. Changing a job needs the gateway: {why}.": "读取自{source}。更改任务需要网关：{why}。", "OpenClaw's files": "OpenClaw 的文件",
+  "the gateway": "网关",
+  "No cron job yet. Here will be what OpenClaw runs by the clock, when next, and what each run costs.": "还没有定时任务。这里会显示 OpenClaw 按时运行什么、下次何时运行、每次运行的费用。",
+  "New cron job": "新建定时任务", "{n} cron job": "{n} 个定时任务", "{n} cron jobs": "{n} 个定时任务", "Cron jobs, table": "定时任务表",
+  "Made by OpenClaw": "由 OpenClaw 创建", "heartbeats, memory and skills": "心跳、记忆与技能", "No longer there": "已不存在",
+  "their cost stays counted": "其费用仍计入", "a turn of the agent": "一轮代理对话", "a note to the main session": "给主会话的提示", "a command": "一条命令",
+  "a script": "一个脚本", "a heartbeat": "一次心跳", "the main session": "主会话", "a session of its own": "单独的会话",
+  "the session it was made in": "创建它的会话", "kept to itself": "不发送", "announced": "发布", "sent to a web address": "发送到网址",
+  "where the agent was last spoken to": "最近与代理交谈之处", "What it does": "任务内容", "Next runs": "接下来的运行", "none while it is paused": "暂停期间没有",
+  "Does": "执行", "In": "位于", "At most": "最长", "Description": "说明", "Made": "创建于", "Show {n} more": "再显示 {n} 条", "{n} run": "{n} 次运行",
+  "{n} runs": "{n} 次运行", "newest first; a run opens its session": "最新在前；点击运行可打开其会话", "Runs, table": "运行表", "Said": "结果说明",
+  "It has not run yet.": "尚未运行。", "Run now": "立即运行", "Run the job now": "立即运行任务", "Pause or resume the job": "暂停或恢复任务", "Edit": "编辑",
+  "Edit the job": "编辑任务", "Delete": "删除", "Delete the job": "删除任务", "The run is under way.": "正在运行。",
+  "The run has ended: {result}.": "运行已结束：{result}。", "There is no such cron job, and no run of one in the ledger.": "没有这个定时任务，账本中也没有它的运行。",
+  "All cron jobs": "所有定时任务", "Back to the list": "返回列表", "made by OpenClaw": "由 OpenClaw 创建", "The last run failed.": "上次运行失败。",
+  "{n} run in {range}": "{range}内 {n} 次运行", "{n} runs in {range}": "{range}内 {n} 次运行", "Takes": "耗时", "on average": "平均", "Per run": "每次运行",
+  "Pause {name}?": "暂停 {name}？", "It will not run by its schedule until it is resumed.": "恢复之前不会按计划运行。", "Pause job": "暂停任务",
+  "Job paused": "任务已暂停", "Resume {name}?": "恢复 {name}？", "It will run by its schedule again.": "它将重新按计划运行。", "Resume job": "恢复任务",
+  "Job resumed": "任务已恢复", "Run {name} now?": "立即运行 {name}？",
+  "It runs once, beside its schedule, and costs what a run costs.": "在计划之外运行一次，费用与一次运行相同。", "Run asked for": "已请求运行",
+  "Delete {name}?": "删除 {name}？",
+  "OpenClaw forgets the job and its runs. What it cost stays counted here.": "OpenClaw 会忘记该任务及其运行。它的费用仍计入此处。", "Delete job": "删除任务",
+  "Job deleted": "任务已删除", "seconds": "秒", "minutes": "分钟", "hours": "小时", "By the clock": "按时刻", "At an interval": "按间隔", "Once": "一次",
+  "A turn of the agent": "一轮代理对话", "A note to the main session": "给主会话的提示", "Say when it is to run.": "请填写何时运行。",
+  "Its schedule can only be changed in OpenClaw.": "其计划只能在 OpenClaw 中更改。", "the gateway's zone": "网关的时区", "Cron expression": "Cron 表达式",
+  "Every": "每", "Unit": "单位", "At, {zone}": "时间，{zone}", "What it does can only be changed in OpenClaw.": "其内容只能在 OpenClaw 中更改。",
+  "announced in a channel": "发布到频道", "What the agent is told": "给代理的指令", "The note": "提示内容", "the agent's own": "代理自己的",
+  "Its answer is": "其回复", "To whom": "发给谁", "Edit {name}": "编辑 {name}", "It has been changed meanwhile.": "它在此期间已被更改。",
+  "Show it as it is now": "显示现在的内容", "the default agent": "默认代理", "Runs by its schedule from now on": "从现在起按计划运行",
+  "Review the change": "检查更改", "Review the job": "检查任务", "It needs a name.": "需要名称。", "Say what it is to do.": "请填写要做什么。",
+  "Create {name}?": "创建 {name}？", "Create job": "创建任务", "Job created": "任务已创建", "Change {name}?": "更改 {name}？", "Change job": "更改任务",
+  "Job changed": "任务已更改", "Cron job {name} failed: {why}": "定时任务 {name} 失败：{why}", "See the job": "查看任务",
 };
 """
 
