@@ -22560,10 +22560,16 @@ export const page = { parse, format, asks, view, charts, actions, sheet };
 CRONS_CSS = r"""/* Crons */
 .cron-note { margin: 0 0 8px; font-size: 12px; line-height: 16px; }
 .cron-none { padding: 12px 0 8px; }
-.cron-list .name { width: 24%; }
+@media (min-width: 1100px) {
+  .cron-list .grid-table { table-layout: fixed; }
+  .cron-list .col-schedule { width: 29%; } .cron-list .col-next { width: 128px; } .cron-list .col-last { width: 164px; } .cron-list .col-runs { width: 148px; }
+  .cron-list .col-success { width: 80px; } .cron-list .col-cost { width: 96px; }
+}
 .cron-list .switch-cell { width: 40px; padding-right: 8px; vertical-align: middle; }
 .cron-list td, .cron-list tbody th { height: 49px; }
-.cron-list tr > .mid { max-width: 300px; width: 24%; }
+.cron-list tr > .mid { max-width: 300px; overflow: hidden; text-overflow: ellipsis; }
+.cron-list .name { width: auto; }
+.never { color: var(--ink-3); }
 .cron-list .sort-mark { right: -12px; }
 .cron-agent { display: block; font-size: 12px; line-height: 16px; color: var(--ink-3); overflow: hidden; text-overflow: ellipsis; }
 .is-off > :not(.switch-cell) { color: var(--ink-2); }
@@ -22572,7 +22578,7 @@ CRONS_CSS = r"""/* Crons */
 .switch::after { content: ""; position: absolute; top: 2px; left: 2px; width: 12px; height: 12px; border-radius: 50%; background: var(--surface); }
 .switch.is-on { background: var(--ok); } .switch.is-on::after { left: 12px; }
 .switch.is-still { opacity: .45; }
-.result { display: inline-flex; align-items: center; gap: 4px; white-space: nowrap; }
+.result { display: inline-flex; align-items: center; gap: 4px; vertical-align: bottom; white-space: nowrap; }
 .result .icon { flex: none; color: var(--ink-3); }
 .result.is-ok { color: inherit; } .result.is-ok .icon { color: var(--ok); } .result.is-warn .icon { color: var(--warn); }
 .result.is-bad, .result.is-bad .icon { color: var(--bad); }
@@ -22607,9 +22613,9 @@ CRONS_CSS = r"""/* Crons */
 .cron-form .check { display: flex; align-items: center; gap: 8px; font-size: 13px; }
 .cron-form .field, .cron-form textarea, .cron-form select { width: 100%; color: var(--ink); font-size: 13px; }
 .cron-form textarea {
-  min-height: 96px; padding: 6px 8px; border: 1px solid var(--line); border-radius: 6px; background: var(--bg); line-height: 18px; resize: vertical;
+  min-height: 96px; padding: 6px 8px; border: 1px solid var(--line); border-radius: 6px; background: var(--bg); font-family: inherit; line-height: 18px; resize: vertical;
 }
-.cron-form [aria-invalid="true"] { border-color: var(--bad); }
+.cron-form .select { width: 100%; } .cron-form .select select { max-width: none; }
 .cron-preview { padding: 8px 12px; border: 1px solid var(--line); border-radius: 6px; background: var(--bg); font-size: 13px; line-height: 18px; min-height: 54px; }
 .cron-preview ol { margin: 0; padding: 0; list-style: none; color: var(--ink-2); font-variant-numeric: tabular-nums; }
 .form-fault { color: var(--bad); font-size: 13px; line-height: 18px; min-height: 18px; }
@@ -22620,7 +22626,7 @@ CRONS_CSS = r"""/* Crons */
   .cron-form .row { grid-template-columns: minmax(0, 1fr); }
   .cron-list .name { width: 50%; }
   .cron-list tbody td, .cron-list tbody th { padding-right: 8px; }
-  .last-run .note { display: none; }
+  .last-run .note, .cron-list .name .mark { display: none; }
   .cron-head .panel-head { flex-wrap: wrap; }
   .cron-head .tools { width: 100%; }
 }
@@ -22748,7 +22754,7 @@ export function sortedJobs(jobs, { sort, order }) {
 
 function LastRun(job, state) {
   if (isRunning(job, state)) return html`<span class="result is-ok">${icon("started", 14)}${job.running_at_ms && state.now > job.running_at_ms ? t("running, {time}", { time: formatDuration(state.now - job.running_at_ms) }) : t("running")}</span>`;
-  if (!job.last_run_at_ms) return html`<span class="note">${t("never")}</span>`;
+  if (!job.last_run_at_ms) return html`<span class="never">${t("never")}</span>`;
   return html`${Result(job.last_run_status)} <span class="note">${when(job.last_run_at_ms, state)}</span>`;
 }
 
@@ -22784,7 +22790,7 @@ function Table(jobs, state, label) {
   const canChange = dataOf(state, LIST).can_change && mayAct(state);
   return scrollingTable({
     label, kind: "cron-list",
-    heads: html`${head(unseen(t("On")), "switch-cell")}${COLUMNS.map((column) => sortHead({ value: column.key, name: t(column.name), sort, order, kind: column.kind ?? "" }))}`,
+    heads: html`${head(unseen(t("On")), "switch-cell")}${COLUMNS.map((column) => sortHead({ value: column.key, name: t(column.name), sort, order, kind: `${column.kind ?? ""} col-${column.key}` }))}`,
     rows: sortedJobs(jobs, { sort, order }).map((job) => Row(job, state, canChange)),
   });
 }
@@ -23104,11 +23110,11 @@ function Preview(state) {
 }
 
 function Field(name, label, form, more = {}) {
-  const { type = "text", hint = "", list = null, isRequired = false, fault = "" } = more;
+  const { type = "text", hint = "", list = null, isRequired = false } = more;
   return html`
     <label>${label}
       <input class="field" name="${name}" type="${type}" value="${form[name]}" data-action="form" data-live autocomplete="off" spellcheck="false" maxlength="400"
-        placeholder="${hint}"${list ? html` list="${list}"` : null}${isRequired ? html` required` : null} aria-invalid="${fault ? "true" : "false"}">
+        placeholder="${hint}"${list ? html` list="${list}"` : null}${isRequired ? html` required autofocus` : null}>
     </label>`;
 }
 
