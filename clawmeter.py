@@ -5968,7 +5968,9 @@ class GatewayConnection:
                         return frame.payload
         except (OSError, websocket.WebSocketException) as error:
             raise NoAnswerError(f"{method}: {plain(error)}; it may have been done all the same") from error  # fmt: skip
-        raise NoAnswerError(f"{method}: no answer in {timeout_s:g} s; it may be done all the same")
+        raise NoAnswerError(
+            f"{method}: no answer in {timeout_s:g} s; it may have been done all the same"
+        )
 
 
 def refusal_of(error: Json) -> GatewayError:
@@ -8300,6 +8302,11 @@ class Queries:
             "thinking_level": row["thinking_level"], "stored_as": row["stored_as"], **total,
         }  # fmt: skip
 
+    def require_session(self, session_id: str) -> None:
+        """Raise QueryError when the ledger has no session with this id or key."""
+        with self.store.reading() as db:
+            self._find_session(db, session_id)
+
     @staticmethod
     def _find_session(db: sqlite3.Connection, session_id: str) -> int:
         """The ledger id of a session by its id, or by its key (the newest that has it)."""
@@ -10037,9 +10044,10 @@ def write_exports(ledger: Ledger, form: str, folder: Path) -> list[tuple[Path, i
 # action has a connection of its own, with the scopes that its methods need and no more,
 # and ends it. A request is in the ledger before it is sent: nothing is done unrecorded.
 
-#: Every method that Clawmeter can ever change something with, and the scope that it takes.
+#: Every method that Clawmeter can ever change something with, and the scope that it takes. With operator.write, which the
+#: methods that abort are listed under, a connection may abort only runs that it has started (seen in 2026.9.6).
 ACTION_SCOPES: Mapping[str, str] = {
-    "chat.abort": "operator.write", "sessions.abort": "operator.write", "cron.add": "operator.admin", "cron.remove": "operator.admin",
+    "chat.abort": "operator.admin", "sessions.abort": "operator.admin", "cron.add": "operator.admin", "cron.remove": "operator.admin",
     "cron.run": "operator.admin", "cron.update": "operator.admin", "set-heartbeats": "operator.admin",
 }  # fmt: skip
 #: What is kept of an answer and of parameters, in characters of JSON.
@@ -10117,15 +10125,9 @@ CRON_LOOK = (
     "agentId", "deleteAfterRun", "delivery", "description", "displayName", "enabled", "name", "payload", "schedule", "sessionKey",
     "sessionTarget", "wakeMode",
 )  # fmt: skip
-PAUSE_NOTES = (
-    "Messages that arrive are still answered: no version of OpenClaw can refuse them.",
-    "OpenClaw forgets that heartbeats are stopped when it restarts.",
-    "A run that is aborted is not taken up again.",
-)
-RESUME_NOTES = (
-    "Heartbeats are started even if they had been stopped before: OpenClaw does not tell.",
-    "The gateway has restarted since: its heartbeats run again already.",
-)
+#: Jobs that OpenClaw 2026.9 keeps for itself, by the beginning of their declarationKey; `heartbeat:` is what set-heartbeats stops.
+HEARTBEAT_JOBS = "heartbeat:"
+OWN_JOBS = (HEARTBEAT_JOBS, "skill-collection-review:")
 
 
 def look_of(job: Any) -> str:
@@ -10260,24 +10262,28 @@ class Actions:
             params["expectedConfigRevision"] = job["configRevision"]
         return Step("cron.update", params, short_text(job.get("name")) or job["id"])
 
-    def plan_pause(self) -> list[Step]:
-        """What pauses the gateway: cron jobs off, heartbeats off, runs aborted. GatewayError without one."""
+    def plan_pause(self) -> tuple[list[Step], list[str]]:
+        """(what pauses the gateway: cron jobs off, heartbeats off, runs aborted; jobs that nobody can switch off).
+
+        GatewayError without a gateway.
+        """
         self._check_connected()
-        return [
-            *(
-                self._switch(job, on=False)
-                for job in self._cron_jobs()
-                if job.get("enabled") is True
-            ),
+        jobs: list[Step] = []
+        locked: list[Step] = []
+        for job in self._cron_jobs():
+            declared = str(job.get("declarationKey") or "")
+            if job.get("enabled") is not True or declared.startswith(HEARTBEAT_JOBS):
+                continue
+            (locked if declared.startswith(OWN_JOBS) else jobs).append(self._switch(job, on=False))
+        steps = [
+            *jobs,
             Step("set-heartbeats", {"enabled": False}, "heartbeats"),
             *(step for key, runs in self.state.running() for step in self._abort(key, runs)),
         ]
+        return steps, [step.target for step in locked]
 
-    def plan_resume(self) -> tuple[list[Step], dict[str, str]]:
+    def plan_resume(self, pause: Json) -> tuple[list[Step], dict[str, str]]:
         """(what restores the jobs and heartbeats that we switched off, what is left as it is: why by job id)."""
-        pause = self._load_pause()
-        if not pause:
-            return [], {}
         self._check_connected()
         now = {job["id"]: job for job in self._cron_jobs()}
         steps: list[Step] = []
@@ -10285,11 +10291,11 @@ class Actions:
         for job_id, known in pause["jobs"].items():
             job = now.get(job_id)
             if job is None:
-                left[job_id] = f"{known['name']}: is gone"
+                left[job_id] = "gone"
             elif job.get("enabled") is True:
-                left[job_id] = f"{known['name']}: is on already"
+                left[job_id] = "on"
             elif known["look"] not in (None, look_of(job)):
-                left[job_id] = f"{known['name']}: was changed meanwhile and stays off"
+                left[job_id] = "changed"
             else:
                 steps.append(self._switch(job, on=True))
         if pause["heartbeats"]:
@@ -10297,28 +10303,28 @@ class Actions:
         return steps, left
 
     def pause_state(self) -> Json:
-        """Pause of the API: whether the gateway is paused, and what pausing or resuming it would send now."""
+        """Pause of the API: whether the gateway is paused, and what changing that would send now."""
         pause = self._load_pause()
-        steps: list[Step] = []
-        notes: list[str] = []
-        problem = None
         try:
             if pause:
-                steps, left = self.plan_resume()
-                started = self.state.started_ms()
-                is_restarted = started is not None and started > pause["since_ms"]
-                notes = [*left.values(), *([RESUME_NOTES[is_restarted]] if pause["heartbeats"] else [])]  # fmt: skip
-            else:
-                steps, notes = self.plan_pause(), list(PAUSE_NOTES)
+                steps, left = self.plan_resume(pause)
+                return self._describe_pause(pause, steps, left=left)
+            steps, locked = self.plan_pause()
+            return self._describe_pause(pause, steps, locked=locked)
         except GatewayError as error:
-            problem = str(error)
-        return self._describe_pause(pause, steps, notes, [problem] if problem else [])
+            return self._describe_pause(pause, [], problems=[str(error)])
 
-    def _describe_pause(self, pause: Json, steps: list[Step], notes: list[str], problems: list[str]) -> Json:  # fmt: skip
+    def _describe_pause(
+        self, pause: Json, steps: list[Step], *, left: Mapping[str, str] | None = None, locked: Sequence[str] = (), problems: Sequence[str] = (),
+        names: Mapping[str, Json] | None = None,
+    ) -> Json:  # fmt: skip
+        jobs = pause.get("jobs", {})
+        started = self.state.started_ms()
         return {
             "paused": bool(pause), "since_ms": pause.get("since_ms"), "who": pause.get("who"), "heartbeats": bool(pause.get("heartbeats")),
-            "jobs": [job["name"] for job in pause.get("jobs", {}).values()], "gateway": self.state.url,
-            "steps": [s._asdict() for s in steps], "notes": notes, "problems": problems,
+            "restarted": bool(pause) and started is not None and started > pause["since_ms"], "jobs": [job["name"] for job in jobs.values()],
+            "left": [{"job": (names or jobs)[job_id]["name"], "why": why} for job_id, why in (left or {}).items()],
+            "locked": list(locked), "gateway": self.state.url, "steps": [s._asdict() for s in steps], "problems": list(problems),
         }  # fmt: skip
 
     @contextlib.contextmanager
@@ -10333,7 +10339,7 @@ class Actions:
     def pause(self, *, who: str) -> Json:
         """Pause the gateway. What it refuses is told in `problems`; GatewayError when it cannot be asked any more."""
         with self._alone():
-            steps = self.plan_pause()
+            steps, locked = self.plan_pause()
             # A pause that stopped half-way is gone on with.
             pause = self._load_pause() or {"since_ms": int(self.store.clock() * 1000), "who": who, "heartbeats": False, "jobs": {}}  # fmt: skip
             problems = []
@@ -10357,16 +10363,17 @@ class Actions:
                         if job_id:
                             pause["jobs"][job_id]["look"] = look_of(answer)
                     self._save_pause(pause)
-            return self._describe_pause(self._load_pause(), steps, list(PAUSE_NOTES), problems)
+            return self._describe_pause(self._load_pause(), steps, locked=locked, problems=problems)
 
     def resume(self, *, who: str) -> Json:
-        """Restore what pause() changed. What was changed by others is left, and told in `notes`."""
+        """Restore what pause() changed. What was changed by others is left, and told in `left`."""
         with self._alone():
             pause = self._load_pause()
             if not pause:
                 raise QueryError("not_paused", "the gateway is not paused", 409)
-            steps, left = self.plan_resume()
+            steps, left = self.plan_resume(pause)
             problems = []
+            names = dict(pause["jobs"])
             for job_id in left:
                 del pause["jobs"][job_id]
             self._save_pause(pause)
@@ -10383,7 +10390,7 @@ class Actions:
                     else:
                         pause["heartbeats"] = False
                     self._save_pause(pause)
-            return self._describe_pause(self._load_pause(), steps, list(left.values()), problems)
+            return self._describe_pause(self._load_pause(), steps, left=left, problems=problems, names=names)  # fmt: skip
 
     # -- the record --
 
@@ -11851,6 +11858,8 @@ class Route:
     method: str = "GET"
     is_open: bool = False
     media: str = "application/json"
+    #: It sends something to the gateway, which may refuse or not be there.
+    is_action: bool = False
 
     def flask_path(self) -> str:
         """Return the path as Flask writes it; its last part is any text, slashes included."""
@@ -12101,6 +12110,7 @@ ROUTES = (
         "Abort what runs in a session",
         "Aborted",
         method="POST",
+        is_action=True,
     ),
     Route(
         "/api/pause",
@@ -12114,8 +12124,16 @@ ROUTES = (
         "Switch off cron jobs and heartbeats, abort runs",
         "Pause",
         method="POST",
+        is_action=True,
     ),
-    Route("/api/resume", "resume", "Restore what pausing has switched off", "Pause", method="POST"),
+    Route(
+        "/api/resume",
+        "resume",
+        "Restore what pausing has switched off",
+        "Pause",
+        method="POST",
+        is_action=True,
+    ),
     Route("/api/me", "me", "Whose credential this is, and its scope", "Me"),
     Route(
         "/api/actions",
@@ -12278,10 +12296,11 @@ SHAPES = {
     "problems:[Problem] implausible:[Implausible] store:Ledger gateway:Gateway homes:[Home] "
     "process:Process",
     "Step": "method:s params:o target:s",
-    "Plan": "gateway:s? steps:[Step]",
+    "Plan": "gateway:s? steps:[Step] problems:[s]",
     "Aborted": "aborted:b steps:[Step]",
-    "Pause": "paused:b since_ms:i? who:s? heartbeats:b jobs:[s] gateway:s? steps:[Step] notes:[s] "
-    "problems:[s]",
+    "LeftJob": "job:s why:=gone,on,changed",
+    "Pause": "paused:b since_ms:i? who:s? heartbeats:b restarted:b jobs:[s] left:[LeftJob] locked:[s] "
+    "gateway:s? steps:[Step] problems:[s]",
     "Me": "who:s kind:=dashboard,token,login,gateway scope:s",
     "ActionRow": "id:i ts_ms:i who:s kind:s target:s gateway:s method:s params:a "
     "outcome:=ok,refused,no_answer,not_sent,unknown answer:a duration_ms:i?",
@@ -12440,6 +12459,11 @@ def _operation(route: Route) -> dict[str, Any]:
     if route.name == "set_price":
         answers["404"] = error("no call of this model is in the ledger")
         result["requestBody"] = {"required": True, "content": body("PriceBody")}
+    if route.is_action:
+        answers["409"] = error("it cannot be done as things are, or they have changed meanwhile")
+        answers["502"] = error("the gateway refused; in its own words")
+        answers["503"] = error("there is no gateway that can be used")
+        answers["504"] = error("the gateway did not answer; it may have been done all the same")
     if route.name in {"set_price", "drop_price"}:
         answers["409"] = error("the price is in clawmeter.toml")
     return result
@@ -12720,12 +12744,23 @@ class Api:
 
     def abort_plan(self, _call: Call, session_id: str) -> object:
         """Say what aborting a session would send."""
-        steps = self._meter.actions.plan_abort(session_id)
-        return {"gateway": self._meter.gateway_state.url, "steps": [s._asdict() for s in steps]}
+        self._check_session(session_id)
+        steps, problems = [], []
+        try:
+            steps = [s._asdict() for s in self._meter.actions.plan_abort(session_id)]
+        except (GatewayError, QueryError) as error:
+            problems.append(str(error))
+        return {"gateway": self._meter.gateway_state.url, "steps": steps, "problems": problems}
 
     def abort(self, call: Call, session_id: str) -> object:
         """Abort what runs in a session."""
+        self._check_session(session_id)
         return self._meter.actions.abort(session_id, who=self._who(call))
+
+    def _check_session(self, session_id: str) -> None:
+        # A session of this second is known to the gateway before anything of it is on disk.
+        if not self._meter.gateway_state.running(session_id):
+            self._meter.queries.require_session(session_id)
 
     def pause_state(self, _call: Call) -> object:
         """Say whether the gateway is paused."""
@@ -16095,7 +16130,9 @@ h3 { margin: 12px 0 4px; font-size: 12px; line-height: 16px; font-weight: 600; c
 .confirm-fault { display: flex; gap: 8px; margin-bottom: 12px; color: var(--bad); font-size: 13px; line-height: 18px; }
 .confirm-notes { display: grid; gap: 4px; padding-left: 16px; list-style: disc; }
 .act { width: 36px; padding-block: 0; }
-.audit td, .audit th { vertical-align: top; white-space: normal; font-weight: 400; }
+.act .icon-button { height: 20px; }
+.audit .grid-table :is(td, tbody th) { max-width: 240px; vertical-align: top; white-space: normal; font-weight: 400; }
+.audit .grid-table td:first-child { white-space: nowrap; }
 .confirm-foot { display: flex; justify-content: flex-end; gap: 8px; }
 .button.is-danger { background: var(--bad); border-color: var(--bad); color: var(--surface); font-weight: 600; }
 .button[aria-disabled="true"] { opacity: .6; cursor: default; }
@@ -16111,6 +16148,7 @@ h3 { margin: 12px 0 4px; font-size: 12px; line-height: 16px; font-weight: 600; c
 .strip .is-warn dd { color: var(--warn); }
 .strip progress { display: inline-block; width: 64px; vertical-align: 3px; margin-left: 4px; }
 .strip .unpriced { line-height: inherit; }
+.strip-actions { display: inline-flex; gap: 12px; margin-left: 8px; }
 
 /* States */
 .is-stale main { --ink: var(--ink-3); --ink-2: var(--ink-3); color: var(--ink-3); }
@@ -18353,11 +18391,12 @@ function gatewayActions(gateway, state) {
   if (!gateway || gateway.status === "off") return null;
   const isPaused = gateway.paused_ms !== null;
   const toggle = gateway.status === "connected" && mayAct(state) ? html`
-    <button type="button" class="link" data-action="${isPaused ? "resume-gateway" : "pause-gateway"}" data-key="toggle">${isPaused ? t("Resume") : t("Pause")}</button>` : null;
+    <button type="button" class="link" data-action="${isPaused ? "resume-gateway" : "pause-gateway"}" data-key="toggle"
+      title="${isPaused ? t("Paused {time}", { time: formatAbsolute(gateway.paused_ms, zoneOf(state)) }) : ""}">${isPaused ? t("Resume") : t("Pause")}</button>` : null;
   return html`
-    ${isPaused ? html`<span class="is-warn">${t("since {time}", { time: when(gateway.paused_ms, state) })}</span>` : null}
-    ${toggle}
-    <button type="button" class="link" data-action="show-actions" data-key="list">${t("Actions")}</button>`;
+    <span class="strip-actions">
+      ${toggle}<button type="button" class="link" data-action="show-actions" data-key="list">${t("Actions")}</button>
+    </span>`;
 }
 
 /** One request as it will be sent: the method, its parameters, and what it is about. */
@@ -18368,14 +18407,24 @@ const RequestRow = ({ method, params, target }, i) => html`
     ${target ? html`<span class="note">${bdi(target)}</span>` : null}
   </li>`;
 
-/** What the server says about pausing and resuming, as far as it is always the same. */
-const PAUSE_NOTES = [
-  msg("Messages that arrive are still answered: no version of OpenClaw can refuse them."),
-  msg("OpenClaw forgets that heartbeats are stopped when it restarts."),
-  msg("A run that is aborted is not taken up again."),
-  msg("Heartbeats are started even if they had been stopped before: OpenClaw does not tell."),
-  msg("The gateway has restarted since: its heartbeats run again already."),
-];
+const LEFT = {
+  gone: msg("{job} is gone."), on: msg("{job} is on already."), changed: msg("{job} was changed meanwhile and stays off."),
+};
+
+/** What a person should know before pausing or resuming: what it cannot do, and what it leaves. */
+export function pauseNotes(pause) {
+  if (!pause.paused) {
+    return [
+      pause.locked.length ? t("OpenClaw lets nobody switch off its own jobs: {names}.", { names: pause.locked.join(", ") }) : "",
+      t("Messages that arrive are still answered: no version of OpenClaw can refuse them."),
+      t("OpenClaw forgets that heartbeats are stopped when it restarts."),
+    ].filter(Boolean);
+  }
+  const heartbeats = pause.restarted
+    ? t("The gateway has restarted since: its heartbeats run again already.")
+    : t("Heartbeats are started even if they had been stopped before: OpenClaw does not tell.");
+  return [...pause.left.map(({ job, why }) => t(LEFT[why], { job })), ...(pause.heartbeats ? [heartbeats] : [])];
+}
 
 export function Confirmation({ confirm }) {
   if (!confirm) return html``;
@@ -18390,7 +18439,7 @@ export function Confirmation({ confirm }) {
     <header class="sheet-head"><h2 id="confirm-title">${title}</h2></header>
     ${words ? html`<p class="confirm-words">${words}</p>` : null}
     ${sent}
-    ${notes.length ? html`<ul class="confirm-notes">${notes.map((note, i) => html`<li data-key="${i}">${bdi(tServer(note, PAUSE_NOTES))}</li>`)}</ul>` : null}
+    ${notes.length ? html`<ul class="confirm-notes">${notes.map((note, i) => html`<li data-key="${i}">${bdi(note)}</li>`)}</ul>` : null}
     <div role="alert">${fault ? html`<p class="confirm-fault">${icon("bad")}${bdi(fault)}</p>` : null}</div>
     <footer class="confirm-foot">
       <button type="button" class="button" data-action="confirm-close">${isDone ? t("Close") : t("Cancel")}</button>
@@ -18662,7 +18711,7 @@ APP_JS = r"""// What changes and what acts: state, the address, fetching, the li
 import { patch, html, t, useFormat, useMessages, dayIn } from "./dom.js";
 import { barLayout, crosshair, tooltip } from "./chart.js";
 import {
-  BUILT, Bar, Confirmation, DEFAULT_RANGE, FILTERS, Help, LANGUAGES, Page, Rail, Search, THEMES,
+  BUILT, Bar, Confirmation, pauseNotes, DEFAULT_RANGE, FILTERS, Help, LANGUAGES, Page, Rail, Search, THEMES,
   addDays, addMonths, assignColours, coloursIn, filterAsk, formatRoute, indexing, isGone, overviewPage, parseRoute,
   rangeDays, searchHits, widthOf, zoneOf,
 } from "./views.js";
@@ -18830,17 +18879,17 @@ const context = (event = null) => ({
 /**
  * Ask a person whether to act, showing exactly what will be sent, and act.
  * { title, words?, button, isDangerous?, done, send: {method, path, body?}, then?(answer) } and either what is sent,
- * { steps: [{method, params, target?}], gateway, notes? }, or { plan }: the path of an answer that has these.
+ * { steps: [{method, params, target?}], gateway?, notes? }, or { plan, notes?(answer) }: the path of an answer with steps and gateway.
  */
 async function confirm(question) {
-  const mine = { ...question, steps: question.steps ?? null, isBusy: false, fault: "" };
+  const mine = { ...question, steps: question.steps ?? null, notes: question.plan ? [] : question.notes, isBusy: false, fault: "" };
   const isMine = () => state.confirm?.title === mine.title && state.confirm.send === mine.send;
   dispatchNow({ confirm: mine, menu: "" }, ['#confirm [data-action="confirm-close"]']);
   if (!question.plan) return;
   try {
     const { body } = await fetchJson(question.plan);
-    const { steps, gateway, notes, problems = [] } = body;
-    if (isMine()) dispatch({ confirm: { ...state.confirm, steps, gateway, notes, fault: problems.join("; ") } });
+    const { steps, gateway, problems = [] } = body;
+    if (isMine()) dispatch({ confirm: { ...state.confirm, steps, gateway, notes: question.notes?.(body), fault: problems.join("; ") } });
   } catch (fault) {
     if (isMine()) dispatch({ confirm: { ...state.confirm, fault: fault.message || t("Clawmeter does not answer. Is it running?") } });
   }
@@ -18876,11 +18925,11 @@ const abortRun = (element) => confirm({
 });
 const pauseGateway = () => confirm({
   title: t("Pause this gateway?"), words: t("Cron jobs and heartbeats are switched off and runs are aborted, until you resume."),
-  plan: "/api/pause", button: t("Pause gateway"), isDangerous: true, done: t("Gateway paused"), send: { method: "POST", path: "/api/pause" },
+  plan: "/api/pause", notes: pauseNotes, button: t("Pause gateway"), isDangerous: true, done: t("Gateway paused"), send: { method: "POST", path: "/api/pause" },
 });
 const resumeGateway = () => confirm({
   title: t("Resume this gateway?"), words: t("What the pause has switched off is switched on again, and nothing else."),
-  plan: "/api/pause", button: t("Resume gateway"), done: t("Gateway resumed"), send: { method: "POST", path: "/api/resume" },
+  plan: "/api/pause", notes: pauseNotes, button: t("Resume gateway"), done: t("Gateway resumed"), send: { method: "POST", path: "/api/resume" },
 });
 
 // Language and numbers: the person's choice, else the browser's.
@@ -23631,10 +23680,11 @@ export const messages = {
   // Actions
   "To the gateway {gateway}:": "发送到网关 {gateway}：", "To the gateway:": "发送到网关：", "What is sent": "将发送的内容",
   "There is nothing to send.": "没有需要发送的内容。", "Asking the gateway": "正在询问网关", "Cancel": "取消", "Sending": "正在发送",
-  "Abort run": "中止运行", "Resume": "恢复", "Pause": "暂停", "since {time}": "自 {time}", "Actions": "操作记录",
+  "Abort run": "中止运行", "Resume": "恢复", "Pause": "暂停", "Paused {time}": "暂停于 {time}", "Actions": "操作记录",
   "Messages that arrive are still answered: no version of OpenClaw can refuse them.": "到达的消息仍会得到回复：任何版本的 OpenClaw 都无法拒收。",
   "OpenClaw forgets that heartbeats are stopped when it restarts.": "OpenClaw 重启后不再记得心跳已停止。",
-  "A run that is aborted is not taken up again.": "被中止的运行不会继续。",
+  "OpenClaw lets nobody switch off its own jobs: {names}.": "OpenClaw 不允许关闭其自带任务：{names}。",
+  "{job} is gone.": "{job} 已不存在。", "{job} is on already.": "{job} 已经启用。", "{job} was changed meanwhile and stays off.": "{job} 期间被修改过，保持停用。",
   "Heartbeats are started even if they had been stopped before: OpenClaw does not tell.": "即使心跳此前已停止也会启动：OpenClaw 无法告知其状态。",
   "The gateway has restarted since: its heartbeats run again already.": "网关此后已重启：心跳已重新运行。",
   "Pause gateway": "暂停网关", "Resume gateway": "恢复网关", "Create cron job": "创建定时任务", "Edit cron job": "编辑定时任务",

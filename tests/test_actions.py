@@ -7,10 +7,11 @@ import sqlite3
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from gateway_server import TOKEN, FakeGateway
+from gateway_server import TOKEN, FakeGateway, start
+from served import wait_until
 
 import clawmeter
-from clawmeter import CallRefusedError, GatewayError, NoAnswerError, StoreError
+from clawmeter import CallRefusedError, GatewayError, NoAnswerError, QueryError, StoreError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -59,7 +60,7 @@ def test_an_action_asks_for_the_scope_that_it_needs_and_leaves(
     assert all(c.is_over.wait(10) for c in gateway.connections)
     assert "origin" not in first.headers
     hellos = [c.requests[0]["params"] for c in gateway.connections]
-    assert [h["scopes"] for h in hellos] == [["operator.write"], ["operator.admin", "operator.write"]]  # fmt: skip
+    assert [h["scopes"] for h in hellos] == [["operator.admin"]] * 2  # fmt: skip
     assert {(h["client"]["id"], h["client"]["mode"]) for h in hellos} == {("gateway-client", "backend")}  # fmt: skip
     assert not any("device" in h for h in hellos)
     assert [r["method"] for r in second.requests] == ["connect", "cron.update", "sessions.abort"]
@@ -126,7 +127,7 @@ def test_a_failure_keeps_the_words_of_the_gateway(
 def test_a_gateway_that_leaves_before_it_answers_may_have_done_it(
     meter: clawmeter.Clawmeter, gateway: FakeGateway
 ) -> None:
-    gateway.answers["sessions.abort"] = lambda: gateway.connections[-1].drop() or "silence"
+    gateway.answers["sessions.abort"] = lambda: gateway.client().drop() or "silence"
     with pytest.raises(NoAnswerError, match="may have been done"):
         call(meter)
     assert meter.actions.listed()[0][0]["outcome"] == "no_answer"
@@ -210,3 +211,155 @@ def test_the_api_lists_them_page_by_page(meter: clawmeter.Clawmeter) -> None:
     answer = client.get("/api/actions?limit=2&offset=1", headers=headers)
     assert [row["id"] for row in answer.json] == [2, 1]
     assert answer.headers["X-Total-Count"] == "3"
+
+
+# --- aborting and pausing --------------------------------------------------------------------------
+
+
+class Jobs:
+    """The cron jobs of a gateway, in pages of two, and what it was asked to change."""
+
+    def __init__(self, gateway: FakeGateway, *names: str) -> None:
+        self.rows = {name: {"id": name, "name": name.title(), "enabled": True, "schedule": {"kind": "every", "everyMs": 1}} for name in names}  # fmt: skip
+        self.asked: list[Any] = []
+        self.refused: set[str] = set()
+        gateway.answers |= {"cron.list": self.list, "cron.update": self.update, "set-heartbeats": self.heartbeats}  # fmt: skip
+
+    def list(self, params: Json) -> Json:
+        at, rows = params.get("offset", 0), list(self.rows.values())
+        more = len(rows) > at + 2
+        return {"jobs": rows[at : at + 2], "hasMore": more, "nextOffset": at + 2 if more else None}
+
+    def update(self, params: Json) -> Any:
+        self.asked.append((params["id"], params["patch"]))
+        if params["id"] in self.refused:
+            return {"error": {"code": "UNAVAILABLE", "message": "not this one"}}
+        self.rows[params["id"]] |= params["patch"]
+        return self.rows[params["id"]]
+
+    def heartbeats(self, params: Json) -> Any:
+        self.asked.append(("heartbeats", params["enabled"]))
+        return {"ok": True, **params}
+
+    def on(self) -> set[str]:
+        return {name for name, row in self.rows.items() if row["enabled"]}
+
+
+@pytest.fixture
+def following(gateway: FakeGateway, tmp_path: Path, meter_factory: Any) -> Any:
+    """following(): a Clawmeter that listens to the gateway; always with the same state directory."""
+
+    def make() -> clawmeter.Clawmeter:
+        made: clawmeter.Clawmeter = meter_factory(home_of(tmp_path, gateway), gateway=True, state_dir=tmp_path / "state")  # fmt: skip
+        made.gateway.start()
+        wait_until(lambda: made.gateway_state.status == "connected", "a connection")
+        return made
+
+    return make
+
+
+def has_run(meter: clawmeter.Clawmeter, gateway: FakeGateway) -> None:
+    gateway.client(len(gateway.connections)).say(start())
+    wait_until(lambda: meter.gateway_state.running(), "the run")
+
+
+def test_what_aborts_a_run_depends_on_the_version(following: Any, gateway: FakeGateway) -> None:
+    meter = following()
+    with pytest.raises(QueryError, match="no run of this session"):
+        meter.actions.abort("agent:main:main", who="x")
+    has_run(meter, gateway)
+    gateway.answers["chat.abort"] = {"ok": True, "aborted": True, "runIds": ["r1"]}
+    [step] = meter.actions.plan_abort("agent:main:main")
+    assert (step.method, step.params) == ("chat.abort", {"sessionKey": "agent:main:main", "runId": "r1"})  # fmt: skip
+    assert meter.actions.abort("agent:main:main", who="x")["aborted"] is True
+    meter.gateway_state.methods = frozenset({"sessions.abort"})
+    [step] = meter.actions.plan_abort("agent:main:main")
+    assert (step.method, step.params) == ("sessions.abort", {"key": "agent:main:main"})
+    gateway.answers["sessions.abort"] = {"ok": True, "abortedRunId": None, "status": "no-active-run"}  # fmt: skip
+    with pytest.raises(QueryError, match="had no run"):
+        meter.actions.abort("agent:main:main", who="x")
+
+
+def test_a_pause_is_undone_exactly_also_by_another_clawmeter(following: Any, gateway: FakeGateway) -> None:  # fmt: skip
+    jobs = Jobs(gateway, "a", "b", "off", "locked", "c")
+    jobs.rows["off"]["enabled"] = False
+    jobs.rows["locked"]["declarationKey"] = "skill-collection-review:main"
+    first = following()
+    has_run(first, gateway)
+    gateway.answers["chat.abort"] = {"ok": True, "aborted": True}
+    told = first.actions.pause(who="me")
+    assert (told["paused"], told["jobs"], told["locked"], told["problems"]) == (True, ["A", "B", "C"], ["Locked"], [])  # fmt: skip
+    assert jobs.on() == {"locked"}
+    assert jobs.asked[-1] == ("heartbeats", False)
+    assert [s["method"] for s in told["steps"]][-2:] == ["set-heartbeats", "chat.abort"]
+    first.stop()
+
+    jobs.rows["b"]["schedule"] = {"kind": "every", "everyMs": 2}
+    del jobs.rows["c"]
+    jobs.asked.clear()
+    second = following()
+    assert second.gateway_state.paused_ms == told["since_ms"]
+    assert second.actions.pause_state()["left"] == [{"job": "B", "why": "changed"}, {"job": "C", "why": "gone"}]  # fmt: skip
+    told = second.actions.resume(who="me")
+    assert (told["paused"], told["left"][0]) == (False, {"job": "B", "why": "changed"})
+    assert jobs.asked == [("a", {"enabled": True}), ("heartbeats", True)]
+    assert second.gateway_state.paused_ms is None
+    with pytest.raises(QueryError, match="not paused"):
+        second.actions.resume(who="me")
+
+
+def test_a_pause_that_is_cut_short_can_be_undone_and_gone_on_with(following: Any, gateway: FakeGateway) -> None:  # fmt: skip
+    jobs = Jobs(gateway, "a", "b")
+    meter = following()
+    update = gateway.answers["cron.update"]
+
+    def cut(params: Json) -> Any:
+        if params["id"] == "a":
+            return update(params)
+        gateway.connections[-1].drop()  # after it was done, before the answer
+        update(params)
+        return "silence"
+
+    gateway.answers["cron.update"] = cut
+    with pytest.raises(NoAnswerError):
+        meter.actions.pause(who="me")
+    assert jobs.on() == set()
+    state = meter.actions.pause_state()
+    assert (state["paused"], state["jobs"], state["heartbeats"]) == (True, ["A", "B"], False)
+    gateway.answers["cron.update"] = update
+    assert meter.actions.pause(who="me")["heartbeats"] is True
+    assert meter.actions.resume(who="me")["paused"] is False
+    assert jobs.on() == {"a", "b"}
+
+
+def test_what_a_gateway_refuses_is_told_and_the_rest_goes_on(following: Any, gateway: FakeGateway) -> None:  # fmt: skip
+    jobs = Jobs(gateway, "a", "b")
+    del gateway.answers["set-heartbeats"]  # a version that does not know it
+    jobs.refused = {"a"}
+    meter = following()
+    told = meter.actions.pause(who="me")
+    assert told["problems"] == ["A: not this one", "heartbeats: unknown method: set-heartbeats"]
+    assert (told["jobs"], told["heartbeats"]) == (["B"], False)
+    jobs.refused = {"b"}
+    told = meter.actions.resume(who="me")
+    assert (told["paused"], told["problems"]) == (
+        True,
+        ["B: not this one"],
+    )  # still ours to restore
+    jobs.refused = set()
+    assert meter.actions.resume(who="me")["paused"] is False
+    assert jobs.on() == {"a", "b"}
+
+
+def test_without_a_gateway_a_pause_is_still_told(following: Any, gateway: FakeGateway) -> None:
+    Jobs(gateway, "a")
+    meter = following()
+    meter.actions.pause(who="me")
+    gateway.stop()
+    wait_until(lambda: meter.gateway_state.status == "unreachable", "the end of the gateway")
+    state = meter.actions.pause_state()
+    assert (state["paused"], state["jobs"], state["steps"]) == (True, ["A"], [])
+    assert "gateway" in state["problems"][0]
+    with pytest.raises(GatewayError):
+        meter.actions.resume(who="me")
+    assert meter.actions.pause_state()["jobs"] == ["A"]

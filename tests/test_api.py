@@ -1107,8 +1107,17 @@ def test_a_wrong_certificate_is_explained(
 # Property tests from the description
 
 
+#: There is no gateway here: what acts on one says so.
+SCHEMATHESIS = """
+[[operations]]
+include-name-regex = "^(POST|PUT|PATCH|DELETE) /api/(abort|pause|resume|crons)"
+checks.not_a_server_error.expected-statuses = ["2xx", "4xx", "503"]
+"""
+
+
 def test_schemathesis(server_url: str, meter: Any, tmp_path: Path) -> None:
     """What /api/openapi.json says is so, on the live server."""
+    (tmp_path / "schemathesis.toml").write_text(SCHEMATHESIS)
     command = [
         *(sys.executable, "-m", "schemathesis.cli", "run", f"{server_url}/api/openapi.json"),
         *("--checks", "all", "--max-examples", "12", "--no-color"),
