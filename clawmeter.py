@@ -8347,7 +8347,7 @@ class Queries:
 
     def require_session(self, session_id: str) -> None:
         """Raise QueryError when the ledger has no session with this id or key."""
-        with self.store.reading() as db:
+        with self.ledger.reading() as db:
             self._find_session(db, session_id)
 
     @staticmethod
