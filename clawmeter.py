@@ -11929,8 +11929,15 @@ class Route:
     is_action: bool = False
 
     def flask_path(self) -> str:
-        """Return the path as Flask writes it; its last part is any text, slashes included."""
-        return re.sub(r"\{(\w+)\}$", r"<text:\1>", self.path).replace("{", "<").replace("}", ">")
+        """Return the path as Flask writes it; its last part is any text, slashes included.
+
+        Not that of a cron job: OpenClaw's ids have none, and `/run` may follow.
+        """
+        return (
+            re.sub(r"\{(?!cron_id)(\w+)\}$", r"<text:\1>", self.path)
+            .replace("{", "<")
+            .replace("}", ">")
+        )
 
     def arguments(self, given: Mapping[str, list[str]]) -> dict[str, str | None]:
         """Check a query string and return all parameters, `from` as `from_`, None if not given."""
@@ -12079,13 +12086,21 @@ ROUTES = (
         "CronDetail",
         (*RANGE, *PAGE),
     ),
-    Route("/api/crons", "add_cron", "Create a cron job in OpenClaw", "CronChanged", method="POST"),
+    Route(
+        "/api/crons",
+        "add_cron",
+        "Create a cron job in OpenClaw",
+        "CronChanged",
+        method="POST",
+        is_action=True,
+    ),
     Route(
         "/api/crons/{cron_id}",
         "change_cron",
         "Change a cron job in OpenClaw, pause or resume it",
         "CronChanged",
         method="PATCH",
+        is_action=True,
     ),
     Route(
         "/api/crons/{cron_id}",
@@ -12094,9 +12109,15 @@ ROUTES = (
         "CronChanged",
         (Param("expected_revision", "config_revision of the job that was looked at", _NAME),),
         method="DELETE",
+        is_action=True,
     ),
     Route(
-        "/api/crons/{cron_id}/run", "run_cron", "Run a cron job now", "CronStarted", method="POST"
+        "/api/crons/{cron_id}/run",
+        "run_cron",
+        "Run a cron job now",
+        "CronStarted",
+        method="POST",
+        is_action=True,
     ),
     Route(
         "/api/cron-preview",
@@ -12447,6 +12468,12 @@ def describe_api() -> dict[str, Any]:
     for name in PRICE_BODY:
         schemas["PriceBody"]["properties"][name] |= {"minimum": 0, "maximum": MAX_PRICE}
     schemas["PriceBody"]["properties"]["model"] = _NAME
+    parts: Json = {name: {} for name in CRON_DEFINITION}
+    definition = {"type": "object", "properties": parts, "additionalProperties": False}
+    named = {"properties": {**parts, "name": _NAME}, "required": ["name"]}
+    schemas["CronNew"] = {**definition, **named}
+    schemas["CronPatch"]["additionalProperties"] = False
+    schemas["CronPatch"]["properties"]["patch"] = {**definition, "minProperties": 1}
     schemas["Zone"] = {"type": "string", "enum": sorted(available_timezones())}
     paths: dict[str, Any] = {}
     for route in ROUTES:
@@ -12519,10 +12546,8 @@ def _operation(route: Route) -> dict[str, Any]:
         answers["429"] = error("too many wrong tokens; Retry-After says how long to wait")
         result["requestBody"] = {"required": True, "content": body("Token")}
     if route.name in {"add_cron", "change_cron"}:
-        kind = "CronPatch" if route.name == "change_cron" else "o"
+        kind = "CronPatch" if route.name == "change_cron" else "CronNew"
         result["requestBody"] = {"required": True, "content": body(kind)}
-    if route.name in {"change_cron", "drop_cron"}:
-        answers["409"] = error("somebody else has changed the job since; `job` is how it is now")
     if route.name == "set_price":
         answers["404"] = error("no call of this model is in the ledger")
         result["requestBody"] = {"required": True, "content": body("PriceBody")}
@@ -12613,11 +12638,11 @@ class Api:
     def add_cron(self, call: Call) -> object:
         """Have the gateway create a job: the body is what `cron.add` takes."""
         job = read_cron_job(call.request)
-        name = _clip(job.get("name"), 200)
-        if name is None:
+        name = job.get("name")
+        if not isinstance(name, str) or not 1 <= len(name) <= 1000:
             raise ApiError(400, "bad_body", "a cron job has a name")
         self._check_gateway()
-        answer = as_dict(self._change_crons(call, "cron.add", job, "cron.create", name))
+        answer = as_dict(self._change_crons(call, "cron.add", job, "cron.create", plain(name)))
         return {"id": str(as_dict(answer.get("job") or answer).get("id") or "")}
 
     def change_cron(self, call: Call, cron_id: str) -> object:
