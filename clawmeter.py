@@ -4411,10 +4411,9 @@ class Progress:
         )
 
 
-#: A piece of work for a worker process: files, or sessions of a database.
-Task = tuple[
-    str, str, str, str, bool, list[str], int
-]  # kind file|database, path, source kind, agent, compressed, session ids, last rowid
+#: A piece of work for a worker process, a file or sessions of a database: kind file|database, path, source kind, agent,
+#: compressed, session ids, last rowid, bytes.
+Task = tuple[str, str, str, str, bool, list[str], int, int]
 
 
 SEEN_FIELDS = tuple(f.name for f in fields(SessionSeen))
@@ -4463,12 +4462,13 @@ def unpack_reading(data: bytes) -> tuple[Reading, Source | None, int]:
 
 def work(tasks: Iterable[Task], send: Callable[[bytes], None]) -> None:
     """Read what the tasks name and send packed readings: the body of a worker process."""
-    for kind, path, source_kind, agent, compressed, session_ids, upto in tasks:
+    for kind, path, source_kind, agent, compressed, session_ids, upto, size in tasks:
         done = 0
         try:
             if kind == "database":
                 for reading in read_database_sessions(path, agent, session_ids, upto):
                     send(pack_reading(reading, None, 0))
+                send(pack_reading(Reading(), None, size))
                 continue
             place = TranscriptPath(path, source_kind, agent, session_ids[0], compressed)
             for reading, source in read_transcript_file(
@@ -4738,24 +4738,11 @@ class Indexer:
         self, places: Sequence[TranscriptPath], on_progress: Callable[[Progress], None] | None
     ) -> None:
         """Fill an empty ledger; in worker processes when there is much to read."""
-        tasks: list[tuple[int, Task]] = []
+        tasks: list[Task] = []
         plans: list[tuple[TranscriptPath, DatabasePlan]] = []
         for place in places:
             if place.kind != "database":
-                tasks.append(
-                    (
-                        self._size(place),
-                        (
-                            "file",
-                            place.path,
-                            place.kind,
-                            place.agent,
-                            place.compressed,
-                            [place.session_id],
-                            0,
-                        ),
-                    )
-                )
+                tasks.append(("file", place.path, place.kind, place.agent, place.compressed, [place.session_id], 0, self._size(place)))  # fmt: skip
                 continue
             try:
                 plan = plan_database(place, None, {})
@@ -4773,16 +4760,11 @@ class Indexer:
                     group.append(sid)
                     weight += count * per_row
                     if weight > BLOCK_BYTES:
-                        tasks.append(
-                            (
-                                weight,
-                                (*head, group, plan.source.position),
-                            )
-                        )
+                        tasks.append((*head, group, plan.source.position, weight))
                         group, weight = [], 0
                 if group:
-                    tasks.append((weight, (*head, group, plan.source.position)))
-        tasks.sort(key=lambda t: -t[0])
+                    tasks.append((*head, group, plan.source.position, weight))
+        tasks.sort(key=lambda task: -task[-1])
         bad: Counter[tuple[str, str]] = Counter()
         for reading, source, done in self._run(tasks):
             if self.stopping.is_set():
@@ -4820,22 +4802,21 @@ class Indexer:
             self._keep(plan.source)
             self.store.add(reading, [plan.source], plan.generations)
 
-    def _run(
-        self, tasks: Sequence[tuple[int, Task]]
-    ) -> Iterator[tuple[Reading, Source | None, int]]:
-        total = sum(size for size, _ in tasks)
+    def _run(self, tasks: Sequence[Task]) -> Iterator[tuple[Reading, Source | None, int]]:
+        total = sum(task[-1] for task in tasks)
         if self.workers < 2 or total < self.PARALLEL_BYTES:
             frames: deque[bytes] = deque()
-            for _, task in tasks:
+            for task in tasks:
                 work([task], frames.append)
                 while frames:
                     yield unpack_reading(frames.popleft())
             return
-        shares: list[tuple[int, list[Task]]] = [(0, []) for _ in range(self.workers)]
-        for size, task in tasks:  # longest first, each to the worker with the least so far
-            lightest = min(range(self.workers), key=lambda i: shares[i][0])
-            shares[lightest] = (shares[lightest][0] + size, [*shares[lightest][1], task])
-        self.pool = WorkerPool([s for _, s in shares])
+        loads, shares = [0] * self.workers, [list[Task]() for _ in range(self.workers)]
+        for task in tasks:  # longest first, each to the worker with the least so far
+            lightest = loads.index(min(loads))
+            loads[lightest] += task[-1]
+            shares[lightest].append(task)
+        self.pool = WorkerPool(shares)
         try:
             yield from self.pool
         finally:
@@ -8000,10 +7981,8 @@ class Queries:
                 min(progress.indexed_bytes, progress.total_bytes),
                 False,
             )
-        elif (
-            not (self.indexer and self.indexer.complete)
-            and not db.execute("SELECT 1 FROM sources LIMIT 1").fetchone()
-        ):
+        is_empty = not db.execute("SELECT 1 FROM sources LIMIT 1").fetchone()
+        if is_empty and not (self.indexer and self.indexer.complete):
             complete = False
         as_of = self.now_ms()
         if self.indexer is None:
@@ -8011,7 +7990,7 @@ class Queries:
             as_of = row[0] if row else as_of
         return {
             "complete": complete, "indexed_bytes": done, "total_bytes": size, "bad_lines": bad, "unreadable": unreadable,
-            "implausible": implausible, "as_of_ms": as_of,
+            "implausible": implausible, "as_of_ms": as_of, "first_index": is_empty and not complete,
         }  # fmt: skip
 
     # -- the endpoints of the ClawMeter seed --------------------------------------------------------------------------
@@ -12248,7 +12227,7 @@ SHAPES = {
     "cache_write_tokens:i total_tokens:i cost_usd:n cost_nano_usd:i recorded_cost_nano_usd:i "
     "plan_cost_nano_usd:i unpriced_calls:i",
     "Coverage": "complete:b indexed_bytes:i total_bytes:i bad_lines:i unreadable:i "
-    "implausible:i as_of_ms:i",
+    "implausible:i as_of_ms:i first_index:b",
     "Part": "key:s label:s +Totals",
     "Row": "parts?:[Part] +Part",
     "Before": "from_ms:i to_ms:i totals:Totals rows:[Row]",
@@ -16043,6 +16022,7 @@ progress {
 progress::-webkit-progress-bar { background: var(--line); }
 progress::-webkit-progress-value { background: currentColor; }
 progress::-moz-progress-bar { background: currentColor; }
+progress.is-wide { display: block; width: min(420px, 100%); margin: 12px 0 8px; }
 progress.is-warn { color: var(--warn); } progress.is-bad { color: var(--bad); }
 .range-bar { width: 100%; height: 16px; margin-top: auto; }
 .range-band { fill: var(--ink-3); opacity: .35; }
@@ -18731,11 +18711,27 @@ function NoSuchPage(state) {
 }
 
 /** What stands in <main>: the page's own view, or why there is none yet. */
+/** Until the first index is whole the ledger holds nothing: a page of zeros would be a lie. */
+function FirstIndex(state) {
+  const { indexed_bytes: done, total_bytes: all } = state.coverage;
+  const way = indexing(state);
+  return html`
+    <div class="grid" data-key="first-index">
+      <section class="panel w12 empty" data-key="first-index" aria-labelledby="h-first-index">
+        <h2 id="h-first-index">${t("Reading what OpenClaw has kept")}</h2>
+        <p>${t("Every session is read once; after that, what is new takes a moment. The numbers come when all of it is read.")}</p>
+        <progress class="is-wide" max="100" value="${way.percent}" aria-label="${t("Indexed")}"></progress>
+        <p class="note">${indexingWords(way)} · ${t("{done} of {all}", { done: formatBytes(done), all: formatBytes(all) })}</p>
+      </section>
+    </div>`;
+}
+
 export function Page(state, page) {
   if (state.needsLogin) return Login(state);
   if (!BUILT.has(state.route.page)) return NoSuchPage(state);
   if (state.fault) return Failure({ error: state.fault, hasNumbers: false });
   if (!page) return Skeleton(state);
+  if (state.coverage?.first_index && indexing(state)) return FirstIndex(state);
   // The first thing that a page asks for is what it cannot be drawn without.
   const [first] = page.asks(state);
   const answer = first ? state.answers[first.key] : { data: true, error: null };
@@ -19291,7 +19287,7 @@ function refreshIfSeen() {
 
 const HOLD_MS = 5000;
 const me = `${Date.now()}-${Math.random()}`;
-const others = globalThis.BroadcastChannel ? new BroadcastChannel("clawmeter") : null;
+const relay = globalThis.BroadcastChannel ? new BroadcastChannel("clawmeter") : null;
 let stream = null;
 let isStreamOpen = false; // ours, or that of another window
 let retries = 0;
@@ -19305,7 +19301,7 @@ function connectionNow() {
 
 /** The window that holds the stream, if it is another one. */
 function otherHolder() {
-  const holder = others && remembered.read("stream", null);
+  const holder = relay && remembered.read("stream", null);
   return holder && holder.id !== me && holder.until > Date.now() ? holder : null;
 }
 
@@ -19344,12 +19340,12 @@ function openStream() {
   stream.onopen = () => {
     streamOpened();
     holdStream();
-    others?.postMessage("open");
+    relay?.postMessage("open");
   };
   for (const kind of KINDS) {
     stream.addEventListener(kind, () => {
       refreshOn(kind);
-      others?.postMessage(kind);
+      relay?.postMessage(kind);
     });
   }
   stream.onerror = () => {
@@ -19371,10 +19367,10 @@ function closeStream() {
   stream = null;
   if (otherHolder()) return;
   remembered.write("stream", null);
-  others?.postMessage("free");
+  relay?.postMessage("free");
 }
 
-others?.addEventListener("message", ({ data }) => {
+relay?.addEventListener("message", ({ data }) => {
   if (stream || document.visibilityState !== "visible" || state.needsLogin) return;
   if (KINDS.includes(data)) {
     refreshOn(data);
@@ -23558,6 +23554,8 @@ export const messages = {
   "The breakdown could not be read: {why}.": "无法读取明细：{why}。",
   "{version} and {n} older": "{version} 与 {n} 个更旧版本", "none found": "未找到", "Sources": "来源", "Gateway": "网关", "not connected": "未连接", "Home": "主目录",
   "{n} file": "{n} 个文件", "{n} files": "{n} 个文件", "{n} database": "{n} 个数据库", "{n} databases": "{n} 个数据库", "Indexed": "已索引",
+  "Reading what OpenClaw has kept": "正在读取 OpenClaw 的存档", "{done} of {all}": "{done}，共 {all}",
+  "Every session is read once; after that, what is new takes a moment. The numbers come when all of it is read.": "每个会话只读一次，之后新增内容即时可见。全部读完后显示数字。",
   "indexed in part": "部分已索引", "{n} unreadable": "{n} 个无法读取", "{n} bad line": "{n} 行损坏", "{n} bad lines": "{n} 行损坏",
   "{n} implausible call": "{n} 次不可信调用", "{n} implausible calls": "{n} 次不可信调用", "{n} session": "{n} 个会话", "{n} sessions": "{n} 个会话",
   "{n} agent": "{n} 个代理", "{n} agents": "{n} 个代理", "Not counted": "未计入", "Lag": "延迟", "Disk": "磁盘", "ledger {size}, {free} free": "账本 {size}，剩余 {free}", "Memory": "内存",
