@@ -6908,6 +6908,7 @@ class CronBook:
     """Where the jobs of a Clawmeter come from: the gateway while it is there, else the files. Asked only when somebody looks."""
 
     FRESH_S = 2.0
+    STORED_S = 60.0
     ASK_S = 10.0
 
     def __init__(
@@ -6922,7 +6923,8 @@ class CronBook:
         self.ask = ask
         self.state = state
         self._jobs = KeptJobs(self._read, self.FRESH_S, clock)
-        self._stored = KeptJobs(lambda: self._read_files(self.homes), self.FRESH_S, clock)
+        # Who follows the files says when they change (forget): this is for what is missed.
+        self._stored = KeptJobs(lambda: self._read_files(self.homes), self.STORED_S, clock)
 
     def forget(self) -> None:
         """Something changed: read anew when somebody looks."""

@@ -351,11 +351,18 @@ def test_hostile_names_and_texts_are_text(
 # --- with a real OpenClaw ------------------------------------------------------------------------
 
 
-@pytest.mark.openclaw
+@pytest.mark.parametrize(
+    "version",
+    [
+        pytest.param("2026.9.6", marks=pytest.mark.openclaw),
+        pytest.param("2026.6.11", marks=pytest.mark.openclaw_all),
+        pytest.param("2026.2.12", marks=pytest.mark.openclaw_all),
+    ],
+)
 def test_a_real_gateway_does_what_the_page_asks(
-    openclaw_starter: Any, meter_factory: Any, visit: Callable[..., Page]
+    openclaw_starter: Any, meter_factory: Any, visit: Callable[..., Page], version: str
 ) -> None:
-    real = openclaw_starter()
+    real = openclaw_starter(version)
     meter = meter_factory(real.home, gateway=True)
     page = visit(meter, "#/crons")
     wait_until(lambda: meter.gateway_state.status == "connected", "the connection", 60)
@@ -364,7 +371,7 @@ def test_a_real_gateway_does_what_the_page_asks(
 
     def theirs(name: str) -> Json | None:
         """The job as another client of the gateway sees it."""
-        jobs = gateway.call("cron.list", {"includeDisabled": True, "limit": 200})["jobs"]
+        jobs = gateway.call("cron.list", {"includeDisabled": True})["jobs"]
         return next((job for job in jobs if job["name"] == name), None)
 
     # Created
