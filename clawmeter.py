@@ -21,6 +21,7 @@ Sections, each using only those above it:
     Store
     Source: session transcripts
     Source: gateway
+    Cron jobs
     Queries
     Exports
     Actions
@@ -51,6 +52,7 @@ import gc
 import hashlib
 import hmac
 import io
+import itertools
 import json
 import logging
 import marshal
@@ -76,7 +78,7 @@ import tomllib
 import urllib.parse
 from calendar import monthrange
 from collections import Counter, defaultdict, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
@@ -4344,7 +4346,8 @@ def read_state_database(home: OpenClawHome, path: str, since_ms: int, out: State
         if {"runtime", "source_id", "child_session_key", "detail_json", "created_at"} <= columns_of(
             db, "task_runs"
         ):
-            for job, key, raw, created in db.execute("SELECT source_id, child_session_key, detail_json, created_at FROM task_runs WHERE runtime = 'cron' AND created_at >= ?", (since_ms - DAY_MS,)):  # fmt: skip
+            # The rows of one run without details come first: those with details are the better ones.
+            for job, key, raw, created in db.execute("SELECT source_id, child_session_key, detail_json, created_at FROM task_runs WHERE runtime = 'cron' AND created_at >= ? ORDER BY detail_json IS NOT NULL", (since_ms - DAY_MS,)):  # fmt: skip
                 newest = max(newest, created)
                 detail = as_dict(parse_lenient_or_none(raw or b"{}"))
                 out.cron(
@@ -5350,6 +5353,8 @@ class GatewayState:
         self._run_keys: dict[str, str] = {}
         self._ended: dict[str, int] = {}
         self._changed: set[str] = set()
+        #: Who else wants to know of an event, by its name: called with its payload, by the thread that reads.
+        self.listeners: dict[str, Callable[[Json], None]] = {}
 
     # -- the connection --
 
@@ -5488,6 +5493,8 @@ class GatewayState:
         if take:
             with self.lock:
                 take(payload)
+        if listener := self.listeners.get(frame.name):
+            listener(payload)
 
     def take_list(self, answer: Any) -> None:
         """The answer of sessions.list: what all sessions do now."""
@@ -6384,6 +6391,617 @@ class GatewayClient:
 
 
 ###############################################################################
+# Cron jobs ###################################################################
+###############################################################################
+# What OpenClaw runs by the clock: the jobs as the gateway lists them or as they lie on
+# disk in every era, their schedules in words, and when they run next. What they cost is
+# in the ledger (Queries); CronBook is where the jobs of a Clawmeter come from.
+
+#: What is taken of a home, whatever its files hold.
+MAX_CRON_JOBS = 2000
+MAX_CRON_FILE = 32 << 20
+MAX_CRON_ROW = 1 << 20
+MAX_CRON_RUNS = 500
+MAX_CRON_TEXT = 64_000
+MAX_CRON_EXPR = 200
+#: Runs that are told in advance.
+NEXT_RUNS = 3
+#: A revision of a job that is ours, not OpenClaw's.
+OWN_REVISION = "clawmeter:"
+WEEKDAYS = ("Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday")
+MONTHS = ("January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November", "December")  # fmt: skip
+
+
+class ScheduleError(ClawmeterError):
+    """A schedule that says nothing about when."""
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """When a job runs. `kind` is OpenClaw's word: cron, every, at; the others start by events, not by the clock."""
+
+    kind: str
+    expr: str | None = None
+    tz: str | None = None
+    every_ms: int | None = None
+    anchor_ms: int | None = None
+    at_ms: int | None = None
+    stagger_ms: int | None = None
+
+    @classmethod
+    def parse(cls, raw: Json) -> Schedule:
+        """Read a schedule as OpenClaw writes it; what is not as it should be is None."""
+        at = raw.get("at") if raw.get("at") is not None else raw.get("atMs")
+        at_ms = int_or_none(at)
+        if isinstance(at, str):
+            with contextlib.suppress(ValueError, OverflowError):
+                at_ms = parse_iso_ms(at)
+        if at_ms is not None and not 0 <= at_ms < LATEST_MS:
+            at_ms = None
+
+        def count(name: str) -> int | None:
+            value = int_or_none(raw.get(name))
+            return value if value is not None and 0 <= value < LATEST_MS else None
+
+        def text(name: str) -> str | None:
+            value = raw.get(name)
+            return plain(value, MAX_CRON_EXPR) if isinstance(value, str) and value.strip() else None
+
+        return cls(
+            text("kind") or "?", text("expr"), text("tz"), count("everyMs"), count("anchorMs"), at_ms, count("staggerMs")
+        )  # fmt: skip
+
+    def zone_name(self) -> str | None:
+        """The zone in which a cron expression is meant: its own, else the machine's, as OpenClaw has it."""
+        return ((self.tz or "").strip() or machine_zone()) if self.kind == "cron" else None
+
+    def zone(self) -> ZoneInfo:
+        """That zone. ScheduleError when there is none of its name."""
+        name = self.zone_name() or "UTC"
+        if not is_zone(name):
+            msg = f"unknown time zone {name}"
+            raise ScheduleError(msg)
+        return ZoneInfo(name)
+
+    def next_runs(self, after_ms: int, count: int = NEXT_RUNS, *, job_id: str = "") -> list[int]:
+        """The next runs after an instant, in epoch ms; none when there is no further. ScheduleError when it cannot be told."""
+        if self.kind == "at":
+            if self.at_ms is None:
+                raise ScheduleError("not a time")
+            return [self.at_ms] if self.at_ms > after_ms else []
+        if self.kind == "every":
+            if not self.every_ms:
+                raise ScheduleError("no interval")
+            anchor = self.anchor_ms if self.anchor_ms is not None else after_ms
+            steps = max(0, (after_ms - anchor) // self.every_ms + 1)
+            first = anchor + steps * self.every_ms
+            return [first + n * self.every_ms for n in range(count)]
+        if self.kind != "cron":
+            raise ScheduleError("started by an event, not by the clock")
+        offset = self._stagger(job_id)
+        runs = []
+        for moment in self._occurrences(after_ms - offset):
+            runs.append(moment + offset)
+            if len(runs) == count:
+                break
+        return runs
+
+    def _stagger(self, job_id: str) -> int:
+        """By how much OpenClaw moves this job away from the full hour: always the same for one job.
+
+        Fact: resolveStableCronOffsetMs of OpenClaw 2026.9.6.
+        """
+        if not job_id or not self.stagger_ms or self.stagger_ms <= 1:
+            return 0
+        return int.from_bytes(hashlib.sha256(job_id.encode()).digest()[:4], "big") % self.stagger_ms
+
+    def _occurrences(self, after_ms: int) -> Iterator[int]:
+        """The instants of a cron expression after one, by the wall clock of its zone.
+
+        A time that the clocks skip is no run, one that they show twice is one run, at the first (OpenClaw 2026.9.6).
+        """
+        from croniter import croniter
+
+        zone = self.zone()
+        fields = tidy_cron_fields(self.expr)
+        try:
+            # Without its zone: croniter finds wall times, and which instant they are is decided here.
+            start = datetime.fromtimestamp(after_ms / 1000, zone).replace(tzinfo=None, fold=0)
+            # One second earlier, because the same wall time may come twice and the first one counts.
+            found = croniter(" ".join(fields), start - timedelta(seconds=1), ret_type=datetime, second_at_beginning=True, max_years_between_matches=9)  # fmt: skip
+            while True:
+                wall = found.get_next(datetime)
+                instant = wall.replace(tzinfo=zone)
+                if instant.astimezone(UTC).astimezone(zone).replace(tzinfo=None) != wall:
+                    continue  # the clocks skip it
+                moment = round(instant.timestamp() * 1000)
+                if moment > after_ms:
+                    yield moment
+        except (ValueError, KeyError, IndexError, TypeError, ArithmeticError) as error:
+            # croniter's own errors are ValueErrors; some expressions that it does not know raise others.
+            if type(error).__name__ == "CroniterBadDateError":
+                return  # no further date fits
+            msg = f"this expression cannot be computed here: {self.expr}"
+            raise ScheduleError(msg) from error
+
+    def describe(self) -> str:
+        """The schedule in words: `every 30 minutes`, `at 09:00 on weekdays, Europe/Berlin`."""
+        if self.kind == "at":
+            return f"once, at {iso_ms(self.at_ms)[:16].replace('T', ' ')} UTC" if self.at_ms is not None else "once, at an unknown time"  # fmt: skip
+        if self.kind == "every":
+            return describe_interval(self.every_ms) if self.every_ms else "at an unknown interval"
+        if self.kind == "on-exit":
+            return "when a command ends"
+        if self.kind == "stream":
+            return "when a command says something"
+        if self.kind != "cron":
+            return f"by {self.kind}"
+        try:
+            words = describe_cron(tidy_cron_fields(self.expr))
+        except ScheduleError:
+            words = None
+        return f"{words or f'by cron, {self.expr}'}, {self.zone_name()}"
+
+    def render(self) -> Json:
+        """CronSchedule of the API."""
+        return {
+            "kind": self.kind, "expr": self.expr, "tz": self.tz, "every_ms": self.every_ms, "anchor_ms": self.anchor_ms, "at_ms": self.at_ms,
+            "stagger_ms": self.stagger_ms,
+        }  # fmt: skip
+
+
+_CRON_ALIASES: Mapping[str, str] = {
+    "@yearly": "0 0 1 1 *", "@annually": "0 0 1 1 *", "@monthly": "0 0 1 * *", "@weekly": "0 0 * * 0", "@daily": "0 0 * * *",
+    "@midnight": "0 0 * * *", "@hourly": "0 * * * *",
+}  # fmt: skip
+_CRON_NAMES = re.compile("|".join(n[:3] for n in (*MONTHS, *WEEKDAYS)), re.IGNORECASE)
+
+
+def tidy_cron_fields(expr: str | None) -> list[str]:
+    """The five fields of a cron expression, or six with the seconds first. ScheduleError for what is none.
+
+    croniter knows letters that OpenClaw does not: H and R would give a time of its own choice.
+    """
+    text = (expr or "").strip()
+    fields = [field.replace("?", "*") for field in _CRON_ALIASES.get(text.lower(), text).split()]
+    if len(text) > MAX_CRON_EXPR or len(fields) not in (5, 6):
+        msg = f"not a cron expression: {plain(text, 80)}"
+        raise ScheduleError(msg)
+    for cron_field in fields:
+        if not re.fullmatch(r"[0-9*/,#L-]+", _CRON_NAMES.sub("1", cron_field)):
+            msg = f"not a cron expression: {plain(text, 80)}"
+            raise ScheduleError(msg)
+    return fields
+
+
+def list_words(words: Sequence[str]) -> str:
+    """Several words as one phrase: `Monday, Wednesday and Friday`."""
+    return " and ".join(([", ".join(words[:-1])] if len(words) > 1 else []) + list(words[-1:]))
+
+
+def describe_interval(ms: int) -> str:
+    """`every hour`, `every 90 seconds`: in the largest unit that it is a whole number of."""
+    for unit, size in (("week", 7 * DAY_MS), ("day", DAY_MS), ("hour", HOUR_MS), ("minute", MINUTE_MS), ("second", 1000)):  # fmt: skip
+        if ms % size == 0:
+            return f"every {unit}" if ms == size else f"every {ms // size} {unit}s"
+    return f"every {ms} milliseconds"
+
+
+def expand_cron_field(
+    field_text: str, low: int, high: int, names: Sequence[str] = ()
+) -> list[int] | None:
+    """The numbers of a field without a star, ascending; None for one with a star, or one that is too clever."""
+    if "*" in field_text:
+        return None
+    numbered = {name[:3].lower(): str(n) for n, name in enumerate(names, low)}
+    found: set[int] = set()
+    for part in field_text.lower().split(","):
+        match = re.fullmatch(
+            r"([a-z]{3}|[0-9]{1,2})(?:-([a-z]{3}|[0-9]{1,2})(?:/([0-9]{1,2}))?)?", part
+        )
+        if not match:
+            return None
+        ends = [numbered.get(one, one) for one in match.groups()[:2] if one]
+        if not all(one.isdigit() for one in ends):
+            return None
+        first, last = int(ends[0]), int(ends[-1])
+        if not low <= first <= last <= high or match[3] == "0":
+            return None
+        found.update(range(first, last + 1, int(match[3] or 1)))
+    return sorted(found)
+
+
+def describe_cron(fields: Sequence[str]) -> str | None:
+    """A cron expression in words, without its zone; None where words would be longer than the expression."""
+    if len(fields) == 6:
+        if fields[0] != "0":
+            return None
+        fields = fields[1:]
+    minute, hour, day, month, weekday = fields
+    days = _describe_days(day, month, weekday)
+    if days is None:
+        return None
+    at = f" {days}" if days else ""
+    minutes = expand_cron_field(minute, 0, 59)
+    hours = expand_cron_field(hour, 0, 23)
+    step = re.fullmatch(r"\*(?:/([0-9]{1,2}))?", minute)
+    if step:
+        every = int(step[1] or 1)
+        if not every or 60 % every:
+            return None
+        words = "every minute" if every == 1 else f"every {every} minutes"
+        if hour == "*":
+            return words + at
+        if hours and hours == list(range(hours[0], hours[-1] + 1)):
+            return f"{words} from {hours[0]:02d}:00 to {hours[-1]:02d}:59{at}"
+        return None
+    if minutes is None:
+        return None
+    hour_step = re.fullmatch(r"\*(?:/([0-9]{1,2}))?", hour)
+    if hour_step and len(minutes) == 1:
+        every = int(hour_step[1] or 1)
+        if not every or 24 % every:
+            return None
+        past = f" at minute {minutes[0]}" if minutes[0] else ""
+        return ("every hour" if every == 1 else f"every {every} hours") + past + at
+    if hours is None:
+        return None
+    if len(minutes) == 1 and len(hours) > 4 and hours == list(range(hours[0], hours[-1] + 1)):
+        return f"every hour from {hours[0]:02d}:{minutes[0]:02d} to {hours[-1]:02d}:{minutes[0]:02d}{at}"
+    if len(minutes) * len(hours) > 6:
+        return None
+    times = [f"{h:02d}:{m:02d}" for h in hours for m in minutes]
+    return f"at {list_words(times)}{at or ' every day'}"
+
+
+def _describe_days(day: str, month: str, weekday: str) -> str | None:
+    """On which days, empty for all of them; None when that is too much to say."""
+    names = [(n % 7) for n in expand_cron_field(weekday, 0, 7, WEEKDAYS) or []]
+    if weekday != "*":
+        if not names or (day, month) != ("*", "*"):
+            return None
+        chosen = set(names)
+        if chosen == {1, 2, 3, 4, 5}:
+            return "on weekdays"
+        if chosen == {0, 6}:
+            return "on weekends"
+        return "on " + list_words([WEEKDAYS[n % 7] for n in range(1, 8) if n % 7 in chosen])
+    if day == "*":
+        return "" if month == "*" else None
+    numbers = expand_cron_field(day, 1, 31)
+    last = day.upper() == "L"
+    if month == "*" and (last or (numbers and len(numbers) <= 4)):
+        return "on the last day of the month" if last else f"on day {list_words([str(n) for n in numbers or ()])} of the month"  # fmt: skip
+    months = expand_cron_field(month, 1, 12, MONTHS)
+    if numbers and months and len(numbers) == len(months) == 1:
+        return f"on {numbers[0]} {MONTHS[months[0] - 1]}"
+    return None
+
+
+# -- jobs as OpenClaw has them ----------------------------------------------------------------------------------------
+
+
+def _clip(value: Any, limit: int = 500) -> str | None:
+    """A text for people, of a bounded length; None for anything else."""
+    if not isinstance(value, str) or not value:
+        return None
+    return sound(value if len(value) <= limit else value[: limit - 1] + "…")
+
+
+def _flag(value: Any) -> bool | None:
+    return value if type(value) is bool else None
+
+
+def render_payload(raw: Json) -> Json:
+    """CronPayload of the API: what the job does, in one text whatever its kind."""
+    text = raw.get("message", raw.get("text", raw.get("script")))
+    argv = raw.get("argv")
+    if text is None and isinstance(argv, list):
+        text = " ".join(str(part) for part in argv[:100])
+    return {
+        "kind": _clip(raw.get("kind"), 40) or "?", "text": _clip(text, MAX_CRON_TEXT), "model": _clip(raw.get("model")),
+        "thinking": _clip(raw.get("thinking"), 40), "timeout_seconds": int_or_none(raw.get("timeoutSeconds")),
+    }  # fmt: skip
+
+
+def render_delivery(raw: Json) -> Json:
+    """CronDelivery of the API. Of a webhook's address only the host: the rest is as good as a password."""
+    mode, to = _clip(raw.get("mode"), 40) or "?", _clip(raw.get("to"))
+    if to and re.match(r"https?://", to, re.IGNORECASE):
+        host = urllib.parse.urlsplit(to).netloc.rpartition("@")[2]
+        to = f"{to.partition('://')[0].lower()}://{host}/…"
+    return {"mode": mode, "channel": _clip(raw.get("channel")), "to": to, "best_effort": _flag(raw.get("bestEffort"))}  # fmt: skip
+
+
+#: What a job is, apart from what has become of it.
+CRON_DEFINITION = (
+    "name", "displayName", "description", "agentId", "sessionKey", "enabled", "deleteAfterRun", "schedule", "pacing", "trigger", "sessionTarget",
+    "wakeMode", "payload", "delivery", "failureAlert",
+)  # fmt: skip
+
+
+def cron_revision(raw: Json) -> str:
+    """What changes when somebody changes the job: OpenClaw's own word since 2026.9, before that a digest of its definition."""
+    told = _clip(raw.get("configRevision"), 200)
+    if told:
+        return told
+    definition = {name: raw[name] for name in CRON_DEFINITION if raw.get(name) is not None}
+    return f"{OWN_REVISION}{blake2b(json.dumps(definition, sort_keys=True).encode(), digest_size=12).hexdigest()}"  # fmt: skip
+
+
+def parse_cron_job(raw: Any) -> Json:
+    """One job as the API shows it, without what depends on the time. ScheduleError when it is no job."""
+    if not isinstance(raw, dict):
+        raise ScheduleError("a cron job is not an object")
+    job_id = raw.get("id") or raw.get("jobId")
+    if not isinstance(job_id, str) or not 0 < len(job_id) <= 400:
+        raise ScheduleError("a cron job has no id")
+    state, payload, delivery = (as_dict(raw.get(name)) for name in ("state", "payload", "delivery"))
+    schedule = Schedule.parse(as_dict(raw.get("schedule")))
+    key = _clip(raw.get("declarationKey"))
+    kind = payload.get("kind")
+    return {
+        "id": sound(job_id), "name": _clip(raw.get("name"), 200) or sound(job_id), "display_name": _clip(raw.get("displayName"), 200),
+        "description": _clip(raw.get("description"), 2000), "agent_id": _clip(raw.get("agentId"), 200) or _clip(raw.get("effectiveAgentId"), 200),
+        # Jobs that OpenClaw makes by itself (heartbeats, memory, reviews of skills) have a declaration key; so have
+        # those of an add-on, which a person does not edit either.
+        "built_in": key is not None or kind == "heartbeat", "declaration_key": key, "removed": False,
+        "enabled": raw.get("enabled") is not False, "delete_after_run": _flag(raw.get("deleteAfterRun")),
+        "schedule": schedule.render(), "schedule_text": schedule.describe(), "zone": schedule.zone_name(), "session_target": _clip(raw.get("sessionTarget"), 400),
+        "wake_mode": _clip(raw.get("wakeMode"), 40), "payload": render_payload(payload), "delivery": render_delivery(delivery) if delivery else None,
+        "created_at_ms": moment_ms(raw.get("createdAtMs")),
+        "config_revision": cron_revision(raw), "next_run_at_ms": moment_ms(raw.get("nextRunAtMs")) or moment_ms(state.get("nextRunAtMs")),
+        "running_at_ms": moment_ms(state.get("runningAtMs")), "last_run_at_ms": moment_ms(state.get("lastRunAtMs")),
+        "last_run_status": _clip(state.get("lastRunStatus") or state.get("lastStatus"), 40), "last_error": _clip(state.get("lastError"), 2000),
+        "last_duration_ms": int_or_none(state.get("lastDurationMs")), "consecutive_errors": int_or_none(state.get("consecutiveErrors")),
+    }  # fmt: skip
+
+
+def with_next_runs(job: Json, now_ms: int) -> Json:
+    """The job with its next runs: OpenClaw's own word for the first, where it is still to come."""
+    raw = job["schedule"]
+    schedule = Schedule(**raw)
+    problem, runs = None, []
+    if job["enabled"]:
+        told = job["next_run_at_ms"]
+        try:
+            if told and told > now_ms:
+                runs = [told, *schedule.next_runs(told, NEXT_RUNS - 1, job_id=job["id"])]
+            else:
+                runs = schedule.next_runs(now_ms, job_id=job["id"])
+        except ScheduleError as error:
+            runs = [told] if told and told > now_ms else []
+            problem = str(error) if schedule.kind in ("cron", "every", "at") else None
+    runs = [run for run in runs[:NEXT_RUNS] if run < LATEST_MS]
+    return {**job, "next_runs_ms": runs, "problem": problem}
+
+
+@dataclass(frozen=True, slots=True)
+class CronJobs:
+    """The jobs of a home at one moment, and what could not be read of them."""
+
+    source: str  # gateway | files
+    jobs: tuple[Json, ...]
+    bad_jobs: int = 0
+    problems: tuple[str, ...] = ()
+
+    @classmethod
+    def parse(cls, source: str, raws: Iterable[Any], problems: Iterable[str] = ()) -> CronJobs:
+        """Parse what a list holds; a job that is none is counted, and the others go on."""
+        jobs: dict[str, Json] = {}
+        told = list(problems)
+        bad = 0
+        for raw in raws:
+            try:
+                job = parse_cron_job(raw)
+            except ScheduleError as error:
+                bad += 1
+                told.append(str(error))
+                continue
+            if len(jobs) < MAX_CRON_JOBS:
+                jobs.setdefault(job["id"], {**job, "source": source})
+        return cls(source, tuple(jobs.values()), bad, tuple(dict.fromkeys(told))[:5])
+
+
+def read_cron_jobs(home: OpenClawHome) -> CronJobs:
+    """The jobs of a home from its files, in whichever era it is. Raises SourceError when they are there but cannot be read."""
+    suffix = f"@{home.label}" if home.label else ""
+    raws = _read_job_table(home)
+    problems: list[str] = []
+    if raws is None:
+        raws, problems = _read_job_file(home.path / "cron" / "jobs.json")
+    listed = CronJobs.parse("files", raws, problems)
+    if suffix:
+        listed = replace(listed, jobs=tuple({**j, "agent_id": j["agent_id"] and j["agent_id"] + suffix} for j in listed.jobs))  # fmt: skip
+    return listed
+
+
+def _read_job_file(path: Path) -> tuple[list[Any], list[str]]:
+    """Cron jobs of 2026.2 to 2026.4: {"version": 1, "jobs": […]}."""
+    try:
+        if path.stat().st_size > MAX_CRON_FILE:
+            return [], [f"{path} is too large to be read"]
+        value = parse_lenient_or_none(path.read_bytes())
+    except FileNotFoundError:
+        return [], []
+    except OSError as error:
+        msg = f"cannot read {path}: {error.strerror}"
+        raise SourceError(msg) from error
+    jobs = value if isinstance(value, list) else as_dict(value).get("jobs")
+    return (jobs, []) if isinstance(jobs, list) else ([], [f"{path} holds no list of cron jobs"])
+
+
+def _read_job_table(home: OpenClawHome) -> list[Any] | None:
+    """Cron jobs of 2026.6 and later, from state/openclaw.sqlite; None where that has none. Raises SourceError."""
+    path = home.state_database
+    if not path.is_file():
+        return None
+    jobs: list[Any] = []
+    with open_foreign(str(path)) as db:
+        columns = columns_of(db, "cron_jobs")
+        if not {"job_id", "job_json", "state_json"} <= columns:
+            return None
+        order = "sort_order" if "sort_order" in columns else "job_id"
+        enabled_now = "enabled" if "enabled" in columns else "NULL"
+        sql = f"SELECT job_id, substr(job_json, 1, ?), substr(state_json, 1, ?), {enabled_now} FROM cron_jobs ORDER BY {order} LIMIT ?"
+        for job_id, raw, state, enabled in db.execute(sql, (MAX_CRON_ROW, MAX_CRON_ROW, MAX_CRON_JOBS)):  # fmt: skip
+            job = parse_lenient_or_none(raw or b"")
+            if not isinstance(job, dict):
+                jobs.append(None)
+                continue
+            job = {"id": text_of(job_id), **job, "state": as_dict(parse_lenient_or_none(state or b""))}  # fmt: skip
+            if enabled is not None:
+                job["enabled"] = bool(enabled)
+            jobs.append(job)
+    return jobs
+
+
+def parse_cron_run(raw: Json) -> Json:
+    """What the log of a run says beside what the ledger keeps; the record is the same in all eras."""
+    diagnostics = as_dict(raw.get("diagnostics"))
+    return {
+        "run_at_ms": moment_ms(raw.get("runAtMs")) or moment_ms(raw.get("ts")), "status": _clip(raw.get("status"), 40),
+        "duration_ms": int_or_none(raw.get("durationMs")), "session_id": _clip(raw.get("sessionId"), 400), "run_id": _clip(raw.get("runId"), 400),
+        "error": _clip(raw.get("error"), 2000) or _clip(diagnostics.get("summary"), 2000), "summary": _clip(raw.get("summary"), 4000),
+        "delivery_status": _clip(raw.get("deliveryStatus"), 40), "provider": _clip(raw.get("provider")), "model": _clip(raw.get("model")),
+    }  # fmt: skip
+
+
+def read_cron_runs(home: OpenClawHome, job_id: str) -> list[Json]:
+    """What the files of a home say about the latest runs of one job. Raises SourceError."""
+    raws: list[Any] = []
+    # An id is a name that OpenClaw chose; one that leads out of the folder is none.
+    if re.fullmatch(r"[\w-]{1,200}", job_id):
+        with contextlib.suppress(OSError):
+            path = home.path / "cron" / "runs" / f"{job_id}.jsonl"
+            with open(path, "rb") as file:
+                file.seek(max(0, os.fstat(file.fileno()).st_size - (4 << 20)))
+                raws = [parse_lenient_or_none(line) for line in file.read().splitlines()[-MAX_CRON_RUNS:]]  # fmt: skip
+    if home.state_database.is_file():
+        with open_foreign(str(home.state_database)) as db:
+            if {"job_id", "ts", "entry_json"} <= columns_of(db, "cron_run_logs"):
+                rows = db.execute("SELECT entry_json FROM cron_run_logs WHERE job_id = ? ORDER BY ts DESC LIMIT ?", (job_id, MAX_CRON_RUNS))  # fmt: skip
+                raws += [parse_lenient_or_none(raw or b"") for (raw,) in rows]
+            if {"runtime", "source_id", "created_at", "detail_json"} <= (columns := columns_of(db, "task_runs")):  # fmt: skip
+                error = "error" if "error" in columns else "NULL"
+                sql = f"SELECT created_at, {error}, detail_json FROM task_runs WHERE runtime = 'cron' AND source_id = ? AND detail_json IS NOT NULL ORDER BY created_at DESC LIMIT ?"
+                for created, text, raw in db.execute(sql, (job_id, MAX_CRON_RUNS)):
+                    raws.append({"runAtMs": created, "error": text_of(text), **{k: v for k, v in as_dict(parse_lenient_or_none(raw)).items() if v is not None}})  # fmt: skip
+    return [parse_cron_run(raw) for raw in raws if isinstance(raw, dict)]
+
+
+class KeptJobs:
+    """One answer about jobs that holds for a moment, or until something changes. Any thread may ask; one reads."""
+
+    def __init__(self, read: Callable[[], CronJobs], fresh_s: float, clock: Callable[[], float]) -> None:  # fmt: skip
+        self.read = read
+        self.fresh_s = fresh_s
+        self.clock = clock
+        self.changes = 0
+        self.lock = threading.Lock()
+        self._found: tuple[float, int, CronJobs] | None = None
+
+    def get(self, *, fresh: bool = False) -> CronJobs:
+        """The answer; read anew when it is old, or `fresh` is wanted."""
+        with self.lock:
+            found = self._found
+            if fresh or found is None or found[1] != self.changes or self.clock() - found[0] > self.fresh_s:  # fmt: skip
+                changes = self.changes  # what changes while we read makes the answer old at once
+                found = self._found = (self.clock(), changes, self.read())
+            return found[2]
+
+
+class CronBook:
+    """Where the jobs of a Clawmeter come from: the gateway while it is there, else the files. Asked only when somebody looks."""
+
+    FRESH_S = 2.0
+    STORED_S = 60.0
+    ASK_S = 10.0
+
+    def __init__(
+        self,
+        homes: Sequence[OpenClawHome],
+        ask: Callable[..., Any],
+        state: GatewayState,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.homes = homes
+        self.ask = ask
+        self.state = state
+        self._jobs = KeptJobs(self._read, self.FRESH_S, clock)
+        # Who follows the files says when they change (forget): this is for what is missed.
+        self._stored = KeptJobs(lambda: self._read_files(self.homes), self.STORED_S, clock)
+
+    def forget(self) -> None:
+        """Something changed: read anew when somebody looks."""
+        self._jobs.changes += 1
+        self._stored.changes += 1
+
+    def jobs(self, *, fresh: bool = False) -> CronJobs:
+        """All jobs of all homes."""
+        return self._jobs.get(fresh=fresh)
+
+    def stored(self) -> CronJobs:
+        """All jobs as the files have them: without a word to the gateway, for what looks often."""
+        return self._stored.get()
+
+    def _read(self) -> CronJobs:
+        if self.state.status != "connected":
+            return self._read_files(self.homes)
+        try:
+            listed = CronJobs.parse("gateway", self._ask_jobs())
+        except GatewayError as error:
+            files = self._read_files(self.homes)
+            return replace(files, problems=(f"the gateway does not list its cron jobs: {error}", *files.problems))  # fmt: skip
+        others = self._read_files(self.homes[1:])
+        return replace(listed, jobs=(*listed.jobs, *others.jobs), bad_jobs=listed.bad_jobs + others.bad_jobs, problems=(*listed.problems, *others.problems))  # fmt: skip
+
+    def _ask_jobs(self) -> list[Any]:
+        """cron.list: all at once in 2026.2, by pages later, where 2026.2 would refuse to be asked for one."""
+        raws: list[Any] = []
+        params: Json = {"includeDisabled": True}
+        while True:
+            answer = as_dict(self.ask("cron.list", params, timeout_s=self.ASK_S))
+            page = answer.get("jobs")
+            raws += page if isinstance(page, list) else []
+            after = answer.get("nextOffset")
+            if answer.get("hasMore") is not True or type(after) is not int or not len(raws) <= after <= MAX_CRON_JOBS:  # fmt: skip
+                return raws
+            params = {"includeDisabled": True, "offset": after, "limit": 200}
+
+    @staticmethod
+    def _read_files(homes: Sequence[OpenClawHome]) -> CronJobs:
+        jobs: list[Json] = []
+        problems: list[str] = []
+        bad = 0
+        for home in homes:
+            try:
+                found = read_cron_jobs(home)
+            except SourceError as error:
+                problems.append(str(error))
+                continue
+            jobs += found.jobs
+            problems += found.problems
+            bad += found.bad_jobs
+        return CronJobs("files", tuple(jobs), bad, tuple(problems))
+
+    def runs(self, job_id: str) -> list[Json]:
+        """What is said about the latest runs of a job: error, summary, delivery."""
+        if self.state.status == "connected":
+            with contextlib.suppress(GatewayError):
+                answer = as_dict(self.ask("cron.runs", {"id": job_id, "limit": 200}, timeout_s=self.ASK_S))  # fmt: skip
+                entries = answer.get("entries")
+                if isinstance(entries, list):
+                    return [parse_cron_run(e) for e in entries[:MAX_CRON_RUNS] if isinstance(e, dict)]  # fmt: skip
+        out: list[Json] = []
+        for home in self.homes:
+            with contextlib.suppress(SourceError):  # the list of jobs says what cannot be read
+                out += read_cron_runs(home, job_id)
+        return out
+
+
+###############################################################################
 # Queries #####################################################################
 ###############################################################################
 # Every number that anybody sees is made here, from the ledger and nothing else. API,
@@ -6483,6 +7101,8 @@ SESSION_STATES = ("running", "idle", "ended")
 SHALLOW_ROWS = 500
 #: A session's turns that are told one by one: beyond, the first ones are only counted.
 MAX_TURNS = 2000
+#: Runs of a cron job in its picture of a line's height.
+RECENT_RUNS = 24
 #: Stretches in the picture of one turn; it is some hundred pixels wide.
 MAX_STRETCHES = 60
 
@@ -6516,6 +7136,16 @@ _SESSION_FILTER_SQL: Mapping[str, str] = {
         for name in ("model", "provider")
     },
 }
+
+
+def known_status(status: str | None) -> str | None:
+    """How a run ended; None where its record does not say."""
+    return None if status in (None, "", "?") else status
+
+
+def clip_payload(payload: Json) -> Json:
+    """A payload with its text cut to what fits on a line."""
+    return {**payload, "text": payload["text"] and plain(payload["text"], 200)}
 
 
 def like_pattern(text: str) -> str:
@@ -6865,6 +7495,7 @@ class Queries:
         want_zone: Callable[[str], None] | None = None,
         status: Callable[[], Json] | None = None,
         gateway: GatewayState | None = None,
+        crons: CronBook | None = None,
     ) -> None:
         self.ledger = ledger
         self.settings = settings
@@ -6875,6 +7506,7 @@ class Queries:
         self.want_zone = want_zone
         self.status = status
         self.gateway = gateway or GatewayState(clock=clock)
+        self.cron_book = crons
         self.default_zone = settings.zone()
         self.lists = Kept(12)
         self.maps: dict[Any, TranscriptMap] = {}
@@ -7938,6 +8570,201 @@ class Queries:
                 return len(seen) - 1
             seen.append(parent[0])
 
+    # -- cron jobs ----------------------------------------------------------------------------------------------------
+
+    def crons(
+        self, *, from_: str | None = None, to: str | None = None, tz: str | None = None, agent: str | None = None,
+        model: str | None = None, provider: str | None = None, channel: str | None = None, cause: str | None = None,
+    ) -> Json:  # fmt: skip
+        """All cron jobs: when they run, how the last runs ended, what they cost in the range."""
+        listed = self.cron_book.jobs() if self.cron_book else CronJobs("files", ())
+        zone, now = self.zone(tz), self.now_ms()
+        start, end = self.parse_range(from_, to, zone)
+        filters = filters_of(agent=agent, model=model, provider=provider, channel=channel, cause=cause)  # fmt: skip
+        with self.ledger.reading() as db:
+            query = self._limit_range(db, UsageQuery(start, end, zone, "cron_job", filters))
+            costs = self._cron_costs(db, query)
+            jobs = self._cron_rows(db, query, listed.jobs, costs)
+            return {
+                "as_of_ms": now, "tz": zone.key, "from_ms": query.from_ms, "to_ms": query.to_ms, "coverage": self.coverage(db),
+                "source": listed.source, "bad_jobs": listed.bad_jobs, "problems": list(listed.problems),
+                "totals": Sums([sum(of_all) for of_all in zip(*(s.values for s in costs.values()), strict=True)]).render(),
+                # The list needs to know them apart, not to read them all.
+                "jobs": [{**job, "payload": clip_payload(job["payload"])} for job in jobs if not agent or job["agent_id"] == agent],
+            }  # fmt: skip
+
+    def cron(
+        self, cron_id: str, *, from_: str | None = None, to: str | None = None, tz: str | None = None, limit: str | None = None,
+        offset: str | None = None,
+    ) -> Json:  # fmt: skip
+        """One cron job with its runs, newest first, each with what it cost."""
+        most = parse_int(limit, "limit", default=50, least=1, most=MAX_ROWS)
+        skip = parse_int(offset, "offset", default=0, least=0, most=10**9)
+        book = self.cron_book
+        listed = book.jobs() if book else CronJobs("files", ())
+        told = {run["run_at_ms"]: run for run in (book.runs(cron_id) if book else ()) if run["run_at_ms"]}  # fmt: skip
+        zone, now = self.zone(tz), self.now_ms()
+        start, end = self.parse_range(from_, to, zone)
+        with self.ledger.reading() as db:
+            query = self._limit_range(db, UsageQuery(start, end, zone, "cron_job"))
+            jobs = [job for job in listed.jobs if job["id"] == cron_id]
+            cost = self._cron_costs(db, query).get(cron_id)
+            runs = self._cron_runs(db, cron_id, told)
+            if not jobs:
+                if not runs:
+                    raise QueryError("cron_not_found", "there is no such cron job", 404)
+                cost = cost or Sums()
+            [job] = self._cron_rows(db, query, jobs, {} if cost is None else {cron_id: cost})
+            ever = db.execute(f"SELECT {self._sums('s')} FROM sessions s WHERE s.cron_job = ?", (cron_id,)).fetchone()  # fmt: skip
+            return {
+                "as_of_ms": now, "tz": zone.key, "from_ms": query.from_ms, "to_ms": query.to_ms, "coverage": self.coverage(db),
+                "source": listed.source, "problems": list(listed.problems), "job": job, "all_time": Sums([v or 0 for v in ever]).render(),
+                "runs": self._render_runs(db, cron_id, runs[skip : skip + most], told), "total": len(runs), "offset": skip, "limit": most,
+            }  # fmt: skip
+
+    def cron_preview(
+        self, *, kind: str | None = None, expr: str | None = None, zone: str | None = None, every_ms: str | None = None,
+        at: str | None = None,
+    ) -> Json:  # fmt: skip
+        """A schedule that somebody is writing: in words, and when it would run."""
+        every = parse_int(every_ms, "every_ms", default=0, least=0, most=10**13)
+        schedule = Schedule.parse({"kind": kind, "expr": expr, "tz": zone, "everyMs": every or None, "at": at})  # fmt: skip
+        try:
+            runs = schedule.next_runs(self.now_ms())
+        except ScheduleError as error:
+            return {"text": None, "next_runs_ms": [], "problem": str(error)}
+        return {"text": schedule.describe(), "next_runs_ms": [run for run in runs if run < LATEST_MS], "problem": None if runs else "no further run"}  # fmt: skip
+
+    def _cron_costs(self, db: sqlite3.Connection, query: UsageQuery) -> dict[str, Sums]:
+        """What each cron job cost in a range: the rows of by=cron_job."""
+        cells = self._cells(db, query, ("cron_job",))
+        return {key: sums for (key,), sums in cells.items() if key != NONE_KEY}
+
+    def _cron_rows(
+        self,
+        db: sqlite3.Connection,
+        query: UsageQuery,
+        jobs: Sequence[Json],
+        costs: Mapping[str, Sums],
+    ) -> list[Json]:
+        """Cron of the API for each job, and for those that are gone and left costs in the range."""
+        owners = self.lists.get(db, "cron owners", lambda: self._read_cron_owners(db))
+        span = (query.from_ms, query.to_ms)
+        counted = {
+            job: figures for job, *figures in db.execute(
+                "SELECT job_id, count(*), sum(status = 'ok'), sum(status = 'error'), avg(duration_ms) FROM cron_runs WHERE run_ms >= ? AND run_ms < ? GROUP BY job_id", span)
+        }  # fmt: skip
+        known = {job["id"] for job in jobs}
+        gone = []
+        for job_id in costs:
+            if job_id not in known:
+                agent, label = owners.get(job_id, (None, None))
+                name = re.sub(r"^(Automation|Cron): ", "", label or "") or job_id
+                gone.append({**parse_cron_job({"id": job_id, "name": name, "agentId": agent, "enabled": False}), "source": "ledger", "removed": True, "schedule_text": None})  # fmt: skip
+        out = []
+        for job in (*jobs, *gone):
+            runs, ok, failed, duration = counted.get(job["id"], (0, 0, 0, None))
+            cost = costs.get(job["id"])
+            # What a job tells the main session to do is done in that session's next turn: nobody can say which
+            # of its calls that was.
+            is_apart = cost is not None or job["session_target"] not in ("main", "current")
+            out.append({
+                **with_next_runs(job, self.now_ms()), "agent_id": job["agent_id"] or owners.get(job["id"], (None, None))[0],
+                "runs": runs, "ok_runs": ok, "failed_runs": failed, "success_rate": ok / (ok + failed) if ok + failed else None,
+                "average_duration_ms": None if duration is None else round(duration),
+                "totals": (cost or Sums()).render() if is_apart else None, "recent": self._recent_runs(db, job["id"]),
+            })  # fmt: skip
+        return out
+
+    @staticmethod
+    def _read_cron_owners(db: sqlite3.Connection) -> dict[str, tuple[str | None, str | None]]:
+        """Agent and label of the latest session of each cron job."""
+        rows = db.execute("SELECT cron_job, agent, label, max(ifnull(last_ms, 0)) FROM sessions WHERE cron_job IS NOT NULL GROUP BY cron_job")  # fmt: skip
+        return {job: (agent, label) for job, agent, label, _ in rows}
+
+    def _recent_runs(self, db: sqlite3.Connection, job_id: str) -> list[Json]:
+        """The last runs of a job, oldest first, for a small picture."""
+        rows = db.execute("SELECT run_ms, status, session_id, duration_ms FROM cron_runs WHERE job_id = ? ORDER BY run_ms DESC LIMIT ?", (job_id, RECENT_RUNS)).fetchall()  # fmt: skip
+        rows.reverse()
+        sums = self._run_sums(db, job_id, [(ms, sid) for ms, _, sid, _ in rows])
+        return [
+            {"run_at_ms": ms, "status": known_status(status), "duration_ms": duration, "cost_nano_usd": sums[ms].render()["cost_nano_usd"] if ms in sums else None}
+            for ms, status, _, duration in rows
+        ]  # fmt: skip
+
+    @staticmethod
+    def _cron_runs(
+        db: sqlite3.Connection, job_id: str, told: Mapping[int, Json]
+    ) -> list[tuple[int, str | None, str | None, int | None]]:
+        """All runs of a job, newest first: (time, status, session, duration).
+
+        By the ledger, by what is told now, and by sessions whose run left no record.
+        """
+        runs = {ms: (ms, known_status(status), sid, duration) for ms, status, sid, duration in db.execute("SELECT run_ms, status, session_id, duration_ms FROM cron_runs WHERE job_id = ?", (job_id,))}  # fmt: skip
+        for ms, run in told.items():
+            before = runs.get(ms, (ms, None, None, None))
+            runs[ms] = (ms, before[1] or run["status"], before[2] or run["session_id"], before[3] if before[3] is not None else run["duration_ms"])  # fmt: skip
+        seen = {sid for _, _, sid, _ in runs.values()}
+        for sid, began in db.execute("SELECT session_id, ifnull(header_ms, first_ms) FROM sessions WHERE cron_job = ? AND model_calls > 0", (job_id,)):  # fmt: skip
+            if sid not in seen:
+                at = next(ms for ms in itertools.count(began or 0) if ms not in runs)
+                runs[at] = (at, None, sid, None)
+        return sorted(runs.values(), key=operator.itemgetter(0), reverse=True)
+
+    def _render_runs(
+        self,
+        db: sqlite3.Connection,
+        job_id: str,
+        runs: Sequence[tuple[int, str | None, str | None, int | None]],
+        told: Mapping[int, Json],
+    ) -> list[Json]:
+        sums = self._run_sums(db, job_id, [(ms, sid) for ms, _, sid, _ in runs])
+        ids = [sid for _, _, sid, _ in runs if sid]
+        there: set[str] = set()
+        for start in range(0, len(ids), 500):
+            part = ids[start : start + 500]
+            there.update(r[0] for r in db.execute(f"SELECT s.session_id FROM sessions s WHERE s.session_id IN ({', '.join('?' * len(part))}) AND {_IS_SESSION}", part))  # fmt: skip
+        names = ("run_id", "error", "summary", "delivery_status", "provider", "model")
+        return [
+            {
+                "run_at_ms": ms, "status": status, "duration_ms": duration, "session": sid if sid in there else None,
+                **{name: told[ms][name] if ms in told else None for name in names}, "totals": sums[ms].render() if ms in sums else None,
+            }
+            for ms, status, sid, duration in runs
+        ]  # fmt: skip
+
+    @staticmethod
+    def _run_sums(
+        db: sqlite3.Connection, job_id: str, runs: Sequence[tuple[int, str | None]]
+    ) -> dict[int, Sums]:
+        """What each of these runs (time, session) cost; one that is not apart from other use has no sum.
+
+        A run is a session of its own as a rule. Of one that several runs share, a run has the calls until the next.
+        """
+        ids = list({sid for _, sid in runs if sid})
+        starts: dict[str, set[int]] = defaultdict(set)
+        for ms, sid in runs:
+            if sid:
+                starts[sid].add(ms)
+        sums: dict[int, Sums] = {}
+        for at in range(0, len(ids), 500):
+            part = ids[at : at + 500]
+            marks = ", ".join("?" * len(part))
+            for sid, ms in db.execute(f"SELECT session_id, run_ms FROM cron_runs WHERE job_id = ? AND session_id IN ({marks})", (job_id, *part)):  # fmt: skip
+                starts[sid].add(ms)
+            columns = ", ".join(f"s.{m}" for m in _TOTAL_MEASURES)
+            for rowid, sid, *values in db.execute(f"SELECT s.id, s.session_id, {columns} FROM sessions s WHERE s.session_id IN ({marks}) AND s.cron_job = ?", (*part, job_id)).fetchall():  # fmt: skip
+                began = sorted(starts[sid])
+                for ms in began:
+                    sums.setdefault(ms, Sums())
+                if len(began) == 1:
+                    sums[began[0]].add(values)
+                    continue
+                measures = dict(MEASURES)
+                for ts, *call in db.execute(f"SELECT c.ts_ms, {', '.join(measures[m] for m in _TOTAL_MEASURES)} FROM model_calls c WHERE c.session = ?", (rowid,)):  # fmt: skip
+                    sums[began[max(0, bisect.bisect_right(began, ts) - 1)]].add(call)
+        return sums
+
     # -- transcripts --------------------------------------------------------------------------------------------------
 
     def transcript(
@@ -8299,6 +9126,7 @@ class Queries:
             {"level": "bad", "kind": "problem", "text": text, "action": see}
             for text in status.get("problems", [])[:2]
         ]
+        out += self._failed_crons()
         if coverage["unreadable"]:
             text = f"{coverage['unreadable']} source{'s' if coverage['unreadable'] != 1 else ''} of OpenClaw cannot be read"
             out.append(
@@ -8337,6 +9165,19 @@ class Queries:
                 }
             )
         return out[:5]
+
+    def _failed_crons(self) -> list[Json]:
+        """Cron jobs that are on and whose last run failed, as far as the files know; one line each, the latest three."""
+        jobs = self.cron_book.stored().jobs if self.cron_book else ()
+        failed = [job for job in jobs if job["enabled"] and job["last_run_status"] == "error"]
+        failed.sort(key=lambda job: -(job["last_run_at_ms"] or 0))
+        out = []
+        for job in failed[:3]:
+            name = plain(job["display_name"] or job["name"], 60)
+            why = plain(job["last_error"] or "no reason given", 160)
+            href = f"#/crons/{urllib.parse.quote(job['id'], safe='')}"
+            out.append({"level": "bad", "kind": "cron", "text": f"Cron job {name} failed: {why}", "action": {"label": "See the job", "href": href}})  # fmt: skip
+        return out
 
     def _source_strip(self, db: sqlite3.Connection, coverage: Json) -> Json:
         files, databases = db.execute("SELECT ifnull(sum(kind <> 'database'), 0), ifnull(sum(kind = 'database'), 0) FROM sources WHERE kind <> 'index' AND state <> 'gone'").fetchone()  # fmt: skip
@@ -10503,9 +11344,10 @@ class Clawmeter:
         if self.store.notice:
             log.warning("%s", self.store.notice)
         self.had_data = not self.store.is_empty()
+        self.crons = CronBook(self.homes, self._ask_gateway, self.gateway_state)
         self.queries = Queries(
             self.store, settings, homes=self.homes, configs=self.configs, clock=self.clock, indexer=self.indexer, want_zone=self.want_zone, status=self.status,
-            gateway=self.gateway_state,
+            gateway=self.gateway_state, crons=self.crons,
         )  # fmt: skip
         self.access = Access(
             settings.state_dir,
@@ -10515,6 +11357,7 @@ class Clawmeter:
         )
         self.stream = Stream()
         self.gateway = self._make_gateway()
+        self.gateway_state.listeners["cron"] = self._take_cron_event
         self.actions = Actions(
             settings, self.store, self.gateway_state, read_config=lambda n: read_config(self.homes[n].path, self.env), ask=self.gateway.ask
         )  # fmt: skip
@@ -10586,6 +11429,18 @@ class Clawmeter:
             self.asked_zones.add(name)
             self.zones.put(name)
             self.watcher.changed.set()
+
+    def _ask_gateway(self, method: str, params: Mapping[str, Any], *, timeout_s: float) -> Any:
+        return self.gateway.ask(method, params, timeout_s)
+
+    def _take_cron_event(self, payload: Json) -> None:
+        """The gateway says that a cron job was added, changed, removed, started or finished."""
+        self.tell_crons(short_text(payload.get("jobId"), 400), short_text(payload.get("action"), 40))  # fmt: skip
+
+    def tell_crons(self, job_id: str | None = None, action: str | None = None) -> None:
+        """Something about cron jobs may have changed: they are read anew, by the pages, too."""
+        self.crons.forget()
+        self.stream.publish("cron", {"id": job_id, "action": action})
 
     def _announce(self, changes: Changes) -> None:
         if not len(self.stream):
@@ -10765,6 +11620,7 @@ class Clawmeter:
         indexes: set[tuple[str, AgentPaths]] = set()
         databases: set[str] = set()
         states: set[tuple[OpenClawHome, str]] = set()
+        is_cron = False
         for path in paths:
             folder, name = os.path.split(path)
             base = path.removesuffix("-wal").removesuffix("-shm")
@@ -10781,6 +11637,7 @@ class Clawmeter:
                     known = (str(home.state_database), str(home.path / "subagents" / "runs.json"))
                     if of_home and (base in known or base.endswith(".jsonl")):
                         states.add((home, base))
+                    is_cron = is_cron or (of_home and name == "jobs.json")
                     continue
                 agent_name, _, rest = path[len(agents_folder) + 1 :].partition(os.sep)
                 agent = AgentPaths(
@@ -10818,6 +11675,8 @@ class Clawmeter:
             for home, path in states:
                 if os.path.isfile(path):
                     self.indexer._read_state(home, path)  # noqa: SLF001
+            if states or is_cron:
+                self.tell_crons()
             if newest:
                 self.indexer.lag_ms = max(0, round((time.time() - newest) * 1000))
         return full
@@ -11058,8 +11917,15 @@ class Route:
     is_action: bool = False
 
     def flask_path(self) -> str:
-        """Return the path as Flask writes it; its last part is any text, slashes included."""
-        return re.sub(r"\{(\w+)\}$", r"<text:\1>", self.path).replace("{", "<").replace("}", ">")
+        """Return the path as Flask writes it; its last part is any text, slashes included.
+
+        Not that of a cron job: OpenClaw's ids have none, and `/run` may follow.
+        """
+        return (
+            re.sub(r"\{(?!cron_id)(\w+)\}$", r"<text:\1>", self.path)
+            .replace("{", "<")
+            .replace("}", ">")
+        )
 
     def arguments(self, given: Mapping[str, list[str]]) -> dict[str, str | None]:
         """Check a query string and return all parameters, `from` as `from_`, None if not given."""
@@ -11193,6 +12059,66 @@ ROUTES = (
         "Sub-agents, newest first",
         "[Subagent]",
         (*PAGE, Param("session", "only those below this session", _NAME)),
+    ),
+    Route(
+        "/api/crons",
+        "crons",
+        "Cron jobs: when they run, how the last runs ended, what they cost",
+        "Crons",
+        (*RANGE, *FILTERS),
+    ),
+    Route(
+        "/api/crons/{cron_id}",
+        "cron",
+        "One cron job with its runs and what each cost",
+        "CronDetail",
+        (*RANGE, *PAGE),
+    ),
+    Route(
+        "/api/crons",
+        "add_cron",
+        "Create a cron job in OpenClaw",
+        "CronChanged",
+        method="POST",
+        is_action=True,
+    ),
+    Route(
+        "/api/crons/{cron_id}",
+        "change_cron",
+        "Change a cron job in OpenClaw, pause or resume it",
+        "CronChanged",
+        method="PATCH",
+        is_action=True,
+    ),
+    Route(
+        "/api/crons/{cron_id}",
+        "drop_cron",
+        "Delete a cron job from OpenClaw",
+        "CronChanged",
+        (Param("expected_revision", "config_revision of the job that was looked at", _NAME),),
+        method="DELETE",
+        is_action=True,
+    ),
+    Route(
+        "/api/crons/{cron_id}/run",
+        "run_cron",
+        "Run a cron job now",
+        "CronStarted",
+        method="POST",
+        is_action=True,
+    ),
+    Route(
+        "/api/cron-preview",
+        "cron_preview",
+        "A schedule in words, and its next three runs",
+        "CronPreview",
+        (
+            Param("kind", "kind of schedule", _one_of("cron every at"), is_required=True),
+            Param("expr", "cron expression", _text(1, MAX_CRON_EXPR)),
+            Param("zone", "time zone of the cron expression", RANGE[2].schema),
+            Param("every_ms", "interval in ms", _integer(1, 10**12)),
+            Param("at", "ISO time of a single run", _text(1, 40)),
+        ),
     ),
     Route("/api/models", "models", "Cost by model", "[Model]"),
     Route("/api/top-sessions", "top_sessions", "Dearest sessions", "[SessionRow]", PAGE[:1]),
@@ -11385,6 +12311,25 @@ SHAPES = {
     "EventLoop": "degraded:b delay_p99_ms:n? utilization:n?",
     "Frames": "received:i malformed:i oversized:i out_of_order:i gaps:i late:i ignored:i "
     "connects:i",
+    "CronSchedule": "kind:s expr:s? tz:s? every_ms:i? anchor_ms:i? at_ms:i? stagger_ms:i?",
+    "CronPayload": "kind:s text:s? model:s? thinking:s? timeout_seconds:i?",
+    "CronDelivery": "mode:s channel:s? to:s? best_effort:b?",
+    "CronBar": "run_at_ms:i status:s? duration_ms:i? cost_nano_usd:i?",
+    "Cron": "id:s source:=gateway,files,ledger name:s display_name:s? description:s? agent_id:s? built_in:b removed:b "
+    "declaration_key:s? enabled:b delete_after_run:b? schedule:CronSchedule schedule_text:s? zone:s? "
+    "next_runs_ms:[i] problem:s? session_target:s? wake_mode:s? payload:CronPayload "
+    "delivery:CronDelivery? created_at_ms:i? config_revision:s "
+    "next_run_at_ms:i? running_at_ms:i? last_run_at_ms:i? last_run_status:s? last_error:s? "
+    "last_duration_ms:i? consecutive_errors:i? runs:i ok_runs:i failed_runs:i success_rate:n? "
+    "average_duration_ms:i? totals:Totals? recent:[CronBar]",
+    "CronAccess": "can_change:b why_not:s?",
+    "Crons": "+CronAccess as_of_ms:i tz:s from_ms:i to_ms:i coverage:Coverage source:=gateway,files "
+    "bad_jobs:i problems:[s] totals:Totals jobs:[Cron]",
+    "CronRun": "run_at_ms:i status:s? duration_ms:i? session:s? run_id:s? error:s? summary:s? "
+    "delivery_status:s? provider:s? model:s? totals:Totals?",
+    "CronDetail": "+CronAccess as_of_ms:i tz:s from_ms:i to_ms:i coverage:Coverage source:=gateway,files "
+    "problems:[s] job:Cron all_time:Totals runs:[CronRun] total:i offset:i limit:i",
+    "CronPreview": "text:s? next_runs_ms:[i] problem:s?",
     "CacheUse": "model_calls:i prompt_tokens:i cache_read_tokens:i cache_write_tokens:i "
     "saved_nano_usd:i? write_cost_nano_usd:i? write_extra_nano_usd:i?",
     "CacheModel": "key:s label:s +CacheUse",
@@ -11441,7 +12386,10 @@ SHAPES = {
     "Login": "id:s scope:s created_ms:i expires_ms:i label:s remote:s? current:b",
     "Alive": "status:s",
     "ErrorText": "code:s message:s",
-    "Error": "error:ErrorText indexed_percent?:n",
+    "CronPatch": "patch:o expected_revision?:s?",
+    "CronChanged": "id:s",
+    "CronStarted": "id:s started:b run_id:s? problems:[s]",
+    "Error": "error:ErrorText indexed_percent?:n job?:Cron",
 }
 _KINDS: dict[str, dict[str, Any]] = {
     "s": {"type": "string"},
@@ -11508,6 +12456,12 @@ def describe_api() -> dict[str, Any]:
     for name in PRICE_BODY:
         schemas["PriceBody"]["properties"][name] |= {"minimum": 0, "maximum": MAX_PRICE}
     schemas["PriceBody"]["properties"]["model"] = _NAME
+    parts: Json = {name: {} for name in CRON_DEFINITION}
+    definition = {"type": "object", "properties": parts, "additionalProperties": False}
+    named = {"properties": {**parts, "name": _NAME}, "required": ["name"]}
+    schemas["CronNew"] = {**definition, **named}
+    schemas["CronPatch"]["additionalProperties"] = False
+    schemas["CronPatch"]["properties"]["patch"] = {**definition, "minProperties": 1}
     schemas["Zone"] = {"type": "string", "enum": sorted(available_timezones())}
     paths: dict[str, Any] = {}
     for route in ROUTES:
@@ -11579,6 +12533,9 @@ def _operation(route: Route) -> dict[str, Any]:
     if route.name == "login":
         answers["429"] = error("too many wrong tokens; Retry-After says how long to wait")
         result["requestBody"] = {"required": True, "content": body("Token")}
+    if route.name in {"add_cron", "change_cron"}:
+        kind = "CronPatch" if route.name == "change_cron" else "CronNew"
+        result["requestBody"] = {"required": True, "content": body(kind)}
     if route.name == "set_price":
         answers["404"] = error("no call of this model is in the ledger")
         result["requestBody"] = {"required": True, "content": body("PriceBody")}
@@ -11657,6 +12614,125 @@ class Api:
     def timeline(self, call: Call) -> object:
         """Show one session's time axis."""
         return self._meter.queries.timeline(call.args.pop("session") or "", **call.args)
+
+    def crons(self, call: Call) -> object:
+        """List the cron jobs, and say whether they can be changed."""
+        return {**self._meter.queries.crons(**call.args), **self._say_access(call)}
+
+    def cron(self, call: Call, cron_id: str) -> object:
+        """Show one cron job, and say whether it can be changed."""
+        return {**self._meter.queries.cron(cron_id, **call.args), **self._say_access(call)}
+
+    def add_cron(self, call: Call) -> object:
+        """Have the gateway create a job: the body is what `cron.add` takes."""
+        job = read_cron_job(call.request)
+        name = job.get("name")
+        if not isinstance(name, str) or not 1 <= len(name) <= 1000:
+            raise ApiError(400, "bad_body", "a cron job has a name")
+        self._check_gateway()
+        answer = as_dict(self._change_crons(call, "cron.add", job, "cron.create", plain(name)))
+        return {"id": str(as_dict(answer.get("job") or answer).get("id") or "")}
+
+    def change_cron(self, call: Call, cron_id: str) -> object:
+        """Have the gateway change a job, unless somebody else has changed it since."""
+        body = read_json(call.request, "a change", {"patch", "expected_revision"})
+        patch, expected = check_cron_job(body.get("patch")), body.get("expected_revision")
+        if not (expected is None or isinstance(expected, str)):
+            raise ApiError(400, "bad_body", "expected_revision is a text")
+        job = self._find_cron(cron_id)
+        if expected and expected != job["config_revision"]:
+            return self._say_changed(call, cron_id)
+        params: Json = {"id": cron_id, "patch": patch}
+        if expected and not expected.startswith(OWN_REVISION):
+            params["expectedConfigRevision"] = expected
+        kind = "cron.edit"
+        if patch.keys() == {"enabled"}:
+            kind = "cron.enable" if patch["enabled"] is True else "cron.disable"
+        try:
+            self._change_crons(call, "cron.update", params, kind, nameof_cron(job))
+        except CallRefusedError as error:
+            if error.http_status != 409:
+                raise
+            return self._say_changed(call, cron_id)
+        return {"id": cron_id}
+
+    def drop_cron(self, call: Call, cron_id: str) -> object:
+        """Have the gateway delete a job, unless somebody else has changed it since."""
+        job, expected = self._find_cron(cron_id), call.args["expected_revision"]
+        if expected and expected != job["config_revision"]:
+            return self._say_changed(call, cron_id)
+        self._change_crons(call, "cron.remove", {"id": cron_id}, "cron.delete", nameof_cron(job))
+        return {"id": cron_id}
+
+    def run_cron(self, call: Call, cron_id: str) -> object:
+        """Have the gateway run a job now. OpenClaw 2026.2 answers when the run has ended: that is not waited for."""
+        from concurrent.futures import Future
+
+        job = self._find_cron(cron_id)
+        params = {"id": cron_id, "mode": "force"}
+        done: Future[Any] = Future()
+
+        def run() -> None:
+            try:
+                done.set_result(self._change_crons(call, "cron.run", params, "cron.run", nameof_cron(job), LONGEST_RUN_S))  # fmt: skip
+            except Exception as error:  # noqa: BLE001 - of the thread that waits
+                done.set_exception(error)
+
+        threading.Thread(target=run, name="cron-run", daemon=True).start()
+        try:
+            answer = as_dict(done.result(STARTED_S))
+        except TimeoutError:
+            answer = {}
+        started = answer.get("ran") is not False and answer.get("ok") is not False
+        why = plain(answer.get("reason") or "no reason given", 200)
+        return {
+            "id": cron_id, "started": started, "run_id": short_text(answer.get("runId"), 400),
+            "problems": [] if started else [f"the gateway did not run it: {why}"],
+        }  # fmt: skip
+
+    def _change_crons(
+        self,
+        call: Call,
+        method: str,
+        params: Json,
+        kind: str,
+        target: str,
+        timeout_s: float = GatewayConnection.ANSWER_S,
+    ) -> Any:
+        try:
+            return self._meter.actions.call(0, (method, params), kind=kind, target=target, who=self._who(call), timeout_s=timeout_s)  # fmt: skip
+        finally:  # also without an answer: it may have been done
+            self._meter.tell_crons(params.get("id"))
+
+    def _check_gateway(self) -> None:
+        gateway = self._meter.gateway_state
+        if gateway.status != "connected":
+            raise GatewayError(gateway.status, gateway.problem or "the gateway is not connected", gateway.advice)  # fmt: skip
+
+    def _find_cron(self, cron_id: str) -> Json:
+        """A job as the gateway has it now."""
+        self._check_gateway()
+        for job in self._meter.crons.jobs(fresh=True).jobs:
+            if job["id"] == cron_id and job["source"] == "gateway":
+                return job
+        raise ApiError(404, "cron_not_found", "the gateway has no such cron job")
+
+    def _say_changed(self, call: Call, cron_id: str) -> Response:
+        """Answer that the job is not the one any more that was looked at, and give it as it is."""
+        self._meter.tell_crons(cron_id)
+        message = "the job has been changed since you looked at it; this is how it is now"
+        body = {**error_body("cron_changed", message), "job": self._meter.queries.cron(cron_id, limit="1")["job"]}  # fmt: skip
+        return json_response(call.request, body, status=409)
+
+    def _say_access(self, call: Call) -> Json:
+        """Whether cron jobs can be changed now by whoever asks, and if not, why."""
+        gateway = self._meter.gateway_state
+        why = None
+        if gateway.status != "connected":
+            why = gateway.problem or gateway.text
+        elif not (call.grant and call.grant.allows("POST", "/api/crons")):
+            why = "this login may only read"
+        return {"can_change": why is None, "why_not": why}
 
     def cache(self, call: Call) -> object:
         """Say what the prompt cache did."""
@@ -11933,6 +13009,41 @@ def read_token(request: Request) -> str:
     if not 1 <= len(body["token"]) <= 512:
         raise ApiError(400, "bad_body", "a token has 1 to 512 characters")
     return body["token"]
+
+
+def read_json(request: Request, what: str, names: Collection[str]) -> Json:
+    """Read a JSON object that has no other fields than these; ApiError says what is wrong with it."""
+    if request.mimetype != "application/json":
+        raise ApiError(415, "not_json", f"send {what} as application/json")
+    try:
+        body = orjson.loads(read_body(request))
+    except ValueError as error:
+        raise ApiError(400, "bad_body", "the body is not JSON") from error
+    if not isinstance(body, dict) or not body.keys() <= set(names):
+        raise ApiError(400, "bad_body", f"{what} has {', '.join(sorted(names))}")
+    return body
+
+
+#: How long the answer to `cron.run` is waited for, and how long it may take until OpenClaw 2026.2 gives one.
+STARTED_S = 10.0
+LONGEST_RUN_S = 3600.0
+
+
+def nameof_cron(job: Json) -> str:
+    """What a person calls a cron job."""
+    return str(job["display_name"] or job["name"])
+
+
+def read_cron_job(request: Request) -> Json:
+    """Read a cron job from a body: an object as OpenClaw's `cron.add` takes it."""
+    return check_cron_job(read_json(request, "a cron job", CRON_DEFINITION))
+
+
+def check_cron_job(job: Any) -> Json:
+    """A definition of a job, or a part of one. What it may hold is the gateway's to say, in its own words."""
+    if not isinstance(job, dict) or not job or not job.keys() <= set(CRON_DEFINITION):
+        raise ApiError(400, "bad_body", f"a cron job has {', '.join(CRON_DEFINITION)}")
+    return job
 
 
 #: What a price is made of, in USD per million tokens.
@@ -12683,6 +13794,13 @@ DEMO_CRONS = (
     ("backup-check", "ops", "qwen3:32b", "30 3 * * *", (3.5,), range(7)),
     ("weekly-report", "research", "gemini-3.1-pro-preview", "0 8 * * 1", (8.0,), range(1)),
 )
+#: What each job is told, and how it answers: channel or none.
+DEMO_CRON_TEXTS = {
+    "morning-briefing": ("Look at the calendar, the weather and open errands. Brief me in five lines.", "last"),
+    "inbox-triage": ("Sort the new tickets by urgency. Answer those that the handbook answers.", None),
+    "backup-check": ("Check that last night's backups of all hosts are there and can be read.", None),
+    "weekly-report": ("Sum up last week's findings with their sources, two pages at most.", "last"),
+}
 #: What each tool's arguments are called, in the order the scripts write them.
 DEMO_TOOLS = {
     "exec": ("command",), "read": ("path",), "write": ("path", "content"),
@@ -13216,6 +14334,17 @@ def _demo_put(db: sqlite3.Connection, table: str, **columns: Any) -> None:
     db.execute(f"INSERT OR REPLACE INTO {table} ({','.join(columns)}) VALUES ({marks})", values)
 
 
+def _demo_last_words(session: DemoSession) -> str | None:
+    """Give the last text that the agent wrote in a session."""
+    for row in reversed(session.rows):
+        message = row.event.get("message", {})
+        if message.get("role") == "assistant":
+            for block in message["content"]:
+                if block.get("type") == "text":
+                    return str(block["text"])[:400]
+    return None
+
+
 def _demo_put_rows(db: sqlite3.Connection, rows: list[DemoRow], seq: int) -> None:
     """Insert rows of one session from `seq` on; those from 1 KiB as zstd, as OpenClaw does."""
     packer = zstandard.ZstdCompressor(level=1)
@@ -13474,27 +14603,43 @@ class DemoHome:
             elif ":cron:" in key:
                 job_id, status = key.split(":")[3], "error" if failed else "ok"
                 name = (session.label or "").removeprefix("Cron: ")
-                states[job_id] = {"lastRunAtMs": started, "lastRunStatus": status,
-                                  "lastDurationMs": ended - started}
+                error = "400 the model is not loaded" if failed else None
+                failures = states[job_id].get("consecutiveErrors", 0)
+                states[job_id] = {"lastRunAtMs": started, "lastRunStatus": status, "lastError": error,
+                                  "lastDurationMs": ended - started,
+                                  "consecutiveErrors": failures + 1 if failed else 0}
                 run_id = f"cron:{job_id}:{started}"
                 _demo_put(
                     db, "task_runs", task_id=self.talk.uuid(), runtime="cron", source_id=job_id,
                     task_kind="automation_run", child_session_key=key, agent_id=session.agent,
                     run_id=run_id, label=name, task=name, created_at=started, started_at=started,
                     status="failed" if failed else "succeeded", ended_at=ended,
-                    error="400 the model is not loaded" if failed else None, detail_json={
+                    error=error, detail_json={
                         "kind": "cron-run", "status": status, "sessionId": session.session_id,
-                        "runId": run_id, "runAtMs": started, "durationMs": ended - started})
+                        "runId": run_id, "runAtMs": started, "durationMs": ended - started,
+                        "summary": None if failed else _demo_last_words(session)})
         for order, (name, agent, _, expr, _, _) in enumerate(DEMO_CRONS):
-            job_id = self.jobs[name]
+            job_id, (text, channel) = self.jobs[name], DEMO_CRON_TEXTS[name]
+            delivery = {"mode": "announce", "channel": channel} if channel else {"mode": "none"}
             _demo_put(
                 db, "cron_jobs", store_key=str(self.home / "cron" / "jobs.json"), job_id=job_id,
                 name=name, enabled=1, agent_id=agent, payload_kind="agentTurn",
                 state_json=states[job_id], sort_order=order, updated_at=self.now_ms, job_json={
                     "id": job_id, "agentId": agent, "name": name, "enabled": True,
                     "createdAtMs": self.first_ms, "schedule": {"kind": "cron", "expr": expr},
-                    "sessionTarget": "isolated", "wakeMode": "now", "delivery": {"mode": "none"},
-                    "payload": {"kind": "agentTurn", "message": f"Run {name}."}})
+                    "sessionTarget": "isolated", "wakeMode": "now", "delivery": delivery,
+                    "payload": {"kind": "agentTurn", "message": text}})
+        job_id = self.talk.uuid()
+        _demo_put(
+            db, "cron_jobs", store_key=str(self.home / "cron" / "jobs.json"), job_id=job_id,
+            declaration_key="heartbeat:main", name="heartbeat-main", enabled=1, agent_id="main",
+            payload_kind="heartbeat", sort_order=len(DEMO_CRONS), updated_at=self.now_ms,
+            state_json={}, job_json={
+                "id": job_id, "declarationKey": "heartbeat:main", "agentId": "main",
+                "displayName": "Heartbeat (main)", "name": "heartbeat-main", "enabled": True,
+                "createdAtMs": self.upgrade_ms, "payload": {"kind": "heartbeat"},
+                "schedule": {"kind": "every", "everyMs": 1_800_000, "anchorMs": self.upgrade_ms},
+                "sessionTarget": "main", "wakeMode": "next-heartbeat"})
 
     def config(self) -> dict[str, Any]:
         """Make openclaw.json, in the keyed form that the upgrade writes."""
@@ -15421,6 +16566,18 @@ export function tServer(text, known) {
   return t(key, Object.fromEntries(numbers.map((number, i) => [i + 1, number])));
 }
 
+/** A phrase of the server that is made of `known` ones: `{words} on {days}`; what stands in them is said the same way. */
+export function tPhrase(text, known) {
+  if (!messages) return text;
+  for (const one of known) {
+    const names = [...one.matchAll(/\{(\w+)\}/g)].map(([, name]) => name);
+    const form = one.split(/\{\w+\}/).map((part) => part.replace(/[.*+?^${}()|[\]\\]/g, "\\$&")).join("(.+)");
+    const found = new RegExp(`^${form}$`).exec(text);
+    if (found) return t(one, Object.fromEntries(names.map((name, i) => [name, tPhrase(found[i + 1], known)])));
+  }
+  return text;
+}
+
 // Formatters. Unknown is a dash, zero is 0, and the space before a unit never breaks.
 
 export const UNKNOWN = "—";
@@ -16028,12 +17185,17 @@ export const LANGUAGES = [["", msg("As the browser")], ["en", "English"], ["zh",
 const CURRENCIES = ["USD", "EUR", "GBP", "CNY", "JPY", "CHF", "INR", "CAD", "AUD", "KRW", "BRL", "SEK"];
 
 // Only what exists is a link; the rest of the rail says what is coming and cannot be pressed.
-export const BUILT = new Set(["overview", "cost", "sessions", "session"]);
+export const BUILT = new Set(["overview", "cost", "sessions", "session", "crons"]);
 const PAGES = [
   ["overview", msg("Overview")], ["flow", msg("Flow")], ["cost", msg("Cost")], ["sessions", msg("Sessions")],
   ["crons", msg("Crons")], ["alerts", msg("Alerts")], ["traces", msg("Traces")], ["fleet", msg("Fleet")],
   ["health", msg("Health")], ["agents", msg("Agents")],
 ];
+/** The second key of `g …`: the first letter of a page's name that no page before it has. */
+const GO_KEYS = PAGES.reduce((keys, [page]) => {
+  const free = [...page].find((letter) => !Object.values(keys).includes(letter));
+  return { ...keys, [page]: free };
+}, {});
 /** Pages that are not in the rail, and the one that is marked there instead. */
 const INSIDE = { session: "sessions" };
 
@@ -16068,6 +17230,7 @@ const ICONS = {
   warn: "M8 2l6.5 11.5h-13zM8 6.5v3.3M8 11.6v.1",
   started: "M5 3.5l7 4.5-7 4.5z",
   ended: "M4 4h8v8H4z",
+  done: "M3 8.5l3.2 3L13 4.5",
   failed: "M4 4l8 8M12 4l-8 8",
   compacted: "M3 4h10M3 12h10M8 5.5v5M6 8h4",
   other: "M3 8h10",
@@ -16456,7 +17619,7 @@ export function Rail(state) {
     const inside = html`${icon(page)}<span class="rail-name">${t(name)}</span>`;
     const link = BUILT.has(page)
       ? html`
-        <a class="rail-link" href="${hrefTo(state, page)}" data-page="${page}" data-shortcut="g ${page[0]}"
+        <a class="rail-link" href="${hrefTo(state, page)}" data-page="${page}" data-shortcut="g ${GO_KEYS[page]}"
           data-help="${t("Go to {page}", { page: t(name) })}" aria-current="${here === page ? "page" : "false"}">${inside}</a>`
       : html`<a class="rail-link" role="link" aria-disabled="true">${inside}</a>`;
     return html`<li class="${i >= 5 ? "is-extra" : ""}">${link}</li>`;
@@ -16881,6 +18044,10 @@ function attentionWords(one, { coverage, by_model: models }) {
       });
     }
   }
+  if (one.kind === "cron") {
+    const [, name, why] = /^Cron job (.+?) failed: (.+)$/.exec(one.text) ?? [];
+    if (why) return t("Cron job {name} failed: {why}", { name, why });
+  }
   if (one.kind === "unreadable") {
     return tn(coverage.unreadable, "{n} source of OpenClaw cannot be read", "{n} sources of OpenClaw cannot be read");
   }
@@ -16890,7 +18057,7 @@ function attentionWords(one, { coverage, by_model: models }) {
   return one.text;
 }
 
-const ACTIONS = [msg("See health"), msg("Set a price")];
+const ACTIONS = [msg("See health"), msg("Set a price"), msg("See the job")];
 const actionName = (label) => (ACTIONS.includes(label) ? t(label) : label);
 
 function AttentionLine(one, i, overview) {
@@ -17651,7 +18818,7 @@ const LEAST_GAP_MS = 250;      // between two reads of the same numbers under a 
 const STALE_AFTER_MS = 60_000; // without an event: midnight passes, sessions go idle
 const POLL_MS = 15_000;        // when the server has no stream to spare
 const DOUBLE_CLICK_MS = 250;   // a click waits that long for its second one
-const KINDS = ["usage", "session", "gateway", "health"]; // what the stream announces
+const KINDS = ["usage", "session", "gateway", "cron", "health"]; // what the stream announces
 
 const $ = (id) => document.getElementById(id);
 const remembered = {
@@ -18672,10 +19839,10 @@ document.addEventListener("click", (event) => {
 });
 document.addEventListener("change", (event) => {
   const element = event.target.closest('select[data-action], input[data-action]:not([type="search"]), textarea[data-action]');
-  if (element) act(element, event);
+  if (element && !("live" in element.dataset)) act(element, event);
 });
 document.addEventListener("input", (event) => {
-  const element = event.target.closest('input[type="search"][data-action]');
+  const element = event.target.closest('input[type="search"][data-action], [data-action][data-live]');
   if (element) act(element, event);
 });
 document.addEventListener("submit", (event) => {
@@ -21614,6 +22781,704 @@ const actions = {
 export const page = { parse, format, asks, view, charts, actions, sheet };
 """
 
+# language=CSS
+CRONS_CSS = r"""/* Crons */
+.cron-note { margin: 0 0 8px; font-size: 12px; line-height: 16px; }
+.cron-none { padding: 12px 0 8px; }
+@media (min-width: 1100px) {
+  .cron-list .grid-table { table-layout: fixed; }
+  .cron-list .col-schedule { width: 29%; } .cron-list .col-next { width: 128px; } .cron-list .col-last { width: 164px; } .cron-list .col-runs { width: 148px; }
+  .cron-list .col-success { width: 80px; } .cron-list .col-cost { width: 96px; }
+}
+.cron-list .switch-cell { width: 40px; padding-right: 8px; vertical-align: middle; }
+.cron-list td, .cron-list tbody th { height: 49px; }
+.cron-list tr > .mid { max-width: 300px; overflow: hidden; text-overflow: ellipsis; }
+.cron-list .name { width: auto; }
+.never { color: var(--ink-3); }
+.cron-list .sort-mark { right: -12px; }
+.cron-agent { display: block; font-size: 12px; line-height: 16px; color: var(--ink-3); overflow: hidden; text-overflow: ellipsis; }
+.is-off > :not(.switch-cell) { color: var(--ink-2); }
+.mark.is-bad { color: var(--bad); border-color: currentColor; }
+.switch { position: relative; display: inline-block; vertical-align: middle; width: 26px; height: 16px; border-radius: 8px; background: var(--ink-3); }
+.switch::after { content: ""; position: absolute; top: 2px; left: 2px; width: 12px; height: 12px; border-radius: 50%; background: var(--surface); }
+.switch.is-on { background: var(--ok); } .switch.is-on::after { left: 12px; }
+.switch.is-still { opacity: .45; }
+.result { display: inline-flex; align-items: center; gap: 4px; vertical-align: bottom; white-space: nowrap; }
+.result .icon { flex: none; color: var(--ink-3); }
+.result.is-ok { color: inherit; } .result.is-ok .icon { color: var(--ok); } .result.is-warn .icon { color: var(--warn); }
+.result.is-bad, .result.is-bad .icon { color: var(--bad); }
+.last-run .note, .facts .note { font-size: 12px; font-weight: 400; }
+.runs { display: inline-block; vertical-align: middle; }
+.run-bar { fill: var(--ink-3); } .run-bad { fill: var(--bad); }
+.cron-head h2 { font-size: 16px; line-height: 22px; min-width: 0; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
+.cron-head .tools { flex: none; }
+.cron-when { margin: -4px 0 8px; font-size: 13px; color: var(--ink-2); }
+.cron-head .facts { margin-top: 4px; }
+.cron-head .facts { gap: 8px 40px; }
+.cron-head .facts dd:not(.fact-note) { font-size: 16px; line-height: 24px; }
+.cron-head .facts .unpriced { display: block; }
+.facts .fact-note { font-size: 12px; line-height: 16px; font-weight: 400; color: var(--ink-3); }
+.cron-error, .cron-news { margin: 0 0 8px; padding: 6px 10px; border-left: 2px solid var(--bad); font-size: 13px; line-height: 18px; overflow-wrap: anywhere; }
+.cron-news { border-color: var(--ink-3); }
+.cron-lines { display: grid; gap: 6px; font-size: 13px; line-height: 18px; }
+.cron-lines > div { display: grid; grid-template-columns: 92px minmax(0, 1fr); gap: 8px; }
+.cron-lines dt { color: var(--ink-2); }
+.cron-lines dd { overflow-wrap: anywhere; }
+.cron-lines ol { margin: 0; padding: 0; list-style: none; font-variant-numeric: tabular-nums; }
+.cron-id { font-size: 12px; }
+.cron-text {
+  margin: 12px 0 0; padding: 8px 12px; max-height: 320px; overflow: auto; border: 1px solid var(--line); border-radius: 6px;
+  background: var(--bg); font: 12px/17px var(--mono); white-space: pre-wrap; overflow-wrap: anywhere;
+}
+.run-list .said { max-width: 320px; width: 34%; overflow: hidden; text-overflow: ellipsis; color: var(--ink-2); }
+.cron-form { display: grid; gap: 12px; }
+.cron-form .row { display: grid; grid-template-columns: repeat(2, minmax(0, 1fr)); gap: 12px; align-items: start; }
+.cron-form .segments { justify-self: start; }
+.cron-form label, .cron-form .label { display: grid; gap: 3px; font-size: 12px; line-height: 16px; color: var(--ink-2); }
+.cron-form .check { display: flex; align-items: center; gap: 8px; font-size: 13px; }
+.cron-form .field, .cron-form textarea, .cron-form select { width: 100%; color: var(--ink); font-size: 13px; }
+.cron-form textarea {
+  min-height: 96px; padding: 6px 8px; border: 1px solid var(--line); border-radius: 6px; background: var(--bg); font-family: inherit; line-height: 18px; resize: vertical;
+}
+.cron-form .select { width: 100%; } .cron-form .select select { max-width: none; }
+.cron-preview { padding: 8px 12px; border: 1px solid var(--line); border-radius: 6px; background: var(--bg); font-size: 13px; line-height: 18px; min-height: 54px; }
+.cron-preview ol { margin: 0; padding: 0; list-style: none; color: var(--ink-2); font-variant-numeric: tabular-nums; }
+.form-fault { color: var(--bad); font-size: 13px; line-height: 18px; min-height: 18px; }
+.form-buttons { display: flex; justify-content: flex-end; gap: 8px; }
+@media (max-width: 1099px) { [data-key="runs"] { order: 1; } }
+@media (max-width: 639px) {
+  .cron-list .last-run .result { font-size: 0; gap: 0; }
+  .cron-form .row { grid-template-columns: minmax(0, 1fr); }
+  .cron-list .name { width: 50%; }
+  .cron-list tbody td, .cron-list tbody th { padding-right: 8px; }
+  .last-run .note, .cron-list .name .mark { display: none; }
+  .cron-head .panel-head { flex-wrap: wrap; }
+  .cron-head .tools { width: 100%; }
+}
+"""
+
+# language=JavaScript
+CRONS_JS = r"""// Cron jobs: what runs by the clock, when next, how the last runs ended and what they cost; one job
+// with all of its runs. `rest[0]` of the address is the job that is open.
+
+import {
+  html, msg, t, tn, UNKNOWN, dayIn, formatAbsolute, formatClock, formatCount, formatDay, formatDuration, formatMoney, formatPercent, formatTokens, tPhrase,
+} from "./dom.js";
+import {
+  askParams, bdi, command, cost, dataOf, head, hrefTo, icon, mayAct, money, nothing, option, panel, rangeName, scrollingTable,
+  segments, sessionLink, sortHead, unseen, when, zoneOf,
+} from "./views.js";
+
+const LIST = "crons";
+const JOB = "cron";
+const RUNS_AT_ONCE = 50;
+
+// Words
+
+/** The server's words for a schedule, in pieces that can be said in another language. */
+const SCHEDULE_WORDS = [
+  msg("every minute"), msg("every hour"), msg("every day"), msg("every week"), msg("every second"),
+  msg("every {n} seconds"), msg("every {n} minutes"), msg("every {n} hours"), msg("every {n} days"), msg("every {n} weeks"),
+  msg("{words} on weekdays"), msg("{words} on weekends"), msg("{words} every day"), msg("{words} on the last day of the month"),
+  msg("{words} on day {days} of the month"), msg("{words} at minute {n}"), msg("{words} from {from} to {to}"), msg("{words} on {days}"),
+  msg("at {times}"), msg("once, at {time}"), msg("by cron, {expr}"), msg("when a command ends"), msg("when a command says something"),
+  msg("{a} and {b}"), msg("{a}, {b}"), msg("Monday"), msg("Tuesday"), msg("Wednesday"), msg("Thursday"), msg("Friday"),
+  msg("Saturday"), msg("Sunday"),
+];
+
+export const scheduleWords = (job) => {
+  if (!job.schedule_text) return UNKNOWN;
+  // Zone and expression are names: they are said as they are.
+  const { zone } = job;
+  if (!zone) return tPhrase(job.schedule_text, SCHEDULE_WORDS);
+  return t("{words}, {zone}", { words: tPhrase(job.schedule_text.slice(0, -zone.length - 2), SCHEDULE_WORDS), zone });
+};
+
+const RESULTS = {
+  ok: ["done", msg("ok"), "is-ok"],
+  error: ["bad", msg("failed"), "is-bad"],
+  skipped: ["other", msg("skipped"), ""],
+  running: ["started", msg("running"), "is-ok"],
+  interrupted: ["warn", msg("interrupted"), "is-warn"],
+  superseded: ["other", msg("superseded"), ""],
+};
+
+/** How a run ended: an icon and a word, never the colour alone. */
+function Result(status) {
+  const [mark, word, kind] = RESULTS[status] ?? ["other", "", ""];
+  return html`<span class="result ${kind}">${icon(mark, 14)}${word ? t(word) : status ? bdi(status) : t("not recorded")}</span>`;
+}
+
+const nameOf = (job) => job.display_name || job.name;
+
+/** A moment to come: "in 3 h 12 m", from a day on as a date. */
+function until(ms, state) {
+  if (!ms) return html`${UNKNOWN}`;
+  const left = ms - state.now;
+  const zone = zoneOf(state);
+  const text = formatAbsolute(ms, zone);
+  const words = left <= 0 ? t("due now") : left < 86_400_000 ? t("in {time}", { time: formatDuration(left) })
+    : `${formatDay(dayIn(ms, zone))} ${formatClock(ms, zone).slice(0, 5)}`;
+  return html`<time datetime="${new Date(ms).toISOString()}" title="${text}">${words}</time>`;
+}
+
+const isOn = (job) => job.enabled && !job.removed;
+const nextOf = (job) => (isOn(job) ? job.next_runs_ms[0] ?? null : null);
+
+function NextRun(job, state) {
+  if (job.removed) return html`<span class="note">${t("removed")}</span>`;
+  if (!job.enabled) return html`<span class="note">${t("paused")}</span>`;
+  if (job.problem) return html`<span class="is-warn" title="${job.problem}">${t("not known")}</span>`;
+  return until(nextOf(job), state);
+}
+
+/** The last runs as bars: as high as they cost, red where they failed. */
+export function runBars(recent, width = 122, height = 20) {
+  if (!recent.length) return null;
+  const most = Math.max(1, ...recent.map((run) => run.cost_nano_usd ?? 0));
+  const bars = recent.map((run, i) => {
+    const tall = Math.max(3, Math.round(((run.cost_nano_usd ?? 0) / most) * (height - 1)));
+    return html`<rect class="${run.status === "error" ? "run-bad" : "run-bar"}" x="${i * 5}" y="${height - tall}" width="4" height="${tall}"></rect>`;
+  });
+  const failed = recent.filter((run) => run.status === "error").length;
+  const words = t("{runs}, {failed}; dearest {cost}", {
+    runs: tn(recent.length, "last run", "last {n} runs"), failed: tn(failed, "{n} failed", "{n} failed"), cost: formatMoney(Math.max(...recent.map((run) => run.cost_nano_usd ?? 0))),
+  });
+  return html`
+    <svg class="runs" width="${width}" height="${height}" viewBox="0 0 ${width} ${height}" role="img"><title>${words}</title>${bars}</svg>`;
+}
+
+function SuccessRate(job) {
+  if (job.success_rate === null) return html`${UNKNOWN}`;
+  const ended = job.ok_runs + job.failed_runs;
+  return html`<span class="num" title="${t("{ok} of {all} runs in the range", { ok: formatCount(job.ok_runs), all: formatCount(ended) })}">${formatPercent(job.success_rate)}</span>`;
+}
+
+const totalsCost = (totals) => (totals ? cost(totals) : html`<span title="${t("Its work is done in the main session and counted there.")}">${UNKNOWN}</span>`);
+
+// The list
+
+const COLUMNS = [
+  { key: "name", name: msg("Job"), value: (job) => nameOf(job).toLowerCase(), order: "asc" },
+  { key: "schedule", name: msg("Schedule"), kind: "mid", value: (job) => job.schedule_text ?? "", order: "asc" },
+  { key: "next", name: msg("Next run"), value: (job) => nextOf(job) ?? Infinity, order: "asc" },
+  { key: "last", name: msg("Last run"), value: (job) => job.last_run_at_ms ?? 0, order: "desc" },
+  { key: "runs", name: msg("Runs"), kind: "num wide", value: (job) => job.runs, order: "desc" },
+  { key: "success", name: msg("Success"), kind: "num wide", value: (job) => job.success_rate ?? -1, order: "asc" },
+  { key: "cost", name: msg("Cost"), kind: "num", value: (job) => job.totals?.cost_nano_usd ?? -1, order: "desc" },
+];
+const SORTS = COLUMNS.map(({ key }) => key);
+const usualOrder = (sort) => COLUMNS.find(({ key }) => key === sort).order;
+
+export function sortedJobs(jobs, { sort, order }) {
+  const { value } = COLUMNS.find(({ key }) => key === sort);
+  const sign = order === "asc" ? 1 : -1;
+  const compare = (a, b) => (typeof a === "string" ? a.localeCompare(b) : a === b ? 0 : a < b ? -1 : 1);
+  return [...jobs].sort((a, b) => sign * compare(value(a), value(b)) || compare(nameOf(a), nameOf(b)));
+}
+
+function LastRun(job, state) {
+  if (isRunning(job, state)) return html`<span class="result is-ok">${icon("started", 14)}${job.running_at_ms && state.now > job.running_at_ms ? t("running, {time}", { time: formatDuration(state.now - job.running_at_ms) }) : t("running")}</span>`;
+  if (!job.last_run_at_ms) return html`<span class="never">${t("never")}</span>`;
+  return html`${Result(job.last_run_status)} <span class="note">${when(job.last_run_at_ms, state)}</span>`;
+}
+
+function Switch(job, canChange) {
+  const word = job.enabled ? t("On") : t("Off");
+  if (!canChange || job.source !== "gateway") return html`<span class="switch is-still ${job.enabled ? "is-on" : ""}" role="img" aria-label="${word}" title="${word}"></span>`;
+  return html`
+    <button type="button" class="switch ${job.enabled ? "is-on" : ""}" role="switch" aria-checked="${job.enabled ? "true" : "false"}"
+      data-action="toggle" data-value="${job.id}" title="${job.enabled ? t("Pause") : t("Resume")}">${unseen(t("{name} runs by its schedule", { name: nameOf(job) }))}</button>`;
+}
+
+function Row(job, state, canChange) {
+  const failures = job.consecutive_errors > 1 && job.last_run_status === "error"
+    ? html` <span class="mark is-bad">${tn(job.consecutive_errors, "failed {n} time", "failed {n} times")}</span>` : null;
+  return html`
+    <tr data-key="${job.id}" class="${isOn(job) ? "" : "is-off"}">
+      <td class="switch-cell">${Switch(job, canChange)}</td>
+      <th scope="row" class="name">
+        <a class="row-link" href="${hrefTo(state, "crons", [job.id])}" data-row>${bdi(nameOf(job))}</a>${failures}
+        <span class="cron-agent">${bdi(job.agent_id ?? UNKNOWN)}</span>
+      </th>
+      <td class="mid" title="${job.schedule.expr ?? ""}">${bdi(scheduleWords(job))}</td>
+      <td>${NextRun(job, state)}</td>
+      <td class="last-run" title="${job.last_run_status === "error" ? job.last_error ?? "" : ""}">${LastRun(job, state)}</td>
+      <td class="num wide">${runBars(job.recent) ?? UNKNOWN}</td>
+      <td class="num wide">${SuccessRate(job)}</td>
+      <td class="num">${totalsCost(job.totals)}</td>
+    </tr>`;
+}
+
+function Table(jobs, state, label) {
+  const { sort, order } = state.route;
+  const canChange = dataOf(state, LIST).can_change && mayAct(state);
+  return scrollingTable({
+    label, kind: "cron-list",
+    heads: html`${head(unseen(t("On")), "switch-cell")}${COLUMNS.map((column) => sortHead({ value: column.key, name: t(column.name), sort, order, kind: `${column.kind ?? ""} col-${column.key}` }))}`,
+    rows: sortedJobs(jobs, { sort, order }).map((job) => Row(job, state, canChange)),
+  });
+}
+
+/** What stands beside a list that cannot be changed, and what could not be read of it. */
+function Notes(data) {
+  const bad = data.bad_jobs ? tn(data.bad_jobs, "{n} job could not be read", "{n} jobs could not be read") : "";
+  return html`
+    ${data.why_not ? html`<p class="note cron-note">${t("Read from {source}. Changing a job needs the gateway: {why}.", { source: data.source === "files" ? t("OpenClaw's files") : t("the gateway"), why: data.why_not })}</p>` : null}
+    ${bad || data.problems.length ? html`<p class="note is-warn cron-note">${[bad, ...data.problems].filter(Boolean).join(". ")}</p>` : null}`;
+}
+
+function None(data) {
+  return html`
+    <div class="cron-none" data-key="none">
+      ${nothing(t("No cron job yet. Here will be what OpenClaw runs by the clock, when next, and what each run costs."))}
+      <p>${data.can_change ? NewButton() : command('openclaw cron add --name "Morning briefing" --cron "0 7 * * *" --message "Brief me"')}</p>
+    </div>`;
+}
+
+const NewButton = () => html`
+  <button type="button" class="button" data-action="create" data-shortcut="n" data-help="${t("New cron job")}">${t("New cron job")}</button>`;
+
+function List(state) {
+  const data = dataOf(state, LIST);
+  const own = data.jobs.filter((job) => !job.built_in && !job.removed);
+  const builtIn = data.jobs.filter((job) => job.built_in && !job.removed);
+  const removed = data.jobs.filter((job) => job.removed);
+  const part = (key, title, jobs, note) => (jobs.length ? panel({
+    key, wide: "w12", state, isRanged: true, title, note, body: Table(jobs, state, t("{title}, table", { title })),
+  }) : null);
+  return html`
+    <div class="grid" data-key="crons">
+      ${panel({
+        key: "jobs", wide: "w12", state, isRanged: true, title: html`${tn(own.length, "{n} cron job", "{n} cron jobs")} · ${cost(data.totals, true)}`,
+        note: rangeName(state.route.range), tools: data.can_change && own.length ? NewButton() : null,
+        body: html`${Notes(data)}${own.length ? Table(own, state, t("Cron jobs, table")) : None(data)}`,
+      })}
+      ${part("built-in", t("Made by OpenClaw"), builtIn, t("heartbeats, memory and skills"))}
+      ${part("removed", t("No longer there"), removed, t("their cost stays counted"))}
+    </div>`;
+}
+
+// One job
+
+function Fact(name, value, note = null) {
+  return html`<div data-key="${name}"><dt>${name}</dt><dd>${value}</dd>${note ? html`<dd class="fact-note">${note}</dd>` : null}</div>`;
+}
+
+const PAYLOADS = { agentTurn: msg("a turn of the agent"), systemEvent: msg("a note to the main session"), command: msg("a command"), script: msg("a script"), heartbeat: msg("a heartbeat") };
+const TARGETS = { main: msg("the main session"), isolated: msg("a session of its own"), current: msg("the session it was made in") };
+const DELIVERIES = { none: msg("kept to itself"), announce: msg("announced"), webhook: msg("sent to a web address") };
+const wordFor = (table, key) => (key && Object.hasOwn(table, key) ? t(table[key]) : key ?? UNKNOWN);
+
+function deliveryWords({ mode, channel, to }) {
+  const where = [channel === "last" ? t("where the agent was last spoken to") : channel, to].filter(Boolean).join(" ");
+  return where ? `${wordFor(DELIVERIES, mode)}, ${where}` : wordFor(DELIVERIES, mode);
+}
+
+function Definition(job, state) {
+  const { schedule, payload, delivery } = job;
+  const zone = job.zone ?? zoneOf(state);
+  const line = (name, value) => (value === null || value === "" ? null : html`<div data-key="${name}"><dt>${name}</dt><dd>${value}</dd></div>`);
+  const exact = {
+    cron: () => html`<code>${bdi(schedule.expr)}</code>${schedule.tz ? html` ${bdi(schedule.tz)}` : ""}`,
+    every: () => html`<code>${formatCount(schedule.every_ms)} ms</code>`,
+    at: () => html`<code>${schedule.at_ms ? new Date(schedule.at_ms).toISOString() : UNKNOWN}</code>`,
+  }[schedule.kind]?.() ?? html`<code>${bdi(schedule.kind)}</code>`;
+  const runs = job.next_runs_ms.map((ms) => html`<li>${formatAbsolute(ms, zone)}</li>`);
+  return panel({
+    key: "definition", wide: "w4", state, title: t("What it does"),
+    body: html`
+      <dl class="cron-lines">
+        ${line(t("Schedule"), exact)}
+        ${line(t("Next runs"), runs.length ? html`<ol>${runs}</ol>` : job.enabled ? job.problem ?? t("none") : t("none while it is paused"))}
+        ${line(t("Does"), wordFor(PAYLOADS, payload.kind))}
+        ${line(t("In"), wordFor(TARGETS, job.session_target))}
+        ${line(t("Model"), payload.model ? bdi(payload.model) : "")}
+        ${line(t("Thinking"), payload.thinking ? bdi(payload.thinking) : "")}
+        ${line(t("At most"), payload.timeout_seconds ? formatDuration(payload.timeout_seconds * 1000) : "")}
+        ${line(t("Answer"), delivery ? bdi(deliveryWords(delivery)) : "")}
+        ${line(t("Description"), job.description ? bdi(job.description) : "")}
+        ${line(t("Made"), job.created_at_ms ? when(job.created_at_ms, state) : "")}
+        ${line("Id", html`<code class="cron-id">${bdi(job.id)}</code>`)}
+      </dl>
+      ${payload.text ? html`<pre class="cron-text" tabindex="0">${payload.text}</pre>` : null}`,
+  });
+}
+
+function RunRow(run, state) {
+  const said = run.error ?? run.summary ?? "";
+  const tokens = run.totals ? run.totals.total_tokens : null;
+  const at = when(run.run_at_ms, state);
+  return html`
+    <tr data-key="${run.run_at_ms}">
+      <th scope="row">${run.session ? sessionLink(state, run.session, at) : at}</th>
+      <td>${Result(run.status)}</td>
+      <td class="said mid" title="${said}">${bdi(said)}</td>
+      <td class="num">${formatDuration(run.duration_ms)}</td>
+      <td class="num wide">${tokens === null ? UNKNOWN : html`<span title="${tn(tokens, "{n} token", "{n} tokens")}">${formatTokens(tokens)}</span>`}</td>
+      <td class="num">${totalsCost(run.totals)}</td>
+    </tr>`;
+}
+
+function Runs(data, state) {
+  const more = data.total > data.runs.length
+    ? html`<p class="more"><button type="button" class="link" data-action="more-runs">${t("Show {n} more", { n: formatCount(Math.min(RUNS_AT_ONCE, data.total - data.runs.length)) })}</button></p>` : null;
+  return panel({
+    key: "runs", wide: "w8", state, isSum: true, title: tn(data.total, "{n} run", "{n} runs"), note: t("newest first; a run opens its session"),
+    body: data.total ? html`
+      ${scrollingTable({
+        label: t("Runs, table"), kind: "run-list",
+        heads: html`${head(t("When"))}${head(t("Result"))}${head(t("Said"), "mid")}${head(t("Took"), "num")}${head(t("Tokens"), "num wide")}${head(t("Cost"), "num")}`,
+        rows: data.runs.map((run) => RunRow(run, state)),
+      })}${more}` : nothing(t("It has not run yet.")),
+  });
+}
+
+function Buttons(job, data, state) {
+  if (!data.can_change || !mayAct(state) || job.source !== "gateway") return null;
+  const button = (action, word, key, help) => html`
+    <button type="button" class="button" data-action="${action}" data-value="${job.id}" data-key="${action}" data-shortcut="${key}" data-help="${help}">${word}</button>`;
+  return html`
+    ${button("run", t("Run now"), "x", t("Run the job now"))}
+    ${button("toggle", job.enabled ? t("Pause") : t("Resume"), "p", t("Pause or resume the job"))}
+    ${job.built_in ? null : button("edit", t("Edit"), "e", t("Edit the job"))}
+    ${job.built_in ? null : button("remove", t("Delete"), "d", t("Delete the job"))}`;
+}
+
+/** What came of a run that this page asked for, until it has ended; then how it ended. */
+function RunNews(job, state) {
+  const asked = state.cronRun;
+  if (asked?.id !== job.id) return null;
+  if (isRunning(job, state)) return html`<p class="cron-news" role="status">${t("The run is under way.")}</p>`;
+  return html`<p class="cron-news" role="status">${t("The run has ended: {result}.", { result: Result(job.last_run_status) })}</p>`;
+}
+
+function Job(state) {
+  const data = dataOf(state, JOB);
+  if (!data || data.job.id !== state.route.open) {
+    const error = state.answers[JOB]?.error;
+    return html`<div class="grid" data-key="no-job">${panel({
+      key: "no-job", wide: "w12", state, title: t("Cron job"),
+      body: html`${nothing(error?.status === 404 ? t("There is no such cron job, and no run of one in the ledger.") : t("Loading"))}
+        <p><a href="${hrefTo(state, "crons")}">${t("All cron jobs")}</a></p>`,
+    })}</div>`;
+  }
+  const { job, all_time: ever } = data;
+  const perRun = job.totals && job.runs ? job.totals.cost_nano_usd / job.runs : null;
+  return html`
+    <div class="grid" data-key="cron-${job.id}">
+      <section class="panel w12 cron-head" data-key="head" aria-labelledby="h-job">
+        <header class="panel-head">
+          <a class="icon-button" href="${hrefTo(state, "crons")}" title="${t("All cron jobs")}" data-shortcut="u" data-help="${t("Back to the list")}">${icon("left")}${unseen(t("All cron jobs"))}</a>
+          <h2 id="h-job">${bdi(nameOf(job))}</h2>
+          ${job.removed ? html`<span class="mark">${t("removed")}</span>` : job.enabled ? null : html`<span class="mark">${t("paused")}</span>`}
+          ${job.built_in ? html`<span class="mark">${t("made by OpenClaw")}</span>` : null}
+          <span class="tools">${Buttons(job, data, state)}</span>
+        </header>
+        <p class="cron-when">${bdi(scheduleWords(job))}${job.agent_id ? html` · ${bdi(job.agent_id)}` : null}</p>
+        ${Notes(data)}${RunNews(job, state)}
+        ${job.last_run_status === "error" && job.last_error ? html`<p class="cron-error"><b>${t("The last run failed.")}</b> ${bdi(job.last_error)}</p>` : null}
+        <dl class="facts">
+          ${Fact(t("Next run"), NextRun(job, state))}
+          ${Fact(t("Last run"), LastRun(job, state))}
+          ${Fact(t("Success"), SuccessRate(job), job.runs ? tn(job.runs, "{n} run in {range}", "{n} runs in {range}", { range: rangeName(state.route.range) }) : null)}
+          ${Fact(t("Takes"), formatDuration(job.average_duration_ms), t("on average"))}
+          ${Fact(t("Cost"), totalsCost(job.totals), rangeName(state.route.range))}
+          ${Fact(t("Per run"), perRun === null ? UNKNOWN : money(Math.round(perRun)))}
+          ${Fact(t("All time"), job.totals ? cost(ever) : UNKNOWN)}
+        </dl>
+      </section>
+      ${Runs(data, state)}
+      ${Definition(job, state)}
+    </div>`;
+}
+
+/** Whether a job runs: by the gateway's word, or because this page has just asked for it. */
+function isRunning(job, state) {
+  if (job.running_at_ms) return true;
+  const asked = state.cronRun;
+  return asked?.id === job.id && job.last_run_at_ms === asked.before;
+}
+
+// Changing a job: what will be sent stands in the confirmation, word for word
+
+const findJob = (state, id) => [dataOf(state, JOB)?.job, ...dataOf(state, LIST)?.jobs ?? []].find((job) => job?.id === id);
+const pathOf = (job) => `/api/crons/${encodeURIComponent(job.id)}`;
+
+/** The request that changes a job; OpenClaw itself knows revisions since 2026.9, before that the server compares. */
+function updateOf(job, patch) {
+  const params = { id: job.id, patch };
+  return job.config_revision.startsWith("clawmeter:") ? params : { ...params, expectedConfigRevision: job.config_revision };
+}
+
+function confirmUpdate(job, patch, question, { confirm }) {
+  confirm({
+    ...question, steps: [{ method: "cron.update", params: updateOf(job, patch), target: nameOf(job) }],
+    send: { method: "PATCH", path: pathOf(job), body: { patch, expected_revision: job.config_revision } },
+  });
+}
+
+function toggle(job, context) {
+  const name = nameOf(job);
+  confirmUpdate(job, { enabled: !job.enabled }, job.enabled
+    ? { title: t("Pause {name}?", { name }), words: t("It will not run by its schedule until it is resumed."), button: t("Pause job"), done: t("Job paused") }
+    : { title: t("Resume {name}?", { name }), words: t("It will run by its schedule again."), button: t("Resume job"), done: t("Job resumed") }, context);
+}
+
+function runNow(job, { confirm, dispatch }) {
+  const name = nameOf(job);
+  confirm({
+    title: t("Run {name} now?", { name }), words: t("It runs once, beside its schedule, and costs what a run costs."), button: t("Run now"),
+    done: t("Run asked for"), steps: [{ method: "cron.run", params: { id: job.id, mode: "force" }, target: name }],
+    send: { method: "POST", path: `${pathOf(job)}/run` },
+    then: (answer) => answer.started && dispatch({ cronRun: { id: job.id, before: job.last_run_at_ms } }),
+  });
+}
+
+function remove(job, { confirm, state }) {
+  const name = nameOf(job);
+  confirm({
+    title: t("Delete {name}?", { name }), words: t("OpenClaw forgets the job and its runs. What it cost stays counted here."), isDangerous: true,
+    button: t("Delete job"), done: t("Job deleted"), steps: [{ method: "cron.remove", params: { id: job.id }, target: name }],
+    send: { method: "DELETE", path: `${pathOf(job)}?${new URLSearchParams({ expected_revision: job.config_revision })}` },
+    then: () => { location.hash = hrefTo(state, "crons"); },
+  });
+}
+
+// The form: its fields live in state.sheet.form, as texts
+
+const UNITS = [["1000", msg("seconds")], ["60000", msg("minutes")], ["3600000", msg("hours")], ["86400000", msg("days")]];
+const KINDS = [["cron", msg("By the clock")], ["every", msg("At an interval")], ["at", msg("Once")]];
+const TASKS = [["agentTurn", msg("A turn of the agent")], ["systemEvent", msg("A note to the main session")]];
+
+const wallOf = (ms, zone) => formatAbsolute(ms, zone).slice(0, 16).replace(" ", "T");
+
+/** The instant of a local time: "2026-11-22T09:00" in a zone, as epoch ms; NaN for none. */
+export function instantOf(wall, zone) {
+  const wanted = Date.parse(`${wall}Z`);
+  let ms = wanted;
+  // Twice: the first guess may be on the other side of a change of the clocks.
+  for (let i = 0; i < 2 && Number.isFinite(ms); i++) ms += wanted - Date.parse(`${wallOf(ms, zone)}Z`);
+  return ms;
+}
+
+export function formOf(job, zone, now) {
+  const { schedule, payload, delivery } = job ?? { schedule: {}, payload: {}, delivery: null };
+  const everyMs = schedule.every_ms ?? 3_600_000;
+  const [unit] = [...UNITS].reverse().find(([size]) => everyMs % Number(size) === 0) ?? UNITS[0];
+  return {
+    name: job?.name ?? "", description: job?.description ?? "", agent: job?.agent_id ?? "", enabled: job?.enabled ?? true,
+    kind: job ? schedule.kind : "cron", expr: schedule.expr ?? (job ? "" : "0 9 * * 1-5"), tz: schedule.tz ?? "", every: String(everyMs / Number(unit)), unit,
+    at: wallOf(schedule.at_ms ?? now + 3_600_000, zone), zone,
+    task: job ? payload.kind : "agentTurn", text: payload.text ?? "", model: payload.model ?? "",
+    mode: delivery?.mode ?? "none", channel: delivery?.channel ?? "", to: delivery?.to ?? "",
+  };
+}
+
+/** The job as `cron.add` takes it; of what the form does not show, nothing. */
+export function definitionOf(form) {
+  const job = { name: form.name.trim(), enabled: form.enabled };
+  if (form.description.trim()) job.description = form.description.trim();
+  if (form.agent.trim()) job.agentId = form.agent.trim();
+  if (form.kind === "cron") job.schedule = { kind: "cron", expr: form.expr.trim(), ...(form.tz ? { tz: form.tz } : {}) };
+  if (form.kind === "every") job.schedule = { kind: "every", everyMs: Math.round(Number(form.every) * Number(form.unit)) };
+  if (form.kind === "at") {
+    const ms = instantOf(form.at, form.zone);
+    job.schedule = { kind: "at", at: Number.isFinite(ms) ? new Date(ms).toISOString() : "" };
+  }
+  if (form.task === "agentTurn") {
+    Object.assign(job, { sessionTarget: "isolated", wakeMode: "now", payload: { kind: "agentTurn", message: form.text.trim(), ...(form.model.trim() ? { model: form.model.trim() } : {}) } });
+    const where = { ...(form.channel.trim() ? { channel: form.channel.trim() } : {}), ...(form.to.trim() ? { to: form.to.trim() } : {}) };
+    if (form.mode === "none") job.delivery = { mode: "none" };
+    if (form.mode === "announce") job.delivery = { mode: "announce", ...where };
+  }
+  if (form.task === "systemEvent") Object.assign(job, { sessionTarget: "main", wakeMode: "next-heartbeat", payload: { kind: "systemEvent", text: form.text.trim() } });
+  return job;
+}
+
+/** What a person changed in the form, and only that. */
+export function patchOf(before, after) {
+  const [was, is] = [definitionOf(before), definitionOf(after)];
+  const patch = {};
+  for (const key of Object.keys(is)) if (JSON.stringify(is[key]) !== JSON.stringify(was[key])) patch[key] = is[key];
+  if (was.description && !is.description) patch.description = "";
+  if (patch.payload && was.payload?.model && was.payload.kind === patch.payload.kind && !patch.payload.model) patch.payload = { ...patch.payload, model: null };
+  // Where it runs is decided by what it does: it is sent with it, or not at all.
+  if (before.task === after.task) {
+    delete patch.sessionTarget;
+    delete patch.wakeMode;
+  }
+  return patch;
+}
+
+/** What the server is asked about the schedule in the form; null while there is nothing to ask. */
+function previewParams(form) {
+  const { schedule } = definitionOf(form);
+  if (schedule?.kind === "cron") return schedule.expr ? { kind: "cron", expr: schedule.expr.slice(0, 200), zone: schedule.tz } : null;
+  if (schedule?.kind === "every") return schedule.everyMs >= 1 ? { kind: "every", every_ms: Math.min(schedule.everyMs, 1e12) } : null;
+  return schedule?.at ? { kind: "at", at: schedule.at } : null;
+}
+
+function Preview(state) {
+  const { form } = state.sheet;
+  const params = previewParams(form);
+  const answer = state.answers["cron-preview"];
+  if (!params) return html`<div class="cron-preview" role="status">${t("Say when it is to run.")}</div>`;
+  if (!answer?.data) return html`<div class="cron-preview" role="status">${answer?.error ? bdi(answer.error.message) : t("Loading")}</div>`;
+  const { text, problem, next_runs_ms: runs } = answer.data;
+  const zone = form.kind === "cron" && form.tz ? form.tz : zoneOf(state);
+  return html`
+    <div class="cron-preview" role="status">
+      ${problem ? html`<span class="is-bad">${bdi(problem)}</span>` : html`<b>${bdi(text)}</b>`}
+      <ol>${runs.map((ms) => html`<li>${formatAbsolute(ms, zone)}</li>`)}</ol>
+    </div>`;
+}
+
+function Field(name, label, form, more = {}) {
+  const { type = "text", hint = "", list = null, isRequired = false } = more;
+  return html`
+    <label>${label}
+      <input class="field" name="${name}" type="${type}" value="${form[name]}" data-action="form" data-live autocomplete="off" spellcheck="false" maxlength="400"
+        placeholder="${hint}"${list ? html` list="${list}"` : null}${isRequired ? html` required autofocus` : null}>
+    </label>`;
+}
+
+function Choice(name, label, options, form) {
+  return html`
+    <label>${label}
+      <span class="select"><select name="${name}" data-action="form" data-live>${options.map(([value, word]) => option(value, word, form[name]))}</select></span>
+    </label>`;
+}
+
+function ScheduleFields(form, state) {
+  if (!KINDS.some(([kind]) => kind === form.kind)) return html`<p class="note">${t("Its schedule can only be changed in OpenClaw.")}</p>`;
+  const zones = [["", t("the gateway's zone")], ...state.zones.map((one) => [one, one])];
+  const fields = {
+    cron: () => html`${Field("expr", t("Cron expression"), form, { hint: "0 9 * * 1-5" })}${Choice("tz", t("Time zone"), zones, form)}`,
+    every: () => html`${Field("every", t("Every"), form, { type: "number" })}${Choice("unit", t("Unit"), UNITS.map(([size, word]) => [size, t(word)]), form)}`,
+    at: () => html`${Field("at", t("At, {zone}", { zone: form.zone }), form, { type: "datetime-local" })}`,
+  }[form.kind];
+  return html`
+    ${segments({ action: "form-kind", label: t("Schedule"), choices: KINDS.map(([kind, word]) => [kind, t(word)]), chosen: form.kind })}
+    <div class="row" data-key="when-${form.kind}">${fields()}</div>
+    ${Preview(state)}`;
+}
+
+function TaskFields(form) {
+  if (!TASKS.some(([task]) => task === form.task)) return html`<p class="note">${t("What it does can only be changed in OpenClaw.")}</p>`;
+  const modes = [["none", t("kept to itself")], ["announce", t("announced in a channel")]];
+  if (form.mode === "webhook") modes.push(["webhook", t("sent to a web address")]);
+  return html`
+    ${segments({ action: "form-task", label: t("What it does"), choices: TASKS.map(([task, word]) => [task, t(word)]), chosen: form.task })}
+    <label>${form.task === "agentTurn" ? t("What the agent is told") : t("The note")}
+      <textarea name="text" data-action="form" data-live required maxlength="60000">${form.text}</textarea>
+    </label>
+    ${form.task === "agentTurn" ? html`
+      <div class="row" data-key="turn">${Field("model", t("Model"), form, { hint: t("the agent's own") })}${Choice("mode", t("Its answer is"), modes, form)}</div>
+      ${form.mode === "announce" ? html`<div class="row" data-key="to">${Field("channel", t("Channel"), form, { hint: "last" })}${Field("to", t("To whom"), form)}</div>` : null}` : null}`;
+}
+
+function Form(state) {
+  const { job, form, fault } = state.sheet;
+  const now = job ? findJob(state, job.id) : null;
+  const isOld = Boolean(now && now.config_revision !== job.config_revision);
+  const agents = [...new Set((dataOf(state, LIST)?.jobs ?? []).map((one) => one.agent_id).filter(Boolean))];
+  return html`
+    <header class="sheet-head"><h2 id="sheet-title">${job ? t("Edit {name}", { name: nameOf(job) }) : t("New cron job")}</h2>
+      <button type="button" class="link" data-action="sheet-close">${t("Close")}</button></header>
+    <form class="cron-form" data-action="form-submit" novalidate>
+      ${isOld ? html`<p class="cron-error" role="alert">${t("It has been changed meanwhile.")} <button type="button" class="link" data-action="form-renew">${t("Show it as it is now")}</button></p>` : null}
+      <div class="row" data-key="who">${Field("name", t("Name"), form, { isRequired: true })}${Field("agent", t("Agent"), form, { hint: t("the default agent"), list: "cron-agents" })}</div>
+      <datalist id="cron-agents">${agents.map((one) => html`<option value="${one}"></option>`)}</datalist>
+      ${ScheduleFields(form, state)}
+      ${TaskFields(form)}
+      ${Field("description", t("Description"), form)}
+      ${job ? null : html`<label class="check"><input type="checkbox" name="enabled" data-action="form" data-live${form.enabled ? html` checked` : null}> ${t("Runs by its schedule from now on")}</label>`}
+      <p class="form-fault" role="alert">${fault}</p>
+      <div class="form-buttons">
+        <button type="button" class="button" data-action="sheet-close" data-key="cancel">${t("Cancel")}</button>
+        <button type="submit" class="button is-first" data-key="submit">${job ? t("Review the change") : t("Review the job")}</button>
+      </div>
+    </form>`;
+}
+
+function openForm(job, { dispatch, state }) {
+  dispatch({ sheet: { kind: "form", job, form: formOf(job, zoneOf(state), state.now), fault: "" } });
+}
+
+const setForm = (change, { dispatch, state }) => dispatch({ sheet: { ...state.sheet, form: { ...state.sheet.form, ...change }, fault: "" } });
+
+async function submitForm({ state, dispatch, confirm, read }) {
+  const { job, form } = state.sheet;
+  const definition = definitionOf(form);
+  const params = previewParams(form);
+  const refuse = (fault) => dispatch({ sheet: { ...state.sheet, fault } });
+  if (!definition.name) return refuse(t("It needs a name."));
+  if (definition.payload && !form.text.trim()) return refuse(t("Say what it is to do."));
+  if (definition.schedule) {
+    const preview = params ? await read("/api/cron-preview", params).catch((fault) => ({ problem: fault.message })) : { problem: t("Say when it is to run.") };
+    if (preview.problem) return refuse(preview.problem);
+  }
+  const close = () => dispatch({ sheet: null });
+  if (!job) {
+    return confirm({
+      title: t("Create {name}?", { name: definition.name }), button: t("Create job"), done: t("Job created"),
+      steps: [{ method: "cron.add", params: definition }], send: { method: "POST", path: "/api/crons", body: definition },
+      then: ({ id }) => {
+        close();
+        if (id) location.hash = hrefTo(state, "crons", [id]);
+      },
+    });
+  }
+  const patch = patchOf(formOf(job, form.zone, state.now), form);
+  if (!Object.keys(patch).length) return close();
+  return confirmUpdate(job, patch, { title: t("Change {name}?", { name: nameOf(job) }), button: t("Change job"), done: t("Job changed"), then: close }, { confirm });
+}
+
+// The page
+
+export const page = {
+  styles: "crons.css",
+  parse(params, rest) {
+    const sort = SORTS.includes(params.get("sort")) ? params.get("sort") : "next";
+    return { open: rest[0] ?? "", sort, order: ["asc", "desc"].includes(params.get("order")) ? params.get("order") : usualOrder(sort) };
+  },
+  format: ({ sort, order }) => [["sort", sort === "next" ? "" : sort], ["order", order === usualOrder(sort) ? "" : order]],
+  asks(state) {
+    const { route, sheet } = state;
+    const on = ["usage", "cron", "gateway"];
+    const { from, to, tz } = askParams(route);
+    const limit = Math.max(RUNS_AT_ONCE, state.cronRuns?.id === route.open ? state.cronRuns.limit : 0);
+    const asks = [route.open
+      ? { key: JOB, path: `/api/crons/${encodeURIComponent(route.open)}`, params: { from, to, tz, limit }, on }
+      : { key: LIST, path: "/api/crons", params: askParams(route), on }];
+    const preview = sheet?.kind === "form" ? previewParams(sheet.form) : null;
+    if (preview) asks.push({ key: "cron-preview", path: "/api/cron-preview", params: preview, on: [] });
+    return asks;
+  },
+  view: (state) => (state.route.open ? Job(state) : List(state)),
+  sheet: Form,
+  actions: {
+    sort: (element, { state, go }) => {
+      const sort = element.dataset.value;
+      const turned = state.route.order === "asc" ? "desc" : "asc";
+      go({ sort, order: sort === state.route.sort ? turned : usualOrder(sort) }, true);
+    },
+    "more-runs": (_, { state, dispatch }) => dispatch({ cronRuns: { id: state.route.open, limit: dataOf(state, JOB).runs.length + 200 } }),
+    toggle: (element, context) => toggle(findJob(context.state, element.dataset.value), context),
+    run: (element, context) => runNow(findJob(context.state, element.dataset.value), context),
+    remove: (element, context) => remove(findJob(context.state, element.dataset.value), context),
+    edit: (element, context) => openForm(findJob(context.state, element.dataset.value), context),
+    create: (_, context) => openForm(null, context),
+    form: (element, context) => setForm({ [element.name]: element.type === "checkbox" ? element.checked : element.value }, context),
+    "form-kind": (element, context) => setForm({ kind: element.dataset.value }, context),
+    "form-task": (element, context) => setForm({ task: element.dataset.value }, context),
+    "form-renew": (_, context) => openForm(findJob(context.state, context.state.sheet.job.id), context),
+    "form-submit": (_, context) => submitForm(context),
+  },
+};
+"""
+
 # language=JavaScript
 ZH_JS = r"""// Chinese, by the English text (dom.js, t()). {names} stay as they are; {1}, {2} stand for the numbers
 // in words of the server. Loaded only when Chinese is chosen.
@@ -22011,6 +23876,54 @@ export const messages = {
   "Cron jobs and heartbeats are switched off and runs are aborted, until you resume.": "定时任务和心跳将被关闭，运行将被中止，直到您恢复。",
   "Gateway paused": "网关已暂停", "Resume this gateway?": "恢复此网关？",
   "What the pause has switched off is switched on again, and nothing else.": "只重新启用暂停时关闭的内容。", "Gateway resumed": "网关已恢复",
+  // Crons
+  "every minute": "每分钟", "every hour": "每小时", "every day": "每天", "every week": "每周", "every second": "每秒", "every {n} seconds": "每 {n} 秒",
+  "every {n} minutes": "每 {n} 分钟", "every {n} hours": "每 {n} 小时", "every {n} days": "每 {n} 天", "every {n} weeks": "每 {n} 周",
+  "{words} on weekdays": "工作日{words}", "{words} on weekends": "周末{words}", "{words} every day": "每天{words}",
+  "{words} on the last day of the month": "每月最后一天{words}", "{words} on day {days} of the month": "每月 {days} 日{words}",
+  "{words} at minute {n}": "{words}的第 {n} 分钟", "{words} from {from} to {to}": "{from} 至 {to} {words}", "{words} on {days}": "{days}{words}",
+  "at {times}": " {times}", "once, at {time}": "一次，{time}", "by cron, {expr}": "按 cron 表达式 {expr}", "when a command ends": "命令结束时",
+  "when a command says something": "命令有输出时", "{a} and {b}": "{a}和{b}", "{a}, {b}": "{a}、{b}", "Monday": "周一", "Tuesday": "周二",
+  "Wednesday": "周三", "Thursday": "周四", "Friday": "周五", "Saturday": "周六", "Sunday": "周日", "{words}, {zone}": "{words}，{zone}", "ok": "成功",
+  "skipped": "已跳过", "running": "运行中", "interrupted": "已中断", "superseded": "已被取代", "not recorded": "未记录", "due now": "即将运行",
+  "in {time}": "{time}后", "removed": "已删除", "paused": "已暂停", "{runs}, {failed}; dearest {cost}": "{runs}，{failed}；最贵 {cost}",
+  "last run": "最近一次运行", "last {n} runs": "最近 {n} 次运行", "{ok} of {all} runs in the range": "范围内 {all} 次运行中 {ok} 次成功",
+  "Its work is done in the main session and counted there.": "它的工作在主会话中完成，并计入主会话。", "Job": "任务", "Schedule": "计划", "Next run": "下次运行",
+  "Last run": "上次运行", "Runs": "运行", "Success": "成功率", "running, {time}": "运行中，{time}", "never": "从未", "On": "开", "Off": "关",
+  "{name} runs by its schedule": "{name} 按计划运行", "failed {n} time": "失败 {n} 次", "failed {n} times": "连续失败 {n} 次",
+  "{n} job could not be read": "{n} 个任务无法读取", "{n} jobs could not be read": "{n} 个任务无法读取",
+  "Read from {source}. Changing a job needs the gateway: {why}.": "读取自{source}。更改任务需要网关：{why}。", "OpenClaw's files": "OpenClaw 的文件",
+  "the gateway": "网关",
+  "No cron job yet. Here will be what OpenClaw runs by the clock, when next, and what each run costs.": "还没有定时任务。这里会显示 OpenClaw 按时运行什么、下次何时运行、每次运行的费用。",
+  "New cron job": "新建定时任务", "{n} cron job": "{n} 个定时任务", "{n} cron jobs": "{n} 个定时任务", "Cron jobs, table": "定时任务表",
+  "Made by OpenClaw": "由 OpenClaw 创建", "heartbeats, memory and skills": "心跳、记忆与技能", "No longer there": "已不存在",
+  "their cost stays counted": "其费用仍计入", "a turn of the agent": "一轮代理对话", "a note to the main session": "给主会话的提示", "a command": "一条命令",
+  "a script": "一个脚本", "a heartbeat": "一次心跳", "the main session": "主会话", "a session of its own": "单独的会话",
+  "the session it was made in": "创建它的会话", "kept to itself": "不发送", "announced": "发布", "sent to a web address": "发送到网址",
+  "where the agent was last spoken to": "最近与代理交谈之处", "What it does": "任务内容", "Next runs": "接下来的运行", "none while it is paused": "暂停期间没有",
+  "Does": "执行", "In": "位于", "At most": "最长", "Description": "说明", "Made": "创建于", "Show {n} more": "再显示 {n} 条", "{n} run": "{n} 次运行",
+  "{n} runs": "{n} 次运行", "newest first; a run opens its session": "最新在前；点击运行可打开其会话", "Runs, table": "运行表", "Said": "结果说明",
+  "It has not run yet.": "尚未运行。", "Run now": "立即运行", "Run the job now": "立即运行任务", "Pause or resume the job": "暂停或恢复任务", "Edit": "编辑",
+  "Edit the job": "编辑任务", "Delete": "删除", "Delete the job": "删除任务", "The run is under way.": "正在运行。",
+  "The run has ended: {result}.": "运行已结束：{result}。", "There is no such cron job, and no run of one in the ledger.": "没有这个定时任务，账本中也没有它的运行。",
+  "All cron jobs": "所有定时任务", "Back to the list": "返回列表", "made by OpenClaw": "由 OpenClaw 创建", "The last run failed.": "上次运行失败。",
+  "{n} run in {range}": "{range}内 {n} 次运行", "{n} runs in {range}": "{range}内 {n} 次运行", "Takes": "耗时", "on average": "平均", "Per run": "每次运行",
+  "Pause {name}?": "暂停 {name}？", "It will not run by its schedule until it is resumed.": "恢复之前不会按计划运行。", "Pause job": "暂停任务",
+  "Job paused": "任务已暂停", "Resume {name}?": "恢复 {name}？", "It will run by its schedule again.": "它将重新按计划运行。", "Resume job": "恢复任务",
+  "Job resumed": "任务已恢复", "Run {name} now?": "立即运行 {name}？",
+  "It runs once, beside its schedule, and costs what a run costs.": "在计划之外运行一次，费用与一次运行相同。", "Run asked for": "已请求运行",
+  "Delete {name}?": "删除 {name}？",
+  "OpenClaw forgets the job and its runs. What it cost stays counted here.": "OpenClaw 会忘记该任务及其运行。它的费用仍计入此处。", "Delete job": "删除任务",
+  "Job deleted": "任务已删除", "seconds": "秒", "minutes": "分钟", "hours": "小时", "By the clock": "按时刻", "At an interval": "按间隔", "Once": "一次",
+  "A turn of the agent": "一轮代理对话", "A note to the main session": "给主会话的提示", "Say when it is to run.": "请填写何时运行。",
+  "Its schedule can only be changed in OpenClaw.": "其计划只能在 OpenClaw 中更改。", "the gateway's zone": "网关的时区", "Cron expression": "Cron 表达式",
+  "Every": "每", "Unit": "单位", "At, {zone}": "时间，{zone}", "What it does can only be changed in OpenClaw.": "其内容只能在 OpenClaw 中更改。",
+  "announced in a channel": "发布到频道", "What the agent is told": "给代理的指令", "The note": "提示内容", "the agent's own": "代理自己的",
+  "Its answer is": "其回复", "To whom": "发给谁", "Edit {name}": "编辑 {name}", "It has been changed meanwhile.": "它在此期间已被更改。",
+  "Show it as it is now": "显示现在的内容", "the default agent": "默认代理", "Runs by its schedule from now on": "从现在起按计划运行",
+  "Review the change": "检查更改", "Review the job": "检查任务", "It needs a name.": "需要名称。", "Say what it is to do.": "请填写要做什么。",
+  "Create {name}?": "创建 {name}？", "Create job": "创建任务", "Job created": "任务已创建", "Change {name}?": "更改 {name}？", "Change job": "更改任务",
+  "Job changed": "任务已更改", "Cron job {name} failed: {why}": "定时任务 {name} 失败：{why}", "See the job": "查看任务",
 };
 """
 
@@ -22026,6 +23939,8 @@ ASSETS: dict[str, tuple[str, str]] = {
     "sessions.css": ("text/css; charset=utf-8", SESSIONS_CSS),
     "sessions.js": ("text/javascript; charset=utf-8", SESSIONS_JS),
     "session.js": ("text/javascript; charset=utf-8", SESSION_JS),
+    "crons.css": ("text/css; charset=utf-8", CRONS_CSS),
+    "crons.js": ("text/javascript; charset=utf-8", CRONS_JS),
     "zh.js": ("text/javascript; charset=utf-8", ZH_JS),
 }
 ASSET_DIGEST = hashlib.sha256("\0".join(text for _, text in ASSETS.values()).encode()).hexdigest()[

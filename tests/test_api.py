@@ -119,11 +119,13 @@ def open_stream(url: str, meter: Any) -> Raw:
 
 def test_every_route_answers(client: Any, meter: Any) -> None:
     session = client.get("/api/sessions").json[0]["id"]
+    job = client.get("/api/crons").json["jobs"][0]["id"]
+    needed = {"timeline": {"session": session}, "search": {"q": "a"}, "cron_preview": {"kind": "every", "every_ms": "5"}}  # fmt: skip
     for route in ROUTES:
         if route.method != "GET" or route.name in {"stream", "asset"}:
             continue
-        path = route.path.replace("{session_id}", session)
-        query = {"timeline": {"session": session}, "search": {"q": "a"}}.get(route.name, {})
+        path = route.path.replace("{session_id}", session).replace("{cron_id}", job)
+        query = needed.get(route.name, {})
         response = client.get(path, query_string=query)
         assert response.status_code == 200, (path, response.get_data(as_text=True))
         assert response.content_type.startswith(route.media)
@@ -133,15 +135,19 @@ def test_every_parameter_reaches_its_query(client: Any) -> None:
     session = client.get("/api/sessions").json[0]["id"]
     values = {"from": "30d", "to": "today", "tz": "Europe/Berlin", "kinds": "tools,errors"}
     values["among"] = "tools"
+    job = client.get("/api/crons").json["jobs"][0]["id"]
+    needed = {"timeline": {"session": session}, "cron_preview": {"kind": "cron"}}
     for route in ROUTES:
+        if route.method != "GET":
+            continue
         for param in route.params:
             schema = param.schema
             value = values.get(param.name) or str(
                 schema.get("minimum", schema.get("enum", ["x"])[0])
             )
-            query = {"session": session} if route.name == "timeline" else {}
+            query = dict(needed.get(route.name, {}))
             query[param.name] = session if param.name == "session" else value
-            path = route.path.replace("{session_id}", session)
+            path = route.path.replace("{session_id}", session).replace("{cron_id}", job)
             response = client.get(path, query_string=query)
             assert response.status_code == 200, (path, query, response.get_data(as_text=True))
 
