@@ -29,7 +29,14 @@ from handmade import HandmadeHome, header, user
 from served import PATIENCE_S, Served, process_env, wait_until
 
 import clawmeter
-from clawmeter import CallRefusedError, GatewayClient, GatewayError, GatewayState, OpenClawConfig, Settings
+from clawmeter import (
+    CallRefusedError,
+    GatewayClient,
+    GatewayError,
+    GatewayState,
+    OpenClawConfig,
+    Settings,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
