@@ -13148,6 +13148,12 @@ def _demo_workspace(home: Path, agent: str) -> Path:
     return home / ("workspace" if agent == "main" else f"workspace-{agent}")
 
 
+DEMO_RATE_LIMIT = (
+    "429 rate_limit_error: this request would exceed your organization's rate limit of 200,000 "
+    "input tokens per minute"
+)
+
+
 class DemoTalk:
     """Plays scripts: turns them into transcript rows, one at a time.
 
@@ -13315,7 +13321,9 @@ class DemoTalk:
             yield self.call(session, said, 0, "aborted", errorMessage="Request was aborted")
         else:
             if trouble == "failover" and session.usual is None:
-                yield self.call(session, [], 0, "error", errorMessage="529 overloaded_error")
+                is_limited = session.model.provider == "anthropic"
+                error = DEMO_RATE_LIMIT if is_limited else "529 overloaded_error"
+                yield self.call(session, [], 0, "error", errorMessage=error)
                 session.usual = session.model
                 fallback = DEMO_AGENTS[session.agent].models[1]
                 yield self.switch(session, DEMO_MODELS[fallback])
@@ -13444,7 +13452,28 @@ CREATE TABLE task_runs (task_id PRIMARY KEY, runtime, task_kind, source_id, chil
   agent_id, run_id, label, task, status, created_at, started_at, ended_at, error, detail_json);
 CREATE TABLE subagent_runs (run_id PRIMARY KEY, child_session_key, controller_session_key,
   requester_session_key, created_at, payload_json);
+CREATE TABLE delivery_queue_entries (queue_name, id, status, channel, retry_count, last_error,
+  entry_json, enqueued_at, updated_at, failed_at, PRIMARY KEY (queue_name, id));
 """
+#: (channel, status, minutes ago, attempts, what was wrong).
+DEMO_DELIVERIES = (
+    ("telegram", "pending", 0, 0, None),
+    ("slack", "pending", 1, 2, "429 ratelimited, retry after 30 s"),
+    ("discord", "failed", 2_900, 5, "50013 Missing Permissions"),
+    ("telegram", "failed", 4_320, 5, "403 Forbidden: bot was blocked by the user"),
+)
+#: (level, subsystem, text, how often).
+DEMO_LOG = (
+    ("INFO", "gateway/ws", "⇄ res ✓ sessions.list {ms}ms", 30),
+    ("INFO", "agent/embedded", "run {id} done in {ms}ms", 24),
+    ("INFO", "channels/telegram", "message {n} delivered", 16),
+    ("INFO", "cron", "job {id} finished ok in {ms}ms", 8),
+    ("DEBUG", "agent/tools", "exec finished with 0 in {ms}ms", 14),
+    ("WARN", "channels/slack", "rate limited, next try in {n} s", 4),
+    ("WARN", "agent/embedded", "model call took {ms}ms", 3),
+    ("ERROR", "agent/embedded", "529 overloaded_error, falling back to the next model", 2),
+    ("ERROR", "channels/discord", "cannot send message {n}: 50013 Missing Permissions", 1),
+)
 
 
 @contextlib.contextmanager
@@ -13665,6 +13694,7 @@ class DemoHome:
                         self.write_session(db, folder, session)
         with _demo_database(self.home / "state" / "openclaw.sqlite", DEMO_STATE_SCHEMA, 18) as db:
             self.write_state(db)
+        self.write_log(self.home / "logs" / "openclaw.log")
         config = orjson.dumps(self.config(), option=orjson.OPT_INDENT_2)
         (self.home / "openclaw.json").write_bytes(config)
 
@@ -13695,6 +13725,18 @@ class DemoHome:
             session_key=session.key, reason=session.fate, encoding="zstd", archive_blob=blob,
             archive_sha256=hashlib.sha256(blob).hexdigest(), created_at=gone_ms,
             archive_name=f"{name}.{generation}.zst", published_at=gone_ms)
+
+    def write_log(self, path: Path) -> None:
+        """Write the gateway's log of the last hours."""
+        rng = random.Random(self.now_ms)  # noqa: S311 - its own: the transcripts stay as they are
+        lines = []
+        weights = [often for *_, often in DEMO_LOG]
+        for ts_ms in range(self.now_ms - 6 * HOUR_MS, self.now_ms, 45_000):
+            level, subsystem, text, _ = rng.choices(DEMO_LOG, weights)[0]
+            text = text.format(ms=rng.randrange(20, 9_000), n=rng.randrange(2, 90), id=f"{rng.getrandbits(32):08x}")
+            name, when = orjson.dumps({"subsystem": subsystem}).decode(), _demo_iso(ts_ms + rng.randrange(45_000))
+            lines.append(orjson.dumps({"0": name, "1": text, "_meta": {"logLevelName": level, "name": name, "date": when}, "time": when, "message": text}))
+        self.write_file(path, lines, self.now_ms)
 
     def write_file(self, path: Path, lines: list[bytes], ts_ms: int) -> None:
         path.parent.mkdir(exist_ok=True)
@@ -13737,6 +13779,12 @@ class DemoHome:
                     error="400 the model is not loaded" if failed else None, detail_json={
                         "kind": "cron-run", "status": status, "sessionId": session.session_id,
                         "runId": run_id, "runAtMs": started, "durationMs": ended - started})
+        for n, (channel, status, minutes, tries, error) in enumerate(DEMO_DELIVERIES):
+            ts_ms = self.now_ms - minutes * MINUTE_MS
+            _demo_put(
+                db, "delivery_queue_entries", queue_name="outbound-prepared-v1", id=f"demo-{n}",
+                status=status, channel=channel, retry_count=tries, last_error=error, entry_json={},
+                enqueued_at=ts_ms, updated_at=ts_ms, failed_at=ts_ms if status == "failed" else None)
         for order, (name, agent, _, expr, _, _) in enumerate(DEMO_CRONS):
             job_id = self.jobs[name]
             _demo_put(
@@ -13777,6 +13825,7 @@ class DemoHome:
                 "defaults": {"workspace": str(self.home / "workspace"), "heartbeat": heartbeat},
                 "ownership": "explicit", "entries": entries},
             "channels": {name: {"enabled": True} for name in ("telegram", "slack", "discord")},
+            "logging": {"level": "debug", "file": str(self.home / "logs" / "openclaw.log")},
         }
 
 
@@ -14753,7 +14802,8 @@ def cmd_demo(args: argparse.Namespace) -> int:
 def demo_settings(args: argparse.Namespace, root: Path) -> Settings:
     """The settings of a demo in `root`: whatever else is set, its made-up numbers go into a ledger of its own."""
     settings = settings_from(args, homes=[str(root)], state_dir=str(root / "state"))
-    return replace(settings, db=None, agents_dir=None, gateway=False)
+    limits = {"openai/gpt-5.2": RateLimit(500, 800_000), "google": RateLimit(60)}
+    return replace(settings, db=None, agents_dir=None, gateway=False, limits=limits)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -14926,7 +14976,7 @@ main:focus { outline: none; }
 }
 .rail-link[aria-current="page"] .icon { color: var(--accent); }
 .rail-link[aria-disabled] { color: var(--ink-3); opacity: .62; cursor: default; }
-.rail-dot { margin-left: auto; color: var(--bad); line-height: 1; }
+.rail-dot { margin-left: auto; color: var(--warn); line-height: 1; }
 .rail-more { display: none; }
 #bar { position: sticky; z-index: 2; top: 0; background: var(--bg); }
 .bar {
@@ -21570,10 +21620,12 @@ HEALTH_CSS = r"""/* Health */
 .facts .fact-more { font-size: 13px; font-weight: 400; color: var(--ink-2); }
 .facts .is-warn dd, .facts .is-warn dt { color: var(--warn); }
 .facts .state { color: inherit; }
+.facts + .scroll { margin-top: 12px; }
 .fact-lines { display: grid; gap: 4px; margin-top: 12px; font-size: 13px; }
 .fact-lines > div { display: grid; grid-template-columns: 128px minmax(0, 1fr); gap: 8px; }
 .fact-lines dt { color: var(--ink-2); }
 .fact-lines dd { overflow-wrap: anywhere; }
+.more .command { white-space: normal; overflow-wrap: anywhere; }
 .advice { margin: 8px 0; max-width: 100ch; font-size: 13px; overflow-wrap: anywhere; }
 .gauges { display: grid; grid-template-columns: repeat(auto-fill, minmax(150px, 1fr)); gap: 16px 24px; }
 .gauge { display: grid; gap: 4px; align-content: start; min-width: 0; }
@@ -21615,7 +21667,7 @@ import {
 import { shareBar, sparkline } from "./chart.js";
 import {
   askParams, bdi, command, dataOf, dot, head, icon, indexingWords, money, nothing, panel, rangeName, readParam,
-  scrollingTable, segments, select, tokens, unseen, when, zoneOf,
+  scrollingTable, segments, select, tokens, when, zoneOf,
 } from "./views.js";
 
 const SHOWN_LINES = 300;
@@ -21767,7 +21819,7 @@ function Machine(state) {
   const { cpu, memory, disks, gpus, process, history } = system;
   const isLow = memory.available_bytes < 0.1 * memory.total_bytes;
   const held = { OpenClaw: "OpenClaw", ledger: t("ledger") };
-  const loads = cpu.load.map((one) => formatCount(Math.round(one * 100) / 100)).join("  ");
+  const loads = cpu.load.map((one) => one.toFixed(one < 10 ? 1 : 0)).join(" ");
   return panel({
     key: "machine", title: t("Machine"), wide: "w6", state, note: t("up for {time}", { time: formatDuration(system.uptime_s * 1000) }),
     body: html`
@@ -21939,7 +21991,7 @@ function Headroom(state) {
           <td class="num mid">${withCost(row.failovers, row.failovers_nano_usd)}</td>
         </tr>`),
     })}
-    <p class="more">${hasLimit ? null : html`${t("No limit is known. Set those of your account in clawmeter.toml:")} ${command('[limits."anthropic"] requests_per_minute = 50')} `}
+    <p class="more">${hasLimit ? null : html`${t("No limit is known. Set those of your account in clawmeter.toml:")} ${command('limits."anthropic".requests_per_minute = 50')} `}
       ${t("What a provider repeats inside one call leaves no trace in a transcript and is not counted here.")}</p>`);
 }
 
@@ -21986,7 +22038,7 @@ function Log(state) {
         autocomplete="off" spellcheck="false" maxlength="200">
     </div>`;
   if (data.source === "none") {
-    return frame(null, nothing(html`${t("There is no log to be seen: the gateway is not connected, and no log file of OpenClaw was found.")} ${data.problem ? bdi(data.problem) : null}`));
+    return frame(null, nothing(t("There is no log to be seen: the gateway is not connected, and no log file of OpenClaw was found.")));
   }
   const note = html`${isPaused ? t("paused") : t("live")}, ${t(SOURCE_NAMES[data.source])} ${mono(data.path ?? "")}`;
   const zone = zoneOf(state);
