@@ -814,6 +814,7 @@ def sound(text: Any) -> str:
 #: What stands for a secret that was taken out.
 REDACTED = "[redacted]"
 _NAMES_OF_SECRETS = r"(?:api[_-]?key|access[_-]?key|private[_-]?key|token|secret|passw(?:or)?d|passphrase|authorization|credentials?|cookie)"
+_SCHEMES = r"(?:Bearer|Basic|Token|ApiKey)"
 #: (pattern, what stays of it). Every repetition has an end: log lines are written by others.
 _SECRETS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
     (re.compile(pattern, re.IGNORECASE), kept)
@@ -822,7 +823,7 @@ _SECRETS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"\b(Bearer|Basic)\s{1,4}[\w.~+/=-]{6,4096}", rf"\1 {REDACTED}"),
         (r"(://[^/\s:@]{0,200}:)[^@\s/]{1,400}@", rf"\1{REDACTED}@"),
         # name=value and "name": "value", also with the quotes escaped; `token`, but not `tokens`.
-        (rf"((?:\b|_){_NAMES_OF_SECRETS}\b\\{{0,3}}[\"']?\s{{0,4}}[:=]\s{{0,4}}\\{{0,3}}[\"']?)(?!{re.escape(REDACTED)})[^\s\"'\\,;&)}}\]]{{4,4096}}", rf"\1{REDACTED}"),
+        (rf"((?:\b|_){_NAMES_OF_SECRETS}\b\\{{0,3}}[\"']?\s{{0,4}}[:=]\s{{0,4}}\\{{0,3}}[\"']?(?:{_SCHEMES}\s{{1,4}})?)(?!{re.escape(REDACTED)}|{_SCHEMES}\s)[^\s\"'\\,;&)}}\]]{{4,4096}}", rf"\1{REDACTED}"),
         (r"\b(?:sk|pk|rk)[-_][\w-]{16,300}", REDACTED),
         (r"\b(?:gh[opsur]_|github_pat_|glpat-|xox[abeprs]-|xapp-|hf_|npm_|AIza|ya29\.)[\w.-]{10,300}", REDACTED),
         (r"\bAKIA[0-9A-Z]{16}\b", REDACTED),
@@ -1023,6 +1024,11 @@ def read_include(name: Any, env: Mapping[str, str], chain: tuple[Path, ...]) -> 
 def as_dict(value: Any) -> Json:
     """The value if it is an object, else an empty one: OpenClaw's files are not ours to trust."""
     return value if isinstance(value, dict) else {}
+
+
+def dicts_in(value: Any) -> list[Json]:
+    """The objects of a list; none of what is no list."""
+    return [v for v in value if isinstance(v, dict)] if isinstance(value, list) else []
 
 
 def find_config(home: Path, env: Mapping[str, str]) -> Path | None:
@@ -9230,10 +9236,9 @@ class Queries:
         the whole: what nothing explains is the rest, and is shown as such.
         """
         labels = {h.label for h in self.homes[1:]}
-        sessions = [as_dict(s) for s in told.get("sessions") or () if isinstance(s, dict)]
-        listed = {(str(s.get("agentId")), str(i)) for s in sessions for i in [s.get("sessionId"), *(s.get("includedSessionIds") or ())]}  # fmt: skip
-        aggregates = as_dict(told.get("aggregates"))
-        agents = {a for a, _ in listed} | {str(as_dict(a).get("agentId")) for a in aggregates.get("byAgent") or ()}  # fmt: skip
+        sessions, aggregates = dicts_in(told.get("sessions")), as_dict(told.get("aggregates"))
+        listed = {(str(s.get("agentId")), str(s.get("sessionId"))) for s in sessions}
+        agents = {str(a.get("agentId")) for a in [*sessions, *dicts_in(aggregates.get("byAgent"))]}
         rows: dict[tuple[str, str, str], Json] = {}
 
         def row_of(day: str, provider: str, model: str) -> Json:
@@ -9246,7 +9251,7 @@ class Queries:
                 known["tokens"] += tokens
                 known["nano_usd"] += nano
 
-        for one in map(as_dict, aggregates.get("modelDaily") or ()):
+        for one in dicts_in(aggregates.get("modelDaily")):
             row = row_of(*(plain(one.get(k) or "unknown", 300) for k in ("date", "provider", "model")))  # fmt: skip
             row["theirs_tokens"] += whole(one.get("tokens")) or 0
             row["theirs_nano_usd"] += nano_usd(_amount(one.get("cost")) or 0.0) or 0
