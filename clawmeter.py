@@ -9297,7 +9297,7 @@ class Queries:
             one["reasons"] = [{"reason": reason, **amounts} for reason, amounts in sorted(one["reasons"].items())]  # fmt: skip
         ordered = sorted(rows.values(), key=lambda r: (r["provider"], r["model"]))
         ordered.sort(key=lambda r: r["day"], reverse=True)
-        return {"from_ms": start, "to_ms": end, "sessions": len(sessions), "total": total, "rows": ordered}  # fmt: skip
+        return {"sessions": len(sessions), "total": total, "rows": ordered}
 
     @staticmethod
     def _difference(row: Json) -> Json:
@@ -10619,6 +10619,11 @@ RECONCILE_S = 30.0
 MOST_RECONCILED_DAYS = 92
 
 
+def is_counted(told: Json) -> bool:
+    """Whether an answer of sessions.usage counts all that there is; 2026.2 has nothing to say about it."""
+    return bool(as_dict(told.get("cacheStatus")).get("status", "fresh") == "fresh")
+
+
 def find_findings(system: Json, delivery: Json, state: GatewayState, gateway: Json | None) -> list[Json]:  # fmt: skip
     """What of the machine, the gateway and the queue needs attention; `gateway` where port and service were looked at."""
     out = []
@@ -10847,34 +10852,38 @@ class Clawmeter:
         self.gateway_log.forget_unasked()
 
     def reconcile(self, from_: str | None = None, to: str | None = None) -> Json:
-        """Compare the gateway's own sums with ours, by UTC day and model. Asks the gateway: only when a person wants it.
-
-        Raises GatewayError.
-        """
+        """Compare the gateway's own sums with ours, by UTC day and model. Asks the gateway: only when a person wants it."""
         zone = ZoneInfo("UTC")
         start, end = self.queries.parse_range(from_, to, zone, "7d")
         now = int(self.clock() * 1000)
         end = -(-min(end or now, now + DAY_MS) // DAY_MS) * DAY_MS
         start = max(start or 0, end - MOST_RECONCILED_DAYS * DAY_MS) // DAY_MS * DAY_MS
         days = {"startDate": day_of(start, zone).isoformat(), "endDate": day_of(max(start, end - 1), zone).isoformat()}  # fmt: skip
+        answer: Json = {"from_ms": start, "to_ms": end, "as_of_ms": now, "problem": None, "is_fresh": False, "is_utc": True, "sessions": 0, "total": None, "rows": []}  # fmt: skip
+        try:
+            told, is_utc = self._ask_usage(days)
+        except GatewayError as error:
+            return answer | {"problem": str(error)}
+        is_fresh = is_counted(told)
+        return answer | self.queries.reconcile(told, start, end) | {"is_fresh": is_fresh, "is_utc": is_utc}  # fmt: skip
+
+    def _ask_usage(self, days: Json) -> tuple[Json, bool]:
+        """The gateway's sums over all agents, and whether they are by days of UTC. Raises GatewayError."""
         params = days | {"limit": 1000, "agentScope": "all", "mode": "utc"}
         until = time.monotonic() + RECONCILE_S
         while True:
             try:
                 told = as_dict(self.gateway.ask("sessions.usage", params, RECONCILE_S))
             except CallRefusedError as error:
-                if "agentScope" not in params or error.is_unknown:
+                if "mode" not in params or error.is_unknown:
                     raise
                 params = days | {
                     "limit": 1000
                 }  # 2026.2 knows no more: all agents, days of its machine
                 continue
-            is_fresh = as_dict(told.get("cacheStatus")).get("status", "fresh") == "fresh"
             # Its first answer after a change is an old one.
-            if is_fresh or time.monotonic() > until or self.stopping.wait(1.0):
-                break
-        answer = self.queries.reconcile(told, start, end)
-        return answer | {"is_fresh": is_fresh, "is_utc": "mode" in params, "as_of_ms": now}
+            if is_counted(told) or time.monotonic() > until or self.stopping.wait(1.0):
+                return told, "mode" in params
 
     def want_zone(self, name: str) -> None:
         """Somebody asks for the days of a zone: keep day rows for it from now on."""
@@ -11727,8 +11736,8 @@ SHAPES = {
     "Compared": "ours_tokens:i ours_nano_usd:i theirs_tokens:i theirs_nano_usd:i "
     "difference_tokens:i difference_nano_usd:i rest_tokens:i rest_nano_usd:i reasons:[Reason]",
     "ComparedDay": "day:s provider:s model:s +Compared",
-    "Reconciliation": "from_ms:i to_ms:i as_of_ms:i is_fresh:b is_utc:b sessions:i total:Compared "
-    "rows:[ComparedDay]",
+    "Reconciliation": "from_ms:i to_ms:i as_of_ms:i problem:s? is_fresh:b is_utc:b sessions:i "
+    "total:Compared? rows:[ComparedDay]",
     "Token": "token:s",
     "LoggedIn": "scope:s expires_ms:i",
     "LoggedOut": "logged_out:b",
@@ -12007,10 +12016,7 @@ class Api:
 
     def reconciliation(self, call: Call) -> object:
         """Ask the gateway for its sums, and compare."""
-        try:
-            return self._meter.reconcile(**call.args)
-        except GatewayError as error:
-            raise ApiError(503, "gateway_unavailable", str(error)) from error
+        return self._meter.reconcile(**call.args)
 
     def ingest(self, _call: Call) -> object:
         """Read what is new."""
@@ -22161,8 +22167,8 @@ async function reconcile({ state, dispatch, read, say }) {
   dispatch({ reconciled: { ...state.reconciled, isBusy: true, error: "" } });
   try {
     const data = await read("/api/reconciliation", { from, to });
-    dispatch({ reconciled: { data, range } });
-    say(t("The comparison is there"));
+    dispatch({ reconciled: data.problem ? { error: data.problem } : { data, range } });
+    if (!data.problem) say(t("The comparison is there"));
   } catch (error) {
     dispatch({ reconciled: { error: error.message } });
   }

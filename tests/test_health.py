@@ -732,8 +732,7 @@ def test_reconciliation_asks_once_it_is_counted_and_says_what_it_asked(home: Han
     answers = [{**fresh, "aggregates": {}, "cacheStatus": {"status": "refreshing"}}, fresh]
     gateway.answers["sessions.usage"] = lambda: answers.pop(0)
     meter = answers_of(home, meter_factory, gateway=True, gateway_url=gateway.url, gateway_token=TOKEN)  # fmt: skip
-    with pytest.raises(GatewayError):
-        meter.reconcile()
+    assert meter.reconcile()["problem"] == "the gateway is not connected"
     meter.gateway.start()
     wait_until(lambda: meter.gateway_state.status == "connected")
     answer = meter.reconcile("2026-11-05", "2026-11-05")
@@ -786,6 +785,6 @@ def test_routes(get: Callable[..., Any]) -> None:
 
 
 def test_reconciliation_without_a_gateway_says_so(get: Callable[..., Any]) -> None:
-    answer = get("/api/reconciliation?from=7d")
-    assert answer.status_code == 503
-    assert answer.get_json()["error"]["code"] == "gateway_unavailable"
+    answer = get("/api/reconciliation?from=7d").get_json()
+    is_as_described("Reconciliation", answer)
+    assert (answer["problem"], answer["total"], answer["rows"]) == ("the gateway is not connected", None, [])  # fmt: skip
