@@ -8827,7 +8827,7 @@ class Queries:
             last = next(
                 (s["last_error"] for s in sources if s["bad_lines"] and s["last_error"]), None
             )
-            problems.append({"level": "warn", "text": f"{coverage['bad_lines']} lines could not be read; the last one: {last}", "what_to_do": "nothing is lost but these lines; a line that is finished later is read then"})  # fmt: skip
+            problems.append({"level": "warn", "text": f"{coverage['bad_lines']} line{'s' * (coverage['bad_lines'] > 1)} could not be read; the last one: {last}", "what_to_do": "nothing is lost but these lines; a line that is finished later is read then"})  # fmt: skip
         gateway = self.gateway.describe()
         if gateway["status"] in GATEWAY_TROUBLE:
             problems.append({"level": "warn", "text": gateway["problem"], "what_to_do": gateway["what_to_do"] or "see the log of the gateway"})  # fmt: skip
@@ -21631,7 +21631,7 @@ HEALTH_CSS = r"""/* Health */
 .facts .fact-more { font-size: 13px; font-weight: 400; color: var(--ink-2); }
 .facts .is-warn dd, .facts .is-warn dt { color: var(--warn); }
 .facts .state { color: inherit; }
-.facts + .scroll { margin-top: 12px; }
+.facts + .scroll, .panel[data-key="reconciliation"] .facts { margin-top: 12px; }
 .fact-lines { display: grid; gap: 4px; margin-top: 12px; font-size: 13px; }
 .fact-lines > div { display: grid; grid-template-columns: 128px minmax(0, 1fr); gap: 8px; }
 .fact-lines dt { color: var(--ink-2); }
