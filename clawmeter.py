@@ -9237,7 +9237,7 @@ class Queries:
         """
         labels = {h.label for h in self.homes[1:]}
         sessions, aggregates = dicts_in(told.get("sessions")), as_dict(told.get("aggregates"))
-        listed = {(str(s.get("agentId")), str(s.get("sessionId"))) for s in sessions}
+        listed = {(str(s.get("agentId")), str(s.get("sessionId"))): s.get("usage") for s in sessions}  # fmt: skip
         agents = {str(a.get("agentId")) for a in [*sessions, *dicts_in(aggregates.get("byAgent"))]}
         rows: dict[tuple[str, str, str], Json] = {}
 
@@ -9265,8 +9265,10 @@ class Queries:
                 metered = 0 if plan else cost
                 row["ours_tokens"] += tokens
                 row["ours_nano_usd"] += metered
-                if (agent, session_id) in listed:
+                if listed.get((agent, session_id)):
                     explain(row, "plan" if plan else "priced_here", 0, metered - recorded)
+                elif (agent, session_id) in listed:
+                    explain(row, "not_counted", tokens, metered)
                 elif labels and agent.rpartition("@")[2] in labels:
                     explain(row, "other_home", tokens, metered)
                 elif agent not in agents:
@@ -9279,7 +9281,7 @@ class Queries:
                 "JOIN model_calls c ON c.id = k.call AND c.session <> k.session JOIN sessions s ON s.id = k.session JOIN models m ON m.id = c.model "
                 "WHERE c.ts_ms >= ? AND c.ts_ms < ? GROUP BY 1, 2, 3, k.session", (start, end)
             ):  # fmt: skip
-                if (agent, session_id) in listed:
+                if listed.get((agent, session_id)):
                     explain(row_of(day_from_number(day).isoformat(), provider, model), "copies", -tokens, -recorded)  # fmt: skip
         total: Json = {"ours_tokens": 0, "ours_nano_usd": 0, "theirs_tokens": 0, "theirs_nano_usd": 0, "reasons": {}}  # fmt: skip
         for row in rows.values():
@@ -10882,7 +10884,7 @@ class Clawmeter:
                 }  # 2026.2 knows no more: all agents, days of its machine
                 continue
             # Its first answer after a change is an old one.
-            if is_counted(told) or time.monotonic() > until or self.stopping.wait(1.0):
+            if is_counted(told) or time.monotonic() > until or self.stopping.wait(2.0):
                 return told, "mode" in params
 
     def want_zone(self, name: str) -> None:
@@ -11731,7 +11733,7 @@ SHAPES = {
     "lines:[LogLine] total:i kept:i subsystems:[s] errors:[LogErrors]",
     "LogLine": "n:i ts_ms:i? level:=trace,debug,info,warn,error,fatal subsystem:s text:s",
     "LogErrors": "text:s subsystem:s count:i first_ms:i? last_ms:i?",
-    "Reason": "reason:=archived,not_listed,agent_left_out,other_home,copies,priced_here,plan,rounding "
+    "Reason": "reason:=archived,not_listed,not_counted,agent_left_out,other_home,copies,priced_here,plan,rounding "
     "tokens:i nano_usd:i",
     "Compared": "ours_tokens:i ours_nano_usd:i theirs_tokens:i theirs_nano_usd:i "
     "difference_tokens:i difference_nano_usd:i rest_tokens:i rest_nano_usd:i reasons:[Reason]",
@@ -21699,6 +21701,7 @@ const GATEWAY_NAMES = {
 const REASONS = {
   archived: msg("sessions that were reset, deleted or archived: the gateway leaves them out"),
   not_listed: msg("sessions that the gateway does not list any more"),
+  not_counted: msg("sessions that the gateway has not counted yet"),
   agent_left_out: msg("agents that the gateway leaves out"),
   other_home: msg("sessions of other homes, which this gateway does not know"),
   copies: msg("calls that forks have copied: the gateway counts them again"),
@@ -22087,8 +22090,11 @@ const amounts = (one, prefix) => html`
 function ReconciledRows(rows, isAll) {
   const differing = rows.filter((row) => row.difference_tokens || row.difference_nano_usd);
   const shown = (isAll ? rows : differing).slice(0, isAll ? 1000 : SHOWN_ROWS);
-  if (!shown.length) return null;
   const others = rows.length - shown.length;
+  const more = others > 0
+    ? html`<p class="more"><button type="button" class="link" data-action="reconcile-all">${tn(others, "Show {n} more row", "Show {n} more rows")}</button></p>`
+    : null;
+  if (!shown.length) return more;
   return html`
     <h3 class="part-head">${t("By day and model")}</h3>
     ${scrollingTable({
@@ -22106,7 +22112,7 @@ function ReconciledRows(rows, isAll) {
           <td class="num">${row.rest_tokens || row.rest_nano_usd ? html`<span class="is-warn">${signed(row.rest_tokens, formatCount)} ${signed(row.rest_nano_usd, money)}</span>` : "0"}</td>
         </tr>`),
     })}
-    ${others > 0 ? html`<p class="more"><button type="button" class="link" data-action="reconcile-all">${tn(others, "Show {n} more row", "Show {n} more rows")}</button></p>` : null}`;
+    ${more}`;
 }
 
 function Reconciled({ data, isAll }) {
@@ -22613,6 +22619,7 @@ export const messages = {
   "Not compatible": "不兼容",
   "sessions that were reset, deleted or archived: the gateway leaves them out": "已重置、删除或归档的会话：网关不计入",
   "sessions that the gateway does not list any more": "网关不再列出的会话",
+  "sessions that the gateway has not counted yet": "网关尚未统计的会话",
   "agents that the gateway leaves out": "网关未计入的代理",
   "sessions of other homes, which this gateway does not know": "其他主目录的会话，此网关不知道",
   "calls that forks have copied: the gateway counts them again": "分叉复制的调用：网关重复计算",

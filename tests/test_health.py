@@ -649,7 +649,7 @@ def test_headroom_of_nothing_is_nothing(home: HandmadeHome, meter_factory: Any) 
 def told_by_gateway(daily: list[tuple[str, str, int, float]], sessions: list[tuple[str, str]]) -> Json:  # fmt: skip
     """An answer of sessions.usage (2026.9.6)."""
     return {
-        "sessions": [{"key": "k", "agentId": agent, "sessionId": sid, "usage": {}} for agent, sid in sessions],
+        "sessions": [{"key": "k", "agentId": agent, "sessionId": sid, "usage": None if sid == "new" else {"totalTokens": 1}} for agent, sid in sessions],
         "aggregates": {
             "byAgent": [{"agentId": agent, "totals": {}} for agent, _ in sessions],
             "modelDaily": [{"date": day, "provider": "acme", "model": model, "tokens": n, "cost": cost, "count": 1} for day, model, n, cost in daily],
@@ -680,18 +680,20 @@ def test_differences_have_reasons(home: HandmadeHome, meter_factory: Any) -> Non
     home.write("fork", [header("fork", T0 + 10), call("a", T0, (100, 20, 0, 0), 0.01)])
     home.write("old", [header("old"), call("b", T0 + 2, (30, 0, 0, 0), 0.02)], suffix=".jsonl.reset.2026-11-05T13-00-00.000Z")  # fmt: skip
     home.write("gone", [header("gone"), call("c", T0 + 3, (5, 0, 0, 0), 0.03)])
+    home.write("new", [header("new"), call("e", T0 + 5, (9, 0, 0, 0), 0.05)])
     home.write("other", [header("other"), call("d", T0 + 4, (7, 0, 0, 0), 0.04)], agent="ops")
     prices = {"acme/acme-1": clawmeter.PriceOverride({"input": clawmeter.Decimal(1_000), "output": clawmeter.Decimal(0)})}  # fmt: skip
     meter = answers_of(home, meter_factory, prices=prices)
-    told = told_by_gateway([("2026-11-05", "acme-1", 250, 0.02), ("2026-11-05", "acme-9", 3, 0.5)], [("main", "both"), ("main", "fork")])  # fmt: skip
+    told = told_by_gateway([("2026-11-05", "acme-1", 250, 0.02), ("2026-11-05", "acme-9", 3, 0.5)], [("main", "both"), ("main", "fork"), ("main", "new")])  # fmt: skip
     answer = meter.queries.reconcile(told, T0 - T0 % 86_400_000, NOW)
     adds_up(answer)
     total = answer["total"]
-    assert (total["ours_tokens"], total["theirs_tokens"]) == (172, 253)
+    assert (total["ours_tokens"], total["theirs_tokens"]) == (181, 253)
     assert reasons_of(total) == {
         "copies": (-120, -10_000_000),
         "archived": (30, 20_000_000),
         "not_listed": (5, 30_000_000),
+        "not_counted": (9, 50_000_000),
         "agent_left_out": (7, 40_000_000),
         "priced_here": (0, 10_000_000),
     }
