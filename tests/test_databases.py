@@ -633,3 +633,18 @@ def test_real_home_before_and_after_its_real_upgrade(
     for by in ("model", "agent", "provider", "session", "tool", "total of model"):
         assert after[by] == before[by]
     assert ledgers.rollup_differences(reader.meter.store) == []
+
+
+def test_a_first_index_says_how_far_it_is(tmp_path: Path, meter_factory: Any) -> None:
+    home = HandmadeHome(tmp_path / "home")
+    database = home.database()
+    for n in range(8):
+        for entry in session_of(f"s{n}", 30):
+            database.add(f"s{n}", [{**entry, "pad": "x" * 40_000}])
+    meter = meter_factory(home.state)
+    steps: list[int] = []
+    meter.index(lambda progress: steps.append(progress.indexed_bytes))
+    total = meter.indexer.progress.total_bytes
+    assert steps == sorted(steps)
+    assert steps[-1] == total
+    assert any(total / 10 < done < total * 0.9 for done in steps)

@@ -525,11 +525,12 @@ def test_log_of_a_gateway_is_asked_for_piece_by_piece(home: HandmadeHome, meter_
     first = read(meter.gateway_log)
     assert (first["source"], first["path"], first["problem"]) == ("gateway", "/tmp/openclaw/today.log", None)  # fmt: skip
     assert texts(first) == [f"line {n} for {REDACTED}" for n in range(3)]
+    lines.append(record("⇄ res ✓ logs.tail 72ms conn=2b268f60…79c3 id=clawmeter-5"))  # our own
     lines.append(record("one more"))
     assert texts(read(meter.gateway_log))[-1] == "one more"
     assert read(meter.gateway_log)["total"] == 4
     assert "cursor" not in asked[0]
-    assert [a["cursor"] for a in asked[1:]] == [3, 4]
+    assert [a["cursor"] for a in asked[1:]] == [3, 5]
     gateway.answers["logs.tail"] = {"error": {"code": "UNAVAILABLE", "message": "log read failed"}}
     assert read(meter.gateway_log)["source"] == "none"
 
