@@ -6668,17 +6668,24 @@ def shape_of(text: str) -> str:
     )
 
 
-def find_log(folder: Path, owners: Iterable[int]) -> Path | None:
-    """The newest log in OpenClaw's folder for temporary files; None where there is none that is this user's."""
+def find_log(folder: Path, owners: Iterable[int], profile: str = "") -> Path | None:
+    """The newest log in OpenClaw's folder for temporary files; None where there is none that is this user's.
+
+    That of the profile, if it has one of its own.
+    """
     try:
         about = os.lstat(folder)
         # Anybody may make /tmp/openclaw.
         if not stat.S_ISDIR(about.st_mode) or about.st_uid not in owners:
             return None
-        names = [n for n in scan_names(str(folder)) if _LOG_NAME.fullmatch(n) and not re.search(r"\.\d{1,3}\.log$", n)]  # fmt: skip
+        names = scan_names(str(folder))
     except OSError:
         return None
-    return max((folder / n for n in names), key=lambda p: mtime(str(p)), default=None)
+    for prefix in dict.fromkeys((f"openclaw-{profile}" if profile else "openclaw", "openclaw", "clawdbot")):  # fmt: skip
+        found = [folder / n for n in names if re.fullmatch(rf"{re.escape(prefix)}-\d{{4}}-\d\d-\d\d\.log", n)]  # fmt: skip
+        if found:
+            return max(found, key=lambda p: mtime(str(p)))
+    return None
 
 
 class GatewayLog:
@@ -9252,8 +9259,8 @@ class Queries:
             "sum(x.again), sum(x.again * x.cost), sum(x.other), sum(x.other * x.cost) FROM ("
             f"SELECT c.model, c.flags, c.ts_ms, iif(c.flags & {FLAG_PLAN}, 0, c.cost_nano) AS cost, ifnull(c.stop_reason = 'error', 0) AS failed, "
             f"c.flags & {FLAG_FAILOVER} > 0 AS other, c.flags & {FLAG_FAILOVER} = 0 AND lag(c.stop_reason, 1, '') OVER (PARTITION BY c.session ORDER BY c.ts_ms, c.id) = 'error' AS again "
-            "FROM model_calls c WHERE c.session IN (SELECT id FROM sessions WHERE model_errors > 0)) x JOIN models m ON m.id = x.model "
-            "WHERE x.ts_ms >= ? AND x.ts_ms < ? GROUP BY 1, 2 HAVING sum(x.failed + x.again + x.other) > 0", (start, end)
+            "FROM model_calls c WHERE c.session IN (SELECT id FROM sessions WHERE model_errors > 0) AND c.ts_ms >= ? AND c.ts_ms < ?) x "
+            "JOIN models m ON m.id = x.model WHERE x.ts_ms >= ? GROUP BY 1, 2 HAVING sum(x.failed + x.again + x.other) > 0", (start - DAY_MS, end, start)
         ):  # fmt: skip
             row_of(provider, model).update(zip(TROUBLES, (int(n or 0) for n in counts), strict=True))  # fmt: skip
         for (provider, model), row in list(rows.items()):
@@ -10875,7 +10882,8 @@ class Clawmeter:
         temporary = Path(tempfile.gettempdir())
         owners = {os.stat(self.homes[0].path).st_uid, *([os.getuid()] if hasattr(os, "getuid") else [])}  # fmt: skip
         folders = [Path("/tmp/openclaw"), temporary / "openclaw", *(temporary / f"openclaw-{uid}" for uid in owners)]  # noqa: S108 - where OpenClaw writes it  # fmt: skip
-        return next((p for f in folders if (p := find_log(f, owners))), None)
+        profile = self.homes[0].path.name.removeprefix(".openclaw").lstrip("-")
+        return next((p for f in folders if (p := find_log(f, owners, profile))), None)
 
     def _secrets(self) -> Iterator[str]:
         """Secrets that we know, whatever they look like."""
@@ -15038,6 +15046,7 @@ main:focus { outline: none; }
 }
 .rail-link[aria-current="page"] .icon { color: var(--accent); }
 .rail-link[aria-disabled] { color: var(--ink-3); opacity: .62; cursor: default; }
+.rail-link { position: relative; }
 .rail-dot { margin-left: auto; color: var(--warn); line-height: 1; }
 .rail-more { display: none; }
 #bar { position: sticky; z-index: 2; top: 0; background: var(--bg); }
@@ -15504,6 +15513,7 @@ kbd {
   :root { --rail: 56px; }
   .brand { padding: 0 10px; }
   .rail-link { justify-content: center; }
+  .rail-dot { position: absolute; top: 4px; right: 8px; }
   .rail-name {
     position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%);
     white-space: nowrap;
@@ -16798,13 +16808,16 @@ export function menu({ name, state, label, button, body, shortcut = "", help = "
 
 // Frame
 
+function problemDot({ coverage }) {
+  const problems = coverage?.problems;
+  return problems ? html`<span class="rail-dot">${dot()}${unseen(tn(problems, "{n} problem", "{n} problems"))}</span>` : null;
+}
+
 export function Rail(state) {
   if (state.needsLogin) return html``;
   const here = INSIDE[state.route.page] ?? state.route.page;
   const entry = ([page, name], i) => {
-    const ill = page === "health" ? state.coverage?.problems : 0;
-    const mark = ill ? html`<span class="rail-dot">${dot()}${unseen(tn(ill, "{n} problem", "{n} problems"))}</span>` : null;
-    const inside = html`${icon(page)}<span class="rail-name">${t(name)}</span>${mark}`;
+    const inside = html`${icon(page)}<span class="rail-name">${t(name)}</span>${page === "health" ? problemDot(state) : null}`;
     const link = BUILT.has(page)
       ? html`
         <a class="rail-link" href="${hrefTo(state, page)}" data-page="${page}" data-shortcut="g ${page[0]}"
@@ -16819,7 +16832,7 @@ export function Rail(state) {
         ${PAGES.map(entry)}
         <li class="rail-more">
           <button type="button" class="rail-link" data-action="more" aria-expanded="${state.isMoreOpen ? "true" : "false"}">
-            ${icon("more")}<span class="rail-name">${t("More")}</span>
+            ${icon("more")}<span class="rail-name">${t("More")}</span>${problemDot(state)}
           </button>
         </li>
       </ul>

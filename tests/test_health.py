@@ -493,6 +493,11 @@ def test_only_logs_of_the_user_are_found(logs: Path, tmp_path: Path) -> None:
     write(logs / "secrets.log", record("not a log of OpenClaw"))
     assert clawmeter.find_log(logs, {os.getuid()}) == logs / "openclaw-2026-11-05.log"
     assert clawmeter.find_log(logs, {os.getuid() + 1}) is None
+    write(logs / "openclaw-work-2026-11-05.log", record("of a profile"))
+    os.utime(logs / "openclaw-work-2026-11-05.log", (2e9, 2e9))
+    assert clawmeter.find_log(logs, {os.getuid()}) == logs / "openclaw-2026-11-05.log"
+    assert clawmeter.find_log(logs, {os.getuid()}, "work") == logs / "openclaw-work-2026-11-05.log"
+    assert clawmeter.find_log(logs, {os.getuid()}, "none") == logs / "openclaw-2026-11-05.log"
     link = tmp_path / "link"
     link.symlink_to(logs)
     assert clawmeter.find_log(link, {os.getuid()}) is None
