@@ -15513,7 +15513,7 @@ kbd {
   :root { --rail: 56px; }
   .brand { padding: 0 10px; }
   .rail-link { justify-content: center; }
-  .rail-dot { position: absolute; top: 4px; right: 8px; }
+  .rail-dot { position: absolute; top: 4px; right: calc(50% - 16px); }
   .rail-name {
     position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%);
     white-space: nowrap;
