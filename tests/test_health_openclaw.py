@@ -29,7 +29,7 @@ def watched(openclaw_starter: Any, tmp_path_factory: pytest.TempPathFactory) -> 
     # Of three agents, one with a model that has no price; one session is deleted again.
     for key in ("agent:main:main", "agent:main:gone", "agent:ops:main", "agent:claude:main"):
         turn = {"message": "hello", "sessionKey": key, "agentId": key.split(":")[1], "idempotencyKey": str(uuid.uuid4())}  # fmt: skip
-        gateway.call("agent", turn, final=True, timeout=120)
+        gateway.call("agent", turn, final=True, timeout=180)
     gateway.call("sessions.delete", {"key": "agent:main:gone"})
     gateway.close()
     state = tmp_path_factory.mktemp("state")
