@@ -21,6 +21,7 @@ Sections, each using only those above it:
     Store
     Source: session transcripts
     Source: gateway
+    Source: system
     Cron jobs
     Queries
     Exports
@@ -211,6 +212,14 @@ class PriceOverride:
 
 
 @dataclass(frozen=True, slots=True)
+class RateLimit:
+    """What a provider allows in a minute, from [limits] in clawmeter.toml; None is not known."""
+
+    requests_per_minute: int | None = None
+    tokens_per_minute: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """Everything a Clawmeter is told from outside; see SETTINGS for the meaning of each name."""
 
@@ -239,6 +248,7 @@ class Settings:
     prices: Mapping[str, PriceOverride] = field(default_factory=dict)
     plan_providers: tuple[str, ...] = ()
     metered_providers: tuple[str, ...] = ()
+    limits: Mapping[str, RateLimit] = field(default_factory=dict)
     open_browser: bool = False
 
     @property
@@ -450,7 +460,7 @@ def load_settings(
         state_dir = found[1]
     path = config_file or state_dir / "clawmeter.toml"
     toml: Json = read_settings_file(path, read_toml_file, flag="--config" if config_file else None)
-    known = [*SETTING_BY_NAME, "homes", "prices", "billing"]
+    known = [*SETTING_BY_NAME, "homes", "prices", "billing", "limits"]
     if unknown := set(toml) - set(known):
         msg = f"{path}: unknown setting {', '.join(sorted(unknown))}; known are {', '.join(known)}"
         raise SettingsError(msg)
@@ -529,7 +539,7 @@ def read_token_file(path: Path) -> str:
 
 
 def parse_toml_tables(toml: Mapping[str, Any], path: str) -> Json:
-    """What clawmeter.toml says beyond SETTINGS: homes, [prices] and [billing]."""
+    """What clawmeter.toml says beyond SETTINGS: homes, [prices], [billing] and [limits]."""
     try:
         homes = tuple(Path(h).expanduser() for h in texts_of(toml.get("homes", ())))
     except TypeError:
@@ -552,7 +562,26 @@ def parse_toml_tables(toml: Mapping[str, Any], path: str) -> Json:
         "prices": {name: parse_price_table(name, t, path) for name, t in prices.items()},
         "plan_providers": plan,
         "metered_providers": metered,
+        "limits": parse_limits(toml.get("limits", {}), path),
     }
+
+
+def parse_limits(tables: Any, origin: str) -> dict[str, RateLimit]:
+    """Read [limits."provider"] and [limits."provider/model"]."""
+    names = [f.name for f in fields(RateLimit)]
+
+    def is_limit(table: Any) -> bool:
+        return (
+            isinstance(table, dict)
+            and bool(table)
+            and set(table) <= set(names)
+            and all(type(n) is int and n > 0 for n in table.values())
+        )
+
+    if not isinstance(tables, dict) or not all(map(is_limit, tables.values())):
+        msg = f'{origin}: a limit is a table, [limits."provider"] or [limits."provider/model"], with {" and ".join(names)} as whole numbers above 0'
+        raise SettingsError(msg)
+    return {name: RateLimit(**table) for name, table in tables.items()}
 
 
 ###############################################################################
@@ -777,31 +806,6 @@ def plain(text: Any, limit: int = 200) -> str:
     return cleaned if len(cleaned) <= limit else cleaned[: limit - 1] + "…"
 
 
-_SECRET_NAME = re.compile(
-    r"(?i)token|secret|passw|api_?-?key|authorization|credential|cookie|private_?-?key"
-)
-_SECRET_TEXT = re.compile(
-    r"""(?ix) \bBearer\s+[\w.~+/=-]{8,}            # as a header
-    | \b(?:sk|pk|rk|ghp|gho|ghs|glpat|xox[abprs]|github_pat|AIza|AKIA|hf|gsk|cm)[-_]?[A-Za-z0-9_-]{16,}  # by a provider's prefix
-    | \beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*         # a JSON Web Token
-    | (?<=://)[^\s/@:]+:[^\s/@]+(?=@)            # in an address
-    """
-)
-REDACTED = "(redacted)"
-
-
-def redact(value: Any, limit: int = 2_000) -> Any:
-    """A value without what looks like a secret, by the name it stands under or by its form; long texts are cut."""
-    if isinstance(value, Mapping):
-        return {str(k)[:100]: REDACTED if isinstance(v, str) and _SECRET_NAME.search(str(k)) else redact(v, limit) for k, v in value.items()}  # fmt: skip
-    if isinstance(value, (list, tuple)):
-        return [redact(v, limit) for v in value[:200]]
-    if isinstance(value, str):
-        text = _SECRET_TEXT.sub(REDACTED, sound(value))
-        return text if len(text) <= limit else text[: limit - 1] + "…"
-    return value
-
-
 def sound(text: Any) -> str:
     """Text that SQLite and UTF-8 accept: lone surrogates, which JavaScript's slice() leaves, are replaced."""
     value = str(text)
@@ -810,6 +814,53 @@ def sound(text: Any) -> str:
     except UnicodeEncodeError:
         value = value.encode("utf-8", "replace").decode()
     return value.replace("\x00", "\ufffd")
+
+
+#: What stands for a secret that was taken out.
+REDACTED = "[redacted]"
+_NAMES_OF_SECRETS = r"(?:api[_-]?key|access[_-]?key|private[_-]?key|token|secret|passw(?:or)?d|passphrase|authorization|credentials?|cookie)"
+_SCHEMES = r"(?:Bearer|Basic|Token|ApiKey)"
+#: (pattern, what stays of it). Every repetition has an end: log lines are written by others.
+_SECRETS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
+    (re.compile(pattern, re.IGNORECASE), kept)
+    for pattern, kept in (
+        (r"-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----[\s\S]{0,8000}?(?:-----END [A-Z ]{0,40}PRIVATE KEY-----|$)", REDACTED),
+        (r"\b(Bearer|Basic)\s{1,4}[\w.~+/=-]{6,4096}", rf"\1 {REDACTED}"),
+        (r"(://[^/\s:@]{0,200}:)[^@\s/]{1,400}@", rf"\1{REDACTED}@"),
+        # name=value and "name": "value", also with the quotes escaped; `token`, but not `tokens`.
+        (rf"((?:\b|_){_NAMES_OF_SECRETS}\b\\{{0,3}}[\"']?\s{{0,4}}[:=]\s{{0,4}}\\{{0,3}}[\"']?(?:{_SCHEMES}\s{{1,4}})?)(?!{re.escape(REDACTED)}|{_SCHEMES}\s)[^\s\"'\\,;&)}}\]]{{4,4096}}", rf"\1{REDACTED}"),
+        (r"\b(?:sk|pk|rk)[-_][\w-]{16,300}", REDACTED),
+        (r"\b(?:gh[opsur]_|github_pat_|glpat-|xox[abeprs]-|xapp-|hf_|npm_|AIza|ya29\.)[\w.-]{10,300}", REDACTED),
+        (r"\bAKIA[0-9A-Z]{16}\b", REDACTED),
+        (r"\b\d{8,10}:[\w-]{33,64}", REDACTED),  # a Telegram bot
+        (r"\beyJ[\w-]{8,4000}\.[\w-]{8,4000}\.[\w-]{0,4000}", REDACTED),  # a JSON web token
+    )
+)  # fmt: skip
+
+
+def redact(text: str, known: Iterable[str] = ()) -> str:
+    """Take what looks like a secret out of a text, and the secrets that are known."""
+    for secret in known:
+        if len(secret) >= 6:
+            text = text.replace(secret, REDACTED)
+    for pattern, kept in _SECRETS:
+        text = pattern.sub(kept, text)
+    return text
+
+
+_SECRET_NAME = re.compile(_NAMES_OF_SECRETS, re.IGNORECASE)
+
+
+def redact_value(value: Any, limit: int = 2_000) -> Any:
+    """A JSON value without what looks like a secret, by the name it stands under or by its form; long texts are cut."""
+    if isinstance(value, Mapping):
+        return {str(k)[:100]: REDACTED if isinstance(v, str) and _SECRET_NAME.search(str(k)) else redact_value(v, limit) for k, v in value.items()}  # fmt: skip
+    if isinstance(value, (list, tuple)):
+        return [redact_value(v, limit) for v in value[:200]]
+    if isinstance(value, str):
+        text = redact(sound(value[: 4 * limit]))
+        return text if len(text) <= limit else text[: limit - 1] + "…"
+    return value
 
 
 ###############################################################################
@@ -993,6 +1044,11 @@ def read_include(name: Any, env: Mapping[str, str], chain: tuple[Path, ...]) -> 
 def as_dict(value: Any) -> Json:
     """The value if it is an object, else an empty one: OpenClaw's files are not ours to trust."""
     return value if isinstance(value, dict) else {}
+
+
+def dicts_in(value: Any) -> list[Json]:
+    """The objects of a list; none of what is no list."""
+    return [v for v in value if isinstance(v, dict)] if isinstance(value, list) else []
 
 
 def find_config(home: Path, env: Mapping[str, str]) -> Path | None:
@@ -1290,6 +1346,7 @@ CALL_FIELDS = (
 FLAG_HEARTBEAT = 1
 FLAG_FAILOVER = 2
 FLAG_PLAN = 4
+FLAG_RATE_LIMITED = 8
 
 #: The columns of `messages`, in order: entries that are not model calls.
 MESSAGE_FIELDS = ("entry_key", "session", "ts_ms", "kind", "tool", "is_error", "duration_ms")
@@ -1536,6 +1593,7 @@ class EntryMessage(msgspec.Struct, gc=False, rename="camel"):
     tool_call_id: str | None = None
     is_error: Any = None
     details: EntryDetails | None = None
+    error_message: Any = None
 
 
 class Entry(msgspec.Struct, gc=False, rename="camel"):
@@ -1847,7 +1905,10 @@ class EntryParser:
         flags = FLAG_HEARTBEAT if turn else 0
         if seen.failed_model is not None and seen.failed_model != model_id:
             flags |= FLAG_FAILOVER
-        seen.failed_model = model_id if stop == "error" else None
+        seen.failed_model = None
+        if stop == "error":
+            seen.failed_model = model_id
+            flags |= FLAG_RATE_LIMITED if is_rate_limit(message.error_message) else 0
         reasoning = usage.reasoning_tokens
         latency = (
             when - requested
@@ -1866,6 +1927,29 @@ class EntryParser:
         found = self.model_ids[provider, model, api] = model_rowid(*names)
         self.reading.models[found] = names
         return found
+
+
+_RATE_LIMIT = re.compile(r"(?<![\w.])429\b|rate[ _-]?limit|too many requests|quota exceeded|RESOURCE_EXHAUSTED", re.IGNORECASE)  # fmt: skip
+_LIMITS_TOLD = (
+    # OpenAI: "Rate limit reached for gpt-5 ... on tokens per min (TPM): Limit 30000, Used 29500, Requested 2000"
+    re.compile(r"(?P<what>requests|tokens) per min(?:ute)?\b[^:]{0,12}:\s{0,3}Limit:?\s{0,3}(?P<n>[\d,]{1,15})", re.IGNORECASE),
+    # Anthropic: "... your organization's rate limit of 40,000 input tokens per minute"
+    re.compile(r"rate limit of (?P<n>[\d,]{1,15}) (?:input |output )?(?P<what>requests|tokens) per minute", re.IGNORECASE),
+)  # fmt: skip
+
+
+def is_rate_limit(text: Any) -> bool:
+    """Whether the message of a failed call says that the provider refused for a rate limit."""
+    return isinstance(text, str) and _RATE_LIMIT.search(text[:2000]) is not None
+
+
+def limits_told(text: str) -> RateLimit:
+    """The limits that the message of a refused call names."""
+    found = {}
+    for match in (m for pattern in _LIMITS_TOLD for m in pattern.finditer(text[:4000])):
+        if (n := int(match["n"].replace(",", "") or 0)) > 0:
+            found[f"{match['what'].lower()}_per_minute"] = n
+    return RateLimit(**found)
 
 
 def is_heartbeat_prompt(content: str | Sequence[EntryBlock] | None) -> bool:
@@ -5733,6 +5817,8 @@ class GatewayState:
         self.is_suspended = isinstance(phase, str) and phase not in ("accepting", "resumed")
 
 
+#: States of the connection that a person has to do something about.
+GATEWAY_TROUBLE = ("refused", "incompatible")
 #: Counters of a GatewayState that the API shows. `ignored`: what was said cannot be, or was one too many.
 FRAME_COUNTS = ("received", "malformed", "oversized", "out_of_order", "gaps", "late", "ignored", "connects")  # fmt: skip
 
@@ -6388,6 +6474,596 @@ class GatewayClient:
                 self._flush_at = now + self.FLUSH_S
                 for change in changes if self.is_watched() else ():
                     self.publish("session", change)
+
+
+###############################################################################
+# Source: system ##############################################################
+###############################################################################
+# The machine under OpenClaw: disks, memory, processor, GPU, the gateway's port, service
+# and log, and what waits to be delivered. Read when somebody looks, and once a minute
+# for the last hour; nothing of it is kept on disk. Only the log's secrets are taken out
+# here: whatever of it leaves this section has passed redact().
+
+#: A disk this full needs attention, and memory with so little left.
+FULL_DISK = 0.85
+LITTLE_MEMORY = 0.1
+#: A message that waits longer for its delivery than this is stuck.
+STUCK_MS = 5 * MINUTE_MS
+#: A delivery that failed longer ago than this is history.
+RECENT_FAILURE_MS = 7 * DAY_MS
+COMMAND_S = 2.0
+
+
+class Held:
+    """A value that is read anew when it is older than `hold_s`; any thread may ask."""
+
+    def __init__(self, hold_s: float, read: Callable[[], Any]) -> None:
+        self.hold_s = hold_s
+        self.read = read
+        self.lock = threading.Lock()
+        self.value: Any = None
+        self.until = -math.inf
+
+    def get(self) -> Any:
+        """The value, at most `hold_s` old."""
+        with self.lock:
+            if time.monotonic() >= self.until:
+                self.value = self.read()
+                self.until = time.monotonic() + self.hold_s
+            return self.value
+
+
+def run_command(*command: str) -> str | None:
+    """What a command of the system prints; None where there is none, or it fails or hangs."""
+    try:
+        done = subprocess.run(
+            command, capture_output=True, timeout=COMMAND_S, check=True, stdin=subprocess.DEVNULL
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout[:100_000].decode("utf-8", "replace")
+
+
+# -- the machine ------------------------------------------------------------------------------------------------------
+
+
+def read_disks(places: Iterable[tuple[str, Path]]) -> list[Json]:
+    """How full the file systems are that hold these places; one row for each file system."""
+    import psutil
+
+    rows: dict[int, Json] = {}
+    for what, path in places:
+        try:
+            device, usage = os.stat(path).st_dev, psutil.disk_usage(str(path))
+        except OSError:
+            continue
+        room = usage.used + usage.free  # without what is kept for root, as df counts
+        row = {"path": str(path), "holds": [], "total_bytes": room, "free_bytes": usage.free, "used_share": usage.used / room if room else 0.0}  # fmt: skip
+        holds = rows.setdefault(device, row)["holds"]
+        if what not in holds:
+            holds.append(what)
+    return list(rows.values())
+
+
+def number_or_none(text: str) -> float | None:
+    """A number that a command or the kernel printed; None for what is none, as "[N/A]"."""
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None
+
+
+def read_gpus(drm: Path = Path("/sys/class/drm")) -> list[Json]:
+    """What nvidia-smi or the kernel tells of graphics processors that can be measured; usually nothing."""
+    gpus: list[Json] = []
+    if command := shutil.which("nvidia-smi"):
+        fields = "name,utilization.gpu,memory.used,memory.total,temperature.gpu"
+        told = run_command(command, f"--query-gpu={fields}", "--format=csv,noheader,nounits") or ""
+        for line in told.splitlines()[:16]:
+            name, *rest = (part.strip() for part in line.rsplit(",", 4))
+            if len(rest) == 4:
+                busy, used, total, heat = map(number_or_none, rest)
+                gpus.append(describe_gpu(name, busy, used and used * 2**20, total and total * 2**20, heat))  # fmt: skip
+    for busy_file in sorted(drm.glob("card[0-9]*/device/gpu_busy_percent"))[:16]:
+        folder = busy_file.parent
+
+        def number(name: str, folder: Path = folder) -> float | None:
+            try:
+                return number_or_none((folder / name).read_text(encoding="ascii"))
+            except (OSError, ValueError):
+                return None
+
+        used, total = number("mem_info_vram_used"), number("mem_info_vram_total")
+        gpus.append(describe_gpu(folder.parent.name, number("gpu_busy_percent"), used, total, None))
+    return gpus
+
+
+def describe_gpu(name: str, busy_percent: float | None, used: float | None, total: float | None, heat_c: float | None) -> Json:  # fmt: skip
+    """Gpu of the API."""
+    return {
+        "name": plain(name, 80), "used_share": None if busy_percent is None else busy_percent / 100,
+        "memory_used_bytes": None if used is None else int(used), "memory_total_bytes": None if total is None else int(total), "temperature_c": heat_c,
+    }  # fmt: skip
+
+
+def read_services() -> list[Json]:
+    """The gateway as a service of this user: systemd or launchd, where OpenClaw has put it there.
+
+    Fact: units openclaw-gateway[-<profile>].service, before 2026.2 clawdbot-gateway; labels ai.openclaw.gateway and
+    ai.openclaw.<profile> (OpenClaw 2026.9.6, src/daemon/constants.ts).
+    """
+    if systemctl := shutil.which("systemctl"):
+        told = run_command(systemctl, "--user", "list-units", "--all", "--type=service", "--plain", "--no-legend", "--no-pager", "openclaw-gateway*", "clawdbot-gateway*")  # fmt: skip
+        units = [line.split(None, 4) for line in (told or "").splitlines()[:16]]
+        return [
+            {"name": plain(u[0], 120), "kind": "systemd", "state": plain(f"{u[2]} ({u[3]})", 60), "is_running": u[2] == "active", "is_failed": u[2] == "failed"}
+            for u in units if len(u) >= 4
+        ]  # fmt: skip
+    if launchctl := shutil.which("launchctl"):
+        jobs = [line.split() for line in (run_command(launchctl, "list") or "").splitlines()]
+        return [
+            {"name": plain(label, 120), "kind": "launchd", "state": "running" if pid != "-" else f"stopped (exit {plain(code, 10)})",
+             "is_running": pid != "-", "is_failed": pid == "-" and code not in ("0", "-15")}
+            for pid, code, label in (job for job in jobs if len(job) == 3) if label.startswith("ai.openclaw.")
+        ][:16]  # fmt: skip
+    return []
+
+
+def is_listening(url: str, timeout_s: float = 0.5) -> bool:
+    """Whether somebody accepts connections at the address of a gateway."""
+    parts = urllib.parse.urlsplit(url)
+    try:
+        address = (parts.hostname or "", parts.port or (443 if parts.scheme == "wss" else 80))
+        with socket.create_connection(address, timeout_s):
+            return True
+    except (OSError, ValueError):
+        return False
+
+
+class SystemMonitor:
+    """Measures the machine and this process; keeps one sample a minute for an hour."""
+
+    HOLD_S = 2.0
+    SLOW_HOLD_S = 30.0  # what needs a command
+
+    def __init__(
+        self,
+        places: Callable[[], Iterable[tuple[str, Path]]],
+        *,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.places = places
+        self.clock = clock
+        self.lock = threading.Lock()
+        self.history: deque[Json] = deque(maxlen=60)
+        self.gpus = Held(self.SLOW_HOLD_S, read_gpus)
+        self.services = Held(self.SLOW_HOLD_S, read_services)
+        self._now = Held(self.HOLD_S, self._measure)
+        self._busy: tuple[float, float] | None = None  # (busy, all) seconds of all cores, ever
+        self._own: tuple[float, float] | None = None  # (seconds of ours, when)
+        self._sampled = -math.inf
+
+    def read(self) -> Json:
+        """The machine now, with the last hour and what a command tells."""
+        now = self._now.get()
+        with self.lock:
+            history = list(self.history)
+        return {**now, "gpus": self.gpus.get(), "history": history}
+
+    def note(self) -> Json:
+        """Measure for the last hour, once a minute; without commands."""
+        return cast("Json", self._now.get())
+
+    def _measure(self) -> Json:
+        import psutil
+
+        times = psutil.cpu_times()
+        spent = sum(times) - getattr(times, "guest", 0) - getattr(times, "guest_nice", 0)
+        busy = spent - times.idle - getattr(times, "iowait", 0)
+        process = psutil.Process()
+        used = process.cpu_times()
+        own, when = used.user + used.system, time.monotonic()
+        memory = psutil.virtual_memory()
+        with self.lock:
+            before, self._busy = self._busy, (busy, spent)
+            own_before, self._own = self._own, (own, when)
+        cpu = (busy - before[0]) / (spent - before[1]) if before and spent > before[1] else None
+        share = (own - own_before[0]) / (when - own_before[1]) if own_before and when > own_before[1] else None  # fmt: skip
+        now = int(self.clock() * 1000)
+        answer: Json = {
+            "ts_ms": now, "uptime_s": round(max(0.0, self.clock() - psutil.boot_time())),
+            "cpu": {"count": psutil.cpu_count() or 1, "used_share": None if cpu is None else min(1.0, max(0.0, cpu)), "load": list(psutil.getloadavg())},
+            "memory": {"total_bytes": memory.total, "available_bytes": memory.available, "used_share": 1 - memory.available / memory.total, "swap_used_bytes": psutil.swap_memory().used},
+            "disks": read_disks(self.places()),
+            "process": {"rss_bytes": process.memory_info().rss, "cpu_share": share, "threads": threading.active_count()},
+        }  # fmt: skip
+        if when - self._sampled >= 55 and cpu is not None:
+            self._sampled = when
+            with self.lock:
+                self.history.append({"ts_ms": now, "cpu_share": answer["cpu"]["used_share"], "memory_share": answer["memory"]["used_share"], "rss_bytes": answer["process"]["rss_bytes"]})  # fmt: skip
+        return answer
+
+
+# -- the delivery queue -----------------------------------------------------------------------------------------------
+
+#: Folders of 2026.2 and their queues; files `<id>.json`, failed ones in `failed/`, and a `.delivered` for each that has arrived.
+QUEUE_FOLDERS = {"delivery-queue": "outbound", "session-delivery-queue": "session"}
+#: (table, name, time it came, attempts, time of the failure, its text): outgoing messages since 2026.6, incoming ones since 2026.9.
+QUEUE_TABLES = (
+    ("delivery_queue_entries", "out", "enqueued_at", "retry_count", "channel"),
+    ("channel_ingress_events", "in", "received_at", "attempts", "channel_id"),
+)
+MAX_QUEUE_FILES = 2000
+MAX_QUEUE_FILE_BYTES = 1 << 20
+MAX_FAILURES = 20
+#: Rows that stay behind once a message has arrived.
+_QUEUE_DONE = "('completed', 'delivered', 'done', 'failed')"
+
+
+@dataclass(slots=True)
+class QueueReading:
+    """What waits in the queues of one home, and what could not be delivered."""
+
+    queues: dict[tuple[str, str], Json] = field(default_factory=dict)
+    failures: list[Json] = field(default_factory=list)
+    problem: str | None = None
+
+    def queue(self, name: str, direction: str) -> Json:
+        """The row of a queue."""
+        empty = {"queue": plain(name, 60), "direction": direction, "pending": 0, "failed": 0, "attempts": 0, "oldest_ms": None}  # fmt: skip
+        return self.queues.setdefault((name, direction), empty)
+
+    def fail(self, queue: str, channel: Any, error: Any, attempts: Any, failed_ms: Any) -> None:
+        """A message could not be delivered."""
+        self.failures.append({
+            "queue": plain(queue, 60), "channel": plain(channel, 60) if channel else None, "error": redact(plain(error or "no reason given", 400)),
+            "attempts": whole(attempts) or 0, "failed_ms": moment_ms(failed_ms),
+        })  # fmt: skip
+
+
+def read_queue_database(path: str, out: QueueReading) -> None:
+    """Count what waits in state/openclaw.sqlite (2026.6 and later). Raises SourceError."""
+    with open_foreign(path) as db:
+        for table, direction, came, attempts, channel in QUEUE_TABLES:
+            wanted = {"queue_name", "status", came, attempts, channel, "failed_at", "last_error"}
+            if not wanted <= columns_of(db, table):
+                continue
+            waits = f"status NOT IN {_QUEUE_DONE}"
+            for name, pending, failed, oldest, tries in db.execute(
+                f"SELECT queue_name, sum({waits}), sum(status = 'failed'), min(iif({waits}, {came}, NULL)), "
+                f"sum(iif({waits}, {attempts}, 0)) FROM {table} GROUP BY 1 ORDER BY 1 LIMIT 100"
+            ):
+                out.queue(text_of(name) or "", direction).update(pending=pending, failed=failed, oldest_ms=moment_ms(oldest), attempts=tries)  # fmt: skip
+            for name, where, error, tries, failed_at in db.execute(
+                f"SELECT queue_name, {channel}, last_error, {attempts}, failed_at FROM {table} WHERE status = 'failed' "
+                f"ORDER BY failed_at DESC LIMIT {MAX_FAILURES}"
+            ):
+                out.fail(text_of(name) or "", text_of(where), text_of(error), tries, failed_at)
+
+
+def read_queue_folder(folder: Path, name: str, out: QueueReading) -> None:
+    """Count what waits in a folder of files (2026.2)."""
+    names = scan_names(str(folder))[:MAX_QUEUE_FILES]
+    failed = [f"failed/{n}" for n in scan_names(str(folder / "failed"))[:MAX_QUEUE_FILES]]
+    arrived = {n.removesuffix(".delivered") for n in names if n.endswith(".delivered")}
+    for file in (n for n in (*names, *failed) if n.endswith(".json")):
+        if file.removesuffix(".json") in arrived:
+            continue
+        row = out.queue(name, "out")
+        entry = as_dict(parse_lenient_or_none(read_small_file(folder / file)))
+        tries = whole(entry.get("retryCount")) or 0
+        if file.startswith("failed/"):
+            row["failed"] += 1
+            failed_ms = entry.get("failedAt") or entry.get("lastAttemptAt") or round(mtime(str(folder / file)) * 1000)  # fmt: skip
+            out.fail(name, entry.get("channel"), entry.get("lastError"), tries, failed_ms)
+        else:
+            row["pending"] += 1
+            row["attempts"] += tries
+            came = moment_ms(entry.get("enqueuedAt")) or round(mtime(str(folder / file)) * 1000)
+            row["oldest_ms"] = min(came, row["oldest_ms"] or came)
+
+
+def read_small_file(path: Path) -> bytes:
+    """The bytes of a regular file, as many as a queue entry may have; none if it is gone."""
+    try:
+        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+        with os.fdopen(handle, "rb") as file:
+            return file.read(MAX_QUEUE_FILE_BYTES) if stat.S_ISREG(os.fstat(handle).st_mode) else b""  # fmt: skip
+    except OSError:
+        return b""
+
+
+def mtime(path: str) -> float:
+    """When a file changed; 0 when it is gone."""
+    try:
+        return os.stat(path).st_mtime
+    except OSError:
+        return 0.0
+
+
+class DeliveryQueues:
+    """What waits to be delivered in all homes; a database is read again only when it has changed."""
+
+    def __init__(self, homes: Sequence[OpenClawHome]) -> None:
+        self.homes = homes
+        self.lock = threading.Lock()
+        self._known: dict[str, tuple[Any, QueueReading]] = {}
+
+    def read(self) -> Json:
+        """Delivery of the API."""
+        readings = [self._read_home(home) for home in self.homes]
+        queues: dict[tuple[str, str], Json] = {}
+        for key, row in (item for r in readings for item in r.queues.items()):
+            if known := queues.get(key):
+                for count in ("pending", "failed", "attempts"):
+                    known[count] += row[count]
+                known["oldest_ms"] = min((t for t in (known["oldest_ms"], row["oldest_ms"]) if t), default=None)  # fmt: skip
+            else:
+                queues[key] = dict(row)
+        failures = sorted((f for r in readings for f in r.failures), key=lambda f: -(f["failed_ms"] or 0))  # fmt: skip
+        return {
+            "pending": sum(q["pending"] for q in queues.values()), "failed": sum(q["failed"] for q in queues.values()),
+            "oldest_ms": min((q["oldest_ms"] for q in queues.values() if q["oldest_ms"]), default=None),
+            "queues": list(queues.values()), "failures": failures[:MAX_FAILURES], "problem": next((r.problem for r in readings if r.problem), None),
+        }  # fmt: skip
+
+    def _read_home(self, home: OpenClawHome) -> QueueReading:
+        path = str(home.state_database)
+        reading = QueueReading()
+        if os.path.isfile(path):
+            try:
+                signature = database_signature(path)
+                with self.lock:
+                    known = self._known.get(path)
+                if known is None or known[0] != signature:
+                    known = signature, QueueReading()
+                    read_queue_database(path, known[1])
+                    with self.lock:
+                        self._known[path] = known
+                reading.queues = {key: dict(row) for key, row in known[1].queues.items()}
+                reading.failures = list(known[1].failures)
+            except SourceError as error:
+                reading.problem = plain(error)
+        for folder, name in QUEUE_FOLDERS.items():
+            read_queue_folder(home.path / folder, name, reading)
+        return reading
+
+
+# -- the gateway's log ------------------------------------------------------------------------------------------------
+
+LEVELS = ("trace", "debug", "info", "warn", "error", "fatal")
+MAX_LOG_TEXT = 2000
+_LOG_NAME = re.compile(r"(?:openclaw|clawdbot)(?:-[\w-]{1,60})?-\d{4}-\d\d-\d\d(?:\.\d{1,3})?\.log")
+
+
+class LogLine(NamedTuple):
+    """One record of the gateway's log, without its secrets."""
+
+    ts_ms: int | None
+    level: str
+    subsystem: str
+    text: str
+
+
+def parse_log_line(raw: bytes | str, secrets: Iterable[str] = ()) -> LogLine | None:
+    """Turn a line of the gateway's log into a LogLine; None for what is no record of it.
+
+    Fact: tslog's JSON; the name is in _meta.name or "0" as {"subsystem": "gateway/ws"}, the text in `message` or, in
+    2026.2, in "0", "1", … (OpenClaw 2026.2.12 to 2026.9.6).
+    """
+    value = parse_lenient_or_none(raw)
+    if not isinstance(value, dict) or not isinstance(value.get("_meta"), dict):
+        return None
+    meta = value["_meta"]
+    name = as_dict(parse_lenient_or_none(str(meta.get("name") or value.get("0") or "")[:2000]))
+    parts = [p for k, p in sorted(value.items()) if k.isdigit()]
+    if name and parts and as_dict(parse_lenient_or_none(str(parts[0])[:2000])) == name:
+        parts = parts[1:]
+    told = value.get("message")
+    if not isinstance(told, str):
+        told = " ".join(p if isinstance(p, str) else json.dumps(p) for p in parts)
+    level = str(meta.get("logLevelName") or "info").lower()
+    try:
+        ts_ms = parse_iso_ms(str(value.get("time") or meta.get("date")))
+    except ValueError:
+        ts_ms = None
+    subsystem = name.get("subsystem") or name.get("module") or name.get("plugin") or ""
+    # First without its secrets, then cut: half a secret is one.
+    text = sound(redact(told[: 4 * MAX_LOG_TEXT], secrets))
+    return LogLine(ts_ms, level if level in LEVELS else "info", plain(redact(str(subsystem)), 60), text[:MAX_LOG_TEXT])  # fmt: skip
+
+
+def shape_of(text: str) -> str:
+    """The first line of a message without its numbers and ids: what repetitions have in common."""
+    line = text.partition("\n")[0][:300]
+    return re.sub(
+        r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b|\b(?=\w*\d)[0-9a-f]{7,64}\b|\d+",
+        "#",
+        line,
+    )
+
+
+def find_log(folder: Path, owners: Iterable[int], profile: str = "") -> Path | None:
+    """The newest log in OpenClaw's folder for temporary files; None where there is none that is this user's.
+
+    That of the profile, if it has one of its own.
+    """
+    try:
+        about = os.lstat(folder)
+        # Anybody may make /tmp/openclaw.
+        if not stat.S_ISDIR(about.st_mode) or about.st_uid not in owners:
+            return None
+        names = scan_names(str(folder))
+    except OSError:
+        return None
+    for prefix in dict.fromkeys((f"openclaw-{profile}" if profile else "openclaw", "openclaw", "clawdbot")):  # fmt: skip
+        found = [folder / n for n in names if re.fullmatch(rf"{re.escape(prefix)}-\d{{4}}-\d\d-\d\d\.log", n)]  # fmt: skip
+        if found:
+            return max(found, key=lambda p: mtime(str(p)))
+    return None
+
+
+class GatewayLog:
+    """The last lines of a gateway's log, followed from question to question, and forgotten when nobody asks any more.
+
+    `ask` puts a question of logs.tail to the gateway and raises GatewayError when that cannot be; `find` gives the file
+    to read then.
+    """
+
+    MOST = 2000
+    FIRST_BYTES = 500_000
+    STEP_BYTES = 1_000_000
+    FORGET_S = 120.0
+
+    def __init__(
+        self,
+        ask: Callable[[Json], Any],
+        find: Callable[[], Path | None],
+        secrets: Callable[[], Iterable[str]] = tuple,
+    ) -> None:
+        self.ask = ask
+        self.find = find
+        self.secrets = secrets
+        self.lock = threading.Lock()
+        self._forget()
+
+    def _forget(self) -> None:
+        self.lines: deque[tuple[int, LogLine]] = deque(maxlen=self.MOST)
+        self.source = "none"
+        self.path: str | None = None
+        self.problem: str | None = None
+        self.skipped_bytes = self.others = self._count = 0
+        self._cursor: int | None = None
+        self._inode = 0
+        self._asked = time.monotonic()
+
+    def forget_unasked(self) -> None:
+        """Let go of the lines when nobody has looked for a while."""
+        with self.lock:
+            if self.lines and time.monotonic() - self._asked > self.FORGET_S:
+                self._forget()
+
+    def read(self, *, level: str, subsystem: str, q: str, limit: int) -> Json:
+        """Log of the API: the newest lines that the filters leave, and all errors by kind."""
+        with self.lock:
+            self._asked = time.monotonic()
+            self._follow()
+            lines = list(self.lines)
+            answer: Json = {"source": self.source, "path": self.path, "problem": self.problem, "skipped_bytes": self.skipped_bytes, "other_lines": self.others}  # fmt: skip
+        least, wanted = LEVELS.index(level), q.lower()
+        chosen = [
+            (n, line) for n, line in lines
+            if LEVELS.index(line.level) >= least and subsystem in ("", line.subsystem) and wanted in f"{line.subsystem} {line.text}".lower()
+        ]  # fmt: skip
+        names = Counter(line.subsystem for _, line in lines if line.subsystem)
+        return answer | {
+            "lines": [{"n": n, **line._asdict()} for n, line in chosen[-limit:]], "total": len(chosen), "kept": len(lines),
+            "subsystems": [name for name, _ in names.most_common(100)], "errors": self._group(line for _, line in lines),
+        }  # fmt: skip
+
+    @staticmethod
+    def _group(lines: Iterable[LogLine]) -> list[Json]:
+        groups: dict[tuple[str, str], Json] = {}
+        for line in lines:
+            if line.level not in ("error", "fatal"):
+                continue
+            group = groups.setdefault((line.subsystem, shape_of(line.text)), {"count": 0, "first_ms": line.ts_ms})  # fmt: skip
+            group.update(count=group["count"] + 1, subsystem=line.subsystem, text=line.text.partition("\n")[0][:300], last_ms=line.ts_ms)  # fmt: skip
+        return sorted(groups.values(), key=lambda g: (-g["count"], -(g["last_ms"] or 0)))[:20]
+
+    # -- following --
+
+    def _follow(self) -> None:
+        try:
+            self._ask_gateway()
+            self.problem = None
+        except GatewayError as error:
+            try:
+                self._read_file()
+            except OSError as failure:
+                self.problem = f"cannot read {self.path}: {failure.strerror}"
+            else:
+                self.problem = None if self.path else plain(error)
+
+    def _switch(self, source: str, path: str | None) -> None:
+        if (source, path) != (self.source, self.path):
+            if source != self.source:
+                self._forget()
+            self.source, self.path, self._cursor = source, path, None
+
+    def _take(self, raws: Iterable[bytes | str]) -> None:
+        secrets = [*self.secrets()]
+        for raw in raws:
+            if not raw:
+                continue
+            line = parse_log_line(raw, secrets)
+            if line is None:
+                self.others += 1
+            elif " logs.tail " in line.text and "id=clawmeter-" in line.text:
+                continue  # our own question: each look would make a line
+            else:
+                self._count += 1
+                self.lines.append((self._count, line))
+
+    def _ask_gateway(self) -> None:
+        for _ in range(4):  # a busy log comes in pieces
+            params = {"limit": 1000, "maxBytes": self.FIRST_BYTES}
+            cursor = self._cursor if self.source == "gateway" else None
+            answer = as_dict(self.ask(params if cursor is None else params | {"cursor": cursor}))
+            path, lines = plain(answer.get("file") or "", 300), answer.get("lines")
+            is_other = path != self.path or self.source != "gateway"
+            self._switch("gateway", path)
+            if is_other and cursor is not None:
+                continue  # the next day's file: its beginning, not what stands behind the old one's end
+            self.skipped_bytes += whole(answer.get("skippedBytes")) or 0
+            if isinstance(lines, list):
+                self._take(line for line in lines if isinstance(line, str))
+            self._cursor = whole(answer.get("cursor"))
+            if cursor is None or self._cursor is None or self._cursor >= (whole(answer.get("size")) or 0):  # fmt: skip
+                return
+
+    def _read_file(self) -> None:
+        path = self.find()
+        if path is None:
+            self._switch("none", None)
+            return
+        is_first = self.source != "file"
+        old, inode = self.path, self._inode
+        info = os.stat(path)
+        if not is_first and info.st_ino != inode and old is not None:
+            # It was renamed or a new day began: what was written to the old one meanwhile comes first.
+            folder = path.parent
+            for name in (n for n in scan_names(str(folder)) if _LOG_NAME.fullmatch(n)):
+                if os.stat(folder / name).st_ino == inode:
+                    self._read_from(folder / name)
+                    break
+            self._cursor = 0
+        if is_first:
+            self._switch("file", str(path))
+        self.path = str(path)
+        self._read_from(path)
+
+    def _read_from(self, path: Path) -> None:
+        """Take the whole lines behind the cursor; the last part where that is too much."""
+        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+        with os.fdopen(handle, "rb") as file:
+            info = os.fstat(handle)
+            if not stat.S_ISREG(info.st_mode):
+                raise OSError(0, "it is no file")
+            start = self._cursor
+            if start is None or start > info.st_size:  # the first time, or it was emptied
+                start = max(0, info.st_size - self.FIRST_BYTES)
+            elif info.st_size - start > self.STEP_BYTES:
+                self.skipped_bytes += info.st_size - self.STEP_BYTES - start
+                start = info.st_size - self.STEP_BYTES
+            file.seek(max(0, start - 1))
+            is_inside = start > 0 and file.read(1) != b"\n"
+            data = file.read(info.st_size - start)
+        end = data.rfind(b"\n") + 1
+        self._inode, self._cursor = info.st_ino, start + end
+        lines = data[:end].splitlines()
+        self._take(lines[is_inside:])
 
 
 ###############################################################################
@@ -7480,6 +8156,13 @@ def hour_of_week(hour: str) -> str:
     return f"{date.fromisoformat(hour[:10]).isoweekday()}{hour[10:13]}"
 
 
+#: What a provider limits, per minute; and what its refusals and failures come to, in the order of the query.
+RATES = ("requests", "tokens")
+TROUBLES = ("rate_limited", "model_errors", "model_errors_nano_usd", "retries", "retries_nano_usd", "failovers", "failovers_nano_usd")  # fmt: skip
+#: Peaks are looked for in so many days at most.
+PEAK_DAYS = 7
+
+
 class Queries:
     """Questions and answers. Parameters are raw strings or None; answers are plain JSON values."""
 
@@ -7512,6 +8195,7 @@ class Queries:
         self.maps: dict[Any, TranscriptMap] = {}
         self.coverages = Kept(4)  # one for each connection of the pool
         self.maps_lock = threading.Lock()
+        self.limits_told: dict[int, RateLimit] = {}  # by the call that was refused
         self.windows = {k: v for c in reversed(configs) for k, v in c.context_windows.items()}
 
     # -- parameters ---------------------------------------------------------------------------------------------------
@@ -7968,9 +8652,14 @@ class Queries:
         """C of the API: how much of what OpenClaw has on disk the numbers cover."""
         # Every answer has it and it looks at every source, so it is kept for as long as nothing has been written.
         if not (self.indexer and self.indexer.complete):
-            return self._read_coverage(db)
-        found = self.coverages.get(db, "coverage", lambda: self._read_coverage(db))
-        return {**found, "as_of_ms": self.now_ms()}
+            found = self._read_coverage(db)
+        else:
+            found = self.coverages.get(db, "coverage", lambda: self._read_coverage(db))
+            found = {**found, "as_of_ms": self.now_ms()}
+        status = self.status() if self.status else {}
+        problems = len(status.get("problems", ())) + len(status.get("findings", ())) + found["unreadable"]  # fmt: skip
+        problems += (found["bad_lines"] > 0) + (self.gateway.status in GATEWAY_TROUBLE)
+        return {**found, "problems": problems}
 
     def _read_coverage(self, db: sqlite3.Connection) -> Json:
         kinds = ", ".join(f"'{k}'" for k in RANKS)
@@ -9225,12 +9914,13 @@ class Queries:
             last = next(
                 (s["last_error"] for s in sources if s["bad_lines"] and s["last_error"]), None
             )
-            problems.append({"level": "warn", "text": f"{coverage['bad_lines']} lines could not be read; the last one: {last}", "what_to_do": "nothing is lost but these lines; a line that is finished later is read then"})  # fmt: skip
+            problems.append({"level": "warn", "text": f"{coverage['bad_lines']} line{'s' * (coverage['bad_lines'] > 1)} could not be read; the last one: {last}", "what_to_do": "nothing is lost but these lines; a line that is finished later is read then"})  # fmt: skip
         gateway = self.gateway.describe()
-        if gateway["status"] in ("refused", "incompatible"):
+        if gateway["status"] in GATEWAY_TROUBLE:
             problems.append({"level": "warn", "text": gateway["problem"], "what_to_do": gateway["what_to_do"] or "see the log of the gateway"})  # fmt: skip
         return {
             "status": "degraded" if any(p["level"] == "bad" for p in problems) else "ok", "version": VERSION, "coverage": coverage, "sources": sources,
+            "lag_ms": self.indexer.lag_ms if self.indexer else None,
             "problems": problems, "implausible": implausible,
             "store": {"path": str(self.ledger.path), "size_bytes": file_size(self.ledger.path), "sessions": counts[0], "model_calls": counts[1], "messages": counts[2], "notice": status.get("notice")},
             "gateway": gateway,
@@ -9563,6 +10253,182 @@ class Queries:
             "totals": totals.render(),
             "parts": parts,
         }
+
+    # -- headroom -----------------------------------------------------------------------------------------------------
+
+    def headroom(self, *, from_: str | None = None, to: str | None = None, tz: str | None = None) -> Json:  # fmt: skip
+        """Requests and tokens per minute of each model, now and at most, against its limits; refusals and what they cost."""
+        now = self.now_ms()
+        start, end = self.parse_range(from_, to, self.zone(tz))
+        start, end = start or 0, end or now + 1
+        # Minutes are counted call by call, so not for years; refusals are.
+        first = max(start, min(end, now + 1) - PEAK_DAYS * DAY_MS)
+        with self.ledger.reading() as db:
+            rows = self.lists.get(db, ("headroom", start, end, first), lambda: self._read_headroom(db, start, end, first))  # fmt: skip
+            current = self._per_minute(db, now - MINUTE_MS + 1, now + 1, by_minute=False)
+        rows = [row | {f"{what}_now": n for what, n in zip(RATES, current.get((row["provider"], row["model"]), (0, 0)), strict=True)} for row in rows]  # fmt: skip
+        for row in rows:
+            limit, row["limit_from"] = self._find_limit(row["provider"], row["model"]), "settings"
+            if limit == RateLimit():
+                limit, row["limit_from"] = self._limit_told(row["provider"], row["model"], row["rate_limited"]), "error"  # fmt: skip
+            if limit == RateLimit():
+                row["limit_from"] = None
+            row |= {f"{what}_limit": getattr(limit, f"{what}_per_minute") for what in RATES}
+        rows.sort(key=lambda r: (-max((r[f"{w}_peak"] / r[f"{w}_limit"] for w in RATES if r[f"{w}_limit"]), default=0), -r["requests_peak"], r["provider"], r["model"] or ""))  # fmt: skip
+        return {"from_ms": start, "to_ms": end, "peak_from_ms": first, "as_of_ms": now, "rows": rows}  # fmt: skip
+
+    def _find_limit(self, provider: str, model: str | None) -> RateLimit:
+        return self.settings.limits.get(f"{provider}/{model}" if model else provider, RateLimit())
+
+    def _per_minute(self, db: sqlite3.Connection, start: int, end: int, *, by_minute: bool = True) -> dict[tuple[str, str | None], tuple[int, int]]:  # fmt: skip
+        """(most requests, most tokens) in a minute of each model, and of each provider that has a limit of its own."""
+        minute = f"c.ts_ms / {MINUTE_MS}" if by_minute else "0"
+        sums: Counter[tuple[str, str | None, int, str]] = Counter()
+        for provider, model, at, calls, used in db.execute(
+            f"SELECT m.provider, m.model, {minute}, count(*), sum(c.input_tokens + c.output_tokens + c.cache_write_tokens "
+            # Anthropic does not count what comes from the cache, the others do.
+            "+ iif(m.provider LIKE '%anthropic%' OR m.api LIKE 'anthropic%', 0, c.cache_read_tokens)) "
+            "FROM model_calls c JOIN models m ON m.id = c.model WHERE c.ts_ms >= ? AND c.ts_ms < ? GROUP BY 1, 2, 3", (start, end)
+        ):  # fmt: skip
+            for name in (model, None) if provider in self.settings.limits else (model,):
+                sums[provider, name, at, "requests"] += calls
+                sums[provider, name, at, "tokens"] += used
+        peaks: dict[tuple[str, str | None], dict[str, int]] = defaultdict(lambda: dict.fromkeys(RATES, 0))  # fmt: skip
+        for (provider, name, _, what), n in sums.items():
+            peak = peaks[provider, name]
+            peak[what] = max(peak[what], n)
+        return {key: (peak["requests"], peak["tokens"]) for key, peak in peaks.items()}
+
+    def _read_headroom(self, db: sqlite3.Connection, start: int, end: int, first: int) -> list[Json]:  # fmt: skip
+        rows: dict[tuple[str, str | None], Json] = {}
+
+        def row_of(provider: str, model: str | None) -> Json:
+            empty = {"provider": provider, "model": model, "requests_peak": 0, "tokens_peak": 0, **dict.fromkeys(TROUBLES, 0)}  # fmt: skip
+            return rows.setdefault((provider, model), empty)
+
+        for (provider, model), (requests, tokens) in self._per_minute(db, first, end).items():
+            row_of(provider, model).update(requests_peak=requests, tokens_peak=tokens)
+        # What follows a failed call in its session: the same model is a retry, another one a failover.
+        for provider, model, *counts in db.execute(
+            f"SELECT m.provider, m.model, sum(x.flags & {FLAG_RATE_LIMITED} > 0), sum(x.failed), sum(x.failed * x.cost), "
+            "sum(x.again), sum(x.again * x.cost), sum(x.other), sum(x.other * x.cost) FROM ("
+            f"SELECT c.model, c.flags, c.ts_ms, iif(c.flags & {FLAG_PLAN}, 0, c.cost_nano) AS cost, ifnull(c.stop_reason = 'error', 0) AS failed, "
+            f"c.flags & {FLAG_FAILOVER} > 0 AS other, c.flags & {FLAG_FAILOVER} = 0 AND lag(c.stop_reason, 1, '') OVER (PARTITION BY c.session ORDER BY c.ts_ms, c.id) = 'error' AS again "
+            "FROM model_calls c WHERE c.session IN (SELECT id FROM sessions WHERE model_errors > 0) AND c.ts_ms >= ? AND c.ts_ms < ?) x "
+            "JOIN models m ON m.id = x.model WHERE x.ts_ms >= ? GROUP BY 1, 2 HAVING sum(x.failed + x.again + x.other) > 0", (start - DAY_MS, end, start)
+        ):  # fmt: skip
+            row_of(provider, model).update(zip(TROUBLES, (int(n or 0) for n in counts), strict=True))  # fmt: skip
+        for (provider, model), row in list(rows.items()):
+            if model is not None and (provider, None) in rows:
+                total = rows[provider, None]
+                total.update({name: total[name] + row[name] for name in TROUBLES})
+        return list(rows.values())
+
+    def _limit_told(self, provider: str, model: str | None, refusals: int) -> RateLimit:
+        """The limit that the newest refusals of a model name in their texts, which stand in the transcripts."""
+        if not refusals or model is None:
+            return RateLimit()
+        with self.ledger.reading() as db:
+            newest = db.execute(
+                f"SELECT c.id, s.session_id, c.ts_ms FROM model_calls c JOIN sessions s ON s.id = c.session JOIN models m ON m.id = c.model "
+                f"WHERE s.model_errors > 0 AND m.provider = ? AND m.model = ? AND c.flags & {FLAG_RATE_LIMITED} ORDER BY c.ts_ms DESC LIMIT 1", (provider, model)
+            ).fetchone()  # fmt: skip
+        if newest is None:
+            return RateLimit()
+        call, session_id, ts_ms = newest
+        if call not in self.limits_told:
+            text = ""
+            with contextlib.suppress(QueryError, SourceError):
+                page = self.transcript(session_id, kinds="errors", at_ms=str(ts_ms), limit="1")
+                text = next((e["error"] or "" for e in page["entries"]), "")
+            while len(self.limits_told) >= 100:
+                self.limits_told.pop(next(iter(self.limits_told)))
+            self.limits_told[call] = limits_told(text)
+        return self.limits_told[call]
+
+    # -- the gateway's own sums ---------------------------------------------------------------------------------------
+
+    def reconcile(self, told: Json, start: int, end: int) -> Json:
+        """Our sums beside those that the gateway told (sessions.usage), by UTC day and model, with the reasons for each difference.
+
+        A difference is ours less theirs. The reasons of a row and its rest add up to its difference, and the rows to that of
+        the whole: what nothing explains is the rest, and is shown as such.
+        """
+        labels = {h.label for h in self.homes[1:]}
+        sessions, aggregates = dicts_in(told.get("sessions")), as_dict(told.get("aggregates"))
+        listed = {(str(s.get("agentId")), str(s.get("sessionId"))): s.get("usage") for s in sessions}  # fmt: skip
+        agents = {str(a.get("agentId")) for a in [*sessions, *dicts_in(aggregates.get("byAgent"))]}
+        rows: dict[tuple[str, str, str], Json] = {}
+
+        def row_of(day: str, provider: str, model: str) -> Json:
+            empty = {"day": day, "provider": provider, "model": model, "ours_tokens": 0, "ours_nano_usd": 0, "theirs_tokens": 0, "theirs_nano_usd": 0, "reasons": {}}  # fmt: skip
+            return rows.setdefault((day, provider, model), empty)
+
+        def explain(row: Json, reason: str, tokens: int, nano: int) -> None:
+            if tokens or nano:
+                known = row["reasons"].setdefault(reason, {"tokens": 0, "nano_usd": 0})
+                known["tokens"] += tokens
+                known["nano_usd"] += nano
+
+        for one in dicts_in(aggregates.get("modelDaily")):
+            row = row_of(*(plain(one.get(k) or "unknown", 300) for k in ("date", "provider", "model")))  # fmt: skip
+            row["theirs_tokens"] += whole(one.get("tokens")) or 0
+            row["theirs_nano_usd"] += nano_usd(_amount(one.get("cost")) or 0.0) or 0
+        tokens_sql = "sum(c.input_tokens + c.output_tokens + c.cache_read_tokens + c.cache_write_tokens)"  # fmt: skip
+        with self.ledger.reading() as db:
+            for day, provider, model, agent, session_id, stored, plan, tokens, cost, recorded in db.execute(
+                f"SELECT c.ts_ms / {DAY_MS}, m.provider, m.model, s.agent, s.session_id, s.stored_as, c.flags & {FLAG_PLAN} > 0, {tokens_sql}, sum(c.cost_nano), sum(ifnull(c.recorded_nano, 0)) "
+                "FROM model_calls c JOIN sessions s ON s.id = c.session JOIN models m ON m.id = c.model WHERE c.ts_ms >= ? AND c.ts_ms < ? GROUP BY 1, 2, 3, c.session, 7", (start, end)
+            ):  # fmt: skip
+                row = row_of(day_from_number(day).isoformat(), provider, model)
+                metered = 0 if plan else cost
+                row["ours_tokens"] += tokens
+                row["ours_nano_usd"] += metered
+                if listed.get((agent, session_id)):
+                    explain(row, "plan" if plan else "priced_here", 0, metered - recorded)
+                elif (agent, session_id) in listed:
+                    explain(row, "not_counted", tokens, metered)
+                elif labels and agent.rpartition("@")[2] in labels:
+                    explain(row, "other_home", tokens, metered)
+                elif agent not in agents:
+                    explain(row, "agent_left_out", tokens, metered)
+                else:
+                    is_put_away = stored not in (None, "live", "database")
+                    explain(row, "archived" if is_put_away else "not_listed", tokens, metered)
+            for day, provider, model, agent, session_id, tokens, recorded in db.execute(
+                f"SELECT c.ts_ms / {DAY_MS}, m.provider, m.model, s.agent, s.session_id, {tokens_sql}, sum(ifnull(c.recorded_nano, 0)) FROM call_copies k "
+                "JOIN model_calls c ON c.id = k.call AND c.session <> k.session JOIN sessions s ON s.id = k.session JOIN models m ON m.id = c.model "
+                "WHERE c.ts_ms >= ? AND c.ts_ms < ? GROUP BY 1, 2, 3, k.session", (start, end)
+            ):  # fmt: skip
+                if listed.get((agent, session_id)):
+                    explain(row_of(day_from_number(day).isoformat(), provider, model), "copies", -tokens, -recorded)  # fmt: skip
+        total: Json = {"ours_tokens": 0, "ours_nano_usd": 0, "theirs_tokens": 0, "theirs_nano_usd": 0, "reasons": {}}  # fmt: skip
+        for row in rows.values():
+            row.update(self._difference(row))
+            # The gateway adds doubles: what is left then is less than a millionth of a dollar.
+            if not row["rest_tokens"] and 0 < abs(row["rest_nano_usd"]) <= 1000:
+                explain(row, "rounding", 0, row["rest_nano_usd"])
+                row["rest_nano_usd"] = 0
+            for name in ("ours_tokens", "ours_nano_usd", "theirs_tokens", "theirs_nano_usd"):
+                total[name] += row[name]
+            for reason, amounts in row["reasons"].items():
+                explain(total, reason, amounts["tokens"], amounts["nano_usd"])
+        for one in (total, *rows.values()):
+            one.update(self._difference(one))
+            one["reasons"] = [{"reason": reason, **amounts} for reason, amounts in sorted(one["reasons"].items())]  # fmt: skip
+        ordered = sorted(rows.values(), key=lambda r: (r["provider"], r["model"]))
+        ordered.sort(key=lambda r: r["day"], reverse=True)
+        return {"sessions": len(sessions), "total": total, "rows": ordered}
+
+    @staticmethod
+    def _difference(row: Json) -> Json:
+        """What a row differs by, and what of it is not explained."""
+        out = {}
+        for unit in ("tokens", "nano_usd"):
+            out[f"difference_{unit}"] = row[f"ours_{unit}"] - row[f"theirs_{unit}"]
+            reasons = row["reasons"].values()
+            out[f"rest_{unit}"] = out[f"difference_{unit}"] - sum(r[unit] for r in reasons)
+        return out
 
 
 def file_size(path: Path) -> int:
@@ -10119,7 +10985,7 @@ MAX_RECORDED = 8_000
 
 def to_record(value: Any) -> str:
     """A value as the audit list keeps it: JSON without secrets, of a bounded length."""
-    text = orjson.dumps(redact(value), default=str).decode()
+    text = orjson.dumps(redact_value(value), default=str).decode()
     return text if len(text) <= MAX_RECORDED else orjson.dumps(text[: MAX_RECORDED - 100] + "…").decode()  # fmt: skip
 
 
@@ -11256,6 +12122,45 @@ class Watcher:
             self.observer.join(2)
 
 
+#: The gateway counts through all of its transcripts for each answer.
+RECONCILE_S = 30.0
+MOST_RECONCILED_DAYS = 92
+
+
+def is_counted(told: Json) -> bool:
+    """Whether an answer of sessions.usage counts all that there is; 2026.2 has nothing to say about it."""
+    return bool(as_dict(told.get("cacheStatus")).get("status", "fresh") == "fresh")
+
+
+def find_findings(system: Json, delivery: Json, state: GatewayState, gateway: Json | None) -> list[Json]:  # fmt: skip
+    """What of the machine, the gateway and the queue needs attention; `gateway` where port and service were looked at."""
+    out = []
+
+    def find(level: str, kind: str, text: str, what_to_do: str) -> None:
+        out.append({"level": level, "kind": kind, "text": text, "what_to_do": what_to_do})
+
+    for disk in system["disks"]:
+        if disk["used_share"] >= FULL_DISK:
+            level = "bad" if disk["used_share"] >= 0.95 else "warn"
+            find(level, "disk", f"the disk of {disk['path']} is {disk['used_share']:.0%} full, {format_bytes(disk['free_bytes'])} are left", "make room: when it is full, OpenClaw and Clawmeter cannot write")  # fmt: skip
+    memory = system["memory"]
+    if memory["available_bytes"] < LITTLE_MEMORY * memory["total_bytes"]:
+        find("warn", "memory", f"little memory is left: {format_bytes(memory['available_bytes'])} of {format_bytes(memory['total_bytes'])}", "see what uses it: when none is left, the system ends processes")  # fmt: skip
+    for service in gateway["services"] if gateway else ():
+        if service["is_failed"]:
+            find("bad", "service", f"the service {service['name']} has failed", "see why with `openclaw gateway status`, and start it again")  # fmt: skip
+    loop = state.event_loop or {}
+    if loop.get("degraded"):
+        find("warn", "event_loop", "the gateway is slow: its event loop is held up", "see its log for what it does; a restart helps for a while")  # fmt: skip
+    now = system["ts_ms"]
+    if delivery["oldest_ms"] and now - delivery["oldest_ms"] > STUCK_MS:
+        find("warn", "delivery_stuck", f"a message has waited {(now - delivery['oldest_ms']) // MINUTE_MS} minutes to be delivered", "see whether its channel is connected: `openclaw channels status`")  # fmt: skip
+    recent = sum(1 for f in delivery["failures"] if f["failed_ms"] and now - f["failed_ms"] < RECENT_FAILURE_MS)  # fmt: skip
+    if recent:
+        find("warn", "delivery_failed", f"{recent} messages of the last 7 days could not be delivered", "the reasons stand below, under Delivery queue")  # fmt: skip
+    return out
+
+
 class Clawmeter:
     """The application: reads the homes into the ledger and answers questions about it.
 
@@ -11361,6 +12266,13 @@ class Clawmeter:
         self.actions = Actions(
             settings, self.store, self.gateway_state, read_config=lambda n: read_config(self.homes[n].path, self.env), ask=self.gateway.ask
         )  # fmt: skip
+        self.system = SystemMonitor(self._places, clock=self.clock)
+        self.delivery = DeliveryQueues(self.homes)
+        self.gateway_log = GatewayLog(
+            lambda params: self.gateway.ask("logs.tail", params, 5.0), self._find_log, self._secrets
+        )
+        self.findings: list[Json] = []
+        self.port_open = Held(10.0, lambda: is_listening(self._gateway_url()))
         self.store.watchers.append(self._announce)
         self.watcher = Watcher(self.homes, poll=settings.poll)
 
@@ -11409,6 +12321,7 @@ class Clawmeter:
         """What queries tell about the application itself."""
         return {
             "problems": self.problems(),
+            "findings": self.findings,
             "notice": self.store.notice,
             "uptime_s": round(time.monotonic() - self.began, 1),
         }
@@ -11422,6 +12335,80 @@ class Clawmeter:
         if self.indexer.complete:
             return True, 100.0
         return self.had_data, min(percent, 99.9)
+
+    def _places(self) -> Iterator[tuple[str, Path]]:
+        """What must have room on its disk."""
+        for home in self.homes:
+            yield "OpenClaw", home.path
+        yield "ledger", self.store.path.parent
+
+    def _gateway_url(self) -> str:
+        return self.gateway_state.url or self.settings.gateway_url or self.configs[0].gateway_url
+
+    def _find_log(self) -> Path | None:
+        """The log of the first home's gateway, as a file."""
+        if self.configs[0].log_file:
+            path = Path(self.configs[0].log_file).expanduser()
+            return path if path.is_file() else None
+        temporary = Path(tempfile.gettempdir())
+        owners = {os.stat(self.homes[0].path).st_uid, *([os.getuid()] if hasattr(os, "getuid") else [])}  # fmt: skip
+        folders = [Path("/tmp/openclaw"), temporary / "openclaw", *(temporary / f"openclaw-{uid}" for uid in owners)]  # noqa: S108 - where OpenClaw writes it  # fmt: skip
+        profile = self.homes[0].path.name.removeprefix(".openclaw").lstrip("-")
+        return next((p for f in folders if (p := find_log(f, owners, profile))), None)
+
+    def _secrets(self) -> Iterator[str]:
+        """Secrets that we know, whatever they look like."""
+        yield from self.gateway_tokens()
+        yield from (s for s in (self.settings.gateway_token, self.settings.token) if s)
+
+    def system_health(self) -> Json:
+        """The machine, the gateway's port and service, and what waits to be delivered; and what of it needs attention."""
+        system, delivery = self.system.read(), self.delivery.read()
+        is_connected = self.gateway_state.status == "connected"
+        gateway = {
+            "url": self._gateway_url(), "listening": True if is_connected else bool(self.port_open.get()), "services": self.system.services.get(),
+        }  # fmt: skip
+        self.findings = find_findings(system, delivery, self.gateway_state, gateway)
+        return {"as_of_ms": int(self.clock() * 1000), **system, "gateway": gateway, "delivery": delivery, "findings": self.findings}  # fmt: skip
+
+    def _note_system(self) -> None:
+        """Once a minute: a sample for the last hour, and whether anything of it needs attention."""
+        self.findings = find_findings(self.system.note(), self.delivery.read(), self.gateway_state, None)  # fmt: skip
+        self.gateway_log.forget_unasked()
+
+    def reconcile(self, from_: str | None = None, to: str | None = None) -> Json:
+        """Compare the gateway's own sums with ours, by UTC day and model. Asks the gateway: only when a person wants it."""
+        zone = ZoneInfo("UTC")
+        start, end = self.queries.parse_range(from_, to, zone, "7d")
+        now = int(self.clock() * 1000)
+        end = -(-min(end or now, now + DAY_MS) // DAY_MS) * DAY_MS
+        start = max(start or 0, end - MOST_RECONCILED_DAYS * DAY_MS) // DAY_MS * DAY_MS
+        days = {"startDate": day_of(start, zone).isoformat(), "endDate": day_of(max(start, end - 1), zone).isoformat()}  # fmt: skip
+        answer: Json = {"from_ms": start, "to_ms": end, "as_of_ms": now, "problem": None, "is_fresh": False, "is_utc": True, "sessions": 0, "total": None, "rows": []}  # fmt: skip
+        try:
+            told, is_utc = self._ask_usage(days)
+        except GatewayError as error:
+            return answer | {"problem": str(error)}
+        is_fresh = is_counted(told)
+        return answer | self.queries.reconcile(told, start, end) | {"is_fresh": is_fresh, "is_utc": is_utc}  # fmt: skip
+
+    def _ask_usage(self, days: Json) -> tuple[Json, bool]:
+        """The gateway's sums over all agents, and whether they are by days of UTC. Raises GatewayError."""
+        params = days | {"limit": 1000, "agentScope": "all", "mode": "utc"}
+        until = time.monotonic() + RECONCILE_S
+        while True:
+            try:
+                told = as_dict(self.gateway.ask("sessions.usage", params, RECONCILE_S))
+            except CallRefusedError as error:
+                if "mode" not in params or error.is_unknown:
+                    raise
+                params = days | {
+                    "limit": 1000
+                }  # 2026.2 knows no more: all agents, days of its machine
+                continue
+            # Its first answer after a change is an old one.
+            if is_counted(told) or time.monotonic() > until or self.stopping.wait(2.0):
+                return told, "mode" in params
 
     def want_zone(self, name: str) -> None:
         """Somebody asks for the days of a zone: keep day rows for it from now on."""
@@ -11522,11 +12509,14 @@ class Clawmeter:
     def _follow(self) -> None:
         """The thread: a full pass, then what changes. It outlives every error and says it."""
         self.watcher.start()
-        next_full = 0.0
+        next_full = next_note = 0.0
         next_wal = 0.0
         while not self.stopping.is_set():
             try:
                 now = time.monotonic()
+                if now >= next_note:
+                    next_note = now + self.FULL_PASS_S
+                    self._note_system()
                 if now >= next_full:
                     self._full_pass()
                     next_full = time.monotonic() + (
@@ -11696,14 +12686,6 @@ def give_back_memory() -> None:
 
         with contextlib.suppress(OSError, AttributeError):
             ctypes.CDLL(None).malloc_trim(0)
-
-
-def mtime(path: str) -> float:
-    """When a file changed; 0 when it is gone."""
-    try:
-        return os.stat(path).st_mtime
-    except OSError:
-        return 0.0
 
 
 def make_private_dir(path: Path) -> None:
@@ -12162,6 +13144,40 @@ ROUTES = (
     ),
     Route("/api/ingest", "ingest", "Read what is new, now", "Ingest", method="POST"),
     Route("/api/health", "health", "Sources, store, process: what is wrong", "Health"),
+    Route(
+        "/api/system-health",
+        "system_health",
+        "Disks, memory, processor, GPU, the gateway's port and service, what waits to be delivered",
+        "SystemHealth",
+    ),
+    Route(
+        "/api/headroom",
+        "headroom",
+        "Requests and tokens per minute of each model against its limits; refusals, retries, failovers",
+        "Headroom",
+        RANGE,
+    ),
+    Route(
+        "/api/logs",
+        "logs",
+        "The last lines of the gateway's log, without secrets, and its errors by kind",
+        "Log",
+        (
+            Param(
+                "level", "this level and above: trace, debug, info, …", _one_of(" ".join(LEVELS))
+            ),
+            Param("subsystem", "only this subsystem", _text(1, 100)),
+            SEARCH,
+            Param("limit", "lines at most (200)", _integer(1, 1000)),
+        ),
+    ),
+    Route(
+        "/api/reconciliation",
+        "reconciliation",
+        "The gateway's own sums beside ours, by UTC day and model, with the reasons for differences",
+        "Reconciliation",
+        RANGE[:2],
+    ),
     Route("/api/stream", "stream", "Changes as they happen", "text", media="text/event-stream"),
     Route(
         "/api/login",
@@ -12236,7 +13252,7 @@ SHAPES = {
     "cache_write_tokens:i total_tokens:i cost_usd:n cost_nano_usd:i recorded_cost_nano_usd:i "
     "plan_cost_nano_usd:i unpriced_calls:i",
     "Coverage": "complete:b indexed_bytes:i total_bytes:i bad_lines:i unreadable:i "
-    "implausible:i as_of_ms:i first_index:b",
+    "implausible:i as_of_ms:i first_index:b problems:i",
     "Part": "key:s label:s +Totals",
     "Row": "parts?:[Part] +Part",
     "Before": "from_ms:i to_ms:i totals:Totals rows:[Row]",
@@ -12369,7 +13385,7 @@ SHAPES = {
     "Home": "path:s found_by:s version:s? problem:s?",
     "Process": "rss_bytes:i threads:i uptime_s:n?",
     "Health": "status:=ok,degraded version:s coverage:Coverage sources:[Source] "
-    "problems:[Problem] implausible:[Implausible] store:Ledger gateway:Gateway homes:[Home] "
+    "problems:[Problem] implausible:[Implausible] lag_ms:i? store:Ledger gateway:Gateway homes:[Home] "
     "process:Process",
     "Step": "method:s params:o target:s",
     "Plan": "gateway:s? steps:[Step] problems:[s]",
@@ -12380,6 +13396,35 @@ SHAPES = {
     "Me": "who:s kind:=dashboard,token,login,gateway scope:s",
     "ActionRow": "id:i ts_ms:i who:s kind:s target:s gateway:s method:s params:a "
     "outcome:=ok,refused,no_answer,not_sent,unknown answer:a duration_ms:i?",
+    "SystemHealth": "as_of_ms:i ts_ms:i uptime_s:i cpu:Cpu memory:Memory disks:[Disk] gpus:[Gpu] "
+    "process:OwnProcess history:[Sample] gateway:GatewayCheck delivery:Delivery findings:[Finding]",
+    "Cpu": "count:i used_share:n? load:[n]",
+    "Memory": "total_bytes:i available_bytes:i used_share:n swap_used_bytes:i",
+    "Disk": "path:s holds:[s] total_bytes:i free_bytes:i used_share:n",
+    "Gpu": "name:s used_share:n? memory_used_bytes:i? memory_total_bytes:i? temperature_c:n?",
+    "OwnProcess": "rss_bytes:i cpu_share:n? threads:i",
+    "Sample": "ts_ms:i cpu_share:n memory_share:n rss_bytes:i",
+    "GatewayCheck": "url:s listening:b services:[Service]",
+    "Service": "name:s kind:=systemd,launchd state:s is_running:b is_failed:b",
+    "Delivery": "pending:i failed:i oldest_ms:i? queues:[DeliveryQueue] failures:[FailedDelivery] problem:s?",
+    "DeliveryQueue": "queue:s direction:=out,in pending:i failed:i attempts:i oldest_ms:i?",
+    "FailedDelivery": "queue:s channel:s? error:s attempts:i failed_ms:i?",
+    "Finding": "level:=warn,bad kind:s text:s what_to_do:s",
+    "Headroom": "from_ms:i to_ms:i peak_from_ms:i as_of_ms:i rows:[HeadroomRow]",
+    "HeadroomRow": "provider:s model:s? requests_now:i tokens_now:i requests_peak:i tokens_peak:i "
+    "requests_limit:i? tokens_limit:i? limit_from:s? rate_limited:i model_errors:i "
+    "model_errors_nano_usd:i retries:i retries_nano_usd:i failovers:i failovers_nano_usd:i",
+    "Log": "source:=gateway,file,none path:s? problem:s? skipped_bytes:i other_lines:i "
+    "lines:[LogLine] total:i kept:i subsystems:[s] errors:[LogErrors]",
+    "LogLine": "n:i ts_ms:i? level:=trace,debug,info,warn,error,fatal subsystem:s text:s",
+    "LogErrors": "text:s subsystem:s count:i first_ms:i? last_ms:i?",
+    "Reason": "reason:=archived,not_listed,not_counted,agent_left_out,other_home,copies,priced_here,plan,rounding "
+    "tokens:i nano_usd:i",
+    "Compared": "ours_tokens:i ours_nano_usd:i theirs_tokens:i theirs_nano_usd:i "
+    "difference_tokens:i difference_nano_usd:i rest_tokens:i rest_nano_usd:i reasons:[Reason]",
+    "ComparedDay": "day:s provider:s model:s +Compared",
+    "Reconciliation": "from_ms:i to_ms:i as_of_ms:i problem:s? is_fresh:b is_utc:b sessions:i "
+    "total:Compared? rows:[ComparedDay]",
     "Token": "token:s",
     "LoggedIn": "scope:s expires_ms:i",
     "LoggedOut": "logged_out:b",
@@ -12778,6 +13823,24 @@ class Api:
         if name not in {f"{p}/{m}" for p, m, _ in dict(book.names).values()} | book.saved.keys():
             message = "no call of this model is in the ledger; its name is provider/model"
             raise ApiError(404, "model_not_found", message)
+
+    def system_health(self, _call: Call) -> object:
+        """Look at the machine."""
+        return self._meter.system_health()
+
+    def logs(self, call: Call) -> object:
+        """Send the end of the gateway's log."""
+        args = call.args
+        return self._meter.gateway_log.read(
+            level=args["level"] or LEVELS[0],
+            subsystem=args["subsystem"] or "",
+            q=args["q"] or "",
+            limit=int(args["limit"] or 200),
+        )
+
+    def reconciliation(self, call: Call) -> object:
+        """Ask the gateway for its sums, and compare."""
+        return self._meter.reconcile(**call.args)
 
     def ingest(self, _call: Call) -> object:
         """Read what is new."""
@@ -14014,6 +15077,12 @@ def _demo_workspace(home: Path, agent: str) -> Path:
     return home / ("workspace" if agent == "main" else f"workspace-{agent}")
 
 
+DEMO_RATE_LIMIT = (
+    "429 rate_limit_error: this request would exceed your organization's rate limit of 200,000 "
+    "input tokens per minute"
+)
+
+
 class DemoTalk:
     """Plays scripts: turns them into transcript rows, one at a time.
 
@@ -14181,7 +15250,9 @@ class DemoTalk:
             yield self.call(session, said, 0, "aborted", errorMessage="Request was aborted")
         else:
             if trouble == "failover" and session.usual is None:
-                yield self.call(session, [], 0, "error", errorMessage="529 overloaded_error")
+                is_limited = session.model.provider == "anthropic"
+                error = DEMO_RATE_LIMIT if is_limited else "529 overloaded_error"
+                yield self.call(session, [], 0, "error", errorMessage=error)
                 session.usual = session.model
                 fallback = DEMO_AGENTS[session.agent].models[1]
                 yield self.switch(session, DEMO_MODELS[fallback])
@@ -14310,7 +15381,28 @@ CREATE TABLE task_runs (task_id PRIMARY KEY, runtime, task_kind, source_id, chil
   agent_id, run_id, label, task, status, created_at, started_at, ended_at, error, detail_json);
 CREATE TABLE subagent_runs (run_id PRIMARY KEY, child_session_key, controller_session_key,
   requester_session_key, created_at, payload_json);
+CREATE TABLE delivery_queue_entries (queue_name, id, status, channel, retry_count, last_error,
+  entry_json, enqueued_at, updated_at, failed_at, PRIMARY KEY (queue_name, id));
 """
+#: (channel, status, minutes ago, attempts, what was wrong).
+DEMO_DELIVERIES = (
+    ("telegram", "pending", 0, 0, None),
+    ("slack", "pending", 1, 2, "429 ratelimited, retry after 30 s"),
+    ("discord", "failed", 2_900, 5, "50013 Missing Permissions"),
+    ("telegram", "failed", 4_320, 5, "403 Forbidden: bot was blocked by the user"),
+)
+#: (level, subsystem, text, how often).
+DEMO_LOG = (
+    ("INFO", "gateway/ws", "⇄ res ✓ sessions.list {ms}ms", 30),
+    ("INFO", "agent/embedded", "run {id} done in {ms}ms", 24),
+    ("INFO", "channels/telegram", "message {n} delivered", 16),
+    ("INFO", "cron", "job {id} finished ok in {ms}ms", 8),
+    ("DEBUG", "agent/tools", "exec finished with 0 in {ms}ms", 14),
+    ("WARN", "channels/slack", "rate limited, next try in {n} s", 4),
+    ("WARN", "agent/embedded", "model call took {ms}ms", 3),
+    ("ERROR", "agent/embedded", "529 overloaded_error, falling back to the next model", 2),
+    ("ERROR", "channels/discord", "cannot send message {n}: 50013 Missing Permissions", 1),
+)
 
 
 @contextlib.contextmanager
@@ -14542,6 +15634,7 @@ class DemoHome:
                         self.write_session(db, folder, session)
         with _demo_database(self.home / "state" / "openclaw.sqlite", DEMO_STATE_SCHEMA, 18) as db:
             self.write_state(db)
+        self.write_log(self.home / "logs" / "openclaw.log")
         config = orjson.dumps(self.config(), option=orjson.OPT_INDENT_2)
         (self.home / "openclaw.json").write_bytes(config)
 
@@ -14572,6 +15665,18 @@ class DemoHome:
             session_key=session.key, reason=session.fate, encoding="zstd", archive_blob=blob,
             archive_sha256=hashlib.sha256(blob).hexdigest(), created_at=gone_ms,
             archive_name=f"{name}.{generation}.zst", published_at=gone_ms)
+
+    def write_log(self, path: Path) -> None:
+        """Write the gateway's log of the last hours."""
+        rng = random.Random(self.now_ms)  # noqa: S311 - its own: the transcripts stay as they are
+        lines = []
+        weights = [often for *_, often in DEMO_LOG]
+        for ts_ms in range(self.now_ms - 6 * HOUR_MS, self.now_ms, 45_000):
+            level, subsystem, text, _ = rng.choices(DEMO_LOG, weights)[0]
+            text = text.format(ms=rng.randrange(20, 9_000), n=rng.randrange(2, 90), id=f"{rng.getrandbits(32):08x}")
+            name, when = orjson.dumps({"subsystem": subsystem}).decode(), _demo_iso(ts_ms + rng.randrange(45_000))
+            lines.append(orjson.dumps({"0": name, "1": text, "_meta": {"logLevelName": level, "name": name, "date": when}, "time": when, "message": text}))
+        self.write_file(path, lines, self.now_ms)
 
     def write_file(self, path: Path, lines: list[bytes], ts_ms: int) -> None:
         path.parent.mkdir(exist_ok=True)
@@ -14618,6 +15723,12 @@ class DemoHome:
                         "kind": "cron-run", "status": status, "sessionId": session.session_id,
                         "runId": run_id, "runAtMs": started, "durationMs": ended - started,
                         "summary": None if failed else _demo_last_words(session)})
+        for n, (channel, status, minutes, tries, reason) in enumerate(DEMO_DELIVERIES):
+            ts_ms = self.now_ms - minutes * MINUTE_MS
+            _demo_put(
+                db, "delivery_queue_entries", queue_name="outbound-prepared-v1", id=f"demo-{n}",
+                status=status, channel=channel, retry_count=tries, last_error=reason, entry_json={},
+                enqueued_at=ts_ms, updated_at=ts_ms, failed_at=ts_ms if status == "failed" else None)
         for order, (name, agent, _, expr, _, _) in enumerate(DEMO_CRONS):
             job_id, (text, channel) = self.jobs[name], DEMO_CRON_TEXTS[name]
             delivery = {"mode": "announce", "channel": channel} if channel else {"mode": "none"}
@@ -14670,6 +15781,7 @@ class DemoHome:
                 "defaults": {"workspace": str(self.home / "workspace"), "heartbeat": heartbeat},
                 "ownership": "explicit", "entries": entries},
             "channels": {name: {"enabled": True} for name in ("telegram", "slack", "discord")},
+            "logging": {"level": "debug", "file": str(self.home / "logs" / "openclaw.log")},
         }
 
 
@@ -15646,7 +16758,8 @@ def cmd_demo(args: argparse.Namespace) -> int:
 def demo_settings(args: argparse.Namespace, root: Path) -> Settings:
     """The settings of a demo in `root`: whatever else is set, its made-up numbers go into a ledger of its own."""
     settings = settings_from(args, homes=[str(root)], state_dir=str(root / "state"))
-    return replace(settings, db=None, agents_dir=None, gateway=False)
+    limits = {"openai/gpt-5.2": RateLimit(500, 800_000), "google": RateLimit(60)}
+    return replace(settings, db=None, agents_dir=None, gateway=False, limits=limits)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -15820,6 +16933,8 @@ main:focus { outline: none; }
 }
 .rail-link[aria-current="page"] .icon { color: var(--accent); }
 .rail-link[aria-disabled] { color: var(--ink-3); opacity: .62; cursor: default; }
+.rail-link { position: relative; }
+.rail-dot { margin-left: auto; color: var(--warn); line-height: 1; }
 .rail-more { display: none; }
 #bar { position: sticky; z-index: 2; top: 0; background: var(--bg); }
 .bar {
@@ -16301,6 +17416,7 @@ kbd {
   :root { --rail: 56px; }
   .brand { padding: 0 10px; }
   .rail-link { justify-content: center; }
+  .rail-dot { position: absolute; top: 4px; right: calc(50% - 16px); }
   .rail-name {
     position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%);
     white-space: nowrap;
@@ -17084,14 +18200,15 @@ export function swatch(slot) {
 }
 
 /** A line over `values` (null is a gap, not a zero), its last point marked. */
-export function sparkline(values, width = 96, height = 28) {
+export function sparkline(values, width = 96, height = 28, { form = formatMoney, top = 0 } = {}) {
   const known = (values ?? []).filter((value) => value !== null);
   if (known.length < 2) return null;
   const least = Math.min(...known);
   const most = Math.max(...known);
   const last = values.length - 1;
+  const full = top || most || 1;
   const x = (i) => round(3 + (i * (width - 6)) / last);
-  const y = (value) => round(height - 3 - (value / (most || 1)) * (height - 6));
+  const y = (value) => round(height - 3 - (value / full) * (height - 6));
   let line = "";
   values.forEach((value, i) => {
     if (value !== null) line += `${i === 0 || values[i - 1] === null ? "M" : "L"}${x(i)} ${y(value)}`;
@@ -17104,7 +18221,7 @@ export function sparkline(values, width = 96, height = 28) {
       preserveAspectRatio="xMinYMid" role="img">
       <title>
         ${t("Between {low} and {high}, last {last}", {
-          low: formatMoney(least), high: formatMoney(most), last: formatMoney(known[known.length - 1]),
+          low: form(least), high: form(most), last: form(known[known.length - 1]),
         })}
       </title>
       <path class="spark-base" d="M3 ${height - 2.5}H${width - 3}"/>
@@ -17185,7 +18302,7 @@ export const LANGUAGES = [["", msg("As the browser")], ["en", "English"], ["zh",
 const CURRENCIES = ["USD", "EUR", "GBP", "CNY", "JPY", "CHF", "INR", "CAD", "AUD", "KRW", "BRL", "SEK"];
 
 // Only what exists is a link; the rest of the rail says what is coming and cannot be pressed.
-export const BUILT = new Set(["overview", "cost", "sessions", "session", "crons"]);
+export const BUILT = new Set(["overview", "cost", "sessions", "session", "crons", "health"]);
 const PAGES = [
   ["overview", msg("Overview")], ["flow", msg("Flow")], ["cost", msg("Cost")], ["sessions", msg("Sessions")],
   ["crons", msg("Crons")], ["alerts", msg("Alerts")], ["traces", msg("Traces")], ["fleet", msg("Fleet")],
@@ -17612,11 +18729,16 @@ export function menu({ name, state, label, button, body, shortcut = "", help = "
 
 // Frame
 
+function problemDot({ coverage }) {
+  const problems = coverage?.problems;
+  return problems ? html`<span class="rail-dot">${dot()}${unseen(tn(problems, "{n} problem", "{n} problems"))}</span>` : null;
+}
+
 export function Rail(state) {
   if (state.needsLogin) return html``;
   const here = INSIDE[state.route.page] ?? state.route.page;
   const entry = ([page, name], i) => {
-    const inside = html`${icon(page)}<span class="rail-name">${t(name)}</span>`;
+    const inside = html`${icon(page)}<span class="rail-name">${t(name)}</span>${page === "health" ? problemDot(state) : null}`;
     const link = BUILT.has(page)
       ? html`
         <a class="rail-link" href="${hrefTo(state, page)}" data-page="${page}" data-shortcut="g ${GO_KEYS[page]}"
@@ -17631,7 +18753,7 @@ export function Rail(state) {
         ${PAGES.map(entry)}
         <li class="rail-more">
           <button type="button" class="rail-link" data-action="more" aria-expanded="${state.isMoreOpen ? "true" : "false"}">
-            ${icon("more")}<span class="rail-name">${t("More")}</span>
+            ${icon("more")}<span class="rail-name">${t("More")}</span>${problemDot(state)}
           </button>
         </li>
       </ul>
@@ -19947,6 +21069,9 @@ addEventListener("hashchange", followAddress);
 setInterval(() => {
   if (document.visibilityState !== "visible" || !state.updatedMs) return;
   const now = serverNow();
+  for (const { reader, ask: { everyMs } } of readers.values()) {
+    if (everyMs && performance.now() - reader.startedMs >= everyMs) reader.refresh();
+  }
   if (now - state.updatedMs > STALE_AFTER_MS && state.connection !== "lost") refreshAll();
   // Seconds are on show only while something runs; else a slower clock will do.
   const isBusy = state.answers.overview?.data?.live.some((row) => row.state === "running");
@@ -23479,6 +24604,607 @@ export const page = {
 };
 """
 
+# language=CSS
+HEALTH_CSS = r"""/* Health */
+.panel.w6 { grid-column: span 6; }
+.state-line h2 { display: flex; align-items: center; gap: 8px; font-size: 16px; }
+.state-line.is-ok, .state-line.is-warn, .state-line.is-bad { color: inherit; }
+.state-line.is-ok h2 .dot { color: var(--ok); } .state-line.is-warn h2 .icon { color: var(--warn); } .state-line.is-bad h2 .icon { color: var(--bad); }
+.state-line .attention { margin-top: 8px; }
+.w6 .facts { gap: 8px 24px; }
+.w6 .facts dd, .facts .fact-more { font-size: 16px; line-height: 24px; }
+.facts .fact-more { font-size: 13px; font-weight: 400; color: var(--ink-2); }
+.facts .is-warn dd, .facts .is-warn dt { color: var(--warn); }
+.facts .state { color: inherit; }
+.facts + .scroll, .panel[data-key="reconciliation"] .facts { margin-top: 12px; }
+.fact-lines { display: grid; gap: 4px; margin-top: 12px; font-size: 13px; }
+.fact-lines > div { display: grid; grid-template-columns: 128px minmax(0, 1fr); gap: 8px; }
+.fact-lines dt { color: var(--ink-2); }
+.fact-lines dd { overflow-wrap: anywhere; }
+.more .command { white-space: normal; overflow-wrap: anywhere; }
+.advice { margin: 8px 0; max-width: 100ch; font-size: 13px; overflow-wrap: anywhere; }
+.gauges { display: grid; grid-template-columns: repeat(auto-fill, minmax(150px, 1fr)); gap: 16px 24px; }
+.gauge { display: grid; gap: 4px; align-content: start; min-width: 0; }
+.gauge-name { overflow: hidden; font-size: 12px; color: var(--ink-2); text-overflow: ellipsis; white-space: nowrap; }
+.gauge-number { font-size: 20px; line-height: 24px; font-weight: 600; font-variant-numeric: tabular-nums; }
+.gauge .note { font-size: 12px; line-height: 16px; }
+.gauge.is-warn, .gauge.is-bad { color: inherit; }
+.gauge.is-warn .gauge-number, .gauge.is-warn .thin-fore { color: var(--warn); fill: var(--warn); }
+.gauge.is-bad .gauge-number, .gauge.is-bad .thin-fore { color: var(--bad); fill: var(--bad); }
+.part-head { margin: 16px 0 4px; font-size: 13px; font-weight: 600; }
+.faults { display: grid; font-size: 13px; }
+.faults li { padding: 6px 0; border-top: 1px solid var(--line); overflow-wrap: anywhere; }
+.faults li:first-child { border-top: 0; }
+.log-tools { display: flex; flex-wrap: wrap; gap: 8px; align-items: center; margin-bottom: 8px; }
+.log-tools .field { flex: 0 1 260px; min-width: 140px; }
+.log-errors { margin-bottom: 8px; font-size: 13px; }
+.log-errors summary { color: var(--bad); cursor: pointer; }
+.log { max-height: 420px; overflow: auto; border-top: 1px solid var(--line); border-bottom: 1px solid var(--line); }
+.log li { display: grid; grid-template-columns: 76px 60px 150px minmax(0, 1fr); gap: 8px; padding: 3px 4px; font-size: 12px; line-height: 18px; }
+.log li + li { border-top: 1px solid var(--line); }
+.log time { color: var(--ink-3); font-variant-numeric: tabular-nums; white-space: nowrap; }
+.log-name { overflow: hidden; color: var(--ink-2); text-overflow: ellipsis; white-space: nowrap; }
+.log-text { font-family: var(--mono); white-space: pre-wrap; overflow-wrap: anywhere; }
+@media (max-width: 640px) {
+  .fact-lines > div { grid-template-columns: minmax(0, 1fr); gap: 0; }
+  .log li { grid-template-columns: 76px 60px minmax(0, 1fr); }
+  .log-text { grid-column: 1 / -1; }
+}
+@media (max-width: 1100px) { .panel.w6 { grid-column: span 12; } }
+"""
+
+# language=JavaScript
+HEALTH_JS = r"""// Is everything well: the gateway and its log, what is read and what is not, the machine, what waits
+// to be delivered, how near the providers' limits are, and whether the gateway counts as we do.
+
+import {
+  html, msg, t, tn, UNKNOWN, formatAbsolute, formatBytes, formatClock, formatCount, formatDuration, formatMoney, formatPercent, formatTokens,
+} from "./dom.js";
+import { shareBar, sparkline } from "./chart.js";
+import {
+  askParams, bdi, command, dataOf, dot, head, icon, indexingWords, money, nothing, panel, rangeName, readParam,
+  scrollingTable, segments, select, tokens, when, zoneOf,
+} from "./views.js";
+
+const SHOWN_LINES = 300;
+const SHOWN_ROWS = 40;
+const LEVELS = [["", msg("All")], ["info", msg("Info")], ["warn", msg("Warnings")], ["error", msg("Errors")]];
+const LEVEL_NAMES = {
+  trace: msg("trace"), debug: msg("debug"), info: msg("info"), warn: msg("warning"), error: msg("error"), fatal: msg("fatal"),
+};
+const KIND_NAMES = {
+  live: msg("Transcripts"), database: msg("Databases"), reset: msg("Transcripts that were reset"), deleted: msg("Deleted transcripts"),
+  cold: msg("Archived transcripts"), imported: msg("Imported transcripts"), bak: msg("Copies"), checkpoint: msg("Checkpoints"),
+  index: msg("Session lists"),
+};
+const GATEWAY_NAMES = {
+  off: msg("Not connected"), connecting: msg("Connecting"), connected: msg("Connected"), unreachable: msg("Not running"),
+  refused: msg("Refuses"), incompatible: msg("Not compatible"), unusable: msg("Not connected"),
+};
+const REASONS = {
+  archived: msg("sessions that were reset, deleted or archived: the gateway leaves them out"),
+  not_listed: msg("sessions that the gateway does not list any more"),
+  not_counted: msg("sessions that the gateway has not counted yet"),
+  agent_left_out: msg("agents that the gateway leaves out"),
+  other_home: msg("sessions of other homes, which this gateway does not know"),
+  copies: msg("calls that forks have copied: the gateway counts them again"),
+  priced_here: msg("calls that the gateway has no price for, or another one"),
+  plan: msg("use of a plan, which costs no money here"),
+  rounding: msg("rounding of the gateway's sums"),
+};
+
+// Small parts
+
+const fact = (key, name, value, kind = "") => html`<div data-key="${key}" class="${kind}"><dt>${name}</dt><dd>${value}</dd></div>`;
+const mono = (text) => html`<span class="mono"><bdi>${text}</bdi></span>`;
+const waiting = () => nothing(t("Loading"));
+
+function failed(state, key) {
+  const error = state.answers[key]?.error;
+  if (!error || dataOf(state, key)) return null;
+  return nothing(html`${t("This could not be read: {why}.", { why: error.message })}
+    <button type="button" class="link" data-action="retry">${t("Try again")}</button>`);
+}
+
+/** A share as a bar with its number and, where it has one, its last hour. */
+function Gauge({ key, name, share, level = "", text, hint = "", history = null }) {
+  return html`
+    <div class="gauge ${level}" data-key="${key}">
+      <p class="gauge-name" title="${hint}">${name}</p>
+      <p class="gauge-number">${share === null ? UNKNOWN : formatPercent(share)}</p>
+      ${share === null ? null : shareBar(share)}
+      <p class="note">${text}</p>
+      ${history ? sparkline(history, 96, 28, { form: (value) => formatPercent(value), top: 1 }) : null}
+    </div>`;
+}
+
+// The line on top
+
+function findingWords(one, { system, health }) {
+  const disk = system.disks.find(({ used_share: share }) => share >= 0.85);
+  const { memory, delivery } = system;
+  switch (one.kind) {
+    case "disk": return disk ? t("The disk of {path} is {share} full, {size} are left", { path: disk.path, share: formatPercent(disk.used_share), size: formatBytes(disk.free_bytes) }) : one.text;
+    case "memory": return t("Little memory is left: {size} of {all}", { size: formatBytes(memory.available_bytes), all: formatBytes(memory.total_bytes) });
+    case "service": return t("The service of the gateway has failed");
+    case "event_loop": return t("The gateway is slow: its event loop is held up");
+    case "delivery_stuck": return t("A message has waited {time} to be delivered", { time: formatDuration(system.ts_ms - delivery.oldest_ms) });
+    case "delivery_failed": return t("Messages of the last 7 days could not be delivered");
+    default: return health && one.text ? one.text : "";
+  }
+}
+
+const ADVICE = {
+  disk: msg("Make room: when it is full, OpenClaw and Clawmeter cannot write."),
+  memory: msg("See what uses it: when none is left, the system ends processes."),
+  service: msg("See why with openclaw gateway status, and start it again."),
+  event_loop: msg("See its log for what it does; a restart helps for a while."),
+  delivery_stuck: msg("See whether its channel is connected: openclaw channels status."),
+  delivery_failed: msg("The reasons stand below, under Delivery queue."),
+};
+
+/** All that needs attention, worst first. */
+export function troubles(state) {
+  const system = dataOf(state, "system");
+  const health = dataOf(state, "health");
+  const found = system.findings.map((one) => ({ ...one, words: findingWords(one, { system, health }), advice: one.kind in ADVICE ? t(ADVICE[one.kind]) : one.what_to_do }));
+  const told = (health?.problems ?? []).map((one, i) => ({ ...one, kind: `problem-${i}`, words: one.text, advice: one.what_to_do }));
+  return [...told, ...found].sort((a, b) => (a.level === "bad" ? 0 : 1) - (b.level === "bad" ? 0 : 1));
+}
+
+function StateLine(state) {
+  const all = troubles(state);
+  const isBad = all.some((one) => one.level === "bad");
+  const health = dataOf(state, "health");
+  const coverage = health?.coverage;
+  const isIndexing = coverage && !coverage.complete && coverage.total_bytes > coverage.indexed_bytes;
+  const percent = isIndexing ? (100 * coverage.indexed_bytes) / coverage.total_bytes : 100;
+  const words = all.length ? tn(all.length, "{n} thing needs attention", "{n} things need attention") : t("All is well");
+  return html`
+    <section class="panel w12 state-line ${all.length ? (isBad ? "is-bad" : "is-warn") : "is-ok"}" data-key="state" aria-labelledby="h-state">
+      <h2 id="h-state">${all.length ? icon(isBad ? "bad" : "warn") : dot()}<span role="status">${words}</span></h2>
+      ${isIndexing ? html`<p class="note">${indexingWords({ percent, etaS: state.source?.eta_s ?? null })}</p>` : null}
+      ${all.length ? html`
+        <ul class="attention">
+          ${all.slice(0, 12).map((one) => html`
+            <li data-key="${one.kind}" data-row tabindex="-1">
+              <span class="level ${one.level === "bad" ? "is-bad" : "is-warn"}">${icon(one.level === "bad" ? "bad" : "warn")}${one.level === "bad" ? t("Problem") : t("Warning")}</span>
+              <span class="attention-text"><bdi>${one.words}</bdi> <span class="note"><bdi>${one.advice}</bdi></span></span>
+            </li>`)}
+        </ul>
+        ${all.length > 12 ? html`<p class="more">${t("and {n} more", { n: all.length - 12 })}</p>` : null}` : null}
+    </section>`;
+}
+
+// Gateway
+
+function Gateway(state) {
+  const { gateway: check, ts_ms: now } = dataOf(state, "system");
+  const told = dataOf(state, "health")?.gateway;
+  const isOn = told?.status === "connected";
+  const loop = told?.event_loop;
+  const frames = told?.frames;
+  const lost = frames ? frames.malformed + frames.oversized + frames.gaps : 0;
+  const name = told ? t(GATEWAY_NAMES[told.status]) : UNKNOWN;
+  const port = check.listening ? t("open") : t("nobody listens");
+  return panel({
+    key: "gateway", title: t("Gateway"), wide: "w6", state, note: told?.suspended ? t("suspended") : null,
+    body: html`
+      <dl class="facts">
+        ${fact("status", t("State"), html`<span class="state ${isOn ? "is-running" : "is-ended"}">${dot()}${name}</span>`)}
+        ${fact("version", t("Version"), told?.version ? bdi(told.version) : UNKNOWN)}
+        ${fact("uptime", t("Up for"), formatDuration(told?.uptime_s === null || told?.uptime_s === undefined ? null : told.uptime_s * 1000))}
+        ${fact("runs", t("Runs now"), told && isOn ? formatCount(told.live_runs) : UNKNOWN)}
+        ${fact("loop", t("Event loop, p99"), loop?.delay_p99_ms === null || !loop ? UNKNOWN : formatDuration(loop.delay_p99_ms), loop?.degraded ? "is-warn" : "")}
+      </dl>
+      ${told?.problem ? html`<p class="advice">${bdi(told.problem)}${told.what_to_do ? html` <span class="note">${bdi(told.what_to_do)}</span>` : null}</p>` : null}
+      <dl class="fact-lines">
+        ${fact("port", t("Port"), html`${mono(check.url)} <span class="${check.listening ? "is-ok" : "is-warn"}">${port}</span>`)}
+        ${check.services.map((one) => fact(one.name, t("Service"), html`${mono(one.name)} <span class="${one.is_running ? "is-ok" : one.is_failed ? "is-bad" : "note"}">${bdi(one.state)}</span>`))}
+        ${check.services.length ? null : fact("service", t("Service"), html`<span class="note">${t("not set up as one, or not to be seen from here")}</span>`)}
+        ${isOn ? fact("since", t("Connected"), html`${when(told.connected_ms, { ...state, now })}, ${t("protocol {n}", { n: told.protocol ?? UNKNOWN })}`) : null}
+        ${frames ? fact("frames", t("Frames"), html`${tn(frames.received, "{n} received", "{n} received")}${lost ? html`, <span class="is-warn">${tn(lost, "{n} lost or not understood", "{n} lost or not understood")}</span>` : null}`) : null}
+        ${told?.missing.length ? fact("missing", t("Not in this version"), told.missing.join(", ")) : null}
+      </dl>`,
+  });
+}
+
+// The machine
+
+function Machine(state) {
+  const system = dataOf(state, "system");
+  const { cpu, memory, disks, gpus, process, history } = system;
+  const isLow = memory.available_bytes < 0.1 * memory.total_bytes;
+  const held = { OpenClaw: "OpenClaw", ledger: t("ledger") };
+  const loads = cpu.load.map((one) => one.toFixed(one < 10 ? 1 : 0)).join(" ");
+  return panel({
+    key: "machine", title: t("Machine"), wide: "w6", state, note: t("up for {time}", { time: formatDuration(system.uptime_s * 1000) }),
+    body: html`
+      <div class="gauges">
+        ${Gauge({
+          key: "cpu", name: t("Processor"), share: cpu.used_share, history: history.map((one) => one.cpu_share),
+          text: t("{n} cores, load {loads}", { n: cpu.count, loads }), hint: t("load of the last 1, 5 and 15 minutes"),
+        })}
+        ${Gauge({
+          key: "memory", name: t("Memory"), share: memory.used_share, level: isLow ? "is-warn" : "", history: history.map((one) => one.memory_share),
+          text: t("{size} of {all} free", { size: formatBytes(memory.available_bytes), all: formatBytes(memory.total_bytes) }),
+        })}
+        ${disks.map((disk) => Gauge({
+          key: `disk-${disk.path}`, name: t("Disk of {what}", { what: disk.holds.map((one) => held[one] ?? one).join(", ") }), hint: disk.path, share: disk.used_share,
+          level: disk.used_share >= 0.95 ? "is-bad" : disk.used_share >= 0.85 ? "is-warn" : "",
+          text: t("{size} of {all} free", { size: formatBytes(disk.free_bytes), all: formatBytes(disk.total_bytes) }),
+        }))}
+        ${gpus.map((gpu, i) => Gauge({
+          key: `gpu-${i}`, name: bdi(gpu.name), share: gpu.used_share,
+          text: [
+            gpu.memory_total_bytes === null ? "" : t("{size} of {all} used", { size: formatBytes(gpu.memory_used_bytes), all: formatBytes(gpu.memory_total_bytes) }),
+            gpu.temperature_c === null ? "" : `${formatCount(gpu.temperature_c)} °C`,
+          ].filter(Boolean).join(", "),
+        }))}
+      </div>
+      <p class="more">${t("Clawmeter itself: {size}, {share} of a core, {n} threads", {
+        size: formatBytes(process.rss_bytes), share: process.cpu_share === null ? UNKNOWN : formatPercent(process.cpu_share, 1), n: process.threads,
+      })}</p>`,
+  });
+}
+
+// Sources
+
+function sumUp(sources) {
+  const kinds = new Map();
+  for (const one of sources) {
+    const row = kinds.get(one.kind) ?? { kind: one.kind, count: 0, size: 0, indexed: 0, bad: 0, unreadable: 0 };
+    row.count += 1;
+    row.size += one.size_bytes ?? 0;
+    row.indexed += one.indexed_bytes;
+    row.bad += one.bad_lines;
+    row.unreadable += one.state === "unreadable" ? 1 : 0;
+    kinds.set(one.kind, row);
+  }
+  return [...kinds.values()].sort((a, b) => b.size - a.size);
+}
+
+function Sources(state) {
+  const health = dataOf(state, "health");
+  const frame = (note, body) => panel({ key: "sources", title: t("Sources"), wide: "w12", state, note, body });
+  if (!health) return frame(null, failed(state, "health") ?? waiting());
+  const { sources, store, implausible, homes } = health;
+  const rows = sumUp(sources);
+  const faulty = sources.filter((one) => one.state !== "ok" || one.bad_lines);
+  const note = html`${t("lag {time}", { time: formatDuration(health.lag_ms) })}, ${t("ledger {size}", { size: formatBytes(store.size_bytes) })}`;
+  return frame(note, html`
+    ${rows.length ? scrollingTable({
+      label: t("{title}, table", { title: t("Sources") }),
+      heads: html`${head(t("What is read"))}${head(t("Number"), "num")}${head(t("Size"), "num")}${head(t("Read"), "num")}${head(t("Bad lines"), "num")}${head(t("Unreadable"), "num")}`,
+      rows: rows.map((row) => html`
+        <tr data-key="${row.kind}">
+          <th scope="row">${t(KIND_NAMES[row.kind] ?? "Transcripts")}</th>
+          <td class="num">${formatCount(row.count)}</td>
+          <td class="num">${formatBytes(row.size)}</td>
+          <td class="num">${row.kind === "index" || !row.size ? UNKNOWN : formatPercent(Math.min(1, row.indexed / row.size))}</td>
+          <td class="num ${row.bad ? "is-warn" : ""}">${formatCount(row.bad)}</td>
+          <td class="num ${row.unreadable ? "is-bad" : ""}">${formatCount(row.unreadable)}</td>
+        </tr>`),
+    }) : nothing(t("No transcript yet. The first one is here within a second."))}
+    ${sources.length >= 2000 ? html`<p class="more">${t("These are the first {n}, the faulty ones first.", { n: formatCount(sources.length) })}</p>` : null}
+    ${faulty.length ? html`
+      <h3 class="part-head">${t("Not read in full")}</h3>
+      <ul class="faults">
+        ${faulty.slice(0, SHOWN_ROWS).map((one) => html`
+          <li data-key="${one.path}">
+            <p class="mono"><bdi>${one.path}</bdi></p>
+            <p class="note">${one.state === "ok" ? tn(one.bad_lines, "{n} bad line", "{n} bad lines") : t("unreadable")}${one.last_error ? html`: <bdi>${one.last_error}</bdi>` : null}</p>
+          </li>`)}
+      </ul>
+      ${faulty.length > SHOWN_ROWS ? html`<p class="more">${t("and {n} more", { n: formatCount(faulty.length - SHOWN_ROWS) })}</p>` : null}` : null}
+    ${implausible.length ? html`
+      <h3 class="part-head">${t("Left out of the sums, for their numbers cannot be")}</h3>
+      <ul class="faults">
+        ${implausible.slice(0, 10).map((one, i) => html`
+          <li data-key="implausible-${i}"><p>${when(one.ts_ms, state)} <span class="note"><bdi>${one.reason}</bdi></span></p><p class="mono"><bdi>${one.usage}</bdi></p></li>`)}
+      </ul>` : null}
+    <dl class="fact-lines">
+      ${homes.map((one) => fact(one.path, t("Home"), html`${mono(one.path)} <span class="note">${bdi(one.found_by)}${one.version ? html`, OpenClaw ${bdi(one.version)}` : null}</span>${one.problem ? html` <span class="is-warn">${bdi(one.problem)}</span>` : null}`))}
+      ${fact("ledger", t("Ledger"), html`${mono(store.path)} <span class="note">${tn(store.model_calls, "{n} call", "{n} calls")}, ${tn(store.sessions, "{n} session", "{n} sessions")}</span>${store.notice ? html` <span class="is-warn">${bdi(store.notice)}</span>` : null}`)}
+    </dl>`);
+}
+
+// Delivery
+
+function Delivery(state) {
+  const { delivery, ts_ms: now } = dataOf(state, "system");
+  const { queues, failures } = delivery;
+  const oldest = delivery.oldest_ms === null ? null : now - delivery.oldest_ms;
+  const frame = (body) => panel({ key: "delivery", title: t("Delivery queue"), wide: "w12", state, body });
+  if (delivery.problem) return frame(html`<p class="advice is-warn">${bdi(delivery.problem)}</p>`);
+  if (!queues.length) return frame(nothing(t("Nothing has ever waited to be delivered. Messages to and from channels stand here until they have arrived.")));
+  return frame(html`
+    <dl class="facts">
+      ${fact("pending", t("Waiting"), formatCount(delivery.pending))}
+      ${fact("oldest", t("Longest wait"), oldest === null ? UNKNOWN : formatDuration(oldest), oldest > 300_000 ? "is-warn" : "")}
+      ${fact("failed", t("Not delivered"), formatCount(delivery.failed), delivery.failed ? "is-warn" : "")}
+    </dl>
+    ${scrollingTable({
+      label: t("{title}, table", { title: t("Delivery queue") }),
+      heads: html`${head(t("Queue"))}${head(t("Direction"))}${head(t("Waiting"), "num")}${head(t("Longest wait"), "num")}${head(t("Attempts"), "num")}${head(t("Not delivered"), "num")}`,
+      rows: queues.map((one) => html`
+        <tr data-key="${one.direction}-${one.queue}">
+          <th scope="row">${bdi(one.queue)}</th>
+          <td>${one.direction === "in" ? t("to OpenClaw") : t("from OpenClaw")}</td>
+          <td class="num">${formatCount(one.pending)}</td>
+          <td class="num">${one.oldest_ms === null ? UNKNOWN : formatDuration(now - one.oldest_ms)}</td>
+          <td class="num">${formatCount(one.attempts)}</td>
+          <td class="num ${one.failed ? "is-warn" : ""}">${formatCount(one.failed)}</td>
+        </tr>`),
+    })}
+    ${failures.length ? html`
+      <h3 class="part-head">${t("Latest failures")}</h3>
+      <ul class="faults">
+        ${failures.slice(0, 8).map((one, i) => html`
+          <li data-key="failure-${i}">
+            <p>${when(one.failed_ms, state)} <b>${bdi(one.channel ?? one.queue)}</b> <span class="note">${tn(one.attempts, "{n} attempt", "{n} attempts")}</span></p>
+            <p><bdi>${one.error}</bdi></p>
+          </li>`)}
+      </ul>` : null}`);
+}
+
+// Headroom
+
+function rate(now, peak, limit, form) {
+  const share = limit ? peak / limit : 0;
+  return html`
+    <td class="num">${form(now)}</td>
+    <td class="num ${share >= 1 ? "is-bad" : share >= 0.8 ? "is-warn" : ""}">${form(peak)}</td>
+    <td class="num">${limit === null ? html`<span class="note">${UNKNOWN}</span>` : html`${form(limit)} <span class="note">${formatPercent(share)}</span>`}</td>`;
+}
+
+const withCost = (count, nano) => html`${formatCount(count)}${nano ? html` <span class="note" title="${t("what these calls cost")}">${formatMoney(nano)}</span>` : null}`;
+
+function Headroom(state) {
+  const data = dataOf(state, "headroom");
+  const frame = (body) => panel({
+    key: "headroom", title: t("Provider headroom"), wide: "w12", state, isRanged: Boolean(data), body,
+    note: data && data.peak_from_ms > data.from_ms ? t("peaks of the last 7 days") : rangeName(state.route.range),
+  });
+  if (!data) return frame(failed(state, "headroom") ?? waiting());
+  if (!data.rows.length) return frame(nothing(t("No model calls in this range.")));
+  const hasLimit = data.rows.some((row) => row.limit_from);
+  return frame(html`
+    ${scrollingTable({
+      label: t("{title}, table", { title: t("Provider headroom") }), kind: "is-long",
+      heads: html`
+        ${head(t("Model"))}${head(t("Requests a minute"), "num")}${head(t("Peak"), "num")}${head(t("Limit"), "num")}
+        ${head(t("Tokens a minute"), "num")}${head(t("Peak"), "num")}${head(t("Limit"), "num")}
+        ${head(t("Rate limited"), "num")}${head(t("Failed"), "num mid")}${head(t("Retries"), "num mid")}${head(t("Failovers"), "num mid")}`,
+      rows: data.rows.slice(0, SHOWN_ROWS).map((row) => html`
+        <tr data-key="${row.provider}/${row.model ?? ""}">
+          <th scope="row" class="name" title="${row.provider}/${row.model ?? ""}">${row.model === null ? html`${t("all of {provider}", { provider: bdi(row.provider) })}` : html`${bdi(row.model)} <span class="note">${bdi(row.provider)}</span>`}
+            ${row.limit_from === "error" ? html`<span class="mark" title="${t("as a refusal of the provider says")}">${t("told")}</span>` : null}</th>
+          ${rate(row.requests_now, row.requests_peak, row.requests_limit, formatCount)}
+          ${rate(row.tokens_now, row.tokens_peak, row.tokens_limit, formatTokens)}
+          <td class="num ${row.rate_limited ? "is-warn" : ""}">${formatCount(row.rate_limited)}</td>
+          <td class="num mid">${withCost(row.model_errors, row.model_errors_nano_usd)}</td>
+          <td class="num mid">${withCost(row.retries, row.retries_nano_usd)}</td>
+          <td class="num mid">${withCost(row.failovers, row.failovers_nano_usd)}</td>
+        </tr>`),
+    })}
+    <p class="more">${hasLimit ? null : html`${t("No limit is known. Set those of your account in clawmeter.toml:")} ${command('limits."anthropic".requests_per_minute = 50')} `}
+      ${t("What a provider repeats inside one call leaves no trace in a transcript and is not counted here.")}</p>`);
+}
+
+// Log
+
+const levelMark = (level) => html`<span class="log-level ${level === "error" || level === "fatal" ? "is-bad" : level === "warn" ? "is-warn" : "note"}">${t(LEVEL_NAMES[level])}</span>`;
+
+function LogErrors(errors, state) {
+  if (!errors.length) return null;
+  return html`
+    <details class="log-errors" data-key="errors">
+      <summary>${tn(errors.length, "{n} kind of error", "{n} kinds of errors")}</summary>
+      <ul class="faults">
+        ${errors.map((one, i) => html`
+          <li data-key="error-${i}">
+            <p><b class="is-bad">${formatCount(one.count)}×</b> <span class="note">${one.subsystem ? html`${bdi(one.subsystem)}, ` : null}${t("last {time}", { time: when(one.last_ms, state) })}</span></p>
+            <p class="mono"><bdi>${one.text}</bdi></p>
+          </li>`)}
+      </ul>
+    </details>`;
+}
+
+const SOURCE_NAMES = { gateway: msg("through the gateway"), file: msg("from the file") };
+
+function Log(state) {
+  const data = state.frozenLog ?? dataOf(state, "logs");
+  const { route } = state;
+  const isPaused = Boolean(state.frozenLog);
+  const frame = (note, body) => panel({
+    key: "log", title: t("Log of the gateway"), wide: "w12", state, note, body,
+    tools: html`
+      <button type="button" class="link" data-action="pause" data-shortcut="p" data-help="${t("Pause the log, or go on")}" aria-pressed="${isPaused ? "true" : "false"}">
+        ${isPaused ? t("Go on") : t("Pause")}</button>`,
+  });
+  if (!data) return frame(null, failed(state, "logs") ?? waiting());
+  const filters = html`
+    <div class="log-tools" data-key="log-tools">
+      ${segments({ action: "level", label: t("Level"), choices: LEVELS.map(([key, name]) => [key, t(name)]), chosen: route.level })}
+      ${select({
+        action: "subsystem", label: t("Subsystem"), chosen: route.subsystem,
+        options: [["", t("All subsystems")], ...[...new Set([...(route.subsystem ? [route.subsystem] : []), ...data.subsystems])].sort().map((one) => [one, one])],
+      })}
+      <input type="search" class="field" data-action="log-find" value="${route.find}" placeholder="${t("Find in the log")}" aria-label="${t("Find in the log")}"
+        autocomplete="off" spellcheck="false" maxlength="200">
+    </div>`;
+  if (data.source === "none") {
+    return frame(null, nothing(t("There is no log to be seen: the gateway is not connected, and no log file of OpenClaw was found.")));
+  }
+  const note = html`${isPaused ? t("paused") : t("live")}, ${t(SOURCE_NAMES[data.source])} ${mono(data.path ?? "")}`;
+  const zone = zoneOf(state);
+  const isNarrowed = route.level || route.subsystem || route.find;
+  const lines = [...data.lines].reverse();
+  return frame(note, html`
+    ${filters}
+    ${data.problem ? html`<p class="advice is-warn">${bdi(data.problem)}</p>` : null}
+    ${LogErrors(data.errors, state)}
+    ${lines.length ? html`
+      <div class="scroll log" tabindex="0" role="log" aria-label="${t("Lines of the log, newest first")}" aria-live="off">
+        <ol>
+          ${lines.map((line) => html`
+            <li data-key="${line.n}" class="${line.level === "error" || line.level === "fatal" ? "is-error" : ""}">
+              <time title="${line.ts_ms === null ? "" : formatAbsolute(line.ts_ms, zone)}">${line.ts_ms === null ? UNKNOWN : formatClock(line.ts_ms, zone)}</time>
+              ${levelMark(line.level)}
+              <span class="log-name" title="${line.subsystem}"><bdi>${line.subsystem}</bdi></span>
+              <span class="log-text"><bdi>${line.text}</bdi></span>
+            </li>`)}
+        </ol>
+      </div>` : nothing(isNarrowed ? t("No line is like that.") : t("The log has no line yet."))}
+    <p class="more">
+      ${t("{n} of the last {all} lines", { n: formatCount(Math.min(data.total, lines.length)), all: formatCount(data.kept) })}${data.skipped_bytes ? html`, ${t("{size} were too much to follow and are left out", { size: formatBytes(data.skipped_bytes) })}` : null}.
+      ${t("What looks like a secret is taken out.")}
+    </p>`);
+}
+
+// Reconciliation
+
+const signed = (value, form) => html`<span class="num">${value > 0 ? "+" : ""}${form(value)}</span>`;
+const amounts = (one, prefix) => html`
+  <td class="num">${signed(one[`${prefix}tokens`], formatCount)}</td>
+  <td class="num">${signed(one[`${prefix}nano_usd`], money)}</td>`;
+
+function ReconciledRows(rows, isAll) {
+  const differing = rows.filter((row) => row.difference_tokens || row.difference_nano_usd);
+  const shown = (isAll ? rows : differing).slice(0, isAll ? 1000 : SHOWN_ROWS);
+  const others = rows.length - shown.length;
+  const more = others > 0
+    ? html`<p class="more"><button type="button" class="link" data-action="reconcile-all">${tn(others, "Show {n} more row", "Show {n} more rows")}</button></p>`
+    : null;
+  if (!shown.length) return more;
+  return html`
+    <h3 class="part-head">${t("By day and model")}</h3>
+    ${scrollingTable({
+      label: t("{title}, table", { title: t("By day and model") }), kind: "is-long",
+      heads: html`
+        ${head(t("Day, UTC"))}${head(t("Model"))}${head(t("Our tokens"), "num")}${head(t("Our cost"), "num")}${head(t("Its tokens"), "num")}
+        ${head(t("Its cost"), "num")}${head(t("Tokens apart"), "num")}${head(t("Cost apart"), "num")}${head(t("Unexplained"), "num")}`,
+      rows: shown.map((row) => html`
+        <tr data-key="${row.day}-${row.provider}/${row.model}">
+          <th scope="row">${row.day}</th>
+          <td class="mid" title="${row.provider}/${row.model}">${bdi(row.model)}</td>
+          <td class="num">${tokens(row.ours_tokens)}</td><td class="num">${money(row.ours_nano_usd)}</td>
+          <td class="num">${tokens(row.theirs_tokens)}</td><td class="num">${money(row.theirs_nano_usd)}</td>
+          ${amounts(row, "difference_")}
+          <td class="num">${row.rest_tokens || row.rest_nano_usd ? html`<span class="is-warn">${signed(row.rest_tokens, formatCount)} ${signed(row.rest_nano_usd, money)}</span>` : "0"}</td>
+        </tr>`),
+    })}
+    ${more}`;
+}
+
+function Reconciled({ data, isAll }) {
+  const { total } = data;
+  const isSame = !total.difference_tokens && !total.difference_nano_usd;
+  return html`
+    ${data.is_fresh ? null : html`<p class="advice is-warn">${t("The gateway is still counting: its sums are older than ours.")}</p>`}
+    ${data.is_utc ? null : html`<p class="advice">${t("This version of OpenClaw counts the days of its own machine; ours are those of UTC.")}</p>`}
+    <dl class="facts">
+      ${fact("ours", "Clawmeter", html`${money(total.ours_nano_usd)} <span class="fact-more">${tokens(total.ours_tokens)} ${t("tokens")}</span>`)}
+      ${fact("theirs", t("The gateway"), html`${money(total.theirs_nano_usd)} <span class="fact-more">${tokens(total.theirs_tokens)} ${t("tokens")}</span>`)}
+      ${fact("apart", t("Apart"), isSame ? t("nothing") : html`${signed(total.difference_nano_usd, money)} <span class="fact-more">${signed(total.difference_tokens, formatCount)} ${t("tokens")}</span>`)}
+    </dl>
+    ${isSame && !total.reasons.length ? html`<p class="advice is-ok">${t("Both count the same.")}</p>` : scrollingTable({
+      label: t("{title}, table", { title: t("Why they differ") }),
+      heads: html`${head(t("Why they differ"))}${head(t("Tokens"), "num")}${head(t("Cost"), "num")}`,
+      rows: html`
+        ${total.reasons.map((one) => html`<tr data-key="${one.reason}"><th scope="row">${t(REASONS[one.reason])}</th>${amounts(one, "")}</tr>`)}
+        <tr data-key="rest"><th scope="row" class="${total.rest_tokens || total.rest_nano_usd ? "is-warn" : ""}">${t("not explained")}</th>${amounts(total, "rest_")}</tr>`,
+      foot: html`<tr><th scope="row">${t("Apart")}</th>${amounts(total, "difference_")}</tr>`,
+    })}
+    ${ReconciledRows(data.rows, isAll)}`;
+}
+
+function Reconciliation(state) {
+  const { isBusy = false, data = null, error = "", range = "", isAll = false } = state.reconciled ?? {};
+  return panel({
+    key: "reconciliation", title: t("Reconciliation with the gateway"), wide: "w12", state,
+    note: data ? t("{range}, by days of UTC", { range: rangeName(range) }) : null,
+    body: html`
+      <p class="advice">${t("The gateway has sums of its own (sessions.usage). Here they are compared with ours, day by day and model by model. It counts through all of its transcripts for this, so only when you ask.")}</p>
+      <p><button type="button" class="button" data-action="reconcile" aria-disabled="${isBusy ? "true" : "false"}">${isBusy ? t("The gateway is counting") : t("Compare {range}", { range: rangeName(state.route.range) })}</button></p>
+      <div role="status">${error ? html`<p class="advice is-bad">${t("The gateway could not be asked: {why}", { why: bdi(error) })}</p>` : null}</div>
+      ${data ? Reconciled({ data, isAll }) : null}`,
+  });
+}
+
+export function Health(state) {
+  return html`
+    <div class="grid" data-key="health">
+      ${StateLine(state)}
+      ${Gateway(state)}
+      ${Machine(state)}
+      ${Sources(state)}
+      ${Delivery(state)}
+      ${Headroom(state)}
+      ${Log(state)}
+      ${Reconciliation(state)}
+    </div>`;
+}
+
+let typing = 0;
+
+async function reconcile({ state, dispatch, read, say }) {
+  if (state.reconciled?.isBusy) return;
+  const { range } = state.route;
+  const { from, to } = askParams({ ...state.route, filters: {} });
+  dispatch({ reconciled: { ...state.reconciled, isBusy: true, error: "" } });
+  try {
+    const data = await read("/api/reconciliation", { from, to });
+    dispatch({ reconciled: data.problem ? { error: data.problem } : { data, range } });
+    if (!data.problem) say(t("The comparison is there"));
+  } catch (error) {
+    dispatch({ reconciled: { error: error.message } });
+  }
+}
+
+export const page = {
+  styles: "health.css",
+  parse: (params) => ({
+    level: readParam(params, "level", /^(info|warn|error)$/, ""),
+    subsystem: (params.get("subsystem") ?? "").slice(0, 60),
+    find: (params.get("find") ?? "").slice(0, 200),
+  }),
+  format: ({ level, subsystem, find }) => [["level", level], ["subsystem", subsystem], ["find", find]],
+  asks: ({ route }) => {
+    const { from, to, tz } = askParams(route);
+    return [
+      { key: "system", path: "/api/system-health", params: {}, on: ["gateway", "health"], gapMs: 2000, everyMs: 5000 },
+      { key: "health", path: "/api/health", params: {}, on: ["gateway", "health", "usage"], gapMs: 3000, everyMs: 15_000 },
+      { key: "headroom", path: "/api/headroom", params: { from, to, tz }, on: ["usage"], gapMs: 3000, everyMs: 15_000 },
+      { key: "logs", path: "/api/logs", params: { level: route.level, subsystem: route.subsystem, q: route.find, limit: SHOWN_LINES }, on: [], everyMs: 2000 },
+    ];
+  },
+  view: Health,
+  actions: {
+    level: (element, { dispatch, go }) => {
+      dispatch({ frozenLog: null });
+      go({ level: element.dataset.value });
+    },
+    subsystem: (element, { dispatch, go }) => {
+      dispatch({ frozenLog: null });
+      go({ subsystem: element.value });
+    },
+    "log-find": (element, { dispatch, go }) => {
+      clearTimeout(typing);
+      const { value } = element;
+      typing = setTimeout(() => {
+        dispatch({ frozenLog: null });
+        go({ find: value.trim() }, true);
+      }, 150);
+    },
+    pause: (_, { state, dispatch }) => dispatch({ frozenLog: state.frozenLog ? null : dataOf(state, "logs") }),
+    reconcile: (_, context) => reconcile(context),
+    "reconcile-all": (_, { state, dispatch }) => dispatch({ reconciled: { ...state.reconciled, isAll: true } }),
+  },
+};
+"""
+
 # language=JavaScript
 ZH_JS = r"""// Chinese, by the English text (dom.js, t()). {names} stay as they are; {1}, {2} stand for the numbers
 // in words of the server. Loaded only when Chinese is chosen.
@@ -23924,6 +25650,168 @@ export const messages = {
   "Review the change": "检查更改", "Review the job": "检查任务", "It needs a name.": "需要名称。", "Say what it is to do.": "请填写要做什么。",
   "Create {name}?": "创建 {name}？", "Create job": "创建任务", "Job created": "任务已创建", "Change {name}?": "更改 {name}？", "Change job": "更改任务",
   "Job changed": "任务已更改", "Cron job {name} failed: {why}": "定时任务 {name} 失败：{why}", "See the job": "查看任务",
+  // Health
+  "Info": "信息",
+  "Warnings": "警告",
+  "trace": "跟踪",
+  "debug": "调试",
+  "info": "信息",
+  "warning": "警告",
+  "fatal": "致命",
+  "Transcripts": "会话记录",
+  "Databases": "数据库",
+  "Transcripts that were reset": "已重置的会话记录",
+  "Deleted transcripts": "已删除的会话记录",
+  "Archived transcripts": "已归档的会话记录",
+  "Imported transcripts": "已导入的会话记录",
+  "Copies": "副本",
+  "Checkpoints": "检查点",
+  "Session lists": "会话列表",
+  "Not connected": "未连接",
+  "Connected": "已连接",
+  "Not running": "未运行",
+  "Refuses": "拒绝连接",
+  "Not compatible": "不兼容",
+  "sessions that were reset, deleted or archived: the gateway leaves them out": "已重置、删除或归档的会话：网关不计入",
+  "sessions that the gateway does not list any more": "网关不再列出的会话",
+  "sessions that the gateway has not counted yet": "网关尚未统计的会话",
+  "agents that the gateway leaves out": "网关未计入的代理",
+  "sessions of other homes, which this gateway does not know": "其他主目录的会话，此网关不知道",
+  "calls that forks have copied: the gateway counts them again": "分叉复制的调用：网关重复计算",
+  "calls that the gateway has no price for, or another one": "网关没有价格或价格不同的调用",
+  "use of a plan, which costs no money here": "套餐用量，此处不计费用",
+  "rounding of the gateway's sums": "网关合计的舍入",
+  "The disk of {path} is {share} full, {size} are left": "{path} 所在磁盘已用 {share}，剩余 {size}",
+  "Little memory is left: {size} of {all}": "内存所剩不多：{all} 中剩余 {size}",
+  "The service of the gateway has failed": "网关服务已失败",
+  "The gateway is slow: its event loop is held up": "网关缓慢：其事件循环被阻塞",
+  "A message has waited {time} to be delivered": "有消息已等待投递 {time}",
+  "Messages of the last 7 days could not be delivered": "最近 7 天有消息未能投递",
+  "Make room: when it is full, OpenClaw and Clawmeter cannot write.": "请腾出空间：磁盘写满后 OpenClaw 和 Clawmeter 都无法写入。",
+  "See what uses it: when none is left, the system ends processes.": "请查看占用者：内存耗尽时系统会结束进程。",
+  "See why with openclaw gateway status, and start it again.": "用 openclaw gateway status 查看原因，然后重新启动。",
+  "See its log for what it does; a restart helps for a while.": "查看其日志了解它在做什么；重启可暂时缓解。",
+  "See whether its channel is connected: openclaw channels status.": "查看其渠道是否已连接：openclaw channels status。",
+  "The reasons stand below, under Delivery queue.": "原因见下方“投递队列”。",
+  "{n} thing needs attention": "{n} 项需要注意",
+  "{n} things need attention": "{n} 项需要注意",
+  "All is well": "一切正常",
+  "open": "开放",
+  "nobody listens": "无人监听",
+  "suspended": "已挂起",
+  "Version": "版本",
+  "Up for": "已运行",
+  "Runs now": "当前运行数",
+  "Event loop, p99": "事件循环 p99",
+  "Port": "端口",
+  "Service": "服务",
+  "not set up as one, or not to be seen from here": "未设为服务，或此处不可见",
+  "protocol {n}": "协议 {n}",
+  "Frames": "帧",
+  "{n} received": "收到 {n} 个",
+  "{n} lost or not understood": "丢失或无法理解 {n} 个",
+  "Not in this version": "此版本没有",
+  "ledger": "账本",
+  "Machine": "机器",
+  "up for {time}": "已运行 {time}",
+  "Processor": "处理器",
+  "{n} cores, load {loads}": "{n} 核，负载 {loads}",
+  "load of the last 1, 5 and 15 minutes": "最近 1、5、15 分钟的负载",
+  "{size} of {all} free": "{all} 中可用 {size}",
+  "Disk of {what}": "{what} 的磁盘",
+  "{size} of {all} used": "{all} 中已用 {size}",
+  "Clawmeter itself: {size}, {share} of a core, {n} threads": "Clawmeter 自身：{size}，单核的 {share}，{n} 个线程",
+  "lag {time}": "延迟 {time}",
+  "ledger {size}": "账本 {size}",
+  "What is read": "读取内容",
+  "Number": "数量",
+  "Size": "大小",
+  "Bad lines": "坏行",
+  "Unreadable": "无法读取",
+  "No transcript yet. The first one is here within a second.": "尚无会话记录。第一条会在一秒内出现。",
+  "These are the first {n}, the faulty ones first.": "以下为前 {n} 个，有问题的在前。",
+  "Not read in full": "未完整读取",
+  "unreadable": "无法读取",
+  "Left out of the sums, for their numbers cannot be": "数值不可能，未计入合计",
+  "Ledger": "账本",
+  "Delivery queue": "投递队列",
+  "Nothing has ever waited to be delivered. Messages to and from channels stand here until they have arrived.": "从未有消息等待投递。渠道收发的消息在送达之前显示于此。",
+  "Longest wait": "最长等待",
+  "Not delivered": "未投递",
+  "Queue": "队列",
+  "Direction": "方向",
+  "Attempts": "尝试次数",
+  "to OpenClaw": "发往 OpenClaw",
+  "from OpenClaw": "来自 OpenClaw",
+  "Latest failures": "最近的失败",
+  "{n} attempt": "{n} 次尝试",
+  "{n} attempts": "{n} 次尝试",
+  "what these calls cost": "这些调用的费用",
+  "Provider headroom": "提供方余量",
+  "peaks of the last 7 days": "最近 7 天的峰值",
+  "Requests a minute": "每分钟请求",
+  "Peak": "峰值",
+  "Limit": "上限",
+  "Tokens a minute": "每分钟令牌",
+  "Rate limited": "被限流",
+  "Retries": "重试",
+  "Failovers": "故障转移",
+  "all of {provider}": "{provider} 合计",
+  "as a refusal of the provider says": "来自提供方的拒绝消息",
+  "told": "告知",
+  "No limit is known. Set those of your account in clawmeter.toml:": "上限未知。请在 clawmeter.toml 中设置您账户的上限：",
+  "What a provider repeats inside one call leaves no trace in a transcript and is not counted here.": "单次调用内部的重试不会留在会话记录中，此处不计。",
+  "{n} kind of error": "{n} 类错误",
+  "{n} kinds of errors": "{n} 类错误",
+  "last {time}": "最近 {time}",
+  "through the gateway": "经由网关",
+  "from the file": "来自文件",
+  "Log of the gateway": "网关日志",
+  "Pause the log, or go on": "暂停或继续日志",
+  "Go on": "继续",
+  "Pause": "暂停",
+  "Level": "级别",
+  "Subsystem": "子系统",
+  "All subsystems": "全部子系统",
+  "Find in the log": "在日志中查找",
+  "There is no log to be seen: the gateway is not connected, and no log file of OpenClaw was found.": "没有可看的日志：网关未连接，也未找到 OpenClaw 的日志文件。",
+  "paused": "已暂停",
+  "live": "实时",
+  "Lines of the log, newest first": "日志行，最新在前",
+  "No line is like that.": "没有符合的行。",
+  "The log has no line yet.": "日志还没有内容。",
+  "{n} of the last {all} lines": "最近 {all} 行中的 {n} 行",
+  "{size} were too much to follow and are left out": "有 {size} 来不及跟读，已略去",
+  "What looks like a secret is taken out.": "疑似机密的内容已去除。",
+  "By day and model": "按日和模型",
+  "Day, UTC": "日期（UTC）",
+  "Our tokens": "我方令牌",
+  "Our cost": "我方费用",
+  "Its tokens": "网关令牌",
+  "Its cost": "网关费用",
+  "Tokens apart": "令牌差",
+  "Cost apart": "费用差",
+  "Unexplained": "未解释",
+  "Show {n} more row": "再显示 {n} 行",
+  "Show {n} more rows": "再显示 {n} 行",
+  "The gateway is still counting: its sums are older than ours.": "网关仍在统计：其合计比我方旧。",
+  "This version of OpenClaw counts the days of its own machine; ours are those of UTC.": "此版本的 OpenClaw 按其机器的日期统计；我方按 UTC 日期。",
+  "tokens": "令牌",
+  "The gateway": "网关",
+  "Apart": "相差",
+  "nothing": "无",
+  "Both count the same.": "两边一致。",
+  "Why they differ": "差异原因",
+  "not explained": "未解释",
+  "Reconciliation with the gateway": "与网关对账",
+  "{range}, by days of UTC": "{range}，按 UTC 日期",
+  "The gateway has sums of its own (sessions.usage). Here they are compared with ours, day by day and model by model. It counts through all of its transcripts for this, so only when you ask.": "网关有自己的合计（sessions.usage）。此处逐日、逐模型与我方比较。为此它要统计全部会话记录，因此仅在您要求时进行。",
+  "The gateway is counting": "网关正在统计",
+  "Compare {range}": "比较{range}",
+  "The gateway could not be asked: {why}": "无法询问网关：{why}",
+  "The comparison is there": "比较结果已就绪",
+  "{n} problem": "{n} 个问题",
+  "{n} problems": "{n} 个问题",
 };
 """
 
@@ -23936,6 +25824,8 @@ ASSETS: dict[str, tuple[str, str]] = {
     "views.js": ("text/javascript; charset=utf-8", VIEWS_JS),
     "app.js": ("text/javascript; charset=utf-8", APP_JS),
     "cost.js": ("text/javascript; charset=utf-8", COST_JS),
+    "health.css": ("text/css; charset=utf-8", HEALTH_CSS),
+    "health.js": ("text/javascript; charset=utf-8", HEALTH_JS),
     "sessions.css": ("text/css; charset=utf-8", SESSIONS_CSS),
     "sessions.js": ("text/javascript; charset=utf-8", SESSIONS_JS),
     "session.js": ("text/javascript; charset=utf-8", SESSION_JS),
