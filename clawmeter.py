@@ -45,6 +45,7 @@ import array
 import bisect
 import contextlib
 import csv
+import errno
 import gc
 import hashlib
 import hmac
@@ -70,6 +71,7 @@ import tempfile
 import threading
 import time
 import tomllib
+import unicodedata
 import urllib.parse
 from calendar import monthrange
 from collections import Counter, defaultdict, deque
@@ -88,7 +90,8 @@ import pyjson5
 import zstandard
 
 if TYPE_CHECKING:
-    from http.client import HTTPConnection
+    from http.client import HTTPConnection, HTTPResponse
+    from typing import NoReturn
 
     from flask import Flask, Request, Response
 
@@ -780,6 +783,11 @@ def sound(text: Any) -> str:
     return value.replace("\x00", "\ufffd")
 
 
+def text_or_none(value: Any) -> str | None:
+    """A non-empty string, made storable; None for anything else."""
+    return sound(value)[:500] if isinstance(value, str) and value else None
+
+
 ###############################################################################
 # OpenClaw home ###############################################################
 ###############################################################################
@@ -862,6 +870,20 @@ class ConfigPrice:
 
 
 @dataclass(frozen=True, slots=True)
+class AgentConfig:
+    """One agent as openclaw.json has it; None where that leaves the choice to OpenClaw."""
+
+    name: str | None = None
+    is_default: bool = False
+    model: str | None = None
+    fallbacks: tuple[str, ...] = ()
+    workspaces: tuple[str, ...] = ()  # where it may be, the likeliest first: the rule has changed
+    heartbeat: Json | None = None  # {every, model, hours}; every is None when it has none
+    tools: Mapping[str, Any] = field(default_factory=dict)  # {profile, allow, deny}
+    channels: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class OpenClawConfig:
     """What we take from openclaw.json. Secrets stay in `gateway_token`, which nothing prints."""
 
@@ -873,8 +895,7 @@ class OpenClawConfig:
     gateway_remote: str | None = None  # gateway.remote.url, in mode `remote`
     gateway_tls: bool = False
     token_problem: str | None = None
-    agents: tuple[str, ...] = ()
-    workspaces: Mapping[str, str] = field(default_factory=dict)
+    agents: Mapping[str, AgentConfig] = field(default_factory=dict)
     log_file: str | None = None
     prices: Mapping[tuple[str, str], ConfigPrice] = field(default_factory=dict)
     base_urls: Mapping[str, str] = field(default_factory=dict)
@@ -983,14 +1004,8 @@ def read_config(home: Path, env: Mapping[str, str]) -> OpenClawConfig:
             return OpenClawConfig(problem=f"cannot read {path}: it is not an object")
     except (OSError, ValueError, RecursionError) as error:
         return OpenClawConfig(problem=f"cannot read {path}: {plain(error)}")
-    gateway, agents = as_dict(raw.get("gateway")), as_dict(raw.get("agents"))
+    gateway = as_dict(raw.get("gateway"))
     auth = as_dict(gateway.get("auth"))
-    listed: dict[str, Json] = {}
-    entries = agents.get("entries")
-    if isinstance(entries, dict):
-        listed = {str(k): as_dict(v) for k, v in entries.items()}
-    elif isinstance(agents.get("list"), list):
-        listed = {str(a["id"]): a for a in agents["list"] if isinstance(a, dict) and "id" in a}
     prices: dict[tuple[str, str], ConfigPrice] = {}
     windows: dict[tuple[str, str], int] = {}
     urls: dict[str, str] = {}
@@ -1026,14 +1041,90 @@ def read_config(home: Path, env: Mapping[str, str]) -> OpenClawConfig:
         gateway_remote=str(remote["url"]) if is_remote else None,
         gateway_tls=as_dict(gateway.get("tls")).get("enabled") is True,
         token_problem=complain_of_token(token),
-        agents=tuple(listed),
-        workspaces={k: str(w) for k, v in listed.items() if (w := v.get("workspace") or as_dict(agents.get("defaults")).get("workspace"))},
+        agents=parse_agents(raw, home, env),
         log_file=str(f) if (f := as_dict(raw.get("logging")).get("file")) else None,
         prices=prices,
         base_urls=urls,
         context_windows=windows,
         plan_providers=frozenset(plan),
     )  # fmt: skip
+
+
+def parse_agents(raw: Json, home: Path, env: Mapping[str, str]) -> dict[str, AgentConfig]:
+    """The agents of a config by id, from `agents.entries` (2026.9) or `agents.list`; `main` when it names none.
+
+    Facts: docs of OpenClaw 2026.9.6, concepts/agent-workspace, concepts/multi-agent, gateway/heartbeat.
+    """
+    agents, tools, channels = as_dict(raw.get("agents")), as_dict(raw.get("tools")), as_dict(raw.get("channels"))  # fmt: skip
+    defaults = as_dict(agents.get("defaults"))
+    listed: dict[str, Json] = {}
+    if isinstance(agents.get("entries"), dict):
+        listed = {str(k): as_dict(v) for k, v in agents["entries"].items()}
+    elif isinstance(agents.get("list"), list):
+        listed = {str(a["id"]): a for a in agents["list"] if isinstance(a, dict) and "id" in a}
+    listed = {sound(k)[:64].lower(): v for k, v in listed.items() if k}
+    if not listed:
+        listed = {"main": {}} if agents else {}
+    first = next(iter(listed), None)
+    owner = next((k for k, v in listed.items() if v.get("default") is True), first if len(listed) == 1 else None)  # fmt: skip
+    bindings = raw.get("bindings")
+    bound: dict[str, list[str]] = {}
+    for binding in bindings if isinstance(bindings, list) else ():
+        match = as_dict(as_dict(binding).get("match"))
+        if name := text_or_none(match.get("channel")):
+            bound.setdefault(str(as_dict(binding).get("agentId")).lower(), []).append(name)
+
+    def folder(text: Any) -> Path | None:
+        if not isinstance(text, str) or not text.strip() or "\0" in text:
+            return None
+        path = Path(re.sub(r"^~(?=/|$)", lambda _: env.get("HOME") or str(Path.home()), text.strip()))  # fmt: skip
+        return path if path.is_absolute() else None
+
+    def workspaces(agent: str, entry: Json) -> list[Path]:
+        if own := folder(entry.get("workspace")):
+            return [own]
+        shared = folder(defaults.get("workspace"))
+        whole = [shared or home / "workspace"]
+        if agent == owner:
+            return whole
+        parts = [shared / agent] if shared else []
+        return [*parts, home / f"workspace-{agent}", *(whole if agent == first else ())]
+
+    def heartbeat(agent: str, entry: Json) -> Json | None:
+        common, own = as_dict(defaults.get("heartbeat")), entry.get("heartbeat")
+        if isinstance(own, dict):
+            beat = {**common, **own}
+        elif any(isinstance(v.get("heartbeat"), dict) for v in listed.values()):
+            beat = {"every": "0m"}  # where some have their own, only these have any
+        elif common and agent in (common.get("agentId"), owner):
+            beat = common
+        else:
+            return None
+        every, hours = text_or_none(beat.get("every")), as_dict(beat.get("activeHours"))
+        span = "–".join(sound(hours[n])[:20] for n in ("start", "end") if hours.get(n))
+        is_off = every is not None and not re.search("[1-9]", every)
+        return {"every": None if is_off else every or "30m", "model": text_or_none(beat.get("model")), "hours": span or None}  # fmt: skip
+
+    def names(value: Any) -> list[str]:
+        return [sound(v)[:80] for v in value[:100]] if isinstance(value, list) else []
+
+    out = {}
+    for agent, entry in listed.items():
+        model = entry.get("model") or defaults.get("model")
+        model = model if isinstance(model, dict) else {"primary": model}
+        policy = {**tools, **as_dict(entry.get("tools"))}
+        connected = [sound(k)[:80] for k, v in channels.items() if k != "defaults" and as_dict(v).get("enabled") is not False]  # fmt: skip
+        out[agent] = AgentConfig(
+            name=text_or_none(as_dict(entry.get("identity")).get("name")) or text_or_none(entry.get("name")),
+            is_default=agent == owner,
+            model=text_or_none(model.get("primary")),
+            fallbacks=tuple(names(model.get("fallbacks"))),
+            workspaces=tuple(map(str, workspaces(agent, entry))),
+            heartbeat=heartbeat(agent, entry),
+            tools={"profile": text_or_none(policy.get("profile")), "allow": names(policy.get("allow")), "deny": names(policy.get("deny"))},
+            channels=tuple(dict.fromkeys([*bound.get(agent, ()), *(connected if agent == owner else ())])),
+        )  # fmt: skip
+    return out
 
 
 def complain_of_token(token: Any) -> str | None:
@@ -1402,6 +1493,8 @@ HEARTBEAT = re.compile(
     r"(\[[^\]\n]{1,60}\] )?(Read HEARTBEAT\.md if it exists|\[OpenClaw heartbeat poll\])"
 )
 _TOKEN_FIELDS = ("input", "output", "cacheRead", "cacheWrite")
+#: `details.status` of a result that OpenClaw itself counts as failed (2026.9.6: resolveToolResultFailureKind).
+TOOL_FAILURES = ("error", "failed", "blocked", "timeout", "timed_out", "cancelled")
 _Picked = TypeVar("_Picked", bound=msgspec.Struct)
 
 
@@ -1487,6 +1580,7 @@ class EntryDetails(msgspec.Struct, gc=False, rename="camel"):
     exit_code: Any = None
     duration_ms: Any = None
     tool_name: Any = None
+    tool: Any = None  # {id, name, …} of the tool that `tool_call` called
 
 
 class EntryMessage(msgspec.Struct, gc=False, rename="camel"):
@@ -1606,6 +1700,7 @@ class EntryParser:
         "reading",
         "seen",
         "session",
+        "wrapped",
     )
 
     def __init__(
@@ -1622,6 +1717,7 @@ class EntryParser:
         self.session = session_rowid(seen.agent, seen.session_id)
         self.heartbeat: dict[str, bool] = {}
         self.call_ms: dict[str | None, int] = {}
+        self.wrapped: dict[str | None, str] = {}  # call id of a `tool_call`: the tool behind it
         self.model_ids: dict[tuple[Any, Any, Any], int] = {}
         self.nameless: Counter[tuple[Any, ...]] = Counter()
         self.count_nameless: Callable[[], Counter[tuple[Any, ...]]] | None = None
@@ -1713,13 +1809,15 @@ class EntryParser:
         row_tool, failed, duration = None, 0, None
         if role == "toolResult":
             kind, row_tool = "toolResult", message.tool_name or "?"
+            details = message.details
+            if row_tool == "tool_call":
+                row_tool = self.wrapped.get(message.tool_call_id) or wrapped_tool(details) or row_tool  # fmt: skip
             if type(row_tool) is not str or not row_tool.isidentifier():
                 row_tool = sound(row_tool)
-            details = message.details
             failed = 1 if message.is_error else 0
             if details is not None:
                 code = details.exit_code
-                if details.status == "error" or (isinstance(code, int | float) and code > 0):
+                if details.status in TOOL_FAILURES or (isinstance(code, int | float) and code > 0):
                     failed = 1
                 duration = int_or_none(details.duration_ms)
             if duration is None and outer is not None:
@@ -1775,11 +1873,14 @@ class EntryParser:
         if type(content) is list:
             called = [b for b in content if b.type == "toolCall"]
             if called:
-                if when is not None:
-                    for block in called:
-                        if type(block.id) is str:
+                names = [tool_name(b) for b in called]
+                for block, tool in zip(called, names, strict=True):
+                    if type(block.id) is str:
+                        if when is not None:
                             self.call_ms[block.id] = when
-                tools = '["' + '", "'.join([tool_name(b) for b in called]) + '"]'
+                        if block.name == "tool_call":
+                            self.wrapped[block.id] = tool
+                tools = '["' + '", "'.join(names) + '"]'
         tokens_in, tokens_out = usage.input, usage.output
         cached, written = usage.cache_read, usage.cache_write
         cost = usage.cost
@@ -1861,11 +1962,19 @@ def tool_name(block: EntryBlock) -> str:
         if isinstance(arguments, msgspec.Raw):
             arguments = parse_lenient_or_none(bytes(arguments))
         if type(arguments) is dict and type(arguments.get("id")) is str:
-            name = arguments["id"]
+            # By its name, or by its id in the catalogue: openclaw:core:sessions_spawn.
+            name = arguments["id"].rpartition(":")[2] or arguments["id"]
     text = str(name)[:120]
     if _PLAIN_NAME.fullmatch(text):
         return text
     return json.dumps(sound(text))[1:-1].replace("\\", "/").replace('"', "'")
+
+
+def wrapped_tool(details: EntryDetails | None) -> str | None:
+    """The tool whose result stands behind `tool_call` (2026.9.6: `details.tool.name`)."""
+    tool = details.tool if details is not None else None
+    name = tool.get("name") if isinstance(tool, dict) else None
+    return name[:120] if isinstance(name, str) and name else None
 
 
 def parse_lenient(raw: bytes | str) -> Any:
@@ -3223,14 +3332,14 @@ class Store:
         changes = Changes()
         with self.transaction() as db:
             for run in runs:
-                db.execute("INSERT OR REPLACE INTO subagent_runs VALUES (?, ?, ?, ?, ?, ?, ?, ?)", (run.run_id, run.child_key, run.parent_key, run.label, run.status, run.created_ms, run.started_ms, run.ended_ms))  # fmt: skip
-                for (session,) in db.execute(
-                    "SELECT id FROM sessions WHERE key = ? AND parent_key IS NULL", (run.child_key,)
-                ).fetchall():
-                    db.execute(
-                        "UPDATE sessions SET parent_key = ? WHERE id = ?", (run.parent_key, session)
-                    )
-                    changes.sessions.add(session)
+                row = (run.run_id, run.child_key, run.parent_key, run.label, run.status, run.created_ms, run.started_ms, run.ended_ms)  # fmt: skip
+                known = db.execute("SELECT * FROM subagent_runs WHERE run_id = ?", row[:1])
+                if known.fetchone() == row:
+                    continue
+                db.execute("INSERT OR REPLACE INTO subagent_runs VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)  # fmt: skip
+                db.execute("UPDATE sessions SET parent_key = ? WHERE key = ? AND parent_key IS NULL", (run.parent_key, run.child_key))  # fmt: skip
+                children = db.execute("SELECT id FROM sessions WHERE key = ?", (run.child_key,))
+                changes.sessions.update(session for (session,) in children)
             db.executemany("INSERT OR REPLACE INTO cron_runs VALUES (?, ?, ?, ?, ?)", [(c.job_id, c.run_ms, c.status, c.session_id, c.duration_ms) for c in crons])  # fmt: skip
             for fact in facts:
                 if self._learn_one(db, fact):
@@ -4101,11 +4210,6 @@ def parse_prompt_report(report: Any) -> str | None:
     return json.dumps(out, separators=(",", ":"), ensure_ascii=False)
 
 
-def text_or_none(value: Any) -> str | None:
-    """A non-empty string, made storable; None for anything else."""
-    return sound(value)[:500] if isinstance(value, str) and value else None
-
-
 def parse_session_entry(agent: str, key: str, entry: Any) -> Iterator[SessionFacts]:
     """What an entry of sessions.json, or `entry_json` of session_nodes, says; usually one fact.
 
@@ -4274,11 +4378,9 @@ def read_state_file(home: OpenClawHome, path: str, since_ms: int) -> tuple[State
         if isinstance(run.get("childSessionKey"), str) and isinstance(
             run.get("requesterSessionKey"), str
         ):
-            status = as_dict(run.get("outcome")).get("status") or (
-                "ended" if run.get("endedAt") else "running"
-            )
+            status = run_status(as_dict(run.get("outcome")), run.get("endedAt"), run.get("endedReason"))  # fmt: skip
             out.runs.append(SubagentRun(sound(run_id), sound(run["childSessionKey"]), sound(run["requesterSessionKey"]), text_or_none(run.get("label")),
-                                        sound(status), int_or_none(run.get("createdAt")), int_or_none(run.get("startedAt")), int_or_none(run.get("endedAt"))))  # fmt: skip
+                                        status, int_or_none(run.get("createdAt")), int_or_none(run.get("startedAt")), int_or_none(run.get("endedAt"))))  # fmt: skip
     return out, 0
 
 
@@ -4311,10 +4413,11 @@ def read_state_database(home: OpenClawHome, path: str, since_ms: int, out: State
                 "started_at",
                 "ended_at",
                 "outcome_json",
+                "ended_reason",
                 "payload_json",
             )
             select = ", ".join(c if c in columns else f"NULL AS {c}" for c in names)
-            for run, child, parent, label, created, started, ended, outcome, payload in db.execute(f"SELECT run_id, child_session_key, requester_session_key, {select} FROM subagent_runs"):  # fmt: skip
+            for run, child, parent, label, created, started, ended, outcome, reason, payload in db.execute(f"SELECT run_id, child_session_key, requester_session_key, {select} FROM subagent_runs"):  # fmt: skip
                 body = as_dict(parse_lenient_or_none(payload or b"{}"))
                 execution = as_dict(body.get("execution"))
                 result = (
@@ -4326,10 +4429,46 @@ def read_state_database(home: OpenClawHome, path: str, since_ms: int, out: State
                     started or int_or_none(execution.get("startedAt")),
                     ended or int_or_none(execution.get("endedAt")),
                 )
-                status = result.get("status") or ("ended" if done else "running")
+                status = run_status(result, done, text_of(reason) or body.get("endedReason"))
                 out.runs.append(SubagentRun(text_of(run) or "", text_of(child) or "", text_of(parent) or "", text_of(label) or text_or_none(body.get("label")),
-                                            sound(status), created, began, done))  # fmt: skip
+                                            status, created, began, done))  # fmt: skip
     return newest
+
+
+def run_status(outcome: Json, ended: Any, reason: Any) -> str:
+    """How a run of a sub-agent ended, as OpenClaw words it; `running` before it has.
+
+    A killed one has the outcome of an error: only its reason tells (2026.9.6: resolveSubagentSessionStatus).
+    """
+    if reason == "subagent-killed":
+        return "killed"
+    return sound(outcome.get("status") or ("ended" if ended else "running"))
+
+
+MAX_TASK = 1000
+
+
+def read_subagent_tasks(path: str) -> dict[str, str]:
+    """What each sub-agent was told to do, by run id, from subagents/runs.json or state/openclaw.sqlite. Raises SourceError.
+
+    A task is a message: it is read when somebody looks, and never kept in the ledger.
+    """
+    tasks: dict[str, Any] = {}
+    if path.endswith(".json"):
+        try:
+            raw = Path(path).read_bytes()
+        except OSError as error:
+            msg = f"cannot read {path}: {error.strerror}"
+            raise SourceError(msg) from error
+        runs = as_dict(as_dict(parse_lenient_or_none(raw)).get("runs"))
+        tasks = {sound(run_id): as_dict(run).get("task") for run_id, run in runs.items()}
+    else:
+        with open_foreign(path) as db:
+            columns = columns_of(db, "subagent_runs")
+            if {"run_id", "payload_json"} <= columns:
+                for run_id, raw in db.execute("SELECT run_id, payload_json FROM subagent_runs ORDER BY created_at DESC LIMIT 2000"):  # fmt: skip
+                    tasks[text_of(run_id) or ""] = as_dict(parse_lenient_or_none(raw or b"{}")).get("task")  # fmt: skip
+    return {run_id: sound(task)[:MAX_TASK] for run_id, task in tasks.items() if isinstance(task, str) and task}  # fmt: skip
 
 
 # -- the indexer ------------------------------------------------------------------------------------------------------
@@ -6131,6 +6270,19 @@ SESSION_HAS: Mapping[str, str] = {
     "unpriced": "s.unpriced_calls > 0",
 }
 SESSION_STATES = ("running", "idle", "ended")
+#: What an event of a kind may have beside where it happened.
+_EVENT: Json = {
+    "provider": None, "model": None, "stop_reason": None, "total_tokens": None, "output_tokens": None, "cost_nano_usd": None,
+    "duration_ms": None, "tools": [], "tool": None, "is_error": False,
+}  # fmt: skip
+#: How a sub-agent fares, and OpenClaw's words for it: of its runs, of its session.
+SUBAGENT_STATES: Mapping[str, tuple[str, ...]] = {
+    "running": ("running", "queued"), "done": ("ok", "done", "ended", "succeeded"), "failed": ("error", "failed"),
+    "killed": ("killed", "aborted", "cancelled"), "timed_out": ("timeout", "timed_out"),
+}  # fmt: skip
+_IS_SUBAGENT = "(s.cause = 'subagent' OR s.parent IS NOT NULL)"
+#: A session key may have had several runs: the last one counts.
+_LAST_RUN = "LEFT JOIN subagent_runs r ON r.run_id = (SELECT run_id FROM subagent_runs WHERE child_key = s.key ORDER BY created_ms DESC LIMIT 1)"
 #: A list is made anew for each page up to here, which costs least; below it is kept in order for the next pages.
 SHALLOW_ROWS = 500
 #: A session's turns that are told one by one: beyond, the first ones are only counted.
@@ -6514,8 +6666,10 @@ class Queries:
         want_zone: Callable[[str], None] | None = None,
         status: Callable[[], Json] | None = None,
         gateway: GatewayState | None = None,
+        env: Mapping[str, str] | None = None,
     ) -> None:
         self.ledger = ledger
+        self.env = os.environ if env is None else env
         self.settings = settings
         self.homes = homes
         self.configs = configs
@@ -6527,6 +6681,7 @@ class Queries:
         self.default_zone = settings.zone()
         self.lists = Kept(12)
         self.maps: dict[Any, TranscriptMap] = {}
+        self.tasks: dict[str, tuple[Any, dict[str, str]]] = {}  # path: its signature, its tasks
         self.coverages = Kept(4)  # one for each connection of the pool
         self.maps_lock = threading.Lock()
         self.windows = {k: v for c in reversed(configs) for k, v in c.context_windows.items()}
@@ -7371,7 +7526,7 @@ class Queries:
         """A session in full: its row, its models, tools, sub-agents, prompt and where it is stored."""
         with self.ledger.reading() as db:
             rowid = self._find_session(db, session_id)
-            row = self._session_rows(db, [rowid])[0]
+            row = self._subagent_rows(db, [rowid])[0]
             models = []
             for provider, model, *sums in db.execute(
                 f"SELECT m.provider, m.model, {self._sums('u')} FROM usage_sessions u JOIN models m ON m.id = u.model WHERE u.session = ? GROUP BY 1, 2", (rowid,)
@@ -7403,7 +7558,7 @@ class Queries:
                 **row,
                 "models": sorted(models, key=lambda m: (-m["cost_nano_usd"], -m["total_tokens"])),
                 "tools": self._tools(db, rowid),
-                "subagents": self._session_rows(db, children),
+                "subagents": self._subagent_rows(db, children),
                 "prompt": orjson.loads(prompt) if prompt else None,
                 "copied_calls": sum(c["calls"] for c in copied),
                 "copied_from": copied,
@@ -7548,33 +7703,84 @@ class Queries:
         return turns
 
     def subagents(
-        self, *, limit: str | None = None, offset: str | None = None, session: str | None = None
-    ) -> list[Json]:
-        """Sub-agent sessions, newest first: task label, parent, depth, status, own and tree cost. Of a `session`: all below it."""
+        self, *, limit: str | None = None, offset: str | None = None, session: str | None = None, status: str | None = None,
+        **filters: str | None,
+    ) -> tuple[list[Json], int]:  # fmt: skip
+        """A page of sub-agents, newest first, and how many there are: task, parent, depth, status, own and tree cost.
+
+        Of a `session`: all below it. `filters` are those of sessions.
+        """
         most = parse_int(limit, "limit", default=100, least=1, most=MAX_ROWS)
         skip = parse_int(offset, "offset", default=0, least=0, most=10**9)
+        question = self._session_question(None, None, **filters)
+        where, params = f"{question.where} AND {_IS_SUBAGENT}", list(question.params)
         with self.ledger.reading() as db:
             if session:
                 top = self._find_session(db, session)
-                which = "id IN (WITH RECURSIVE tree(id) AS (SELECT id FROM sessions WHERE parent = ? UNION SELECT k.id FROM sessions k JOIN tree t ON k.parent = t.id) SELECT id FROM tree) AND id <> ?"
-                params: tuple[int, ...] = (top, top)
-            else:
-                which, params = "(cause = 'subagent' OR parent IS NOT NULL)", ()
-            ids = [r[0] for r in db.execute(f"SELECT id FROM sessions WHERE {which} ORDER BY ifnull(last_ms, 0) DESC, id LIMIT ? OFFSET ?", (*params, most, skip))]  # fmt: skip
-            rows = self._session_rows(db, ids)
-            for rowid, row in zip(ids, rows, strict=True):
-                run = db.execute("SELECT run_id, label, status, created_ms, started_ms, ended_ms FROM subagent_runs WHERE child_key = ? ORDER BY created_ms DESC LIMIT 1", (row["key"],)).fetchone()  # fmt: skip
-                names = (
-                    "run_id",
-                    "run_label",
-                    "run_status",
-                    "run_created_ms",
-                    "run_started_ms",
-                    "run_ended_ms",
-                )
-                depth = max(1, self._count_ancestors(db, rowid))
-                row.update(zip(names, run or (None,) * 6, strict=True), depth=depth)
-            return rows
+                where += " AND s.id IN (WITH RECURSIVE tree(id) AS (SELECT id FROM sessions WHERE parent = ? UNION SELECT k.id FROM sessions k JOIN tree t ON k.parent = t.id) SELECT id FROM tree) AND s.id <> ?"
+                params += [top, top]
+            if status:
+                where += f" AND {self._subagent_state_sql(self._live_rows(db))} = ?"
+                params.append(parse_choice(status, "status", SUBAGENT_STATES, ""))
+            tables = f"sessions s {_LAST_RUN if status else ''} WHERE {where}"
+            total = db.execute(f"SELECT count(*) FROM {tables}", params).fetchone()[0]
+            ids = [r[0] for r in db.execute(f"SELECT s.id FROM {tables} ORDER BY ifnull(s.last_ms, 0) DESC, s.id LIMIT ? OFFSET ?", (*params, most, skip))]  # fmt: skip
+            return self._subagent_rows(db, ids), total
+
+    def _subagent_state_sql(self, live: Mapping[int, LiveView]) -> str:
+        """How the sub-agent s fares, r being its last run: by the gateway's word, its run's, its session's, its last entry's."""
+
+        def word(column: str) -> str:
+            cases = " ".join(
+                f"WHEN '{theirs}' THEN '{ours}'"
+                for ours, words in SUBAGENT_STATES.items() if ours != "running" for theirs in words
+            )  # fmt: skip
+            return f"CASE {column} {cases} END"
+
+        now = self.now_ms()
+        told = ", ".join(str(i) for i, view in live.items() if view.run["running"])
+        return (
+            f"CASE WHEN s.id IN ({told}) THEN 'running' ELSE coalesce({word('r.status')}, {word('s.status')}, "
+            f"iif({self._state_sql(now, live)} = 'running', 'running', NULL)) END"
+        )
+
+    def _subagent_rows(self, db: sqlite3.Connection, ids: Sequence[int]) -> list[Json]:
+        """Rows of the session list, in the order of the ids; those of sub-agents with what is known about their runs."""
+        rows = self._session_rows(db, ids)
+        by_id = dict(zip(ids, rows, strict=True))
+        now, state = self.now_ms(), self._subagent_state_sql(self._live_rows(db))
+        tasks: dict[str, str] | None = None
+        for start in range(0, len(ids), 500):
+            part = ids[start : start + 500]
+            marks = ", ".join("?" * len(part))
+            for rowid, fate, run_id, label, status, created, started, ended in db.execute(
+                f"SELECT s.id, {state}, r.run_id, r.label, r.status, r.created_ms, r.started_ms, r.ended_ms FROM sessions s {_LAST_RUN} "
+                f"WHERE s.id IN ({marks}) AND {_IS_SUBAGENT}", part
+            ):  # fmt: skip
+                row = by_id[rowid]
+                tasks = self._read_tasks() if tasks is None and run_id else tasks
+                began = started or created or row["started_ms"]
+                until = now if fate == "running" else ended or row["last_activity_ms"]
+                row.update(
+                    depth=max(1, self._count_ancestors(db, rowid)), task=(tasks or {}).get(run_id), run_state=fate,
+                    runtime_ms=max(0, until - began) if began and until else None, run_id=run_id, run_label=label, run_status=status,
+                    run_created_ms=created, run_started_ms=started, run_ended_ms=ended,
+                )  # fmt: skip
+        return rows
+
+    def _read_tasks(self) -> dict[str, str]:
+        """The tasks of all sub-agents that OpenClaw still knows, read again when its files have changed."""
+        out: dict[str, str] = {}
+        for home in self.homes:
+            for path in (str(home.path / "subagents" / "runs.json"), str(home.state_database)):
+                # A task is an extra: where it cannot be read, the reader of the state says why.
+                with contextlib.suppress(SourceError):
+                    signature = database_signature(path)
+                    known = self.tasks.get(path)
+                    if known is None or known[0] != signature:
+                        known = self.tasks[path] = (settled(signature), read_subagent_tasks(path))
+                    out.update(known[1])
+        return out
 
     @staticmethod
     def _count_ancestors(db: sqlite3.Connection, rowid: int) -> int:
@@ -7585,6 +7791,103 @@ class Queries:
             if parent is None or parent[0] is None or parent[0] in seen:
                 return len(seen) - 1
             seen.append(parent[0])
+
+    # -- agents -------------------------------------------------------------------------------------------------------
+
+    def agents(self, *, from_: str | None = None, to: str | None = None, tz: str | None = None) -> Json:  # fmt: skip
+        """Every agent of the configs, of the disk and of the ledger: what it is, what it spent in a range, what it does now."""
+        zone = self.zone(tz)
+        start, end = self.parse_range(from_, to, zone)
+        with self.ledger.reading() as db:
+            query = self._limit_range(db, UsageQuery(start, end, zone, "agent"))
+            rows = self._agent_rows(db, query)
+            return {
+                "as_of_ms": self.now_ms(), "tz": zone.key, "from_ms": query.from_ms, "to_ms": query.to_ms,
+                "rows": rows, "coverage": self.coverage(db),
+                "totals": self.totals(db, query.from_ms, query.to_ms, zone, ()).render(),
+            }  # fmt: skip
+
+    def agent(self, agent: str, *, from_: str | None = None, to: str | None = None, tz: str | None = None) -> Json:  # fmt: skip
+        """One agent in full: its row, what its spend was for, its last sessions and its memory files."""
+        zone = self.zone(tz)
+        start, end = self.parse_range(from_, to, zone)
+        with self.ledger.reading() as db:
+            filters = filters_of(agent=agent)
+            query = self._limit_range(db, UsageQuery(start, end, zone, "agent", filters))
+            row = next((r for r in self._agent_rows(db, query) if r["id"] == agent), None)
+            if row is None:
+                msg = f"no agent {plain(agent, 80)} in a config, on disk or in the ledger"
+                raise QueryError("agent_not_found", msg, 404)
+
+            def grouped(by: str) -> list[Json]:
+                answer = self.answer(db, replace(query, by=by, limit=8))
+                return [r for r in answer["rows"] if r["model_calls"]]
+
+            last = [r[0] for r in db.execute(f"SELECT s.id FROM sessions s WHERE s.agent = ? AND {_IS_SESSION} ORDER BY s.last_ms DESC LIMIT 8", (sound(agent),))]  # fmt: skip
+            days = self.answer(db, replace(query, by="day"))["rows"] if row["model_calls"] else []
+            files, problem = list_memory_files(row["workspace"])
+            return {
+                **row, "as_of_ms": self.now_ms(), "tz": zone.key, "from_ms": query.from_ms, "to_ms": query.to_ms,
+                "by_model": grouped("provider_model"), "by_channel": grouped("channel"), "by_cause": grouped("cause"), "by_tool": grouped("tool"),
+                "spark_nano_usd": [r["cost_nano_usd"] for r in days[-90:]], "recent": self._subagent_rows(db, last),
+                "files": files, "files_problem": problem, "coverage": self.coverage(db),
+            }  # fmt: skip
+
+    def _agent_rows(self, db: sqlite3.Connection, query: UsageQuery) -> list[Json]:
+        """Agents by what they cost in a range; those that exist only in the ledger are there as well."""
+        known: dict[str, tuple[AgentConfig | None, OpenClawHome, bool]] = {}
+        for home in self.homes:
+            suffix = f"@{home.label}" if home.label else ""
+            configured = read_config(home.path, self.env).agents
+            with contextlib.suppress(SourceError):  # said by the reader of its sessions
+                for found in home.agents():
+                    known[found.name] = (None, home, True)
+            for name, entry in configured.items():
+                on_disk = known.get(name + suffix, (None, home, False))[2]
+                known[name + suffix] = (entry, home, on_disk)
+        now, live = self.now_ms(), self._live_rows(db)
+        used = {
+            agent: (count, last, running, idle)
+            for agent, count, last, running, idle in db.execute(
+                f"SELECT agent, sum(is_one), max(last_ms), sum(is_one AND state = 'running'), sum(is_one AND state = 'idle') FROM "
+                f"(SELECT s.agent, s.last_ms, {_IS_SESSION} AS is_one, {self._state_sql(now, live)} AS state FROM sessions s) GROUP BY agent"
+            )
+        }  # fmt: skip
+        spent = {r["key"]: r for r in self.answer(db, query)["rows"]}
+        out = []
+        for agent in sorted({*known, *used}):
+            config, place, on_disk = known.get(agent) or (None, None, False)
+            count, last, running, idle = used.get(agent, (0, None, 0, 0))
+            told = config or AgentConfig()
+            folder = find_workspace(config, place, agent)
+            files, _ = list_memory_files(folder)
+            out.append({
+                "id": agent, "name": told.name, "is_default": told.is_default, "configured": config is not None, "on_disk": on_disk,
+                "state": "running" if running else "idle" if idle else "ended" if last else None, "running": running or 0, "sessions": count or 0,
+                "last_activity_ms": last, "model": told.model, "fallbacks": list(told.fallbacks), "workspace": folder, "heartbeat": told.heartbeat,
+                "channels": list(told.channels), "tools": {"profile": None, "allow": [], "deny": [], **told.tools}, "files_count": len(files),
+                "files_bytes": sum(f["size_bytes"] for f in files), "files_changed_ms": max((f["changed_ms"] for f in files), default=None),
+                **{k: v for k, v in spent.get(agent, {**Sums().render()}).items() if k not in ("key", "label")},
+            })  # fmt: skip
+        return sorted(out, key=lambda r: (-r["cost_nano_usd"], -r["total_tokens"], r["id"]))
+
+    def memory_file(self, agent: str, name: str) -> Json:
+        """The text of one of an agent's memory files. QueryError for what is none, or leads out of its workspace."""
+        base, _, label = agent.partition("@")
+        home = next((h for h in self.homes if h.label == label), None)
+        config = read_config(home.path, self.env).agents.get(base) if home else None
+        folder = find_workspace(config, home, agent)
+        if folder is None:
+            raise QueryError("file_not_found", f"no workspace of agent {plain(agent, 80)} is known", 404)  # fmt: skip
+        try:
+            data, info = read_memory_file(folder, name)
+        except OSError as error:
+            msg = f"cannot read {plain(name)}: {error.strerror or plain(error)}"
+            raise QueryError("file_not_read", msg, 404) from error
+        return {
+            "agent": agent, "name": name, "size_bytes": info.st_size, "changed_ms": info.st_mtime_ns // 10**6,
+            "text": sound(data[:MAX_MEMORY_BYTES].decode("utf-8", "replace")), "clipped": len(data) > MAX_MEMORY_BYTES,
+        }  # fmt: skip
 
     # -- transcripts --------------------------------------------------------------------------------------------------
 
@@ -7725,9 +8028,6 @@ class Queries:
             def grouped(by: str) -> list[Json]:
                 return cast("list[Json]", self.answer(db, replace(query, by=by))["rows"])
 
-            told = self._live_rows(db)
-            running = ", ".join(str(i) for i, view in told.items() if view.run["running"])
-            live = [r[0] for r in db.execute(f"SELECT s.id FROM sessions s WHERE ((s.last_ms > ? AND s.last_ms <= ?) OR s.id IN ({running})){condition} ORDER BY ({self._state_sql(now, told)} = 'running') DESC, s.last_ms DESC LIMIT 20", (now - IDLE_MS, now + DAY_MS, *values))]  # fmt: skip
             ever = db.execute(
                 f"SELECT count(*) FROM sessions s WHERE s.model_calls > 0{condition}", values
             ).fetchone()[0]
@@ -7742,10 +8042,83 @@ class Queries:
                 "all_time": {"sessions": ever, **self.totals(db, None, None, zone, filters).render()},
                 "by_day": self._stacked_days(db, query, by_model, now),
                 "by_cause": grouped("cause"), "by_agent": grouped("agent"), "by_model": by_model,
-                "top_sessions": self._dearest(db, query), "live": self._session_rows(db, live), "activity": self._activity(db, now, condition, values),
+                "top_sessions": self._dearest(db, query), "live": self._live_sessions(db, now, condition, values), "activity": self._activity(db, now, condition, values),
                 "attention": self._attention(coverage, by_model), "source": self._source_strip(db, coverage),
                 "gateway": self.gateway.describe(),
             }  # fmt: skip
+
+    def _live_sessions(
+        self, db: sqlite3.Connection, now: int, condition: str = "", values: Sequence[Any] = (), most: int = 20
+    ) -> list[Json]:  # fmt: skip
+        """Sessions that run or were active a moment ago, running ones first, sub-agents with what they are to do."""
+        told = self._live_rows(db)
+        running = ", ".join(str(i) for i, view in told.items() if view.run["running"])
+        ids = [r[0] for r in db.execute(f"SELECT s.id FROM sessions s WHERE ((s.last_ms > ? AND s.last_ms <= ?) OR s.id IN ({running})){condition} ORDER BY ({self._state_sql(now, told)} = 'running') DESC, s.last_ms DESC LIMIT ?", (now - IDLE_MS, now + DAY_MS, *values, most))]  # fmt: skip
+        return self._subagent_rows(db, ids)
+
+    def live(self, *, limit: str | None = None) -> Json:
+        """What runs now or did a moment ago, as the first page shows it, and the gateway."""
+        most = parse_int(limit, "limit", default=20, least=1, most=500)
+        with self.ledger.reading() as db:
+            now = self.now_ms()
+            rows = self._live_sessions(db, now, most=most)
+        return {"as_of_ms": now, "rows": rows, "gateway": self.gateway.describe()}
+
+    def events(self, *, after: str | None = None, limit: str | None = None) -> Json:
+        """What came into the ledger after a `cursor` of an earlier answer, oldest first; without one only the cursor.
+
+        Calls, messages, results of tools and compactions of the last day, and `started` before the first of a session.
+        """
+        most = parse_int(limit, "limit", default=500, least=1, most=MAX_ROWS)
+        with self.ledger.reading() as db:
+            ends = [db.execute(f"SELECT ifnull(max(id), 0) FROM {t}").fetchone()[0] for t in ("model_calls", "messages")]  # fmt: skip
+            items: list[Json] = []
+            if after is not None:
+                items, ends = self._events_after(db, [int(n) for n in after.split("-")], ends, most)
+        return {"cursor": "-".join(map(str, ends)), "events": items}
+
+    def _events_after(
+        self, db: sqlite3.Connection, after: Sequence[int], ends: list[int], most: int
+    ) -> tuple[list[Json], list[int]]:
+        """(events, cursor) of the rows of model_calls and of messages above these ids."""
+        since = self.now_ms() - DAY_MS
+        session = "s.id, s.session_id, s.agent, s.key, s.label, s.channel, s.cause, (SELECT p.session_id FROM sessions p WHERE p.id = s.parent)"
+        found: list[tuple[int, Json]] = []
+
+        def take(who: Sequence[Any], ts: int, kind: str, **more: Any) -> None:
+            names = ("session", "agent", "key", "label", "channel", "cause", "parent_session")
+            found.append((who[0], {"ts_ms": ts, "kind": kind, **dict(zip(names, who[1:], strict=True)), **_EVENT, **more}))  # fmt: skip
+
+        rows = db.execute(
+            f"SELECT c.id, c.ts_ms, m.provider, m.model, c.stop_reason, c.input_tokens + c.output_tokens + c.cache_read_tokens + c.cache_write_tokens, "
+            f"c.output_tokens, iif(c.basis = 'unpriced', NULL, c.cost_nano), c.latency_ms, c.tools, {session} "
+            "FROM model_calls c JOIN sessions s ON s.id = c.session JOIN models m ON m.id = c.model WHERE c.id > ? AND c.ts_ms > ? ORDER BY c.id LIMIT ?", (after[0], since, most)
+        ).fetchall()  # fmt: skip
+        if len(rows) == most:
+            ends[0] = rows[-1][0]
+        for _, ts, provider, model, stop, total, out, cost, latency, tools, *who in rows:
+            take(who, ts, "model_call", provider=provider, model=model, stop_reason=stop, total_tokens=total, output_tokens=out,
+                 cost_nano_usd=cost, duration_ms=latency, tools=orjson.loads(tools) if tools else [], is_error=stop == "error")  # fmt: skip
+        rows = db.execute(
+            f"SELECT e.id, e.ts_ms, e.kind, e.tool, e.is_error, e.duration_ms, {session} FROM messages e JOIN sessions s ON s.id = e.session "
+            "WHERE e.id > ? AND e.ts_ms > ? AND e.kind IN ('user', 'toolResult', 'compaction', 'reset') ORDER BY e.id LIMIT ?", (after[1], since, most)
+        ).fetchall()  # fmt: skip
+        if len(rows) == most:
+            ends[1] = rows[-1][0]
+        for _, ts, kind, tool, failed, duration, *who in rows:
+            word = {"user": "message", "toolResult": "tool"}.get(kind, kind)
+            take(who, ts, word, tool=tool, duration_ms=duration, is_error=bool(failed))
+        found.sort(key=lambda one: one[1]["ts_ms"])
+        items: list[Json] = []
+        new = {i for i, _ in found if not db.execute(
+            "SELECT EXISTS(SELECT 1 FROM model_calls WHERE session = ?1 AND id <= ?2) OR EXISTS(SELECT 1 FROM messages WHERE session = ?1 AND id <= ?3)", (i, *after)
+        ).fetchone()[0]}  # fmt: skip
+        for rowid, item in found:
+            if rowid in new:
+                new.discard(rowid)
+                items.append({**item, **_EVENT, "kind": "started"})
+            items.append(item)
+        return items, ends
 
     def _dearest(self, db: sqlite3.Connection, query: UsageQuery) -> list[Json]:
         """The ten sessions that cost most in a range, with what they and their sub-agents cost in it."""
@@ -8532,7 +8905,7 @@ def render_entry(entry: Json, source: str, most: int = MAX_TEXT) -> Json | None:
     code = details.get("exitCode")
     out["is_error"] = (
         bool(message.get("isError"))
-        or details.get("status") == "error"
+        or details.get("status") in TOOL_FAILURES
         or (isinstance(code, int) and code > 0)
         or out["stop_reason"] == "error"
     )
@@ -8580,7 +8953,7 @@ ENTRY_KINDS = ("messages", "tools", "errors", "thinking")
 _KIND_WORDS: Mapping[str, tuple[bytes, ...]] = {
     "messages": (b'"user"', b'"assistant"'),
     "tools": (b'"toolCall"', b"oolResult", b"oolName"),
-    "errors": (b"rror", b"exitCode"),
+    "errors": (b"rror", b"exitCode", *(f'"{word}"'.encode() for word in TOOL_FAILURES)),
     "thinking": (b'"thinking"',),
 }
 #: Words that stand in JSON as they are. No slashes, which some writers escape, and nothing that JSON is laid out with.
@@ -8752,6 +9125,120 @@ def find_in_transcript(
             if wanted.matches(raw, kind):
                 return n, None
     return None, None
+
+
+# -- memory files, read when somebody opens one -----------------------------------------------------------------------
+
+#: What an agent is told about itself and keeps in mind, at the top of its workspace; its notes are in memory/*.md.
+MEMORY_NAMES = (
+    "MEMORY.md", "SOUL.md", "IDENTITY.md", "USER.md", "AGENTS.md", "TOOLS.md", "HEARTBEAT.md", "BOOTSTRAP.md", "BOOT.md",
+)  # fmt: skip
+MAX_MEMORY_BYTES = 1_000_000
+MAX_MEMORY_FILES = 1000  # notes of an agent; a year has 365
+
+
+def find_workspace(config: AgentConfig | None, home: OpenClawHome | None, agent: str) -> str | None:
+    """The workspace of an agent: the first of the places where it may be that is there."""
+    places: Iterable[str] = config.workspaces if config else ()
+    if config is None and home is not None:
+        name = agent.partition("@")[0]
+        places = [str(home.path / ("workspace" if name == "main" else f"workspace-{name}"))]
+    places = list(places)
+    return next((p for p in places if os.path.isdir(p)), places[0] if config and places else None)
+
+
+@contextlib.contextmanager
+def open_inside(
+    folder: str, parts: Sequence[str], *, is_folder: bool = False
+) -> Iterator[tuple[int, os.stat_result]]:
+    """(descriptor, facts) of a plain file below a folder, or of the folder itself. Raises OSError for anything else.
+
+    Step by step from descriptor to descriptor: no link is followed on the way, and what is swapped meanwhile leads
+    nowhere else. What a FIFO or a device is, is seen before it is opened. The folder itself may be reached by a link.
+    """
+    if os.open not in os.supports_dir_fd:
+        raise OSError(errno.ENOTSUP, "not possible on this system")
+    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
+    with contextlib.ExitStack() as stack:
+        here = os.open(folder, flags | os.O_DIRECTORY)
+        stack.callback(os.close, here)
+        info = os.fstat(here)
+        for part in parts:
+            info = os.stat(part, dir_fd=here, follow_symlinks=False)
+            if complaint := complain_of_file(info, is_folder=is_folder or part is not parts[-1]):
+                raise OSError(errno.EINVAL, complaint)
+            there = os.open(part, flags | os.O_NOFOLLOW, dir_fd=here)
+            stack.callback(os.close, there)
+            opened = os.fstat(there)
+            if (opened.st_dev, opened.st_ino, opened.st_mode) != (info.st_dev, info.st_ino, info.st_mode):  # fmt: skip
+                raise OSError(errno.ESTALE, "it changed while it was opened")
+            here, info = there, opened
+        yield here, info
+
+
+def complain_of_file(info: os.stat_result, *, is_folder: bool = False) -> str | None:
+    """Why something in a workspace is not opened; None for a plain file (or folder)."""
+    if stat.S_ISLNK(info.st_mode):
+        return "it is a link, which may lead out of the workspace"
+    if not (stat.S_ISDIR if is_folder else stat.S_ISREG)(info.st_mode):
+        return "it is not a folder" if is_folder else "it is not a plain file"
+    # Under a second name it may be any file of this disk; OpenClaw takes no such file either.
+    return "it is a hard link, and may be a file of somewhere else" if info.st_nlink > 1 and not is_folder else None  # fmt: skip
+
+
+def memory_parts(name: str) -> list[str] | None:
+    """The way to a memory file in a workspace by its name; None for a name that none has."""
+    if name in MEMORY_NAMES:
+        return [name]
+    folder, _, note = name.partition("/")
+    is_note = folder == "memory" and note.endswith(".md") and len(note) <= 200
+    # isprintable: no control, direction or zero-width characters, which make one name look like another.
+    return [folder, note] if is_note and "/" not in note and "\\" not in note and note[0] != "." and note.isprintable() else None  # fmt: skip
+
+
+def list_memory_files(folder: str | None) -> tuple[list[Json], str | None]:
+    """(MemoryFile of the API for each, newest notes first, why there are none)."""
+    if folder is None:
+        return [], "its workspace is not known"
+    found: list[Json] = []
+
+    def take(place: int, names: Iterable[str], prefix: str = "") -> None:
+        for name in names:
+            with contextlib.suppress(FileNotFoundError):  # deleted since
+                info = os.stat(name, dir_fd=place, follow_symlinks=False)
+                problem = complain_of_file(info)
+                if memory_parts(prefix + name) is None:
+                    problem = "its name has characters that cannot be seen"
+                found.append({
+                    "name": plain(prefix + name), "size_bytes": 0 if problem else info.st_size,
+                    "changed_ms": 0 if problem else info.st_mtime_ns // 10**6, "problem": problem,
+                })  # fmt: skip
+
+    where = folder
+    try:
+        with open_inside(folder, []) as (place, _):
+            there = set(os.listdir(place))
+            take(place, [n for n in MEMORY_NAMES if n in there])
+        if "memory" in there:
+            where = f"{folder}/memory"
+            with open_inside(folder, ["memory"], is_folder=True) as (place, _):
+                names = sorted((n for n in os.listdir(place) if n.endswith(".md")), reverse=True)
+                take(place, names[:MAX_MEMORY_FILES], "memory/")
+    except OSError as error:
+        return found, f"cannot list {where}: {error.strerror}"
+    return found, None
+
+
+def read_memory_file(folder: str, name: str) -> tuple[bytes, os.stat_result]:
+    """(its bytes, at most one more than MAX_MEMORY_BYTES, its facts). Raises OSError for what is no memory file."""
+    parts = memory_parts(name)
+    if parts is None:
+        raise OSError(errno.EINVAL, "it is not the name of a memory file")
+    with open_inside(folder, parts) as (descriptor, info):
+        data = b""
+        while len(data) <= MAX_MEMORY_BYTES and (more := os.read(descriptor, MAX_MEMORY_BYTES + 1 - len(data))):  # fmt: skip
+            data += more
+    return data, info
 
 
 ###############################################################################
@@ -9732,7 +10219,7 @@ class Clawmeter:
         self.had_data = not self.store.is_empty()
         self.queries = Queries(
             self.store, settings, homes=self.homes, configs=self.configs, clock=self.clock, indexer=self.indexer, want_zone=self.want_zone, status=self.status,
-            gateway=self.gateway_state,
+            gateway=self.gateway_state, env=self.env,
         )  # fmt: skip
         self.access = Access(
             settings.state_dir,
@@ -10398,9 +10885,50 @@ ROUTES = (
     Route(
         "/api/subagents",
         "subagents",
-        "Sub-agents, newest first",
+        "Sub-agents, newest first; X-Total-Count says how many there are in all",
         "[Subagent]",
-        (*PAGE, Param("session", "only those below this session", _NAME)),
+        (
+            *(*PAGE, SEARCH, *FILTERS, *RANGE),
+            Param("session", "only those below this session", _NAME),
+            Param(
+                "status", "only those that fare so", _one_of("running done failed killed timed_out")
+            ),
+        ),
+    ),
+    Route(
+        "/api/live",
+        "live",
+        "What runs now or did a moment ago, and the gateway",
+        "Live",
+        (Param("limit", "rows at most (20)", _integer(1, 500)),),
+    ),
+    Route(
+        "/api/events",
+        "events",
+        "What came into the ledger after a cursor: calls, tools, errors, new sessions",
+        "Events",
+        (
+            Param(
+                "after",
+                "the cursor of an earlier answer",
+                {"type": "string", "pattern": "^[0-9]{1,15}-[0-9]{1,15}$"},
+            ),
+            PAGE[0],
+        ),
+    ),
+    Route(
+        "/api/agents",
+        "agents",
+        "Agents: what they are, what they cost and do; also those that OpenClaw has deleted",
+        "Agents",
+        RANGE,
+    ),
+    Route("/api/agents/{agent}", "agent", "One agent in full", "AgentDetail", RANGE),
+    Route(
+        "/api/memory/{agent}/{name}",
+        "memory_file",
+        "A memory file of an agent, read from its workspace",
+        "MemoryText",
     ),
     Route("/api/models", "models", "Cost by model", "[Model]"),
     Route("/api/top-sessions", "top_sessions", "Dearest sessions", "[SessionRow]", PAGE[:1]),
@@ -10499,9 +11027,9 @@ SHAPES = {
     "tools_schema_chars:i files:[pair] tools:[pair] skills:[pair]",
     "StoredIn": "path:s kind:s state:s",
     "CopiedFrom": "session:s calls:i",
-    "Session": "models:[SessionModel] tools:[ToolUse] subagents:[SessionRow] prompt:Prompt? "
+    "Session": "models:[SessionModel] tools:[ToolUse] subagents:[Subagent] prompt:Prompt? "
     "copied_calls:i copied_from:[CopiedFrom] sources:[StoredIn] as_of_ms:i coverage:Coverage "
-    "+SessionRow",
+    "depth?:i task?:s? run_state?:=running,done,failed,killed,timed_out? runtime_ms?:i? +SessionRow",
     "SessionList": "rows:[SessionRow] offset:i limit:i total:i totals:Totals as_of_ms:i tz:s "
     "coverage:Coverage",
     "Turn": "n:i from_ms:i to_ms:i duration_ms:i models:[s] new_model:s? is_heartbeat:b "
@@ -10510,8 +11038,25 @@ SHAPES = {
     "stretches:[stretch] +Totals",
     "Turns": "session:s turns:[Turn] total:i skipped:i skipped_totals:Totals coverage:Coverage",
     "FoundEntry": "session:s n:i? next:i? total:i",
-    "Subagent": "depth:i run_id:s? run_label:s? run_status:s? run_created_ms:i? "
-    "run_started_ms:i? run_ended_ms:i? +SessionRow",
+    "Subagent": "depth:i task:s? run_state:=running,done,failed,killed,timed_out? runtime_ms:i? "
+    "run_id:s? run_label:s? run_status:s? run_created_ms:i? run_started_ms:i? run_ended_ms:i? "
+    "+SessionRow",
+    "Heartbeat": "every:s? model:s? hours:s?",
+    "ToolPolicy": "profile:s? allow:[s] deny:[s]",
+    "Agent": "id:s name:s? is_default:b configured:b on_disk:b state:=running,idle,ended? running:i "
+    "sessions:i last_activity_ms:i? model:s? fallbacks:[s] workspace:s? heartbeat:Heartbeat? "
+    "channels:[s] tools:ToolPolicy files_count:i files_bytes:i files_changed_ms:i? +Totals",
+    "Agents": "as_of_ms:i tz:s from_ms:i to_ms:i rows:[Agent] totals:Totals coverage:Coverage",
+    "MemoryFile": "name:s size_bytes:i changed_ms:i problem:s?",
+    "AgentDetail": "as_of_ms:i tz:s from_ms:i to_ms:i by_model:[Row] by_channel:[Row] by_cause:[Row] "
+    "by_tool:[Row] spark_nano_usd:[i] recent:[Subagent|SessionRow] files:[MemoryFile] "
+    "files_problem:s? coverage:Coverage +Agent",
+    "MemoryText": "agent:s name:s size_bytes:i changed_ms:i text:s clipped:b",
+    "Live": "as_of_ms:i rows:[Subagent|SessionRow] gateway:Gateway",
+    "Event": "ts_ms:i kind:=started,message,model_call,tool,compaction,reset session:s agent:s "
+    "key:s? label:s? channel:s? cause:s parent_session:s? provider:s? model:s? stop_reason:s? "
+    "total_tokens:i? output_tokens:i? cost_nano_usd:i? duration_ms:i? tools:[s] tool:s? is_error:b",
+    "Events": "cursor:s events:[Event]",
     "TimelineCall": "ts_ms:i kind:=model_call latency_ms:i? provider:s model:s stop_reason:s? "
     "input_tokens:i output_tokens:i cache_read_tokens:i cache_write_tokens:i cost_nano_usd:i? "
     "cost_basis:s billing_mode:=metered,plan tools:[s] is_heartbeat:b is_failover:b",
@@ -10540,7 +11085,7 @@ SHAPES = {
     "Budgets": "daily_usd:n? monthly_usd:n?",
     "Overview": "as_of_ms:i tz:s from_ms:i to_ms:i coverage:Coverage figures:Figures "
     "budgets:Budgets all_time:AllTime by_day:ByDay by_cause:[Row] by_agent:[Row] by_model:[Row] "
-    "top_sessions:[SessionRow] live:[SessionRow] activity:[Activity] attention:[Attention] "
+    "top_sessions:[SessionRow] live:[Subagent|SessionRow] activity:[Activity] attention:[Attention] "
     "source:SourceStrip gateway:Gateway",
     "Gateway": "status:=off,connecting,connected,unreachable,refused,incompatible,unusable text:s "
     "url:s? version:s? protocol:i? uptime_s:n? connected_ms:i? suspended:b problem:s? "
@@ -10713,9 +11258,10 @@ def _operation(route: Route) -> dict[str, Any]:
         "400": error("a parameter or the body is wrong; the message names it"),
         "default": error("any other error"),
     }
-    if route.name == "sessions":
+    if route.name in {"sessions", "subagents"}:
         count = {"required": True, "schema": {"type": "integer", "minimum": 0}}
         answers["200"]["headers"] = {"X-Total-Count": count}
+    if route.name == "sessions":
         first = "$response.body#/0/id"
         answers["200"]["links"] = {
             "session": {"operationId": "session", "parameters": {"session_id": first}},
@@ -10789,6 +11335,11 @@ class Api:
     def sessions(self, call: Call) -> Response:
         """List sessions, and say how many there are in all."""
         rows, total = self._meter.queries.sessions(**call.args)
+        return json_response(call.request, rows, headers={"X-Total-Count": str(total)})
+
+    def subagents(self, call: Call) -> Response:
+        """List sub-agents, and say how many there are in all."""
+        rows, total = self._meter.queries.subagents(**call.args)
         return json_response(call.request, rows, headers={"X-Total-Count": str(total)})
 
     def sessions_csv(self, call: Call) -> Response:
@@ -12858,6 +13409,11 @@ def build_parser() -> argparse.ArgumentParser:
     sub.add_argument("--out-dir", type=Path, default=Path(), help="folder to write into (.)")
     sub = command("status", cmd_status, "print the state of ledger and server in short")
     sub.add_argument("--json", action="store_true", default=False, help="as JSON")
+    sub = command("tail", cmd_tail, "print what happens, as it happens, until Ctrl-C")
+    sub.add_argument("--agent", default=None, help="only this agent")
+    sub.add_argument(
+        "--json", action="store_true", default=False, help="a JSON object a line, as /api/events"
+    )
     command("doctor", cmd_doctor, "say what was found, what cannot be read, and what to do")
     sub = command("demo", cmd_demo, "serve a made-up OpenClaw home", serving)
     sub.add_argument("--days", type=int, default=60, help="days of history (60)")
@@ -13089,6 +13645,37 @@ def ask_server(settings: Settings, path: str, method: str = "GET") -> tuple[int,
     """(status, body) of a request to the running server with the local credential. ClawmeterError when it cannot be reached."""
     import http.client
 
+    connection, answer = open_server(settings, path, method)
+    try:
+        return answer.status, answer.read()
+    except (OSError, http.client.HTTPException) as error:
+        msg = f"the running Clawmeter did not finish its answer to {plain(path)}: {error}"
+        raise ClawmeterError(msg) from error
+    finally:
+        connection.close()
+
+
+def ask_json(settings: Settings, path: str) -> Json:
+    """What the running server answers, with the local credential. Raises ClawmeterError."""
+    status, body = ask_server(settings, path)
+    if status != 200:
+        refuse_server(status, body)
+    return as_dict(parse_lenient_or_none(body))
+
+
+def refuse_server(status: int, body: bytes) -> NoReturn:
+    """Raise what an answer of the running server says is wrong."""
+    told = as_dict(as_dict(parse_lenient_or_none(body)).get("error")).get("message")
+    msg = f"the running Clawmeter refused: {plain(told or f'status {status}')}"
+    raise ClawmeterError(msg)
+
+
+def open_server(
+    settings: Settings, path: str, method: str = "GET", *, timeout_s: float = 600
+) -> tuple[HTTPConnection, HTTPResponse]:
+    """A request to the running server with the local credential, and the answer to be read. Raises ClawmeterError."""
+    import http.client
+
     where = read_server_file(settings)
     if where is None:
         msg = f"no Clawmeter is serving from the state directory {settings.state_dir}; start one with `clawmeter`"
@@ -13096,16 +13683,14 @@ def ask_server(settings: Settings, path: str, method: str = "GET") -> tuple[int,
     access = Access(settings.state_dir, settings=settings, gateway_tokens=list)
     path = f"/{sound(path).removeprefix('/')}"
     path = urllib.parse.quote(path, safe="/?&=%:+,;@!$'()*~")
-    connection = connect_to(where["url"], timeout_s=600)
+    connection = connect_to(where["url"], timeout_s=timeout_s)
     try:
         connection.request(method, path, headers={"Authorization": f"Bearer {access.load_token()}"})
-        answer = connection.getresponse()
-        return answer.status, answer.read()
+        return connection, connection.getresponse()
     except (OSError, http.client.HTTPException) as error:
+        connection.close()
         msg = f"cannot reach the Clawmeter at {where['url']}: {error}; start it again with `clawmeter`"
         raise ClawmeterError(msg) from error
-    finally:
-        connection.close()
 
 
 def connect_to(address: str, *, timeout_s: float) -> HTTPConnection:
@@ -13120,6 +13705,12 @@ def connect_to(address: str, *, timeout_s: float) -> HTTPConnection:
             cast("str", url.hostname), url.port, timeout=timeout_s, context=context
         )
     return http.client.HTTPConnection(cast("str", url.hostname), url.port, timeout=timeout_s)
+
+
+def is_serving(settings: Settings) -> bool:
+    """Whether a server of this state directory answers."""
+    where = read_server_file(settings)
+    return where is not None and is_answering(where["url"])
 
 
 def is_answering(address: str) -> bool:
@@ -13150,12 +13741,9 @@ def cmd_ingest(args: argparse.Namespace) -> int:
         meter = Clawmeter(settings)
     except LedgerBusyError:
         status, body = ask_server(settings, "/api/ingest", "POST")
-        answer = as_dict(parse_lenient_or_none(body))
         if status >= 400:
-            say(
-                f"the running Clawmeter refused: {plain(as_dict(answer.get('error')).get('message'))}"
-            )
-            return 1
+            refuse_server(status, body)
+        answer = as_dict(parse_lenient_or_none(body))
     else:
         try:
             line = ProgressLine()
@@ -13391,9 +13979,14 @@ def cmd_status(args: argparse.Namespace) -> int:
         summary = queries.summary()
         with queries.ledger.reading() as db:
             coverage = queries.coverage(db)
-    gateway = ask_gateway(settings, queries.homes[0])
+        live = queries.live()
+        if url:
+            live = ask_json(settings, "/api/live")  # with the gateway's word
+        else:
+            live["gateway"] = ask_gateway(settings, queries.homes[0])
+    gateway = live["gateway"]
     if args.json:
-        print_json({"server": url, "summary": summary, "coverage": coverage, "gateway": gateway})
+        print_json({"server": url, "summary": summary, "coverage": coverage, "gateway": gateway, "live": live["rows"]})  # fmt: skip
         return 0
     print(f"server   {url or 'not running'}")
     print(
@@ -13406,7 +13999,196 @@ def cmd_status(args: argparse.Namespace) -> int:
         f"sources  {format_bytes(coverage['total_bytes'])}, {coverage['bad_lines']} bad lines, {coverage['unreadable']} unreadable"
     )
     print(f"gateway  {plain(gateway['text'])}")
+    running = [row for row in live["rows"] if row["state"] == "running"]
+    print(f"live     {len(running)} running, {len(live['rows']) - len(running)} idle")
+    for row in running[:10]:
+        run = row["run"] or {}
+        doing = run.get("tool") if run.get("doing") == "tool" else run.get("doing") or "running"
+        share = f", context {100 * row['context_tokens'] / row['context_window']:.0f} %" if row["context_tokens"] and row["context_window"] else ""  # fmt: skip
+        print(f"         {plain(row['agent'], 20)}  {session_name(row)}: {plain(doing, 40)}{share}, {format_usd(row['cost_nano_usd'])}")  # fmt: skip
     return 0
+
+
+def session_name(row: Json) -> str:
+    """What a person calls a session: its label, else its key behind the agent, else its id; safe on a terminal."""
+    key = re.sub(r"^agent:[^:]+:", "", row["key"] or "")
+    return plain(row["label"] or key or (row.get("session") or row["id"])[:8], 40)
+
+
+class Tail:
+    """Tells what happens, each thing once: what came into the ledger, what sessions do, how the gateway is.
+
+    `ask(name, **params)` answers the queries `live` and `events`; `write` gets one event after the other.
+    """
+
+    def __init__(
+        self, ask: Callable[..., Json], write: Callable[[Json], None], *, agent: str | None = None
+    ) -> None:
+        self.ask = ask
+        self.write = write
+        self.agent = agent
+        self.cursor: str | None = None
+        self.running: dict[str, tuple[Json, Any]] = {}  # session id: (its row, what it did)
+        self.gateway: tuple[Any, ...] | None = None
+
+    def step(self) -> None:
+        """Look once, and tell what is new."""
+        live = self.ask("live", limit="200")
+        gateway = live["gateway"]
+        state = (gateway["status"], gateway["text"])
+        if state != self.gateway:
+            self.gateway = state
+            self.write({"ts_ms": live["as_of_ms"], "kind": "gateway", "status": state[0], "text": state[1], "problem": gateway["problem"]})  # fmt: skip
+        items = self._changes(live)
+        cursor, self.cursor = "", self.cursor or self.ask("events")["cursor"]
+        while cursor != self.cursor:  # the same again: that was all
+            cursor = self.cursor
+            answer = self.ask("events", after=cursor)
+            self.cursor = answer["cursor"]
+            items += answer["events"]
+        for item in sorted(items, key=lambda one: one["ts_ms"]):
+            if self.agent in (None, item["agent"]):
+                self.write(item)
+
+    def _changes(self, live: Json) -> list[Json]:
+        """Which sessions began or ceased to run, and what they do meanwhile."""
+        before, self.running = self.running, {}
+        items: list[Json] = []
+
+        def tell(row: Json, ts_ms: int | None, kind: str, **more: Any) -> None:
+            who = {n: row[n] for n in ("agent", "key", "label", "channel", "cause", "parent_session", "cost_nano_usd")}  # fmt: skip
+            items.append({"ts_ms": ts_ms or live["as_of_ms"], "kind": kind, "session": row["id"], **who, **more})  # fmt: skip
+
+        for row in live["rows"]:
+            run, known = row["run"] or {}, before.pop(row["id"], None)
+            if row["state"] != "running":
+                if known:
+                    outcome = run.get("doing") or row.get("run_state")
+                    tell(row, row["last_activity_ms"], "ended", outcome=outcome)
+                continue
+            doing = (run.get("doing"), run.get("tool"))
+            self.running[row["id"]] = (row, doing)
+            if known is None:
+                tell(row, run.get("started_ms") or row["last_activity_ms"], "running")
+            if doing[0] in ("tool", "retrying", "compacting") and (known is None or known[1] != doing):  # fmt: skip
+                tell(row, run.get("since_ms"), "doing", doing=doing[0], tool=doing[1])
+        for row, _ in before.values():
+            tell(row, None, "ended", outcome=None)
+        return items
+
+
+#: Colours of a terminal, for those kinds of events that have one.
+_TAIL_COLOURS = {"started": "32", "running": "32", "ended": "2", "gateway": "36", "failed": "31"}
+
+
+def format_event(item: Json, zone: ZoneInfo, *, is_coloured: bool) -> str:
+    """One event as a line for a terminal. Names are what somebody else chose: no control characters get through."""
+    kind = item["kind"]
+    has_failed = item.get("is_error") or item.get("outcome") == "failed" or item.get("stop_reason") == "aborted"  # fmt: skip
+    took = item.get("duration_ms")
+    lasted = f"{took / 1000:.1f} s" if took is not None else None
+    cost = item.get("cost_nano_usd")
+    words: list[str | None]
+    if kind == "gateway":
+        words = [item["text"], item["problem"]]
+    elif kind == "model_call":
+        tokens = f"{format_count(item['total_tokens'])} tokens"
+        money = format_usd(cost) if cost is not None else "no price"
+        called = f"calls {', '.join(item['tools'])}" if item["tools"] else None
+        words = [item["model"], tokens, money, lasted, item["stop_reason"] if has_failed else called]  # fmt: skip
+    elif kind == "tool":
+        words = [item["tool"], lasted, "failed" if has_failed else None]
+    elif kind == "doing":
+        words = [f"runs {item['tool']}" if item["doing"] == "tool" else item["doing"]]
+    elif kind == "ended":
+        words = [item["outcome"], f"{format_usd(cost)} in all"]
+    elif kind in ("started", "running"):
+        words = [item["channel"] or item["cause"], "sub-agent" if item["parent_session"] else None]
+    else:
+        words = []
+    text = ", ".join(plain(word, 80) for word in words if word)
+    clock = datetime.fromtimestamp(item["ts_ms"] / 1000, zone).strftime("%H:%M:%S")
+    name = "" if kind == "gateway" else session_name(item)
+    shown = {"model_call": "call"}.get(kind, kind)
+    line = f"{clock}  {plain(item.get('agent') or 'OpenClaw', 12):12}  {fit(name, 28)}  {shown:10}  {text}".rstrip()
+    colour = _TAIL_COLOURS.get("failed" if has_failed else kind)
+    return f"\x1b[{colour}m{line}\x1b[0m" if is_coloured and colour else line
+
+
+def fit(text: str, cells: int) -> str:
+    """A text in so many cells of a terminal, cut or filled; Chinese characters take two."""
+
+    def width(text: str) -> int:
+        return sum(2 if unicodedata.east_asian_width(char) in "WF" else 1 for char in text)
+
+    if width(text) > cells:
+        while width(text) > cells - 1:
+            text = text[:-1]
+        text += "…"
+    return text + " " * (cells - width(text))
+
+
+def cmd_tail(args: argparse.Namespace) -> int:
+    """Say what happens until somebody ends it."""
+    settings = settings_from(args)
+    out = sys.stdout
+    if isinstance(out, io.TextIOWrapper):
+        out.reconfigure(line_buffering=True)  # a line is there when it has happened, also in a pipe
+    is_coloured = out.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"  # fmt: skip
+
+    def write(item: Json) -> None:
+        # ASCII: what a terminal takes for a command can also stand above 127.
+        print(json.dumps(item) if args.json else format_event(item, settings.zone(), is_coloured=is_coloured))  # fmt: skip
+
+    if is_serving(settings):
+        follow_server(settings, Tail(lambda name, **given: ask_json(settings, f"/api/{name}?{urllib.parse.urlencode(given)}"), write, agent=args.agent))  # fmt: skip
+        return 0
+    meter = Clawmeter(settings)
+    try:
+        say("No Clawmeter is serving: reading OpenClaw's files here. One can be started when this has ended.")  # fmt: skip
+        line = ProgressLine()
+        meter.index(line)
+        line.done()
+        page = meter.stream.subscribe()
+        meter.start()
+        tail = Tail(lambda name, **given: getattr(meter.queries, name)(**given), write, agent=args.agent)  # fmt: skip
+        tail.step()
+        for _ in page.frames():
+            tail.step()
+    finally:
+        meter.stop()
+    return 0
+
+
+def follow_server(settings: Settings, tail: Tail) -> None:
+    """Look whenever the running server says that something is new; wait for it when it is gone."""
+    import http.client
+
+    is_lost = False
+    while True:
+        connection: HTTPConnection | None = None
+        try:
+            tail.step()
+            connection, stream = open_server(settings, "/api/stream", timeout_s=60)
+            if stream.status != 200:
+                refuse_server(stream.status, stream.read())
+            if is_lost:
+                say("The server is back.")
+            is_lost = False
+            tail.step()  # what happened before it listened
+            while line := stream.readline():
+                if line == b"\n":  # the end of an event, or of the sign that there is none
+                    tail.step()
+        except (ClawmeterError, OSError, http.client.HTTPException) as error:
+            if is_serving(settings) and isinstance(error, ClawmeterError):
+                raise  # it is there, and refuses
+        finally:
+            if connection is not None:
+                connection.close()
+        if not is_lost and not is_serving(settings):
+            say("The server has ended; waiting for it to start again (Ctrl-C ends this).")
+            is_lost = True
+        threading.Event().wait(1)
 
 
 def cmd_doctor(args: argparse.Namespace) -> int:
