@@ -7526,7 +7526,7 @@ class Queries:
         """A session in full: its row, its models, tools, sub-agents, prompt and where it is stored."""
         with self.ledger.reading() as db:
             rowid = self._find_session(db, session_id)
-            row = self._subagent_rows(db, [rowid])[0]
+            row = self._session_rows(db, [rowid])[0]
             models = []
             for provider, model, *sums in db.execute(
                 f"SELECT m.provider, m.model, {self._sums('u')} FROM usage_sessions u JOIN models m ON m.id = u.model WHERE u.session = ? GROUP BY 1, 2", (rowid,)
@@ -7556,6 +7556,7 @@ class Queries:
             ]  # fmt: skip
             return {
                 **row,
+                "spawned": self._subagent_runs(db, {rowid: row}).get(rowid),
                 "models": sorted(models, key=lambda m: (-m["cost_nano_usd"], -m["total_tokens"])),
                 "tools": self._tools(db, rowid),
                 "subagents": self._subagent_rows(db, children),
@@ -7746,8 +7747,15 @@ class Queries:
 
     def _subagent_rows(self, db: sqlite3.Connection, ids: Sequence[int]) -> list[Json]:
         """Rows of the session list, in the order of the ids; those of sub-agents with what is known about their runs."""
-        rows = self._session_rows(db, ids)
-        by_id = dict(zip(ids, rows, strict=True))
+        rows = dict(zip(ids, self._session_rows(db, ids), strict=True))
+        for rowid, facts in self._subagent_runs(db, rows).items():
+            rows[rowid].update(facts)
+        return list(rows.values())
+
+    def _subagent_runs(self, db: sqlite3.Connection, rows: Mapping[int, Json]) -> dict[int, Json]:
+        """SubagentRun of the API for those of some sessions, by ledger id, that are sub-agents."""
+        ids = list(rows)
+        out: dict[int, Json] = {}
         now, state = self.now_ms(), self._subagent_state_sql(self._live_rows(db))
         tasks: dict[str, str] | None = None
         for start in range(0, len(ids), 500):
@@ -7757,16 +7765,16 @@ class Queries:
                 f"SELECT s.id, {state}, r.run_id, r.label, r.status, r.created_ms, r.started_ms, r.ended_ms FROM sessions s {_LAST_RUN} "
                 f"WHERE s.id IN ({marks}) AND {_IS_SUBAGENT}", part
             ):  # fmt: skip
-                row = by_id[rowid]
+                row = rows[rowid]
                 tasks = self._read_tasks() if tasks is None and run_id else tasks
                 began = started or created or row["started_ms"]
                 until = now if fate == "running" else ended or row["last_activity_ms"]
-                row.update(
-                    depth=max(1, self._count_ancestors(db, rowid)), task=(tasks or {}).get(run_id), run_state=fate,
-                    runtime_ms=max(0, until - began) if began and until else None, run_id=run_id, run_label=label, run_status=status,
-                    run_created_ms=created, run_started_ms=started, run_ended_ms=ended,
-                )  # fmt: skip
-        return rows
+                out[rowid] = {
+                    "depth": max(1, self._count_ancestors(db, rowid)), "task": (tasks or {}).get(run_id), "run_state": fate,
+                    "runtime_ms": max(0, until - began) if began and until else None, "run_id": run_id, "run_label": label, "run_status": status,
+                    "run_created_ms": created, "run_started_ms": started, "run_ended_ms": ended,
+                }  # fmt: skip
+        return out
 
     def _read_tasks(self) -> dict[str, str]:
         """The tasks of all sub-agents that OpenClaw still knows, read again when its files have changed."""
@@ -7794,26 +7802,28 @@ class Queries:
 
     # -- agents -------------------------------------------------------------------------------------------------------
 
-    def agents(self, *, from_: str | None = None, to: str | None = None, tz: str | None = None) -> Json:  # fmt: skip
+    def agents(
+        self, *, from_: str | None = None, to: str | None = None, tz: str | None = None, agent: str | None = None, **filters: str | None
+    ) -> Json:  # fmt: skip
         """Every agent of the configs, of the disk and of the ledger: what it is, what it spent in a range, what it does now."""
         zone = self.zone(tz)
         start, end = self.parse_range(from_, to, zone)
         with self.ledger.reading() as db:
-            query = self._limit_range(db, UsageQuery(start, end, zone, "agent"))
-            rows = self._agent_rows(db, query)
+            query = self._limit_range(db, UsageQuery(start, end, zone, "agent", filters_of(agent=agent, **filters)))  # fmt: skip
             return {
                 "as_of_ms": self.now_ms(), "tz": zone.key, "from_ms": query.from_ms, "to_ms": query.to_ms,
-                "rows": rows, "coverage": self.coverage(db),
-                "totals": self.totals(db, query.from_ms, query.to_ms, zone, ()).render(),
+                "rows": [r for r in self._agent_rows(db, query) if agent in (None, r["id"])],
+                "totals": self.totals(db, query.from_ms, query.to_ms, zone, query.filters).render(), "coverage": self.coverage(db),
             }  # fmt: skip
 
-    def agent(self, agent: str, *, from_: str | None = None, to: str | None = None, tz: str | None = None) -> Json:  # fmt: skip
+    def agent(
+        self, agent: str, *, from_: str | None = None, to: str | None = None, tz: str | None = None, **filters: str | None
+    ) -> Json:  # fmt: skip
         """One agent in full: its row, what its spend was for, its last sessions and its memory files."""
         zone = self.zone(tz)
         start, end = self.parse_range(from_, to, zone)
         with self.ledger.reading() as db:
-            filters = filters_of(agent=agent)
-            query = self._limit_range(db, UsageQuery(start, end, zone, "agent", filters))
+            query = self._limit_range(db, UsageQuery(start, end, zone, "agent", filters_of(agent=agent, **filters)))  # fmt: skip
             row = next((r for r in self._agent_rows(db, query) if r["id"] == agent), None)
             if row is None:
                 msg = f"no agent {plain(agent, 80)} in a config, on disk or in the ledger"
@@ -10921,9 +10931,15 @@ ROUTES = (
         "agents",
         "Agents: what they are, what they cost and do; also those that OpenClaw has deleted",
         "Agents",
-        RANGE,
+        (*RANGE, *FILTERS),
     ),
-    Route("/api/agents/{agent}", "agent", "One agent in full", "AgentDetail", RANGE),
+    Route(
+        "/api/agents/{agent}",
+        "agent",
+        "One agent in full",
+        "AgentDetail",
+        (*RANGE, *FILTERS[1:]),
+    ),
     Route(
         "/api/memory/{agent}/{name}",
         "memory_file",
@@ -11029,7 +11045,7 @@ SHAPES = {
     "CopiedFrom": "session:s calls:i",
     "Session": "models:[SessionModel] tools:[ToolUse] subagents:[Subagent] prompt:Prompt? "
     "copied_calls:i copied_from:[CopiedFrom] sources:[StoredIn] as_of_ms:i coverage:Coverage "
-    "depth?:i task?:s? run_state?:=running,done,failed,killed,timed_out? runtime_ms?:i? +SessionRow",
+    "spawned:SubagentRun? +SessionRow",
     "SessionList": "rows:[SessionRow] offset:i limit:i total:i totals:Totals as_of_ms:i tz:s "
     "coverage:Coverage",
     "Turn": "n:i from_ms:i to_ms:i duration_ms:i models:[s] new_model:s? is_heartbeat:b "
@@ -11038,9 +11054,10 @@ SHAPES = {
     "stretches:[stretch] +Totals",
     "Turns": "session:s turns:[Turn] total:i skipped:i skipped_totals:Totals coverage:Coverage",
     "FoundEntry": "session:s n:i? next:i? total:i",
-    "Subagent": "depth:i task:s? run_state:=running,done,failed,killed,timed_out? runtime_ms:i? "
-    "run_id:s? run_label:s? run_status:s? run_created_ms:i? run_started_ms:i? run_ended_ms:i? "
-    "+SessionRow",
+    "SubagentRun": "depth:i task:s? run_state:=running,done,failed,killed,timed_out? "
+    "runtime_ms:i? run_id:s? run_label:s? run_status:s? run_created_ms:i? run_started_ms:i? "
+    "run_ended_ms:i?",
+    "Subagent": "+SubagentRun +SessionRow",
     "Heartbeat": "every:s? model:s? hours:s?",
     "ToolPolicy": "profile:s? allow:[s] deny:[s]",
     "Agent": "id:s name:s? is_default:b configured:b on_disk:b state:=running,idle,ended? running:i "
@@ -14867,6 +14884,7 @@ th.num { text-align: right; }
 .state.is-running .dot { color: var(--ok); }
 .state.is-idle .dot { fill: none; stroke: currentColor; stroke-width: 1.5; }
 .state.is-ended { color: var(--ink-3); }
+.state.is-bad { color: var(--bad); }
 .grid-table tbody .depth-1 { padding-left: 16px; }
 .grid-table tbody .depth-2 { padding-left: 32px; }
 .grid-table tbody .depth-3 { padding-left: 48px; }
@@ -15889,7 +15907,7 @@ export const LANGUAGES = [["", msg("As the browser")], ["en", "English"], ["zh",
 const CURRENCIES = ["USD", "EUR", "GBP", "CNY", "JPY", "CHF", "INR", "CAD", "AUD", "KRW", "BRL", "SEK"];
 
 // Only what exists is a link; the rest of the rail says what is coming and cannot be pressed.
-export const BUILT = new Set(["overview", "cost", "sessions", "session"]);
+export const BUILT = new Set(["overview", "cost", "sessions", "session", "agents"]);
 const PAGES = [
   ["overview", msg("Overview")], ["flow", msg("Flow")], ["cost", msg("Cost")], ["sessions", msg("Sessions")],
   ["crons", msg("Crons")], ["alerts", msg("Alerts")], ["traces", msg("Traces")], ["fleet", msg("Fleet")],
@@ -16904,6 +16922,20 @@ export function stateMark(row) {
   return html`<span class="state is-${key}" title="${hint}">${dot()}<span class="state-word">${name}</span></span>`;
 }
 
+const FATES = { running: msg("Running"), done: msg("Done"), failed: msg("Failed"), killed: msg("Killed"), timed_out: msg("Timed out") };
+const FATE_ICONS = { done: "ended", failed: "failed", killed: "ended", timed_out: "warn" };
+
+/** How a sub-agent fares: a sign and a word. */
+export function fateMark(row) {
+  const name = t(FATES[row.run_state]);
+  if (row.run_state === "running") return html`<span class="state is-running" title="${name}">${dot()}<span class="state-word">${name}</span></span>`;
+  const kind = row.run_state === "done" ? "is-ended" : "is-bad";
+  return html`<span class="state ${kind}" title="${name}">${icon(FATE_ICONS[row.run_state], 10)}<span class="state-word">${name}</span></span>`;
+}
+
+/** What a sub-agent is to do, behind its name; its first line. */
+export const taskWords = (row) => (row.task ? html` <span class="note task" title="${row.task}">${bdi(row.task.split("\n", 1)[0].slice(0, 160))}</span>` : null);
+
 /** Agent and channel under the name, where the window has no room for their columns. */
 export const where = (row) => html`
   <span class="where">${bdi(row.agent ?? UNKNOWN)} · ${bdi(row.channel || row.cause || UNKNOWN)}</span>`;
@@ -16920,10 +16952,10 @@ function LiveRow(row, depth, state) {
   const since = row.state === "running" ? Math.max(0, state.now - state.overview.as_of_ms) : 0;
   return html`
     <tr data-key="${row.id}">
-      <td class="state-cell">${stateMark(row)}</td>
+      <td class="state-cell">${row.run_state ? fateMark(row) : stateMark(row)}</td>
       <th scope="row" class="name depth-${Math.min(depth, 4)}" title="${sessionName(row)}">
         ${depth ? html`<span class="branch" aria-hidden="true">└</span>${unseen(`${t("sub-agent")} `)}` : null}
-        ${sessionLink(state, row.id, sessionName(row))}${where(row)}
+        ${sessionLink(state, row.id, sessionName(row))}${depth ? taskWords(row) : null}${where(row)}
       </th>
       <td class="mid">${bdi(row.agent ?? UNKNOWN)}</td>
       <td class="mid">${bdi(row.channel || row.cause || UNKNOWN)}</td>
@@ -19058,8 +19090,8 @@ import {
 } from "./dom.js";
 import { niceTicks, shareBar, swatch } from "./chart.js";
 import {
-  assignColours, bdi, cost, dataOf, head, hrefTo, icon, menu, money, nestSessions, nothing, panel,
-  partial, scrollingTable, sessionName, shareOf, sharePercent, tokens, unseen, when, widthOf, windowedTable, zoneOf,
+  assignColours, bdi, cost, dataOf, fateMark, head, hrefTo, icon, menu, money, nestSessions, nothing, panel, partial,
+  scrollingTable, sessionName, shareOf, sharePercent, stateMark, taskWords, tokens, unseen, when, widthOf, windowedTable, zoneOf,
 } from "./views.js";
 
 const KINDS = [
@@ -19134,6 +19166,8 @@ const PUT_AWAY = {
   checkpoint: msg("Of this session only a copy is left. Its transcript is read from there."),
 };
 
+const FATE_WORDS = { failed: msg("It failed."), killed: msg("It was killed."), timed_out: msg("Its time ran out.") };
+
 /** Sentences about what is unusual with a session. */
 export function fateWords(session, link) {
   const words = [];
@@ -19142,6 +19176,9 @@ export function fateWords(session, link) {
   if (!kinds.length) words.push(t("OpenClaw no longer has this transcript. The ledger keeps its numbers."));
   else if (!isLive && kinds[0] in PUT_AWAY) words.push(t(PUT_AWAY[kinds[0]]));
   if (session.parent_session) words.push(t("Sub-agent of {session}.", { session: link(session.parent_session, session.parent_key) }));
+  const { run_state: fate, task } = session.spawned ?? {};
+  if (FATE_WORDS[fate]) words.push(t(FATE_WORDS[fate]));
+  if (task) words.push(t("Its task: {task}", { task: bdi(task) }));
   for (const { session: from, calls } of session.copied_from) {
     words.push(t("Forked: {calls} copied from {session}, and counted there.", {
       calls: tn(calls, "{n} call was", "{n} calls were"), session: link(from, null),
@@ -19595,21 +19632,26 @@ function Below(session, state) {
   const nested = nestSessions([...rows].sort((a, b) => (a.started_ms ?? 0) - (b.started_ms ?? 0)));
   const line = ([row, depth]) => html`
     <tr data-key="${row.agent}/${row.id}">
-      <th scope="row" class="name depth-${Math.min(4, depth)}" title="${sessionName(row)}">
-        ${depth ? html`<span class="branch" aria-hidden="true">└</span>` : null}<a href="${hrefTo(state, "session", [row.id])}">${bdi(row.run_label || sessionName(row))}</a>
-        ${row.run_status && row.run_status !== "ok" && row.run_status !== "done" ? html`<span class="mark"><bdi>${row.run_status}</bdi></span>` : null}
+      <td class="state-cell">${row.run_state ? fateMark(row) : stateMark(row)}</td>
+      <th scope="row" class="name depth-${Math.min(4, depth)}" title="${row.run_label || sessionName(row)}">
+        ${depth ? html`<span class="branch" aria-hidden="true">└</span>` : null}<a href="${hrefTo(state, "session", [row.id])}">${bdi(row.run_label || sessionName(row))}</a>${taskWords(row)}
       </th>
-      <td class="num">${formatDuration(row.duration_ms)}</td>
+      <td class="mid model">${bdi(row.model ?? UNKNOWN)}</td>
+      <td class="num">${formatDuration(row.runtime_ms ?? row.duration_ms)}</td>
+      <td class="num wide">${tokens(row.total_tokens)}</td>
+      <td class="num wide">${formatCount(row.tool_calls)}${row.tool_errors ? html` <span class="mark is-bad" title="${tn(row.tool_errors, "{n} error", "{n} errors")}">${formatCount(row.tool_errors)}</span>` : null}</td>
       <td class="num">${cost(row)}</td>
-      <td class="num">${row.tree_cost_nano_usd > row.cost_nano_usd ? money(row.tree_cost_nano_usd) : html`<span class="note">${money(row.tree_cost_nano_usd)}</span>`}</td>
+      <td class="num wide">${row.tree_cost_nano_usd > row.cost_nano_usd ? money(row.tree_cost_nano_usd) : html`<span class="note">${money(row.tree_cost_nano_usd)}</span>`}</td>
     </tr>`;
   return panel({
     key: "below", title: t("Sub-agents"), wide: "", state,
     note: html`${tn(nested.length, "{n} session", "{n} sessions")}, ${money(session.tree_cost_nano_usd - session.cost_nano_usd)}`,
-    body: html`
-      <div class="side-scroll" tabindex="0" role="group" aria-label="${t("Sub-agents, table")}">
-      <table class="grid-table side-table"><thead><tr>${head(t("Session"))}${head(t("Lasted"), "num")}${head(t("Own cost"), "num")}${head(t("Tree cost"), "num")}</tr></thead>
-      <tbody>${nested.map(line)}</tbody></table></div>`,
+    body: scrollingTable({
+      label: t("Sub-agents, table"), kind: "below",
+      heads: html`${head(html`<span class="state-word">${t("State")}</span>`)}${head(t("Session"))}${head(t("Model"), "mid")}${head(t("Lasted"), "num")}
+        ${head(t("Tokens"), "num wide")}${head(t("Tools"), "num wide")}${head(t("Own cost"), "num")}${head(t("Tree cost"), "num wide")}`,
+      rows: nested.map(line),
+    }),
   });
 }
 
@@ -19652,9 +19694,9 @@ function Stored(session, state) {
 
 function Timeline(state, session) {
   return html`
-    <div class="w8 side" data-key="middle">${Turns(state)}${Turn(state, session)}</div>
+    <div class="w8 side" data-key="middle">${Turns(state)}${Turn(state, session)}${Below(session, state)}</div>
     <div class="w4 side" data-key="side">
-      ${Models(session, state)}${ToolTable(session, state)}${Below(session, state)}${Prompt(session, state)}${Stored(session, state)}
+      ${Models(session, state)}${ToolTable(session, state)}${Prompt(session, state)}${Stored(session, state)}
     </div>`;
 }
 
@@ -21178,6 +21220,420 @@ const actions = {
 export const page = { parse, format, asks, view, charts, actions, sheet };
 """
 
+# language=CSS
+AGENTS_CSS = r"""/* Agents */
+.agent-list { margin: 0 -16px -12px; }
+.agent-list tr > :first-child { padding-left: 16px; }
+.agent-list tr > :last-child { padding-right: 16px; }
+.agent-list .name { width: 24%; }
+.agent-list .bar-cell { width: 12%; }
+.agent-list .state, .agent-name .state { margin-right: 8px; }
+.agent-list .mark { margin-left: 6px; }
+.agent-head h2 { font-size: 16px; line-height: 22px; overflow: hidden; text-overflow: ellipsis; }
+.agent-head .back { display: grid; place-items: center; width: 24px; height: 24px; margin-left: -6px; border-radius: 6px; color: var(--ink-2); }
+.agent-head .back:hover { background: var(--line); }
+.agent-facts { display: grid; grid-template-columns: repeat(4, minmax(0, 1fr)); gap: 12px 16px; margin-top: 4px; }
+.agent-facts dt { font-size: 12px; line-height: 16px; color: var(--ink-2); }
+.agent-facts dd { font-size: 13px; line-height: 18px; overflow-wrap: anywhere; }
+.agent-facts .is-number dd { font-size: 20px; line-height: 28px; font-weight: 600; letter-spacing: -.01em; }
+.agent-facts .is-number .num { text-align: left; }
+.agent-facts .note { display: block; font-size: 12px; line-height: 16px; font-weight: 400; letter-spacing: 0; }
+.agent-side { display: grid; grid-template-columns: minmax(0, 1fr); gap: 16px; align-content: start; }
+.agent-pair { display: grid; grid-template-columns: repeat(2, minmax(0, 1fr)); gap: 16px; }
+.files h3:first-child { margin-top: 0; }
+.files-scroll { max-height: 560px; overflow: auto; margin: 0 -8px; padding: 0 8px; }
+.files li { display: flex; align-items: baseline; gap: 8px; padding: 4px 8px; margin: 0 -8px; border-radius: 6px; font-size: 13px; line-height: 18px; }
+.files li:hover { background: var(--bg); }
+.files a { flex: 1; min-width: 0; color: inherit; text-decoration: none; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
+.files a:hover { text-decoration: underline; text-underline-offset: 2px; }
+.files li.is-open { background: color-mix(in srgb, var(--accent) 8%, var(--surface)); --ink-3: var(--ink-2); }
+.files li.is-refused > span:first-of-type { flex: 1; min-width: 0; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; color: var(--ink-2); }
+.files .note { font-size: 12px; white-space: nowrap; }
+.files .is-warn { color: var(--warn); }
+.file-text { max-width: 92ch; font-size: 13px; line-height: 20px; overflow-wrap: anywhere; }
+.file-text > * { margin: 0 0 8px; white-space: pre-wrap; }
+.file-text .md-h { font-weight: 600; margin-top: 16px; }
+.file-text .md-h:first-child { margin-top: 0; }
+.file-text .md-h1 { font-size: 18px; line-height: 24px; } .file-text .md-h2 { font-size: 15px; line-height: 22px; }
+.file-text ul { padding-left: 18px; white-space: normal; }
+.file-text li { list-style: disc; margin: 2px 0; white-space: pre-wrap; }
+.file-text li.md-in-1 { margin-left: 18px; } .file-text li.md-in-2 { margin-left: 36px; } .file-text li.md-in-3 { margin-left: 54px; }
+.file-text li.md-task, .file-text li.md-n { list-style: none; margin-left: -16px; }
+.file-text blockquote { padding-left: 12px; border-left: 2px solid var(--line); color: var(--ink-2); }
+.file-text hr { height: 0; border: 0; border-top: 1px solid var(--line); }
+.file-text code { padding: 0 3px; border-radius: 3px; background: var(--bg); font: 12px/18px var(--mono); }
+.file-text pre, .file-source {
+  padding: 8px 12px; overflow: auto; border: 1px solid var(--line); border-radius: 6px; background: var(--bg);
+  font: 12px/17px var(--mono); white-space: pre-wrap; overflow-wrap: anywhere;
+}
+.file-source { max-height: 75vh; }
+.md-url { color: var(--ink-3); font: 12px/18px var(--mono); }
+.hidden-char { padding: 0 3px; border: 1px solid currentColor; border-radius: 3px; background: none; color: var(--warn); font: 10px/14px var(--mono); }
+.file-notice { display: flex; align-items: center; gap: 6px; margin-bottom: 8px; font-size: 12px; line-height: 16px; color: var(--warn); }
+@media (max-width: 1279px) { .agent-pair { grid-template-columns: minmax(0, 1fr); } }
+@media (max-width: 639px) {
+  .agent-list { margin: 0 -12px -12px; }
+  .agent-list tr > :first-child { padding-left: 12px; } .agent-list tr > :last-child { padding-right: 12px; }
+  .agent-list .name { width: 60%; }
+  .agent-facts { grid-template-columns: repeat(2, minmax(0, 1fr)); }
+  .files-scroll { max-height: 280px; }
+}
+"""
+
+# language=JavaScript
+AGENTS_JS = r"""// The agents: what each is, what it costs and does; one agent with its memory files, which are shown
+// as text: nothing in them is a link, an image or markup of its own, and what hides is marked.
+
+import { html, msg, t, tn, UNKNOWN, formatBytes, formatCount, formatPercent } from "./dom.js";
+import { shareBar, sparkline } from "./chart.js";
+import {
+  askParams, bdi, cost, dataOf, fateMark, head, hrefTo, icon, money, nothing, panel, partial, rangeName, scrollingTable, segments,
+  sessionLink, sessionName, shareOf, sharePercent, sortedHead, stateMark, tokens, unseen, when,
+} from "./views.js";
+
+const LONGEST_LAID_OUT = 200_000; // characters; a longer file is shown as its source
+const idOf = ({ route }) => route.rest[0] ?? "";
+const agentKey = (state) => `agent ${idOf(state)}`;
+const fileKey = (state) => `file ${idOf(state)} ${state.route.file}`;
+
+/** What a person calls an agent: its name, with the id behind it where that is another word. */
+function agentName(row) {
+  const isOther = row.name && row.name.toLowerCase() !== row.id.toLowerCase();
+  return html`${bdi(row.name || row.id)}${isOther ? html` <span class="note">${bdi(row.id)}</span>` : null}`;
+}
+
+const isDeleted = (row) => !row.configured && !row.on_disk;
+
+function agentMarks(row) {
+  const mark = (name, why) => html`<span class="mark" title="${why}">${name}</span>`;
+  if (isDeleted(row)) return mark(t("deleted"), t("OpenClaw no longer has this agent; the ledger keeps its numbers"));
+  if (!row.configured) return mark(t("not configured"), t("openclaw.json does not name this agent; its folder is there"));
+  return row.is_default ? mark(t("default"), t("takes what is sent to no other agent")) : null;
+}
+
+const stateOf = (row) => (row.state ? stateMark({ ...row, inferred: false }) : html`<span class="state is-ended" title="${t("has never run")}"></span>`);
+
+function heartbeatWords({ heartbeat }) {
+  if (!heartbeat) return UNKNOWN;
+  if (!heartbeat.every) return t("off");
+  return html`${t("every {time}", { time: bdi(heartbeat.every) })}${heartbeat.hours ? html`<span class="note"> ${bdi(heartbeat.hours)}</span>` : null}`;
+}
+
+const list = (names, most = 3) => (names.length
+  ? html`${names.slice(0, most).map((name, i) => html`${i ? ", " : ""}${bdi(name)}`)}${names.length > most ? t(" and {n} more", { n: names.length - most }) : ""}`
+  : UNKNOWN);
+
+function Row(row, total, state) {
+  return html`
+    <tr data-key="${row.id}">
+      <th scope="row" class="name" title="${row.name || row.id}">
+        ${stateOf(row)}<a class="row-link" href="${hrefTo(state, "agents", [row.id])}" data-row>${agentName(row)}</a>${agentMarks(row)}
+        <span class="where">${bdi(row.model ?? UNKNOWN)}</span>
+      </th>
+      <td class="mid model" title="${row.model ?? ""}">${bdi(row.model ?? UNKNOWN)}</td>
+      <td class="mid wide">${list(row.channels, 2)}</td>
+      <td class="wide">${heartbeatWords(row)}</td>
+      <td class="num wide">${row.files_count ? html`<span title="${formatBytes(row.files_bytes)}">${formatCount(row.files_count)}</span>` : UNKNOWN}</td>
+      <td class="num wide">${formatCount(row.sessions)}</td>
+      <td class="num mid">${tokens(row.total_tokens)}</td>
+      <td class="num">${cost(row)}</td>
+      <td class="bar-cell mid">${shareBar(shareOf(row.cost_nano_usd, total))}</td>
+      <td class="num share wide">${sharePercent(row.cost_nano_usd, total)}</td>
+      <td class="num">${when(row.last_activity_ms, state)}</td>
+    </tr>`;
+}
+
+function Agents(state) {
+  const { rows, totals } = dataOf(state, "agents");
+  const running = rows.reduce((sum, row) => sum + row.running, 0);
+  const table = scrollingTable({
+    label: t("Agents, table"), kind: "agent-list",
+    heads: html`
+      ${head(t("Agent"))}${head(t("Model"), "mid")}${head(t("Channels"), "mid wide")}${head(t("Heartbeat"), "wide")}${head(t("Files"), "num wide")}
+      ${head(t("Sessions"), "num wide")}${head(t("Tokens"), "num mid")}${sortedHead(t("Cost"))}${head(unseen(t("Share as a bar")), "mid")}
+      ${head(t("Share"), "num wide")}${head(t("Last active"), "num")}`,
+    rows: rows.map((row) => Row(row, totals.cost_nano_usd, state)),
+  });
+  const words = running ? tn(running, "{n} session running", "{n} sessions running") : t("nothing runs");
+  return html`
+    <div class="grid" data-key="agents">
+      ${panel({
+        key: "agents", wide: "w12", state, isRanged: true, title: html`${tn(rows.length, "{n} agent", "{n} agents")} · ${cost(totals, true)}`,
+        note: `${rangeName(state.route.range)}, ${words}`,
+        body: rows.length ? table : nothing(t("No agent is in openclaw.json, and none has left a folder.")),
+      })}
+    </div>`;
+}
+
+// One agent
+
+function Fact(key, name, value, kind = "") {
+  return html`<div data-key="${key}" class="${kind}"><dt>${name}</dt><dd>${value}</dd></div>`;
+}
+
+function toolWords({ tools }) {
+  const parts = [];
+  if (tools.profile) parts.push(t("profile {name}", { name: bdi(tools.profile) }));
+  if (tools.allow.length) parts.push(html`${t("only")} ${list(tools.allow, 6)}`);
+  if (tools.deny.length) parts.push(html`${t("without")} ${list(tools.deny, 6)}`);
+  return parts.length ? parts.map((part, i) => html`${i ? "; " : ""}${part}`) : t("as OpenClaw sets them");
+}
+
+function Head(row, state) {
+  const perSession = row.sessions ? tn(row.sessions, "{n} session ever", "{n} sessions ever") : t("no session yet");
+  return html`
+    <section class="panel w12 agent-head" data-key="head" aria-labelledby="h-agent">
+      <header class="panel-head agent-name">
+        <a class="back" href="${hrefTo(state, "agents")}" title="${t("All agents")}" data-shortcut="u" data-help="${t("All agents")}">${icon("left")}${unseen(t("All agents"))}</a>
+        <h2 id="h-agent">${agentName(row)}</h2>${row.state ? stateMark({ ...row, inferred: false }) : null}${agentMarks(row)}
+        <span class="tools"><a href="${hrefTo({ ...state, route: { ...state.route, filters: { ...state.route.filters, agent: row.id } } }, "sessions")}" data-page="sessions">${t("Its sessions")}</a></span>
+      </header>
+      <dl class="agent-facts">
+        ${Fact("cost", t("Cost"), html`${cost(row, true)} ${partial(state)}<span class="note">${rangeName(state.route.range)}</span>`, "is-number")}
+        ${Fact("days", t("By day"), row.spark_nano_usd.some(Boolean) ? sparkline(row.spark_nano_usd, 160) : UNKNOWN)}
+        ${Fact("tokens", t("Tokens"), html`${tokens(row.total_tokens)}<span class="note">${tn(row.model_calls, "{n} call", "{n} calls")}</span>`, "is-number")}
+        ${Fact("sessions", t("Running"), html`<span class="num">${formatCount(row.running)}</span><span class="note">${perSession}, ${t("last active")} ${when(row.last_activity_ms, state)}</span>`, "is-number")}
+        ${Fact("model", t("Model"), html`${bdi(row.model ?? UNKNOWN)}${row.fallbacks.length ? html`<span class="note">${t("then")} ${list(row.fallbacks)}</span>` : null}`)}
+        ${Fact("heartbeat", t("Heartbeat"), html`${heartbeatWords(row)}${row.heartbeat?.model ? html`<span class="note">${bdi(row.heartbeat.model)}</span>` : null}`)}
+        ${Fact("channels", t("Channels"), list(row.channels, 8))}
+        ${Fact("tools", t("Tools"), toolWords(row))}
+      </dl>
+    </section>`;
+}
+
+function Files(row, state) {
+  const line = (file) => {
+    const size = html`<span class="note">${file.problem ? null : html`${formatBytes(file.size_bytes)} · ${when(file.changed_ms, state)}`}</span>`;
+    const name = bdi(file.name.replace(/^memory\//, ""));
+    if (file.problem) {
+      return html`
+        <li class="is-refused" data-key="${file.name}"><span>${name}</span>
+          <span class="note is-warn" title="${file.problem}">${icon("warn", 12)} ${t("not opened")}${unseen(`: ${file.problem}`)}</span></li>`;
+    }
+    const isOpen = state.route.file === file.name;
+    return html`
+      <li data-key="${file.name}" class="${isOpen ? "is-open" : ""}">
+        <a href="${hrefTo(state, "agents", [row.id], [["file", file.name]])}" data-row aria-current="${isOpen ? "true" : "false"}" title="${file.name}">${name}</a>${size}</li>`;
+  };
+  const notes = row.files.filter((file) => file.name.startsWith("memory/"));
+  const own = row.files.filter((file) => !file.name.startsWith("memory/"));
+  const group = (name, files) => (files.length ? html`<h3>${name}</h3><ul>${files.map(line)}</ul>` : null);
+  const why = row.files_problem ? nothing(row.files_problem) : row.files.length ? null : nothing(t("No memory file is in this workspace."));
+  return panel({
+    key: "files", title: t("Memory"), wide: "", state, note: row.files.length ? tn(row.files.length, "{n} file", "{n} files") : null,
+    body: html`
+      <div class="files files-scroll" tabindex="0" role="group" aria-label="${t("Memory files")}">
+        ${group(t("What it is told each time"), own)}${group(t("Notes it wrote"), notes)}${why}
+      </div>
+      ${row.workspace ? html`<p class="more">${t("in {folder}", { folder: html`<code class="mono">${bdi(row.workspace)}</code>` })}</p>` : null}`,
+  });
+}
+
+// Text of a file. Characters that nobody sees can make text read one way and mean another: they are
+// shown by their numbers. A joiner inside an emoji is no such thing, nor is the mark at a file's start.
+
+const HIDDEN_CHARS = /[\u00ad\u061c\u180e\u200b\u200c\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff]|(?<![\p{Extended_Pictographic}\ufe0f\u{1f3fb}-\u{1f3ff}])\u200d|[\u{e0000}-\u{e007f}]/gu;
+
+/** A text with what hides in it made visible: [parts, how many]. */
+export function revealed(text) {
+  const parts = [];
+  let at = 0;
+  let count = 0;
+  for (const found of text.matchAll(HIDDEN_CHARS)) {
+    const code = `U+${found[0].codePointAt(0).toString(16).toUpperCase().padStart(4, "0")}`;
+    parts.push(text.slice(at, found.index), html`<mark class="hidden-char" title="${t("a character that cannot be seen")}">${code}</mark>`);
+    at = found.index + found[0].length;
+    count += 1;
+  }
+  return [[...parts, text.slice(at)], count];
+}
+
+const show = (text) => revealed(text)[0];
+const INLINE = /(`[^`\n]{1,500}`)|\*\*([^*\n]{1,500})\*\*|(!?)\[([^\]\n]{0,300})\]\(([^)\n]{0,2000})\)/g;
+
+/** Code, bold, and links as what they are called with the address behind it. */
+function inline(text) {
+  const parts = [];
+  let at = 0;
+  for (const found of text.matchAll(INLINE)) {
+    const [whole, code, bold, image, name, url] = found;
+    parts.push(show(text.slice(at, found.index)));
+    if (code) parts.push(html`<code>${show(code.slice(1, -1))}</code>`);
+    else if (bold) parts.push(html`<b>${show(bold)}</b>`);
+    else parts.push(html`${image ? t("Image: ") : ""}${show(name)} <span class="md-url">(${show(url)})</span>`);
+    at = found.index + whole.length;
+  }
+  return [...parts, show(text.slice(at))];
+}
+
+/** Markdown as plain blocks: headings, lists, quotes, code. All of it is text, HTML and comments too. */
+export function layOut(text) {
+  const blocks = [];
+  let items = [];
+  let lines = [];
+  const endLines = () => {
+    if (lines.length) blocks.push(html`<p>${inline(lines.join("\n"))}</p>`);
+    lines = [];
+  };
+  const endItems = () => {
+    if (items.length) blocks.push(html`<ul>${items}</ul>`);
+    items = [];
+  };
+  let fence = null;
+  for (const line of text.split(/\r\n|\n|\r/)) {
+    const rail = /^\s{0,3}(```|~~~)/.exec(line)?.[1];
+    if (fence) {
+      if (rail === fence.rail) {
+        blocks.push(html`<pre>${show(fence.lines.join("\n"))}</pre>`);
+        fence = null;
+      } else fence.lines.push(line);
+      continue;
+    }
+    const title = /^(#{1,6})\s+(.*)$/.exec(line);
+    const item = /^(\s*)([-*+]|\d{1,9}[.)])\s+(\[[ xX]\]\s+)?(.*)$/.exec(line);
+    if (item && !/^\s*([-*_]\s*){3,}$/.test(line)) {
+      endLines();
+      const [, indent, sign, task, words] = item;
+      const kind = `md-in-${Math.min(3, Math.floor(indent.replace(/\t/g, "  ").length / 2))} ${task ? "md-task" : /\d/.test(sign) ? "md-n" : ""}`;
+      const before = task ? (/x/i.test(task) ? "☑ " : "☐ ") : /\d/.test(sign) ? `${sign} ` : "";
+      items.push(html`<li class="${kind}">${before}${inline(words)}</li>`);
+      continue;
+    }
+    endItems();
+    if (rail || title || !line.trim() || /^\s{0,3}>/.test(line) || /^\s*([-*_]\s*){3,}$/.test(line)) endLines();
+    if (rail) fence = { rail, lines: [] };
+    else if (title) blocks.push(html`<p class="md-h md-h${title[1].length}" role="heading" aria-level="${Math.min(6, title[1].length + 2)}">${inline(title[2])}</p>`);
+    else if (/^\s{0,3}>/.test(line)) blocks.push(html`<blockquote>${inline(line.replace(/^\s{0,3}>\s?/, ""))}</blockquote>`);
+    else if (/^\s*([-*_]\s*){3,}$/.test(line)) blocks.push(html`<hr>`);
+    else if (line.trim()) lines.push(line);
+  }
+  if (fence) blocks.push(html`<pre>${show(fence.lines.join("\n"))}</pre>`);
+  endItems();
+  endLines();
+  return blocks;
+}
+
+function FileView(state) {
+  const { file, isSource } = state.route;
+  const answer = state.answers[fileKey(state)];
+  const close = html`<a class="icon-button" href="${hrefTo(state, "agents", [idOf(state)])}" title="${t("Close")}">${icon("close", 12)}${unseen(t("Close"))}</a>`;
+  if (!answer?.data) {
+    const why = answer?.error ? t("This file could not be read: {why}.", { why: answer.error.message }) : t("Loading");
+    return panel({ key: "file", title: bdi(file), wide: "", state, tools: close, body: nothing(why) });
+  }
+  const { text, clipped, size_bytes: size, changed_ms: changed } = answer.data;
+  const whole = text.replace(/^\ufeff/, "");
+  const isLong = whole.length > LONGEST_LAID_OUT;
+  const hidden = revealed(whole)[1];
+  const notices = [
+    hidden ? tn(hidden, "{n} character that cannot be seen is marked", "{n} characters that cannot be seen are marked") : "",
+    clipped ? t("the first {size} of it", { size: formatBytes(1e6) }) : "",
+  ].filter(Boolean);
+  const choice = segments({ action: "source", label: t("Show as"), choices: [["", t("Text")], ["1", t("Source")]], chosen: isSource ? "1" : "" });
+  return panel({
+    key: "file", title: bdi(file), wide: "", state, tools: html`${isLong ? null : choice}${close}`,
+    note: html`${formatBytes(size)} · ${when(changed, state)}`,
+    body: html`
+      ${notices.length ? html`<p class="file-notice">${icon("warn", 12)}${notices.join("; ")}</p>` : null}
+      ${isSource || isLong ? html`<pre class="file-source" tabindex="0">${show(whole)}</pre>`
+        : html`<div class="file-text">${whole.trim() ? layOut(whole) : nothing(t("This file is empty."))}</div>`}`,
+  });
+}
+
+function Shares(key, title, rows, total, state) {
+  return panel({
+    key, title, wide: "", state, isRanged: true,
+    body: rows.length ? html`
+      <table class="shares">
+        <thead class="unseen"><tr>${head(t("Name"))}<td></td>${head(t("Cost"))}${head(t("Share"))}</tr></thead>
+        <tbody>${rows.map((row) => html`
+          <tr data-key="${row.key}"><th scope="row" class="name" title="${row.label}">${row.key === "(none)" ? t("none") : bdi(row.label)}</th>
+            <td class="bar-cell">${shareBar(shareOf(row.cost_nano_usd, total))}</td><td class="num">${cost(row)}</td>
+            <td class="num share">${formatPercent(total ? row.cost_nano_usd / total : null)}</td></tr>`)}</tbody>
+      </table>` : nothing(t("Nothing in this range.")),
+  });
+}
+
+function Recent(row, state) {
+  const line = (one) => html`
+    <tr data-key="${one.id}">
+      <td class="state-cell">${one.run_state ? fateMark(one) : stateMark(one)}</td>
+      <th scope="row" class="name" title="${sessionName(one)}">${sessionLink(state, one.id, sessionName(one))}</th>
+      <td class="mid">${bdi(one.channel || one.cause || UNKNOWN)}</td>
+      <td class="num wide">${tokens(one.total_tokens)}</td>
+      <td class="num">${cost(one)}</td>
+      <td class="num">${when(one.last_activity_ms, state)}</td>
+    </tr>`;
+  return panel({
+    key: "recent", title: t("Last sessions"), wide: "", state,
+    body: row.recent.length ? scrollingTable({
+      label: t("{title}, table", { title: t("Last sessions") }),
+      heads: html`${head(html`<span class="state-word">${t("State")}</span>`)}${head(t("Session"))}${head(t("Channel"), "mid")}${head(t("Tokens"), "num wide")}${head(t("Cost"), "num")}${head(t("Last active"), "num")}`,
+      rows: row.recent.map(line),
+    }) : nothing(t("No session yet.")),
+  });
+}
+
+function Agent(state) {
+  const row = dataOf(state, agentKey(state));
+  if (!row) {
+    return html`
+      <section class="panel empty" data-key="missing">
+        <h2>${t("There is no such agent")}</h2>
+        <p>${t("No config, no folder and no session knows {agent}.", { agent: bdi(idOf(state)) })}</p>
+        <p><a href="${hrefTo(state, "agents")}">${t("All agents")}</a></p>
+      </section>`;
+  }
+  const total = row.cost_nano_usd;
+  return html`
+    <div class="grid" data-key="agent-${row.id}">
+      ${Head(row, state)}
+      <div class="w4 agent-side" data-key="side">${Files(row, state)}</div>
+      <div class="w8 agent-side" data-key="middle">
+        ${state.route.file ? FileView(state) : null}
+        ${Recent(row, state)}
+        <div class="agent-pair" data-key="shares">
+          ${Shares("by-model", t("By model"), row.by_model, total, state)}${Shares("by-tool", t("By tool"), row.by_tool, total, state)}
+          ${Shares("by-channel", t("By channel"), row.by_channel, total, state)}${Shares("by-cause", t("By cause"), row.by_cause, total, state)}
+        </div>
+      </div>
+    </div>`;
+}
+
+let shownFile = "";
+
+export const page = {
+  styles: "agents.css",
+  parse: (params) => ({ file: (params.get("file") ?? "").slice(0, 300), isSource: params.get("source") === "1" }),
+  format: ({ file, isSource }) => [["file", file ?? ""], ["source", file && isSource ? "1" : ""]],
+  asks: (state) => {
+    const { route } = state;
+    const params = askParams(route);
+    if (!idOf(state)) return [{ key: "agents", path: "/api/agents", params, on: ["usage", "session"], gapMs: 1000 }];
+    const { agent: _, ...others } = params;
+    const asks = [{ key: agentKey(state), path: `/api/agents/${encodeURIComponent(idOf(state))}`, params: others, on: ["usage", "session"], gapMs: 1000 }];
+    if (route.file) {
+      const path = `/api/memory/${encodeURIComponent(idOf(state))}/${encodeURIComponent(route.file)}`;
+      asks.push({ key: fileKey(state), path, params: {}, on: ["usage"], gapMs: 2000 });
+    }
+    return asks;
+  },
+  view: (state) => (idOf(state) ? Agent(state) : Agents(state)),
+  actions: {
+    source: (element, { go }) => go({ isSource: element.dataset.value === "1" }, true),
+  },
+  painted({ state }) {
+    // On a phone the file comes below the list: it is brought into sight once, when it is opened.
+    const name = state.route.file ? fileKey(state) : "";
+    const isHere = Boolean(state.answers[name]?.data);
+    if (name === shownFile || (name && !isHere)) return;
+    shownFile = name;
+    const place = document.querySelector('[data-key="file"]');
+    if (name && place && place.getBoundingClientRect().top > innerHeight * 0.8) place.scrollIntoView({ block: "start" });
+  },
+};
+"""
+
 # language=JavaScript
 ZH_JS = r"""// Chinese, by the English text (dom.js, t()). {names} stay as they are; {1}, {2} stand for the numbers
 // in words of the server. Loaded only when Chinese is chosen.
@@ -21566,6 +22022,8 @@ ASSETS: dict[str, tuple[str, str]] = {
     "sessions.css": ("text/css; charset=utf-8", SESSIONS_CSS),
     "sessions.js": ("text/javascript; charset=utf-8", SESSIONS_JS),
     "session.js": ("text/javascript; charset=utf-8", SESSION_JS),
+    "agents.css": ("text/css; charset=utf-8", AGENTS_CSS),
+    "agents.js": ("text/javascript; charset=utf-8", AGENTS_JS),
     "zh.js": ("text/javascript; charset=utf-8", ZH_JS),
 }
 ASSET_DIGEST = hashlib.sha256("\0".join(text for _, text in ASSETS.values()).encode()).hexdigest()[
