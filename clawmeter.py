@@ -7857,17 +7857,17 @@ class Queries:
                 known[name + suffix] = (entry, home, on_disk)
         now, live = self.now_ms(), self._live_rows(db)
         used = {
-            agent: (count, last, running, idle)
-            for agent, count, last, running, idle in db.execute(
-                f"SELECT agent, sum(is_one), max(last_ms), sum(is_one AND state = 'running'), sum(is_one AND state = 'idle') FROM "
-                f"(SELECT s.agent, s.last_ms, {_IS_SESSION} AS is_one, {self._state_sql(now, live)} AS state FROM sessions s) GROUP BY agent"
+            agent: (count, last, running, idle, orjson.loads(channels))
+            for agent, count, last, running, idle, channels in db.execute(
+                f"SELECT agent, sum(is_one), max(last_ms), sum(is_one AND state = 'running'), sum(is_one AND state = 'idle'), json_group_array(DISTINCT channel) FROM "
+                f"(SELECT s.agent, s.last_ms, s.channel, {_IS_SESSION} AS is_one, {self._state_sql(now, live)} AS state FROM sessions s) GROUP BY agent"
             )
         }  # fmt: skip
         spent = {r["key"]: r for r in self.answer(db, query)["rows"]}
         out = []
         for agent in sorted({*known, *used}):
             config, place, on_disk = known.get(agent) or (None, None, False)
-            count, last, running, idle = used.get(agent, (0, None, 0, 0))
+            count, last, running, idle, heard = used.get(agent, (0, None, 0, 0, []))
             told = config or AgentConfig()
             folder = find_workspace(config, place, agent)
             files, _ = list_memory_files(folder)
@@ -7875,7 +7875,7 @@ class Queries:
                 "id": agent, "name": told.name, "is_default": told.is_default, "configured": config is not None, "on_disk": on_disk,
                 "state": "running" if running else "idle" if idle else "ended" if last else None, "running": running or 0, "sessions": count or 0,
                 "last_activity_ms": last, "model": told.model, "fallbacks": list(told.fallbacks), "workspace": folder, "heartbeat": told.heartbeat,
-                "channels": list(told.channels), "tools": {"profile": None, "allow": [], "deny": [], **told.tools}, "files_count": len(files),
+                "channels": list(dict.fromkeys([*told.channels, *sorted(filter(None, heard))]))[:100], "tools": {"profile": None, "allow": [], "deny": [], **told.tools}, "files_count": len(files),
                 "files_bytes": sum(f["size_bytes"] for f in files), "files_changed_ms": max((f["changed_ms"] for f in files), default=None),
                 **{k: v for k, v in spent.get(agent, {**Sums().render()}).items() if k not in ("key", "label")},
             })  # fmt: skip
@@ -12286,6 +12286,7 @@ class DemoSession:
     label: str | None = None
     parent: DemoSession | None = None
     depth: int = 0
+    task: str = ""  # of a sub-agent
     fork_of: tuple[DemoSession, str] | None = None
     fate: str = "live"  # live, reset or deleted
     status: str = "done"
@@ -12369,6 +12370,54 @@ DEMO_WORDS = {
     "topic": ("heat pumps", "e-ink displays", "balcony solar", "cargo bikes", "night trains"),
     "n": ("4", "5", "6", "7", "8", "9", "12"),
 }
+#: Files of a workspace: "=== name", then its text.
+DEMO_MEMORY = """
+=== IDENTITY.md
+# %(name)s
+
+You are %(name)s. Your job: %(job)s.
+=== SOUL.md
+# Who you are
+
+- **Plain.** Say what is so, in as few words as it takes.
+- **Careful.** Ask before you spend money, send a message to somebody new, or delete anything.
+- **Calm.** An error is a fact, not a drama: say what failed, why, and what you try next.
+
+> Be the colleague who is missed when away.
+=== USER.md
+# The people you work for
+
+- Time zone: the one of this machine
+- Mornings before nine are quiet, weekends too
+- Prefers one message with an answer over five with progress
+=== AGENTS.md
+# How you work
+
+1. Read `MEMORY.md` and the note of today and of yesterday.
+2. Do the task. Hand longer searches to a sub-agent.
+3. Write what will matter tomorrow into `memory/`, one file a day.
+
+## Tools
+
+| tool | use it for |
+|---|---|
+| `exec` | commands in %(home)s |
+| `web_search` | what is newer than you |
+| `memory_search` | what was said before |
+=== HEARTBEAT.md
+# Every half hour
+
+- [x] anything in the inbox that cannot wait?
+- [ ] a job that failed since the last time?
+- [ ] nothing: say HEARTBEAT_OK
+=== MEMORY.md
+# What lasts
+
+- The oven runs hot: minus ten degrees
+- Invoices go out on the first working day of a month
+- Backups are on `elm`, keys are **not**
+- House rules: [wiki](https://wiki.example/house-rules)
+"""
 #: "# agent: title", then > says the user, ~ thinks, < answers, & label: task starts a sub-agent,
 #: "tool: arguments => result" (=! when it fails). A line that begins with a space goes on.
 DEMO_SCRIPTS = r"""
@@ -12698,14 +12747,15 @@ class DemoTalk:
         yield self.message(
             session, 5 if is_nested else took_ms, role="toolResult", toolCallId=call_id,
             toolName=name, content=content, isError=failed and not is_new,
-            details={"status": "completed", "exitCode": int(failed), "durationMs": took_ms})
+            details={"status": "completed", "exitCode": int(failed), "durationMs": took_ms,
+                     **({"tool": {"id": f"openclaw:core:{tool}", "name": tool}} if is_nested else {})})
 
     def spawn(self, session: DemoSession, label: str, task: str) -> Iterator[DemoRow]:
         """Start a sub-agent and wait for it."""
         base = session.key if session.depth else f"agent:{session.agent}"
         model = DEMO_MODELS[DEMO_AGENTS[session.agent].models[2]]
         child = DemoSession(session.agent, f"{base}:subagent:{self.uuid()}", self.uuid(), model, 0,
-                            label=label, parent=session, depth=session.depth + 1)
+                            label=label, parent=session, depth=session.depth + 1, task=task)
         order = {"task": task, "label": label}
         accepted = orjson.dumps({"status": "accepted", "childSessionKey": child.key}).decode()
         yield from self.tool(session, "sessions_spawn", order, accepted, [])
@@ -13066,8 +13116,7 @@ class DemoHome:
         for name, agent in DEMO_AGENTS.items():
             workspace = _demo_workspace(self.home, name)
             workspace.mkdir()
-            text = f"# {agent.name}\n\nYou are {agent.name}. Your job: {agent.job}.\n"
-            (workspace / "IDENTITY.md").write_text(text, encoding="utf-8")
+            self.write_memory(workspace, name, agent)
             folder = self.home / "agents" / name
             path = folder / "agent" / "openclaw-agent.sqlite"
             with _demo_database(path, DEMO_AGENT_SCHEMA, 23) as db:
@@ -13080,6 +13129,25 @@ class DemoHome:
             self.write_state(db)
         config = orjson.dumps(self.config(), option=orjson.OPT_INDENT_2)
         (self.home / "openclaw.json").write_bytes(config)
+
+    def write_memory(self, workspace: Path, name: str, agent: DemoAgent) -> None:
+        """Write what an agent is told each time, and a note for each day on which it worked."""
+        (workspace / "memory").mkdir()
+        places = {"name": agent.name, "job": agent.job, "home": str(workspace)}
+        for part in DEMO_MEMORY.strip().split("\n=== "):
+            title, _, text = part.removeprefix("=== ").partition("\n")
+            self.write_file(workspace / title, [(text.strip() % places).encode()], self.first_ms)
+        days: dict[str, list[DemoSession]] = defaultdict(list)
+        for session in self.sessions.values():
+            if session.agent == name and session.topics and not session.parent:
+                days[time.strftime("%Y-%m-%d", time.localtime(session.first_ms / 1000))].append(session)
+        for day, sessions in sorted(days.items())[-20:]:
+            lines = [f"# {day}", ""]
+            for session in sessions[:6]:
+                lines.append(f"## {session.label or session.topics[0]}")
+                lines += [f"- {topic}: done, nothing open" for topic in session.topics[:4]] + [""]
+            last_ms = min(max(s.first_ms for s in sessions) + HOUR_MS, self.now_ms)
+            self.write_file(workspace / "memory" / f"{day}.md", ["\n".join(lines).encode()], last_ms)
 
     def write_session(self, db: sqlite3.Connection, folder: Path, session: DemoSession) -> None:
         """Write a session where it belongs: database, or archive of its time."""
@@ -13134,7 +13202,7 @@ class DemoHome:
                     db, "subagent_runs", run_id=run_id, child_session_key=key, created_at=started,
                     controller_session_key=parent, requester_session_key=parent, payload_json={
                         "runId": run_id, "childSessionKey": key, "requesterSessionKey": parent,
-                        "task": session.topics[0], "label": session.label, "createdAt": started,
+                        "task": session.task, "label": session.label, "createdAt": started,
                         "execution": execution})
             elif ":cron:" in key:
                 job_id, status = key.split(":")[3], "error" if failed else "ok"
@@ -13175,7 +13243,7 @@ class DemoHome:
             entries[name] = {"workspace": str(_demo_workspace(self.home, name)),
                              "identity": {"name": agent.name, "theme": agent.job},
                              "model": {"primary": usual, "fallbacks": [fallback]}}
-        heartbeat = {"every": "30m", "model": f"anthropic/{DEMO_HEARTBEAT_MODEL}",
+        heartbeat = {"agentId": "main", "every": "30m", "model": f"anthropic/{DEMO_HEARTBEAT_MODEL}",
                      "activeHours": {"start": "07:00", "end": "23:00"}}
         return {
             "meta": {"lastTouchedVersion": "2026.9.6"},
@@ -21227,7 +21295,7 @@ AGENTS_CSS = r"""/* Agents */
 .agent-list tr > :last-child { padding-right: 16px; }
 .agent-list .name { width: 24%; }
 .agent-list .bar-cell { width: 12%; }
-.agent-list .state, .agent-name .state { margin-right: 8px; }
+.agent-name .state { margin-right: 8px; }
 .agent-list .mark { margin-left: 6px; }
 .agent-head h2 { font-size: 16px; line-height: 22px; overflow: hidden; text-overflow: ellipsis; }
 .agent-head .back { display: grid; place-items: center; width: 24px; height: 24px; margin-left: -6px; border-radius: 6px; color: var(--ink-2); }
@@ -21238,6 +21306,7 @@ AGENTS_CSS = r"""/* Agents */
 .agent-facts .is-number dd { font-size: 20px; line-height: 28px; font-weight: 600; letter-spacing: -.01em; }
 .agent-facts .is-number .num { text-align: left; }
 .agent-facts .note { display: block; font-size: 12px; line-height: 16px; font-weight: 400; letter-spacing: 0; }
+.agent-side .panel { scroll-margin-top: 112px; }
 .agent-side { display: grid; grid-template-columns: minmax(0, 1fr); gap: 16px; align-content: start; }
 .agent-pair { display: grid; grid-template-columns: repeat(2, minmax(0, 1fr)); gap: 16px; }
 .files h3:first-child { margin-top: 0; }
@@ -21284,11 +21353,11 @@ AGENTS_CSS = r"""/* Agents */
 AGENTS_JS = r"""// The agents: what each is, what it costs and does; one agent with its memory files, which are shown
 // as text: nothing in them is a link, an image or markup of its own, and what hides is marked.
 
-import { html, msg, t, tn, UNKNOWN, formatBytes, formatCount, formatPercent } from "./dom.js";
+import { html, t, tn, UNKNOWN, formatBytes, formatCount, formatPercent } from "./dom.js";
 import { shareBar, sparkline } from "./chart.js";
 import {
-  askParams, bdi, cost, dataOf, fateMark, head, hrefTo, icon, money, nothing, panel, partial, rangeName, scrollingTable, segments,
-  sessionLink, sessionName, shareOf, sharePercent, sortedHead, stateMark, tokens, unseen, when,
+  askParams, bdi, cost, dataOf, fateMark, head, hrefTo, icon, nothing, panel, partial, rangeName, scrollingTable, segments, sessionLink,
+  sessionName, shareOf, sharePercent, sortedHead, stateMark, tokens, unseen, when,
 } from "./views.js";
 
 const LONGEST_LAID_OUT = 200_000; // characters; a longer file is shown as its source
@@ -21323,14 +21392,18 @@ const list = (names, most = 3) => (names.length
   ? html`${names.slice(0, most).map((name, i) => html`${i ? ", " : ""}${bdi(name)}`)}${names.length > most ? t(" and {n} more", { n: names.length - most }) : ""}`
   : UNKNOWN);
 
+/** A model without its provider. */
+const modelName = (row) => row.model?.replace(/^[^/]+\//, "") ?? UNKNOWN;
+
 function Row(row, total, state) {
   return html`
     <tr data-key="${row.id}">
+      <td class="state-cell">${stateOf(row)}</td>
       <th scope="row" class="name" title="${row.name || row.id}">
-        ${stateOf(row)}<a class="row-link" href="${hrefTo(state, "agents", [row.id])}" data-row>${agentName(row)}</a>${agentMarks(row)}
-        <span class="where">${bdi(row.model ?? UNKNOWN)}</span>
+        <a class="row-link" href="${hrefTo(state, "agents", [row.id])}" data-row>${agentName(row)}</a>${agentMarks(row)}
+        <span class="where">${bdi(modelName(row))}</span>
       </th>
-      <td class="mid model" title="${row.model ?? ""}">${bdi(row.model ?? UNKNOWN)}</td>
+      <td class="mid model" title="${row.model ?? ""}">${bdi(modelName(row))}</td>
       <td class="mid wide">${list(row.channels, 2)}</td>
       <td class="wide">${heartbeatWords(row)}</td>
       <td class="num wide">${row.files_count ? html`<span title="${formatBytes(row.files_bytes)}">${formatCount(row.files_count)}</span>` : UNKNOWN}</td>
@@ -21349,7 +21422,7 @@ function Agents(state) {
   const table = scrollingTable({
     label: t("Agents, table"), kind: "agent-list",
     heads: html`
-      ${head(t("Agent"))}${head(t("Model"), "mid")}${head(t("Channels"), "mid wide")}${head(t("Heartbeat"), "wide")}${head(t("Files"), "num wide")}
+      ${head(html`<span class="state-word">${t("State")}</span>`)}${head(t("Agent"))}${head(t("Model"), "mid")}${head(t("Channels"), "mid wide")}${head(t("Heartbeat"), "wide")}${head(t("Files"), "num wide")}
       ${head(t("Sessions"), "num wide")}${head(t("Tokens"), "num mid")}${sortedHead(t("Cost"))}${head(unseen(t("Share as a bar")), "mid")}
       ${head(t("Share"), "num wide")}${head(t("Last active"), "num")}`,
     rows: rows.map((row) => Row(row, totals.cost_nano_usd, state)),
@@ -21420,7 +21493,7 @@ function Files(row, state) {
   const group = (name, files) => (files.length ? html`<h3>${name}</h3><ul>${files.map(line)}</ul>` : null);
   const why = row.files_problem ? nothing(row.files_problem) : row.files.length ? null : nothing(t("No memory file is in this workspace."));
   return panel({
-    key: "files", title: t("Memory"), wide: "", state, note: row.files.length ? tn(row.files.length, "{n} file", "{n} files") : null,
+    key: "files", title: t("Memory files"), wide: "", state, note: row.files.length ? tn(row.files.length, "{n} file", "{n} files") : null,
     body: html`
       <div class="files files-scroll" tabindex="0" role="group" aria-label="${t("Memory files")}">
         ${group(t("What it is told each time"), own)}${group(t("Notes it wrote"), notes)}${why}
@@ -21432,7 +21505,7 @@ function Files(row, state) {
 // Text of a file. Characters that nobody sees can make text read one way and mean another: they are
 // shown by their numbers. A joiner inside an emoji is no such thing, nor is the mark at a file's start.
 
-const HIDDEN_CHARS = /[\u00ad\u061c\u180e\u200b\u200c\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff]|(?<![\p{Extended_Pictographic}\ufe0f\u{1f3fb}-\u{1f3ff}])\u200d|[\u{e0000}-\u{e007f}]/gu;
+const HIDDEN_CHARS = /[\u00ad\u061c\u180e\u200b\u200c\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff]|(?<!\p{Extended_Pictographic}|\p{Emoji_Modifier}|\ufe0f)\u200d|[\u{e0000}-\u{e007f}]/gu;
 
 /** A text with what hides in it made visible: [parts, how many]. */
 export function revealed(text) {
@@ -21479,6 +21552,11 @@ export function layOut(text) {
     if (items.length) blocks.push(html`<ul>${items}</ul>`);
     items = [];
   };
+  let table = [];
+  const endTable = () => {
+    if (table.length) blocks.push(html`<pre>${show(table.join("\n"))}</pre>`);
+    table = [];
+  };
   let fence = null;
   for (const line of text.split(/\r\n|\n|\r/)) {
     const rail = /^\s{0,3}(```|~~~)/.exec(line)?.[1];
@@ -21489,6 +21567,13 @@ export function layOut(text) {
       } else fence.lines.push(line);
       continue;
     }
+    if (/^\s*\|.*\|\s*$/.test(line)) { // a table: its columns stand in line as they were typed
+      endItems();
+      endLines();
+      table.push(line);
+      continue;
+    }
+    endTable();
     const title = /^(#{1,6})\s+(.*)$/.exec(line);
     const item = /^(\s*)([-*+]|\d{1,9}[.)])\s+(\[[ xX]\]\s+)?(.*)$/.exec(line);
     if (item && !/^\s*([-*_]\s*){3,}$/.test(line)) {
@@ -21508,6 +21593,7 @@ export function layOut(text) {
     else if (line.trim()) lines.push(line);
   }
   if (fence) blocks.push(html`<pre>${show(fence.lines.join("\n"))}</pre>`);
+  endTable();
   endItems();
   endLines();
   return blocks;
@@ -21610,8 +21696,7 @@ export const page = {
     const { route } = state;
     const params = askParams(route);
     if (!idOf(state)) return [{ key: "agents", path: "/api/agents", params, on: ["usage", "session"], gapMs: 1000 }];
-    const { agent: _, ...others } = params;
-    const asks = [{ key: agentKey(state), path: `/api/agents/${encodeURIComponent(idOf(state))}`, params: others, on: ["usage", "session"], gapMs: 1000 }];
+    const asks = [{ key: agentKey(state), path: `/api/agents/${encodeURIComponent(idOf(state))}`, params: { ...params, agent: null }, on: ["usage", "session"], gapMs: 1000 }];
     if (route.file) {
       const path = `/api/memory/${encodeURIComponent(idOf(state))}/${encodeURIComponent(route.file)}`;
       asks.push({ key: fileKey(state), path, params: {}, on: ["usage"], gapMs: 2000 });
@@ -22007,6 +22092,26 @@ export const messages = {
   "{n} images, not shown": "{n} 张图片，未显示",
   "{n} entry": "{n} 条",
   "{n} entries": "{n} 条",
+
+  // Agents, and how sub-agents fare
+  "Killed": "已终止", "Timed out": "已超时", "It failed.": "它失败了。", "It was killed.": "它被终止了。",
+  "Its time ran out.": "它超时了。", "Its task: {task}": "任务：{task}", "not configured": "未配置", "default": "默认",
+  "OpenClaw no longer has this agent; the ledger keeps its numbers": "OpenClaw 中已没有此代理；账本保留其数字",
+  "openclaw.json does not name this agent; its folder is there": "openclaw.json 中没有此代理，但其文件夹还在",
+  "takes what is sent to no other agent": "接收未发给其他代理的内容", "has never run": "从未运行", "off": "关闭", "every {time}": "每 {time}",
+  "Agents, table": "代理，表格", "Channels": "渠道", "Heartbeat": "心跳", "Files": "文件", "nothing runs": "没有正在运行的",
+  "No agent is in openclaw.json, and none has left a folder.": "openclaw.json 中没有代理，也没有代理留下文件夹。",
+  "profile {name}": "配置 {name}", "only": "仅", "without": "不含", "as OpenClaw sets them": "由 OpenClaw 决定",
+  "{n} session ever": "共 {n} 个会话", "{n} sessions ever": "共 {n} 个会话", "no session yet": "尚无会话", "All agents": "所有代理",
+  "Its sessions": "它的会话", "By day": "按日", "last active": "最近活动", "then": "其后为", "not opened": "未打开",
+  "No memory file is in this workspace.": "此工作区中没有记忆文件。", "What it is told each time": "每次都会告知它的内容",
+  "Notes it wrote": "它写下的笔记", "in {folder}": "位于 {folder}", "a character that cannot be seen": "不可见字符", "Image: ": "图片：",
+  "This file could not be read: {why}.": "无法读取此文件：{why}。",
+  "{n} character that cannot be seen is marked": "已标出 {n} 个不可见字符", "{n} characters that cannot be seen are marked": "已标出 {n} 个不可见字符",
+  "the first {size} of it": "仅显示前 {size}", "Show as": "显示方式", "Source": "源文本", "This file is empty.": "此文件为空。",
+  "Last sessions": "最近的会话", "No session yet.": "尚无会话。", "There is no such agent": "没有这个代理",
+  "No config, no folder and no session knows {agent}.": "配置、文件夹和会话中都没有 {agent}。",
+  "By model": "按模型", "By tool": "按工具", "By channel": "按渠道",
 };
 """
 
