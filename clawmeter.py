@@ -14113,12 +14113,14 @@ class Tail:
         self.write = write
         self.agent = agent
         self.cursor: str | None = None
+        self.since_ms = 0  # what an index under way finds of an earlier time is no news
         self.running: dict[str, tuple[Json, Any]] = {}  # session id: (its row, what it did)
         self.gateway: tuple[Any, ...] | None = None
 
     def step(self) -> None:
         """Look once, and tell what is new."""
         live = self.ask("live", limit="200")
+        self.since_ms = self.since_ms or live["as_of_ms"] - MINUTE_MS
         gateway = live["gateway"]
         state = (gateway["status"], gateway["text"])
         if state != self.gateway:
@@ -14130,7 +14132,7 @@ class Tail:
             cursor = self.cursor
             answer = self.ask("events", after=cursor)
             self.cursor = answer["cursor"]
-            items += answer["events"]
+            items += [e for e in answer["events"] if e["ts_ms"] >= self.since_ms]
         for item in sorted(items, key=lambda one: one["ts_ms"]):
             if self.agent in (None, item["agent"]):
                 self.write(item)
@@ -14236,6 +14238,7 @@ def cmd_tail(args: argparse.Namespace) -> int:
         line.done()
         page = meter.stream.subscribe()
         meter.start()
+        meter.passed.wait()  # from here on nothing is missed
         tail = Tail(lambda name, **given: getattr(meter.queries, name)(**given), write, agent=args.agent)  # fmt: skip
         tail.step()
         for _ in page.frames():
