@@ -21480,7 +21480,7 @@ function Head(row, state) {
 function Files(row, state) {
   const line = (file) => {
     const size = html`<span class="note">${file.problem ? null : html`${formatBytes(file.size_bytes)} · ${when(file.changed_ms, state)}`}</span>`;
-    const name = bdi(file.name.replace(/^memory\//, ""));
+    const name = html`<bdi>${show(file.name.replace(/^memory\//, ""))}</bdi>`;
     if (file.problem) {
       return html`
         <li class="is-refused" data-key="${file.name}"><span>${name}</span>
