@@ -49,6 +49,7 @@ import base64
 import bisect
 import contextlib
 import csv
+import errno
 import gc
 import hashlib
 import hmac
@@ -76,6 +77,7 @@ import tempfile
 import threading
 import time
 import tomllib
+import unicodedata
 import urllib.parse
 from calendar import monthrange
 from collections import Counter, defaultdict, deque
@@ -95,7 +97,8 @@ import zstandard
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
-    from http.client import HTTPConnection
+    from http.client import HTTPConnection, HTTPResponse
+    from typing import NoReturn
 
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
     from flask import Flask, Request, Response
@@ -863,6 +866,11 @@ def redact_value(value: Any, limit: int = 2_000) -> Any:
     return value
 
 
+def text_or_none(value: Any) -> str | None:
+    """A non-empty string, made storable; None for anything else."""
+    return sound(value)[:500] if isinstance(value, str) and value else None
+
+
 ###############################################################################
 # OpenClaw home ###############################################################
 ###############################################################################
@@ -945,6 +953,20 @@ class ConfigPrice:
 
 
 @dataclass(frozen=True, slots=True)
+class AgentConfig:
+    """One agent as openclaw.json has it; None where that leaves the choice to OpenClaw."""
+
+    name: str | None = None
+    is_default: bool = False
+    model: str | None = None
+    fallbacks: tuple[str, ...] = ()
+    workspaces: tuple[str, ...] = ()  # where it may be, the likeliest first: the rule has changed
+    heartbeat: Json | None = None  # {every, model, hours}; every is None when it has none
+    tools: Mapping[str, Any] = field(default_factory=dict)  # {profile, allow, deny}
+    channels: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class OpenClawConfig:
     """What we take from openclaw.json. Secrets stay in `gateway_token`, which nothing prints."""
 
@@ -956,8 +978,7 @@ class OpenClawConfig:
     gateway_remote: str | None = None  # gateway.remote.url, in mode `remote`
     gateway_tls: bool = False
     token_problem: str | None = None
-    agents: tuple[str, ...] = ()
-    workspaces: Mapping[str, str] = field(default_factory=dict)
+    agents: Mapping[str, AgentConfig] = field(default_factory=dict)
     log_file: str | None = None
     prices: Mapping[tuple[str, str], ConfigPrice] = field(default_factory=dict)
     base_urls: Mapping[str, str] = field(default_factory=dict)
@@ -1071,14 +1092,8 @@ def read_config(home: Path, env: Mapping[str, str]) -> OpenClawConfig:
             return OpenClawConfig(problem=f"cannot read {path}: it is not an object")
     except (OSError, ValueError, RecursionError) as error:
         return OpenClawConfig(problem=f"cannot read {path}: {plain(error)}")
-    gateway, agents = as_dict(raw.get("gateway")), as_dict(raw.get("agents"))
+    gateway = as_dict(raw.get("gateway"))
     auth = as_dict(gateway.get("auth"))
-    listed: dict[str, Json] = {}
-    entries = agents.get("entries")
-    if isinstance(entries, dict):
-        listed = {str(k): as_dict(v) for k, v in entries.items()}
-    elif isinstance(agents.get("list"), list):
-        listed = {str(a["id"]): a for a in agents["list"] if isinstance(a, dict) and "id" in a}
     prices: dict[tuple[str, str], ConfigPrice] = {}
     windows: dict[tuple[str, str], int] = {}
     urls: dict[str, str] = {}
@@ -1114,14 +1129,90 @@ def read_config(home: Path, env: Mapping[str, str]) -> OpenClawConfig:
         gateway_remote=str(remote["url"]) if is_remote else None,
         gateway_tls=as_dict(gateway.get("tls")).get("enabled") is True,
         token_problem=complain_of_token(token),
-        agents=tuple(listed),
-        workspaces={k: str(w) for k, v in listed.items() if (w := v.get("workspace") or as_dict(agents.get("defaults")).get("workspace"))},
+        agents=parse_agents(raw, home, env),
         log_file=str(f) if (f := as_dict(raw.get("logging")).get("file")) else None,
         prices=prices,
         base_urls=urls,
         context_windows=windows,
         plan_providers=frozenset(plan),
     )  # fmt: skip
+
+
+def parse_agents(raw: Json, home: Path, env: Mapping[str, str]) -> dict[str, AgentConfig]:
+    """The agents of a config by id, from `agents.entries` (2026.9) or `agents.list`; `main` when it names none.
+
+    Facts: docs of OpenClaw 2026.9.6, concepts/agent-workspace, concepts/multi-agent, gateway/heartbeat.
+    """
+    agents, tools, channels = as_dict(raw.get("agents")), as_dict(raw.get("tools")), as_dict(raw.get("channels"))  # fmt: skip
+    defaults = as_dict(agents.get("defaults"))
+    listed: dict[str, Json] = {}
+    if isinstance(agents.get("entries"), dict):
+        listed = {str(k): as_dict(v) for k, v in agents["entries"].items()}
+    elif isinstance(agents.get("list"), list):
+        listed = {str(a["id"]): a for a in agents["list"] if isinstance(a, dict) and "id" in a}
+    listed = {sound(k)[:64].lower(): v for k, v in listed.items() if k}
+    if not listed:
+        listed = {"main": {}} if agents else {}
+    first = next(iter(listed), None)
+    owner = next((k for k, v in listed.items() if v.get("default") is True), first if len(listed) == 1 else None)  # fmt: skip
+    bindings = raw.get("bindings")
+    bound: dict[str, list[str]] = {}
+    for binding in bindings if isinstance(bindings, list) else ():
+        match = as_dict(as_dict(binding).get("match"))
+        if name := text_or_none(match.get("channel")):
+            bound.setdefault(str(as_dict(binding).get("agentId")).lower(), []).append(name)
+
+    def folder(text: Any) -> Path | None:
+        if not isinstance(text, str) or not text.strip() or "\0" in text:
+            return None
+        path = Path(re.sub(r"^~(?=/|$)", lambda _: env.get("HOME") or str(Path.home()), text.strip()))  # fmt: skip
+        return path if path.is_absolute() else None
+
+    def workspaces(agent: str, entry: Json) -> list[Path]:
+        if own := folder(entry.get("workspace")):
+            return [own]
+        shared = folder(defaults.get("workspace"))
+        whole = [shared or home / "workspace"]
+        if agent == owner:
+            return whole
+        parts = [shared / agent] if shared else []
+        return [*parts, home / f"workspace-{agent}", *(whole if agent == first else ())]
+
+    def heartbeat(agent: str, entry: Json) -> Json | None:
+        common, own = as_dict(defaults.get("heartbeat")), entry.get("heartbeat")
+        if isinstance(own, dict):
+            beat = {**common, **own}
+        elif any(isinstance(v.get("heartbeat"), dict) for v in listed.values()):
+            beat = {"every": "0m"}  # where some have their own, only these have any
+        elif common and agent in (common.get("agentId"), owner):
+            beat = common
+        else:
+            return None
+        every, hours = text_or_none(beat.get("every")), as_dict(beat.get("activeHours"))
+        span = "–".join(sound(hours[n])[:20] for n in ("start", "end") if hours.get(n))
+        is_off = every is not None and not re.search("[1-9]", every)
+        return {"every": None if is_off else every or "30m", "model": text_or_none(beat.get("model")), "hours": span or None}  # fmt: skip
+
+    def names(value: Any) -> list[str]:
+        return [sound(v)[:80] for v in value[:100]] if isinstance(value, list) else []
+
+    out = {}
+    for agent, entry in listed.items():
+        model = entry.get("model") or defaults.get("model")
+        model = model if isinstance(model, dict) else {"primary": model}
+        policy = {**tools, **as_dict(entry.get("tools"))}
+        connected = [sound(k)[:80] for k, v in channels.items() if k != "defaults" and as_dict(v).get("enabled") is not False]  # fmt: skip
+        out[agent] = AgentConfig(
+            name=text_or_none(as_dict(entry.get("identity")).get("name")) or text_or_none(entry.get("name")),
+            is_default=agent == owner,
+            model=text_or_none(model.get("primary")),
+            fallbacks=tuple(names(model.get("fallbacks"))),
+            workspaces=tuple(map(str, workspaces(agent, entry))),
+            heartbeat=heartbeat(agent, entry),
+            tools={"profile": text_or_none(policy.get("profile")), "allow": names(policy.get("allow")), "deny": names(policy.get("deny"))},
+            channels=tuple(dict.fromkeys([*bound.get(agent, ()), *(connected if agent == owner else ())])),
+        )  # fmt: skip
+    return out
 
 
 def complain_of_token(token: Any) -> str | None:
@@ -1491,6 +1582,8 @@ HEARTBEAT = re.compile(
     r"(\[[^\]\n]{1,60}\] )?(Read HEARTBEAT\.md if it exists|\[OpenClaw heartbeat poll\])"
 )
 _TOKEN_FIELDS = ("input", "output", "cacheRead", "cacheWrite")
+#: `details.status` of a result that OpenClaw itself counts as failed (2026.9.6: resolveToolResultFailureKind).
+TOOL_FAILURES = ("error", "failed", "blocked", "timeout", "timed_out", "cancelled")
 _Picked = TypeVar("_Picked", bound=msgspec.Struct)
 
 
@@ -1576,6 +1669,7 @@ class EntryDetails(msgspec.Struct, gc=False, rename="camel"):
     exit_code: Any = None
     duration_ms: Any = None
     tool_name: Any = None
+    tool: Any = None  # {id, name, …} of the tool that `tool_call` called
 
 
 class EntryMessage(msgspec.Struct, gc=False, rename="camel"):
@@ -1696,6 +1790,7 @@ class EntryParser:
         "reading",
         "seen",
         "session",
+        "wrapped",
     )
 
     def __init__(
@@ -1712,6 +1807,7 @@ class EntryParser:
         self.session = session_rowid(seen.agent, seen.session_id)
         self.heartbeat: dict[str, bool] = {}
         self.call_ms: dict[str | None, int] = {}
+        self.wrapped: dict[str | None, str] = {}  # call id of a `tool_call`: the tool behind it
         self.model_ids: dict[tuple[Any, Any, Any], int] = {}
         self.nameless: Counter[tuple[Any, ...]] = Counter()
         self.count_nameless: Callable[[], Counter[tuple[Any, ...]]] | None = None
@@ -1803,13 +1899,15 @@ class EntryParser:
         row_tool, failed, duration = None, 0, None
         if role == "toolResult":
             kind, row_tool = "toolResult", message.tool_name or "?"
+            details = message.details
+            if row_tool == "tool_call":
+                row_tool = self.wrapped.get(message.tool_call_id) or wrapped_tool(details) or row_tool  # fmt: skip
             if type(row_tool) is not str or not row_tool.isidentifier():
                 row_tool = sound(row_tool)
-            details = message.details
             failed = 1 if message.is_error else 0
             if details is not None:
                 code = details.exit_code
-                if details.status == "error" or (isinstance(code, int | float) and code > 0):
+                if details.status in TOOL_FAILURES or (isinstance(code, int | float) and code > 0):
                     failed = 1
                 duration = int_or_none(details.duration_ms)
             if duration is None and outer is not None:
@@ -1865,11 +1963,14 @@ class EntryParser:
         if type(content) is list:
             called = [b for b in content if b.type == "toolCall"]
             if called:
-                if when is not None:
-                    for block in called:
-                        if type(block.id) is str:
+                names = [tool_name(b) for b in called]
+                for block, tool in zip(called, names, strict=True):
+                    if type(block.id) is str:
+                        if when is not None:
                             self.call_ms[block.id] = when
-                tools = '["' + '", "'.join([tool_name(b) for b in called]) + '"]'
+                        if block.name == "tool_call":
+                            self.wrapped[block.id] = tool
+                tools = '["' + '", "'.join(names) + '"]'
         tokens_in, tokens_out = usage.input, usage.output
         cached, written = usage.cache_read, usage.cache_write
         cost = usage.cost
@@ -1977,11 +2078,19 @@ def tool_name(block: EntryBlock) -> str:
         if isinstance(arguments, msgspec.Raw):
             arguments = parse_lenient_or_none(bytes(arguments))
         if type(arguments) is dict and type(arguments.get("id")) is str:
-            name = arguments["id"]
+            # By its name, or by its id in the catalogue: openclaw:core:sessions_spawn.
+            name = arguments["id"].rpartition(":")[2] or arguments["id"]
     text = str(name)[:120]
     if _PLAIN_NAME.fullmatch(text):
         return text
     return json.dumps(sound(text))[1:-1].replace("\\", "/").replace('"', "'")
+
+
+def wrapped_tool(details: EntryDetails | None) -> str | None:
+    """The tool whose result stands behind `tool_call` (2026.9.6: `details.tool.name`)."""
+    tool = details.tool if details is not None else None
+    name = tool.get("name") if isinstance(tool, dict) else None
+    return name[:120] if isinstance(name, str) and name else None
 
 
 def parse_lenient(raw: bytes | str) -> Any:
@@ -3362,14 +3471,14 @@ class Store:
         changes = Changes()
         with self.transaction() as db:
             for run in runs:
-                db.execute("INSERT OR REPLACE INTO subagent_runs VALUES (?, ?, ?, ?, ?, ?, ?, ?)", (run.run_id, run.child_key, run.parent_key, run.label, run.status, run.created_ms, run.started_ms, run.ended_ms))  # fmt: skip
-                for (session,) in db.execute(
-                    "SELECT id FROM sessions WHERE key = ? AND parent_key IS NULL", (run.child_key,)
-                ).fetchall():
-                    db.execute(
-                        "UPDATE sessions SET parent_key = ? WHERE id = ?", (run.parent_key, session)
-                    )
-                    changes.sessions.add(session)
+                row = (run.run_id, run.child_key, run.parent_key, run.label, run.status, run.created_ms, run.started_ms, run.ended_ms)  # fmt: skip
+                known = db.execute("SELECT * FROM subagent_runs WHERE run_id = ?", row[:1])
+                if known.fetchone() == row:
+                    continue
+                db.execute("INSERT OR REPLACE INTO subagent_runs VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)  # fmt: skip
+                db.execute("UPDATE sessions SET parent_key = ? WHERE key = ? AND parent_key IS NULL", (run.parent_key, run.child_key))  # fmt: skip
+                children = db.execute("SELECT id FROM sessions WHERE key = ?", (run.child_key,))
+                changes.sessions.update(session for (session,) in children)
             db.executemany("INSERT OR REPLACE INTO cron_runs VALUES (?, ?, ?, ?, ?)", [(c.job_id, c.run_ms, c.status, c.session_id, c.duration_ms) for c in crons])  # fmt: skip
             for fact in facts:
                 if self._learn_one(db, fact):
@@ -4236,11 +4345,6 @@ def parse_prompt_report(report: Any) -> str | None:
     return json.dumps(out, separators=(",", ":"), ensure_ascii=False)
 
 
-def text_or_none(value: Any) -> str | None:
-    """A non-empty string, made storable; None for anything else."""
-    return sound(value)[:500] if isinstance(value, str) and value else None
-
-
 def parse_session_entry(agent: str, key: str, entry: Any) -> Iterator[SessionFacts]:
     """What an entry of sessions.json, or `entry_json` of session_nodes, says; usually one fact.
 
@@ -4409,11 +4513,9 @@ def read_state_file(home: OpenClawHome, path: str, since_ms: int) -> tuple[State
         if isinstance(run.get("childSessionKey"), str) and isinstance(
             run.get("requesterSessionKey"), str
         ):
-            status = as_dict(run.get("outcome")).get("status") or (
-                "ended" if run.get("endedAt") else "running"
-            )
+            status = run_status(as_dict(run.get("outcome")), run.get("endedAt"), run.get("endedReason"))  # fmt: skip
             out.runs.append(SubagentRun(sound(run_id), sound(run["childSessionKey"]), sound(run["requesterSessionKey"]), text_or_none(run.get("label")),
-                                        sound(status), int_or_none(run.get("createdAt")), int_or_none(run.get("startedAt")), int_or_none(run.get("endedAt"))))  # fmt: skip
+                                        status, int_or_none(run.get("createdAt")), int_or_none(run.get("startedAt")), int_or_none(run.get("endedAt"))))  # fmt: skip
     return out, 0
 
 
@@ -4447,10 +4549,11 @@ def read_state_database(home: OpenClawHome, path: str, since_ms: int, out: State
                 "started_at",
                 "ended_at",
                 "outcome_json",
+                "ended_reason",
                 "payload_json",
             )
             select = ", ".join(c if c in columns else f"NULL AS {c}" for c in names)
-            for run, child, parent, label, created, started, ended, outcome, payload in db.execute(f"SELECT run_id, child_session_key, requester_session_key, {select} FROM subagent_runs"):  # fmt: skip
+            for run, child, parent, label, created, started, ended, outcome, reason, payload in db.execute(f"SELECT run_id, child_session_key, requester_session_key, {select} FROM subagent_runs"):  # fmt: skip
                 body = as_dict(parse_lenient_or_none(payload or b"{}"))
                 execution = as_dict(body.get("execution"))
                 result = (
@@ -4462,10 +4565,46 @@ def read_state_database(home: OpenClawHome, path: str, since_ms: int, out: State
                     started or int_or_none(execution.get("startedAt")),
                     ended or int_or_none(execution.get("endedAt")),
                 )
-                status = result.get("status") or ("ended" if done else "running")
+                status = run_status(result, done, text_of(reason) or body.get("endedReason"))
                 out.runs.append(SubagentRun(text_of(run) or "", text_of(child) or "", text_of(parent) or "", text_of(label) or text_or_none(body.get("label")),
-                                            sound(status), created, began, done))  # fmt: skip
+                                            status, created, began, done))  # fmt: skip
     return newest
+
+
+def run_status(outcome: Json, ended: Any, reason: Any) -> str:
+    """How a run of a sub-agent ended, as OpenClaw words it; `running` before it has.
+
+    A killed one has the outcome of an error: only its reason tells (2026.9.6: resolveSubagentSessionStatus).
+    """
+    if reason == "subagent-killed":
+        return "killed"
+    return sound(outcome.get("status") or ("ended" if ended else "running"))
+
+
+MAX_TASK = 1000
+
+
+def read_subagent_tasks(path: str) -> dict[str, str]:
+    """What each sub-agent was told to do, by run id, from subagents/runs.json or state/openclaw.sqlite. Raises SourceError.
+
+    A task is a message: it is read when somebody looks, and never kept in the ledger.
+    """
+    tasks: dict[str, Any] = {}
+    if path.endswith(".json"):
+        try:
+            raw = Path(path).read_bytes()
+        except OSError as error:
+            msg = f"cannot read {path}: {error.strerror}"
+            raise SourceError(msg) from error
+        runs = as_dict(as_dict(parse_lenient_or_none(raw)).get("runs"))
+        tasks = {sound(run_id): as_dict(run).get("task") for run_id, run in runs.items()}
+    else:
+        with open_foreign(path) as db:
+            columns = columns_of(db, "subagent_runs")
+            if {"run_id", "payload_json"} <= columns:
+                for run_id, raw in db.execute("SELECT run_id, payload_json FROM subagent_runs ORDER BY created_at DESC LIMIT 2000"):  # fmt: skip
+                    tasks[text_of(run_id) or ""] = as_dict(parse_lenient_or_none(raw or b"{}")).get("task")  # fmt: skip
+    return {run_id: sound(task)[:MAX_TASK] for run_id, task in tasks.items() if isinstance(task, str) and task}  # fmt: skip
 
 
 # -- the indexer ------------------------------------------------------------------------------------------------------
@@ -7773,6 +7912,19 @@ SESSION_HAS: Mapping[str, str] = {
     "unpriced": "s.unpriced_calls > 0",
 }
 SESSION_STATES = ("running", "idle", "ended")
+#: What an event of a kind may have beside where it happened.
+_EVENT: Json = {
+    "provider": None, "model": None, "stop_reason": None, "total_tokens": None, "output_tokens": None, "cost_nano_usd": None,
+    "duration_ms": None, "tools": [], "tool": None, "is_error": False,
+}  # fmt: skip
+#: How a sub-agent fares, and OpenClaw's words for it: of its runs, of its session.
+SUBAGENT_STATES: Mapping[str, tuple[str, ...]] = {
+    "running": ("running", "queued"), "done": ("ok", "done", "ended", "succeeded"), "failed": ("error", "failed"),
+    "killed": ("killed", "aborted", "cancelled"), "timed_out": ("timeout", "timed_out"),
+}  # fmt: skip
+_IS_SUBAGENT = "(s.cause = 'subagent' OR s.parent IS NOT NULL)"
+#: A session key may have had several runs: the last one counts.
+_LAST_RUN = "LEFT JOIN subagent_runs r ON r.run_id = (SELECT run_id FROM subagent_runs WHERE child_key = s.key ORDER BY created_ms DESC LIMIT 1)"
 #: A list is made anew for each page up to here, which costs least; below it is kept in order for the next pages.
 SHALLOW_ROWS = 500
 #: A session's turns that are told one by one: beyond, the first ones are only counted.
@@ -8179,8 +8331,10 @@ class Queries:
         status: Callable[[], Json] | None = None,
         gateway: GatewayState | None = None,
         crons: CronBook | None = None,
+        env: Mapping[str, str] | None = None,
     ) -> None:
         self.ledger = ledger
+        self.env = os.environ if env is None else env
         self.settings = settings
         self.homes = homes
         self.configs = configs
@@ -8193,6 +8347,7 @@ class Queries:
         self.default_zone = settings.zone()
         self.lists = Kept(12)
         self.maps: dict[Any, TranscriptMap] = {}
+        self.tasks: dict[str, tuple[Any, dict[str, str]]] = {}  # path: its signature, its tasks
         self.coverages = Kept(4)  # one for each connection of the pool
         self.maps_lock = threading.Lock()
         self.limits_told: dict[int, RateLimit] = {}  # by the call that was refused
@@ -9074,9 +9229,10 @@ class Queries:
             ]  # fmt: skip
             return {
                 **row,
+                "spawned": self._subagent_runs(db, {rowid: row}).get(rowid),
                 "models": sorted(models, key=lambda m: (-m["cost_nano_usd"], -m["total_tokens"])),
                 "tools": self._tools(db, rowid),
-                "subagents": self._session_rows(db, children),
+                "subagents": self._subagent_rows(db, children),
                 "prompt": orjson.loads(prompt) if prompt else None,
                 "copied_calls": sum(c["calls"] for c in copied),
                 "copied_from": copied,
@@ -9221,33 +9377,91 @@ class Queries:
         return turns
 
     def subagents(
-        self, *, limit: str | None = None, offset: str | None = None, session: str | None = None
-    ) -> list[Json]:
-        """Sub-agent sessions, newest first: task label, parent, depth, status, own and tree cost. Of a `session`: all below it."""
+        self, *, limit: str | None = None, offset: str | None = None, session: str | None = None, status: str | None = None,
+        **filters: str | None,
+    ) -> tuple[list[Json], int]:  # fmt: skip
+        """A page of sub-agents, newest first, and how many there are: task, parent, depth, status, own and tree cost.
+
+        Of a `session`: all below it. `filters` are those of sessions.
+        """
         most = parse_int(limit, "limit", default=100, least=1, most=MAX_ROWS)
         skip = parse_int(offset, "offset", default=0, least=0, most=10**9)
+        question = self._session_question(None, None, **filters)
+        where, params = f"{question.where} AND {_IS_SUBAGENT}", list(question.params)
         with self.ledger.reading() as db:
             if session:
                 top = self._find_session(db, session)
-                which = "id IN (WITH RECURSIVE tree(id) AS (SELECT id FROM sessions WHERE parent = ? UNION SELECT k.id FROM sessions k JOIN tree t ON k.parent = t.id) SELECT id FROM tree) AND id <> ?"
-                params: tuple[int, ...] = (top, top)
-            else:
-                which, params = "(cause = 'subagent' OR parent IS NOT NULL)", ()
-            ids = [r[0] for r in db.execute(f"SELECT id FROM sessions WHERE {which} ORDER BY ifnull(last_ms, 0) DESC, id LIMIT ? OFFSET ?", (*params, most, skip))]  # fmt: skip
-            rows = self._session_rows(db, ids)
-            for rowid, row in zip(ids, rows, strict=True):
-                run = db.execute("SELECT run_id, label, status, created_ms, started_ms, ended_ms FROM subagent_runs WHERE child_key = ? ORDER BY created_ms DESC LIMIT 1", (row["key"],)).fetchone()  # fmt: skip
-                names = (
-                    "run_id",
-                    "run_label",
-                    "run_status",
-                    "run_created_ms",
-                    "run_started_ms",
-                    "run_ended_ms",
-                )
-                depth = max(1, self._count_ancestors(db, rowid))
-                row.update(zip(names, run or (None,) * 6, strict=True), depth=depth)
-            return rows
+                where += " AND s.id IN (WITH RECURSIVE tree(id) AS (SELECT id FROM sessions WHERE parent = ? UNION SELECT k.id FROM sessions k JOIN tree t ON k.parent = t.id) SELECT id FROM tree) AND s.id <> ?"
+                params += [top, top]
+            if status:
+                where += f" AND {self._subagent_state_sql(self._live_rows(db))} = ?"
+                params.append(parse_choice(status, "status", SUBAGENT_STATES, ""))
+            tables = f"sessions s {_LAST_RUN if status else ''} WHERE {where}"
+            total = db.execute(f"SELECT count(*) FROM {tables}", params).fetchone()[0]
+            ids = [r[0] for r in db.execute(f"SELECT s.id FROM {tables} ORDER BY ifnull(s.last_ms, 0) DESC, s.id LIMIT ? OFFSET ?", (*params, most, skip))]  # fmt: skip
+            return self._subagent_rows(db, ids), total
+
+    def _subagent_state_sql(self, live: Mapping[int, LiveView]) -> str:
+        """How the sub-agent s fares, r being its last run: by the gateway's word, its run's, its session's, its last entry's."""
+
+        def word(column: str) -> str:
+            cases = " ".join(
+                f"WHEN '{theirs}' THEN '{ours}'"
+                for ours, words in SUBAGENT_STATES.items() if ours != "running" for theirs in words
+            )  # fmt: skip
+            return f"CASE {column} {cases} END"
+
+        now = self.now_ms()
+        told = ", ".join(str(i) for i, view in live.items() if view.run["running"])
+        return (
+            f"CASE WHEN s.id IN ({told}) THEN 'running' ELSE coalesce({word('r.status')}, {word('s.status')}, "
+            f"iif({self._state_sql(now, live)} = 'running', 'running', NULL)) END"
+        )
+
+    def _subagent_rows(self, db: sqlite3.Connection, ids: Sequence[int]) -> list[Json]:
+        """Rows of the session list, in the order of the ids; those of sub-agents with what is known about their runs."""
+        rows = dict(zip(ids, self._session_rows(db, ids), strict=True))
+        for rowid, facts in self._subagent_runs(db, rows).items():
+            rows[rowid].update(facts)
+        return list(rows.values())
+
+    def _subagent_runs(self, db: sqlite3.Connection, rows: Mapping[int, Json]) -> dict[int, Json]:
+        """SubagentRun of the API for those of some sessions, by ledger id, that are sub-agents."""
+        ids = list(rows)
+        out: dict[int, Json] = {}
+        now, state = self.now_ms(), self._subagent_state_sql(self._live_rows(db))
+        tasks: dict[str, str] | None = None
+        for start in range(0, len(ids), 500):
+            part = ids[start : start + 500]
+            marks = ", ".join("?" * len(part))
+            for rowid, fate, run_id, label, status, created, started, ended in db.execute(
+                f"SELECT s.id, {state}, r.run_id, r.label, r.status, r.created_ms, r.started_ms, r.ended_ms FROM sessions s {_LAST_RUN} "
+                f"WHERE s.id IN ({marks}) AND {_IS_SUBAGENT}", part
+            ):  # fmt: skip
+                row = rows[rowid]
+                tasks = self._read_tasks() if tasks is None and run_id else tasks
+                began = started or created or row["started_ms"]
+                until = now if fate == "running" else ended or row["last_activity_ms"]
+                out[rowid] = {
+                    "depth": max(1, self._count_ancestors(db, rowid)), "task": (tasks or {}).get(run_id), "run_state": fate,
+                    "runtime_ms": max(0, until - began) if began and until else None, "run_id": run_id, "run_label": label, "run_status": status,
+                    "run_created_ms": created, "run_started_ms": started, "run_ended_ms": ended,
+                }  # fmt: skip
+        return out
+
+    def _read_tasks(self) -> dict[str, str]:
+        """The tasks of all sub-agents that OpenClaw still knows, read again when its files have changed."""
+        out: dict[str, str] = {}
+        for home in self.homes:
+            for path in (str(home.path / "subagents" / "runs.json"), str(home.state_database)):
+                # A task is an extra: where it cannot be read, the reader of the state says why.
+                with contextlib.suppress(SourceError):
+                    signature = database_signature(path)
+                    known = self.tasks.get(path)
+                    if known is None or known[0] != signature:
+                        known = self.tasks[path] = (settled(signature), read_subagent_tasks(path))
+                    out.update(known[1])
+        return out
 
     @staticmethod
     def _count_ancestors(db: sqlite3.Connection, rowid: int) -> int:
@@ -9454,6 +9668,105 @@ class Queries:
                     sums[began[max(0, bisect.bisect_right(began, ts) - 1)]].add(call)
         return sums
 
+    # -- agents -------------------------------------------------------------------------------------------------------
+
+    def agents(
+        self, *, from_: str | None = None, to: str | None = None, tz: str | None = None, agent: str | None = None, **filters: str | None
+    ) -> Json:  # fmt: skip
+        """Every agent of the configs, of the disk and of the ledger: what it is, what it spent in a range, what it does now."""
+        zone = self.zone(tz)
+        start, end = self.parse_range(from_, to, zone)
+        with self.ledger.reading() as db:
+            query = self._limit_range(db, UsageQuery(start, end, zone, "agent", filters_of(agent=agent, **filters)))  # fmt: skip
+            return {
+                "as_of_ms": self.now_ms(), "tz": zone.key, "from_ms": query.from_ms, "to_ms": query.to_ms,
+                "rows": [r for r in self._agent_rows(db, query) if agent in (None, r["id"])],
+                "totals": self.totals(db, query.from_ms, query.to_ms, zone, query.filters).render(), "coverage": self.coverage(db),
+            }  # fmt: skip
+
+    def agent(
+        self, agent: str, *, from_: str | None = None, to: str | None = None, tz: str | None = None, **filters: str | None
+    ) -> Json:  # fmt: skip
+        """One agent in full: its row, what its spend was for, its last sessions and its memory files."""
+        zone = self.zone(tz)
+        start, end = self.parse_range(from_, to, zone)
+        with self.ledger.reading() as db:
+            query = self._limit_range(db, UsageQuery(start, end, zone, "agent", filters_of(agent=agent, **filters)))  # fmt: skip
+            row = next((r for r in self._agent_rows(db, query) if r["id"] == agent), None)
+            if row is None:
+                msg = f"no agent {plain(agent, 80)} in a config, on disk or in the ledger"
+                raise QueryError("agent_not_found", msg, 404)
+
+            def grouped(by: str) -> list[Json]:
+                answer = self.answer(db, replace(query, by=by, limit=8))
+                return [r for r in answer["rows"] if r["model_calls"]]
+
+            last = [r[0] for r in db.execute(f"SELECT s.id FROM sessions s WHERE s.agent = ? AND {_IS_SESSION} ORDER BY s.last_ms DESC LIMIT 8", (sound(agent),))]  # fmt: skip
+            days = self.answer(db, replace(query, by="day"))["rows"] if row["model_calls"] else []
+            files, problem = list_memory_files(row["workspace"])
+            return {
+                **row, "as_of_ms": self.now_ms(), "tz": zone.key, "from_ms": query.from_ms, "to_ms": query.to_ms,
+                "by_model": grouped("provider_model"), "by_channel": grouped("channel"), "by_cause": grouped("cause"), "by_tool": grouped("tool"),
+                "spark_nano_usd": [r["cost_nano_usd"] for r in days[-90:]], "recent": self._subagent_rows(db, last),
+                "files": files, "files_problem": problem, "coverage": self.coverage(db),
+            }  # fmt: skip
+
+    def _agent_rows(self, db: sqlite3.Connection, query: UsageQuery) -> list[Json]:
+        """Agents by what they cost in a range; those that exist only in the ledger are there as well."""
+        known: dict[str, tuple[AgentConfig | None, OpenClawHome, bool]] = {}
+        for home in self.homes:
+            suffix = f"@{home.label}" if home.label else ""
+            configured = read_config(home.path, self.env).agents
+            with contextlib.suppress(SourceError):  # said by the reader of its sessions
+                for found in home.agents():
+                    known[found.name] = (None, home, True)
+            for name, entry in configured.items():
+                on_disk = known.get(name + suffix, (None, home, False))[2]
+                known[name + suffix] = (entry, home, on_disk)
+        now, live = self.now_ms(), self._live_rows(db)
+        used = {
+            agent: (count, last, running, idle, orjson.loads(channels))
+            for agent, count, last, running, idle, channels in db.execute(
+                f"SELECT agent, sum(is_one), max(last_ms), sum(is_one AND state = 'running'), sum(is_one AND state = 'idle'), json_group_array(DISTINCT channel) FROM "
+                f"(SELECT s.agent, s.last_ms, s.channel, {_IS_SESSION} AS is_one, {self._state_sql(now, live)} AS state FROM sessions s) GROUP BY agent"
+            )
+        }  # fmt: skip
+        spent = {r["key"]: r for r in self.answer(db, query)["rows"]}
+        out = []
+        for agent in sorted({*known, *used}):
+            config, place, on_disk = known.get(agent) or (None, None, False)
+            count, last, running, idle, heard = used.get(agent, (0, None, 0, 0, []))
+            told = config or AgentConfig()
+            folder = find_workspace(config, place, agent)
+            files, _ = list_memory_files(folder)
+            out.append({
+                "id": agent, "name": told.name, "is_default": told.is_default, "configured": config is not None, "on_disk": on_disk,
+                "state": "running" if running else "idle" if idle else "ended" if last else None, "running": running or 0, "sessions": count or 0,
+                "last_activity_ms": last, "model": told.model, "fallbacks": list(told.fallbacks), "workspace": folder, "heartbeat": told.heartbeat,
+                "channels": list(dict.fromkeys([*told.channels, *sorted(filter(None, heard))]))[:100], "tools": {"profile": None, "allow": [], "deny": [], **told.tools}, "files_count": len(files),
+                "files_bytes": sum(f["size_bytes"] for f in files), "files_changed_ms": max((f["changed_ms"] for f in files), default=None),
+                **{k: v for k, v in spent.get(agent, {**Sums().render()}).items() if k not in ("key", "label")},
+            })  # fmt: skip
+        return sorted(out, key=lambda r: (-r["cost_nano_usd"], -r["total_tokens"], r["id"]))
+
+    def memory_file(self, agent: str, name: str) -> Json:
+        """The text of one of an agent's memory files. QueryError for what is none, or leads out of its workspace."""
+        base, _, label = agent.partition("@")
+        home = next((h for h in self.homes if h.label == label), None)
+        config = read_config(home.path, self.env).agents.get(base) if home else None
+        folder = find_workspace(config, home, agent)
+        if folder is None:
+            raise QueryError("file_not_found", f"no workspace of agent {plain(agent, 80)} is known", 404)  # fmt: skip
+        try:
+            data, info = read_memory_file(folder, name)
+        except OSError as error:
+            msg = f"cannot read {plain(name)}: {error.strerror or plain(error)}"
+            raise QueryError("file_not_read", msg, 404) from error
+        return {
+            "agent": agent, "name": name, "size_bytes": info.st_size, "changed_ms": info.st_mtime_ns // 10**6,
+            "text": sound(data[:MAX_MEMORY_BYTES].decode("utf-8", "replace")), "clipped": len(data) > MAX_MEMORY_BYTES,
+        }  # fmt: skip
+
     # -- transcripts --------------------------------------------------------------------------------------------------
 
     def transcript(
@@ -9593,9 +9906,6 @@ class Queries:
             def grouped(by: str) -> list[Json]:
                 return cast("list[Json]", self.answer(db, replace(query, by=by))["rows"])
 
-            told = self._live_rows(db)
-            running = ", ".join(str(i) for i, view in told.items() if view.run["running"])
-            live = [r[0] for r in db.execute(f"SELECT s.id FROM sessions s WHERE ((s.last_ms > ? AND s.last_ms <= ?) OR s.id IN ({running})){condition} ORDER BY ({self._state_sql(now, told)} = 'running') DESC, s.last_ms DESC LIMIT 20", (now - IDLE_MS, now + DAY_MS, *values))]  # fmt: skip
             ever = db.execute(
                 f"SELECT count(*) FROM sessions s WHERE s.model_calls > 0{condition}", values
             ).fetchone()[0]
@@ -9610,10 +9920,83 @@ class Queries:
                 "all_time": {"sessions": ever, **self.totals(db, None, None, zone, filters).render()},
                 "by_day": self._stacked_days(db, query, by_model, now),
                 "by_cause": grouped("cause"), "by_agent": grouped("agent"), "by_model": by_model,
-                "top_sessions": self._dearest(db, query), "live": self._session_rows(db, live), "activity": self._activity(db, now, condition, values),
+                "top_sessions": self._dearest(db, query), "live": self._live_sessions(db, now, condition, values), "activity": self._activity(db, now, condition, values),
                 "attention": self._attention(coverage, by_model), "source": self._source_strip(db, coverage),
                 "gateway": self.gateway.describe(),
             }  # fmt: skip
+
+    def _live_sessions(
+        self, db: sqlite3.Connection, now: int, condition: str = "", values: Sequence[Any] = (), most: int = 20
+    ) -> list[Json]:  # fmt: skip
+        """Sessions that run or were active a moment ago, running ones first, sub-agents with what they are to do."""
+        told = self._live_rows(db)
+        running = ", ".join(str(i) for i, view in told.items() if view.run["running"])
+        ids = [r[0] for r in db.execute(f"SELECT s.id FROM sessions s WHERE ((s.last_ms > ? AND s.last_ms <= ?) OR s.id IN ({running})){condition} ORDER BY ({self._state_sql(now, told)} = 'running') DESC, s.last_ms DESC LIMIT ?", (now - IDLE_MS, now + DAY_MS, *values, most))]  # fmt: skip
+        return self._subagent_rows(db, ids)
+
+    def live(self, *, limit: str | None = None) -> Json:
+        """What runs now or did a moment ago, as the first page shows it, and the gateway."""
+        most = parse_int(limit, "limit", default=20, least=1, most=500)
+        with self.ledger.reading() as db:
+            now = self.now_ms()
+            rows = self._live_sessions(db, now, most=most)
+        return {"as_of_ms": now, "rows": rows, "gateway": self.gateway.describe()}
+
+    def events(self, *, after: str | None = None, limit: str | None = None) -> Json:
+        """What came into the ledger after a `cursor` of an earlier answer, oldest first; without one only the cursor.
+
+        Calls, messages, results of tools and compactions of the last day, and `started` before the first of a session.
+        """
+        most = parse_int(limit, "limit", default=500, least=1, most=MAX_ROWS)
+        with self.ledger.reading() as db:
+            ends = [db.execute(f"SELECT ifnull(max(id), 0) FROM {t}").fetchone()[0] for t in ("model_calls", "messages")]  # fmt: skip
+            items: list[Json] = []
+            if after is not None:
+                items, ends = self._events_after(db, [int(n) for n in after.split("-")], ends, most)
+        return {"cursor": "-".join(map(str, ends)), "events": items}
+
+    def _events_after(
+        self, db: sqlite3.Connection, after: Sequence[int], ends: list[int], most: int
+    ) -> tuple[list[Json], list[int]]:
+        """(events, cursor) of the rows of model_calls and of messages above these ids."""
+        since = self.now_ms() - DAY_MS
+        session = "s.id, s.session_id, s.agent, s.key, s.label, s.channel, s.cause, (SELECT p.session_id FROM sessions p WHERE p.id = s.parent)"
+        found: list[tuple[int, Json]] = []
+
+        def take(who: Sequence[Any], ts: int, kind: str, **more: Any) -> None:
+            names = ("session", "agent", "key", "label", "channel", "cause", "parent_session")
+            found.append((who[0], {"ts_ms": ts, "kind": kind, **dict(zip(names, who[1:], strict=True)), **_EVENT, **more}))  # fmt: skip
+
+        rows = db.execute(
+            f"SELECT c.id, c.ts_ms, m.provider, m.model, c.stop_reason, c.input_tokens + c.output_tokens + c.cache_read_tokens + c.cache_write_tokens, "
+            f"c.output_tokens, iif(c.basis = 'unpriced', NULL, c.cost_nano), c.latency_ms, c.tools, {session} "
+            "FROM model_calls c JOIN sessions s ON s.id = c.session JOIN models m ON m.id = c.model WHERE c.id > ? AND c.ts_ms > ? ORDER BY c.id LIMIT ?", (after[0], since, most)
+        ).fetchall()  # fmt: skip
+        if len(rows) == most:
+            ends[0] = rows[-1][0]
+        for _, ts, provider, model, stop, total, out, cost, latency, tools, *who in rows:
+            take(who, ts, "model_call", provider=provider, model=model, stop_reason=stop, total_tokens=total, output_tokens=out,
+                 cost_nano_usd=cost, duration_ms=latency, tools=orjson.loads(tools) if tools else [], is_error=stop == "error")  # fmt: skip
+        rows = db.execute(
+            f"SELECT e.id, e.ts_ms, e.kind, e.tool, e.is_error, e.duration_ms, {session} FROM messages e JOIN sessions s ON s.id = e.session "
+            "WHERE e.id > ? AND e.ts_ms > ? AND e.kind IN ('user', 'toolResult', 'compaction', 'reset') ORDER BY e.id LIMIT ?", (after[1], since, most)
+        ).fetchall()  # fmt: skip
+        if len(rows) == most:
+            ends[1] = rows[-1][0]
+        for _, ts, kind, tool, failed, duration, *who in rows:
+            word = {"user": "message", "toolResult": "tool"}.get(kind, kind)
+            take(who, ts, word, tool=tool, duration_ms=duration, is_error=bool(failed))
+        found.sort(key=lambda one: one[1]["ts_ms"])
+        items: list[Json] = []
+        new = {i for i, _ in found if not db.execute(
+            "SELECT EXISTS(SELECT 1 FROM model_calls WHERE session = ?1 AND id <= ?2) OR EXISTS(SELECT 1 FROM messages WHERE session = ?1 AND id <= ?3)", (i, *after)
+        ).fetchone()[0]}  # fmt: skip
+        for rowid, item in found:
+            if rowid in new:
+                new.discard(rowid)
+                items.append({**item, **_EVENT, "kind": "started"})
+            items.append(item)
+        return items, ends
 
     def _dearest(self, db: sqlite3.Connection, query: UsageQuery) -> list[Json]:
         """The ten sessions that cost most in a range, with what they and their sub-agents cost in it."""
@@ -10623,7 +11006,7 @@ def render_entry(entry: Json, source: str, most: int = MAX_TEXT) -> Json | None:
     code = details.get("exitCode")
     out["is_error"] = (
         bool(message.get("isError"))
-        or details.get("status") == "error"
+        or details.get("status") in TOOL_FAILURES
         or (isinstance(code, int) and code > 0)
         or out["stop_reason"] == "error"
     )
@@ -10671,7 +11054,7 @@ ENTRY_KINDS = ("messages", "tools", "errors", "thinking")
 _KIND_WORDS: Mapping[str, tuple[bytes, ...]] = {
     "messages": (b'"user"', b'"assistant"'),
     "tools": (b'"toolCall"', b"oolResult", b"oolName"),
-    "errors": (b"rror", b"exitCode"),
+    "errors": (b"rror", b"exitCode", *(f'"{word}"'.encode() for word in TOOL_FAILURES)),
     "thinking": (b'"thinking"',),
 }
 #: Words that stand in JSON as they are. No slashes, which some writers escape, and nothing that JSON is laid out with.
@@ -10843,6 +11226,120 @@ def find_in_transcript(
             if wanted.matches(raw, kind):
                 return n, None
     return None, None
+
+
+# -- memory files, read when somebody opens one -----------------------------------------------------------------------
+
+#: What an agent is told about itself and keeps in mind, at the top of its workspace; its notes are in memory/*.md.
+MEMORY_NAMES = (
+    "MEMORY.md", "SOUL.md", "IDENTITY.md", "USER.md", "AGENTS.md", "TOOLS.md", "HEARTBEAT.md", "BOOTSTRAP.md", "BOOT.md",
+)  # fmt: skip
+MAX_MEMORY_BYTES = 1_000_000
+MAX_MEMORY_FILES = 1000  # notes of an agent; a year has 365
+
+
+def find_workspace(config: AgentConfig | None, home: OpenClawHome | None, agent: str) -> str | None:
+    """The workspace of an agent: the first of the places where it may be that is there."""
+    places: Iterable[str] = config.workspaces if config else ()
+    if config is None and home is not None:
+        name = agent.partition("@")[0]
+        places = [str(home.path / ("workspace" if name == "main" else f"workspace-{name}"))]
+    places = list(places)
+    return next((p for p in places if os.path.isdir(p)), places[0] if config and places else None)
+
+
+@contextlib.contextmanager
+def open_inside(
+    folder: str, parts: Sequence[str], *, is_folder: bool = False
+) -> Iterator[tuple[int, os.stat_result]]:
+    """(descriptor, facts) of a plain file below a folder, or of the folder itself. Raises OSError for anything else.
+
+    Step by step from descriptor to descriptor: no link is followed on the way, and what is swapped meanwhile leads
+    nowhere else. What a FIFO or a device is, is seen before it is opened. The folder itself may be reached by a link.
+    """
+    if os.open not in os.supports_dir_fd:
+        raise OSError(errno.ENOTSUP, "not possible on this system")
+    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
+    with contextlib.ExitStack() as stack:
+        here = os.open(folder, flags | os.O_DIRECTORY)
+        stack.callback(os.close, here)
+        info = os.fstat(here)
+        for part in parts:
+            info = os.stat(part, dir_fd=here, follow_symlinks=False)
+            if complaint := complain_of_file(info, is_folder=is_folder or part is not parts[-1]):
+                raise OSError(errno.EINVAL, complaint)
+            there = os.open(part, flags | os.O_NOFOLLOW, dir_fd=here)
+            stack.callback(os.close, there)
+            opened = os.fstat(there)
+            if (opened.st_dev, opened.st_ino, opened.st_mode) != (info.st_dev, info.st_ino, info.st_mode):  # fmt: skip
+                raise OSError(errno.ESTALE, "it changed while it was opened")
+            here, info = there, opened
+        yield here, info
+
+
+def complain_of_file(info: os.stat_result, *, is_folder: bool = False) -> str | None:
+    """Why something in a workspace is not opened; None for a plain file (or folder)."""
+    if stat.S_ISLNK(info.st_mode):
+        return "it is a link, which may lead out of the workspace"
+    if not (stat.S_ISDIR if is_folder else stat.S_ISREG)(info.st_mode):
+        return "it is not a folder" if is_folder else "it is not a plain file"
+    # Under a second name it may be any file of this disk; OpenClaw takes no such file either.
+    return "it is a hard link, and may be a file of somewhere else" if info.st_nlink > 1 and not is_folder else None  # fmt: skip
+
+
+def memory_parts(name: str) -> list[str] | None:
+    """The way to a memory file in a workspace by its name; None for a name that none has."""
+    if name in MEMORY_NAMES:
+        return [name]
+    folder, _, note = name.partition("/")
+    is_note = folder == "memory" and note.endswith(".md") and len(note) <= 200
+    # isprintable: no control, direction or zero-width characters, which make one name look like another.
+    return [folder, note] if is_note and "/" not in note and "\\" not in note and note[0] != "." and note.isprintable() else None  # fmt: skip
+
+
+def list_memory_files(folder: str | None) -> tuple[list[Json], str | None]:
+    """(MemoryFile of the API for each, newest notes first, why there are none)."""
+    if folder is None:
+        return [], "its workspace is not known"
+    found: list[Json] = []
+
+    def take(place: int, names: Iterable[str], prefix: str = "") -> None:
+        for name in names:
+            with contextlib.suppress(FileNotFoundError):  # deleted since
+                info = os.stat(name, dir_fd=place, follow_symlinks=False)
+                problem = complain_of_file(info)
+                if memory_parts(prefix + name) is None:
+                    problem = "its name has characters that cannot be seen"
+                found.append({
+                    "name": plain(prefix + name), "size_bytes": 0 if problem else info.st_size,
+                    "changed_ms": 0 if problem else info.st_mtime_ns // 10**6, "problem": problem,
+                })  # fmt: skip
+
+    where = folder
+    try:
+        with open_inside(folder, []) as (place, _):
+            there = set(os.listdir(place))
+            take(place, [n for n in MEMORY_NAMES if n in there])
+        if "memory" in there:
+            where = f"{folder}/memory"
+            with open_inside(folder, ["memory"], is_folder=True) as (place, _):
+                names = sorted((n for n in os.listdir(place) if n.endswith(".md")), reverse=True)
+                take(place, names[:MAX_MEMORY_FILES], "memory/")
+    except OSError as error:
+        return found, f"cannot list {where}: {error.strerror}"
+    return found, None
+
+
+def read_memory_file(folder: str, name: str) -> tuple[bytes, os.stat_result]:
+    """(its bytes, at most one more than MAX_MEMORY_BYTES, its facts). Raises OSError for what is no memory file."""
+    parts = memory_parts(name)
+    if parts is None:
+        raise OSError(errno.EINVAL, "it is not the name of a memory file")
+    with open_inside(folder, parts) as (descriptor, info):
+        data = b""
+        while len(data) <= MAX_MEMORY_BYTES and (more := os.read(descriptor, MAX_MEMORY_BYTES + 1 - len(data))):  # fmt: skip
+            data += more
+    return data, info
 
 
 ###############################################################################
@@ -12252,7 +12749,7 @@ class Clawmeter:
         self.crons = CronBook(self.homes, self._ask_gateway, self.gateway_state)
         self.queries = Queries(
             self.store, settings, homes=self.homes, configs=self.configs, clock=self.clock, indexer=self.indexer, want_zone=self.want_zone, status=self.status,
-            gateway=self.gateway_state, crons=self.crons,
+            gateway=self.gateway_state, crons=self.crons, env=self.env,
         )  # fmt: skip
         self.access = Access(
             settings.state_dir,
@@ -13038,9 +13535,56 @@ ROUTES = (
     Route(
         "/api/subagents",
         "subagents",
-        "Sub-agents, newest first",
+        "Sub-agents, newest first; X-Total-Count says how many there are in all",
         "[Subagent]",
-        (*PAGE, Param("session", "only those below this session", _NAME)),
+        (
+            *(*PAGE, SEARCH, *FILTERS, *RANGE),
+            Param("session", "only those below this session", _NAME),
+            Param(
+                "status", "only those that fare so", _one_of("running done failed killed timed_out")
+            ),
+        ),
+    ),
+    Route(
+        "/api/live",
+        "live",
+        "What runs now or did a moment ago, and the gateway",
+        "Live",
+        (Param("limit", "rows at most (20)", _integer(1, 500)),),
+    ),
+    Route(
+        "/api/events",
+        "events",
+        "What came into the ledger after a cursor: calls, tools, errors, new sessions",
+        "Events",
+        (
+            Param(
+                "after",
+                "the cursor of an earlier answer",
+                {"type": "string", "pattern": "^[0-9]{1,15}-[0-9]{1,15}$"},
+            ),
+            PAGE[0],
+        ),
+    ),
+    Route(
+        "/api/agents",
+        "agents",
+        "Agents: what they are, what they cost and do; also those that OpenClaw has deleted",
+        "Agents",
+        (*RANGE, *FILTERS),
+    ),
+    Route(
+        "/api/agents/{agent}",
+        "agent",
+        "One agent in full",
+        "AgentDetail",
+        (*RANGE, *FILTERS[1:]),
+    ),
+    Route(
+        "/api/memory/{agent}/{name}",
+        "memory_file",
+        "A memory file of an agent, read from its workspace",
+        "MemoryText",
     ),
     Route(
         "/api/crons",
@@ -13277,9 +13821,9 @@ SHAPES = {
     "tools_schema_chars:i files:[pair] tools:[pair] skills:[pair]",
     "StoredIn": "path:s kind:s state:s",
     "CopiedFrom": "session:s calls:i",
-    "Session": "models:[SessionModel] tools:[ToolUse] subagents:[SessionRow] prompt:Prompt? "
+    "Session": "models:[SessionModel] tools:[ToolUse] subagents:[Subagent] prompt:Prompt? "
     "copied_calls:i copied_from:[CopiedFrom] sources:[StoredIn] as_of_ms:i coverage:Coverage "
-    "+SessionRow",
+    "spawned:SubagentRun? +SessionRow",
     "SessionList": "rows:[SessionRow] offset:i limit:i total:i totals:Totals as_of_ms:i tz:s "
     "coverage:Coverage",
     "Turn": "n:i from_ms:i to_ms:i duration_ms:i models:[s] new_model:s? is_heartbeat:b "
@@ -13288,8 +13832,26 @@ SHAPES = {
     "stretches:[stretch] +Totals",
     "Turns": "session:s turns:[Turn] total:i skipped:i skipped_totals:Totals coverage:Coverage",
     "FoundEntry": "session:s n:i? next:i? total:i",
-    "Subagent": "depth:i run_id:s? run_label:s? run_status:s? run_created_ms:i? "
-    "run_started_ms:i? run_ended_ms:i? +SessionRow",
+    "SubagentRun": "depth:i task:s? run_state:=running,done,failed,killed,timed_out? "
+    "runtime_ms:i? run_id:s? run_label:s? run_status:s? run_created_ms:i? run_started_ms:i? "
+    "run_ended_ms:i?",
+    "Subagent": "+SubagentRun +SessionRow",
+    "Heartbeat": "every:s? model:s? hours:s?",
+    "ToolPolicy": "profile:s? allow:[s] deny:[s]",
+    "Agent": "id:s name:s? is_default:b configured:b on_disk:b state:=running,idle,ended? running:i "
+    "sessions:i last_activity_ms:i? model:s? fallbacks:[s] workspace:s? heartbeat:Heartbeat? "
+    "channels:[s] tools:ToolPolicy files_count:i files_bytes:i files_changed_ms:i? +Totals",
+    "Agents": "as_of_ms:i tz:s from_ms:i to_ms:i rows:[Agent] totals:Totals coverage:Coverage",
+    "MemoryFile": "name:s size_bytes:i changed_ms:i problem:s?",
+    "AgentDetail": "as_of_ms:i tz:s from_ms:i to_ms:i by_model:[Row] by_channel:[Row] by_cause:[Row] "
+    "by_tool:[Row] spark_nano_usd:[i] recent:[Subagent|SessionRow] files:[MemoryFile] "
+    "files_problem:s? coverage:Coverage +Agent",
+    "MemoryText": "agent:s name:s size_bytes:i changed_ms:i text:s clipped:b",
+    "Live": "as_of_ms:i rows:[Subagent|SessionRow] gateway:Gateway",
+    "Event": "ts_ms:i kind:=started,message,model_call,tool,compaction,reset session:s agent:s "
+    "key:s? label:s? channel:s? cause:s parent_session:s? provider:s? model:s? stop_reason:s? "
+    "total_tokens:i? output_tokens:i? cost_nano_usd:i? duration_ms:i? tools:[s] tool:s? is_error:b",
+    "Events": "cursor:s events:[Event]",
     "TimelineCall": "ts_ms:i kind:=model_call latency_ms:i? provider:s model:s stop_reason:s? "
     "input_tokens:i output_tokens:i cache_read_tokens:i cache_write_tokens:i cost_nano_usd:i? "
     "cost_basis:s billing_mode:=metered,plan tools:[s] is_heartbeat:b is_failover:b",
@@ -13318,7 +13880,7 @@ SHAPES = {
     "Budgets": "daily_usd:n? monthly_usd:n?",
     "Overview": "as_of_ms:i tz:s from_ms:i to_ms:i coverage:Coverage figures:Figures "
     "budgets:Budgets all_time:AllTime by_day:ByDay by_cause:[Row] by_agent:[Row] by_model:[Row] "
-    "top_sessions:[SessionRow] live:[SessionRow] activity:[Activity] attention:[Attention] "
+    "top_sessions:[SessionRow] live:[Subagent|SessionRow] activity:[Activity] attention:[Attention] "
     "source:SourceStrip gateway:Gateway",
     "Gateway": "status:=off,connecting,connected,unreachable,refused,pairing,incompatible,unusable text:s "
     "url:s? version:s? protocol:i? uptime_s:n? connected_ms:i? paused_ms:i? suspended:b problem:s? "
@@ -13557,7 +14119,7 @@ def _operation(route: Route) -> dict[str, Any]:
         "400": error("a parameter or the body is wrong; the message names it"),
         "default": error("any other error"),
     }
-    if route.name in {"sessions", "actions"}:
+    if route.name in {"sessions", "subagents", "actions"}:
         count = {"required": True, "schema": {"type": "integer", "minimum": 0}}
         answers["200"]["headers"] = {"X-Total-Count": count}
     if route.name == "sessions":
@@ -13642,6 +14204,11 @@ class Api:
     def sessions(self, call: Call) -> Response:
         """List sessions, and say how many there are in all."""
         rows, total = self._meter.queries.sessions(**call.args)
+        return json_response(call.request, rows, headers={"X-Total-Count": str(total)})
+
+    def subagents(self, call: Call) -> Response:
+        """List sub-agents, and say how many there are in all."""
+        rows, total = self._meter.queries.subagents(**call.args)
         return json_response(call.request, rows, headers={"X-Total-Count": str(total)})
 
     def sessions_csv(self, call: Call) -> Response:
@@ -14795,6 +15362,7 @@ class DemoSession:
     label: str | None = None
     parent: DemoSession | None = None
     depth: int = 0
+    task: str = ""  # of a sub-agent
     fork_of: tuple[DemoSession, str] | None = None
     fate: str = "live"  # live, reset or deleted
     status: str = "done"
@@ -14885,6 +15453,54 @@ DEMO_WORDS = {
     "topic": ("heat pumps", "e-ink displays", "balcony solar", "cargo bikes", "night trains"),
     "n": ("4", "5", "6", "7", "8", "9", "12"),
 }
+#: Files of a workspace: "=== name", then its text.
+DEMO_MEMORY = """
+=== IDENTITY.md
+# %(name)s
+
+You are %(name)s. Your job: %(job)s.
+=== SOUL.md
+# Who you are
+
+- **Plain.** Say what is so, in as few words as it takes.
+- **Careful.** Ask before you spend money, send a message to somebody new, or delete anything.
+- **Calm.** An error is a fact, not a drama: say what failed, why, and what you try next.
+
+> Be the colleague who is missed when away.
+=== USER.md
+# The people you work for
+
+- Time zone: the one of this machine
+- Mornings before nine are quiet, weekends too
+- Prefers one message with an answer over five with progress
+=== AGENTS.md
+# How you work
+
+1. Read `MEMORY.md` and the note of today and of yesterday.
+2. Do the task. Hand longer searches to a sub-agent.
+3. Write what will matter tomorrow into `memory/`, one file a day.
+
+## Tools
+
+| tool | use it for |
+|---|---|
+| `exec` | commands in %(home)s |
+| `web_search` | what is newer than you |
+| `memory_search` | what was said before |
+=== HEARTBEAT.md
+# Every half hour
+
+- [x] anything in the inbox that cannot wait?
+- [ ] a job that failed since the last time?
+- [ ] nothing: say HEARTBEAT_OK
+=== MEMORY.md
+# What lasts
+
+- The oven runs hot: minus ten degrees
+- Invoices go out on the first working day of a month
+- Backups are on `elm`, keys are **not**
+- House rules: [wiki](https://wiki.example/house-rules)
+"""
 #: "# agent: title", then > says the user, ~ thinks, < answers, & label: task starts a sub-agent,
 #: "tool: arguments => result" (=! when it fails). A line that begins with a space goes on.
 DEMO_SCRIPTS = r"""
@@ -15220,14 +15836,15 @@ class DemoTalk:
         yield self.message(
             session, 5 if is_nested else took_ms, role="toolResult", toolCallId=call_id,
             toolName=name, content=content, isError=failed and not is_new,
-            details={"status": "completed", "exitCode": int(failed), "durationMs": took_ms})
+            details={"status": "completed", "exitCode": int(failed), "durationMs": took_ms,
+                     **({"tool": {"id": f"openclaw:core:{tool}", "name": tool}} if is_nested else {})})
 
     def spawn(self, session: DemoSession, label: str, task: str) -> Iterator[DemoRow]:
         """Start a sub-agent and wait for it."""
         base = session.key if session.depth else f"agent:{session.agent}"
         model = DEMO_MODELS[DEMO_AGENTS[session.agent].models[2]]
         child = DemoSession(session.agent, f"{base}:subagent:{self.uuid()}", self.uuid(), model, 0,
-                            label=label, parent=session, depth=session.depth + 1)
+                            label=label, parent=session, depth=session.depth + 1, task=task)
         order = {"task": task, "label": label}
         accepted = orjson.dumps({"status": "accepted", "childSessionKey": child.key}).decode()
         yield from self.tool(session, "sessions_spawn", order, accepted, [])
@@ -15622,8 +16239,7 @@ class DemoHome:
         for name, agent in DEMO_AGENTS.items():
             workspace = _demo_workspace(self.home, name)
             workspace.mkdir()
-            text = f"# {agent.name}\n\nYou are {agent.name}. Your job: {agent.job}.\n"
-            (workspace / "IDENTITY.md").write_text(text, encoding="utf-8")
+            self.write_memory(workspace, name, agent)
             folder = self.home / "agents" / name
             path = folder / "agent" / "openclaw-agent.sqlite"
             with _demo_database(path, DEMO_AGENT_SCHEMA, 23) as db:
@@ -15637,6 +16253,25 @@ class DemoHome:
         self.write_log(self.home / "logs" / "openclaw.log")
         config = orjson.dumps(self.config(), option=orjson.OPT_INDENT_2)
         (self.home / "openclaw.json").write_bytes(config)
+
+    def write_memory(self, workspace: Path, name: str, agent: DemoAgent) -> None:
+        """Write what an agent is told each time, and a note for each day on which it worked."""
+        (workspace / "memory").mkdir()
+        places = {"name": agent.name, "job": agent.job, "home": str(workspace)}
+        for part in DEMO_MEMORY.strip().split("\n=== "):
+            title, _, text = part.removeprefix("=== ").partition("\n")
+            self.write_file(workspace / title, [(text.strip() % places).encode()], self.first_ms)
+        days: dict[str, list[DemoSession]] = defaultdict(list)
+        for session in self.sessions.values():
+            if session.agent == name and session.topics and not session.parent:
+                days[time.strftime("%Y-%m-%d", time.localtime(session.first_ms / 1000))].append(session)
+        for day, sessions in sorted(days.items())[-20:]:
+            lines = [f"# {day}", ""]
+            for session in sessions[:6]:
+                lines.append(f"## {session.label or session.topics[0]}")
+                lines += [f"- {topic}: done, nothing open" for topic in session.topics[:4]] + [""]
+            last_ms = min(max(s.first_ms for s in sessions) + HOUR_MS, self.now_ms)
+            self.write_file(workspace / "memory" / f"{day}.md", ["\n".join(lines).encode()], last_ms)
 
     def write_session(self, db: sqlite3.Connection, folder: Path, session: DemoSession) -> None:
         """Write a session where it belongs: database, or archive of its time."""
@@ -15703,7 +16338,7 @@ class DemoHome:
                     db, "subagent_runs", run_id=run_id, child_session_key=key, created_at=started,
                     controller_session_key=parent, requester_session_key=parent, payload_json={
                         "runId": run_id, "childSessionKey": key, "requesterSessionKey": parent,
-                        "task": session.topics[0], "label": session.label, "createdAt": started,
+                        "task": session.task, "label": session.label, "createdAt": started,
                         "execution": execution})
             elif ":cron:" in key:
                 job_id, status = key.split(":")[3], "error" if failed else "ok"
@@ -15766,7 +16401,7 @@ class DemoHome:
             entries[name] = {"workspace": str(_demo_workspace(self.home, name)),
                              "identity": {"name": agent.name, "theme": agent.job},
                              "model": {"primary": usual, "fallbacks": [fallback]}}
-        heartbeat = {"every": "30m", "model": f"anthropic/{DEMO_HEARTBEAT_MODEL}",
+        heartbeat = {"agentId": "main", "every": "30m", "model": f"anthropic/{DEMO_HEARTBEAT_MODEL}",
                      "activeHours": {"start": "07:00", "end": "23:00"}}
         return {
             "meta": {"lastTouchedVersion": "2026.9.6"},
@@ -16018,6 +16653,11 @@ def build_parser() -> argparse.ArgumentParser:
     sub.add_argument("--out-dir", type=Path, default=Path(), help="folder to write into (.)")
     sub = command("status", cmd_status, "print the state of ledger and server in short")
     sub.add_argument("--json", action="store_true", default=False, help="as JSON")
+    sub = command("tail", cmd_tail, "print what happens, as it happens, until Ctrl-C")
+    sub.add_argument("--agent", default=None, help="only this agent")
+    sub.add_argument(
+        "--json", action="store_true", default=False, help="a JSON object a line, as /api/events"
+    )
     command("doctor", cmd_doctor, "say what was found, what cannot be read, and what to do")
     sub = command("demo", cmd_demo, "serve a made-up OpenClaw home", serving)
     sub.add_argument("--days", type=int, default=60, help="days of history (60)")
@@ -16249,6 +16889,37 @@ def ask_server(settings: Settings, path: str, method: str = "GET") -> tuple[int,
     """(status, body) of a request to the running server with the local credential. ClawmeterError when it cannot be reached."""
     import http.client
 
+    connection, answer = open_server(settings, path, method)
+    try:
+        return answer.status, answer.read()
+    except (OSError, http.client.HTTPException) as error:
+        msg = f"the running Clawmeter did not finish its answer to {plain(path)}: {error}"
+        raise ClawmeterError(msg) from error
+    finally:
+        connection.close()
+
+
+def ask_json(settings: Settings, path: str) -> Json:
+    """What the running server answers, with the local credential. Raises ClawmeterError."""
+    status, body = ask_server(settings, path)
+    if status != 200:
+        refuse_server(status, body)
+    return as_dict(parse_lenient_or_none(body))
+
+
+def refuse_server(status: int, body: bytes) -> NoReturn:
+    """Raise what an answer of the running server says is wrong."""
+    told = as_dict(as_dict(parse_lenient_or_none(body)).get("error")).get("message")
+    msg = f"the running Clawmeter refused: {plain(told or f'status {status}')}"
+    raise ClawmeterError(msg)
+
+
+def open_server(
+    settings: Settings, path: str, method: str = "GET", *, timeout_s: float = 600
+) -> tuple[HTTPConnection, HTTPResponse]:
+    """A request to the running server with the local credential, and the answer to be read. Raises ClawmeterError."""
+    import http.client
+
     where = read_server_file(settings)
     if where is None:
         msg = f"no Clawmeter is serving from the state directory {settings.state_dir}; start one with `clawmeter`"
@@ -16256,16 +16927,14 @@ def ask_server(settings: Settings, path: str, method: str = "GET") -> tuple[int,
     access = Access(settings.state_dir, settings=settings, gateway_tokens=list)
     path = f"/{sound(path).removeprefix('/')}"
     path = urllib.parse.quote(path, safe="/?&=%:+,;@!$'()*~")
-    connection = connect_to(where["url"], timeout_s=600)
+    connection = connect_to(where["url"], timeout_s=timeout_s)
     try:
         connection.request(method, path, headers={"Authorization": f"Bearer {access.load_token()}"})
-        answer = connection.getresponse()
-        return answer.status, answer.read()
+        return connection, connection.getresponse()
     except (OSError, http.client.HTTPException) as error:
+        connection.close()
         msg = f"cannot reach the Clawmeter at {where['url']}: {error}; start it again with `clawmeter`"
         raise ClawmeterError(msg) from error
-    finally:
-        connection.close()
 
 
 def connect_to(address: str, *, timeout_s: float) -> HTTPConnection:
@@ -16280,6 +16949,12 @@ def connect_to(address: str, *, timeout_s: float) -> HTTPConnection:
             cast("str", url.hostname), url.port, timeout=timeout_s, context=context
         )
     return http.client.HTTPConnection(cast("str", url.hostname), url.port, timeout=timeout_s)
+
+
+def is_serving(settings: Settings) -> bool:
+    """Whether a server of this state directory answers."""
+    where = read_server_file(settings)
+    return where is not None and is_answering(where["url"])
 
 
 def is_answering(address: str) -> bool:
@@ -16310,12 +16985,9 @@ def cmd_ingest(args: argparse.Namespace) -> int:
         meter = Clawmeter(settings)
     except LedgerBusyError:
         status, body = ask_server(settings, "/api/ingest", "POST")
-        answer = as_dict(parse_lenient_or_none(body))
         if status >= 400:
-            say(
-                f"the running Clawmeter refused: {plain(as_dict(answer.get('error')).get('message'))}"
-            )
-            return 1
+            refuse_server(status, body)
+        answer = as_dict(parse_lenient_or_none(body))
     else:
         try:
             line = ProgressLine()
@@ -16551,9 +17223,14 @@ def cmd_status(args: argparse.Namespace) -> int:
         summary = queries.summary()
         with queries.ledger.reading() as db:
             coverage = queries.coverage(db)
-    gateway = ask_gateway(settings, queries.homes[0])
+        live = queries.live()
+        if url:
+            live = ask_json(settings, "/api/live")  # with the gateway's word
+        else:
+            live["gateway"] = ask_gateway(settings, queries.homes[0])
+    gateway = live["gateway"]
     if args.json:
-        print_json({"server": url, "summary": summary, "coverage": coverage, "gateway": gateway})
+        print_json({"server": url, "summary": summary, "coverage": coverage, "gateway": gateway, "live": live["rows"]})  # fmt: skip
         return 0
     print(f"server   {url or 'not running'}")
     print(
@@ -16566,7 +17243,199 @@ def cmd_status(args: argparse.Namespace) -> int:
         f"sources  {format_bytes(coverage['total_bytes'])}, {coverage['bad_lines']} bad lines, {coverage['unreadable']} unreadable"
     )
     print(f"gateway  {plain(gateway['text'])}")
+    running = [row for row in live["rows"] if row["state"] == "running"]
+    print(f"live     {len(running)} running, {len(live['rows']) - len(running)} idle")
+    for row in running[:10]:
+        run = row["run"] or {}
+        doing = run.get("tool") if run.get("doing") == "tool" else run.get("doing") or "running"
+        share = f", context {100 * row['context_tokens'] / row['context_window']:.0f} %" if row["context_tokens"] and row["context_window"] else ""  # fmt: skip
+        print(f"         {plain(row['agent'], 20)}  {session_name(row)}: {plain(doing, 40)}{share}, {format_usd(row['cost_nano_usd'])}")  # fmt: skip
     return 0
+
+
+def session_name(row: Json) -> str:
+    """What a person calls a session: its label, else its key behind the agent, else its id; safe on a terminal."""
+    key = re.sub(r"^agent:[^:]+:", "", row["key"] or "")
+    return plain(row["label"] or key or (row.get("session") or row["id"])[:8], 40)
+
+
+class Tail:
+    """Tells what happens, each thing once: what came into the ledger, what sessions do, how the gateway is.
+
+    `ask(name, **params)` answers the queries `live` and `events`; `write` gets one event after the other.
+    """
+
+    def __init__(
+        self, ask: Callable[..., Json], write: Callable[[Json], None], *, agent: str | None = None
+    ) -> None:
+        self.ask = ask
+        self.write = write
+        self.agent = agent
+        self.cursor: str | None = None
+        self.since_ms = 0  # what an index under way finds of an earlier time is no news
+        self.running: dict[str, tuple[Json, Any]] = {}  # session id: (its row, what it did)
+        self.gateway: tuple[Any, ...] | None = None
+
+    def step(self) -> None:
+        """Look once, and tell what is new."""
+        live = self.ask("live", limit="200")
+        self.since_ms = self.since_ms or live["as_of_ms"] - MINUTE_MS
+        gateway = live["gateway"]
+        state = (gateway["status"], gateway["text"])
+        if state != self.gateway:
+            self.gateway = state
+            self.write({"ts_ms": live["as_of_ms"], "kind": "gateway", "status": state[0], "text": state[1], "problem": gateway["problem"]})  # fmt: skip
+        items = self._changes(live)
+        cursor, self.cursor = "", self.cursor or self.ask("events")["cursor"]
+        while cursor != self.cursor:  # the same again: that was all
+            cursor = self.cursor
+            answer = self.ask("events", after=cursor)
+            self.cursor = answer["cursor"]
+            items += [e for e in answer["events"] if e["ts_ms"] >= self.since_ms]
+        for item in sorted(items, key=lambda one: one["ts_ms"]):
+            if self.agent in (None, item["agent"]):
+                self.write(item)
+
+    def _changes(self, live: Json) -> list[Json]:
+        """Which sessions began or ceased to run, and what they do meanwhile."""
+        before, self.running = self.running, {}
+        items: list[Json] = []
+
+        def tell(row: Json, ts_ms: int | None, kind: str, **more: Any) -> None:
+            who = {n: row[n] for n in ("agent", "key", "label", "channel", "cause", "parent_session", "cost_nano_usd")}  # fmt: skip
+            items.append({"ts_ms": ts_ms or live["as_of_ms"], "kind": kind, "session": row["id"], **who, **more})  # fmt: skip
+
+        for row in live["rows"]:
+            run, known = row["run"] or {}, before.pop(row["id"], None)
+            if row["state"] != "running":
+                if known:
+                    outcome = run.get("doing") or row.get("run_state")
+                    tell(row, row["last_activity_ms"], "ended", outcome=outcome)
+                continue
+            doing = (run.get("doing"), run.get("tool"))
+            self.running[row["id"]] = (row, doing)
+            if known is None:
+                tell(row, run.get("started_ms") or row["last_activity_ms"], "running")
+            if doing[0] in ("tool", "retrying", "compacting") and (known is None or known[1] != doing):  # fmt: skip
+                tell(row, run.get("since_ms"), "doing", doing=doing[0], tool=doing[1])
+        for row, _ in before.values():
+            tell(row, None, "ended", outcome=None)
+        return items
+
+
+#: Colours of a terminal, for those kinds of events that have one.
+_TAIL_COLOURS = {"started": "32", "running": "32", "ended": "2", "gateway": "36", "failed": "31"}
+
+
+def format_event(item: Json, zone: ZoneInfo, *, is_coloured: bool) -> str:
+    """One event as a line for a terminal. Names are what somebody else chose: no control characters get through."""
+    kind = item["kind"]
+    has_failed = item.get("is_error") or item.get("outcome") == "failed" or item.get("stop_reason") == "aborted"  # fmt: skip
+    took = item.get("duration_ms")
+    lasted = f"{took / 1000:.1f} s" if took is not None else None
+    cost = item.get("cost_nano_usd")
+    words: list[str | None]
+    if kind == "gateway":
+        words = [item["text"], item["problem"]]
+    elif kind == "model_call":
+        tokens = f"{format_count(item['total_tokens'])} tokens"
+        money = format_usd(cost) if cost is not None else "no price"
+        called = f"calls {', '.join(item['tools'])}" if item["tools"] else None
+        words = [item["model"], tokens, money, lasted, item["stop_reason"] if has_failed else called]  # fmt: skip
+    elif kind == "tool":
+        words = [item["tool"], lasted, "failed" if has_failed else None]
+    elif kind == "doing":
+        words = [f"runs {item['tool']}" if item["doing"] == "tool" else item["doing"]]
+    elif kind == "ended":
+        words = [item["outcome"], f"{format_usd(cost)} in all"]
+    elif kind in ("started", "running"):
+        words = [item["channel"] or item["cause"], "sub-agent" if item["parent_session"] else None]
+    else:
+        words = []
+    text = ", ".join(plain(word, 80) for word in words if word)
+    clock = datetime.fromtimestamp(item["ts_ms"] / 1000, zone).strftime("%H:%M:%S")
+    name = "" if kind == "gateway" else session_name(item)
+    shown = {"model_call": "call"}.get(kind, kind)
+    line = f"{clock}  {plain(item.get('agent') or 'OpenClaw', 12):12}  {fit(name, 28)}  {shown:10}  {text}".rstrip()
+    colour = _TAIL_COLOURS.get("failed" if has_failed else kind)
+    return f"\x1b[{colour}m{line}\x1b[0m" if is_coloured and colour else line
+
+
+def fit(text: str, cells: int) -> str:
+    """A text in so many cells of a terminal, cut or filled; Chinese characters take two."""
+
+    def width(text: str) -> int:
+        return sum(2 if unicodedata.east_asian_width(char) in "WF" else 1 for char in text)
+
+    if width(text) > cells:
+        while width(text) > cells - 1:
+            text = text[:-1]
+        text += "…"
+    return text + " " * (cells - width(text))
+
+
+def cmd_tail(args: argparse.Namespace) -> int:
+    """Say what happens until somebody ends it."""
+    settings = settings_from(args)
+    out = sys.stdout
+    if isinstance(out, io.TextIOWrapper):
+        out.reconfigure(line_buffering=True)  # a line is there when it has happened, also in a pipe
+    is_coloured = out.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"  # fmt: skip
+
+    def write(item: Json) -> None:
+        # ASCII: what a terminal takes for a command can also stand above 127.
+        print(json.dumps(item) if args.json else format_event(item, settings.zone(), is_coloured=is_coloured))  # fmt: skip
+
+    if is_serving(settings):
+        follow_server(settings, Tail(lambda name, **given: ask_json(settings, f"/api/{name}?{urllib.parse.urlencode(given)}"), write, agent=args.agent))  # fmt: skip
+        return 0
+    meter = Clawmeter(settings)
+    try:
+        say("No Clawmeter is serving: reading OpenClaw's files here. One can be started when this has ended.")  # fmt: skip
+        line = ProgressLine()
+        meter.index(line)
+        line.done()
+        page = meter.stream.subscribe()
+        meter.start()
+        meter.passed.wait()  # from here on nothing is missed
+        tail = Tail(lambda name, **given: getattr(meter.queries, name)(**given), write, agent=args.agent)  # fmt: skip
+        tail.step()
+        for _ in page.frames():
+            tail.step()
+    finally:
+        meter.stop()
+    return 0
+
+
+def follow_server(settings: Settings, tail: Tail) -> None:
+    """Look whenever the running server says that something is new; wait for it when it is gone."""
+    import http.client
+
+    is_lost = False
+    while True:
+        connection: HTTPConnection | None = None
+        try:
+            tail.step()
+            connection, stream = open_server(settings, "/api/stream", timeout_s=60)
+            if stream.status != 200:
+                refuse_server(stream.status, stream.read())
+            if is_lost:
+                say("The server is back.")
+            is_lost = False
+            tail.step()  # what happened before it listened
+            while line := stream.readline():
+                if line == b"\n":  # the end of an event, or of the sign that there is none
+                    tail.step()
+        except (ClawmeterError, OSError, http.client.HTTPException) as error:
+            if is_serving(settings) and isinstance(error, ClawmeterError):
+                raise  # it is there, and refuses
+        finally:
+            if connection is not None:
+                connection.close()
+        if not is_lost and not is_serving(settings):
+            say("The server has ended; waiting for it to start again (Ctrl-C ends this).")
+            is_lost = True
+        threading.Event().wait(1)
 
 
 def cmd_doctor(args: argparse.Namespace) -> int:
@@ -17250,6 +18119,7 @@ th.num { text-align: right; }
 .state.is-running .dot { color: var(--ok); }
 .state.is-idle .dot { fill: none; stroke: currentColor; stroke-width: 1.5; }
 .state.is-ended { color: var(--ink-3); }
+.state.is-bad { color: var(--bad); }
 .grid-table tbody .depth-1 { padding-left: 16px; }
 .grid-table tbody .depth-2 { padding-left: 32px; }
 .grid-table tbody .depth-3 { padding-left: 48px; }
@@ -18302,7 +19172,7 @@ export const LANGUAGES = [["", msg("As the browser")], ["en", "English"], ["zh",
 const CURRENCIES = ["USD", "EUR", "GBP", "CNY", "JPY", "CHF", "INR", "CAD", "AUD", "KRW", "BRL", "SEK"];
 
 // Only what exists is a link; the rest of the rail says what is coming and cannot be pressed.
-export const BUILT = new Set(["overview", "cost", "sessions", "session", "crons", "health"]);
+export const BUILT = new Set(["overview", "cost", "sessions", "session", "crons", "health", "agents"]);
 const PAGES = [
   ["overview", msg("Overview")], ["flow", msg("Flow")], ["cost", msg("Cost")], ["sessions", msg("Sessions")],
   ["crons", msg("Crons")], ["alerts", msg("Alerts")], ["traces", msg("Traces")], ["fleet", msg("Fleet")],
@@ -19332,6 +20202,20 @@ export function stateMark(row) {
   return html`<span class="state is-${key}" title="${hint}">${dot()}<span class="state-word">${name}</span></span>`;
 }
 
+const FATES = { running: msg("Running"), done: msg("Done"), failed: msg("Failed"), killed: msg("Killed"), timed_out: msg("Timed out") };
+const FATE_ICONS = { done: "ended", failed: "failed", killed: "ended", timed_out: "warn" };
+
+/** How a sub-agent fares: a sign and a word. */
+export function fateMark(row) {
+  const name = t(FATES[row.run_state]);
+  if (row.run_state === "running") return html`<span class="state is-running" title="${name}">${dot()}<span class="state-word">${name}</span></span>`;
+  const kind = row.run_state === "done" ? "is-ended" : "is-bad";
+  return html`<span class="state ${kind}" title="${name}">${icon(FATE_ICONS[row.run_state], 10)}<span class="state-word">${name}</span></span>`;
+}
+
+/** What a sub-agent is to do, behind its name; its first line. */
+export const taskWords = (row) => (row.task ? html` <span class="note task" title="${row.task}">${bdi(row.task.split("\n", 1)[0].slice(0, 160))}</span>` : null);
+
 /** Agent and channel under the name, where the window has no room for their columns. */
 export const where = (row) => html`
   <span class="where">${bdi(row.agent ?? UNKNOWN)} · ${bdi(row.channel || row.cause || UNKNOWN)}</span>`;
@@ -19348,10 +20232,10 @@ function LiveRow(row, depth, state) {
   const since = row.state === "running" ? Math.max(0, state.now - state.overview.as_of_ms) : 0;
   return html`
     <tr data-key="${row.id}">
-      <td class="state-cell">${stateMark(row)}</td>
+      <td class="state-cell">${row.run_state ? fateMark(row) : stateMark(row)}</td>
       <th scope="row" class="name depth-${Math.min(depth, 4)}" title="${sessionName(row)}">
         ${depth ? html`<span class="branch" aria-hidden="true">└</span>${unseen(`${t("sub-agent")} `)}` : null}
-        ${sessionLink(state, row.id, sessionName(row))}${where(row)}
+        ${sessionLink(state, row.id, sessionName(row))}${depth ? taskWords(row) : null}${where(row)}
       </th>
       <td class="mid">${bdi(row.agent ?? UNKNOWN)}</td>
       <td class="mid">${bdi(row.channel || row.cause || UNKNOWN)}</td>
@@ -21780,8 +22664,8 @@ import {
 } from "./dom.js";
 import { niceTicks, shareBar, swatch } from "./chart.js";
 import {
-  abortButton, assignColours, bdi, cost, dataOf, head, hrefTo, icon, menu, money, nestSessions, nothing, panel,
-  partial, scrollingTable, sessionName, shareOf, sharePercent, tokens, unseen, when, widthOf, windowedTable, zoneOf,
+  abortButton, assignColours, bdi, cost, dataOf, fateMark, head, hrefTo, icon, menu, money, nestSessions, nothing, panel, partial,
+  scrollingTable, sessionName, shareOf, sharePercent, stateMark, taskWords, tokens, unseen, when, widthOf, windowedTable, zoneOf,
 } from "./views.js";
 
 const KINDS = [
@@ -21856,6 +22740,8 @@ const PUT_AWAY = {
   checkpoint: msg("Of this session only a copy is left. Its transcript is read from there."),
 };
 
+const FATE_WORDS = { failed: msg("It failed."), killed: msg("It was killed."), timed_out: msg("Its time ran out.") };
+
 /** Sentences about what is unusual with a session. */
 export function fateWords(session, link) {
   const words = [];
@@ -21864,6 +22750,9 @@ export function fateWords(session, link) {
   if (!kinds.length) words.push(t("OpenClaw no longer has this transcript. The ledger keeps its numbers."));
   else if (!isLive && kinds[0] in PUT_AWAY) words.push(t(PUT_AWAY[kinds[0]]));
   if (session.parent_session) words.push(t("Sub-agent of {session}.", { session: link(session.parent_session, session.parent_key) }));
+  const { run_state: fate, task } = session.spawned ?? {};
+  if (FATE_WORDS[fate]) words.push(t(FATE_WORDS[fate]));
+  if (task) words.push(t("Its task: {task}", { task: bdi(task) }));
   for (const { session: from, calls } of session.copied_from) {
     words.push(t("Forked: {calls} copied from {session}, and counted there.", {
       calls: tn(calls, "{n} call was", "{n} calls were"), session: link(from, null),
@@ -22317,21 +23206,26 @@ function Below(session, state) {
   const nested = nestSessions([...rows].sort((a, b) => (a.started_ms ?? 0) - (b.started_ms ?? 0)));
   const line = ([row, depth]) => html`
     <tr data-key="${row.agent}/${row.id}">
-      <th scope="row" class="name depth-${Math.min(4, depth)}" title="${sessionName(row)}">
-        ${depth ? html`<span class="branch" aria-hidden="true">└</span>` : null}<a href="${hrefTo(state, "session", [row.id])}">${bdi(row.run_label || sessionName(row))}</a>
-        ${row.run_status && row.run_status !== "ok" && row.run_status !== "done" ? html`<span class="mark"><bdi>${row.run_status}</bdi></span>` : null}
+      <td class="state-cell">${row.run_state ? fateMark(row) : stateMark(row)}</td>
+      <th scope="row" class="name depth-${Math.min(4, depth)}" title="${row.run_label || sessionName(row)}">
+        ${depth ? html`<span class="branch" aria-hidden="true">└</span>` : null}<a href="${hrefTo(state, "session", [row.id])}">${bdi(row.run_label || sessionName(row))}</a>${taskWords(row)}
       </th>
-      <td class="num">${formatDuration(row.duration_ms)}</td>
+      <td class="mid model">${bdi(row.model ?? UNKNOWN)}</td>
+      <td class="num">${formatDuration(row.runtime_ms ?? row.duration_ms)}</td>
+      <td class="num wide">${tokens(row.total_tokens)}</td>
+      <td class="num wide">${formatCount(row.tool_calls)}${row.tool_errors ? html` <span class="mark is-bad" title="${tn(row.tool_errors, "{n} error", "{n} errors")}">${formatCount(row.tool_errors)}</span>` : null}</td>
       <td class="num">${cost(row)}</td>
-      <td class="num">${row.tree_cost_nano_usd > row.cost_nano_usd ? money(row.tree_cost_nano_usd) : html`<span class="note">${money(row.tree_cost_nano_usd)}</span>`}</td>
+      <td class="num wide">${row.tree_cost_nano_usd > row.cost_nano_usd ? money(row.tree_cost_nano_usd) : html`<span class="note">${money(row.tree_cost_nano_usd)}</span>`}</td>
     </tr>`;
   return panel({
     key: "below", title: t("Sub-agents"), wide: "", state,
     note: html`${tn(nested.length, "{n} session", "{n} sessions")}, ${money(session.tree_cost_nano_usd - session.cost_nano_usd)}`,
-    body: html`
-      <div class="side-scroll" tabindex="0" role="group" aria-label="${t("Sub-agents, table")}">
-      <table class="grid-table side-table"><thead><tr>${head(t("Session"))}${head(t("Lasted"), "num")}${head(t("Own cost"), "num")}${head(t("Tree cost"), "num")}</tr></thead>
-      <tbody>${nested.map(line)}</tbody></table></div>`,
+    body: scrollingTable({
+      label: t("Sub-agents, table"), kind: "below",
+      heads: html`${head(html`<span class="state-word">${t("State")}</span>`)}${head(t("Session"))}${head(t("Model"), "mid")}${head(t("Lasted"), "num")}
+        ${head(t("Tokens"), "num wide")}${head(t("Tools"), "num wide")}${head(t("Own cost"), "num")}${head(t("Tree cost"), "num wide")}`,
+      rows: nested.map(line),
+    }),
   });
 }
 
@@ -22374,9 +23268,9 @@ function Stored(session, state) {
 
 function Timeline(state, session) {
   return html`
-    <div class="w8 side" data-key="middle">${Turns(state)}${Turn(state, session)}</div>
+    <div class="w8 side" data-key="middle">${Turns(state)}${Turn(state, session)}${Below(session, state)}</div>
     <div class="w4 side" data-key="side">
-      ${Models(session, state)}${ToolTable(session, state)}${Below(session, state)}${Prompt(session, state)}${Stored(session, state)}
+      ${Models(session, state)}${ToolTable(session, state)}${Prompt(session, state)}${Stored(session, state)}
     </div>`;
 }
 
@@ -25205,6 +26099,437 @@ export const page = {
 };
 """
 
+# language=CSS
+AGENTS_CSS = r"""/* Agents */
+.agent-list { margin: 0 -16px -12px; }
+.agent-list tr > :first-child { padding-left: 16px; }
+.agent-list tr > :last-child { padding-right: 16px; }
+.agent-list .name { width: 24%; }
+.agent-list .bar-cell { width: 12%; }
+.agent-name .state { margin-right: 8px; }
+.agent-list .mark { margin-left: 6px; }
+.agent-head h2 { font-size: 16px; line-height: 22px; overflow: hidden; text-overflow: ellipsis; }
+.agent-head .back { display: grid; place-items: center; width: 24px; height: 24px; margin-left: -6px; border-radius: 6px; color: var(--ink-2); }
+.agent-head .back:hover { background: var(--line); }
+.agent-facts { display: grid; grid-template-columns: repeat(4, minmax(0, 1fr)); gap: 12px 16px; margin-top: 4px; }
+.agent-facts dt { font-size: 12px; line-height: 16px; color: var(--ink-2); }
+.agent-facts dd { font-size: 13px; line-height: 18px; overflow-wrap: anywhere; }
+.agent-facts .is-number dd { font-size: 20px; line-height: 28px; font-weight: 600; letter-spacing: -.01em; }
+.agent-facts .is-number .num { text-align: left; }
+.agent-facts .note { display: block; font-size: 12px; line-height: 16px; font-weight: 400; letter-spacing: 0; }
+.agent-side .panel { scroll-margin-top: 112px; }
+.agent-side { display: grid; grid-template-columns: minmax(0, 1fr); gap: 16px; align-content: start; }
+.agent-pair { display: grid; grid-template-columns: repeat(2, minmax(0, 1fr)); gap: 16px; }
+.files h3:first-child { margin-top: 0; }
+.files-scroll { max-height: 560px; overflow: auto; margin: 0 -8px; padding: 0 8px; }
+.files li { display: flex; align-items: baseline; gap: 8px; padding: 4px 8px; margin: 0 -8px; border-radius: 6px; font-size: 13px; line-height: 18px; }
+.files li:hover { background: var(--bg); }
+.files a { flex: 1; min-width: 0; color: inherit; text-decoration: none; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
+.files a:hover { text-decoration: underline; text-underline-offset: 2px; }
+.files li.is-open { background: color-mix(in srgb, var(--accent) 8%, var(--surface)); --ink-3: var(--ink-2); }
+.files li.is-refused > span:first-of-type { flex: 1; min-width: 0; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; color: var(--ink-2); }
+.files .note { font-size: 12px; white-space: nowrap; }
+.files .is-warn { color: var(--warn); }
+.file-text { max-width: 92ch; font-size: 13px; line-height: 20px; overflow-wrap: anywhere; }
+.file-text > * { margin: 0 0 8px; white-space: pre-wrap; }
+.file-text .md-h { font-weight: 600; margin-top: 16px; }
+.file-text .md-h:first-child { margin-top: 0; }
+.file-text .md-h1 { font-size: 18px; line-height: 24px; } .file-text .md-h2 { font-size: 15px; line-height: 22px; }
+.file-text ul { padding-left: 18px; white-space: normal; }
+.file-text li { list-style: disc; margin: 2px 0; white-space: pre-wrap; }
+.file-text li.md-in-1 { margin-left: 18px; } .file-text li.md-in-2 { margin-left: 36px; } .file-text li.md-in-3 { margin-left: 54px; }
+.file-text li.md-task, .file-text li.md-n { list-style: none; margin-left: -16px; }
+.file-text blockquote { padding-left: 12px; border-left: 2px solid var(--line); color: var(--ink-2); }
+.file-text hr { height: 0; border: 0; border-top: 1px solid var(--line); }
+.file-text code { padding: 0 3px; border-radius: 3px; background: var(--bg); font: 12px/18px var(--mono); }
+.file-text pre, .file-source {
+  padding: 8px 12px; overflow: auto; border: 1px solid var(--line); border-radius: 6px; background: var(--bg);
+  font: 12px/17px var(--mono); white-space: pre-wrap; overflow-wrap: anywhere;
+}
+.file-source { max-height: 75vh; }
+.md-url { color: var(--ink-3); font: 12px/18px var(--mono); }
+.hidden-char { padding: 0 3px; border: 1px solid currentColor; border-radius: 3px; background: none; color: var(--warn); font: 10px/14px var(--mono); }
+.file-notice { display: flex; align-items: center; gap: 6px; margin-bottom: 8px; font-size: 12px; line-height: 16px; color: var(--warn); }
+@media (max-width: 1279px) { .agent-pair { grid-template-columns: minmax(0, 1fr); } }
+@media (max-width: 639px) {
+  .agent-list { margin: 0 -12px -12px; }
+  .agent-list tr > :first-child { padding-left: 12px; } .agent-list tr > :last-child { padding-right: 12px; }
+  .agent-list .name { width: 60%; }
+  .agent-facts { grid-template-columns: repeat(2, minmax(0, 1fr)); }
+  .files-scroll { max-height: 280px; }
+}
+"""
+
+# language=JavaScript
+AGENTS_JS = r"""// The agents: what each is, what it costs and does; one agent with its memory files, which are shown
+// as text: nothing in them is a link, an image or markup of its own, and what hides is marked.
+
+import { html, t, tn, UNKNOWN, formatBytes, formatCount, formatPercent } from "./dom.js";
+import { shareBar, sparkline } from "./chart.js";
+import {
+  askParams, bdi, cost, dataOf, fateMark, head, hrefTo, icon, nothing, panel, partial, rangeName, scrollingTable, segments, sessionLink,
+  sessionName, shareOf, sharePercent, sortedHead, stateMark, tokens, unseen, when,
+} from "./views.js";
+
+const LONGEST_LAID_OUT = 200_000; // characters; a longer file is shown as its source
+const idOf = ({ route }) => route.rest[0] ?? "";
+const agentKey = (state) => `agent ${idOf(state)}`;
+const fileKey = (state) => `file ${idOf(state)} ${state.route.file}`;
+
+/** What a person calls an agent: its name, with the id behind it where that is another word. */
+function agentName(row) {
+  const isOther = row.name && row.name.toLowerCase() !== row.id.toLowerCase();
+  return html`${bdi(row.name || row.id)}${isOther ? html` <span class="note">${bdi(row.id)}</span>` : null}`;
+}
+
+const isDeleted = (row) => !row.configured && !row.on_disk;
+
+function agentMarks(row) {
+  const mark = (name, why) => html`<span class="mark" title="${why}">${name}</span>`;
+  if (isDeleted(row)) return mark(t("deleted"), t("OpenClaw no longer has this agent; the ledger keeps its numbers"));
+  if (!row.configured) return mark(t("not configured"), t("openclaw.json does not name this agent; its folder is there"));
+  return row.is_default ? mark(t("default"), t("takes what is sent to no other agent")) : null;
+}
+
+const stateOf = (row) => (row.state ? stateMark({ ...row, inferred: false }) : html`<span class="state is-ended" title="${t("has never run")}"></span>`);
+
+function heartbeatWords({ heartbeat }) {
+  if (!heartbeat) return UNKNOWN;
+  if (!heartbeat.every) return t("off");
+  return html`${t("every {time}", { time: bdi(heartbeat.every) })}${heartbeat.hours ? html`<span class="note"> ${bdi(heartbeat.hours)}</span>` : null}`;
+}
+
+const list = (names, most = 3) => (names.length
+  ? html`${names.slice(0, most).map((name, i) => html`${i ? ", " : ""}${bdi(name)}`)}${names.length > most ? t(" and {n} more", { n: names.length - most }) : ""}`
+  : UNKNOWN);
+
+/** A model without its provider. */
+const modelName = (row) => row.model?.replace(/^[^/]+\//, "") ?? UNKNOWN;
+
+function Row(row, total, state) {
+  return html`
+    <tr data-key="${row.id}">
+      <td class="state-cell">${stateOf(row)}</td>
+      <th scope="row" class="name" title="${row.name || row.id}">
+        <a class="row-link" href="${hrefTo(state, "agents", [row.id])}" data-row>${agentName(row)}</a>${agentMarks(row)}
+        <span class="where">${bdi(modelName(row))}</span>
+      </th>
+      <td class="mid model" title="${row.model ?? ""}">${bdi(modelName(row))}</td>
+      <td class="mid wide">${list(row.channels, 2)}</td>
+      <td class="wide">${heartbeatWords(row)}</td>
+      <td class="num wide">${row.files_count ? html`<span title="${formatBytes(row.files_bytes)}">${formatCount(row.files_count)}</span>` : UNKNOWN}</td>
+      <td class="num wide">${formatCount(row.sessions)}</td>
+      <td class="num mid">${tokens(row.total_tokens)}</td>
+      <td class="num">${cost(row)}</td>
+      <td class="bar-cell mid">${shareBar(shareOf(row.cost_nano_usd, total))}</td>
+      <td class="num share wide">${sharePercent(row.cost_nano_usd, total)}</td>
+      <td class="num">${when(row.last_activity_ms, state)}</td>
+    </tr>`;
+}
+
+function Agents(state) {
+  const { rows, totals } = dataOf(state, "agents");
+  const running = rows.reduce((sum, row) => sum + row.running, 0);
+  const table = scrollingTable({
+    label: t("Agents, table"), kind: "agent-list",
+    heads: html`
+      ${head(html`<span class="state-word">${t("State")}</span>`)}${head(t("Agent"))}${head(t("Model"), "mid")}${head(t("Channels"), "mid wide")}${head(t("Heartbeat"), "wide")}${head(t("Files"), "num wide")}
+      ${head(t("Sessions"), "num wide")}${head(t("Tokens"), "num mid")}${sortedHead(t("Cost"))}${head(unseen(t("Share as a bar")), "mid")}
+      ${head(t("Share"), "num wide")}${head(t("Last active"), "num")}`,
+    rows: rows.map((row) => Row(row, totals.cost_nano_usd, state)),
+  });
+  const words = running ? tn(running, "{n} session running", "{n} sessions running") : t("nothing runs");
+  return html`
+    <div class="grid" data-key="agents">
+      ${panel({
+        key: "agents", wide: "w12", state, isRanged: true, title: html`${tn(rows.length, "{n} agent", "{n} agents")} · ${cost(totals, true)}`,
+        note: `${rangeName(state.route.range)}, ${words}`,
+        body: rows.length ? table : nothing(t("No agent is in openclaw.json, and none has left a folder.")),
+      })}
+    </div>`;
+}
+
+// One agent
+
+function Fact(key, name, value, kind = "") {
+  return html`<div data-key="${key}" class="${kind}"><dt>${name}</dt><dd>${value}</dd></div>`;
+}
+
+function toolWords({ tools }) {
+  const parts = [];
+  if (tools.profile) parts.push(t("profile {name}", { name: bdi(tools.profile) }));
+  if (tools.allow.length) parts.push(html`${t("only")} ${list(tools.allow, 6)}`);
+  if (tools.deny.length) parts.push(html`${t("without")} ${list(tools.deny, 6)}`);
+  return parts.length ? parts.map((part, i) => html`${i ? "; " : ""}${part}`) : t("as OpenClaw sets them");
+}
+
+function Head(row, state) {
+  const perSession = row.sessions ? tn(row.sessions, "{n} session ever", "{n} sessions ever") : t("no session yet");
+  return html`
+    <section class="panel w12 agent-head" data-key="head" aria-labelledby="h-agent">
+      <header class="panel-head agent-name">
+        <a class="back" href="${hrefTo(state, "agents")}" title="${t("All agents")}" data-shortcut="u" data-help="${t("All agents")}">${icon("left")}${unseen(t("All agents"))}</a>
+        <h2 id="h-agent">${agentName(row)}</h2>${row.state ? stateMark({ ...row, inferred: false }) : null}${agentMarks(row)}
+        <span class="tools"><a href="${hrefTo({ ...state, route: { ...state.route, filters: { ...state.route.filters, agent: row.id } } }, "sessions")}" data-page="sessions">${t("Its sessions")}</a></span>
+      </header>
+      <dl class="agent-facts">
+        ${Fact("cost", t("Cost"), html`${cost(row, true)} ${partial(state)}<span class="note">${rangeName(state.route.range)}</span>`, "is-number")}
+        ${Fact("days", t("By day"), row.spark_nano_usd.some(Boolean) ? sparkline(row.spark_nano_usd, 160) : UNKNOWN)}
+        ${Fact("tokens", t("Tokens"), html`${tokens(row.total_tokens)}<span class="note">${tn(row.model_calls, "{n} call", "{n} calls")}</span>`, "is-number")}
+        ${Fact("sessions", t("Running"), html`<span class="num">${formatCount(row.running)}</span><span class="note">${perSession}, ${t("last active")} ${when(row.last_activity_ms, state)}</span>`, "is-number")}
+        ${Fact("model", t("Model"), html`${bdi(row.model ?? UNKNOWN)}${row.fallbacks.length ? html`<span class="note">${t("then")} ${list(row.fallbacks)}</span>` : null}`)}
+        ${Fact("heartbeat", t("Heartbeat"), html`${heartbeatWords(row)}${row.heartbeat?.model ? html`<span class="note">${bdi(row.heartbeat.model)}</span>` : null}`)}
+        ${Fact("channels", t("Channels"), list(row.channels, 8))}
+        ${Fact("tools", t("Tools"), toolWords(row))}
+      </dl>
+    </section>`;
+}
+
+function Files(row, state) {
+  const line = (file) => {
+    const size = html`<span class="note">${file.problem ? null : html`${formatBytes(file.size_bytes)} · ${when(file.changed_ms, state)}`}</span>`;
+    const name = html`<bdi>${show(file.name.replace(/^memory\//, ""))}</bdi>`;
+    if (file.problem) {
+      return html`
+        <li class="is-refused" data-key="${file.name}"><span>${name}</span>
+          <span class="note is-warn" title="${file.problem}">${icon("warn", 12)} ${t("not opened")}${unseen(`: ${file.problem}`)}</span></li>`;
+    }
+    const isOpen = state.route.file === file.name;
+    return html`
+      <li data-key="${file.name}" class="${isOpen ? "is-open" : ""}">
+        <a href="${hrefTo(state, "agents", [row.id], [["file", file.name]])}" data-row aria-current="${isOpen ? "true" : "false"}" title="${file.name}">${name}</a>${size}</li>`;
+  };
+  const notes = row.files.filter((file) => file.name.startsWith("memory/"));
+  const own = row.files.filter((file) => !file.name.startsWith("memory/"));
+  const group = (name, files) => (files.length ? html`<h3>${name}</h3><ul>${files.map(line)}</ul>` : null);
+  const why = row.files_problem ? nothing(row.files_problem) : row.files.length ? null : nothing(t("No memory file is in this workspace."));
+  return panel({
+    key: "files", title: t("Memory files"), wide: "", state, note: row.files.length ? tn(row.files.length, "{n} file", "{n} files") : null,
+    body: html`
+      <div class="files files-scroll" tabindex="0" role="group" aria-label="${t("Memory files")}">
+        ${group(t("What it is told each time"), own)}${group(t("Notes it wrote"), notes)}${why}
+      </div>
+      ${row.workspace ? html`<p class="more">${t("in {folder}", { folder: html`<code class="mono">${bdi(row.workspace)}</code>` })}</p>` : null}`,
+  });
+}
+
+// Text of a file. Characters that nobody sees can make text read one way and mean another: they are
+// shown by their numbers. A joiner inside an emoji is no such thing, nor is the mark at a file's start.
+
+const HIDDEN_CHARS = /[\u00ad\u061c\u180e\u200b\u200c\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff]|(?<!\p{Extended_Pictographic}|\p{Emoji_Modifier}|\ufe0f)\u200d|[\u{e0000}-\u{e007f}]/gu;
+
+/** A text with what hides in it made visible: [parts, how many]. */
+export function revealed(text) {
+  const parts = [];
+  let at = 0;
+  let count = 0;
+  for (const found of text.matchAll(HIDDEN_CHARS)) {
+    const code = `U+${found[0].codePointAt(0).toString(16).toUpperCase().padStart(4, "0")}`;
+    parts.push(text.slice(at, found.index), html`<mark class="hidden-char" title="${t("a character that cannot be seen")}">${code}</mark>`);
+    at = found.index + found[0].length;
+    count += 1;
+  }
+  return [[...parts, text.slice(at)], count];
+}
+
+const show = (text) => revealed(text)[0];
+const INLINE = /(`[^`\n]{1,500}`)|\*\*([^*\n]{1,500})\*\*|(!?)\[([^\]\n]{0,300})\]\(([^)\n]{0,2000})\)/g;
+
+/** Code, bold, and links as what they are called with the address behind it. */
+function inline(text) {
+  const parts = [];
+  let at = 0;
+  for (const found of text.matchAll(INLINE)) {
+    const [whole, code, bold, image, name, url] = found;
+    parts.push(show(text.slice(at, found.index)));
+    if (code) parts.push(html`<code>${show(code.slice(1, -1))}</code>`);
+    else if (bold) parts.push(html`<b>${show(bold)}</b>`);
+    else parts.push(html`${image ? t("Image: ") : ""}${show(name)} <span class="md-url">(${show(url)})</span>`);
+    at = found.index + whole.length;
+  }
+  return [...parts, show(text.slice(at))];
+}
+
+/** Markdown as plain blocks: headings, lists, quotes, code. All of it is text, HTML and comments too. */
+export function layOut(text) {
+  const blocks = [];
+  let items = [];
+  let lines = [];
+  const endLines = () => {
+    if (lines.length) blocks.push(html`<p>${inline(lines.join("\n"))}</p>`);
+    lines = [];
+  };
+  const endItems = () => {
+    if (items.length) blocks.push(html`<ul>${items}</ul>`);
+    items = [];
+  };
+  let table = [];
+  const endTable = () => {
+    if (table.length) blocks.push(html`<pre>${show(table.join("\n"))}</pre>`);
+    table = [];
+  };
+  let fence = null;
+  for (const line of text.split(/\r\n|\n|\r/)) {
+    const rail = /^\s{0,3}(```|~~~)/.exec(line)?.[1];
+    if (fence) {
+      if (rail === fence.rail) {
+        blocks.push(html`<pre>${show(fence.lines.join("\n"))}</pre>`);
+        fence = null;
+      } else fence.lines.push(line);
+      continue;
+    }
+    if (/^\s*\|.*\|\s*$/.test(line)) { // a table: its columns stand in line as they were typed
+      endItems();
+      endLines();
+      table.push(line);
+      continue;
+    }
+    endTable();
+    const title = /^(#{1,6})\s+(.*)$/.exec(line);
+    const item = /^(\s*)([-*+]|\d{1,9}[.)])\s+(\[[ xX]\]\s+)?(.*)$/.exec(line);
+    if (item && !/^\s*([-*_]\s*){3,}$/.test(line)) {
+      endLines();
+      const [, indent, sign, task, words] = item;
+      const kind = `md-in-${Math.min(3, Math.floor(indent.replace(/\t/g, "  ").length / 2))} ${task ? "md-task" : /\d/.test(sign) ? "md-n" : ""}`;
+      const before = task ? (/x/i.test(task) ? "☑ " : "☐ ") : /\d/.test(sign) ? `${sign} ` : "";
+      items.push(html`<li class="${kind}">${before}${inline(words)}</li>`);
+      continue;
+    }
+    endItems();
+    if (rail || title || !line.trim() || /^\s{0,3}>/.test(line) || /^\s*([-*_]\s*){3,}$/.test(line)) endLines();
+    if (rail) fence = { rail, lines: [] };
+    else if (title) blocks.push(html`<p class="md-h md-h${title[1].length}" role="heading" aria-level="${Math.min(6, title[1].length + 2)}">${inline(title[2])}</p>`);
+    else if (/^\s{0,3}>/.test(line)) blocks.push(html`<blockquote>${inline(line.replace(/^\s{0,3}>\s?/, ""))}</blockquote>`);
+    else if (/^\s*([-*_]\s*){3,}$/.test(line)) blocks.push(html`<hr>`);
+    else if (line.trim()) lines.push(line);
+  }
+  if (fence) blocks.push(html`<pre>${show(fence.lines.join("\n"))}</pre>`);
+  endTable();
+  endItems();
+  endLines();
+  return blocks;
+}
+
+function FileView(state) {
+  const { file, isSource } = state.route;
+  const answer = state.answers[fileKey(state)];
+  const close = html`<a class="icon-button" href="${hrefTo(state, "agents", [idOf(state)])}" title="${t("Close")}">${icon("close", 12)}${unseen(t("Close"))}</a>`;
+  if (!answer?.data) {
+    const why = answer?.error ? t("This file could not be read: {why}.", { why: answer.error.message }) : t("Loading");
+    return panel({ key: "file", title: bdi(file), wide: "", state, tools: close, body: nothing(why) });
+  }
+  const { text, clipped, size_bytes: size, changed_ms: changed } = answer.data;
+  const whole = text.replace(/^\ufeff/, "");
+  const isLong = whole.length > LONGEST_LAID_OUT;
+  const hidden = revealed(whole)[1];
+  const notices = [
+    hidden ? tn(hidden, "{n} character that cannot be seen is marked", "{n} characters that cannot be seen are marked") : "",
+    clipped ? t("the first {size} of it", { size: formatBytes(1e6) }) : "",
+  ].filter(Boolean);
+  const choice = segments({ action: "source", label: t("Show as"), choices: [["", t("Text")], ["1", t("Source")]], chosen: isSource ? "1" : "" });
+  return panel({
+    key: "file", title: bdi(file), wide: "", state, tools: html`${isLong ? null : choice}${close}`,
+    note: html`${formatBytes(size)} · ${when(changed, state)}`,
+    body: html`
+      ${notices.length ? html`<p class="file-notice">${icon("warn", 12)}${notices.join("; ")}</p>` : null}
+      ${isSource || isLong ? html`<pre class="file-source" tabindex="0">${show(whole)}</pre>`
+        : html`<div class="file-text">${whole.trim() ? layOut(whole) : nothing(t("This file is empty."))}</div>`}`,
+  });
+}
+
+function Shares(key, title, rows, total, state) {
+  return panel({
+    key, title, wide: "", state, isRanged: true,
+    body: rows.length ? html`
+      <table class="shares">
+        <thead class="unseen"><tr>${head(t("Name"))}<td></td>${head(t("Cost"))}${head(t("Share"))}</tr></thead>
+        <tbody>${rows.map((row) => html`
+          <tr data-key="${row.key}"><th scope="row" class="name" title="${row.label}">${row.key === "(none)" ? t("none") : bdi(row.label)}</th>
+            <td class="bar-cell">${shareBar(shareOf(row.cost_nano_usd, total))}</td><td class="num">${cost(row)}</td>
+            <td class="num share">${formatPercent(total ? row.cost_nano_usd / total : null)}</td></tr>`)}</tbody>
+      </table>` : nothing(t("Nothing in this range.")),
+  });
+}
+
+function Recent(row, state) {
+  const line = (one) => html`
+    <tr data-key="${one.id}">
+      <td class="state-cell">${one.run_state ? fateMark(one) : stateMark(one)}</td>
+      <th scope="row" class="name" title="${sessionName(one)}">${sessionLink(state, one.id, sessionName(one))}</th>
+      <td class="mid">${bdi(one.channel || one.cause || UNKNOWN)}</td>
+      <td class="num wide">${tokens(one.total_tokens)}</td>
+      <td class="num">${cost(one)}</td>
+      <td class="num">${when(one.last_activity_ms, state)}</td>
+    </tr>`;
+  return panel({
+    key: "recent", title: t("Last sessions"), wide: "", state,
+    body: row.recent.length ? scrollingTable({
+      label: t("{title}, table", { title: t("Last sessions") }),
+      heads: html`${head(html`<span class="state-word">${t("State")}</span>`)}${head(t("Session"))}${head(t("Channel"), "mid")}${head(t("Tokens"), "num wide")}${head(t("Cost"), "num")}${head(t("Last active"), "num")}`,
+      rows: row.recent.map(line),
+    }) : nothing(t("No session yet.")),
+  });
+}
+
+function Agent(state) {
+  const row = dataOf(state, agentKey(state));
+  if (!row) {
+    return html`
+      <section class="panel empty" data-key="missing">
+        <h2>${t("There is no such agent")}</h2>
+        <p>${t("No config, no folder and no session knows {agent}.", { agent: bdi(idOf(state)) })}</p>
+        <p><a href="${hrefTo(state, "agents")}">${t("All agents")}</a></p>
+      </section>`;
+  }
+  const total = row.cost_nano_usd;
+  return html`
+    <div class="grid" data-key="agent-${row.id}">
+      ${Head(row, state)}
+      <div class="w4 agent-side" data-key="side">${Files(row, state)}</div>
+      <div class="w8 agent-side" data-key="middle">
+        ${state.route.file ? FileView(state) : null}
+        ${Recent(row, state)}
+        <div class="agent-pair" data-key="shares">
+          ${Shares("by-model", t("By model"), row.by_model, total, state)}${Shares("by-tool", t("By tool"), row.by_tool, total, state)}
+          ${Shares("by-channel", t("By channel"), row.by_channel, total, state)}${Shares("by-cause", t("By cause"), row.by_cause, total, state)}
+        </div>
+      </div>
+    </div>`;
+}
+
+let shownFile = "";
+
+export const page = {
+  styles: "agents.css",
+  parse: (params) => ({ file: (params.get("file") ?? "").slice(0, 300), isSource: params.get("source") === "1" }),
+  format: ({ file, isSource }) => [["file", file ?? ""], ["source", file && isSource ? "1" : ""]],
+  asks: (state) => {
+    const { route } = state;
+    const params = askParams(route);
+    if (!idOf(state)) return [{ key: "agents", path: "/api/agents", params, on: ["usage", "session"], gapMs: 1000 }];
+    const asks = [{ key: agentKey(state), path: `/api/agents/${encodeURIComponent(idOf(state))}`, params: { ...params, agent: null }, on: ["usage", "session"], gapMs: 1000 }];
+    if (route.file) {
+      const path = `/api/memory/${encodeURIComponent(idOf(state))}/${encodeURIComponent(route.file)}`;
+      asks.push({ key: fileKey(state), path, params: {}, on: ["usage"], gapMs: 2000 });
+    }
+    return asks;
+  },
+  view: (state) => (idOf(state) ? Agent(state) : Agents(state)),
+  actions: {
+    source: (element, { go }) => go({ isSource: element.dataset.value === "1" }, true),
+  },
+  painted({ state }) {
+    // On a phone the file comes below the list: it is brought into sight once, when it is opened.
+    const name = state.route.file ? fileKey(state) : "";
+    const isHere = Boolean(state.answers[name]?.data);
+    if (name === shownFile || (name && !isHere)) return;
+    shownFile = name;
+    const place = document.querySelector('[data-key="file"]');
+    if (name && place && place.getBoundingClientRect().top > innerHeight * 0.8) place.scrollIntoView({ block: "start" });
+  },
+};
+"""
+
 # language=JavaScript
 ZH_JS = r"""// Chinese, by the English text (dom.js, t()). {names} stay as they are; {1}, {2} stand for the numbers
 // in words of the server. Loaded only when Chinese is chosen.
@@ -25812,6 +27137,26 @@ export const messages = {
   "The comparison is there": "比较结果已就绪",
   "{n} problem": "{n} 个问题",
   "{n} problems": "{n} 个问题",
+
+  // Agents, and how sub-agents fare
+  "Killed": "已终止", "Timed out": "已超时", "It failed.": "它失败了。", "It was killed.": "它被终止了。",
+  "Its time ran out.": "它超时了。", "Its task: {task}": "任务：{task}", "not configured": "未配置", "default": "默认",
+  "OpenClaw no longer has this agent; the ledger keeps its numbers": "OpenClaw 中已没有此代理；账本保留其数字",
+  "openclaw.json does not name this agent; its folder is there": "openclaw.json 中没有此代理，但其文件夹还在",
+  "takes what is sent to no other agent": "接收未发给其他代理的内容", "has never run": "从未运行", "off": "关闭", "every {time}": "每 {time}",
+  "Agents, table": "代理，表格", "Channels": "渠道", "Heartbeat": "心跳", "Files": "文件", "nothing runs": "没有正在运行的",
+  "No agent is in openclaw.json, and none has left a folder.": "openclaw.json 中没有代理，也没有代理留下文件夹。",
+  "profile {name}": "配置 {name}", "only": "仅", "without": "不含", "as OpenClaw sets them": "由 OpenClaw 决定",
+  "{n} session ever": "共 {n} 个会话", "{n} sessions ever": "共 {n} 个会话", "no session yet": "尚无会话", "All agents": "所有代理",
+  "Its sessions": "它的会话", "By day": "按日", "last active": "最近活动", "then": "其后为", "not opened": "未打开",
+  "No memory file is in this workspace.": "此工作区中没有记忆文件。", "What it is told each time": "每次都会告知它的内容",
+  "Notes it wrote": "它写下的笔记", "in {folder}": "位于 {folder}", "a character that cannot be seen": "不可见字符", "Image: ": "图片：",
+  "This file could not be read: {why}.": "无法读取此文件：{why}。",
+  "{n} character that cannot be seen is marked": "已标出 {n} 个不可见字符", "{n} characters that cannot be seen are marked": "已标出 {n} 个不可见字符",
+  "the first {size} of it": "仅显示前 {size}", "Show as": "显示方式", "Source": "源文本", "This file is empty.": "此文件为空。",
+  "Last sessions": "最近的会话", "No session yet.": "尚无会话。", "There is no such agent": "没有这个代理",
+  "No config, no folder and no session knows {agent}.": "配置、文件夹和会话中都没有 {agent}。",
+  "By model": "按模型", "By tool": "按工具", "By channel": "按渠道",
 };
 """
 
@@ -25831,6 +27176,8 @@ ASSETS: dict[str, tuple[str, str]] = {
     "session.js": ("text/javascript; charset=utf-8", SESSION_JS),
     "crons.css": ("text/css; charset=utf-8", CRONS_CSS),
     "crons.js": ("text/javascript; charset=utf-8", CRONS_JS),
+    "agents.css": ("text/css; charset=utf-8", AGENTS_CSS),
+    "agents.js": ("text/javascript; charset=utf-8", AGENTS_JS),
     "zh.js": ("text/javascript; charset=utf-8", ZH_JS),
 }
 ASSET_DIGEST = hashlib.sha256("\0".join(text for _, text in ASSETS.values()).encode()).hexdigest()[
