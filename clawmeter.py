@@ -2346,7 +2346,10 @@ MESSAGE_DAY_MEASURES = (
     *MESSAGE_MEASURES,
     ("tool_ms", "iif(m.kind = 'toolResult', ifnull(m.duration_ms, 0), 0)"),
     ("timed_results", "(m.kind = 'toolResult' AND m.duration_ms IS NOT NULL)"),
+    # 2026.9 wraps most tools in `tool_call`: its record names the tool, not whether it failed or how long it took.
+    ("nested_calls", "(m.kind = 'custom' AND m.tool IS NOT NULL)"),
 )
+_COUNTED_MESSAGE = "(m.kind IN ('user', 'toolResult', 'compaction') OR (m.kind = 'custom' AND m.tool IS NOT NULL))"  # fmt: skip
 
 #: What is split over the tools of a call: the measures of T and no more, because this rollup has the most rows.
 TOOL_MEASURES = MEASURES[:9]
@@ -2554,7 +2557,7 @@ def message_days_sql(rows: str, sign: str = "") -> str:
         keys,
         f"{rows} JOIN temp.slot_days sd ON sd.slot = m.ts_ms / {SLOT_MS}",
         sums,
-        "m.kind IN ('user', 'toolResult', 'compaction')",
+        _COUNTED_MESSAGE,
     )
 
 
@@ -6417,7 +6420,7 @@ def simplify(stretches: Sequence[Sequence[Any]], duration: int) -> list[list[Any
 #: What the Flow page sums over calls: the measures of T, then these.
 FLOW_MEASURES = (*_TOTAL_MEASURES, "model_errors", "latency_ms")
 #: And over messages: columns of usage_message_days.
-FLOW_COUNTS = ("user_messages", "tool_results", "tool_errors", "tool_ms", "timed_results")
+FLOW_COUNTS = ("user_messages", "tool_results", "tool_errors", "tool_ms", "timed_results", "nested_calls")  # fmt: skip
 #: Nodes of one kind that /api/flow names; the others are one. The page draws fewer.
 MAX_FLOW_NODES = 100
 #: A node of the Flow page: its kind (channel, gateway, agent, model, tool) and key.
@@ -6507,8 +6510,10 @@ class FlowGraph:
         timed, messages, results = calls, None, None
         if self.has_counts and kind in ("channel", "gateway", "agent"):
             messages = self.counts[place]["user_messages"]
-        elif self.counts[place]["tool_results"]:
-            results, errors, took_ms, timed = (self.counts[place][n] for n in FLOW_COUNTS[1:])
+        elif any(self.counts[place].values()):
+            results, errors, took_ms, timed, nested = (self.counts[place][n] for n in FLOW_COUNTS[1:])  # fmt: skip
+            if nested:
+                results, errors, took_ms = results + nested, None, None
         return {
             "model_calls": calls, "total_tokens": tokens_in + tokens_out + cached + written, "cost_nano_usd": cost, "plan_cost_nano_usd": plan,
             "unpriced_calls": unpriced, "messages": messages, "tool_calls": results, "errors": errors,
@@ -8482,7 +8487,7 @@ class Queries:
             for key, sums in self._cells(db, query, keys, FLOW_MEASURES).items():
                 channel, agent, model = zip(("channel", "agent", "model"), key, strict=True)
                 graph.add((channel, GATEWAY_NODE, agent, model), sums.values)
-            by_tool = self._cells(db, replace(query, by="tool"), ("provider_model", "tool"))
+            by_tool = self._cells(db, replace(query, by="tool", split="provider_model"), ("provider_model", "tool"))  # fmt: skip
             for (model_name, tool), sums in by_tool.items():
                 graph.add((("model", model_name), ("tool", tool)), sums.values, counted=1)
             self._add_messages(db, query, graph)
@@ -8530,7 +8535,7 @@ class Queries:
         exprs = ", ".join(f"{e} AS {n}" for n, e in MESSAGE_DAY_MEASURES)
         one_by_one = (
             f"(SELECT m.session, ifnull(m.tool, '') AS tool, {exprs} FROM sessions x CROSS JOIN messages m INDEXED BY messages_by_session ON m.session = x.id "
-            "WHERE x.last_ms >= ? AND x.first_ms < ? AND m.ts_ms >= ? AND m.ts_ms < ? AND m.kind IN ('user', 'toolResult')) u"
+            f"WHERE x.last_ms >= ? AND x.first_ms < ? AND m.ts_ms >= ? AND m.ts_ms < ? AND {_COUNTED_MESSAGE}) u"
         )
         zone_id = self._zone_id(db, query.zone)
         first, last = start, start
@@ -15582,6 +15587,7 @@ export function slotOf(palette, key) {
 /** The models that an answer draws in colour. */
 export function coloursIn(answer) {
   if (answer?.by_day) return modelKeys(answer);
+  if (answer?.edges) return answer.nodes.filter((node) => node.kind === "model").slice(0, 7).map((node) => node.key);
   const rows = answer?.split === "provider_model" ? answer.parts : answer?.by === "provider_model" ? answer.rows : [];
   return rows.filter((row) => row.key !== OTHER_KEY).slice(0, 7).map((row) => row.key);
 }
@@ -20750,7 +20756,7 @@ export const page = { parse, format, asks, view, charts, actions, sheet };
 FLOW_CSS = r"""/* Flow */
 .flow { position: relative; }
 .flow-plot { display: block; overflow: visible; }
-.flow-head { font-size: 12px; fill: var(--ink-3); }
+.flow-head { font-size: 12px; fill: var(--ink-3); stroke: var(--surface); stroke-width: 4px; paint-order: stroke; }
 .flow-box { fill: var(--surface); stroke: var(--line); }
 .flow-name { font-size: 12px; fill: var(--ink); }
 .is-gateway .flow-name { font-weight: 600; }
@@ -20768,7 +20774,7 @@ a.flow-card, .flow-card[role="button"], a.flow-edge { cursor: pointer; }
 .flow-edge.is-uncounted .flow-line { stroke-dasharray: 2 4; }
 .flow-edge.is-lit { stroke-opacity: .7; }
 .flow-edge.is-dim { stroke-opacity: .1; }
-.flow-failed { stroke: var(--bad); stroke-opacity: .9; }
+.flow-failed { stroke: var(--bad); stroke-opacity: .7; }
 .flow-edge.is-dim .flow-failed { stroke-opacity: .25; }
 .flow-hit { stroke: transparent; }
 .pulse { fill: none; stroke: var(--ok); stroke-width: 2; pointer-events: none; }
@@ -20806,9 +20812,11 @@ const KINDS = {
 const GATEWAY = "gateway:";
 const NODES_TOOL = "tool:nodes"; // the tool by which agents use nodes
 const NARROW = 640;
+const LONG = 720;
 const MOST = { wide: 10, narrow: 3 }; // cards of a kind before "and 12 more"
 const MOST_EDGES = 200;               // rows of the second table
 const WIDEST = 26;
+const LEAST_FAILED = 0.05;            // share of failed calls from which a ribbon shows them; cards always count them
 const PULSE_MS = 1200;
 
 // The address
@@ -20888,22 +20896,28 @@ export function layoutOf(graph, shown, width) {
   } else {
     const [top, gap, tall] = [28, 10, 40];
     const { length } = graph.layers;
-    const wide = Math.min(190, Math.max(92, (width - (length - 1) * 64) / length));
-    const step = length > 1 ? (width - wide) / (length - 1) : 0;
+    const least = 120; // the gateway's name and version
+    const wide = Math.min(180, Math.max(92, (width - least - (length - 1) * 84) / (length - 1)));
+    const widthOfKind = (kind) => (kind === "gateway" ? Math.min(least, wide) : wide);
+    const space = (width - graph.layers.reduce((sum, { kind }) => sum + widthOfKind(kind), 0)) / (length - 1);
     const high = Math.max(...graph.layers.map(({ nodes }) => nodes.length)) * (tall + gap) - gap;
+    let x = -space;
     graph.layers.forEach(({ kind, nodes }, column) => {
-      const x = column * step;
+      x += space;
       // The gateway has everything behind it: it is as high as its ribbons.
       const own = kind === "gateway" ? Math.min(high, 112) : tall;
-      const first = top + (high - (nodes.length * (own + gap) - gap)) / 2;
-      heads.push({ kind, x, y: 12 });
-      nodes.forEach((node, row) => places.set(node.id, { x, y: first + row * (own + gap), width: wide, height: own, column, row }));
+      // In the middle beside the longest; where that is longer than a window, at the top.
+      const first = top + (high > LONG ? 0 : (high - (nodes.length * (own + gap) - gap)) / 2);
+      heads.push({ kind, x: Math.round(x), y: 12 });
+      const across = widthOfKind(kind);
+      nodes.forEach((node, row) => places.set(node.id, { x: Math.round(x), y: first + row * (own + gap), width: Math.round(across), height: own, column, row }));
+      x += across;
     });
     height = top + high;
   }
   // One scale for all ribbons, so that widths can be compared: the thickest card's fit beside it.
   const whole = Math.max(1, ...graph.layers.filter(({ kind }) => kind !== "gateway").flatMap(({ nodes }) => nodes.map((node) => node[field] ?? 0)));
-  const thick = (edge) => (edge.isUncounted ? 1 : Math.max(1, ((edge[field] ?? 0) / whole) * WIDEST));
+  const thick = (edge) => (edge.isUncounted ? 1 : Math.max(0.6, ((edge[field] ?? 0) / whole) * WIDEST));
   return { isNarrow, width, height, places, heads, ribbons: ribbonsOf(graph.edges, places, thick, isNarrow) };
 }
 
@@ -20954,12 +20968,11 @@ function gatewayWords(gateway) {
   return gateway.version ? `OpenClaw ${gateway.version}` : t("connected");
 }
 
-/** What a card says under its name. */
-function numberOf(node, shown, data) {
+/** What a card says under its name; the calls of a tool are those it answered, where they are counted. */
+function numberOf(node, shown) {
   if (node.kind === "node") return node.platform ?? "";
-  if (node.kind === "gateway") return gatewayWords(data.gateway);
   const { field, format: write } = SHOWN[shown];
-  return write(node[field]);
+  return write(shown === "calls" ? node.tool_calls ?? node.model_calls : node[field]);
 }
 
 const errorWords = (count) => tn(count, "{n} error", "{n} errors");
@@ -20982,7 +20995,7 @@ function factsOf(one) {
 
 /** A name that fits in so many pixels of 12 px text; a CJK character is twice as wide. */
 export function fit(text, pixels) {
-  const wide = (mark) => (/[\u1100-\uffdc]/.test(mark) ? 12 : 6.6);
+  const wide = (mark) => (/[\u1100-\uffdc]/.test(mark) ? 12 : 6.2);
   const marks = [...text];
   let used = 0;
   const end = marks.findIndex((mark) => (used += wide(mark)) > pixels);
@@ -21023,21 +21036,27 @@ function Card(node, place, data, lit, state) {
   const { shown } = state.route;
   const name = nameOf(node);
   const href = hrefOf(state, node);
-  const number = numberOf(node, shown, data);
+  const number = numberOf(node, shown);
   const errors = node.errors || 0;
+  // In a narrow card the unit is left to the buttons above.
+  const short = place.width < 110 && shown === "calls" && node.kind !== "node" ? formatTokens(node.tool_calls ?? node.model_calls) : number;
   const words = [`${t(KINDS[node.kind].name)} ${name}`, number, errors ? errorWords(errors) : "", node.running ? t("{n} running", { n: formatCount(node.running) }) : ""].filter(Boolean).join(", ");
   const kind = `flow-card is-${node.kind} ${lightOf(lit, node.id)}`;
-  const left = place.x + 10;
-  const room = place.width - 20 - (node.running ? 12 : 0) - (node.kind === "model" ? 14 : 0);
+  const edge = place.width < 110 ? 7 : 10;
+  const left = place.x + edge;
+  const room = place.width - 2 * edge - (node.running ? 12 : 0) - (node.kind === "model" ? 14 : 0);
   const middle = place.y + place.height / 2;
+  const isTall = place.height > 80; // the gateway, which says how it is as well
+  const [first, last] = isTall ? [middle - 12, middle + 20] : [middle - 4, middle + 12];
   const inside = html`
     <rect class="flow-box" x="${place.x}" y="${place.y}" width="${place.width}" height="${place.height}" rx="6"/>
     ${node.kind === "model" && !node.members
-      ? html`<rect class="s${slotOf(state.palette, node.key)}" x="${left}" y="${middle - 12}" width="8" height="8" rx="2"/>` : null}
-    <text class="flow-name" x="${left + (node.kind === "model" && !node.members ? 14 : 0)}" y="${middle - 4}">${fit(name, room)}</text>
-    <text class="flow-number" x="${left}" y="${middle + 12}">${fit(number, place.width - 20 - (errors ? 34 : 0))}</text>
-    ${errors ? html`<text class="flow-errors" x="${place.x + place.width - 8}" y="${middle + 12}" text-anchor="end">✕ ${formatTokens(errors)}</text>` : null}
-    ${node.running ? html`<circle class="flow-live" cx="${place.x + place.width - 11}" cy="${middle - 8}" r="3.5"/>` : null}`;
+      ? html`<rect class="s${slotOf(state.palette, node.key)}" x="${left}" y="${first - 8}" width="8" height="8" rx="2"/>` : null}
+    <text class="flow-name" x="${left + (node.kind === "model" && !node.members ? 14 : 0)}" y="${first}">${fit(name, room)}</text>
+    ${isTall ? html`<text class="flow-number" x="${left}" y="${first + 16}">${fit(gatewayWords(data.gateway), place.width - 2 * edge)}</text>` : null}
+    <text class="flow-number" x="${left}" y="${last}">${fit(short, place.width - 2 * edge - (errors ? 34 : 0))}</text>
+    ${errors ? html`<text class="flow-errors" x="${place.x + place.width - edge}" y="${last}" text-anchor="end">✕${formatTokens(errors)}</text>` : null}
+    ${node.running ? html`<circle class="flow-live" cx="${place.x + place.width - 11}" cy="${first - 4}" r="3.5"/>` : null}`;
   const spot = html` data-key="${node.id}" data-light="${node.id}" data-column="${place.column ?? 0}" data-at="${place.row ?? 0}"`;
   if (href) return html`<a class="${kind}" href="${href}" data-page="cost" aria-label="${words}"${spot}>${inside}</a>`;
   if (node.members) return html`<g class="${kind}" role="button" tabindex="0" data-action="show-all" aria-label="${words}"${spot}>${inside}</g>`;
@@ -21052,7 +21071,7 @@ function Ribbon({ edge, thick, path }, nodes, lit, state) {
   const share = edge.errors && edge.model_calls ? edge.errors / edge.model_calls : 0;
   const inside = html`
     <path class="flow-line" d="${path}" stroke-width="${thick}"/>
-    ${share ? html`<path class="flow-failed" d="${path}" stroke-width="${Math.max(1, Math.round(thick * share * 10) / 10)}"/>` : null}
+    ${share >= LEAST_FAILED ? html`<path class="flow-failed" d="${path}" stroke-width="${Math.max(1, Math.round(thick * share * 10) / 10)}"/>` : null}
     <path class="flow-hit" d="${path}" stroke-width="${Math.max(8, thick)}"/>`;
   const href = edge.isUncounted ? null : hrefOf(state, from, to);
   // Reached by pointer only: the keyboard goes from card to card, and the table has every edge.
@@ -21110,7 +21129,7 @@ function Tables(data, state) {
   const edges = [...data.edges].sort((a, b) => b[field] - a[field]);
   return html`
     ${scrollingTable({
-      label: t("{title}, table", { title: t("Flow") }),
+      label: t("{title}, table", { title: t("Flow") }), kind: "is-long",
       heads: html`${head(t("Kind"))}${head(t("Name"))}${heads}${head(t("Running now"), "num")}${head(t("Sessions"))}`,
       rows: nodes.map((node) => html`
         <tr data-key="${node.id}">
@@ -21121,7 +21140,7 @@ function Tables(data, state) {
     })}
     <h3>${t("From one to the next")}</h3>
     ${scrollingTable({
-      label: t("{title}, table", { title: t("From one to the next") }),
+      label: t("{title}, table", { title: t("From one to the next") }), kind: "is-long",
       heads: html`${head(t("From"))}${head(t("To"))}${heads}`,
       rows: edges.slice(0, MOST_EDGES).map((edge) => {
         const [from, to] = [names.get(edge.from), names.get(edge.to)];
@@ -21183,7 +21202,7 @@ function pulse(ids) {
 }
 
 /** The ids in the picture along a path of the answer's ids: its cards and the ribbons between them. */
-function along(graph, ids) {
+function wayOf(graph, ids) {
   const shown = ids.map((id) => graph.drawn.get(id)).filter(Boolean);
   return [...shown, ...shown.slice(1).map((id, i) => `${shown[i]}>${id}`)];
 }
@@ -21212,7 +21231,7 @@ function heard(kind, data, { state }) {
   const agent = /^agent:([^:]+):/.exec(data.key ?? "")?.[1];
   if (!agent) return;
   const model = data.provider && data.model ? `model:${data.provider}/${data.model}` : null;
-  pulse(along(graphNow(state), [GATEWAY, `agent:${agent}`, model, data.tool ? `tool:${data.tool}` : null].filter(Boolean)));
+  pulse(wayOf(graphNow(state), [GATEWAY, `agent:${agent}`, model, data.tool ? `tool:${data.tool}` : null].filter(Boolean)));
 }
 
 // Keys, and where the tooltip stands
@@ -21234,7 +21253,7 @@ function keys(event, { dispatch }) {
   if (event.key === "Escape") dispatch({ lit: null });
   if (!card) return false;
   if (event.key === "Enter" && card.dataset.action) {
-    card.dispatchEvent(new MouseEvent("click", { bubbles: true }));
+    dispatch({ isAllShown: true });
     return true;
   }
   if (!event.key.startsWith("Arrow")) return false;

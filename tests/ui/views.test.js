@@ -17,6 +17,7 @@ function overview(more = {}) {
     budgets: { daily_usd: null, monthly_usd: null }, all_time: { sessions: 3, ...totals(99e9) },
     by_day: { days: ["2026-11-05", "2026-11-06"], partial_last: true, series: [{ key: "opus", label: "opus", cost_nano_usd: [1e9, 2e9], total_nano_usd: 3e9 }, { key: "Other", label: "Other", cost_nano_usd: [1e9, 0], total_nano_usd: 1e9 }] },
     by_cause: [{ key: "user", label: "user", ...totals(3e9) }], by_agent: [{ key: "main", label: "main", ...totals(4e9) }], by_model: [],
+    gateway: { status: "unreachable", text: "not running", version: null, uptime_s: null, suspended: false, problem: "nobody listens", what_to_do: null, event_loop: null, nodes: [] },
     top_sessions: [session("s1")], live: [session("s1")], activity: [{ ts_ms: NOW - 5000, kind: "failed", session: "s1", agent: "main", label: "Inbox", text: "overloaded" }], attention: [],
     source: { openclaw_versions: ["2026.9.6"], homes: ["/home/ada/.openclaw"], agents: 1, sessions: 3, files: 4, databases: 1, indexed_percent: 100, eta_s: null, lag_ms: 210, ledger_bytes: 1e6, disk_free_bytes: 1e9, rss_bytes: 7e7, gateway: "not connected" },
     ...more,
