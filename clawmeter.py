@@ -8491,7 +8491,8 @@ class Queries:
             for (model_name, tool), sums in by_tool.items():
                 graph.add((("model", model_name), ("tool", tool)), sums.values, counted=1)
             self._add_messages(db, query, graph)
-            self._add_running(db, query.filters, graph)
+            if cast("int", query.from_ms) <= self.now_ms() < cast("int", query.to_ms):
+                self._add_running(db, query.filters, graph)
             graph = graph.limited(MAX_FLOW_NODES)
             whole = graph.nodes.get(GATEWAY_NODE)
             # Which model and tool a session is at, only the gateway can tell.
@@ -16745,6 +16746,7 @@ function Empty(state) {
           <div><dt>${t("See what was looked for, and where")}</dt><dd>${command("clawmeter doctor")}</dd></div>
           <div><dt>${t("Look around with made-up data")}</dt><dd>${command("clawmeter demo")}</dd></div>
         </dl>
+        ${GatewayLine(state)}
       </section>
       ${Strip(state)}
     </div>`;
@@ -16830,7 +16832,7 @@ export function Login({ login }) {
 
 function Overview(state) {
   const { overview } = state;
-  if (!overview.all_time.model_calls && !isFiltered(state) && !indexing(state)) return Empty(state);
+  if (!overview.all_time.model_calls && !overview.live.length && !isFiltered(state) && !indexing(state)) return Empty(state);
   return html`
     <div class="grid" data-key="overview">
       ${Figures(state)}
@@ -20995,7 +20997,7 @@ function factsOf(one) {
 
 /** A name that fits in so many pixels of 12 px text; a CJK character is twice as wide. */
 export function fit(text, pixels) {
-  const wide = (mark) => (/[\u1100-\uffdc]/.test(mark) ? 12 : 6.2);
+  const wide = (mark) => (/[\u1100-\uffdc]/.test(mark) ? 12 : 6.9);
   const marks = [...text];
   let used = 0;
   const end = marks.findIndex((mark) => (used += wide(mark)) > pixels);
@@ -21050,13 +21052,15 @@ function Card(node, place, data, lit, state) {
   const [first, last] = isTall ? [middle - 12, middle + 20] : [middle - 4, middle + 12];
   const inside = html`
     <rect class="flow-box" x="${place.x}" y="${place.y}" width="${place.width}" height="${place.height}" rx="6"/>
+    <g aria-hidden="true">
     ${node.kind === "model" && !node.members
       ? html`<rect class="s${slotOf(state.palette, node.key)}" x="${left}" y="${first - 8}" width="8" height="8" rx="2"/>` : null}
     <text class="flow-name" x="${left + (node.kind === "model" && !node.members ? 14 : 0)}" y="${first}">${fit(name, room)}</text>
     ${isTall ? html`<text class="flow-number" x="${left}" y="${first + 16}">${fit(gatewayWords(data.gateway), place.width - 2 * edge)}</text>` : null}
     <text class="flow-number" x="${left}" y="${last}">${fit(short, place.width - 2 * edge - (errors ? 34 : 0))}</text>
     ${errors ? html`<text class="flow-errors" x="${place.x + place.width - edge}" y="${last}" text-anchor="end">✕${formatTokens(errors)}</text>` : null}
-    ${node.running ? html`<circle class="flow-live" cx="${place.x + place.width - 11}" cy="${first - 4}" r="3.5"/>` : null}`;
+    ${node.running ? html`<circle class="flow-live" cx="${place.x + place.width - 11}" cy="${first - 4}" r="3.5"/>` : null}
+    </g>`;
   const spot = html` data-key="${node.id}" data-light="${node.id}" data-column="${place.column ?? 0}" data-at="${place.row ?? 0}"`;
   if (href) return html`<a class="${kind}" href="${href}" data-page="cost" aria-label="${words}"${spot}>${inside}</a>`;
   if (node.members) return html`<g class="${kind}" role="button" tabindex="0" data-action="show-all" aria-label="${words}"${spot}>${inside}</g>`;

@@ -255,7 +255,8 @@ def rollup_differences(store: clawmeter.Store) -> list[str]:
                 names = [
                     r["name"]
                     for r in db.execute(f"PRAGMA table_info({table})")
-                    if r["name"] in (MESSAGE_MEASURES if table == "usage_message_days" else MEASURES)
+                    if r["name"]
+                    in (MESSAGE_MEASURES if table == "usage_message_days" else MEASURES)
                 ]
                 found = {
                     tuple(row[k] for k in keys): {n: row[n] for n in names}
