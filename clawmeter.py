@@ -21052,7 +21052,7 @@ function Card(node, place, data, lit, state) {
   const [first, last] = isTall ? [middle - 12, middle + 20] : [middle - 4, middle + 12];
   const inside = html`
     <rect class="flow-box" x="${place.x}" y="${place.y}" width="${place.width}" height="${place.height}" rx="6"/>
-    <g aria-hidden="true">
+    <g role="img" aria-label="${words}">
     ${node.kind === "model" && !node.members
       ? html`<rect class="s${slotOf(state.palette, node.key)}" x="${left}" y="${first - 8}" width="8" height="8" rx="2"/>` : null}
     <text class="flow-name" x="${left + (node.kind === "model" && !node.members ? 14 : 0)}" y="${first}">${fit(name, room)}</text>
@@ -21062,9 +21062,9 @@ function Card(node, place, data, lit, state) {
     ${node.running ? html`<circle class="flow-live" cx="${place.x + place.width - 11}" cy="${first - 4}" r="3.5"/>` : null}
     </g>`;
   const spot = html` data-key="${node.id}" data-light="${node.id}" data-column="${place.column ?? 0}" data-at="${place.row ?? 0}"`;
-  if (href) return html`<a class="${kind}" href="${href}" data-page="cost" aria-label="${words}"${spot}>${inside}</a>`;
-  if (node.members) return html`<g class="${kind}" role="button" tabindex="0" data-action="show-all" aria-label="${words}"${spot}>${inside}</g>`;
-  return html`<g class="${kind}" role="img" tabindex="0" aria-label="${words}"${spot}>${inside}</g>`;
+  if (href) return html`<a class="${kind}" href="${href}" data-page="cost"${spot}>${inside}</a>`;
+  if (node.members) return html`<g class="${kind}" role="button" tabindex="0" data-action="show-all"${spot}>${inside}</g>`;
+  return html`<g class="${kind}" role="group" tabindex="0"${spot}>${inside}</g>`;
 }
 
 function Ribbon({ edge, thick, path }, nodes, lit, state) {

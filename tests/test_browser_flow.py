@@ -103,6 +103,11 @@ def card(page: Page, node: str) -> Any:
     return page.locator(f'.flow-card[data-key="{node}"]')
 
 
+def words_of(page: Page, node: str) -> str:
+    """What a card is called for those who do not see it."""
+    return str(card(page, node).locator("[aria-label]").get_attribute("aria-label"))
+
+
 @pytest.mark.parametrize("width", [390, 800, 1440, 2560])
 def test_many_of_everything_stay_readable(visit: Any, world: World, width: int) -> None:
     page = visit(viewport={"width": width, "height": 900})
@@ -111,7 +116,7 @@ def test_many_of_everything_stay_readable(visit: Any, world: World, width: int) 
     shown = 3 if width == 390 else 10
     for kind, count in (("channel", 20), ("agent", 30), ("model", 20), ("tool", 60)):
         assert page.locator(f".flow-card.is-{kind}").count() == shown + 1
-        assert f"and {count - shown} more" in (card(page, f"more:{kind}").get_attribute("aria-label") or "")  # fmt: skip
+        assert f"and {count - shown} more" in words_of(page, f"more:{kind}")  # fmt: skip
     assert overflow(page) == []
     # No text is wider than its card.
     assert page.evaluate("""() => [...document.querySelectorAll(".flow-card")].filter((card) => {
@@ -226,12 +231,13 @@ def test_events_pulse_where_they_happen_and_stand_still_for_who_wants_that(visit
     assert "agent:agent-1" not in pulsed()
     assert {"none"} == set(pulsed().values()) if still else "none" not in pulsed().values()
     # A word of the gateway: which tool runs now.
+    page.wait_for_function("() => !document.querySelector('.pulse')")  # one at a time on each
     page.evaluate("window.pulses.clear()")
     about = {**LIVE, "runId": f"r-{motion}", "ts": now_ms()}
     world.connection.say(start(**about), agent_event("lifecycle", {"phase": "model", "provider": "acme", "model": "model-1"}, **about), tool("start", "tool-1", **about))  # fmt: skip
     wait_until(lambda: {"agent:agent-0", "model:acme/model-1>tool:tool-1", "tool:tool-1"} <= pulsed().keys(), "the run")  # fmt: skip
     page.wait_for_selector('.flow-card[data-key="tool:tool-1"] .flow-live')
-    assert "1 running" in (card(page, "agent:agent-0").get_attribute("aria-label") or "")
+    assert "1 running" in words_of(page, "agent:agent-0")
     world.connection.say(end(**{**about, "ts": now_ms() + 1}))
     page.wait_for_function("() => !document.querySelector('.flow-live')")
     page.wait_for_function("() => !document.querySelector('.pulse')")
@@ -273,7 +279,7 @@ def test_a_live_session_says_what_it_does_now(visit: Any, world: World) -> None:
     began = now_ms() - 65_000
     about = {**LIVE, "runId": "r-live", "ts": now_ms()}
     world.connection.say(agent_event("lifecycle", {"phase": "start", "startedAt": began}, **about))
-    sees("Running", "Waiting", "1 m")  # of the run, not of the session, which is days old
+    sees("Running", "Waiting", "1\xa0m")  # of the run, not of the session, which is days old
     row_of_list = {"key": LIVE["sessionKey"], "sessionId": "s0", "totalTokens": 62_000, "contextTokens": 100_000, "activeModel": "model-7", "activeModelProvider": "acme"}  # fmt: skip
     world.connection.say({"type": "event", "event": "sessions.changed", "payload": {**row_of_list, "sessionKey": LIVE["sessionKey"]}})  # fmt: skip
     world.connection.say(agent_event("thinking", {"text": "hm"}, **about))
