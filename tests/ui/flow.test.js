@@ -159,6 +159,6 @@ test("names from outside stay text", () => {
 
 test("a name is cut where its card ends, wide characters sooner", () => {
   assert.equal(flow.fit("short", 100), "short");
-  assert.equal(flow.fit("a-rather-long-name-of-a-model", 80), "a-rather-lo…");
+  assert.equal(flow.fit("a-rather-long-name-of-a-model", 80), "a-rather-l…");
   assert.ok(flow.fit("非常长的代理名称在这里", 80).length <= 7);
 });

@@ -177,10 +177,38 @@ test("while indexing, every total carries the mark and the strip says how long",
 
 test("an empty home says what will be here and the two commands", () => {
   const none = totals(0, { model_calls: 0 });
-  const answer = overview({ all_time: { sessions: 0, ...none } });
+  const answer = overview({ all_time: { sessions: 0, ...none }, live: [] });
   assert.match(texts(page({ overview: answer })), /No model calls yet .*clawmeter doctor .*clawmeter demo/);
   answer.source = { ...answer.source, homes: [] };
   assert.match(texts(page({ overview: answer })), /No OpenClaw home was found/);
+});
+
+test("a first run is shown before its first call is known", () => {
+  const none = totals(0, { model_calls: 0 });
+  assert.match(texts(page({ overview: overview({ all_time: { sessions: 0, ...none } }) })), /1 session running/);
+});
+
+test("a live row says what the gateway tells of its run, else nothing about now", () => {
+  const run = { running: true, doing: "tool", tool: "exec", since_ms: NOW - 4000, started_ms: NOW - 65_000, runs: 1, model: "haiku", provider: "acme", context_tokens: 50_000, context_window: 100_000 };
+  const row = (more) => texts(/data-key="now".*?<\/section>/s.exec(page({ overview: overview({ live: [session("s1", more)] }) }))[0]);
+  assert.match(row({ run, inferred: false }), /Running .* exec .* haiku .* 50 % .* 1 m 5 s/);
+  for (const [doing, word] of [["thinking", "Thinking"], ["waiting", "Waiting"], ["retrying", "Retrying"], ["compacting", "Compacting"], ["answering", "Answering"]]) {
+    assert.match(row({ run: { ...run, doing, tool: null } }), new RegExp(word));
+  }
+  assert.match(row({ state: "idle", run: { ...run, running: false, doing: "aborted", tool: null } }), /Idle .* Aborted/);
+  assert.match(row({ run: null }), /Doing .* — .* opus/);
+  assert.match(row({ run: { ...run, doing: "constructor" } }), / — /);
+});
+
+test("the gateway is one line, without an alarm", () => {
+  const line = (more) => texts(/<p class="more" data-key="gateway".*?<\/p>/s.exec(page({ overview: overview({ gateway: { ...overview().gateway, ...more } }) }))?.[0] ?? "");
+  assert.match(line({}), /Gateway not running: what runs is told from the transcripts/);
+  assert.equal(line({ status: "off" }), "");
+  assert.match(line({ status: "refused", problem: "wrong <b>token" }), /Gateway not connected: wrong &lt;b&gt;token/);
+  const told = { status: "connected", version: "2026.9.6", uptime_s: 3600, event_loop: { degraded: false, delay_p99_ms: 12.4, utilization: 0.05 } };
+  assert.match(line(told), /Gateway: OpenClaw 2026\.9\.6 · up 1 h · event loop 12 ms late/);
+  assert.match(line({ ...told, suspended: true, event_loop: { degraded: true, delay_p99_ms: null, utilization: 0.97 } }), /97 % busy · slow · suspended/);
+  assert.match(line({ ...told, version: null, uptime_s: null, event_loop: null }), /Gateway: OpenClaw, version not told $/);
 });
 
 test("errors say what failed, why, and offer a retry; with numbers on show they stay", () => {
