@@ -8576,7 +8576,7 @@ class Queries:
             )
             return {
                 "from_ms": query.from_ms, "to_ms": query.to_ms, "tz": query.zone.key, "as_of_ms": self.now_ms(),
-                "totals": Sums(whole.values[: len(_TOTAL_MEASURES)] if whole else None).render(),
+                "totals": Sums(whole.values[: len(_TOTAL_MEASURES)] if whole else ()).render(),
                 "nodes": [
                     {
                         "id": ":".join(node), "kind": node[0], "key": node[1], "label": node[1].split("/", 1)[-1] if node[0] == "model" else node[1],
