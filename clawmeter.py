@@ -16945,7 +16945,18 @@ export function Page(state, page) {
 // A page is such an object. parse() and format() are its own part of the address, asks() what it wants
 // from the server now, view() what it looks like; charts() the models under its crosshairs.
 // Others may have actions: {name(element, context)}, keys(event, context), painted(context), heard(kind,
-// data, context) for each event of the stream, and styles: a sheet of their own.
+// data, context) for each event of the stream (true: nothing need be read for it), and styles: a sheet of
+// their own.
+
+/** What the gateway says of a run goes into its row at once; that it began or ended has more to it. */
+function heardRun(kind, data, { state, dispatch }) {
+  const overview = dataOf(state, "overview");
+  const row = kind === "session" ? overview?.live.find((one) => one.key === data.key && (one.id === data.session || data.session === data.key)) : null;
+  if (!row?.run || row.run.running !== data.running) return false;
+  const live = overview.live.map((one) => (one === row ? { ...one, run: { ...one.run, ...data } } : one));
+  dispatch({ answers: { ...state.answers, overview: { ...state.answers.overview, data: { ...overview, live } } } });
+  return true;
+}
 
 const forOverview = (state) => ({
   ...state, by: state.route.by, overview: dataOf(state, "overview"), usage: dataOf(state, "usage"),
@@ -16960,6 +16971,7 @@ export const overviewPage = {
     { key: "usage", path: "/api/usage", params: { ...askParams(route), by: route.by, limit: 500 }, on: ["usage"] },
   ],
   view: (state) => Overview(forOverview(state)),
+  heard: heardRun,
   charts: (state) => (dataOf(state, "overview")
     ? { day: { model: dayModel(forOverview(state)), height: CHART_HEIGHT, filterKind: "model" } }
     : {}),
@@ -17411,10 +17423,9 @@ function refreshOn(kind) {
   for (const { reader, ask: { on } } of readers.values()) if (on.includes(kind)) reader.refresh();
 }
 
-/** An event of the stream: what it is about is read anew, and the page may do something with it at once. */
+/** An event of the stream: what it is about is read anew, unless the page could take all of it over at once. */
 function hear(kind, text) {
-  refreshOn(kind);
-  page()?.heard?.(kind, JSON.parse(text), context());
+  if (page()?.heard?.(kind, JSON.parse(text), context()) !== true) refreshOn(kind);
 }
 
 function refreshIfSeen() {

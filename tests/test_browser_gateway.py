@@ -46,7 +46,7 @@ class Onlooker:
     def sees(self, place: Locator, *words: str) -> None:
         """Until a place of a page says all of these."""
         what = f"{words} on the page"
-        wait_until(lambda: place.count() and all(w in place.first.inner_text() for w in words), what, PATIENCE_S)  # fmt: skip
+        wait_until(lambda: place.count() and all(w in (place.first.text_content() or "") for w in words), what, PATIENCE_S)  # fmt: skip
 
     def sees_none(self, place: Locator) -> None:
         wait_until(lambda: place.count() == 0, "its end on the page", PATIENCE_S)
@@ -79,14 +79,13 @@ def follow_on_the_page(real: lab.RealOpenClaw, who: Onlooker, *, tells_tools: bo
     who.sees(gateway, "Gateway: OpenClaw", "up ")
 
     key = "agent:main:live"
-    operator.run('work [[tool:exec {"command":"sleep 8"}]] [[text:That was it.]]', key)
+    operator.run('work [[tool:exec {"command":"sleep 15"}]] [[text:That was it.]]', key)
     row = who.row(key)
     who.sees(row, "Running", "main")
     if tells_tools:
         who.sees(row, "exec")
-        who.sees(flow.locator('[data-key="tool:exec"]'), "exec")
-        assert "1 running" in (flow.locator('[data-key="tool:exec"]').get_attribute("aria-label") or "")  # fmt: skip
-        who.sees(flow.locator('[data-key="agent:main"]:has(.flow-live)'), "main")
+        who.sees(flow.locator('[data-key="tool:exec"]:has(.flow-live)'), "exec")
+        who.sees(flow.locator('[data-key="agent:main"]:has([aria-label*="1 running"])'), "main")
     who.sees(row, "Idle", "Done")
     who.sees_none(flow.locator(".flow-live"))
     who.sees(flow.locator('[data-key="model:mock/mock-priced"]'), "mock-priced")
@@ -103,7 +102,7 @@ def follow_on_the_page(real: lab.RealOpenClaw, who: Onlooker, *, tells_tools: bo
     who.sees(row, "Running", "Answering")
     real.kill_gateway()
     who.sees(gateway, "Gateway not running")
-    assert "Answering" not in row.inner_text()
+    assert "Answering" not in (row.text_content() or "")
     real.up()
     who.sees(gateway, "Gateway: OpenClaw")
     operator.connect()
