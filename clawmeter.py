@@ -16945,8 +16945,8 @@ export function Page(state, page) {
 // A page is such an object. parse() and format() are its own part of the address, asks() what it wants
 // from the server now, view() what it looks like; charts() the models under its crosshairs.
 // Others may have actions: {name(element, context)}, keys(event, context), painted(context), heard(kind,
-// data, context) for each event of the stream (true: nothing need be read for it), and styles: a sheet of
-// their own.
+// data, context) for each event of the stream (true: it is taken over, nothing need be read soon), and
+// styles: a sheet of their own.
 
 /** What the gateway says of a run goes into its row at once; that it began or ended has more to it. */
 function heardRun(kind, data, { state, dispatch }) {
@@ -17014,6 +17014,7 @@ const SLOW_MS = 300;           // a quicker answer needs no shimmer
 const LEAST_GAP_MS = 250;      // between two reads of the same numbers under a storm of events
 const STALE_AFTER_MS = 60_000; // without an event: midnight passes, sessions go idle
 const POLL_MS = 15_000;        // when the server has no stream to spare
+const HEARD_MS = 2000;         // what a page took over from an event is looked up after that long, to be sure
 const DOUBLE_CLICK_MS = 250;   // a click waits that long for its second one
 const KINDS = ["usage", "session", "gateway", "health"]; // what the stream announces
 
@@ -17423,9 +17424,18 @@ function refreshOn(kind) {
   for (const { reader, ask: { on } } of readers.values()) if (on.includes(kind)) reader.refresh();
 }
 
-/** An event of the stream: what it is about is read anew, unless the page could take all of it over at once. */
+let laterTimer = 0;
+
+/** An event of the stream: what it is about is read anew; not so soon where the page could take it over by itself. */
 function hear(kind, text) {
-  if (page()?.heard?.(kind, JSON.parse(text), context()) !== true) refreshOn(kind);
+  if (page()?.heard?.(kind, JSON.parse(text), context()) !== true) {
+    refreshOn(kind);
+  } else if (!laterTimer) {
+    laterTimer = setTimeout(() => {
+      laterTimer = 0;
+      refreshOn(kind);
+    }, HEARD_MS);
+  }
 }
 
 function refreshIfSeen() {

@@ -200,6 +200,22 @@ test("a live row says what the gateway tells of its run, else nothing about now"
   assert.match(row({ run: { ...run, doing: "constructor" } }), / — /);
 });
 
+test("what an event says of a run is in its row at once; that one began or ended is looked up", () => {
+  const run = { running: true, doing: "waiting", tool: null, runs: 1 };
+  const told = { session: "s1", key: "agent:main:telegram:direct:1", ...run, doing: "tool", tool: "exec" };
+  const heard = (data, answer = overview({ live: [session("s1", { run }), session("s2", { key: "agent:main:b", run: null })] }), kind = "session") => {
+    const changes = [];
+    const taken = views.overviewPage.heard(kind, data, { state: state({ overview: answer }), dispatch: (change) => changes.push(change) });
+    return [taken, changes.map((one) => one.answers.overview.data.live.map((row) => row.run?.tool ?? null))];
+  };
+  assert.deepEqual(heard(told), [true, [["exec", null]]]);
+  assert.deepEqual(heard({ ...told, session: told.key }), [true, [["exec", null]]]);
+  const others = [{ ...told, running: false }, { ...told, key: "agent:main:b", session: "s2" }, { ...told, session: "s9" }, { ...told, key: "agent:x:y" }];
+  for (const data of others) assert.deepEqual(heard(data), [false, []]);
+  assert.deepEqual(heard(told, null), [false, []]);
+  assert.deepEqual(heard({ calls: 1 }, overview(), "usage"), [false, []]);
+});
+
 test("the gateway is one line, without an alarm", () => {
   const line = (more) => texts(/<p class="more" data-key="gateway".*?<\/p>/s.exec(page({ overview: overview({ gateway: { ...overview().gateway, ...more } }) }))?.[0] ?? "");
   assert.match(line({}), /Gateway not running: what runs is told from the transcripts/);
