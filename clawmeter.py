@@ -2564,6 +2564,16 @@ MESSAGE_MEASURES: tuple[tuple[str, str], ...] = (
     ("compactions", "(m.kind = 'compaction')"),
 )
 
+#: What usage_message_days sums: those, and how long tools took, where that is known.
+MESSAGE_DAY_MEASURES = (
+    *MESSAGE_MEASURES,
+    ("tool_ms", "iif(m.kind = 'toolResult', ifnull(m.duration_ms, 0), 0)"),
+    ("timed_results", "(m.kind = 'toolResult' AND m.duration_ms IS NOT NULL)"),
+    # 2026.9 wraps most tools in `tool_call`: its record names the tool, not whether it failed or how long it took.
+    ("nested_calls", "(m.kind = 'custom' AND m.tool IS NOT NULL)"),
+)
+_COUNTED_MESSAGE = "(m.kind IN ('user', 'toolResult', 'compaction') OR (m.kind = 'custom' AND m.tool IS NOT NULL))"  # fmt: skip
+
 #: What is split over the tools of a call: the measures of T and no more, because this rollup has the most rows.
 TOOL_MEASURES = MEASURES[:9]
 _SUM_COLUMNS = ", ".join(f"{n} INTEGER NOT NULL DEFAULT 0" for n in MEASURE_NAMES)
@@ -2576,6 +2586,13 @@ _CALL_COLUMNS = """
   recorded_nano INTEGER, cost_input REAL, cost_output REAL, cost_cache_read REAL, cost_cache_write REAL, rank INTEGER NOT NULL,
   basis TEXT NOT NULL, cost_nano INTEGER NOT NULL, list_nano INTEGER
 """
+_MESSAGE_DAYS = (
+    "CREATE TABLE usage_message_days (zone INTEGER NOT NULL, day INTEGER NOT NULL, session INTEGER NOT NULL, tool TEXT NOT NULL, "
+    + ", ".join(f"{n} INTEGER NOT NULL DEFAULT 0" for n, _ in MESSAGE_DAY_MEASURES)
+    + ", PRIMARY KEY (zone, day, session, tool)) WITHOUT ROWID"
+)
+#: Tables that have the days of a zone.
+ZONE_TABLES = ("usage_days", "usage_tool_days", "usage_tool_day_totals", "usage_message_days")
 SCHEMA = f"""
 CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
 CREATE TABLE models (id INTEGER PRIMARY KEY, provider TEXT NOT NULL, model TEXT NOT NULL, api TEXT NOT NULL);
@@ -2618,6 +2635,7 @@ CREATE TABLE usage_tool_days (
 CREATE TABLE usage_slot_totals (slot INTEGER PRIMARY KEY, {_TOOL_SUM_COLUMNS});
 CREATE TABLE usage_tool_day_totals (
   zone INTEGER NOT NULL, day INTEGER NOT NULL, tool TEXT NOT NULL, {_TOOL_SUM_COLUMNS}, PRIMARY KEY (zone, day, tool)) WITHOUT ROWID;
+{_MESSAGE_DAYS};
 CREATE TABLE sources (
   path TEXT PRIMARY KEY, kind TEXT NOT NULL, agent TEXT NOT NULL, session_id TEXT NOT NULL, dev INTEGER, inode INTEGER, size INTEGER,
   mtime_ns INTEGER, position INTEGER NOT NULL DEFAULT 0, head BLOB, tail BLOB, lines INTEGER NOT NULL DEFAULT 0,
@@ -2675,6 +2693,7 @@ INDEXES = {
 ALL_CALL_FIELDS = (*CALL_FIELDS, *PRICED_FIELDS)
 _INSERT_CALL = f"INSERT INTO model_calls ({', '.join(ALL_CALL_FIELDS)}) VALUES ({', '.join('?' * len(ALL_CALL_FIELDS))})"
 _INSERT_MESSAGE = f"INSERT INTO messages ({', '.join(MESSAGE_FIELDS)}) VALUES ({', '.join('?' * len(MESSAGE_FIELDS))})"
+_NOTE_MESSAGE = f"INSERT INTO message_changes VALUES ({', '.join('?' * (1 + len(MESSAGE_FIELDS)))})"  # fmt: skip
 _USAGE = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens")
 
 
@@ -2759,6 +2778,19 @@ def tool_days_sql(rows: str, sign: str = "", *, totals: bool = False) -> str:
         keys,
         tool_rows(f"{rows} JOIN temp.slot_days sd ON sd.slot = c.ts_ms / {SLOT_MS}"),
         sums,
+    )
+
+
+def message_days_sql(rows: str, sign: str = "") -> str:
+    """Add rows `m` of messages to usage_message_days of the zone ?1, by temp.slot_days: user messages under no tool, results under theirs."""
+    keys = {"zone": "?1", "day": "sd.day", "session": "m.session", "tool": "ifnull(m.tool, '')"}
+    sums = {n: f"{sign}({e})" for n, e in MESSAGE_DAY_MEASURES}
+    return rollup_sql(
+        "usage_message_days",
+        keys,
+        f"{rows} JOIN temp.slot_days sd ON sd.slot = m.ts_ms / {SLOT_MS}",
+        sums,
+        _COUNTED_MESSAGE,
     )
 
 
@@ -2908,9 +2940,14 @@ class Store:
             "CREATE TEMP TABLE changes (sign INTEGER, "
             + _CALL_COLUMNS.replace("PRIMARY KEY", "")
             + ");"
-            "CREATE TEMP TABLE message_changes (sign INTEGER, session INTEGER, kind TEXT, is_error INTEGER);"
+            f"CREATE TEMP TABLE message_changes (sign INTEGER, {', '.join(MESSAGE_FIELDS)});"
             "CREATE TEMP TABLE slot_days (slot INTEGER PRIMARY KEY, day INTEGER NOT NULL);"
         )
+        if not db.execute("SELECT 1 FROM sqlite_schema WHERE name = 'usage_message_days'").fetchone():  # fmt: skip
+            with self.transaction():  # a ledger of an early version
+                db.execute(_MESSAGE_DAYS)
+                for zone_id, name in db.execute("SELECT id, name FROM zones").fetchall():
+                    self._count_messages(db, zone_id, ZoneInfo(name))
         self.prices.names.update(
             {
                 i: (p, m, a)
@@ -3218,9 +3255,7 @@ class Store:
             ).fetchone()
             if known is None:
                 db.execute(_INSERT_MESSAGE, row)
-                db.execute(
-                    "INSERT INTO message_changes VALUES (1, ?, ?, ?)", (row[1], row[3], row[5])
-                )
+                db.execute(_NOTE_MESSAGE, (1, *row))
             elif known[1] != row[1]:
                 db.executemany(
                     "INSERT OR IGNORE INTO message_copies VALUES (?, ?)",
@@ -3230,14 +3265,11 @@ class Store:
 
     def _choose_message_owner(self, db: sqlite3.Connection, message: int) -> None:
         owner = db.execute(f"SELECT s.id FROM message_copies k JOIN sessions s ON s.id = k.session WHERE k.message = ? {self._EARLIEST}", (message,)).fetchone()[0]  # fmt: skip
-        before, kind, error = db.execute(
-            "SELECT session, kind, is_error FROM messages WHERE id = ?", (message,)
+        key, before, *rest = db.execute(
+            f"SELECT {', '.join(MESSAGE_FIELDS)} FROM messages WHERE id = ?", (message,)
         ).fetchone()
         if before != owner:
-            db.executemany(
-                "INSERT INTO message_changes VALUES (?, ?, ?, ?)",
-                [(-1, before, kind, error), (1, owner, kind, error)],
-            )
+            db.executemany(_NOTE_MESSAGE, [(-1, key, before, *rest), (1, key, owner, *rest)])
             db.execute("UPDATE messages SET session = ? WHERE id = ?", (owner, message))
 
     def _reattribute(self, db: sqlite3.Connection, session: int) -> None:
@@ -3274,6 +3306,10 @@ class Store:
                 f"FROM (SELECT c.session, {moved} FROM temp.changes c GROUP BY c.session) d WHERE sessions.id = d.session"
             )
             db.execute("DELETE FROM changes")
+        slots = [r[0] for r in db.execute(f"SELECT DISTINCT ts_ms / {SLOT_MS} FROM message_changes WHERE ts_ms IS NOT NULL")]  # fmt: skip
+        for zone_id, name in db.execute("SELECT id, name FROM zones").fetchall() if slots else ():
+            self._map_slots(db, slots, ZoneInfo(name))
+            db.execute(message_days_sql("temp.message_changes m", "m.sign*"), (zone_id,))
         told = ", ".join(f"sum(m.sign*({e})) AS {n}" for n, e in MESSAGE_MEASURES)
         db.execute(
             f"UPDATE sessions SET {', '.join(f'{n} = sessions.{n} + d.{n}' for n, _ in MESSAGE_MEASURES)} "
@@ -3390,10 +3426,15 @@ class Store:
         for zone_id, name in db.execute("SELECT id, name FROM zones").fetchall():
             self._build_zone(db, zone_id, ZoneInfo(name))
 
+    def _count_messages(self, db: sqlite3.Connection, zone_id: int, zone: ZoneInfo) -> None:
+        slots = [r[0] for r in db.execute(f"SELECT DISTINCT ts_ms / {SLOT_MS} FROM messages WHERE ts_ms IS NOT NULL")]  # fmt: skip
+        self._map_slots(db, slots, zone)
+        db.execute(message_days_sql("messages m"), (zone_id,))
+
     def _build_zone(self, db: sqlite3.Connection, zone_id: int, zone: ZoneInfo) -> None:
-        db.execute("DELETE FROM usage_days WHERE zone = ?", (zone_id,))
-        db.execute("DELETE FROM usage_tool_days WHERE zone = ?", (zone_id,))
-        db.execute("DELETE FROM usage_tool_day_totals WHERE zone = ?", (zone_id,))
+        for table in ZONE_TABLES:
+            db.execute(f"DELETE FROM {table} WHERE zone = ?", (zone_id,))
+        self._count_messages(db, zone_id, zone)
         self._map_slots(
             db, [r[0] for r in db.execute("SELECT DISTINCT slot FROM usage_quarter_hours")], zone
         )
@@ -3418,7 +3459,7 @@ class Store:
             for (old,) in db.execute(
                 "SELECT id FROM zones ORDER BY used_ms DESC LIMIT -1 OFFSET ?", (most - 1,)
             ).fetchall():
-                for table in ("usage_days", "usage_tool_days", "usage_tool_day_totals"):
+                for table in ZONE_TABLES:
                     db.execute(f"DELETE FROM {table} WHERE zone = ?", (old,))
                 db.execute("DELETE FROM zones WHERE id = ?", (old,))
             zone_id = db.execute(
@@ -5273,6 +5314,7 @@ MAX_LIVE_SESSIONS = 512
 MAX_RUNS = 32
 MAX_TOOLS = 64
 MAX_ENDED_RUNS = 2048
+MAX_NODES = 64
 #: A session in which nothing has moved for so long says nothing about now.
 RECENT_MS = 15 * MINUTE_MS
 #: Clocks of a row and of the transcript entry that it is about differ by this much at most.
@@ -5565,6 +5607,7 @@ class GatewayState:
         self.connected_ms: int | None = None
         self.is_suspended = False
         self.event_loop: Json | None = None
+        self.nodes: list[Json] = []  # devices that lend their tools: what OpenClaw calls nodes
         self.capabilities: dict[str, bool] = {}
         #: Methods that the gateway lists. Not all that it has.
         self.methods: frozenset[str] = frozenset()
@@ -5591,6 +5634,7 @@ class GatewayState:
             if status != "connected":
                 self.connected_ms = self.event_loop = self._began = None
                 self.is_suspended = False
+                self.nodes = []
                 self.forget_sessions()
             return is_news
 
@@ -5610,8 +5654,9 @@ class GatewayState:
             self.capabilities = {}
             listed = as_dict(hello.get("features")).get("methods")
             self.methods = frozenset(m for m in listed[:2_000] if isinstance(m, str)) if isinstance(listed, list) else frozenset()  # fmt: skip
-            self._take_suspension(snapshot)
+            self._take_suspension(as_dict(snapshot.get("suspension")))
             self._take_health(as_dict(snapshot.get("health")))
+            self._take_presence(snapshot)
 
     def can(self, capability: str, *, really: bool) -> None:
         """This version can do something, or cannot."""
@@ -5645,7 +5690,7 @@ class GatewayState:
                 "status": self.status, "text": self.text, "url": self.url, "version": self.version, "protocol": self.protocol,
                 "uptime_s": round(time.monotonic() - self._began, 1) if self._began is not None else None, "connected_ms": self.connected_ms,
                 "paused_ms": self.paused_ms, "suspended": self.is_suspended, "problem": self.problem, "what_to_do": self.advice, "last_error": self.last_error,
-                "event_loop": self.event_loop, "live_runs": sum(len(s.runs) for s in self.sessions.values()),
+                "event_loop": self.event_loop, "live_runs": sum(len(s.runs) for s in self.sessions.values()), "nodes": self.nodes,
                 "capabilities": sorted(c for c, can in self.capabilities.items() if can),
                 "missing": sorted(c for c, can in self.capabilities.items() if not can),
                 "frames": {name: self.counts[name] for name in FRAME_COUNTS},
@@ -5712,6 +5757,7 @@ class GatewayState:
         take = {
             "agent": self._take_agent, "session.tool": self._take_agent, "chat": self._take_chat, "sessions.changed": self._take_changed,
             "session.message": self._take_message, "health": self._take_health, "gateway.suspension": self._take_suspension,
+            "presence": self._take_presence,
         }.get(frame.name)  # fmt: skip
         if take:
             with self.lock:
@@ -5952,8 +5998,30 @@ class GatewayState:
             }
 
     def _take_suspension(self, payload: Json) -> None:
-        phase = as_dict(payload.get("suspension")).get("phase") or payload.get("phase")
-        self.is_suspended = isinstance(phase, str) and phase not in ("accepting", "resumed")
+        # accepting, preparing, draining or prepared: in all but the first 2026.9.6 takes no new work.
+        phase = payload.get("phase")
+        if isinstance(phase, str):
+            self.is_suspended = phase != "accepting"
+
+    def _take_presence(self, payload: Json) -> None:
+        """Who is connected; one that has gone stays in the list for some minutes, with the reason `disconnect`."""
+        rows = payload.get("presence")
+        if not isinstance(rows, list):
+            return
+        nodes: dict[str, Json] = {}
+        for row in rows:
+            roles = as_dict(row).get("roles")
+            if (
+                not isinstance(roles, list)
+                or "node" not in roles
+                or row.get("reason") == "disconnect"
+            ):
+                continue
+            name = short_text(row.get("host"))
+            node_id = short_text(row.get("deviceId")) or short_text(row.get("instanceId")) or name
+            if node_id and len(nodes) < MAX_NODES:
+                nodes[node_id] = {"id": node_id, "name": name or node_id, "platform": short_text(row.get("platform"), 80)}  # fmt: skip
+        self.nodes = sorted(nodes.values(), key=lambda n: (n["name"], n["id"]))
 
 
 #: States of the connection that a person has to do something about.
@@ -6521,9 +6589,9 @@ class GatewayClient:
             return
         if frame.name == "shutdown":
             self._is_restarting = True
-        was = self.state.text
+        was = (self.state.text, self.state.nodes)
         self.state.take_event(frame)
-        if self.state.text != was:
+        if (self.state.text, self.state.nodes) != was:
             self._announce()
             if frame.name == "gateway.suspension" and not self.state.is_suspended:
                 self._resync()
@@ -8163,6 +8231,110 @@ def simplify(stretches: Sequence[Sequence[Any]], duration: int) -> list[list[Any
     return out
 
 
+#: What the Flow page sums over calls: the measures of T, then these.
+FLOW_MEASURES = (*_TOTAL_MEASURES, "model_errors", "latency_ms")
+#: And over messages: columns of usage_message_days.
+FLOW_COUNTS = ("user_messages", "tool_results", "tool_errors", "tool_ms", "timed_results", "nested_calls")  # fmt: skip
+#: Nodes of one kind that /api/flow names; the others are one. The page draws fewer.
+MAX_FLOW_NODES = 100
+#: A node of the Flow page: its kind (channel, gateway, agent, model, tool) and key.
+FlowId = tuple[str, str]
+GATEWAY_NODE: FlowId = ("gateway", "")
+
+
+class FlowGraph:
+    """Nodes and edges of the Flow page while they are summed: one int per measure of FLOW_MEASURES, fewer for tools."""
+
+    def __init__(self) -> None:
+        self.nodes: dict[FlowId, Sums] = {}
+        self.edges: dict[tuple[FlowId, FlowId], Sums] = {}
+        self.running: Counter[FlowId] = Counter()  # sessions that run through a node now
+        self.counts: defaultdict[Any, Counter[str]] = defaultdict(
+            Counter
+        )  # FLOW_COUNTS of a node or an edge
+        self.has_counts = False
+
+    def add(self, path: Sequence[FlowId], values: Sequence[int], *, counted: int = 0) -> None:
+        """Add what went along a path; its first nodes, `counted` of them, have it already."""
+        for node in path[counted:]:
+            self._sum(self.nodes, node, values)
+        for edge in itertools.pairwise(path):
+            self._sum(self.edges, edge, values)
+
+    def count(
+        self, channel: FlowId, agent: FlowId, tool: FlowId, counts: Mapping[str, int]
+    ) -> None:
+        """Add messages of a channel to an agent, or what a tool gave; under a name that no call used nobody would look for it."""
+        if tool[1]:
+            if tool in self.nodes:
+                self.counts[tool].update(counts)
+        else:
+            for place in (
+                channel,
+                GATEWAY_NODE,
+                agent,
+                (channel, GATEWAY_NODE),
+                (GATEWAY_NODE, agent),
+            ):
+                self.counts[place].update(counts)
+
+    def run(self, nodes: Iterable[FlowId]) -> None:
+        """Add a session that runs; its first call of the range may be under way."""
+        for node in nodes:
+            self.running[node] += 1
+            measures = _TOTAL_MEASURES if node[0] == "tool" else FLOW_MEASURES
+            self.nodes.setdefault(node, Sums([0] * len(measures)))
+
+    @staticmethod
+    def _sum(to: dict[Any, Sums], key: Any, values: Sequence[int]) -> None:
+        if (found := to.get(key)) is None:
+            to[key] = Sums(values)
+        else:
+            found.add(values)
+
+    def ranked(self) -> list[FlowId]:
+        """All nodes, the dearest first."""
+        return sorted(self.nodes, key=lambda n: ([-v for v in self.nodes[n].values[5:8]], -self.nodes[n].values[0], n))  # fmt: skip
+
+    def limited(self, most: int) -> FlowGraph:
+        """The same with at most so many nodes of a kind: the smaller ones are one, called OTHER_KEY."""
+        places: Counter[str] = Counter()
+        names: dict[FlowId, FlowId] = {}
+        for node in self.ranked():
+            places[node[0]] += 1
+            names[node] = node if places[node[0]] <= most else (node[0], OTHER_KEY)
+        out = FlowGraph()
+        out.has_counts = self.has_counts
+        for node, sums in self.nodes.items():
+            self._sum(out.nodes, names[node], sums.values)
+            out.running[names[node]] += self.running[node]
+            out.counts[names[node]].update(self.counts[node])
+        for (start, end), sums in self.edges.items():
+            self._sum(out.edges, (names[start], names[end]), sums.values)
+            out.counts[names[start], names[end]].update(self.counts[start, end])
+        return out
+
+    def describe(self, place: Any) -> Json:
+        """FlowSums of the API for a node or an edge."""
+        is_node = place in self.nodes
+        kind = (place if is_node else place[1])[0]
+        sums = self.nodes[place] if is_node else self.edges[place]
+        calls, tokens_in, tokens_out, cached, written, cost, _, plan, unpriced, *more = sums.values
+        errors, took_ms = more or (None, None)
+        timed, messages, results = calls, None, None
+        if self.has_counts and kind in ("channel", "gateway", "agent"):
+            messages = self.counts[place]["user_messages"]
+        elif any(self.counts[place].values()):
+            results, errors, took_ms, timed, nested = (self.counts[place][n] for n in FLOW_COUNTS[1:])  # fmt: skip
+            if nested:
+                results, errors, took_ms = results + nested, None, None
+        return {
+            "model_calls": calls, "total_tokens": tokens_in + tokens_out + cached + written, "cost_nano_usd": cost, "plan_cost_nano_usd": plan,
+            "unpriced_calls": unpriced, "messages": messages, "tool_calls": results, "errors": errors,
+            "latency_ms": round(took_ms / timed) if took_ms and timed else None,
+        }  # fmt: skip
+
+
 @dataclass(frozen=True, slots=True)
 class SessionQuestion:
     """Which sessions, in which order: SQL over a row of sessions s, its parameters, a column of SESSION_SORTS."""
@@ -8546,8 +8718,8 @@ class Queries:
         return sums
 
     @staticmethod
-    def _sums(alias: str) -> str:
-        return ", ".join(f"sum({alias}.{m})" for m in _TOTAL_MEASURES)
+    def _sums(alias: str, measures: Sequence[str] = _TOTAL_MEASURES) -> str:
+        return ", ".join(f"sum({alias}.{m})" for m in measures)
 
     def _limit_range(self, db: sqlite3.Connection, query: UsageQuery) -> UsageQuery:
         """Give an unlimited range its ends: the first and the last call, in whole days."""
@@ -8588,8 +8760,7 @@ class Queries:
             if a < b:
                 exprs = ", ".join(
                     f"{split_sql(e) if tool else e} AS {n}"
-                    for n, e in MEASURES
-                    if n in _TOTAL_MEASURES
+                    for n, e in (TOOL_MEASURES if tool else MEASURES)
                 )
                 rows, extra = (
                     (tool_rows("model_calls c"), f", ifnull(t.value, '{NONE_KEY}') AS tool")
@@ -8732,7 +8903,11 @@ class Queries:
         return {key: sums or Sums() for key, sums in rows.items()}
 
     def _cells(
-        self, db: sqlite3.Connection, query: UsageQuery, keys: tuple[str, ...]
+        self,
+        db: sqlite3.Connection,
+        query: UsageQuery,
+        keys: tuple[str, ...],
+        measures: Sequence[str] = _TOTAL_MEASURES,
     ) -> dict[tuple[str, ...], Sums]:
         """Sums by one or several keys, times among them: first by the numbers of session, model and tool, then by name."""
         names = [key for key in keys if key not in BY_TIME]
@@ -8749,10 +8924,10 @@ class Queries:
             )
             if mark in used
         ]
-        parts = ", ".join(f"sum(u.{m}) AS {m}" for m in _TOTAL_MEASURES)
-        sums, grouping = ", ".join(f"u.{m}" for m in _TOTAL_MEASURES), ""
+        parts = ", ".join(f"sum(u.{m}) AS {m}" for m in measures)
+        sums, grouping = ", ".join(f"u.{m}" for m in measures), ""
         if not DISTINCT_BY.issuperset(names):  # several numbers have one name
-            sums, grouping = self._sums("u"), " GROUP BY u.t"
+            sums, grouping = self._sums("u", measures), " GROUP BY u.t"
             grouping += "".join(f", k{i}" for i in range(len(names)))
         inner_joins, conditions, values = self._joins(query)
         joins = self._joins(replace(query, filters=()), key=used)[0]
@@ -10587,6 +10762,110 @@ class Queries:
             user += min(fresh, prompt)
             total += prompt
         return user, total
+
+    # -- the Flow page ------------------------------------------------------------------------------------------------
+
+    def flow(
+        self,
+        *,
+        from_: str | None = None,
+        to: str | None = None,
+        tz: str | None = None,
+        **given: str | None,
+    ) -> Json:
+        """What went in a range from channels through the gateway and agents to models and tools.
+
+        Tools have their share of each call as `by=tool` of usage() has it.
+        """
+        with self.ledger.reading() as db:
+            query = self._limit_range(db, self._asked(from_, to, tz, given))
+            graph = FlowGraph()
+            keys = ("channel", "agent", "provider_model")
+            for key, sums in self._cells(db, query, keys, FLOW_MEASURES).items():
+                channel, agent, model = zip(("channel", "agent", "model"), key, strict=True)
+                graph.add((channel, GATEWAY_NODE, agent, model), sums.values)
+            by_tool = self._cells(db, replace(query, by="tool", split="provider_model"), ("provider_model", "tool"))  # fmt: skip
+            for (model_name, tool), sums in by_tool.items():
+                graph.add((("model", model_name), ("tool", tool)), sums.values, counted=1)
+            self._add_messages(db, query, graph)
+            if cast("int", query.from_ms) <= self.now_ms() < cast("int", query.to_ms):
+                self._add_running(db, query.filters, graph)
+            graph = graph.limited(MAX_FLOW_NODES)
+            whole = graph.nodes.get(GATEWAY_NODE)
+            # Which model and tool a session is at, only the gateway can tell.
+            known = {"channel", "gateway", "agent"} | (
+                {"model", "tool"} if self.gateway.status == "connected" else set()
+            )
+            return {
+                "from_ms": query.from_ms, "to_ms": query.to_ms, "tz": query.zone.key, "as_of_ms": self.now_ms(),
+                "totals": Sums(whole.values[: len(_TOTAL_MEASURES)] if whole else ()).render(),
+                "nodes": [
+                    {
+                        "id": ":".join(node), "kind": node[0], "key": node[1], "label": node[1].split("/", 1)[-1] if node[0] == "model" else node[1],
+                        "running": graph.running[node] if node[0] in known else None, **graph.describe(node),
+                    }
+                    for node in graph.ranked()
+                ],
+                "edges": [
+                    {"from": ":".join(start), "to": ":".join(end), **graph.describe((start, end))} for start, end in sorted(graph.edges)
+                ],
+                "gateway": self.gateway.describe(), "coverage": self.coverage(db),
+            }  # fmt: skip
+
+    def _add_messages(self, db: sqlite3.Connection, query: UsageQuery, graph: FlowGraph) -> None:
+        """Add messages and what tools gave. Neither belongs to a model or to a call's cause: with such a filter they are not known."""
+        if any(name not in ("agent", "channel") for name, _ in query.filters):
+            return
+        graph.has_counts = True
+        conditions = "".join(f" AND {FILTER_SQL[name]}" for name, _ in query.filters)
+        values = [value for _, value in query.filters]
+        sums = ", ".join(f"sum(u.{n})" for n in FLOW_COUNTS)
+        for rows, params in self._message_segments(db, query):
+            sql = f"SELECT {BY_SQL['channel']}, s.agent, u.tool, {sums} FROM {rows} JOIN sessions s ON s.id = u.session WHERE true{conditions} GROUP BY 1, 2, 3"
+            for channel, agent, tool, *counts in db.execute(sql, (*params, *values)):
+                graph.count(("channel", channel), ("agent", agent), ("tool", tool), dict(zip(FLOW_COUNTS, counts, strict=True)))  # fmt: skip
+
+    def _message_segments(
+        self, db: sqlite3.Connection, query: UsageQuery
+    ) -> Iterator[tuple[str, tuple[int, ...]]]:
+        """Rows u of (session, tool, MESSAGE_DAY_MEASURES) that make up a range: whole days, and at its ends message by message."""
+        start, end = cast("int", query.from_ms), cast("int", query.to_ms)
+        exprs = ", ".join(f"{e} AS {n}" for n, e in MESSAGE_DAY_MEASURES)
+        one_by_one = (
+            f"(SELECT m.session, ifnull(m.tool, '') AS tool, {exprs} FROM sessions x CROSS JOIN messages m INDEXED BY messages_by_session ON m.session = x.id "
+            f"WHERE x.last_ms >= ? AND x.first_ms < ? AND m.ts_ms >= ? AND m.ts_ms < ? AND {_COUNTED_MESSAGE}) u"
+        )
+        zone_id = self._zone_id(db, query.zone)
+        first, last = start, start
+        if zone_id is not None:
+            first_day, last_day = day_number(start, query.zone), day_number(end, query.zone)
+            if midnight_ms(day_from_number(first_day), query.zone) < start:
+                first_day += 1
+            if first_day < last_day:
+                first, last = (midnight_ms(day_from_number(d), query.zone) for d in (first_day, last_day))  # fmt: skip
+                yield (
+                    "(SELECT * FROM usage_message_days WHERE zone = ? AND day >= ? AND day < ?) u",
+                    (zone_id, first_day, last_day),
+                )
+        for a, b in ((start, first), (last, end)):
+            if a < b:
+                yield one_by_one, (a, b, a, b)
+
+    def _add_running(self, db: sqlite3.Connection, filters: Filters, graph: FlowGraph) -> None:
+        """Add the sessions that run now to the nodes that they run through."""
+        now, told = self.now_ms(), self._live_rows(db)
+        condition, values = self._session_filters(filters)
+        for rowid, channel, agent in db.execute(
+            f"SELECT s.id, {BY_SQL['channel']}, s.agent FROM sessions s WHERE (s.last_ms > ? OR s.id IN ({', '.join(map(str, told))})) "
+            f"AND {self._state_sql(now, told)} = 'running'{condition}", (now - IDLE_MS, *values)
+        ):  # fmt: skip
+            run = told[rowid].run if rowid in told else {}
+            nodes = [("channel", channel), GATEWAY_NODE, ("agent", agent)]
+            if run.get("provider") and run.get("model"):
+                nodes.append(("model", f"{run['provider']}/{run['model']}"))
+            if run.get("tool"):
+                nodes.append(("tool", run["tool"]))
+            graph.run(nodes)
 
     def explain(
         self,
@@ -13677,6 +13956,13 @@ ROUTES = (
         "Explanation",
         (*RANGE, *FILTERS, Param("session", "only this session id", _NAME)),
     ),
+    Route(
+        "/api/flow",
+        "flow",
+        "What went from channels through agents to models and tools, as nodes and edges",
+        "Flow",
+        (*RANGE, *FILTERS),
+    ),
     Route("/api/prices", "prices", "Prices that people set", "[SetPrice]"),
     Route("/api/prices", "set_price", "Set the price of a model", "Repriced", method="POST"),
     Route(
@@ -13884,8 +14170,9 @@ SHAPES = {
     "source:SourceStrip gateway:Gateway",
     "Gateway": "status:=off,connecting,connected,unreachable,refused,pairing,incompatible,unusable text:s "
     "url:s? version:s? protocol:i? uptime_s:n? connected_ms:i? paused_ms:i? suspended:b problem:s? "
-    "what_to_do:s? last_error:s? event_loop:EventLoop? live_runs:i capabilities:[s] missing:[s] "
-    "frames:Frames",
+    "what_to_do:s? last_error:s? event_loop:EventLoop? live_runs:i nodes:[GatewayNode] "
+    "capabilities:[s] missing:[s] frames:Frames",
+    "GatewayNode": "id:s name:s platform:s?",
     "EventLoop": "degraded:b delay_p99_ms:n? utilization:n?",
     "Frames": "received:i malformed:i oversized:i out_of_order:i gaps:i late:i ignored:i "
     "connects:i",
@@ -13916,6 +14203,12 @@ SHAPES = {
     "agent:s label:s? model:s",
     "Cache": "from_ms:i to_ms:i tz:s totals:CacheUse unpriced_models:[s] rows:[CacheModel] "
     "days:[CacheDay] breaks:[CacheBreak] breaks_from_ms:i",
+    "FlowSums": "model_calls:i total_tokens:i cost_nano_usd:i plan_cost_nano_usd:i "
+    "unpriced_calls:i messages:i? tool_calls:i? errors:i? latency_ms:i?",
+    "FlowNode": "id:s kind:=channel,gateway,agent,model,tool key:s label:s running:i? +FlowSums",
+    "FlowEdge": "from:s to:s +FlowSums",
+    "Flow": "from_ms:i to_ms:i tz:s as_of_ms:i totals:Totals nodes:[FlowNode] edges:[FlowEdge] "
+    "gateway:Gateway coverage:Coverage",
     "Pair": "recorded_nano_usd:i list_nano_usd:i list_differs_percent:n?",
     "PairRow": "key:s label:s +Pair",
     "Comparison": "rows:[PairRow] +Pair",
@@ -16365,8 +16658,8 @@ class DemoHome:
                 status=status, channel=channel, retry_count=tries, last_error=reason, entry_json={},
                 enqueued_at=ts_ms, updated_at=ts_ms, failed_at=ts_ms if status == "failed" else None)
         for order, (name, agent, _, expr, _, _) in enumerate(DEMO_CRONS):
-            job_id, (text, channel) = self.jobs[name], DEMO_CRON_TEXTS[name]
-            delivery = {"mode": "announce", "channel": channel} if channel else {"mode": "none"}
+            job_id, (text, announced) = self.jobs[name], DEMO_CRON_TEXTS[name]
+            delivery = {"mode": "announce", "channel": announced} if announced else {"mode": "none"}
             _demo_put(
                 db, "cron_jobs", store_key=str(self.home / "cron" / "jobs.json"), job_id=job_id,
                 name=name, enabled=1, agent_id=agent, payload_kind="agentTurn",
@@ -19172,7 +19465,7 @@ export const LANGUAGES = [["", msg("As the browser")], ["en", "English"], ["zh",
 const CURRENCIES = ["USD", "EUR", "GBP", "CNY", "JPY", "CHF", "INR", "CAD", "AUD", "KRW", "BRL", "SEK"];
 
 // Only what exists is a link; the rest of the rail says what is coming and cannot be pressed.
-export const BUILT = new Set(["overview", "cost", "sessions", "session", "crons", "health", "agents"]);
+export const BUILT = new Set(["overview", "flow", "cost", "sessions", "session", "crons", "health", "agents"]);
 const PAGES = [
   ["overview", msg("Overview")], ["flow", msg("Flow")], ["cost", msg("Cost")], ["sessions", msg("Sessions")],
   ["crons", msg("Crons")], ["alerts", msg("Alerts")], ["traces", msg("Traces")], ["fleet", msg("Fleet")],
@@ -19365,6 +19658,7 @@ export function slotOf(palette, key) {
 /** The models that an answer draws in colour. */
 export function coloursIn(answer) {
   if (answer?.by_day) return modelKeys(answer);
+  if (answer?.edges) return answer.nodes.filter((node) => node.kind === "model").slice(0, 7).map((node) => node.key);
   const rows = answer?.split === "provider_model" ? answer.parts : answer?.by === "provider_model" ? answer.rows : [];
   return rows.filter((row) => row.key !== OTHER_KEY).slice(0, 7).map((row) => row.key);
 }
@@ -20228,30 +20522,87 @@ export function context(row) {
     <span class="context" title="${hint}">${shareBar(share)}<span class="num">${formatPercent(share)}</span></span>`;
 }
 
-function LiveRow(row, depth, state) {
+const DOING = {
+  waiting: [msg("Waiting"), ""], thinking: [msg("Thinking"), ""], answering: [msg("Answering"), ""], tool: [msg("Tool"), ""],
+  retrying: [msg("Retrying"), "is-warn"], compacting: [msg("Compacting"), ""],
+  done: [msg("Done"), "note"], failed: [msg("Failed"), "is-bad"], aborted: [msg("Aborted"), "is-warn"],
+};
+
+/** What a session does now, a tool by its name, or how its last run ended; only the gateway can tell. */
+export function doing({ run }, state) {
+  if (!run || !Object.hasOwn(DOING, run.doing)) return html`${UNKNOWN}`;
+  const [name, kind] = DOING[run.doing];
+  const since = run.running && run.since_ms ? t("for {time}", { time: formatDuration(Math.max(0, state.now - run.since_ms)) }) : "";
+  const word = run.doing === "tool" && run.tool ? html`<code>${bdi(run.tool)}</code>` : t(name);
+  return html`<span class="doing ${kind}" title="${since}">${word}${run.runs > 1 ? html` <span class="note">×${formatCount(run.runs)}</span>` : null}</span>`;
+}
+
+/** How long a session runs: its run where the gateway tells when it began, else since its first entry. */
+function elapsed(row, state) {
+  if (row.run?.running && row.run.started_ms) return Math.max(0, state.now - row.run.started_ms);
   const since = row.state === "running" ? Math.max(0, state.now - state.overview.as_of_ms) : 0;
+  return (row.duration_ms ?? 0) + since;
+}
+
+/** A row with what the gateway says of its run in place of what the ledger says of the whole session. */
+function withRun(row) {
+  const { run } = row;
+  if (!run) return row;
+  return { ...row, model: run.model ?? row.model, context_tokens: run.context_tokens ?? row.context_tokens, context_window: run.context_window ?? row.context_window };
+}
+
+function LiveRow(told, depth, state) {
+  const row = withRun(told);
   return html`
     <tr data-key="${row.id}">
       <td class="state-cell">${row.run_state ? fateMark(row) : stateMark(row)}</td>
       <th scope="row" class="name depth-${Math.min(depth, 4)}" title="${sessionName(row)}">
         ${depth ? html`<span class="branch" aria-hidden="true">└</span>${unseen(`${t("sub-agent")} `)}` : null}
         ${sessionLink(state, row.id, sessionName(row))}${depth ? taskWords(row) : null}${where(row)}
+        ${row.run?.doing ? html`<span class="where">${doing(row, state)}</span>` : null}
       </th>
+      <td class="mid">${doing(row, state)}</td>
       <td class="mid">${bdi(row.agent ?? UNKNOWN)}</td>
       <td class="mid">${bdi(row.channel || row.cause || UNKNOWN)}</td>
       <td class="mid model">${bdi(row.model ?? UNKNOWN)}</td>
       <td class="num wide">${context(row)}</td>
+      <td class="num wide">${tokens(row.total_tokens)}</td>
       <td class="num">${cost(row)}</td>
-      <td class="num">${formatDuration((row.duration_ms ?? 0) + since)}</td>
+      <td class="num">${formatDuration(elapsed(row, state))}</td>
       ${mayAct(state) ? abortCell(row, state) : null}
     </tr>`;
+}
+
+const ASIDE = { unreachable: msg("Gateway not running: what runs is told from the transcripts."), connecting: msg("Connecting to the gateway.") };
+
+/** How the gateway is, in one quiet line. */
+function GatewayLine(state) {
+  const { gateway, as_of_ms: asOf } = state.overview;
+  if (gateway.status === "off") return null;
+  if (gateway.status !== "connected") {
+    const words = ASIDE[gateway.status] ? t(ASIDE[gateway.status]) : t("Gateway not connected: {why}.", { why: bdi(gateway.problem ?? gateway.text) });
+    return html`<p class="more" data-key="gateway" title="${gateway.what_to_do ?? gateway.problem ?? ""}">${words}</p>`;
+  }
+  const { event_loop: loop } = gateway;
+  const up = gateway.uptime_s === null ? null : gateway.uptime_s * 1000 + Math.max(0, state.now - asOf);
+  const late = loop?.delay_p99_ms ?? null;
+  const busy = (loop?.utilization ?? null) === null ? null : t("{share} busy", { share: formatPercent(loop.utilization) });
+  const parts = [
+    gateway.version ? `OpenClaw ${gateway.version}` : t("OpenClaw, version not told"),
+    up === null ? null : t("up {time}", { time: formatDuration(up) }),
+    late === null ? busy : html`<span title="${busy ?? ""}">${t("event loop {n}\u00a0ms late", { n: formatCount(late) })}</span>`,
+    loop?.degraded ? html`<span class="is-warn">${t("slow")}</span>` : null,
+    gateway.suspended ? html`<span class="is-warn">${t("suspended, takes no new work")}</span>` : null,
+  ].filter(Boolean);
+  return html`<p class="more" data-key="gateway">${t("Gateway")}: ${parts.map((part, i) => html`${i ? " · " : ""}${part}`)}</p>`;
 }
 
 function Now(state) {
   const { live, activity } = state.overview;
   if (!live.length) {
     const last = activity.length ? t("Last activity {time}.", { time: when(activity[0].ts_ms, state) }) : null;
-    return panel({ key: "now", title: t("Now"), wide: "w12", state, body: nothing(html`${t("Nothing is running.")} ${last}`) });
+    const body = html`${nothing(html`${t("Nothing is running.")} ${last}`)}${GatewayLine(state)}`;
+    return panel({ key: "now", title: t("Now"), wide: "w12", state, body });
   }
   const running = live.filter((row) => row.state === "running").length;
   const nested = nestSessions(live);
@@ -20259,15 +20610,15 @@ function Now(state) {
   const table = scrollingTable({
     label: t("{title}, table", { title: t("Live sessions") }),
     heads: html`
-      ${head(html`<span class="state-word">${t("State")}</span>`)}${head(t("Session"))}${head(t("Agent"), "mid")}
-      ${head(t("Channel"), "mid")}${head(t("Model"), "mid")}${head(t("Context"), "num wide")}${head(t("Cost"), "num")}
+      ${head(html`<span class="state-word">${t("State")}</span>`)}${head(t("Session"))}${head(t("Doing"), "mid")}${head(t("Agent"), "mid")}
+      ${head(t("Channel"), "mid")}${head(t("Model"), "mid")}${head(t("Context"), "num wide")}${head(t("Tokens"), "num wide")}${head(t("Cost"), "num")}
       ${head(t("For"), "num")}${mayAct(state) ? head(unseen(t("Abort run")), "act") : null}`,
     rows: nested.slice(0, SHOWN_ROWS).map(([row, depth]) => LiveRow(row, depth, state)),
   });
   return panel({
     key: "now", title: t("Now"), wide: "w12", state, isSum: true,
     note: tn(running, "{n} session running", "{n} sessions running") + (live.some((row) => row.inferred) ? t(", inferred") : ""),
-    body: html`${table}${hidden > 0 ? html`<p class="more">${t("and {n} more", { n: formatCount(hidden) })}</p>` : null}`,
+    body: html`${table}${hidden > 0 ? html`<p class="more">${t("and {n} more", { n: formatCount(hidden) })}</p>` : null}${GatewayLine(state)}`,
   });
 }
 
@@ -20614,6 +20965,7 @@ function Empty(state) {
           <div><dt>${t("See what was looked for, and where")}</dt><dd>${command("clawmeter doctor")}</dd></div>
           <div><dt>${t("Look around with made-up data")}</dt><dd>${command("clawmeter demo")}</dd></div>
         </dl>
+        ${GatewayLine(state)}
       </section>
       ${Strip(state)}
     </div>`;
@@ -20699,7 +21051,7 @@ export function Login({ login }) {
 
 function Overview(state) {
   const { overview } = state;
-  if (!overview.all_time.model_calls && !isFiltered(state) && !indexing(state)) return Empty(state);
+  if (!overview.all_time.model_calls && !overview.live.length && !isFiltered(state) && !indexing(state)) return Empty(state);
   return html`
     <div class="grid" data-key="overview">
       ${Figures(state)}
@@ -20760,8 +21112,19 @@ export function Page(state, page) {
 
 // A page is such an object. parse() and format() are its own part of the address, asks() what it wants
 // from the server now, view() what it looks like; charts() the models under its crosshairs.
-// Others may have actions: {name(element, context)}, keys(event, context), painted(context), and styles:
-// a sheet of their own.
+// Others may have actions: {name(element, context)}, keys(event, context), painted(context), heard(kind,
+// data, context) for each event of the stream (true: it is taken over, nothing need be read soon), and
+// styles: a sheet of their own.
+
+/** What the gateway says of a run goes into its row at once; that it began or ended has more to it. */
+function heardRun(kind, data, { state, dispatch }) {
+  const overview = dataOf(state, "overview");
+  const row = kind === "session" ? overview?.live.find((one) => one.key === data.key && (one.id === data.session || data.session === data.key)) : null;
+  if (!row?.run || row.run.running !== data.running) return false;
+  const live = overview.live.map((one) => (one === row ? { ...one, run: { ...one.run, ...data } } : one));
+  dispatch({ answers: { ...state.answers, overview: { ...state.answers.overview, data: { ...overview, live } } } });
+  return true;
+}
 
 const forOverview = (state) => ({
   ...state, by: state.route.by, overview: dataOf(state, "overview"), usage: dataOf(state, "usage"),
@@ -20781,6 +21144,7 @@ export const overviewPage = {
       <button type="button" class="link" data-action="sheet-close">${t("Close")}</button></header>
     ${AuditTable(state)}`,
   view: (state) => Overview(forOverview(state)),
+  heard: heardRun,
   charts: (state) => (dataOf(state, "overview")
     ? { day: { model: dayModel(forOverview(state)), height: CHART_HEIGHT, filterKind: "model" } }
     : {}),
@@ -20823,6 +21187,7 @@ const SLOW_MS = 300;           // a quicker answer needs no shimmer
 const LEAST_GAP_MS = 250;      // between two reads of the same numbers under a storm of events
 const STALE_AFTER_MS = 60_000; // without an event: midnight passes, sessions go idle
 const POLL_MS = 15_000;        // when the server has no stream to spare
+const HEARD_MS = 2000;         // what a page took over from an event is looked up after that long, to be sure
 const DOUBLE_CLICK_MS = 250;   // a click waits that long for its second one
 const KINDS = ["usage", "session", "gateway", "cron", "health"]; // what the stream announces
 
@@ -21293,6 +21658,20 @@ function refreshOn(kind) {
   for (const { reader, ask: { on } } of readers.values()) if (on.includes(kind)) reader.refresh();
 }
 
+let laterTimer = 0;
+
+/** An event of the stream: what it is about is read anew; not so soon where the page could take it over by itself. */
+function hear(kind, text) {
+  if (page()?.heard?.(kind, JSON.parse(text), context()) !== true) {
+    refreshOn(kind);
+  } else if (!laterTimer) {
+    laterTimer = setTimeout(() => {
+      laterTimer = 0;
+      refreshOn(kind);
+    }, HEARD_MS);
+  }
+}
+
 function refreshIfSeen() {
   if (document.visibilityState === "visible" && !state.needsLogin) refreshAll();
 }
@@ -21359,9 +21738,9 @@ function openStream() {
     relay?.postMessage("open");
   };
   for (const kind of KINDS) {
-    stream.addEventListener(kind, () => {
-      refreshOn(kind);
-      relay?.postMessage(kind);
+    stream.addEventListener(kind, ({ data }) => {
+      hear(kind, data);
+      relay?.postMessage({ kind, data });
     });
   }
   stream.onerror = () => {
@@ -21388,8 +21767,8 @@ function closeStream() {
 
 relay?.addEventListener("message", ({ data }) => {
   if (stream || document.visibilityState !== "visible" || state.needsLogin) return;
-  if (KINDS.includes(data)) {
-    refreshOn(data);
+  if (KINDS.includes(data.kind)) {
+    hear(data.kind, data.data);
   } else {
     clearTimeout(retryTimer); // "open" or "free": the first to ask after the latter holds it
     retryTimer = setTimeout(openStream, data === "free" ? Math.random() * 250 : 0);
@@ -24801,6 +25180,544 @@ export const page = { parse, format, asks, view, charts, actions, sheet };
 """
 
 # language=CSS
+FLOW_CSS = r"""/* Flow */
+.flow { position: relative; }
+.flow-plot { display: block; overflow: visible; }
+.flow-head { font-size: 12px; fill: var(--ink-3); stroke: var(--surface); stroke-width: 4px; paint-order: stroke; }
+.flow-box { fill: var(--surface); stroke: var(--line); }
+.flow-name { font-size: 12px; fill: var(--ink); }
+.is-gateway .flow-name { font-weight: 600; }
+.flow-number { font-size: 11px; fill: var(--ink-3); }
+.flow-errors { font-size: 11px; fill: var(--bad); }
+.flow-live { fill: var(--ok); }
+.flow-card { outline: none; text-decoration: none; }
+a.flow-card, .flow-card[role="button"], a.flow-edge { cursor: pointer; }
+.flow-card:hover .flow-box, .flow-card.is-lit .flow-box { stroke: var(--ink-3); }
+.flow-card:focus-visible .flow-box { stroke: var(--accent); stroke-width: 2; }
+.flow-card.is-dim { opacity: .45; }
+.flow-line, .flow-failed, .flow-hit { fill: none; }
+.flow-edge { stroke-opacity: .3; outline: none; }
+.flow-edge.is-plain { stroke: var(--ink-3); }
+.flow-edge.is-uncounted .flow-line { stroke-dasharray: 2 4; }
+.flow-edge.is-lit { stroke-opacity: .7; }
+.flow-edge.is-dim { stroke-opacity: .1; }
+.flow-failed { stroke: var(--bad); stroke-opacity: .7; }
+.flow-edge.is-dim .flow-failed { stroke-opacity: .25; }
+.flow-hit { stroke: transparent; }
+.pulse { fill: none; stroke: var(--ok); stroke-width: 2; pointer-events: none; }
+.is-stale .flow-plot { opacity: .45; }
+@media (prefers-reduced-motion: no-preference) {
+  @keyframes flow-along { from { stroke-dashoffset: 14; } to { stroke-dashoffset: -100; } }
+  @keyframes flow-fade { to { opacity: 0; } }
+  .pulse { animation: flow-fade 1.2s ease-out forwards; }
+  .pulse.is-path { stroke-dasharray: 14 100; stroke-width: 3; stroke-linecap: round; animation: flow-along .9s ease-in-out forwards; }
+}
+@media (forced-colors: active) { .flow-plot { forced-color-adjust: none; } }
+"""
+
+# language=JavaScript
+FLOW_JS = r"""// The Flow page: what went from channels through the gateway and agents to models, tools and nodes,
+// drawn as cards with ribbons between them, as wide as what went along.
+
+import { html, msg, t, tn, UNKNOWN, formatCount, formatDuration, formatMoney, formatTokens } from "./dom.js";
+import {
+  BUILT, NONE_KEY, OTHER_KEY, askParams, bdi, cost, dataOf, head, hrefTo, money, nothing, panel, rangeName, scrollingTable, segments, slotOf,
+  tokens, widthOf,
+} from "./views.js";
+
+/** What the width of a ribbon stands for: a field of the sums, and how it is written. */
+const SHOWN = {
+  calls: { name: msg("Calls"), field: "model_calls", format: (value) => tn(value, "{n} call", "{n} calls") },
+  tokens: { name: msg("Tokens"), field: "total_tokens", format: (value) => formatTokens(value) },
+  cost: { name: msg("Cost"), field: "cost_nano_usd", format: (value) => formatMoney(value) },
+};
+const KINDS = {
+  channel: { name: msg("Channel"), all: msg("Channels") }, gateway: { name: msg("Gateway"), all: msg("Gateway") },
+  agent: { name: msg("Agent"), all: msg("Agents") }, model: { name: msg("Model"), all: msg("Models") },
+  tool: { name: msg("Tool"), all: msg("Tools") }, node: { name: msg("Node"), all: msg("Nodes") },
+};
+const GATEWAY = "gateway:";
+const NODES_TOOL = "tool:nodes"; // the tool by which agents use nodes
+const NARROW = 640;
+const LONG = 720;
+const MOST = { wide: 10, narrow: 3 }; // cards of a kind before "and 12 more"
+const MOST_EDGES = 200;               // rows of the second table
+const WIDEST = 26;
+const LEAST_FAILED = 0.05;            // share of failed calls from which a ribbon shows them; cards always count them
+const PULSE_MS = 1200;
+
+// The address
+
+const parse = (params) => ({ shown: Object.hasOwn(SHOWN, params.get("show")) ? params.get("show") : "calls" });
+const format = ({ shown = "calls" }) => [["show", shown === "calls" ? "" : shown]];
+const asks = ({ route }) => [
+  { key: "flow", path: "/api/flow", params: askParams(route), on: ["usage", "session", "gateway", "health"], gapMs: 1000 },
+];
+
+// From the answer to what is drawn
+
+function add(a, b) {
+  const sum = (field) => (a[field] === null || b[field] === null ? a[field] ?? b[field] : a[field] + b[field]);
+  const fields = ["model_calls", "total_tokens", "cost_nano_usd", "plan_cost_nano_usd", "unpriced_calls", "messages", "tool_calls", "errors", "running"];
+  const sums = Object.fromEntries(fields.filter((field) => field in a).map((field) => [field, sum(field)]));
+  // What took how long: a tool's calls where they are counted, else model calls.
+  const timed = (one) => (one.latency_ms ? one.tool_calls ?? one.model_calls : 0);
+  const all = timed(a) + timed(b);
+  return { ...a, ...sums, latency_ms: all ? Math.round(((a.latency_ms ?? 0) * timed(a) + (b.latency_ms ?? 0) * timed(b)) / all) : null };
+}
+
+const device = (node) => ({ id: `node:${node.id}`, kind: "node", key: node.id, label: node.name, platform: node.platform });
+
+/** The layers from left to right with the nodes that are drawn, the edges between them, and under which id each node is drawn. */
+export function graphOf(data, shown, most) {
+  const { field } = SHOWN[shown];
+  const drawn = new Map(); // id of the answer -> id in the picture
+  const layers = [];
+  for (const kind of Object.keys(KINDS)) {
+    // Calls that used no tool went no further than to their model.
+    const nodes = kind === "node" ? data.gateway.nodes.map(device)
+      : data.nodes.filter((node) => node.kind === kind && !(kind === "tool" && node.key === NONE_KEY));
+    if (!nodes.length) continue;
+    const ranked = [...nodes].sort((a, b) => (b[field] ?? 0) - (a[field] ?? 0));
+    const rest = ranked.length > most + 1 ? ranked.splice(most) : [];
+    for (const node of ranked) drawn.set(node.id, node.id);
+    for (const node of rest) drawn.set(node.id, `more:${kind}`);
+    if (rest.length) {
+      const whole = rest.reduce((sum, node) => add(sum, node));
+      ranked.push({ ...whole, id: `more:${kind}`, kind, key: "", label: t("and {n} more", { n: formatCount(rest.length) }), members: rest.length });
+    }
+    layers.push({ kind, nodes: ranked, count: nodes.length });
+  }
+  const edges = new Map();
+  const join = (edge, from, to) => {
+    if (!from || !to) return;
+    const id = `${from}>${to}`;
+    edges.set(id, { ...(edges.has(id) ? add(edges.get(id), edge) : edge), id, from, to });
+  };
+  for (const edge of data.edges) join(edge, drawn.get(edge.from), drawn.get(edge.to));
+  // How much went to which node nobody counts: that line has no width of its own and no numbers.
+  if (drawn.has(NODES_TOOL)) for (const node of data.gateway.nodes) join({ isUncounted: true }, drawn.get(NODES_TOOL), drawn.get(`node:${node.id}`));
+  return { layers, edges: [...edges.values()], drawn };
+}
+
+/** Where cards and ribbons are: columns from left to right, in a narrow window rows from top to bottom. */
+export function layoutOf(graph, shown, width) {
+  const isNarrow = width < NARROW;
+  const { field } = SHOWN[shown];
+  const places = new Map();
+  const heads = [];
+  let height = 0;
+  if (isNarrow) {
+    const [each, gap, tall] = [4, 6, 38];
+    const wide = (width - (each - 1) * gap) / each;
+    graph.layers.forEach(({ kind, nodes }) => {
+      heads.push({ kind, x: 0, y: height + 12 });
+      height += 20;
+      nodes.forEach((node, i) => {
+        const isAlone = nodes.length === 1;
+        places.set(node.id, { x: isAlone ? 0 : (i % each) * (wide + gap), y: height + Math.floor(i / each) * (tall + gap), width: isAlone ? width : wide, height: tall });
+      });
+      height += Math.ceil(nodes.length / each) * (tall + gap) - gap + 34;
+    });
+    height -= 34;
+  } else {
+    const [top, gap, tall] = [28, 10, 40];
+    const { length } = graph.layers;
+    const least = 120; // the gateway's name and version
+    const wide = Math.min(180, Math.max(92, (width - least - (length - 1) * 84) / (length - 1)));
+    const widthOfKind = (kind) => (kind === "gateway" ? Math.min(least, wide) : wide);
+    const space = (width - graph.layers.reduce((sum, { kind }) => sum + widthOfKind(kind), 0)) / (length - 1);
+    const high = Math.max(...graph.layers.map(({ nodes }) => nodes.length)) * (tall + gap) - gap;
+    let x = -space;
+    graph.layers.forEach(({ kind, nodes }, column) => {
+      x += space;
+      // The gateway has everything behind it: it is as high as its ribbons.
+      const own = kind === "gateway" ? Math.min(high, 112) : tall;
+      // In the middle beside the longest; where that is longer than a window, at the top.
+      const first = top + (high > LONG ? 0 : (high - (nodes.length * (own + gap) - gap)) / 2);
+      heads.push({ kind, x: Math.round(x), y: 12 });
+      const across = widthOfKind(kind);
+      nodes.forEach((node, row) => places.set(node.id, { x: Math.round(x), y: first + row * (own + gap), width: Math.round(across), height: own, column, row }));
+      x += across;
+    });
+    height = top + high;
+  }
+  // One scale for all ribbons, so that widths can be compared: the thickest card's fit beside it.
+  const whole = Math.max(1, ...graph.layers.filter(({ kind }) => kind !== "gateway").flatMap(({ nodes }) => nodes.map((node) => node[field] ?? 0)));
+  const thick = (edge) => (edge.isUncounted ? 1 : Math.max(0.6, ((edge[field] ?? 0) / whole) * WIDEST));
+  return { isNarrow, width, height, places, heads, ribbons: ribbonsOf(graph.edges, places, thick, isNarrow) };
+}
+
+/** A path for each edge; those of one card lie side by side, ordered so that they do not cross at it. */
+function ribbonsOf(edges, places, thick, isNarrow) {
+  const [along, size] = isNarrow ? ["x", "width"] : ["y", "height"];
+  const middle = (id) => places.get(id)[along] + places.get(id)[size] / 2;
+  const ports = { from: new Map(), to: new Map() };
+  for (const end of ["from", "to"]) {
+    const other = end === "from" ? "to" : "from";
+    const sorted = [...edges].sort((a, b) => middle(a[other]) - middle(b[other]));
+    const sums = new Map();
+    for (const edge of sorted) sums.set(edge[end], (sums.get(edge[end]) ?? 0) + thick(edge));
+    const used = new Map();
+    for (const edge of sorted) {
+      // Many thin ones at one card share its side rather than leave it.
+      const squeeze = Math.min(1, (places.get(edge[end])[size] - 8) / sums.get(edge[end]));
+      const before = used.get(edge[end]) ?? -sums.get(edge[end]) / 2;
+      used.set(edge[end], before + thick(edge));
+      ports[end].set(edge.id, middle(edge[end]) + (before + thick(edge) / 2) * squeeze);
+    }
+  }
+  const point = (n) => Math.round(n * 10) / 10;
+  return edges.map((edge) => {
+    const [start, end] = [places.get(edge.from), places.get(edge.to)];
+    const [a, b] = [point(ports.from.get(edge.id)), point(ports.to.get(edge.id))];
+    if (isNarrow) {
+      const [y, z] = [start.y + start.height, end.y];
+      const bend = point((y + z) / 2);
+      return { edge, thick: point(thick(edge)), path: `M${a} ${y}C${a} ${bend} ${b} ${bend} ${b} ${z}` };
+    }
+    const [x, z] = [point(start.x + start.width), point(end.x)];
+    const bend = point((x + z) / 2);
+    return { edge, thick: point(thick(edge)), path: `M${x} ${a}C${bend} ${a} ${bend} ${b} ${z} ${b}` };
+  });
+}
+
+// Words
+
+function nameOf(node) {
+  if (node.kind === "gateway") return t("Gateway");
+  if (node.key === NONE_KEY) return node.kind === "channel" ? t("No channel") : t("none");
+  return node.key === OTHER_KEY ? t("Other") : node.label;
+}
+
+function gatewayWords(gateway) {
+  if (gateway.status !== "connected") return gateway.status === "unreachable" ? t("not running") : t("not connected");
+  return gateway.version ? `OpenClaw ${gateway.version}` : t("connected");
+}
+
+/** What a card says under its name; the calls of a tool are those it answered, where they are counted. */
+function numberOf(node, shown) {
+  if (node.kind === "node") return node.platform ?? "";
+  const { field, format: write } = SHOWN[shown];
+  return write(shown === "calls" ? node.tool_calls ?? node.model_calls : node[field]);
+}
+
+const errorWords = (count) => tn(count, "{n} error", "{n} errors");
+
+/** All that is known of a node or an edge: [[name, value], …]. */
+function factsOf(one) {
+  if (one.kind === "node") return [[t("Platform"), one.platform ?? UNKNOWN], [t("State"), t("connected")]];
+  if (one.isUncounted) return [[t("Calls"), UNKNOWN]];
+  const facts = [
+    ...(one.messages === null ? [] : [[t("Messages"), formatCount(one.messages)]]),
+    ...(one.tool_calls === null ? [] : [[t("Tool calls"), formatCount(one.tool_calls)]]),
+    [t("Calls"), formatCount(one.model_calls)], [t("Tokens"), tokens(one.total_tokens)], [t("Cost"), cost(one)],
+    [t("Errors"), one.errors === null ? UNKNOWN : one.errors ? html`<span class="is-bad">${formatCount(one.errors)}</span>` : "0"],
+    [t("Mean time"), formatDuration(one.latency_ms)],
+  ];
+  if (one.plan_cost_nano_usd) facts.splice(3, 0, [t("Plan use"), money(one.plan_cost_nano_usd)]);
+  if (one.running) facts.push([t("Running now"), formatCount(one.running)]);
+  return facts;
+}
+
+/** A name that fits in so many pixels of 12 px text; a CJK character is twice as wide. */
+export function fit(text, pixels) {
+  const wide = (mark) => (/[\u1100-\uffdc]/.test(mark) ? 12 : 6.9);
+  const marks = [...text];
+  let used = 0;
+  const end = marks.findIndex((mark) => (used += wide(mark)) > pixels);
+  return end < 0 ? text : `${marks.slice(0, Math.max(1, end - 1)).join("")}…`;
+}
+
+// Where a click leads: the numbers of just that, on the page that has them
+
+const FILTER_KINDS = ["channel", "agent", "model"];
+
+function hrefOf(state, ...nodes) {
+  if (nodes.some((node) => node.members || node.key === OTHER_KEY)) return null;
+  if (nodes.length === 1 && nodes[0].kind === "gateway") return BUILT.has("health") ? hrefTo(state, "health") : null;
+  const known = nodes.filter((node) => FILTER_KINDS.includes(node.kind));
+  const isTool = nodes.some((node) => node.kind === "tool");
+  if (!known.length && !isTool) return null;
+  const filters = { ...state.route.filters, ...Object.fromEntries(known.map((node) => [node.kind, node.key])) };
+  return hrefTo({ ...state, route: { ...state.route, filters } }, "cost", [], isTool ? [["by", "tool"]] : []);
+}
+
+function sessionsHref(state, node) {
+  if (!FILTER_KINDS.includes(node.kind) || node.members || node.key === OTHER_KEY) return null;
+  return hrefTo({ ...state, route: { ...state.route, filters: { ...state.route.filters, [node.kind]: node.key } } }, "sessions");
+}
+
+// The picture
+
+/** What is lit with the card or ribbon under the pointer: its own ribbons, and the cards at their ends; null when nothing is. */
+export function litOf(graph, lit) {
+  const own = graph.edges.filter((edge) => [edge.id, edge.from, edge.to].includes(lit));
+  const isCard = graph.layers.some(({ nodes }) => nodes.some((node) => node.id === lit));
+  return own.length || isCard ? new Set([lit, ...own.flatMap((edge) => [edge.id, edge.from, edge.to])]) : null;
+}
+
+const lightOf = (lit, id) => (lit === null ? "" : lit.has(id) ? "is-lit" : "is-dim");
+
+function Card(node, place, data, lit, state) {
+  const { shown } = state.route;
+  const name = nameOf(node);
+  const href = hrefOf(state, node);
+  const number = numberOf(node, shown);
+  const errors = node.errors || 0;
+  // In a narrow card the unit is left to the buttons above.
+  const short = place.width < 110 && shown === "calls" && node.kind !== "node" ? formatTokens(node.tool_calls ?? node.model_calls) : number;
+  const words = [`${t(KINDS[node.kind].name)} ${name}`, number, errors ? errorWords(errors) : "", node.running ? t("{n} running", { n: formatCount(node.running) }) : ""].filter(Boolean).join(", ");
+  const kind = `flow-card is-${node.kind} ${lightOf(lit, node.id)}`;
+  const edge = place.width < 110 ? 7 : 10;
+  const left = place.x + edge;
+  const room = place.width - 2 * edge - (node.running ? 12 : 0) - (node.kind === "model" ? 14 : 0);
+  const middle = place.y + place.height / 2;
+  const isTall = place.height > 80; // the gateway, which says how it is as well
+  const [first, last] = isTall ? [middle - 12, middle + 20] : [middle - 4, middle + 12];
+  const inside = html`
+    <rect class="flow-box" x="${place.x}" y="${place.y}" width="${place.width}" height="${place.height}" rx="6"/>
+    <g role="img" aria-label="${words}">
+    ${node.kind === "model" && !node.members
+      ? html`<rect class="s${slotOf(state.palette, node.key)}" x="${left}" y="${first - 8}" width="8" height="8" rx="2"/>` : null}
+    <text class="flow-name" x="${left + (node.kind === "model" && !node.members ? 14 : 0)}" y="${first}">${fit(name, room)}</text>
+    ${isTall ? html`<text class="flow-number" x="${left}" y="${first + 16}">${fit(gatewayWords(data.gateway), place.width - 2 * edge)}</text>` : null}
+    <text class="flow-number" x="${left}" y="${last}">${fit(short, place.width - 2 * edge - (errors ? 34 : 0))}</text>
+    ${errors ? html`<text class="flow-errors" x="${place.x + place.width - edge}" y="${last}" text-anchor="end">✕${formatTokens(errors)}</text>` : null}
+    ${node.running ? html`<circle class="flow-live" cx="${place.x + place.width - 11}" cy="${first - 4}" r="3.5"/>` : null}
+    </g>`;
+  const spot = html` data-key="${node.id}" data-light="${node.id}" data-column="${place.column ?? 0}" data-at="${place.row ?? 0}"`;
+  if (href) return html`<a class="${kind}" href="${href}" data-page="cost"${spot}>${inside}</a>`;
+  if (node.members) return html`<g class="${kind}" role="button" tabindex="0" data-action="show-all"${spot}>${inside}</g>`;
+  return html`<g class="${kind}" role="group" tabindex="0"${spot}>${inside}</g>`;
+}
+
+function Ribbon({ edge, thick, path }, nodes, lit, state) {
+  const [from, to] = [nodes.get(edge.from), nodes.get(edge.to)];
+  const model = from.kind === "model" ? from : to.kind === "model" ? to : null;
+  const colour = model && !model.members ? `l${slotOf(state.palette, model.key)}` : "is-plain";
+  const kind = `flow-edge ${colour} ${edge.isUncounted ? "is-uncounted" : ""} ${lightOf(lit, edge.id)}`;
+  const share = edge.errors && edge.model_calls ? edge.errors / edge.model_calls : 0;
+  const inside = html`
+    <path class="flow-line" d="${path}" stroke-width="${thick}"/>
+    ${share >= LEAST_FAILED ? html`<path class="flow-failed" d="${path}" stroke-width="${Math.max(1, Math.round(thick * share * 10) / 10)}"/>` : null}
+    <path class="flow-hit" d="${path}" stroke-width="${Math.max(8, thick)}"/>`;
+  const href = edge.isUncounted ? null : hrefOf(state, from, to);
+  // Reached by pointer only: the keyboard goes from card to card, and the table has every edge.
+  return href
+    ? html`<a class="${kind}" href="${href}" tabindex="-1" aria-hidden="true" data-key="${edge.id}" data-light="${edge.id}">${inside}</a>`
+    : html`<g class="${kind}" data-key="${edge.id}" data-light="${edge.id}">${inside}</g>`;
+}
+
+function Tip(graph, nodes, state) {
+  const edge = graph.edges.find(({ id }) => id === state.lit);
+  const one = edge ?? nodes.get(state.lit);
+  if (!one) return null;
+  const title = edge ? html`${bdi(nameOf(nodes.get(edge.from)))} → ${bdi(nameOf(nodes.get(edge.to)))}` : bdi(nameOf(one));
+  return html`
+    <table class="tip-table">
+      <thead><tr><th scope="row">${title}</th><td class="note">${edge ? "" : t(KINDS[one.kind].name)}</td></tr></thead>
+      <tbody>${factsOf(one).map(([name, value]) => html`<tr><th scope="row">${name}</th><td class="num">${value}</td></tr>`)}</tbody>
+    </table>`;
+}
+
+function Picture(graph, data, state) {
+  const layout = layoutOf(graph, state.route.shown, widthOf(state, "flow"));
+  const nodes = new Map(graph.layers.flatMap((layer) => layer.nodes).map((node) => [node.id, node]));
+  const lit = litOf(graph, state.lit);
+  const counts = new Map(graph.layers.map(({ kind, count }) => [kind, count]));
+  return html`
+    <div class="flow ${layout.isNarrow ? "is-narrow" : ""}" data-measure="flow">
+      <svg class="flow-plot" width="${layout.width}" height="${layout.height}" viewBox="0 0 ${layout.width} ${layout.height}" role="group"
+        aria-label="${t("Flow from channels to tools. Arrow keys move between cards, Enter opens one.")}">
+        <g>${layout.ribbons.map((ribbon) => Ribbon(ribbon, nodes, lit, state))}</g>
+        <g class="pulses" data-key="pulses" data-keep="1"></g>
+        ${layout.heads.map(({ kind, x, y }) => html`
+          <text class="flow-head" data-key="head-${kind}" x="${x}" y="${y}">${t(KINDS[kind].all)}${kind === "gateway" ? "" : ` ${formatCount(counts.get(kind))}`}</text>`)}
+        ${[...nodes.values()].map((node) => Card(node, layout.places.get(node.id), data, lit, state))}
+      </svg>
+      <div class="tip" data-flow-tip aria-hidden="true">${Tip(graph, nodes, state)}</div>
+    </div>`;
+}
+
+// The same as tables
+
+const NUMBERS = [
+  [msg("Messages"), (one) => formatCount(one.messages)], [msg("Tool calls"), (one) => formatCount(one.tool_calls)], [msg("Calls"), (one) => formatCount(one.model_calls)], [msg("Tokens"), (one) => tokens(one.total_tokens)],
+  [msg("Cost"), (one) => cost(one)], [msg("Errors"), (one) => formatCount(one.errors)], [msg("Mean time"), (one) => formatDuration(one.latency_ms)],
+];
+
+function Tables(data, state) {
+  const { field } = SHOWN[state.route.shown];
+  const names = new Map(data.nodes.map((node) => [node.id, node]));
+  const kinds = Object.keys(KINDS);
+  const link = (href, text) => (href ? html`<a class="row-link" href="${href}" data-row>${text}</a>` : text);
+  const heads = NUMBERS.map(([name]) => head(t(name), "num"));
+  const cells = (one) => NUMBERS.map(([, write]) => html`<td class="num">${write(one)}</td>`);
+  const nodes = [...data.nodes].sort((a, b) => kinds.indexOf(a.kind) - kinds.indexOf(b.kind));
+  const edges = [...data.edges].sort((a, b) => b[field] - a[field]);
+  return html`
+    ${scrollingTable({
+      label: t("{title}, table", { title: t("Flow") }), kind: "is-long",
+      heads: html`${head(t("Kind"))}${head(t("Name"))}${heads}${head(t("Running now"), "num")}${head(t("Sessions"))}`,
+      rows: nodes.map((node) => html`
+        <tr data-key="${node.id}">
+          <td>${t(KINDS[node.kind].name)}</td><th scope="row" class="name" title="${nameOf(node)}">${link(hrefOf(state, node), bdi(nameOf(node)))}</th>
+          ${cells(node)}<td class="num">${formatCount(node.running)}</td>
+          <td>${sessionsHref(state, node) ? html`<a href="${sessionsHref(state, node)}">${t("Show")}</a>` : ""}</td>
+        </tr>`),
+    })}
+    <h3>${t("From one to the next")}</h3>
+    ${scrollingTable({
+      label: t("{title}, table", { title: t("From one to the next") }), kind: "is-long",
+      heads: html`${head(t("From"))}${head(t("To"))}${heads}`,
+      rows: edges.slice(0, MOST_EDGES).map((edge) => {
+        const [from, to] = [names.get(edge.from), names.get(edge.to)];
+        return html`
+          <tr data-key="${edge.from}>${edge.to}">
+            <th scope="row" class="name">${bdi(nameOf(from))}</th><td class="mid">${link(hrefOf(state, from, to), bdi(nameOf(to)))}</td>${cells(edge)}
+          </tr>`;
+      }),
+    })}
+    ${edges.length > MOST_EDGES ? html`<p class="more">${t("and {n} more", { n: formatCount(edges.length - MOST_EDGES) })}</p>` : null}`;
+}
+
+const mostOf = (state) => (state.isAllShown ? Infinity : widthOf(state, "flow") < NARROW ? MOST.narrow : MOST.wide);
+const graphNow = (state) => graphOf(dataOf(state, "flow"), state.route.shown, mostOf(state));
+
+function view(state) {
+  const data = dataOf(state, "flow");
+  const { shown } = state.route;
+  const graph = graphNow(state);
+  const isFolded = state.isAllShown || graph.layers.some(({ nodes }) => nodes.some((node) => node.members));
+  const body = data.nodes.length
+    ? state.isTable ? Tables(data, state) : Picture(graph, data, state)
+    : nothing(t("Nothing went through in this range."));
+  return html`
+    <div class="grid" data-key="flow">
+      ${panel({
+        key: "flow", title: t("Flow"), wide: "w12", state, isRanged: true, body,
+        note: html`${rangeName(state.route.range)}, ${tn(data.totals.model_calls, "{n} call", "{n} calls")}, ${cost(data.totals)}`,
+        tools: html`
+          ${segments({ action: "show", label: t("What the width stands for"), chosen: shown, choices: Object.entries(SHOWN).map(([key, { name }]) => [key, t(name)]) })}
+          ${isFolded && !state.isTable ? html`
+            <button type="button" class="link" data-action="show-all">${state.isAllShown ? t("Show the largest") : t("Show all")}</button>` : null}
+          <button type="button" class="link" data-action="table">${state.isTable ? t("Show graph") : t("Show table")}</button>`,
+      })}
+    </div>`;
+}
+
+// Pulses: they come and go beside the drawing, which is not made anew for them
+
+const svg = (name, attributes) => {
+  const element = document.createElementNS("http://www.w3.org/2000/svg", name);
+  for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
+  return element;
+};
+
+/** Light up a card or a ribbon for a moment; once at a time, however many events come. */
+function pulse(ids) {
+  const layer = document.querySelector(".pulses");
+  if (!layer || document.visibilityState !== "visible") return;
+  for (const id of new Set(ids)) {
+    const shape = document.querySelector(`.flow-plot [data-key="${CSS.escape(id)}"]`)?.firstElementChild;
+    if (!shape || [...layer.children].some((one) => one.dataset.of === id)) continue;
+    const copied = shape.nodeName === "path" ? ["d"] : ["x", "y", "width", "height", "rx"];
+    const mark = svg(shape.nodeName, { ...Object.fromEntries(copied.map((name) => [name, shape.getAttribute(name)])), pathLength: 100, "data-of": id });
+    mark.setAttribute("class", shape.nodeName === "path" ? "pulse is-path" : "pulse");
+    layer.append(mark);
+    setTimeout(() => mark.remove(), PULSE_MS);
+  }
+}
+
+/** The ids in the picture along a path of the answer's ids: its cards and the ribbons between them. */
+function wayOf(graph, ids) {
+  const shown = ids.map((id) => graph.drawn.get(id)).filter(Boolean);
+  return [...shown, ...shown.slice(1).map((id, i) => `${shown[i]}>${id}`)];
+}
+
+let before = null; // the answer that was drawn last, and the question it answers
+
+/** What has grown since the last answer has just been used. */
+function pulseGrown(state) {
+  const answer = state.answers.flow;
+  if (!answer?.data || answer.data === before?.data) return;
+  const isSameQuestion = JSON.stringify(answer.askedFor) === JSON.stringify(before?.askedFor);
+  if (before && isSameQuestion) {
+    const graph = graphNow(state);
+    const old = new Map([...before.data.nodes, ...before.data.edges].map((one) => [one.id ?? `${one.from}>${one.to}`, one.model_calls]));
+    const grown = (id, one) => one.model_calls > (old.get(id) ?? 0);
+    pulse([
+      ...answer.data.nodes.filter((node) => grown(node.id, node)).map((node) => graph.drawn.get(node.id)),
+      ...answer.data.edges.filter((edge) => grown(`${edge.from}>${edge.to}`, edge)).map((edge) => `${graph.drawn.get(edge.from)}>${graph.drawn.get(edge.to)}`),
+    ].filter(Boolean));
+  }
+  before = answer;
+}
+
+function heard(kind, data, { state }) {
+  if (kind !== "session" || !dataOf(state, "flow") || state.isTable) return;
+  const agent = /^agent:([^:]+):/.exec(data.key ?? "")?.[1];
+  if (!agent) return;
+  const model = data.provider && data.model ? `model:${data.provider}/${data.model}` : null;
+  pulse(wayOf(graphNow(state), [GATEWAY, `agent:${agent}`, model, data.tool ? `tool:${data.tool}` : null].filter(Boolean)));
+}
+
+// Keys, and where the tooltip stands
+
+function moveFrom(card, key) {
+  const [column, at] = [Number(card.dataset.column), Number(card.dataset.at)];
+  const cards = [...document.querySelectorAll(".flow-card")];
+  if (key === "ArrowUp" || key === "ArrowDown") {
+    const next = at + (key === "ArrowDown" ? 1 : -1);
+    return cards.find((one) => Number(one.dataset.column) === column && Number(one.dataset.at) === next);
+  }
+  const beside = cards.filter((one) => Number(one.dataset.column) === column + (key === "ArrowRight" ? 1 : -1));
+  const middle = (one) => one.getBoundingClientRect().top + one.getBoundingClientRect().height / 2;
+  return beside.sort((a, b) => Math.abs(middle(a) - middle(card)) - Math.abs(middle(b) - middle(card)))[0];
+}
+
+function keys(event, { dispatch }) {
+  const card = event.target.closest?.(".flow-card");
+  if (event.key === "Escape") dispatch({ lit: null });
+  if (!card) return false;
+  if (event.key === "Enter" && card.dataset.action) {
+    dispatch({ isAllShown: true });
+    return true;
+  }
+  if (!event.key.startsWith("Arrow")) return false;
+  moveFrom(card, event.key)?.focus();
+  return true;
+}
+
+function painted({ state }) {
+  pulseGrown(state);
+  const tip = document.querySelector("[data-flow-tip]");
+  const shape = state.lit && document.querySelector(`.flow-plot [data-key="${CSS.escape(state.lit)}"]`);
+  if (!tip || !shape) return;
+  const frame = tip.parentElement.getBoundingClientRect();
+  const box = shape.getBoundingClientRect();
+  const isEdge = state.lit.includes(">");
+  const below = box.bottom - frame.top + 8;
+  const left = isEdge ? box.left + box.width / 2 - frame.left - tip.offsetWidth / 2 : box.left - frame.left;
+  const top = isEdge ? box.top + box.height / 2 - frame.top + 16 : below;
+  const over = box.top - frame.top - tip.offsetHeight - 8;
+  const isRoom = top + tip.offsetHeight <= frame.height || over < 0;
+  const x = Math.max(0, Math.min(left, frame.width - tip.offsetWidth));
+  tip.style.setProperty("transform", `translate(${Math.round(x)}px, ${Math.round(isRoom ? top : over)}px)`);
+}
+
+export const page = {
+  parse, format, asks, view, keys, painted, heard, styles: "flow.css",
+  actions: {
+    show: (element, { go }) => go({ shown: element.dataset.value }),
+    table: (_, { state, dispatch }) => dispatch({ isTable: !state.isTable }),
+    "show-all": (_, { state, dispatch }) => dispatch({ isAllShown: !state.isAllShown }),
+  },
+};
+"""
+
+# language=CSS
 CRONS_CSS = r"""/* Crons */
 .cron-note { margin: 0 0 8px; font-size: 12px; line-height: 16px; }
 .cron-none { padding: 12px 0 8px; }
@@ -26883,6 +27800,20 @@ export const messages = {
   "{entries} copied": "已复制{entries}",
   "{entries} saved as a file": "已将{entries}保存为文件",
   "Done": "完成",
+
+  // Overview, live
+  "Answering": "回答中", "Retrying": "重试中", "Compacting": "压缩中", "Aborted": "已中止", "Doing": "正在做",
+  "for {time}": "已 {time}", "Gateway not running: what runs is told from the transcripts.": "网关未运行：运行状态由会话记录推断。",
+  "Connecting to the gateway.": "正在连接网关。", "Gateway not connected: {why}.": "网关未连接：{why}。", "{share} busy": "{share} 繁忙",
+  "OpenClaw, version not told": "OpenClaw，版本未知", "up {time}": "已运行 {time}", "event loop {n}\u00a0ms late": "事件循环延迟 {n}\u00a0毫秒", "slow": "缓慢",
+  "suspended, takes no new work": "已暂停，不接受新任务",
+
+  // Flow
+  "Channels": "渠道", "Node": "节点", "Nodes": "节点", "No channel": "无渠道",
+  "not running": "未运行", "connected": "已连接", "Platform": "平台", "Running now": "正在运行", "Mean time": "平均耗时",
+  "{n} running": "{n} 个运行中", "Flow from channels to tools. Arrow keys move between cards, Enter opens one.": "从渠道到工具的流程。方向键在卡片间移动，回车打开。",
+  "Kind": "类型", "From one to the next": "从一处到下一处", "From": "自", "To": "至", "Nothing went through in this range.": "此范围内没有任何调用。",
+  "What the width stands for": "宽度代表什么", "Show the largest": "只显示最大的", "Show all": "全部显示", "Show graph": "显示图",
   "{n} sub-agent": "{n} 个子代理",
   "{n} sub-agents": "{n} 个子代理",
   "{n} failed": "{n} 次失败",
@@ -27171,6 +28102,8 @@ ASSETS: dict[str, tuple[str, str]] = {
     "cost.js": ("text/javascript; charset=utf-8", COST_JS),
     "health.css": ("text/css; charset=utf-8", HEALTH_CSS),
     "health.js": ("text/javascript; charset=utf-8", HEALTH_JS),
+    "flow.css": ("text/css; charset=utf-8", FLOW_CSS),
+    "flow.js": ("text/javascript; charset=utf-8", FLOW_JS),
     "sessions.css": ("text/css; charset=utf-8", SESSIONS_CSS),
     "sessions.js": ("text/javascript; charset=utf-8", SESSIONS_JS),
     "session.js": ("text/javascript; charset=utf-8", SESSION_JS),
