@@ -93,7 +93,7 @@ def test_what_was_sent_and_answered_is_listed_without_secrets(
     assert len(row["params"]["name"]) == 2000
     text = json.dumps(row)
     assert not any(secret in text for secret in ("hush", key, "abcdefgh1234", TOKEN))
-    assert row["params"]["payload"]["message"] == "use [redacted] and [redacted]"
+    assert row["params"]["payload"]["message"] == "use [redacted] and Bearer [redacted]"
 
 
 def test_a_record_has_a_bounded_length(meter: clawmeter.Clawmeter, gateway: FakeGateway) -> None:
