@@ -9,6 +9,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from handmade import HandmadeHome
 
 from clawmeter import Access, Attempts, ClawmeterError, create_app, is_loopback
 
@@ -734,18 +735,20 @@ def test_the_token_in_openclaws_config_is_the_gateways(meter: Any, home: MadeHom
     assert log_in(client, token).status_code == 401
 
 
-def test_a_gateway_token_that_was_changed_is_the_gateways_at_once(meter: Any) -> None:  # fmt: skip
+def test_a_gateway_token_that_was_changed_is_the_gateways_at_once(tmp_path: Path, meter_factory: Any) -> None:  # fmt: skip
+    home = HandmadeHome(tmp_path / "home", gateway={"auth": {"token": "tok-old"}})
+    home.sessions()
+    meter = meter_factory(home.path)
     client = create_app(meter).test_client()
-    [old] = meter.gateway_tokens()
-    config = meter.homes[0].path / "openclaw.json"
-    text = config.read_text(encoding="utf-8")
-    config.write_text(text.replace(old, "tok-of-today"), encoding="utf-8")
+    assert client.get("/api/usage", headers=bearer("tok-old")).status_code == 200
+    config = home.state / "openclaw.json"
+    config.write_text('{"gateway": {"auth": {"token": "tok-of-today"}}}')
     assert client.get("/api/usage", headers=bearer("tok-of-today")).status_code == 200
-    assert client.get("/api/usage", headers=bearer(old)).status_code == 401
+    assert client.get("/api/usage", headers=bearer("tok-old")).status_code == 401
     # In a file that the config includes: after a while, here none.
     meter.TOKEN_S = 0
     config.with_name("auth.json5").write_text('{gateway: {auth: {token: "tok-1"}}}')
-    config.write_text('{$include: "auth.json5"}')
+    config.write_text('{$include: "./auth.json5"}')
     assert meter.gateway_tokens() == ["tok-1"]
     config.with_name("auth.json5").write_text('{gateway: {auth: {token: "tok-2"}}}')
     assert meter.gateway_tokens() == ["tok-2"]
