@@ -11774,7 +11774,7 @@ class Operation:
         self._kind, self._who = kind, who
         scopes = sorted({ACTION_SCOPES[m] for m in methods})
         self._connection = GatewayConnection(scopes, state_dir=actions.settings.state_dir)
-        self._is_open = False
+        self._endpoint: Endpoint | None = None  # once it is open
 
     def __enter__(self) -> Self:
         return self
@@ -11788,21 +11788,14 @@ class Operation:
             msg = f"{method} is no method of an action"
             raise ValueError(msg)
         actions = self._actions
-        endpoint: Endpoint | GatewayError
-        try:
-            endpoint = actions.find(self._home)
-        except GatewayError as error:
-            endpoint = error
-        url = endpoint.url if isinstance(endpoint, Endpoint) else ""
-        row = actions.begin(self._who, self._kind, target, url, method, params)
+        row = actions.begin(self._who, self._kind, target, method, params)
         began = time.monotonic()
         outcome, told = "not_sent", None
         try:
-            if isinstance(endpoint, GatewayError):
-                raise endpoint
-            if not self._is_open:
+            if self._endpoint is None:
+                endpoint = actions.find(self._home)
                 self._connection.connect(endpoint)
-                self._is_open = True
+                self._endpoint = endpoint
             answer = self._connection.ask(method, params, timeout_s=timeout_s)
             outcome, told = "ok", answer
         except GatewayError as error:
@@ -11813,7 +11806,8 @@ class Operation:
                 outcome = "no_answer"
             raise
         finally:
-            actions.end(row, outcome, told, round((time.monotonic() - began) * 1000))
+            url = "" if self._endpoint is None else self._endpoint.url
+            actions.end(row, url, outcome, told, round((time.monotonic() - began) * 1000))
         return answer
 
 
@@ -11858,12 +11852,14 @@ class Actions:
         *,
         read_config: Callable[[int], OpenClawConfig],
         ask: Callable[[str, Json], Any],
+        is_kept: bool,
     ) -> None:
         self.settings = settings
         self.store = store
         self.state = state
         self._read_config = read_config
         self._ask = ask
+        self._is_kept = is_kept  # the ledger outlives this process
         self._pausing = threading.Lock()
         state.paused_ms = self._load_pause().get("since_ms")
 
@@ -11972,6 +11968,8 @@ class Actions:
 
         GatewayError without a gateway.
         """
+        if not self._is_kept:
+            raise GatewayError("unusable", "without history nothing would remember what a pause has switched off", "start Clawmeter with history")  # fmt: skip
         self._check_connected()
         jobs: list[Step] = []
         locked: list[Step] = []
@@ -12099,17 +12097,24 @@ class Actions:
 
     # -- the record --
 
-    def begin(self, who: str, kind: str, target: str, gateway: str, method: str, params: Json) -> int:  # fmt: skip
+    def begin(self, who: str, kind: str, target: str, method: str, params: Json) -> int:
         """Write down what is about to be sent; its number. StoreError when that cannot be written: then nothing is sent."""
-        row = (int(self.store.clock() * 1000), plain(who), kind, plain(target), gateway, method, to_record(params))  # fmt: skip
+        row = (
+            int(self.store.clock() * 1000),
+            plain(who),
+            kind,
+            plain(target),
+            method,
+            to_record(params),
+        )
         with self.store.transaction() as db:
-            cursor = db.execute("INSERT INTO actions (ts_ms, who, kind, target, gateway, method, params) VALUES (?, ?, ?, ?, ?, ?, ?)", row)  # fmt: skip
+            cursor = db.execute("INSERT INTO actions (ts_ms, who, kind, target, gateway, method, params) VALUES (?, ?, ?, ?, '', ?, ?)", row)  # fmt: skip
             return cast("int", cursor.lastrowid)
 
-    def end(self, row: int, outcome: str, answer: Any, duration_ms: int) -> None:
+    def end(self, row: int, gateway: str, outcome: str, answer: Any, duration_ms: int) -> None:
         """Write down what came of it."""
         with self.store.transaction() as db:
-            db.execute("UPDATE actions SET outcome = ?, answer = ?, duration_ms = ? WHERE id = ?", (outcome, to_record(answer), duration_ms, row))  # fmt: skip
+            db.execute("UPDATE actions SET gateway = ?, outcome = ?, answer = ?, duration_ms = ? WHERE id = ?", (gateway, outcome, to_record(answer), duration_ms, row))  # fmt: skip
 
     def listed(self, *, limit: str | None = None, offset: str | None = None) -> tuple[list[Json], int]:  # fmt: skip
         """(ActionRow of the API, latest first; how many there are in all)."""
@@ -13040,7 +13045,8 @@ class Clawmeter:
         self.gateway = self._make_gateway()
         self.gateway_state.listeners["cron"] = self._take_cron_event
         self.actions = Actions(
-            settings, self.store, self.gateway_state, read_config=lambda n: read_config(self.homes[n].path, self.env), ask=self.gateway.ask
+            settings, self.store, self.gateway_state, read_config=lambda n: read_config(self.homes[n].path, self.env), ask=self.gateway.ask,
+            is_kept=self.temporary is None,
         )  # fmt: skip
         self.system = SystemMonitor(self._places, clock=self.clock)
         self.delivery = DeliveryQueues(self.homes)
