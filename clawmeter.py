@@ -21,6 +21,7 @@ Sections, each using only those above it:
     Store
     Source: session transcripts
     Source: gateway
+    Source: system
     Cron jobs
     Queries
     Exports
@@ -48,6 +49,7 @@ import base64
 import bisect
 import contextlib
 import csv
+import errno
 import gc
 import hashlib
 import hmac
@@ -75,6 +77,7 @@ import tempfile
 import threading
 import time
 import tomllib
+import unicodedata
 import urllib.parse
 from calendar import monthrange
 from collections import Counter, defaultdict, deque
@@ -94,7 +97,8 @@ import zstandard
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
-    from http.client import HTTPConnection
+    from http.client import HTTPConnection, HTTPResponse
+    from typing import NoReturn
 
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
     from flask import Flask, Request, Response
@@ -211,6 +215,14 @@ class PriceOverride:
 
 
 @dataclass(frozen=True, slots=True)
+class RateLimit:
+    """What a provider allows in a minute, from [limits] in clawmeter.toml; None is not known."""
+
+    requests_per_minute: int | None = None
+    tokens_per_minute: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """Everything a Clawmeter is told from outside; see SETTINGS for the meaning of each name."""
 
@@ -239,6 +251,7 @@ class Settings:
     prices: Mapping[str, PriceOverride] = field(default_factory=dict)
     plan_providers: tuple[str, ...] = ()
     metered_providers: tuple[str, ...] = ()
+    limits: Mapping[str, RateLimit] = field(default_factory=dict)
     open_browser: bool = False
 
     @property
@@ -450,7 +463,7 @@ def load_settings(
         state_dir = found[1]
     path = config_file or state_dir / "clawmeter.toml"
     toml: Json = read_settings_file(path, read_toml_file, flag="--config" if config_file else None)
-    known = [*SETTING_BY_NAME, "homes", "prices", "billing"]
+    known = [*SETTING_BY_NAME, "homes", "prices", "billing", "limits"]
     if unknown := set(toml) - set(known):
         msg = f"{path}: unknown setting {', '.join(sorted(unknown))}; known are {', '.join(known)}"
         raise SettingsError(msg)
@@ -529,7 +542,7 @@ def read_token_file(path: Path) -> str:
 
 
 def parse_toml_tables(toml: Mapping[str, Any], path: str) -> Json:
-    """What clawmeter.toml says beyond SETTINGS: homes, [prices] and [billing]."""
+    """What clawmeter.toml says beyond SETTINGS: homes, [prices], [billing] and [limits]."""
     try:
         homes = tuple(Path(h).expanduser() for h in texts_of(toml.get("homes", ())))
     except TypeError:
@@ -552,7 +565,26 @@ def parse_toml_tables(toml: Mapping[str, Any], path: str) -> Json:
         "prices": {name: parse_price_table(name, t, path) for name, t in prices.items()},
         "plan_providers": plan,
         "metered_providers": metered,
+        "limits": parse_limits(toml.get("limits", {}), path),
     }
+
+
+def parse_limits(tables: Any, origin: str) -> dict[str, RateLimit]:
+    """Read [limits."provider"] and [limits."provider/model"]."""
+    names = [f.name for f in fields(RateLimit)]
+
+    def is_limit(table: Any) -> bool:
+        return (
+            isinstance(table, dict)
+            and bool(table)
+            and set(table) <= set(names)
+            and all(type(n) is int and n > 0 for n in table.values())
+        )
+
+    if not isinstance(tables, dict) or not all(map(is_limit, tables.values())):
+        msg = f'{origin}: a limit is a table, [limits."provider"] or [limits."provider/model"], with {" and ".join(names)} as whole numbers above 0'
+        raise SettingsError(msg)
+    return {name: RateLimit(**table) for name, table in tables.items()}
 
 
 ###############################################################################
@@ -777,31 +809,6 @@ def plain(text: Any, limit: int = 200) -> str:
     return cleaned if len(cleaned) <= limit else cleaned[: limit - 1] + "…"
 
 
-_SECRET_NAME = re.compile(
-    r"(?i)token|secret|passw|api_?-?key|authorization|credential|cookie|private_?-?key"
-)
-_SECRET_TEXT = re.compile(
-    r"""(?ix) \bBearer\s+[\w.~+/=-]{8,}            # as a header
-    | \b(?:sk|pk|rk|ghp|gho|ghs|glpat|xox[abprs]|github_pat|AIza|AKIA|hf|gsk|cm)[-_]?[A-Za-z0-9_-]{16,}  # by a provider's prefix
-    | \beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*         # a JSON Web Token
-    | (?<=://)[^\s/@:]+:[^\s/@]+(?=@)            # in an address
-    """
-)
-REDACTED = "(redacted)"
-
-
-def redact(value: Any, limit: int = 2_000) -> Any:
-    """A value without what looks like a secret, by the name it stands under or by its form; long texts are cut."""
-    if isinstance(value, Mapping):
-        return {str(k)[:100]: REDACTED if isinstance(v, str) and _SECRET_NAME.search(str(k)) else redact(v, limit) for k, v in value.items()}  # fmt: skip
-    if isinstance(value, (list, tuple)):
-        return [redact(v, limit) for v in value[:200]]
-    if isinstance(value, str):
-        text = _SECRET_TEXT.sub(REDACTED, sound(value))
-        return text if len(text) <= limit else text[: limit - 1] + "…"
-    return value
-
-
 def sound(text: Any) -> str:
     """Text that SQLite and UTF-8 accept: lone surrogates, which JavaScript's slice() leaves, are replaced."""
     value = str(text)
@@ -810,6 +817,58 @@ def sound(text: Any) -> str:
     except UnicodeEncodeError:
         value = value.encode("utf-8", "replace").decode()
     return value.replace("\x00", "\ufffd")
+
+
+#: What stands for a secret that was taken out.
+REDACTED = "[redacted]"
+_NAMES_OF_SECRETS = r"(?:api[_-]?key|access[_-]?key|private[_-]?key|token|secret|passw(?:or)?d|passphrase|authorization|credentials?|cookie)"
+_SCHEMES = r"(?:Bearer|Basic|Token|ApiKey)"
+#: (pattern, what stays of it). Every repetition has an end: log lines are written by others.
+_SECRETS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
+    (re.compile(pattern, re.IGNORECASE), kept)
+    for pattern, kept in (
+        (r"-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----[\s\S]{0,8000}?(?:-----END [A-Z ]{0,40}PRIVATE KEY-----|$)", REDACTED),
+        (r"\b(Bearer|Basic)\s{1,4}[\w.~+/=-]{6,4096}", rf"\1 {REDACTED}"),
+        (r"(://[^/\s:@]{0,200}:)[^@\s/]{1,400}@", rf"\1{REDACTED}@"),
+        # name=value and "name": "value", also with the quotes escaped; `token`, but not `tokens`.
+        (rf"((?:\b|_){_NAMES_OF_SECRETS}\b\\{{0,3}}[\"']?\s{{0,4}}[:=]\s{{0,4}}\\{{0,3}}[\"']?(?:{_SCHEMES}\s{{1,4}})?)(?!{re.escape(REDACTED)}|{_SCHEMES}\s)[^\s\"'\\,;&)}}\]]{{4,4096}}", rf"\1{REDACTED}"),
+        (r"\b(?:sk|pk|rk)[-_][\w-]{16,300}", REDACTED),
+        (r"\b(?:gh[opsur]_|github_pat_|glpat-|xox[abeprs]-|xapp-|hf_|npm_|AIza|ya29\.)[\w.-]{10,300}", REDACTED),
+        (r"\bAKIA[0-9A-Z]{16}\b", REDACTED),
+        (r"\b\d{8,10}:[\w-]{33,64}", REDACTED),  # a Telegram bot
+        (r"\beyJ[\w-]{8,4000}\.[\w-]{8,4000}\.[\w-]{0,4000}", REDACTED),  # a JSON web token
+    )
+)  # fmt: skip
+
+
+def redact(text: str, known: Iterable[str] = ()) -> str:
+    """Take what looks like a secret out of a text, and the secrets that are known."""
+    for secret in known:
+        if len(secret) >= 6:
+            text = text.replace(secret, REDACTED)
+    for pattern, kept in _SECRETS:
+        text = pattern.sub(kept, text)
+    return text
+
+
+_SECRET_NAME = re.compile(_NAMES_OF_SECRETS, re.IGNORECASE)
+
+
+def redact_value(value: Any, limit: int = 2_000) -> Any:
+    """A JSON value without what looks like a secret, by the name it stands under or by its form; long texts are cut."""
+    if isinstance(value, Mapping):
+        return {str(k)[:100]: REDACTED if isinstance(v, str) and _SECRET_NAME.search(str(k)) else redact_value(v, limit) for k, v in value.items()}  # fmt: skip
+    if isinstance(value, (list, tuple)):
+        return [redact_value(v, limit) for v in value[:200]]
+    if isinstance(value, str):
+        text = redact(sound(value[: 4 * limit]))
+        return text if len(text) <= limit else text[: limit - 1] + "…"
+    return value
+
+
+def text_or_none(value: Any) -> str | None:
+    """A non-empty string, made storable; None for anything else."""
+    return sound(value)[:500] if isinstance(value, str) and value else None
 
 
 ###############################################################################
@@ -894,6 +953,20 @@ class ConfigPrice:
 
 
 @dataclass(frozen=True, slots=True)
+class AgentConfig:
+    """One agent as openclaw.json has it; None where that leaves the choice to OpenClaw."""
+
+    name: str | None = None
+    is_default: bool = False
+    model: str | None = None
+    fallbacks: tuple[str, ...] = ()
+    workspaces: tuple[str, ...] = ()  # where it may be, the likeliest first: the rule has changed
+    heartbeat: Json | None = None  # {every, model, hours}; every is None when it has none
+    tools: Mapping[str, Any] = field(default_factory=dict)  # {profile, allow, deny}
+    channels: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class OpenClawConfig:
     """What we take from openclaw.json. Secrets stay in `gateway_token`, which nothing prints."""
 
@@ -905,8 +978,7 @@ class OpenClawConfig:
     gateway_remote: str | None = None  # gateway.remote.url, in mode `remote`
     gateway_tls: bool = False
     token_problem: str | None = None
-    agents: tuple[str, ...] = ()
-    workspaces: Mapping[str, str] = field(default_factory=dict)
+    agents: Mapping[str, AgentConfig] = field(default_factory=dict)
     log_file: str | None = None
     prices: Mapping[tuple[str, str], ConfigPrice] = field(default_factory=dict)
     base_urls: Mapping[str, str] = field(default_factory=dict)
@@ -995,6 +1067,11 @@ def as_dict(value: Any) -> Json:
     return value if isinstance(value, dict) else {}
 
 
+def dicts_in(value: Any) -> list[Json]:
+    """The objects of a list; none of what is no list."""
+    return [v for v in value if isinstance(v, dict)] if isinstance(value, list) else []
+
+
 def find_config(home: Path, env: Mapping[str, str]) -> Path | None:
     """Where the config of a home is."""
     path = Path(env["OPENCLAW_CONFIG_PATH"]) if env.get("OPENCLAW_CONFIG_PATH") else None
@@ -1015,14 +1092,8 @@ def read_config(home: Path, env: Mapping[str, str]) -> OpenClawConfig:
             return OpenClawConfig(problem=f"cannot read {path}: it is not an object")
     except (OSError, ValueError, RecursionError) as error:
         return OpenClawConfig(problem=f"cannot read {path}: {plain(error)}")
-    gateway, agents = as_dict(raw.get("gateway")), as_dict(raw.get("agents"))
+    gateway = as_dict(raw.get("gateway"))
     auth = as_dict(gateway.get("auth"))
-    listed: dict[str, Json] = {}
-    entries = agents.get("entries")
-    if isinstance(entries, dict):
-        listed = {str(k): as_dict(v) for k, v in entries.items()}
-    elif isinstance(agents.get("list"), list):
-        listed = {str(a["id"]): a for a in agents["list"] if isinstance(a, dict) and "id" in a}
     prices: dict[tuple[str, str], ConfigPrice] = {}
     windows: dict[tuple[str, str], int] = {}
     urls: dict[str, str] = {}
@@ -1058,14 +1129,90 @@ def read_config(home: Path, env: Mapping[str, str]) -> OpenClawConfig:
         gateway_remote=str(remote["url"]) if is_remote else None,
         gateway_tls=as_dict(gateway.get("tls")).get("enabled") is True,
         token_problem=complain_of_token(token),
-        agents=tuple(listed),
-        workspaces={k: str(w) for k, v in listed.items() if (w := v.get("workspace") or as_dict(agents.get("defaults")).get("workspace"))},
+        agents=parse_agents(raw, home, env),
         log_file=str(f) if (f := as_dict(raw.get("logging")).get("file")) else None,
         prices=prices,
         base_urls=urls,
         context_windows=windows,
         plan_providers=frozenset(plan),
     )  # fmt: skip
+
+
+def parse_agents(raw: Json, home: Path, env: Mapping[str, str]) -> dict[str, AgentConfig]:
+    """The agents of a config by id, from `agents.entries` (2026.9) or `agents.list`; `main` when it names none.
+
+    Facts: docs of OpenClaw 2026.9.6, concepts/agent-workspace, concepts/multi-agent, gateway/heartbeat.
+    """
+    agents, tools, channels = as_dict(raw.get("agents")), as_dict(raw.get("tools")), as_dict(raw.get("channels"))  # fmt: skip
+    defaults = as_dict(agents.get("defaults"))
+    listed: dict[str, Json] = {}
+    if isinstance(agents.get("entries"), dict):
+        listed = {str(k): as_dict(v) for k, v in agents["entries"].items()}
+    elif isinstance(agents.get("list"), list):
+        listed = {str(a["id"]): a for a in agents["list"] if isinstance(a, dict) and "id" in a}
+    listed = {sound(k)[:64].lower(): v for k, v in listed.items() if k}
+    if not listed:
+        listed = {"main": {}} if agents else {}
+    first = next(iter(listed), None)
+    owner = next((k for k, v in listed.items() if v.get("default") is True), first if len(listed) == 1 else None)  # fmt: skip
+    bindings = raw.get("bindings")
+    bound: dict[str, list[str]] = {}
+    for binding in bindings if isinstance(bindings, list) else ():
+        match = as_dict(as_dict(binding).get("match"))
+        if name := text_or_none(match.get("channel")):
+            bound.setdefault(str(as_dict(binding).get("agentId")).lower(), []).append(name)
+
+    def folder(text: Any) -> Path | None:
+        if not isinstance(text, str) or not text.strip() or "\0" in text:
+            return None
+        path = Path(re.sub(r"^~(?=/|$)", lambda _: env.get("HOME") or str(Path.home()), text.strip()))  # fmt: skip
+        return path if path.is_absolute() else None
+
+    def workspaces(agent: str, entry: Json) -> list[Path]:
+        if own := folder(entry.get("workspace")):
+            return [own]
+        shared = folder(defaults.get("workspace"))
+        whole = [shared or home / "workspace"]
+        if agent == owner:
+            return whole
+        parts = [shared / agent] if shared else []
+        return [*parts, home / f"workspace-{agent}", *(whole if agent == first else ())]
+
+    def heartbeat(agent: str, entry: Json) -> Json | None:
+        common, own = as_dict(defaults.get("heartbeat")), entry.get("heartbeat")
+        if isinstance(own, dict):
+            beat = {**common, **own}
+        elif any(isinstance(v.get("heartbeat"), dict) for v in listed.values()):
+            beat = {"every": "0m"}  # where some have their own, only these have any
+        elif common and agent in (common.get("agentId"), owner):
+            beat = common
+        else:
+            return None
+        every, hours = text_or_none(beat.get("every")), as_dict(beat.get("activeHours"))
+        span = "–".join(sound(hours[n])[:20] for n in ("start", "end") if hours.get(n))
+        is_off = every is not None and not re.search("[1-9]", every)
+        return {"every": None if is_off else every or "30m", "model": text_or_none(beat.get("model")), "hours": span or None}  # fmt: skip
+
+    def names(value: Any) -> list[str]:
+        return [sound(v)[:80] for v in value[:100]] if isinstance(value, list) else []
+
+    out = {}
+    for agent, entry in listed.items():
+        model = entry.get("model") or defaults.get("model")
+        model = model if isinstance(model, dict) else {"primary": model}
+        policy = {**tools, **as_dict(entry.get("tools"))}
+        connected = [sound(k)[:80] for k, v in channels.items() if k != "defaults" and as_dict(v).get("enabled") is not False]  # fmt: skip
+        out[agent] = AgentConfig(
+            name=text_or_none(as_dict(entry.get("identity")).get("name")) or text_or_none(entry.get("name")),
+            is_default=agent == owner,
+            model=text_or_none(model.get("primary")),
+            fallbacks=tuple(names(model.get("fallbacks"))),
+            workspaces=tuple(map(str, workspaces(agent, entry))),
+            heartbeat=heartbeat(agent, entry),
+            tools={"profile": text_or_none(policy.get("profile")), "allow": names(policy.get("allow")), "deny": names(policy.get("deny"))},
+            channels=tuple(dict.fromkeys([*bound.get(agent, ()), *(connected if agent == owner else ())])),
+        )  # fmt: skip
+    return out
 
 
 def complain_of_token(token: Any) -> str | None:
@@ -1290,6 +1437,7 @@ CALL_FIELDS = (
 FLAG_HEARTBEAT = 1
 FLAG_FAILOVER = 2
 FLAG_PLAN = 4
+FLAG_RATE_LIMITED = 8
 
 #: The columns of `messages`, in order: entries that are not model calls.
 MESSAGE_FIELDS = ("entry_key", "session", "ts_ms", "kind", "tool", "is_error", "duration_ms")
@@ -1434,6 +1582,8 @@ HEARTBEAT = re.compile(
     r"(\[[^\]\n]{1,60}\] )?(Read HEARTBEAT\.md if it exists|\[OpenClaw heartbeat poll\])"
 )
 _TOKEN_FIELDS = ("input", "output", "cacheRead", "cacheWrite")
+#: `details.status` of a result that OpenClaw itself counts as failed (2026.9.6: resolveToolResultFailureKind).
+TOOL_FAILURES = ("error", "failed", "blocked", "timeout", "timed_out", "cancelled")
 _Picked = TypeVar("_Picked", bound=msgspec.Struct)
 
 
@@ -1519,6 +1669,7 @@ class EntryDetails(msgspec.Struct, gc=False, rename="camel"):
     exit_code: Any = None
     duration_ms: Any = None
     tool_name: Any = None
+    tool: Any = None  # {id, name, …} of the tool that `tool_call` called
 
 
 class EntryMessage(msgspec.Struct, gc=False, rename="camel"):
@@ -1536,6 +1687,7 @@ class EntryMessage(msgspec.Struct, gc=False, rename="camel"):
     tool_call_id: str | None = None
     is_error: Any = None
     details: EntryDetails | None = None
+    error_message: Any = None
 
 
 class Entry(msgspec.Struct, gc=False, rename="camel"):
@@ -1638,6 +1790,7 @@ class EntryParser:
         "reading",
         "seen",
         "session",
+        "wrapped",
     )
 
     def __init__(
@@ -1654,6 +1807,7 @@ class EntryParser:
         self.session = session_rowid(seen.agent, seen.session_id)
         self.heartbeat: dict[str, bool] = {}
         self.call_ms: dict[str | None, int] = {}
+        self.wrapped: dict[str | None, str] = {}  # call id of a `tool_call`: the tool behind it
         self.model_ids: dict[tuple[Any, Any, Any], int] = {}
         self.nameless: Counter[tuple[Any, ...]] = Counter()
         self.count_nameless: Callable[[], Counter[tuple[Any, ...]]] | None = None
@@ -1745,13 +1899,15 @@ class EntryParser:
         row_tool, failed, duration = None, 0, None
         if role == "toolResult":
             kind, row_tool = "toolResult", message.tool_name or "?"
+            details = message.details
+            if row_tool == "tool_call":
+                row_tool = self.wrapped.get(message.tool_call_id) or wrapped_tool(details) or row_tool  # fmt: skip
             if type(row_tool) is not str or not row_tool.isidentifier():
                 row_tool = sound(row_tool)
-            details = message.details
             failed = 1 if message.is_error else 0
             if details is not None:
                 code = details.exit_code
-                if details.status == "error" or (isinstance(code, int | float) and code > 0):
+                if details.status in TOOL_FAILURES or (isinstance(code, int | float) and code > 0):
                     failed = 1
                 duration = int_or_none(details.duration_ms)
             if duration is None and outer is not None:
@@ -1807,11 +1963,14 @@ class EntryParser:
         if type(content) is list:
             called = [b for b in content if b.type == "toolCall"]
             if called:
-                if when is not None:
-                    for block in called:
-                        if type(block.id) is str:
+                names = [tool_name(b) for b in called]
+                for block, tool in zip(called, names, strict=True):
+                    if type(block.id) is str:
+                        if when is not None:
                             self.call_ms[block.id] = when
-                tools = '["' + '", "'.join([tool_name(b) for b in called]) + '"]'
+                        if block.name == "tool_call":
+                            self.wrapped[block.id] = tool
+                tools = '["' + '", "'.join(names) + '"]'
         tokens_in, tokens_out = usage.input, usage.output
         cached, written = usage.cache_read, usage.cache_write
         cost = usage.cost
@@ -1847,7 +2006,10 @@ class EntryParser:
         flags = FLAG_HEARTBEAT if turn else 0
         if seen.failed_model is not None and seen.failed_model != model_id:
             flags |= FLAG_FAILOVER
-        seen.failed_model = model_id if stop == "error" else None
+        seen.failed_model = None
+        if stop == "error":
+            seen.failed_model = model_id
+            flags |= FLAG_RATE_LIMITED if is_rate_limit(message.error_message) else 0
         reasoning = usage.reasoning_tokens
         latency = (
             when - requested
@@ -1866,6 +2028,29 @@ class EntryParser:
         found = self.model_ids[provider, model, api] = model_rowid(*names)
         self.reading.models[found] = names
         return found
+
+
+_RATE_LIMIT = re.compile(r"(?<![\w.])429\b|rate[ _-]?limit|too many requests|quota exceeded|RESOURCE_EXHAUSTED", re.IGNORECASE)  # fmt: skip
+_LIMITS_TOLD = (
+    # OpenAI: "Rate limit reached for gpt-5 ... on tokens per min (TPM): Limit 30000, Used 29500, Requested 2000"
+    re.compile(r"(?P<what>requests|tokens) per min(?:ute)?\b[^:]{0,12}:\s{0,3}Limit:?\s{0,3}(?P<n>[\d,]{1,15})", re.IGNORECASE),
+    # Anthropic: "... your organization's rate limit of 40,000 input tokens per minute"
+    re.compile(r"rate limit of (?P<n>[\d,]{1,15}) (?:input |output )?(?P<what>requests|tokens) per minute", re.IGNORECASE),
+)  # fmt: skip
+
+
+def is_rate_limit(text: Any) -> bool:
+    """Whether the message of a failed call says that the provider refused for a rate limit."""
+    return isinstance(text, str) and _RATE_LIMIT.search(text[:2000]) is not None
+
+
+def limits_told(text: str) -> RateLimit:
+    """The limits that the message of a refused call names."""
+    found = {}
+    for match in (m for pattern in _LIMITS_TOLD for m in pattern.finditer(text[:4000])):
+        if (n := int(match["n"].replace(",", "") or 0)) > 0:
+            found[f"{match['what'].lower()}_per_minute"] = n
+    return RateLimit(**found)
 
 
 def is_heartbeat_prompt(content: str | Sequence[EntryBlock] | None) -> bool:
@@ -1893,11 +2078,19 @@ def tool_name(block: EntryBlock) -> str:
         if isinstance(arguments, msgspec.Raw):
             arguments = parse_lenient_or_none(bytes(arguments))
         if type(arguments) is dict and type(arguments.get("id")) is str:
-            name = arguments["id"]
+            # By its name, or by its id in the catalogue: openclaw:core:sessions_spawn.
+            name = arguments["id"].rpartition(":")[2] or arguments["id"]
     text = str(name)[:120]
     if _PLAIN_NAME.fullmatch(text):
         return text
     return json.dumps(sound(text))[1:-1].replace("\\", "/").replace('"', "'")
+
+
+def wrapped_tool(details: EntryDetails | None) -> str | None:
+    """The tool whose result stands behind `tool_call` (2026.9.6: `details.tool.name`)."""
+    tool = details.tool if details is not None else None
+    name = tool.get("name") if isinstance(tool, dict) else None
+    return name[:120] if isinstance(name, str) and name else None
 
 
 def parse_lenient(raw: bytes | str) -> Any:
@@ -2371,6 +2564,16 @@ MESSAGE_MEASURES: tuple[tuple[str, str], ...] = (
     ("compactions", "(m.kind = 'compaction')"),
 )
 
+#: What usage_message_days sums: those, and how long tools took, where that is known.
+MESSAGE_DAY_MEASURES = (
+    *MESSAGE_MEASURES,
+    ("tool_ms", "iif(m.kind = 'toolResult', ifnull(m.duration_ms, 0), 0)"),
+    ("timed_results", "(m.kind = 'toolResult' AND m.duration_ms IS NOT NULL)"),
+    # 2026.9 wraps most tools in `tool_call`: its record names the tool, not whether it failed or how long it took.
+    ("nested_calls", "(m.kind = 'custom' AND m.tool IS NOT NULL)"),
+)
+_COUNTED_MESSAGE = "(m.kind IN ('user', 'toolResult', 'compaction') OR (m.kind = 'custom' AND m.tool IS NOT NULL))"  # fmt: skip
+
 #: What is split over the tools of a call: the measures of T and no more, because this rollup has the most rows.
 TOOL_MEASURES = MEASURES[:9]
 _SUM_COLUMNS = ", ".join(f"{n} INTEGER NOT NULL DEFAULT 0" for n in MEASURE_NAMES)
@@ -2383,6 +2586,13 @@ _CALL_COLUMNS = """
   recorded_nano INTEGER, cost_input REAL, cost_output REAL, cost_cache_read REAL, cost_cache_write REAL, rank INTEGER NOT NULL,
   basis TEXT NOT NULL, cost_nano INTEGER NOT NULL, list_nano INTEGER
 """
+_MESSAGE_DAYS = (
+    "CREATE TABLE usage_message_days (zone INTEGER NOT NULL, day INTEGER NOT NULL, session INTEGER NOT NULL, tool TEXT NOT NULL, "
+    + ", ".join(f"{n} INTEGER NOT NULL DEFAULT 0" for n, _ in MESSAGE_DAY_MEASURES)
+    + ", PRIMARY KEY (zone, day, session, tool)) WITHOUT ROWID"
+)
+#: Tables that have the days of a zone.
+ZONE_TABLES = ("usage_days", "usage_tool_days", "usage_tool_day_totals", "usage_message_days")
 SCHEMA = f"""
 CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
 CREATE TABLE models (id INTEGER PRIMARY KEY, provider TEXT NOT NULL, model TEXT NOT NULL, api TEXT NOT NULL);
@@ -2425,6 +2635,7 @@ CREATE TABLE usage_tool_days (
 CREATE TABLE usage_slot_totals (slot INTEGER PRIMARY KEY, {_TOOL_SUM_COLUMNS});
 CREATE TABLE usage_tool_day_totals (
   zone INTEGER NOT NULL, day INTEGER NOT NULL, tool TEXT NOT NULL, {_TOOL_SUM_COLUMNS}, PRIMARY KEY (zone, day, tool)) WITHOUT ROWID;
+{_MESSAGE_DAYS};
 CREATE TABLE sources (
   path TEXT PRIMARY KEY, kind TEXT NOT NULL, agent TEXT NOT NULL, session_id TEXT NOT NULL, dev INTEGER, inode INTEGER, size INTEGER,
   mtime_ns INTEGER, position INTEGER NOT NULL DEFAULT 0, head BLOB, tail BLOB, lines INTEGER NOT NULL DEFAULT 0,
@@ -2482,6 +2693,7 @@ INDEXES = {
 ALL_CALL_FIELDS = (*CALL_FIELDS, *PRICED_FIELDS)
 _INSERT_CALL = f"INSERT INTO model_calls ({', '.join(ALL_CALL_FIELDS)}) VALUES ({', '.join('?' * len(ALL_CALL_FIELDS))})"
 _INSERT_MESSAGE = f"INSERT INTO messages ({', '.join(MESSAGE_FIELDS)}) VALUES ({', '.join('?' * len(MESSAGE_FIELDS))})"
+_NOTE_MESSAGE = f"INSERT INTO message_changes VALUES ({', '.join('?' * (1 + len(MESSAGE_FIELDS)))})"  # fmt: skip
 _USAGE = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens")
 
 
@@ -2566,6 +2778,19 @@ def tool_days_sql(rows: str, sign: str = "", *, totals: bool = False) -> str:
         keys,
         tool_rows(f"{rows} JOIN temp.slot_days sd ON sd.slot = c.ts_ms / {SLOT_MS}"),
         sums,
+    )
+
+
+def message_days_sql(rows: str, sign: str = "") -> str:
+    """Add rows `m` of messages to usage_message_days of the zone ?1, by temp.slot_days: user messages under no tool, results under theirs."""
+    keys = {"zone": "?1", "day": "sd.day", "session": "m.session", "tool": "ifnull(m.tool, '')"}
+    sums = {n: f"{sign}({e})" for n, e in MESSAGE_DAY_MEASURES}
+    return rollup_sql(
+        "usage_message_days",
+        keys,
+        f"{rows} JOIN temp.slot_days sd ON sd.slot = m.ts_ms / {SLOT_MS}",
+        sums,
+        _COUNTED_MESSAGE,
     )
 
 
@@ -2715,9 +2940,14 @@ class Store:
             "CREATE TEMP TABLE changes (sign INTEGER, "
             + _CALL_COLUMNS.replace("PRIMARY KEY", "")
             + ");"
-            "CREATE TEMP TABLE message_changes (sign INTEGER, session INTEGER, kind TEXT, is_error INTEGER);"
+            f"CREATE TEMP TABLE message_changes (sign INTEGER, {', '.join(MESSAGE_FIELDS)});"
             "CREATE TEMP TABLE slot_days (slot INTEGER PRIMARY KEY, day INTEGER NOT NULL);"
         )
+        if not db.execute("SELECT 1 FROM sqlite_schema WHERE name = 'usage_message_days'").fetchone():  # fmt: skip
+            with self.transaction():  # a ledger of an early version
+                db.execute(_MESSAGE_DAYS)
+                for zone_id, name in db.execute("SELECT id, name FROM zones").fetchall():
+                    self._count_messages(db, zone_id, ZoneInfo(name))
         self.prices.names.update(
             {
                 i: (p, m, a)
@@ -3025,9 +3255,7 @@ class Store:
             ).fetchone()
             if known is None:
                 db.execute(_INSERT_MESSAGE, row)
-                db.execute(
-                    "INSERT INTO message_changes VALUES (1, ?, ?, ?)", (row[1], row[3], row[5])
-                )
+                db.execute(_NOTE_MESSAGE, (1, *row))
             elif known[1] != row[1]:
                 db.executemany(
                     "INSERT OR IGNORE INTO message_copies VALUES (?, ?)",
@@ -3037,14 +3265,11 @@ class Store:
 
     def _choose_message_owner(self, db: sqlite3.Connection, message: int) -> None:
         owner = db.execute(f"SELECT s.id FROM message_copies k JOIN sessions s ON s.id = k.session WHERE k.message = ? {self._EARLIEST}", (message,)).fetchone()[0]  # fmt: skip
-        before, kind, error = db.execute(
-            "SELECT session, kind, is_error FROM messages WHERE id = ?", (message,)
+        key, before, *rest = db.execute(
+            f"SELECT {', '.join(MESSAGE_FIELDS)} FROM messages WHERE id = ?", (message,)
         ).fetchone()
         if before != owner:
-            db.executemany(
-                "INSERT INTO message_changes VALUES (?, ?, ?, ?)",
-                [(-1, before, kind, error), (1, owner, kind, error)],
-            )
+            db.executemany(_NOTE_MESSAGE, [(-1, key, before, *rest), (1, key, owner, *rest)])
             db.execute("UPDATE messages SET session = ? WHERE id = ?", (owner, message))
 
     def _reattribute(self, db: sqlite3.Connection, session: int) -> None:
@@ -3081,6 +3306,10 @@ class Store:
                 f"FROM (SELECT c.session, {moved} FROM temp.changes c GROUP BY c.session) d WHERE sessions.id = d.session"
             )
             db.execute("DELETE FROM changes")
+        slots = [r[0] for r in db.execute(f"SELECT DISTINCT ts_ms / {SLOT_MS} FROM message_changes WHERE ts_ms IS NOT NULL")]  # fmt: skip
+        for zone_id, name in db.execute("SELECT id, name FROM zones").fetchall() if slots else ():
+            self._map_slots(db, slots, ZoneInfo(name))
+            db.execute(message_days_sql("temp.message_changes m", "m.sign*"), (zone_id,))
         told = ", ".join(f"sum(m.sign*({e})) AS {n}" for n, e in MESSAGE_MEASURES)
         db.execute(
             f"UPDATE sessions SET {', '.join(f'{n} = sessions.{n} + d.{n}' for n, _ in MESSAGE_MEASURES)} "
@@ -3197,10 +3426,15 @@ class Store:
         for zone_id, name in db.execute("SELECT id, name FROM zones").fetchall():
             self._build_zone(db, zone_id, ZoneInfo(name))
 
+    def _count_messages(self, db: sqlite3.Connection, zone_id: int, zone: ZoneInfo) -> None:
+        slots = [r[0] for r in db.execute(f"SELECT DISTINCT ts_ms / {SLOT_MS} FROM messages WHERE ts_ms IS NOT NULL")]  # fmt: skip
+        self._map_slots(db, slots, zone)
+        db.execute(message_days_sql("messages m"), (zone_id,))
+
     def _build_zone(self, db: sqlite3.Connection, zone_id: int, zone: ZoneInfo) -> None:
-        db.execute("DELETE FROM usage_days WHERE zone = ?", (zone_id,))
-        db.execute("DELETE FROM usage_tool_days WHERE zone = ?", (zone_id,))
-        db.execute("DELETE FROM usage_tool_day_totals WHERE zone = ?", (zone_id,))
+        for table in ZONE_TABLES:
+            db.execute(f"DELETE FROM {table} WHERE zone = ?", (zone_id,))
+        self._count_messages(db, zone_id, zone)
         self._map_slots(
             db, [r[0] for r in db.execute("SELECT DISTINCT slot FROM usage_quarter_hours")], zone
         )
@@ -3225,7 +3459,7 @@ class Store:
             for (old,) in db.execute(
                 "SELECT id FROM zones ORDER BY used_ms DESC LIMIT -1 OFFSET ?", (most - 1,)
             ).fetchall():
-                for table in ("usage_days", "usage_tool_days", "usage_tool_day_totals"):
+                for table in ZONE_TABLES:
                     db.execute(f"DELETE FROM {table} WHERE zone = ?", (old,))
                 db.execute("DELETE FROM zones WHERE id = ?", (old,))
             zone_id = db.execute(
@@ -3278,14 +3512,14 @@ class Store:
         changes = Changes()
         with self.transaction() as db:
             for run in runs:
-                db.execute("INSERT OR REPLACE INTO subagent_runs VALUES (?, ?, ?, ?, ?, ?, ?, ?)", (run.run_id, run.child_key, run.parent_key, run.label, run.status, run.created_ms, run.started_ms, run.ended_ms))  # fmt: skip
-                for (session,) in db.execute(
-                    "SELECT id FROM sessions WHERE key = ? AND parent_key IS NULL", (run.child_key,)
-                ).fetchall():
-                    db.execute(
-                        "UPDATE sessions SET parent_key = ? WHERE id = ?", (run.parent_key, session)
-                    )
-                    changes.sessions.add(session)
+                row = (run.run_id, run.child_key, run.parent_key, run.label, run.status, run.created_ms, run.started_ms, run.ended_ms)  # fmt: skip
+                known = db.execute("SELECT * FROM subagent_runs WHERE run_id = ?", row[:1])
+                if known.fetchone() == row:
+                    continue
+                db.execute("INSERT OR REPLACE INTO subagent_runs VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)  # fmt: skip
+                db.execute("UPDATE sessions SET parent_key = ? WHERE key = ? AND parent_key IS NULL", (run.parent_key, run.child_key))  # fmt: skip
+                children = db.execute("SELECT id FROM sessions WHERE key = ?", (run.child_key,))
+                changes.sessions.update(session for (session,) in children)
             db.executemany("INSERT OR REPLACE INTO cron_runs VALUES (?, ?, ?, ?, ?)", [(c.job_id, c.run_ms, c.status, c.session_id, c.duration_ms) for c in crons])  # fmt: skip
             for fact in facts:
                 if self._learn_one(db, fact):
@@ -3998,12 +4232,8 @@ def plan_database(
             ]
         unread = [(s, g) for s, g in archives if generations.get(f"archive:{s}") != g]
         fresh += [(place.path, f"archive:{s}", g) for s, g in unread]
-        same_file = (
-            known is not None
-            and known.inode == source.inode
-            and known.position > 0
-            and known.state == "ok"
-        )
+        # Also after it could not be read for a moment: what was read of it until then is kept.
+        same_file = known is not None and known.inode == source.inode and known.position > 0
         bad_rows = {k.removeprefix("bad:"): 0 for k in generations if k.startswith("bad:")}
         if known is None or not same_file:
             sessions = list_database_sessions(db)
@@ -4154,11 +4384,6 @@ def parse_prompt_report(report: Any) -> str | None:
         "skills": pairs(skills.get("entries"), "blockChars"),
     }
     return json.dumps(out, separators=(",", ":"), ensure_ascii=False)
-
-
-def text_or_none(value: Any) -> str | None:
-    """A non-empty string, made storable; None for anything else."""
-    return sound(value)[:500] if isinstance(value, str) and value else None
 
 
 def parse_session_entry(agent: str, key: str, entry: Any) -> Iterator[SessionFacts]:
@@ -4329,11 +4554,9 @@ def read_state_file(home: OpenClawHome, path: str, since_ms: int) -> tuple[State
         if isinstance(run.get("childSessionKey"), str) and isinstance(
             run.get("requesterSessionKey"), str
         ):
-            status = as_dict(run.get("outcome")).get("status") or (
-                "ended" if run.get("endedAt") else "running"
-            )
+            status = run_status(as_dict(run.get("outcome")), run.get("endedAt"), run.get("endedReason"))  # fmt: skip
             out.runs.append(SubagentRun(sound(run_id), sound(run["childSessionKey"]), sound(run["requesterSessionKey"]), text_or_none(run.get("label")),
-                                        sound(status), int_or_none(run.get("createdAt")), int_or_none(run.get("startedAt")), int_or_none(run.get("endedAt"))))  # fmt: skip
+                                        status, int_or_none(run.get("createdAt")), int_or_none(run.get("startedAt")), int_or_none(run.get("endedAt"))))  # fmt: skip
     return out, 0
 
 
@@ -4367,10 +4590,11 @@ def read_state_database(home: OpenClawHome, path: str, since_ms: int, out: State
                 "started_at",
                 "ended_at",
                 "outcome_json",
+                "ended_reason",
                 "payload_json",
             )
             select = ", ".join(c if c in columns else f"NULL AS {c}" for c in names)
-            for run, child, parent, label, created, started, ended, outcome, payload in db.execute(f"SELECT run_id, child_session_key, requester_session_key, {select} FROM subagent_runs"):  # fmt: skip
+            for run, child, parent, label, created, started, ended, outcome, reason, payload in db.execute(f"SELECT run_id, child_session_key, requester_session_key, {select} FROM subagent_runs"):  # fmt: skip
                 body = as_dict(parse_lenient_or_none(payload or b"{}"))
                 execution = as_dict(body.get("execution"))
                 result = (
@@ -4382,10 +4606,46 @@ def read_state_database(home: OpenClawHome, path: str, since_ms: int, out: State
                     started or int_or_none(execution.get("startedAt")),
                     ended or int_or_none(execution.get("endedAt")),
                 )
-                status = result.get("status") or ("ended" if done else "running")
+                status = run_status(result, done, text_of(reason) or body.get("endedReason"))
                 out.runs.append(SubagentRun(text_of(run) or "", text_of(child) or "", text_of(parent) or "", text_of(label) or text_or_none(body.get("label")),
-                                            sound(status), created, began, done))  # fmt: skip
+                                            status, created, began, done))  # fmt: skip
     return newest
+
+
+def run_status(outcome: Json, ended: Any, reason: Any) -> str:
+    """How a run of a sub-agent ended, as OpenClaw words it; `running` before it has.
+
+    A killed one has the outcome of an error: only its reason tells (2026.9.6: resolveSubagentSessionStatus).
+    """
+    if reason == "subagent-killed":
+        return "killed"
+    return sound(outcome.get("status") or ("ended" if ended else "running"))
+
+
+MAX_TASK = 1000
+
+
+def read_subagent_tasks(path: str) -> dict[str, str]:
+    """What each sub-agent was told to do, by run id, from subagents/runs.json or state/openclaw.sqlite. Raises SourceError.
+
+    A task is a message: it is read when somebody looks, and never kept in the ledger.
+    """
+    tasks: dict[str, Any] = {}
+    if path.endswith(".json"):
+        try:
+            raw = Path(path).read_bytes()
+        except OSError as error:
+            msg = f"cannot read {path}: {error.strerror}"
+            raise SourceError(msg) from error
+        runs = as_dict(as_dict(parse_lenient_or_none(raw)).get("runs"))
+        tasks = {sound(run_id): as_dict(run).get("task") for run_id, run in runs.items()}
+    else:
+        with open_foreign(path) as db:
+            columns = columns_of(db, "subagent_runs")
+            if {"run_id", "payload_json"} <= columns:
+                for run_id, raw in db.execute("SELECT run_id, payload_json FROM subagent_runs ORDER BY created_at DESC LIMIT 2000"):  # fmt: skip
+                    tasks[text_of(run_id) or ""] = as_dict(parse_lenient_or_none(raw or b"{}")).get("task")  # fmt: skip
+    return {run_id: sound(task)[:MAX_TASK] for run_id, task in tasks.items() if isinstance(task, str) and task}  # fmt: skip
 
 
 # -- the indexer ------------------------------------------------------------------------------------------------------
@@ -4833,6 +5093,10 @@ class Indexer:
             )
         except FileNotFoundError:
             return 0  # renamed or deleted since it was listed: the next pass sees where to
+        except DatabaseChangedError as error:
+            if place.path not in self.known:
+                self._unreadable(place, error)
+            return 0  # somebody writes: as its signature is another one now, it is looked at again within a second
         except (OSError, SourceError) as error:
             self._unreadable(place, error)
             return 0
@@ -5050,6 +5314,7 @@ MAX_LIVE_SESSIONS = 512
 MAX_RUNS = 32
 MAX_TOOLS = 64
 MAX_ENDED_RUNS = 2048
+MAX_NODES = 64
 #: A session in which nothing has moved for so long says nothing about now.
 RECENT_MS = 15 * MINUTE_MS
 #: Clocks of a row and of the transcript entry that it is about differ by this much at most.
@@ -5342,6 +5607,7 @@ class GatewayState:
         self.connected_ms: int | None = None
         self.is_suspended = False
         self.event_loop: Json | None = None
+        self.nodes: list[Json] = []  # devices that lend their tools: what OpenClaw calls nodes
         self.capabilities: dict[str, bool] = {}
         #: Methods that the gateway lists. Not all that it has.
         self.methods: frozenset[str] = frozenset()
@@ -5368,6 +5634,7 @@ class GatewayState:
             if status != "connected":
                 self.connected_ms = self.event_loop = self._began = None
                 self.is_suspended = False
+                self.nodes = []
                 self.forget_sessions()
             return is_news
 
@@ -5387,8 +5654,9 @@ class GatewayState:
             self.capabilities = {}
             listed = as_dict(hello.get("features")).get("methods")
             self.methods = frozenset(m for m in listed[:2_000] if isinstance(m, str)) if isinstance(listed, list) else frozenset()  # fmt: skip
-            self._take_suspension(snapshot)
+            self._take_suspension(as_dict(snapshot.get("suspension")))
             self._take_health(as_dict(snapshot.get("health")))
+            self._take_presence(snapshot)
 
     def can(self, capability: str, *, really: bool) -> None:
         """This version can do something, or cannot."""
@@ -5422,7 +5690,7 @@ class GatewayState:
                 "status": self.status, "text": self.text, "url": self.url, "version": self.version, "protocol": self.protocol,
                 "uptime_s": round(time.monotonic() - self._began, 1) if self._began is not None else None, "connected_ms": self.connected_ms,
                 "paused_ms": self.paused_ms, "suspended": self.is_suspended, "problem": self.problem, "what_to_do": self.advice, "last_error": self.last_error,
-                "event_loop": self.event_loop, "live_runs": sum(len(s.runs) for s in self.sessions.values()),
+                "event_loop": self.event_loop, "live_runs": sum(len(s.runs) for s in self.sessions.values()), "nodes": self.nodes,
                 "capabilities": sorted(c for c, can in self.capabilities.items() if can),
                 "missing": sorted(c for c, can in self.capabilities.items() if not can),
                 "frames": {name: self.counts[name] for name in FRAME_COUNTS},
@@ -5489,6 +5757,7 @@ class GatewayState:
         take = {
             "agent": self._take_agent, "session.tool": self._take_agent, "chat": self._take_chat, "sessions.changed": self._take_changed,
             "session.message": self._take_message, "health": self._take_health, "gateway.suspension": self._take_suspension,
+            "presence": self._take_presence,
         }.get(frame.name)  # fmt: skip
         if take:
             with self.lock:
@@ -5729,10 +5998,34 @@ class GatewayState:
             }
 
     def _take_suspension(self, payload: Json) -> None:
-        phase = as_dict(payload.get("suspension")).get("phase") or payload.get("phase")
-        self.is_suspended = isinstance(phase, str) and phase not in ("accepting", "resumed")
+        # accepting, preparing, draining or prepared: in all but the first 2026.9.6 takes no new work.
+        phase = payload.get("phase")
+        if isinstance(phase, str):
+            self.is_suspended = phase != "accepting"
+
+    def _take_presence(self, payload: Json) -> None:
+        """Who is connected; one that has gone stays in the list for some minutes, with the reason `disconnect`."""
+        rows = payload.get("presence")
+        if not isinstance(rows, list):
+            return
+        nodes: dict[str, Json] = {}
+        for row in rows:
+            roles = as_dict(row).get("roles")
+            if (
+                not isinstance(roles, list)
+                or "node" not in roles
+                or row.get("reason") == "disconnect"
+            ):
+                continue
+            name = short_text(row.get("host"))
+            node_id = short_text(row.get("deviceId")) or short_text(row.get("instanceId")) or name
+            if node_id and len(nodes) < MAX_NODES:
+                nodes[node_id] = {"id": node_id, "name": name or node_id, "platform": short_text(row.get("platform"), 80)}  # fmt: skip
+        self.nodes = sorted(nodes.values(), key=lambda n: (n["name"], n["id"]))
 
 
+#: States of the connection that a person has to do something about.
+GATEWAY_TROUBLE = ("refused", "incompatible")
 #: Counters of a GatewayState that the API shows. `ignored`: what was said cannot be, or was one too many.
 FRAME_COUNTS = ("received", "malformed", "oversized", "out_of_order", "gaps", "late", "ignored", "connects")  # fmt: skip
 
@@ -5818,6 +6111,7 @@ class GatewayConnection:
         self.early: list[Frame] = []  # what came in one piece with the answer to `connect`
         self.is_restarting = False  # it was closed because the gateway restarts
         self._is_shut = False
+        self._end: ConnectionError | None = None  # what the gateway closed it with
         self._socket: socket.socket | None = None
         self._ws: Any = None
         self._reader: FrameReader | None = None
@@ -5884,6 +6178,7 @@ class GatewayConnection:
         # With an Origin, 2026.6 and later take us for a web page and refuse.
         self._ws.connect(endpoint.url, timeout=self.CONNECT_S, socket=self._socket, suppress_origin=True, redirect_limit=0)  # fmt: skip
         self._reader = FrameReader(self._socket)
+        self._end = None
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._socket, selectors.EVENT_READ)
         if self.bell is not None:
@@ -5928,6 +6223,8 @@ class GatewayConnection:
         sock, reader = self._socket, self._reader
         if sock is None or reader is None:
             raise ConnectionError("not connected")
+        if self._end is not None:
+            raise self._end
         if not self._wait_for_bytes(sock, timeout_s):
             return []
         sock.settimeout(timeout_s)
@@ -5945,13 +6242,16 @@ class GatewayConnection:
             elif opcode == 8:
                 code = int.from_bytes(payload[:2], "big")
                 self.is_restarting = code == 1012  # `service restart`
-                raise ConnectionError(f"closed by the gateway ({code} {plain(payload[2:].decode(errors='replace'), 80)})".replace(" )", ")"))  # fmt: skip
+                self._end = ConnectionError(f"closed by the gateway ({code} {plain(payload[2:].decode(errors='replace'), 80)})".replace(" )", ")"))  # fmt: skip
             elif opcode == 1:
                 self.count("received", 1)
                 if frame := parse_frame(payload):
                     frames.append(frame)
                 else:
                     self.count("malformed", 1)
+        # A refusal and the close behind it come in one piece: the reason first.
+        if self._end is not None and not frames:
+            raise self._end
         return frames
 
     def _wait_for_bytes(self, sock: socket.socket, timeout_s: float) -> bool:
@@ -6289,9 +6589,9 @@ class GatewayClient:
             return
         if frame.name == "shutdown":
             self._is_restarting = True
-        was = self.state.text
+        was = (self.state.text, self.state.nodes)
         self.state.take_event(frame)
-        if self.state.text != was:
+        if (self.state.text, self.state.nodes) != was:
             self._announce()
             if frame.name == "gateway.suspension" and not self.state.is_suspended:
                 self._resync()
@@ -6381,6 +6681,596 @@ class GatewayClient:
                 self._flush_at = now + self.FLUSH_S
                 for change in changes if self.is_watched() else ():
                     self.publish("session", change)
+
+
+###############################################################################
+# Source: system ##############################################################
+###############################################################################
+# The machine under OpenClaw: disks, memory, processor, GPU, the gateway's port, service
+# and log, and what waits to be delivered. Read when somebody looks, and once a minute
+# for the last hour; nothing of it is kept on disk. Only the log's secrets are taken out
+# here: whatever of it leaves this section has passed redact().
+
+#: A disk this full needs attention, and memory with so little left.
+FULL_DISK = 0.85
+LITTLE_MEMORY = 0.1
+#: A message that waits longer for its delivery than this is stuck.
+STUCK_MS = 5 * MINUTE_MS
+#: A delivery that failed longer ago than this is history.
+RECENT_FAILURE_MS = 7 * DAY_MS
+COMMAND_S = 2.0
+
+
+class Held:
+    """A value that is read anew when it is older than `hold_s`; any thread may ask."""
+
+    def __init__(self, hold_s: float, read: Callable[[], Any]) -> None:
+        self.hold_s = hold_s
+        self.read = read
+        self.lock = threading.Lock()
+        self.value: Any = None
+        self.until = -math.inf
+
+    def get(self) -> Any:
+        """The value, at most `hold_s` old."""
+        with self.lock:
+            if time.monotonic() >= self.until:
+                self.value = self.read()
+                self.until = time.monotonic() + self.hold_s
+            return self.value
+
+
+def run_command(*command: str) -> str | None:
+    """What a command of the system prints; None where there is none, or it fails or hangs."""
+    try:
+        done = subprocess.run(
+            command, capture_output=True, timeout=COMMAND_S, check=True, stdin=subprocess.DEVNULL
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout[:100_000].decode("utf-8", "replace")
+
+
+# -- the machine ------------------------------------------------------------------------------------------------------
+
+
+def read_disks(places: Iterable[tuple[str, Path]]) -> list[Json]:
+    """How full the file systems are that hold these places; one row for each file system."""
+    import psutil
+
+    rows: dict[int, Json] = {}
+    for what, path in places:
+        try:
+            device, usage = os.stat(path).st_dev, psutil.disk_usage(str(path))
+        except OSError:
+            continue
+        room = usage.used + usage.free  # without what is kept for root, as df counts
+        row = {"path": str(path), "holds": [], "total_bytes": room, "free_bytes": usage.free, "used_share": usage.used / room if room else 0.0}  # fmt: skip
+        holds = rows.setdefault(device, row)["holds"]
+        if what not in holds:
+            holds.append(what)
+    return list(rows.values())
+
+
+def number_or_none(text: str) -> float | None:
+    """A number that a command or the kernel printed; None for what is none, as "[N/A]"."""
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None
+
+
+def read_gpus(drm: Path = Path("/sys/class/drm")) -> list[Json]:
+    """What nvidia-smi or the kernel tells of graphics processors that can be measured; usually nothing."""
+    gpus: list[Json] = []
+    if command := shutil.which("nvidia-smi"):
+        fields = "name,utilization.gpu,memory.used,memory.total,temperature.gpu"
+        told = run_command(command, f"--query-gpu={fields}", "--format=csv,noheader,nounits") or ""
+        for line in told.splitlines()[:16]:
+            name, *rest = (part.strip() for part in line.rsplit(",", 4))
+            if len(rest) == 4:
+                busy, used, total, heat = map(number_or_none, rest)
+                gpus.append(describe_gpu(name, busy, used and used * 2**20, total and total * 2**20, heat))  # fmt: skip
+    for busy_file in sorted(drm.glob("card[0-9]*/device/gpu_busy_percent"))[:16]:
+        folder = busy_file.parent
+
+        def number(name: str, folder: Path = folder) -> float | None:
+            try:
+                return number_or_none((folder / name).read_text(encoding="ascii"))
+            except (OSError, ValueError):
+                return None
+
+        used, total = number("mem_info_vram_used"), number("mem_info_vram_total")
+        gpus.append(describe_gpu(folder.parent.name, number("gpu_busy_percent"), used, total, None))
+    return gpus
+
+
+def describe_gpu(name: str, busy_percent: float | None, used: float | None, total: float | None, heat_c: float | None) -> Json:  # fmt: skip
+    """Gpu of the API."""
+    return {
+        "name": plain(name, 80), "used_share": None if busy_percent is None else busy_percent / 100,
+        "memory_used_bytes": None if used is None else int(used), "memory_total_bytes": None if total is None else int(total), "temperature_c": heat_c,
+    }  # fmt: skip
+
+
+def read_services() -> list[Json]:
+    """The gateway as a service of this user: systemd or launchd, where OpenClaw has put it there.
+
+    Fact: units openclaw-gateway[-<profile>].service, before 2026.2 clawdbot-gateway; labels ai.openclaw.gateway and
+    ai.openclaw.<profile> (OpenClaw 2026.9.6, src/daemon/constants.ts).
+    """
+    if systemctl := shutil.which("systemctl"):
+        told = run_command(systemctl, "--user", "list-units", "--all", "--type=service", "--plain", "--no-legend", "--no-pager", "openclaw-gateway*", "clawdbot-gateway*")  # fmt: skip
+        units = [line.split(None, 4) for line in (told or "").splitlines()[:16]]
+        return [
+            {"name": plain(u[0], 120), "kind": "systemd", "state": plain(f"{u[2]} ({u[3]})", 60), "is_running": u[2] == "active", "is_failed": u[2] == "failed"}
+            for u in units if len(u) >= 4
+        ]  # fmt: skip
+    if launchctl := shutil.which("launchctl"):
+        jobs = [line.split() for line in (run_command(launchctl, "list") or "").splitlines()]
+        return [
+            {"name": plain(label, 120), "kind": "launchd", "state": "running" if pid != "-" else f"stopped (exit {plain(code, 10)})",
+             "is_running": pid != "-", "is_failed": pid == "-" and code not in ("0", "-15")}
+            for pid, code, label in (job for job in jobs if len(job) == 3) if label.startswith("ai.openclaw.")
+        ][:16]  # fmt: skip
+    return []
+
+
+def is_listening(url: str, timeout_s: float = 0.5) -> bool:
+    """Whether somebody accepts connections at the address of a gateway."""
+    parts = urllib.parse.urlsplit(url)
+    try:
+        address = (parts.hostname or "", parts.port or (443 if parts.scheme == "wss" else 80))
+        with socket.create_connection(address, timeout_s):
+            return True
+    except (OSError, ValueError):
+        return False
+
+
+class SystemMonitor:
+    """Measures the machine and this process; keeps one sample a minute for an hour."""
+
+    HOLD_S = 2.0
+    SLOW_HOLD_S = 30.0  # what needs a command
+
+    def __init__(
+        self,
+        places: Callable[[], Iterable[tuple[str, Path]]],
+        *,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.places = places
+        self.clock = clock
+        self.lock = threading.Lock()
+        self.history: deque[Json] = deque(maxlen=60)
+        self.gpus = Held(self.SLOW_HOLD_S, read_gpus)
+        self.services = Held(self.SLOW_HOLD_S, read_services)
+        self._now = Held(self.HOLD_S, self._measure)
+        self._busy: tuple[float, float] | None = None  # (busy, all) seconds of all cores, ever
+        self._own: tuple[float, float] | None = None  # (seconds of ours, when)
+        self._sampled = -math.inf
+
+    def read(self) -> Json:
+        """The machine now, with the last hour and what a command tells."""
+        now = self._now.get()
+        with self.lock:
+            history = list(self.history)
+        return {**now, "gpus": self.gpus.get(), "history": history}
+
+    def note(self) -> Json:
+        """Measure for the last hour, once a minute; without commands."""
+        return cast("Json", self._now.get())
+
+    def _measure(self) -> Json:
+        import psutil
+
+        times = psutil.cpu_times()
+        spent = sum(times) - getattr(times, "guest", 0) - getattr(times, "guest_nice", 0)
+        busy = spent - times.idle - getattr(times, "iowait", 0)
+        process = psutil.Process()
+        used = process.cpu_times()
+        own, when = used.user + used.system, time.monotonic()
+        memory = psutil.virtual_memory()
+        with self.lock:
+            before, self._busy = self._busy, (busy, spent)
+            own_before, self._own = self._own, (own, when)
+        cpu = (busy - before[0]) / (spent - before[1]) if before and spent > before[1] else None
+        share = (own - own_before[0]) / (when - own_before[1]) if own_before and when > own_before[1] else None  # fmt: skip
+        now = int(self.clock() * 1000)
+        answer: Json = {
+            "ts_ms": now, "uptime_s": round(max(0.0, self.clock() - psutil.boot_time())),
+            "cpu": {"count": psutil.cpu_count() or 1, "used_share": None if cpu is None else min(1.0, max(0.0, cpu)), "load": list(psutil.getloadavg())},
+            "memory": {"total_bytes": memory.total, "available_bytes": memory.available, "used_share": 1 - memory.available / memory.total, "swap_used_bytes": psutil.swap_memory().used},
+            "disks": read_disks(self.places()),
+            "process": {"rss_bytes": process.memory_info().rss, "cpu_share": share, "threads": threading.active_count()},
+        }  # fmt: skip
+        if when - self._sampled >= 55 and cpu is not None:
+            self._sampled = when
+            with self.lock:
+                self.history.append({"ts_ms": now, "cpu_share": answer["cpu"]["used_share"], "memory_share": answer["memory"]["used_share"], "rss_bytes": answer["process"]["rss_bytes"]})  # fmt: skip
+        return answer
+
+
+# -- the delivery queue -----------------------------------------------------------------------------------------------
+
+#: Folders of 2026.2 and their queues; files `<id>.json`, failed ones in `failed/`, and a `.delivered` for each that has arrived.
+QUEUE_FOLDERS = {"delivery-queue": "outbound", "session-delivery-queue": "session"}
+#: (table, name, time it came, attempts, time of the failure, its text): outgoing messages since 2026.6, incoming ones since 2026.9.
+QUEUE_TABLES = (
+    ("delivery_queue_entries", "out", "enqueued_at", "retry_count", "channel"),
+    ("channel_ingress_events", "in", "received_at", "attempts", "channel_id"),
+)
+MAX_QUEUE_FILES = 2000
+MAX_QUEUE_FILE_BYTES = 1 << 20
+MAX_FAILURES = 20
+#: Rows that stay behind once a message has arrived.
+_QUEUE_DONE = "('completed', 'delivered', 'done', 'failed')"
+
+
+@dataclass(slots=True)
+class QueueReading:
+    """What waits in the queues of one home, and what could not be delivered."""
+
+    queues: dict[tuple[str, str], Json] = field(default_factory=dict)
+    failures: list[Json] = field(default_factory=list)
+    problem: str | None = None
+
+    def queue(self, name: str, direction: str) -> Json:
+        """The row of a queue."""
+        empty = {"queue": plain(name, 60), "direction": direction, "pending": 0, "failed": 0, "attempts": 0, "oldest_ms": None}  # fmt: skip
+        return self.queues.setdefault((name, direction), empty)
+
+    def fail(self, queue: str, channel: Any, error: Any, attempts: Any, failed_ms: Any) -> None:
+        """A message could not be delivered."""
+        self.failures.append({
+            "queue": plain(queue, 60), "channel": plain(channel, 60) if channel else None, "error": redact(plain(error or "no reason given", 400)),
+            "attempts": whole(attempts) or 0, "failed_ms": moment_ms(failed_ms),
+        })  # fmt: skip
+
+
+def read_queue_database(path: str, out: QueueReading) -> None:
+    """Count what waits in state/openclaw.sqlite (2026.6 and later). Raises SourceError."""
+    with open_foreign(path) as db:
+        for table, direction, came, attempts, channel in QUEUE_TABLES:
+            wanted = {"queue_name", "status", came, attempts, channel, "failed_at", "last_error"}
+            if not wanted <= columns_of(db, table):
+                continue
+            waits = f"status NOT IN {_QUEUE_DONE}"
+            for name, pending, failed, oldest, tries in db.execute(
+                f"SELECT queue_name, sum({waits}), sum(status = 'failed'), min(iif({waits}, {came}, NULL)), "
+                f"sum(iif({waits}, {attempts}, 0)) FROM {table} GROUP BY 1 ORDER BY 1 LIMIT 100"
+            ):
+                out.queue(text_of(name) or "", direction).update(pending=pending, failed=failed, oldest_ms=moment_ms(oldest), attempts=tries)  # fmt: skip
+            for name, where, error, tries, failed_at in db.execute(
+                f"SELECT queue_name, {channel}, last_error, {attempts}, failed_at FROM {table} WHERE status = 'failed' "
+                f"ORDER BY failed_at DESC LIMIT {MAX_FAILURES}"
+            ):
+                out.fail(text_of(name) or "", text_of(where), text_of(error), tries, failed_at)
+
+
+def read_queue_folder(folder: Path, name: str, out: QueueReading) -> None:
+    """Count what waits in a folder of files (2026.2)."""
+    names = scan_names(str(folder))[:MAX_QUEUE_FILES]
+    failed = [f"failed/{n}" for n in scan_names(str(folder / "failed"))[:MAX_QUEUE_FILES]]
+    arrived = {n.removesuffix(".delivered") for n in names if n.endswith(".delivered")}
+    for file in (n for n in (*names, *failed) if n.endswith(".json")):
+        if file.removesuffix(".json") in arrived:
+            continue
+        row = out.queue(name, "out")
+        entry = as_dict(parse_lenient_or_none(read_small_file(folder / file)))
+        tries = whole(entry.get("retryCount")) or 0
+        if file.startswith("failed/"):
+            row["failed"] += 1
+            failed_ms = entry.get("failedAt") or entry.get("lastAttemptAt") or round(mtime(str(folder / file)) * 1000)  # fmt: skip
+            out.fail(name, entry.get("channel"), entry.get("lastError"), tries, failed_ms)
+        else:
+            row["pending"] += 1
+            row["attempts"] += tries
+            came = moment_ms(entry.get("enqueuedAt")) or round(mtime(str(folder / file)) * 1000)
+            row["oldest_ms"] = min(came, row["oldest_ms"] or came)
+
+
+def read_small_file(path: Path) -> bytes:
+    """The bytes of a regular file, as many as a queue entry may have; none if it is gone."""
+    try:
+        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+        with os.fdopen(handle, "rb") as file:
+            return file.read(MAX_QUEUE_FILE_BYTES) if stat.S_ISREG(os.fstat(handle).st_mode) else b""  # fmt: skip
+    except OSError:
+        return b""
+
+
+def mtime(path: str) -> float:
+    """When a file changed; 0 when it is gone."""
+    try:
+        return os.stat(path).st_mtime
+    except OSError:
+        return 0.0
+
+
+class DeliveryQueues:
+    """What waits to be delivered in all homes; a database is read again only when it has changed."""
+
+    def __init__(self, homes: Sequence[OpenClawHome]) -> None:
+        self.homes = homes
+        self.lock = threading.Lock()
+        self._known: dict[str, tuple[Any, QueueReading]] = {}
+
+    def read(self) -> Json:
+        """Delivery of the API."""
+        readings = [self._read_home(home) for home in self.homes]
+        queues: dict[tuple[str, str], Json] = {}
+        for key, row in (item for r in readings for item in r.queues.items()):
+            if known := queues.get(key):
+                for count in ("pending", "failed", "attempts"):
+                    known[count] += row[count]
+                known["oldest_ms"] = min((t for t in (known["oldest_ms"], row["oldest_ms"]) if t), default=None)  # fmt: skip
+            else:
+                queues[key] = dict(row)
+        failures = sorted((f for r in readings for f in r.failures), key=lambda f: -(f["failed_ms"] or 0))  # fmt: skip
+        return {
+            "pending": sum(q["pending"] for q in queues.values()), "failed": sum(q["failed"] for q in queues.values()),
+            "oldest_ms": min((q["oldest_ms"] for q in queues.values() if q["oldest_ms"]), default=None),
+            "queues": list(queues.values()), "failures": failures[:MAX_FAILURES], "problem": next((r.problem for r in readings if r.problem), None),
+        }  # fmt: skip
+
+    def _read_home(self, home: OpenClawHome) -> QueueReading:
+        path = str(home.state_database)
+        reading = QueueReading()
+        if os.path.isfile(path):
+            try:
+                signature = database_signature(path)
+                with self.lock:
+                    known = self._known.get(path)
+                if known is None or known[0] != signature:
+                    known = signature, QueueReading()
+                    read_queue_database(path, known[1])
+                    with self.lock:
+                        self._known[path] = known
+                reading.queues = {key: dict(row) for key, row in known[1].queues.items()}
+                reading.failures = list(known[1].failures)
+            except SourceError as error:
+                reading.problem = plain(error)
+        for folder, name in QUEUE_FOLDERS.items():
+            read_queue_folder(home.path / folder, name, reading)
+        return reading
+
+
+# -- the gateway's log ------------------------------------------------------------------------------------------------
+
+LEVELS = ("trace", "debug", "info", "warn", "error", "fatal")
+MAX_LOG_TEXT = 2000
+_LOG_NAME = re.compile(r"(?:openclaw|clawdbot)(?:-[\w-]{1,60})?-\d{4}-\d\d-\d\d(?:\.\d{1,3})?\.log")
+
+
+class LogLine(NamedTuple):
+    """One record of the gateway's log, without its secrets."""
+
+    ts_ms: int | None
+    level: str
+    subsystem: str
+    text: str
+
+
+def parse_log_line(raw: bytes | str, secrets: Iterable[str] = ()) -> LogLine | None:
+    """Turn a line of the gateway's log into a LogLine; None for what is no record of it.
+
+    Fact: tslog's JSON; the name is in _meta.name or "0" as {"subsystem": "gateway/ws"}, the text in `message` or, in
+    2026.2, in "0", "1", … (OpenClaw 2026.2.12 to 2026.9.6).
+    """
+    value = parse_lenient_or_none(raw)
+    if not isinstance(value, dict) or not isinstance(value.get("_meta"), dict):
+        return None
+    meta = value["_meta"]
+    name = as_dict(parse_lenient_or_none(str(meta.get("name") or value.get("0") or "")[:2000]))
+    parts = [p for k, p in sorted(value.items()) if k.isdigit()]
+    if name and parts and as_dict(parse_lenient_or_none(str(parts[0])[:2000])) == name:
+        parts = parts[1:]
+    told = value.get("message")
+    if not isinstance(told, str):
+        told = " ".join(p if isinstance(p, str) else json.dumps(p) for p in parts)
+    level = str(meta.get("logLevelName") or "info").lower()
+    try:
+        ts_ms = parse_iso_ms(str(value.get("time") or meta.get("date")))
+    except ValueError:
+        ts_ms = None
+    subsystem = name.get("subsystem") or name.get("module") or name.get("plugin") or ""
+    # First without its secrets, then cut: half a secret is one.
+    text = sound(redact(told[: 4 * MAX_LOG_TEXT], secrets))
+    return LogLine(ts_ms, level if level in LEVELS else "info", plain(redact(str(subsystem)), 60), text[:MAX_LOG_TEXT])  # fmt: skip
+
+
+def shape_of(text: str) -> str:
+    """The first line of a message without its numbers and ids: what repetitions have in common."""
+    line = text.partition("\n")[0][:300]
+    return re.sub(
+        r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b|\b(?=\w*\d)[0-9a-f]{7,64}\b|\d+",
+        "#",
+        line,
+    )
+
+
+def find_log(folder: Path, owners: Iterable[int], profile: str = "") -> Path | None:
+    """The newest log in OpenClaw's folder for temporary files; None where there is none that is this user's.
+
+    That of the profile, if it has one of its own.
+    """
+    try:
+        about = os.lstat(folder)
+        # Anybody may make /tmp/openclaw.
+        if not stat.S_ISDIR(about.st_mode) or about.st_uid not in owners:
+            return None
+        names = scan_names(str(folder))
+    except OSError:
+        return None
+    for prefix in dict.fromkeys((f"openclaw-{profile}" if profile else "openclaw", "openclaw", "clawdbot")):  # fmt: skip
+        found = [folder / n for n in names if re.fullmatch(rf"{re.escape(prefix)}-\d{{4}}-\d\d-\d\d\.log", n)]  # fmt: skip
+        if found:
+            return max(found, key=lambda p: mtime(str(p)))
+    return None
+
+
+class GatewayLog:
+    """The last lines of a gateway's log, followed from question to question, and forgotten when nobody asks any more.
+
+    `ask` puts a question of logs.tail to the gateway and raises GatewayError when that cannot be; `find` gives the file
+    to read then.
+    """
+
+    MOST = 2000
+    FIRST_BYTES = 500_000
+    STEP_BYTES = 1_000_000
+    FORGET_S = 120.0
+
+    def __init__(
+        self,
+        ask: Callable[[Json], Any],
+        find: Callable[[], Path | None],
+        secrets: Callable[[], Iterable[str]] = tuple,
+    ) -> None:
+        self.ask = ask
+        self.find = find
+        self.secrets = secrets
+        self.lock = threading.Lock()
+        self._forget()
+
+    def _forget(self) -> None:
+        self.lines: deque[tuple[int, LogLine]] = deque(maxlen=self.MOST)
+        self.source = "none"
+        self.path: str | None = None
+        self.problem: str | None = None
+        self.skipped_bytes = self.others = self._count = 0
+        self._cursor: int | None = None
+        self._inode = 0
+        self._asked = time.monotonic()
+
+    def forget_unasked(self) -> None:
+        """Let go of the lines when nobody has looked for a while."""
+        with self.lock:
+            if self.lines and time.monotonic() - self._asked > self.FORGET_S:
+                self._forget()
+
+    def read(self, *, level: str, subsystem: str, q: str, limit: int) -> Json:
+        """Log of the API: the newest lines that the filters leave, and all errors by kind."""
+        with self.lock:
+            self._asked = time.monotonic()
+            self._follow()
+            lines = list(self.lines)
+            answer: Json = {"source": self.source, "path": self.path, "problem": self.problem, "skipped_bytes": self.skipped_bytes, "other_lines": self.others}  # fmt: skip
+        least, wanted = LEVELS.index(level), q.lower()
+        chosen = [
+            (n, line) for n, line in lines
+            if LEVELS.index(line.level) >= least and subsystem in ("", line.subsystem) and wanted in f"{line.subsystem} {line.text}".lower()
+        ]  # fmt: skip
+        names = Counter(line.subsystem for _, line in lines if line.subsystem)
+        return answer | {
+            "lines": [{"n": n, **line._asdict()} for n, line in chosen[-limit:]], "total": len(chosen), "kept": len(lines),
+            "subsystems": [name for name, _ in names.most_common(100)], "errors": self._group(line for _, line in lines),
+        }  # fmt: skip
+
+    @staticmethod
+    def _group(lines: Iterable[LogLine]) -> list[Json]:
+        groups: dict[tuple[str, str], Json] = {}
+        for line in lines:
+            if line.level not in ("error", "fatal"):
+                continue
+            group = groups.setdefault((line.subsystem, shape_of(line.text)), {"count": 0, "first_ms": line.ts_ms})  # fmt: skip
+            group.update(count=group["count"] + 1, subsystem=line.subsystem, text=line.text.partition("\n")[0][:300], last_ms=line.ts_ms)  # fmt: skip
+        return sorted(groups.values(), key=lambda g: (-g["count"], -(g["last_ms"] or 0)))[:20]
+
+    # -- following --
+
+    def _follow(self) -> None:
+        try:
+            self._ask_gateway()
+            self.problem = None
+        except GatewayError as error:
+            try:
+                self._read_file()
+            except OSError as failure:
+                self.problem = f"cannot read {self.path}: {failure.strerror}"
+            else:
+                self.problem = None if self.path else plain(error)
+
+    def _switch(self, source: str, path: str | None) -> None:
+        if (source, path) != (self.source, self.path):
+            if source != self.source:
+                self._forget()
+            self.source, self.path, self._cursor = source, path, None
+
+    def _take(self, raws: Iterable[bytes | str]) -> None:
+        secrets = [*self.secrets()]
+        for raw in raws:
+            if not raw:
+                continue
+            line = parse_log_line(raw, secrets)
+            if line is None:
+                self.others += 1
+            elif " logs.tail " in line.text and "id=clawmeter-" in line.text:
+                continue  # our own question: each look would make a line
+            else:
+                self._count += 1
+                self.lines.append((self._count, line))
+
+    def _ask_gateway(self) -> None:
+        for _ in range(4):  # a busy log comes in pieces
+            params = {"limit": 1000, "maxBytes": self.FIRST_BYTES}
+            cursor = self._cursor if self.source == "gateway" else None
+            answer = as_dict(self.ask(params if cursor is None else params | {"cursor": cursor}))
+            path, lines = plain(answer.get("file") or "", 300), answer.get("lines")
+            is_other = path != self.path or self.source != "gateway"
+            self._switch("gateway", path)
+            if is_other and cursor is not None:
+                continue  # the next day's file: its beginning, not what stands behind the old one's end
+            self.skipped_bytes += whole(answer.get("skippedBytes")) or 0
+            if isinstance(lines, list):
+                self._take(line for line in lines if isinstance(line, str))
+            self._cursor = whole(answer.get("cursor"))
+            if cursor is None or self._cursor is None or self._cursor >= (whole(answer.get("size")) or 0):  # fmt: skip
+                return
+
+    def _read_file(self) -> None:
+        path = self.find()
+        if path is None:
+            self._switch("none", None)
+            return
+        is_first = self.source != "file"
+        old, inode = self.path, self._inode
+        info = os.stat(path)
+        if not is_first and info.st_ino != inode and old is not None:
+            # It was renamed or a new day began: what was written to the old one meanwhile comes first.
+            folder = path.parent
+            for name in (n for n in scan_names(str(folder)) if _LOG_NAME.fullmatch(n)):
+                if os.stat(folder / name).st_ino == inode:
+                    self._read_from(folder / name)
+                    break
+            self._cursor = 0
+        if is_first:
+            self._switch("file", str(path))
+        self.path = str(path)
+        self._read_from(path)
+
+    def _read_from(self, path: Path) -> None:
+        """Take the whole lines behind the cursor; the last part where that is too much."""
+        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+        with os.fdopen(handle, "rb") as file:
+            info = os.fstat(handle)
+            if not stat.S_ISREG(info.st_mode):
+                raise OSError(0, "it is no file")
+            start = self._cursor
+            if start is None or start > info.st_size:  # the first time, or it was emptied
+                start = max(0, info.st_size - self.FIRST_BYTES)
+            elif info.st_size - start > self.STEP_BYTES:
+                self.skipped_bytes += info.st_size - self.STEP_BYTES - start
+                start = info.st_size - self.STEP_BYTES
+            file.seek(max(0, start - 1))
+            is_inside = start > 0 and file.read(1) != b"\n"
+            data = file.read(info.st_size - start)
+        end = data.rfind(b"\n") + 1
+        self._inode, self._cursor = info.st_ino, start + end
+        lines = data[:end].splitlines()
+        self._take(lines[is_inside:])
 
 
 ###############################################################################
@@ -7105,6 +7995,19 @@ SESSION_HAS: Mapping[str, str] = {
     "unpriced": "s.unpriced_calls > 0",
 }
 SESSION_STATES = ("running", "idle", "ended")
+#: What an event of a kind may have beside where it happened.
+_EVENT: Json = {
+    "provider": None, "model": None, "stop_reason": None, "total_tokens": None, "output_tokens": None, "cost_nano_usd": None,
+    "duration_ms": None, "tools": [], "tool": None, "is_error": False,
+}  # fmt: skip
+#: How a sub-agent fares, and OpenClaw's words for it: of its runs, of its session.
+SUBAGENT_STATES: Mapping[str, tuple[str, ...]] = {
+    "running": ("running", "queued"), "done": ("ok", "done", "ended", "succeeded"), "failed": ("error", "failed"),
+    "killed": ("killed", "aborted", "cancelled"), "timed_out": ("timeout", "timed_out"),
+}  # fmt: skip
+_IS_SUBAGENT = "(s.cause = 'subagent' OR s.parent IS NOT NULL)"
+#: A session key may have had several runs: the last one counts.
+_LAST_RUN = "LEFT JOIN subagent_runs r ON r.run_id = (SELECT run_id FROM subagent_runs WHERE child_key = s.key ORDER BY created_ms DESC LIMIT 1)"
 #: A list is made anew for each page up to here, which costs least; below it is kept in order for the next pages.
 SHALLOW_ROWS = 500
 #: A session's turns that are told one by one: beyond, the first ones are only counted.
@@ -7343,6 +8246,110 @@ def simplify(stretches: Sequence[Sequence[Any]], duration: int) -> list[list[Any
     return out
 
 
+#: What the Flow page sums over calls: the measures of T, then these.
+FLOW_MEASURES = (*_TOTAL_MEASURES, "model_errors", "latency_ms")
+#: And over messages: columns of usage_message_days.
+FLOW_COUNTS = ("user_messages", "tool_results", "tool_errors", "tool_ms", "timed_results", "nested_calls")  # fmt: skip
+#: Nodes of one kind that /api/flow names; the others are one. The page draws fewer.
+MAX_FLOW_NODES = 100
+#: A node of the Flow page: its kind (channel, gateway, agent, model, tool) and key.
+FlowId = tuple[str, str]
+GATEWAY_NODE: FlowId = ("gateway", "")
+
+
+class FlowGraph:
+    """Nodes and edges of the Flow page while they are summed: one int per measure of FLOW_MEASURES, fewer for tools."""
+
+    def __init__(self) -> None:
+        self.nodes: dict[FlowId, Sums] = {}
+        self.edges: dict[tuple[FlowId, FlowId], Sums] = {}
+        self.running: Counter[FlowId] = Counter()  # sessions that run through a node now
+        self.counts: defaultdict[Any, Counter[str]] = defaultdict(
+            Counter
+        )  # FLOW_COUNTS of a node or an edge
+        self.has_counts = False
+
+    def add(self, path: Sequence[FlowId], values: Sequence[int], *, counted: int = 0) -> None:
+        """Add what went along a path; its first nodes, `counted` of them, have it already."""
+        for node in path[counted:]:
+            self._sum(self.nodes, node, values)
+        for edge in itertools.pairwise(path):
+            self._sum(self.edges, edge, values)
+
+    def count(
+        self, channel: FlowId, agent: FlowId, tool: FlowId, counts: Mapping[str, int]
+    ) -> None:
+        """Add messages of a channel to an agent, or what a tool gave; under a name that no call used nobody would look for it."""
+        if tool[1]:
+            if tool in self.nodes:
+                self.counts[tool].update(counts)
+        else:
+            for place in (
+                channel,
+                GATEWAY_NODE,
+                agent,
+                (channel, GATEWAY_NODE),
+                (GATEWAY_NODE, agent),
+            ):
+                self.counts[place].update(counts)
+
+    def run(self, nodes: Iterable[FlowId]) -> None:
+        """Add a session that runs; its first call of the range may be under way."""
+        for node in nodes:
+            self.running[node] += 1
+            measures = _TOTAL_MEASURES if node[0] == "tool" else FLOW_MEASURES
+            self.nodes.setdefault(node, Sums([0] * len(measures)))
+
+    @staticmethod
+    def _sum(to: dict[Any, Sums], key: Any, values: Sequence[int]) -> None:
+        if (found := to.get(key)) is None:
+            to[key] = Sums(values)
+        else:
+            found.add(values)
+
+    def ranked(self) -> list[FlowId]:
+        """All nodes, the dearest first."""
+        return sorted(self.nodes, key=lambda n: ([-v for v in self.nodes[n].values[5:8]], -self.nodes[n].values[0], n))  # fmt: skip
+
+    def limited(self, most: int) -> FlowGraph:
+        """The same with at most so many nodes of a kind: the smaller ones are one, called OTHER_KEY."""
+        places: Counter[str] = Counter()
+        names: dict[FlowId, FlowId] = {}
+        for node in self.ranked():
+            places[node[0]] += 1
+            names[node] = node if places[node[0]] <= most else (node[0], OTHER_KEY)
+        out = FlowGraph()
+        out.has_counts = self.has_counts
+        for node, sums in self.nodes.items():
+            self._sum(out.nodes, names[node], sums.values)
+            out.running[names[node]] += self.running[node]
+            out.counts[names[node]].update(self.counts[node])
+        for (start, end), sums in self.edges.items():
+            self._sum(out.edges, (names[start], names[end]), sums.values)
+            out.counts[names[start], names[end]].update(self.counts[start, end])
+        return out
+
+    def describe(self, place: Any) -> Json:
+        """FlowSums of the API for a node or an edge."""
+        is_node = place in self.nodes
+        kind = (place if is_node else place[1])[0]
+        sums = self.nodes[place] if is_node else self.edges[place]
+        calls, tokens_in, tokens_out, cached, written, cost, _, plan, unpriced, *more = sums.values
+        errors, took_ms = more or (None, None)
+        timed, messages, results = calls, None, None
+        if self.has_counts and kind in ("channel", "gateway", "agent"):
+            messages = self.counts[place]["user_messages"]
+        elif any(self.counts[place].values()):
+            results, errors, took_ms, timed, nested = (self.counts[place][n] for n in FLOW_COUNTS[1:])  # fmt: skip
+            if nested:
+                results, errors, took_ms = results + nested, None, None
+        return {
+            "model_calls": calls, "total_tokens": tokens_in + tokens_out + cached + written, "cost_nano_usd": cost, "plan_cost_nano_usd": plan,
+            "unpriced_calls": unpriced, "messages": messages, "tool_calls": results, "errors": errors,
+            "latency_ms": round(took_ms / timed) if took_ms and timed else None,
+        }  # fmt: skip
+
+
 @dataclass(frozen=True, slots=True)
 class SessionQuestion:
     """Which sessions, in which order: SQL over a row of sessions s, its parameters, a column of SESSION_SORTS."""
@@ -7488,6 +8495,13 @@ def hour_of_week(hour: str) -> str:
     return f"{date.fromisoformat(hour[:10]).isoweekday()}{hour[10:13]}"
 
 
+#: What a provider limits, per minute; and what its refusals and failures come to, in the order of the query.
+RATES = ("requests", "tokens")
+TROUBLES = ("rate_limited", "model_errors", "model_errors_nano_usd", "retries", "retries_nano_usd", "failovers", "failovers_nano_usd")  # fmt: skip
+#: Peaks are looked for in so many days at most.
+PEAK_DAYS = 7
+
+
 class Queries:
     """Questions and answers. Parameters are raw strings or None; answers are plain JSON values."""
 
@@ -7504,8 +8518,10 @@ class Queries:
         status: Callable[[], Json] | None = None,
         gateway: GatewayState | None = None,
         crons: CronBook | None = None,
+        env: Mapping[str, str] | None = None,
     ) -> None:
         self.ledger = ledger
+        self.env = os.environ if env is None else env
         self.settings = settings
         self.homes = homes
         self.configs = configs
@@ -7518,8 +8534,10 @@ class Queries:
         self.default_zone = settings.zone()
         self.lists = Kept(12)
         self.maps: dict[Any, TranscriptMap] = {}
+        self.tasks: dict[str, tuple[Any, dict[str, str]]] = {}  # path: its signature, its tasks
         self.coverages = Kept(4)  # one for each connection of the pool
         self.maps_lock = threading.Lock()
+        self.limits_told: dict[int, RateLimit] = {}  # by the call that was refused
         self.windows = {k: v for c in reversed(configs) for k, v in c.context_windows.items()}
 
     # -- parameters ---------------------------------------------------------------------------------------------------
@@ -7715,8 +8733,8 @@ class Queries:
         return sums
 
     @staticmethod
-    def _sums(alias: str) -> str:
-        return ", ".join(f"sum({alias}.{m})" for m in _TOTAL_MEASURES)
+    def _sums(alias: str, measures: Sequence[str] = _TOTAL_MEASURES) -> str:
+        return ", ".join(f"sum({alias}.{m})" for m in measures)
 
     def _limit_range(self, db: sqlite3.Connection, query: UsageQuery) -> UsageQuery:
         """Give an unlimited range its ends: the first and the last call, in whole days."""
@@ -7757,8 +8775,7 @@ class Queries:
             if a < b:
                 exprs = ", ".join(
                     f"{split_sql(e) if tool else e} AS {n}"
-                    for n, e in MEASURES
-                    if n in _TOTAL_MEASURES
+                    for n, e in (TOOL_MEASURES if tool else MEASURES)
                 )
                 rows, extra = (
                     (tool_rows("model_calls c"), f", ifnull(t.value, '{NONE_KEY}') AS tool")
@@ -7901,7 +8918,11 @@ class Queries:
         return {key: sums or Sums() for key, sums in rows.items()}
 
     def _cells(
-        self, db: sqlite3.Connection, query: UsageQuery, keys: tuple[str, ...]
+        self,
+        db: sqlite3.Connection,
+        query: UsageQuery,
+        keys: tuple[str, ...],
+        measures: Sequence[str] = _TOTAL_MEASURES,
     ) -> dict[tuple[str, ...], Sums]:
         """Sums by one or several keys, times among them: first by the numbers of session, model and tool, then by name."""
         names = [key for key in keys if key not in BY_TIME]
@@ -7918,10 +8939,10 @@ class Queries:
             )
             if mark in used
         ]
-        parts = ", ".join(f"sum(u.{m}) AS {m}" for m in _TOTAL_MEASURES)
-        sums, grouping = ", ".join(f"u.{m}" for m in _TOTAL_MEASURES), ""
+        parts = ", ".join(f"sum(u.{m}) AS {m}" for m in measures)
+        sums, grouping = ", ".join(f"u.{m}" for m in measures), ""
         if not DISTINCT_BY.issuperset(names):  # several numbers have one name
-            sums, grouping = self._sums("u"), " GROUP BY u.t"
+            sums, grouping = self._sums("u", measures), " GROUP BY u.t"
             grouping += "".join(f", k{i}" for i in range(len(names)))
         inner_joins, conditions, values = self._joins(query)
         joins = self._joins(replace(query, filters=()), key=used)[0]
@@ -7976,9 +8997,14 @@ class Queries:
         """C of the API: how much of what OpenClaw has on disk the numbers cover."""
         # Every answer has it and it looks at every source, so it is kept for as long as nothing has been written.
         if not (self.indexer and self.indexer.complete):
-            return self._read_coverage(db)
-        found = self.coverages.get(db, "coverage", lambda: self._read_coverage(db))
-        return {**found, "as_of_ms": self.now_ms()}
+            found = self._read_coverage(db)
+        else:
+            found = self.coverages.get(db, "coverage", lambda: self._read_coverage(db))
+            found = {**found, "as_of_ms": self.now_ms()}
+        status = self.status() if self.status else {}
+        problems = len(status.get("problems", ())) + len(status.get("findings", ())) + found["unreadable"]  # fmt: skip
+        problems += (found["bad_lines"] > 0) + (self.gateway.status in GATEWAY_TROUBLE)
+        return {**found, "problems": problems}
 
     def _read_coverage(self, db: sqlite3.Connection) -> Json:
         kinds = ", ".join(f"'{k}'" for k in RANKS)
@@ -8393,9 +9419,10 @@ class Queries:
             ]  # fmt: skip
             return {
                 **row,
+                "spawned": self._subagent_runs(db, {rowid: row}).get(rowid),
                 "models": sorted(models, key=lambda m: (-m["cost_nano_usd"], -m["total_tokens"])),
                 "tools": self._tools(db, rowid),
-                "subagents": self._session_rows(db, children),
+                "subagents": self._subagent_rows(db, children),
                 "prompt": orjson.loads(prompt) if prompt else None,
                 "copied_calls": sum(c["calls"] for c in copied),
                 "copied_from": copied,
@@ -8540,33 +9567,91 @@ class Queries:
         return turns
 
     def subagents(
-        self, *, limit: str | None = None, offset: str | None = None, session: str | None = None
-    ) -> list[Json]:
-        """Sub-agent sessions, newest first: task label, parent, depth, status, own and tree cost. Of a `session`: all below it."""
+        self, *, limit: str | None = None, offset: str | None = None, session: str | None = None, status: str | None = None,
+        **filters: str | None,
+    ) -> tuple[list[Json], int]:  # fmt: skip
+        """A page of sub-agents, newest first, and how many there are: task, parent, depth, status, own and tree cost.
+
+        Of a `session`: all below it. `filters` are those of sessions.
+        """
         most = parse_int(limit, "limit", default=100, least=1, most=MAX_ROWS)
         skip = parse_int(offset, "offset", default=0, least=0, most=10**9)
+        question = self._session_question(None, None, **filters)
+        where, params = f"{question.where} AND {_IS_SUBAGENT}", list(question.params)
         with self.ledger.reading() as db:
             if session:
                 top = self._find_session(db, session)
-                which = "id IN (WITH RECURSIVE tree(id) AS (SELECT id FROM sessions WHERE parent = ? UNION SELECT k.id FROM sessions k JOIN tree t ON k.parent = t.id) SELECT id FROM tree) AND id <> ?"
-                params: tuple[int, ...] = (top, top)
-            else:
-                which, params = "(cause = 'subagent' OR parent IS NOT NULL)", ()
-            ids = [r[0] for r in db.execute(f"SELECT id FROM sessions WHERE {which} ORDER BY ifnull(last_ms, 0) DESC, id LIMIT ? OFFSET ?", (*params, most, skip))]  # fmt: skip
-            rows = self._session_rows(db, ids)
-            for rowid, row in zip(ids, rows, strict=True):
-                run = db.execute("SELECT run_id, label, status, created_ms, started_ms, ended_ms FROM subagent_runs WHERE child_key = ? ORDER BY created_ms DESC LIMIT 1", (row["key"],)).fetchone()  # fmt: skip
-                names = (
-                    "run_id",
-                    "run_label",
-                    "run_status",
-                    "run_created_ms",
-                    "run_started_ms",
-                    "run_ended_ms",
-                )
-                depth = max(1, self._count_ancestors(db, rowid))
-                row.update(zip(names, run or (None,) * 6, strict=True), depth=depth)
-            return rows
+                where += " AND s.id IN (WITH RECURSIVE tree(id) AS (SELECT id FROM sessions WHERE parent = ? UNION SELECT k.id FROM sessions k JOIN tree t ON k.parent = t.id) SELECT id FROM tree) AND s.id <> ?"
+                params += [top, top]
+            if status:
+                where += f" AND {self._subagent_state_sql(self._live_rows(db))} = ?"
+                params.append(parse_choice(status, "status", SUBAGENT_STATES, ""))
+            tables = f"sessions s {_LAST_RUN if status else ''} WHERE {where}"
+            total = db.execute(f"SELECT count(*) FROM {tables}", params).fetchone()[0]
+            ids = [r[0] for r in db.execute(f"SELECT s.id FROM {tables} ORDER BY ifnull(s.last_ms, 0) DESC, s.id LIMIT ? OFFSET ?", (*params, most, skip))]  # fmt: skip
+            return self._subagent_rows(db, ids), total
+
+    def _subagent_state_sql(self, live: Mapping[int, LiveView]) -> str:
+        """How the sub-agent s fares, r being its last run: by the gateway's word, its run's, its session's, its last entry's."""
+
+        def word(column: str) -> str:
+            cases = " ".join(
+                f"WHEN '{theirs}' THEN '{ours}'"
+                for ours, words in SUBAGENT_STATES.items() if ours != "running" for theirs in words
+            )  # fmt: skip
+            return f"CASE {column} {cases} END"
+
+        now = self.now_ms()
+        told = ", ".join(str(i) for i, view in live.items() if view.run["running"])
+        return (
+            f"CASE WHEN s.id IN ({told}) THEN 'running' ELSE coalesce({word('r.status')}, {word('s.status')}, "
+            f"iif({self._state_sql(now, live)} = 'running', 'running', NULL)) END"
+        )
+
+    def _subagent_rows(self, db: sqlite3.Connection, ids: Sequence[int]) -> list[Json]:
+        """Rows of the session list, in the order of the ids; those of sub-agents with what is known about their runs."""
+        rows = dict(zip(ids, self._session_rows(db, ids), strict=True))
+        for rowid, facts in self._subagent_runs(db, rows).items():
+            rows[rowid].update(facts)
+        return list(rows.values())
+
+    def _subagent_runs(self, db: sqlite3.Connection, rows: Mapping[int, Json]) -> dict[int, Json]:
+        """SubagentRun of the API for those of some sessions, by ledger id, that are sub-agents."""
+        ids = list(rows)
+        out: dict[int, Json] = {}
+        now, state = self.now_ms(), self._subagent_state_sql(self._live_rows(db))
+        tasks: dict[str, str] | None = None
+        for start in range(0, len(ids), 500):
+            part = ids[start : start + 500]
+            marks = ", ".join("?" * len(part))
+            for rowid, fate, run_id, label, status, created, started, ended in db.execute(
+                f"SELECT s.id, {state}, r.run_id, r.label, r.status, r.created_ms, r.started_ms, r.ended_ms FROM sessions s {_LAST_RUN} "
+                f"WHERE s.id IN ({marks}) AND {_IS_SUBAGENT}", part
+            ):  # fmt: skip
+                row = rows[rowid]
+                tasks = self._read_tasks() if tasks is None and run_id else tasks
+                began = started or created or row["started_ms"]
+                until = now if fate == "running" else ended or row["last_activity_ms"]
+                out[rowid] = {
+                    "depth": max(1, self._count_ancestors(db, rowid)), "task": (tasks or {}).get(run_id), "run_state": fate,
+                    "runtime_ms": max(0, until - began) if began and until else None, "run_id": run_id, "run_label": label, "run_status": status,
+                    "run_created_ms": created, "run_started_ms": started, "run_ended_ms": ended,
+                }  # fmt: skip
+        return out
+
+    def _read_tasks(self) -> dict[str, str]:
+        """The tasks of all sub-agents that OpenClaw still knows, read again when its files have changed."""
+        out: dict[str, str] = {}
+        for home in self.homes:
+            for path in (str(home.path / "subagents" / "runs.json"), str(home.state_database)):
+                # A task is an extra: where it cannot be read, the reader of the state says why.
+                with contextlib.suppress(SourceError):
+                    signature = database_signature(path)
+                    known = self.tasks.get(path)
+                    if known is None or known[0] != signature:
+                        known = self.tasks[path] = (settled(signature), read_subagent_tasks(path))
+                    out.update(known[1])
+        return out
 
     @staticmethod
     def _count_ancestors(db: sqlite3.Connection, rowid: int) -> int:
@@ -8773,6 +9858,105 @@ class Queries:
                     sums[began[max(0, bisect.bisect_right(began, ts) - 1)]].add(call)
         return sums
 
+    # -- agents -------------------------------------------------------------------------------------------------------
+
+    def agents(
+        self, *, from_: str | None = None, to: str | None = None, tz: str | None = None, agent: str | None = None, **filters: str | None
+    ) -> Json:  # fmt: skip
+        """Every agent of the configs, of the disk and of the ledger: what it is, what it spent in a range, what it does now."""
+        zone = self.zone(tz)
+        start, end = self.parse_range(from_, to, zone)
+        with self.ledger.reading() as db:
+            query = self._limit_range(db, UsageQuery(start, end, zone, "agent", filters_of(agent=agent, **filters)))  # fmt: skip
+            return {
+                "as_of_ms": self.now_ms(), "tz": zone.key, "from_ms": query.from_ms, "to_ms": query.to_ms,
+                "rows": [r for r in self._agent_rows(db, query) if agent in (None, r["id"])],
+                "totals": self.totals(db, query.from_ms, query.to_ms, zone, query.filters).render(), "coverage": self.coverage(db),
+            }  # fmt: skip
+
+    def agent(
+        self, agent: str, *, from_: str | None = None, to: str | None = None, tz: str | None = None, **filters: str | None
+    ) -> Json:  # fmt: skip
+        """One agent in full: its row, what its spend was for, its last sessions and its memory files."""
+        zone = self.zone(tz)
+        start, end = self.parse_range(from_, to, zone)
+        with self.ledger.reading() as db:
+            query = self._limit_range(db, UsageQuery(start, end, zone, "agent", filters_of(agent=agent, **filters)))  # fmt: skip
+            row = next((r for r in self._agent_rows(db, query) if r["id"] == agent), None)
+            if row is None:
+                msg = f"no agent {plain(agent, 80)} in a config, on disk or in the ledger"
+                raise QueryError("agent_not_found", msg, 404)
+
+            def grouped(by: str) -> list[Json]:
+                answer = self.answer(db, replace(query, by=by, limit=8))
+                return [r for r in answer["rows"] if r["model_calls"]]
+
+            last = [r[0] for r in db.execute(f"SELECT s.id FROM sessions s WHERE s.agent = ? AND {_IS_SESSION} ORDER BY s.last_ms DESC LIMIT 8", (sound(agent),))]  # fmt: skip
+            days = self.answer(db, replace(query, by="day"))["rows"] if row["model_calls"] else []
+            files, problem = list_memory_files(row["workspace"])
+            return {
+                **row, "as_of_ms": self.now_ms(), "tz": zone.key, "from_ms": query.from_ms, "to_ms": query.to_ms,
+                "by_model": grouped("provider_model"), "by_channel": grouped("channel"), "by_cause": grouped("cause"), "by_tool": grouped("tool"),
+                "spark_nano_usd": [r["cost_nano_usd"] for r in days[-90:]], "recent": self._subagent_rows(db, last),
+                "files": files, "files_problem": problem, "coverage": self.coverage(db),
+            }  # fmt: skip
+
+    def _agent_rows(self, db: sqlite3.Connection, query: UsageQuery) -> list[Json]:
+        """Agents by what they cost in a range; those that exist only in the ledger are there as well."""
+        known: dict[str, tuple[AgentConfig | None, OpenClawHome, bool]] = {}
+        for home in self.homes:
+            suffix = f"@{home.label}" if home.label else ""
+            configured = read_config(home.path, self.env).agents
+            with contextlib.suppress(SourceError):  # said by the reader of its sessions
+                for found in home.agents():
+                    known[found.name] = (None, home, True)
+            for name, entry in configured.items():
+                on_disk = known.get(name + suffix, (None, home, False))[2]
+                known[name + suffix] = (entry, home, on_disk)
+        now, live = self.now_ms(), self._live_rows(db)
+        used = {
+            agent: (count, last, running, idle, orjson.loads(channels))
+            for agent, count, last, running, idle, channels in db.execute(
+                f"SELECT agent, sum(is_one), max(last_ms), sum(is_one AND state = 'running'), sum(is_one AND state = 'idle'), json_group_array(DISTINCT channel) FROM "
+                f"(SELECT s.agent, s.last_ms, s.channel, {_IS_SESSION} AS is_one, {self._state_sql(now, live)} AS state FROM sessions s) GROUP BY agent"
+            )
+        }  # fmt: skip
+        spent = {r["key"]: r for r in self.answer(db, query)["rows"]}
+        out = []
+        for agent in sorted({*known, *used}):
+            config, place, on_disk = known.get(agent) or (None, None, False)
+            count, last, running, idle, heard = used.get(agent, (0, None, 0, 0, []))
+            told = config or AgentConfig()
+            folder = find_workspace(config, place, agent)
+            files, _ = list_memory_files(folder)
+            out.append({
+                "id": agent, "name": told.name, "is_default": told.is_default, "configured": config is not None, "on_disk": on_disk,
+                "state": "running" if running else "idle" if idle else "ended" if last else None, "running": running or 0, "sessions": count or 0,
+                "last_activity_ms": last, "model": told.model, "fallbacks": list(told.fallbacks), "workspace": folder, "heartbeat": told.heartbeat,
+                "channels": list(dict.fromkeys([*told.channels, *sorted(filter(None, heard))]))[:100], "tools": {"profile": None, "allow": [], "deny": [], **told.tools}, "files_count": len(files),
+                "files_bytes": sum(f["size_bytes"] for f in files), "files_changed_ms": max((f["changed_ms"] for f in files), default=None),
+                **{k: v for k, v in spent.get(agent, {**Sums().render()}).items() if k not in ("key", "label")},
+            })  # fmt: skip
+        return sorted(out, key=lambda r: (-r["cost_nano_usd"], -r["total_tokens"], r["id"]))
+
+    def memory_file(self, agent: str, name: str) -> Json:
+        """The text of one of an agent's memory files. QueryError for what is none, or leads out of its workspace."""
+        base, _, label = agent.partition("@")
+        home = next((h for h in self.homes if h.label == label), None)
+        config = read_config(home.path, self.env).agents.get(base) if home else None
+        folder = find_workspace(config, home, agent)
+        if folder is None:
+            raise QueryError("file_not_found", f"no workspace of agent {plain(agent, 80)} is known", 404)  # fmt: skip
+        try:
+            data, info = read_memory_file(folder, name)
+        except OSError as error:
+            msg = f"cannot read {plain(name)}: {error.strerror or plain(error)}"
+            raise QueryError("file_not_read", msg, 404) from error
+        return {
+            "agent": agent, "name": name, "size_bytes": info.st_size, "changed_ms": info.st_mtime_ns // 10**6,
+            "text": sound(data[:MAX_MEMORY_BYTES].decode("utf-8", "replace")), "clipped": len(data) > MAX_MEMORY_BYTES,
+        }  # fmt: skip
+
     # -- transcripts --------------------------------------------------------------------------------------------------
 
     def transcript(
@@ -8912,9 +10096,6 @@ class Queries:
             def grouped(by: str) -> list[Json]:
                 return cast("list[Json]", self.answer(db, replace(query, by=by))["rows"])
 
-            told = self._live_rows(db)
-            running = ", ".join(str(i) for i, view in told.items() if view.run["running"])
-            live = [r[0] for r in db.execute(f"SELECT s.id FROM sessions s WHERE ((s.last_ms > ? AND s.last_ms <= ?) OR s.id IN ({running})){condition} ORDER BY ({self._state_sql(now, told)} = 'running') DESC, s.last_ms DESC LIMIT 20", (now - IDLE_MS, now + DAY_MS, *values))]  # fmt: skip
             ever = db.execute(
                 f"SELECT count(*) FROM sessions s WHERE s.model_calls > 0{condition}", values
             ).fetchone()[0]
@@ -8929,10 +10110,83 @@ class Queries:
                 "all_time": {"sessions": ever, **self.totals(db, None, None, zone, filters).render()},
                 "by_day": self._stacked_days(db, query, by_model, now),
                 "by_cause": grouped("cause"), "by_agent": grouped("agent"), "by_model": by_model,
-                "top_sessions": self._dearest(db, query), "live": self._session_rows(db, live), "activity": self._activity(db, now, condition, values),
+                "top_sessions": self._dearest(db, query), "live": self._live_sessions(db, now, condition, values), "activity": self._activity(db, now, condition, values),
                 "attention": self._attention(coverage, by_model), "source": self._source_strip(db, coverage),
                 "gateway": self.gateway.describe(),
             }  # fmt: skip
+
+    def _live_sessions(
+        self, db: sqlite3.Connection, now: int, condition: str = "", values: Sequence[Any] = (), most: int = 20
+    ) -> list[Json]:  # fmt: skip
+        """Sessions that run or were active a moment ago, running ones first, sub-agents with what they are to do."""
+        told = self._live_rows(db)
+        running = ", ".join(str(i) for i, view in told.items() if view.run["running"])
+        ids = [r[0] for r in db.execute(f"SELECT s.id FROM sessions s WHERE ((s.last_ms > ? AND s.last_ms <= ?) OR s.id IN ({running})){condition} ORDER BY ({self._state_sql(now, told)} = 'running') DESC, s.last_ms DESC LIMIT ?", (now - IDLE_MS, now + DAY_MS, *values, most))]  # fmt: skip
+        return self._subagent_rows(db, ids)
+
+    def live(self, *, limit: str | None = None) -> Json:
+        """What runs now or did a moment ago, as the first page shows it, and the gateway."""
+        most = parse_int(limit, "limit", default=20, least=1, most=500)
+        with self.ledger.reading() as db:
+            now = self.now_ms()
+            rows = self._live_sessions(db, now, most=most)
+        return {"as_of_ms": now, "rows": rows, "gateway": self.gateway.describe()}
+
+    def events(self, *, after: str | None = None, limit: str | None = None) -> Json:
+        """What came into the ledger after a `cursor` of an earlier answer, oldest first; without one only the cursor.
+
+        Calls, messages, results of tools and compactions of the last day, and `started` before the first of a session.
+        """
+        most = parse_int(limit, "limit", default=500, least=1, most=MAX_ROWS)
+        with self.ledger.reading() as db:
+            ends = [db.execute(f"SELECT ifnull(max(id), 0) FROM {t}").fetchone()[0] for t in ("model_calls", "messages")]  # fmt: skip
+            items: list[Json] = []
+            if after is not None:
+                items, ends = self._events_after(db, [int(n) for n in after.split("-")], ends, most)
+        return {"cursor": "-".join(map(str, ends)), "events": items}
+
+    def _events_after(
+        self, db: sqlite3.Connection, after: Sequence[int], ends: list[int], most: int
+    ) -> tuple[list[Json], list[int]]:
+        """(events, cursor) of the rows of model_calls and of messages above these ids."""
+        since = self.now_ms() - DAY_MS
+        session = "s.id, s.session_id, s.agent, s.key, s.label, s.channel, s.cause, (SELECT p.session_id FROM sessions p WHERE p.id = s.parent)"
+        found: list[tuple[int, Json]] = []
+
+        def take(who: Sequence[Any], ts: int, kind: str, **more: Any) -> None:
+            names = ("session", "agent", "key", "label", "channel", "cause", "parent_session")
+            found.append((who[0], {"ts_ms": ts, "kind": kind, **dict(zip(names, who[1:], strict=True)), **_EVENT, **more}))  # fmt: skip
+
+        rows = db.execute(
+            f"SELECT c.id, c.ts_ms, m.provider, m.model, c.stop_reason, c.input_tokens + c.output_tokens + c.cache_read_tokens + c.cache_write_tokens, "
+            f"c.output_tokens, iif(c.basis = 'unpriced', NULL, c.cost_nano), c.latency_ms, c.tools, {session} "
+            "FROM model_calls c JOIN sessions s ON s.id = c.session JOIN models m ON m.id = c.model WHERE c.id > ? AND c.ts_ms > ? ORDER BY c.id LIMIT ?", (after[0], since, most)
+        ).fetchall()  # fmt: skip
+        if len(rows) == most:
+            ends[0] = rows[-1][0]
+        for _, ts, provider, model, stop, total, out, cost, latency, tools, *who in rows:
+            take(who, ts, "model_call", provider=provider, model=model, stop_reason=stop, total_tokens=total, output_tokens=out,
+                 cost_nano_usd=cost, duration_ms=latency, tools=orjson.loads(tools) if tools else [], is_error=stop == "error")  # fmt: skip
+        rows = db.execute(
+            f"SELECT e.id, e.ts_ms, e.kind, e.tool, e.is_error, e.duration_ms, {session} FROM messages e JOIN sessions s ON s.id = e.session "
+            "WHERE e.id > ? AND e.ts_ms > ? AND e.kind IN ('user', 'toolResult', 'compaction', 'reset') ORDER BY e.id LIMIT ?", (after[1], since, most)
+        ).fetchall()  # fmt: skip
+        if len(rows) == most:
+            ends[1] = rows[-1][0]
+        for _, ts, kind, tool, failed, duration, *who in rows:
+            word = {"user": "message", "toolResult": "tool"}.get(kind, kind)
+            take(who, ts, word, tool=tool, duration_ms=duration, is_error=bool(failed))
+        found.sort(key=lambda one: one[1]["ts_ms"])
+        items: list[Json] = []
+        new = {i for i, _ in found if not db.execute(
+            "SELECT EXISTS(SELECT 1 FROM model_calls WHERE session = ?1 AND id <= ?2) OR EXISTS(SELECT 1 FROM messages WHERE session = ?1 AND id <= ?3)", (i, *after)
+        ).fetchone()[0]}  # fmt: skip
+        for rowid, item in found:
+            if rowid in new:
+                new.discard(rowid)
+                items.append({**item, **_EVENT, "kind": "started"})
+            items.append(item)
+        return items, ends
 
     def _dearest(self, db: sqlite3.Connection, query: UsageQuery) -> list[Json]:
         """The ten sessions that cost most in a range, with what they and their sub-agents cost in it."""
@@ -9233,12 +10487,13 @@ class Queries:
             last = next(
                 (s["last_error"] for s in sources if s["bad_lines"] and s["last_error"]), None
             )
-            problems.append({"level": "warn", "text": f"{coverage['bad_lines']} lines could not be read; the last one: {last}", "what_to_do": "nothing is lost but these lines; a line that is finished later is read then"})  # fmt: skip
+            problems.append({"level": "warn", "text": f"{coverage['bad_lines']} line{'s' * (coverage['bad_lines'] > 1)} could not be read; the last one: {last}", "what_to_do": "nothing is lost but these lines; a line that is finished later is read then"})  # fmt: skip
         gateway = self.gateway.describe()
-        if gateway["status"] in ("refused", "incompatible"):
+        if gateway["status"] in GATEWAY_TROUBLE:
             problems.append({"level": "warn", "text": gateway["problem"], "what_to_do": gateway["what_to_do"] or "see the log of the gateway"})  # fmt: skip
         return {
             "status": "degraded" if any(p["level"] == "bad" for p in problems) else "ok", "version": VERSION, "coverage": coverage, "sources": sources,
+            "lag_ms": self.indexer.lag_ms if self.indexer else None,
             "problems": problems, "implausible": implausible,
             "store": {"path": str(self.ledger.path), "size_bytes": file_size(self.ledger.path), "sessions": counts[0], "model_calls": counts[1], "messages": counts[2], "notice": status.get("notice")},
             "gateway": gateway,
@@ -9523,6 +10778,110 @@ class Queries:
             total += prompt
         return user, total
 
+    # -- the Flow page ------------------------------------------------------------------------------------------------
+
+    def flow(
+        self,
+        *,
+        from_: str | None = None,
+        to: str | None = None,
+        tz: str | None = None,
+        **given: str | None,
+    ) -> Json:
+        """What went in a range from channels through the gateway and agents to models and tools.
+
+        Tools have their share of each call as `by=tool` of usage() has it.
+        """
+        with self.ledger.reading() as db:
+            query = self._limit_range(db, self._asked(from_, to, tz, given))
+            graph = FlowGraph()
+            keys = ("channel", "agent", "provider_model")
+            for key, sums in self._cells(db, query, keys, FLOW_MEASURES).items():
+                channel, agent, model = zip(("channel", "agent", "model"), key, strict=True)
+                graph.add((channel, GATEWAY_NODE, agent, model), sums.values)
+            by_tool = self._cells(db, replace(query, by="tool", split="provider_model"), ("provider_model", "tool"))  # fmt: skip
+            for (model_name, tool), sums in by_tool.items():
+                graph.add((("model", model_name), ("tool", tool)), sums.values, counted=1)
+            self._add_messages(db, query, graph)
+            if cast("int", query.from_ms) <= self.now_ms() < cast("int", query.to_ms):
+                self._add_running(db, query.filters, graph)
+            graph = graph.limited(MAX_FLOW_NODES)
+            whole = graph.nodes.get(GATEWAY_NODE)
+            # Which model and tool a session is at, only the gateway can tell.
+            known = {"channel", "gateway", "agent"} | (
+                {"model", "tool"} if self.gateway.status == "connected" else set()
+            )
+            return {
+                "from_ms": query.from_ms, "to_ms": query.to_ms, "tz": query.zone.key, "as_of_ms": self.now_ms(),
+                "totals": Sums(whole.values[: len(_TOTAL_MEASURES)] if whole else ()).render(),
+                "nodes": [
+                    {
+                        "id": ":".join(node), "kind": node[0], "key": node[1], "label": node[1].split("/", 1)[-1] if node[0] == "model" else node[1],
+                        "running": graph.running[node] if node[0] in known else None, **graph.describe(node),
+                    }
+                    for node in graph.ranked()
+                ],
+                "edges": [
+                    {"from": ":".join(start), "to": ":".join(end), **graph.describe((start, end))} for start, end in sorted(graph.edges)
+                ],
+                "gateway": self.gateway.describe(), "coverage": self.coverage(db),
+            }  # fmt: skip
+
+    def _add_messages(self, db: sqlite3.Connection, query: UsageQuery, graph: FlowGraph) -> None:
+        """Add messages and what tools gave. Neither belongs to a model or to a call's cause: with such a filter they are not known."""
+        if any(name not in ("agent", "channel") for name, _ in query.filters):
+            return
+        graph.has_counts = True
+        conditions = "".join(f" AND {FILTER_SQL[name]}" for name, _ in query.filters)
+        values = [value for _, value in query.filters]
+        sums = ", ".join(f"sum(u.{n})" for n in FLOW_COUNTS)
+        for rows, params in self._message_segments(db, query):
+            sql = f"SELECT {BY_SQL['channel']}, s.agent, u.tool, {sums} FROM {rows} JOIN sessions s ON s.id = u.session WHERE true{conditions} GROUP BY 1, 2, 3"
+            for channel, agent, tool, *counts in db.execute(sql, (*params, *values)):
+                graph.count(("channel", channel), ("agent", agent), ("tool", tool), dict(zip(FLOW_COUNTS, counts, strict=True)))  # fmt: skip
+
+    def _message_segments(
+        self, db: sqlite3.Connection, query: UsageQuery
+    ) -> Iterator[tuple[str, tuple[int, ...]]]:
+        """Rows u of (session, tool, MESSAGE_DAY_MEASURES) that make up a range: whole days, and at its ends message by message."""
+        start, end = cast("int", query.from_ms), cast("int", query.to_ms)
+        exprs = ", ".join(f"{e} AS {n}" for n, e in MESSAGE_DAY_MEASURES)
+        one_by_one = (
+            f"(SELECT m.session, ifnull(m.tool, '') AS tool, {exprs} FROM sessions x CROSS JOIN messages m INDEXED BY messages_by_session ON m.session = x.id "
+            f"WHERE x.last_ms >= ? AND x.first_ms < ? AND m.ts_ms >= ? AND m.ts_ms < ? AND {_COUNTED_MESSAGE}) u"
+        )
+        zone_id = self._zone_id(db, query.zone)
+        first, last = start, start
+        if zone_id is not None:
+            first_day, last_day = day_number(start, query.zone), day_number(end, query.zone)
+            if midnight_ms(day_from_number(first_day), query.zone) < start:
+                first_day += 1
+            if first_day < last_day:
+                first, last = (midnight_ms(day_from_number(d), query.zone) for d in (first_day, last_day))  # fmt: skip
+                yield (
+                    "(SELECT * FROM usage_message_days WHERE zone = ? AND day >= ? AND day < ?) u",
+                    (zone_id, first_day, last_day),
+                )
+        for a, b in ((start, first), (last, end)):
+            if a < b:
+                yield one_by_one, (a, b, a, b)
+
+    def _add_running(self, db: sqlite3.Connection, filters: Filters, graph: FlowGraph) -> None:
+        """Add the sessions that run now to the nodes that they run through."""
+        now, told = self.now_ms(), self._live_rows(db)
+        condition, values = self._session_filters(filters)
+        for rowid, channel, agent in db.execute(
+            f"SELECT s.id, {BY_SQL['channel']}, s.agent FROM sessions s WHERE (s.last_ms > ? OR s.id IN ({', '.join(map(str, told))})) "
+            f"AND {self._state_sql(now, told)} = 'running'{condition}", (now - IDLE_MS, *values)
+        ):  # fmt: skip
+            run = told[rowid].run if rowid in told else {}
+            nodes = [("channel", channel), GATEWAY_NODE, ("agent", agent)]
+            if run.get("provider") and run.get("model"):
+                nodes.append(("model", f"{run['provider']}/{run['model']}"))
+            if run.get("tool"):
+                nodes.append(("tool", run["tool"]))
+            graph.run(nodes)
+
     def explain(
         self,
         prices: PriceBook,
@@ -9571,6 +10930,182 @@ class Queries:
             "totals": totals.render(),
             "parts": parts,
         }
+
+    # -- headroom -----------------------------------------------------------------------------------------------------
+
+    def headroom(self, *, from_: str | None = None, to: str | None = None, tz: str | None = None) -> Json:  # fmt: skip
+        """Requests and tokens per minute of each model, now and at most, against its limits; refusals and what they cost."""
+        now = self.now_ms()
+        start, end = self.parse_range(from_, to, self.zone(tz))
+        start, end = start or 0, end or now + 1
+        # Minutes are counted call by call, so not for years; refusals are.
+        first = max(start, min(end, now + 1) - PEAK_DAYS * DAY_MS)
+        with self.ledger.reading() as db:
+            rows = self.lists.get(db, ("headroom", start, end, first), lambda: self._read_headroom(db, start, end, first))  # fmt: skip
+            current = self._per_minute(db, now - MINUTE_MS + 1, now + 1, by_minute=False)
+        rows = [row | {f"{what}_now": n for what, n in zip(RATES, current.get((row["provider"], row["model"]), (0, 0)), strict=True)} for row in rows]  # fmt: skip
+        for row in rows:
+            limit, row["limit_from"] = self._find_limit(row["provider"], row["model"]), "settings"
+            if limit == RateLimit():
+                limit, row["limit_from"] = self._limit_told(row["provider"], row["model"], row["rate_limited"]), "error"  # fmt: skip
+            if limit == RateLimit():
+                row["limit_from"] = None
+            row |= {f"{what}_limit": getattr(limit, f"{what}_per_minute") for what in RATES}
+        rows.sort(key=lambda r: (-max((r[f"{w}_peak"] / r[f"{w}_limit"] for w in RATES if r[f"{w}_limit"]), default=0), -r["requests_peak"], r["provider"], r["model"] or ""))  # fmt: skip
+        return {"from_ms": start, "to_ms": end, "peak_from_ms": first, "as_of_ms": now, "rows": rows}  # fmt: skip
+
+    def _find_limit(self, provider: str, model: str | None) -> RateLimit:
+        return self.settings.limits.get(f"{provider}/{model}" if model else provider, RateLimit())
+
+    def _per_minute(self, db: sqlite3.Connection, start: int, end: int, *, by_minute: bool = True) -> dict[tuple[str, str | None], tuple[int, int]]:  # fmt: skip
+        """(most requests, most tokens) in a minute of each model, and of each provider that has a limit of its own."""
+        minute = f"c.ts_ms / {MINUTE_MS}" if by_minute else "0"
+        sums: Counter[tuple[str, str | None, int, str]] = Counter()
+        for provider, model, at, calls, used in db.execute(
+            f"SELECT m.provider, m.model, {minute}, count(*), sum(c.input_tokens + c.output_tokens + c.cache_write_tokens "
+            # Anthropic does not count what comes from the cache, the others do.
+            "+ iif(m.provider LIKE '%anthropic%' OR m.api LIKE 'anthropic%', 0, c.cache_read_tokens)) "
+            "FROM model_calls c JOIN models m ON m.id = c.model WHERE c.ts_ms >= ? AND c.ts_ms < ? GROUP BY 1, 2, 3", (start, end)
+        ):  # fmt: skip
+            for name in (model, None) if provider in self.settings.limits else (model,):
+                sums[provider, name, at, "requests"] += calls
+                sums[provider, name, at, "tokens"] += used
+        peaks: dict[tuple[str, str | None], dict[str, int]] = defaultdict(lambda: dict.fromkeys(RATES, 0))  # fmt: skip
+        for (provider, name, _, what), n in sums.items():
+            peak = peaks[provider, name]
+            peak[what] = max(peak[what], n)
+        return {key: (peak["requests"], peak["tokens"]) for key, peak in peaks.items()}
+
+    def _read_headroom(self, db: sqlite3.Connection, start: int, end: int, first: int) -> list[Json]:  # fmt: skip
+        rows: dict[tuple[str, str | None], Json] = {}
+
+        def row_of(provider: str, model: str | None) -> Json:
+            empty = {"provider": provider, "model": model, "requests_peak": 0, "tokens_peak": 0, **dict.fromkeys(TROUBLES, 0)}  # fmt: skip
+            return rows.setdefault((provider, model), empty)
+
+        for (provider, model), (requests, tokens) in self._per_minute(db, first, end).items():
+            row_of(provider, model).update(requests_peak=requests, tokens_peak=tokens)
+        # What follows a failed call in its session: the same model is a retry, another one a failover.
+        for provider, model, *counts in db.execute(
+            f"SELECT m.provider, m.model, sum(x.flags & {FLAG_RATE_LIMITED} > 0), sum(x.failed), sum(x.failed * x.cost), "
+            "sum(x.again), sum(x.again * x.cost), sum(x.other), sum(x.other * x.cost) FROM ("
+            f"SELECT c.model, c.flags, c.ts_ms, iif(c.flags & {FLAG_PLAN}, 0, c.cost_nano) AS cost, ifnull(c.stop_reason = 'error', 0) AS failed, "
+            f"c.flags & {FLAG_FAILOVER} > 0 AS other, c.flags & {FLAG_FAILOVER} = 0 AND lag(c.stop_reason, 1, '') OVER (PARTITION BY c.session ORDER BY c.ts_ms, c.id) = 'error' AS again "
+            "FROM model_calls c WHERE c.session IN (SELECT id FROM sessions WHERE model_errors > 0) AND c.ts_ms >= ? AND c.ts_ms < ?) x "
+            "JOIN models m ON m.id = x.model WHERE x.ts_ms >= ? GROUP BY 1, 2 HAVING sum(x.failed + x.again + x.other) > 0", (start - DAY_MS, end, start)
+        ):  # fmt: skip
+            row_of(provider, model).update(zip(TROUBLES, (int(n or 0) for n in counts), strict=True))  # fmt: skip
+        for (provider, model), row in list(rows.items()):
+            if model is not None and (provider, None) in rows:
+                total = rows[provider, None]
+                total.update({name: total[name] + row[name] for name in TROUBLES})
+        return list(rows.values())
+
+    def _limit_told(self, provider: str, model: str | None, refusals: int) -> RateLimit:
+        """The limit that the newest refusals of a model name in their texts, which stand in the transcripts."""
+        if not refusals or model is None:
+            return RateLimit()
+        with self.ledger.reading() as db:
+            newest = db.execute(
+                f"SELECT c.id, s.session_id, c.ts_ms FROM model_calls c JOIN sessions s ON s.id = c.session JOIN models m ON m.id = c.model "
+                f"WHERE s.model_errors > 0 AND m.provider = ? AND m.model = ? AND c.flags & {FLAG_RATE_LIMITED} ORDER BY c.ts_ms DESC LIMIT 1", (provider, model)
+            ).fetchone()  # fmt: skip
+        if newest is None:
+            return RateLimit()
+        call, session_id, ts_ms = newest
+        if call not in self.limits_told:
+            text = ""
+            with contextlib.suppress(QueryError, SourceError):
+                page = self.transcript(session_id, kinds="errors", at_ms=str(ts_ms), limit="1")
+                text = next((e["error"] or "" for e in page["entries"]), "")
+            while len(self.limits_told) >= 100:
+                self.limits_told.pop(next(iter(self.limits_told)))
+            self.limits_told[call] = limits_told(text)
+        return self.limits_told[call]
+
+    # -- the gateway's own sums ---------------------------------------------------------------------------------------
+
+    def reconcile(self, told: Json, start: int, end: int) -> Json:
+        """Our sums beside those that the gateway told (sessions.usage), by UTC day and model, with the reasons for each difference.
+
+        A difference is ours less theirs. The reasons of a row and its rest add up to its difference, and the rows to that of
+        the whole: what nothing explains is the rest, and is shown as such.
+        """
+        labels = {h.label for h in self.homes[1:]}
+        sessions, aggregates = dicts_in(told.get("sessions")), as_dict(told.get("aggregates"))
+        listed = {(str(s.get("agentId")), str(s.get("sessionId"))): s.get("usage") for s in sessions}  # fmt: skip
+        agents = {str(a.get("agentId")) for a in [*sessions, *dicts_in(aggregates.get("byAgent"))]}
+        rows: dict[tuple[str, str, str], Json] = {}
+
+        def row_of(day: str, provider: str, model: str) -> Json:
+            empty = {"day": day, "provider": provider, "model": model, "ours_tokens": 0, "ours_nano_usd": 0, "theirs_tokens": 0, "theirs_nano_usd": 0, "reasons": {}}  # fmt: skip
+            return rows.setdefault((day, provider, model), empty)
+
+        def explain(row: Json, reason: str, tokens: int, nano: int) -> None:
+            if tokens or nano:
+                known = row["reasons"].setdefault(reason, {"tokens": 0, "nano_usd": 0})
+                known["tokens"] += tokens
+                known["nano_usd"] += nano
+
+        for one in dicts_in(aggregates.get("modelDaily")):
+            row = row_of(*(plain(one.get(k) or "unknown", 300) for k in ("date", "provider", "model")))  # fmt: skip
+            row["theirs_tokens"] += whole(one.get("tokens")) or 0
+            row["theirs_nano_usd"] += nano_usd(_amount(one.get("cost")) or 0.0) or 0
+        tokens_sql = "sum(c.input_tokens + c.output_tokens + c.cache_read_tokens + c.cache_write_tokens)"  # fmt: skip
+        with self.ledger.reading() as db:
+            for day, provider, model, agent, session_id, stored, plan, tokens, cost, recorded in db.execute(
+                f"SELECT c.ts_ms / {DAY_MS}, m.provider, m.model, s.agent, s.session_id, s.stored_as, c.flags & {FLAG_PLAN} > 0, {tokens_sql}, sum(c.cost_nano), sum(ifnull(c.recorded_nano, 0)) "
+                "FROM model_calls c JOIN sessions s ON s.id = c.session JOIN models m ON m.id = c.model WHERE c.ts_ms >= ? AND c.ts_ms < ? GROUP BY 1, 2, 3, c.session, 7", (start, end)
+            ):  # fmt: skip
+                row = row_of(day_from_number(day).isoformat(), provider, model)
+                metered = 0 if plan else cost
+                row["ours_tokens"] += tokens
+                row["ours_nano_usd"] += metered
+                if listed.get((agent, session_id)):
+                    explain(row, "plan" if plan else "priced_here", 0, metered - recorded)
+                elif (agent, session_id) in listed:
+                    explain(row, "not_counted", tokens, metered)
+                elif labels and agent.rpartition("@")[2] in labels:
+                    explain(row, "other_home", tokens, metered)
+                elif agent not in agents:
+                    explain(row, "agent_left_out", tokens, metered)
+                else:
+                    is_put_away = stored not in (None, "live", "database")
+                    explain(row, "archived" if is_put_away else "not_listed", tokens, metered)
+            for day, provider, model, agent, session_id, tokens, recorded in db.execute(
+                f"SELECT c.ts_ms / {DAY_MS}, m.provider, m.model, s.agent, s.session_id, {tokens_sql}, sum(ifnull(c.recorded_nano, 0)) FROM call_copies k "
+                "JOIN model_calls c ON c.id = k.call AND c.session <> k.session JOIN sessions s ON s.id = k.session JOIN models m ON m.id = c.model "
+                "WHERE c.ts_ms >= ? AND c.ts_ms < ? GROUP BY 1, 2, 3, k.session", (start, end)
+            ):  # fmt: skip
+                if listed.get((agent, session_id)):
+                    explain(row_of(day_from_number(day).isoformat(), provider, model), "copies", -tokens, -recorded)  # fmt: skip
+        total: Json = {"ours_tokens": 0, "ours_nano_usd": 0, "theirs_tokens": 0, "theirs_nano_usd": 0, "reasons": {}}  # fmt: skip
+        for row in rows.values():
+            row.update(self._difference(row))
+            # The gateway adds doubles: what is left then is less than a millionth of a dollar.
+            if not row["rest_tokens"] and 0 < abs(row["rest_nano_usd"]) <= 1000:
+                explain(row, "rounding", 0, row["rest_nano_usd"])
+                row["rest_nano_usd"] = 0
+            for name in ("ours_tokens", "ours_nano_usd", "theirs_tokens", "theirs_nano_usd"):
+                total[name] += row[name]
+            for reason, amounts in row["reasons"].items():
+                explain(total, reason, amounts["tokens"], amounts["nano_usd"])
+        for one in (total, *rows.values()):
+            one.update(self._difference(one))
+            one["reasons"] = [{"reason": reason, **amounts} for reason, amounts in sorted(one["reasons"].items())]  # fmt: skip
+        ordered = sorted(rows.values(), key=lambda r: (r["provider"], r["model"]))
+        ordered.sort(key=lambda r: r["day"], reverse=True)
+        return {"sessions": len(sessions), "total": total, "rows": ordered}
+
+    @staticmethod
+    def _difference(row: Json) -> Json:
+        """What a row differs by, and what of it is not explained."""
+        out = {}
+        for unit in ("tokens", "nano_usd"):
+            out[f"difference_{unit}"] = row[f"ours_{unit}"] - row[f"theirs_{unit}"]
+            reasons = row["reasons"].values()
+            out[f"rest_{unit}"] = out[f"difference_{unit}"] - sum(r[unit] for r in reasons)
+        return out
 
 
 def file_size(path: Path) -> int:
@@ -9765,7 +11300,7 @@ def render_entry(entry: Json, source: str, most: int = MAX_TEXT) -> Json | None:
     code = details.get("exitCode")
     out["is_error"] = (
         bool(message.get("isError"))
-        or details.get("status") == "error"
+        or details.get("status") in TOOL_FAILURES
         or (isinstance(code, int) and code > 0)
         or out["stop_reason"] == "error"
     )
@@ -9813,7 +11348,7 @@ ENTRY_KINDS = ("messages", "tools", "errors", "thinking")
 _KIND_WORDS: Mapping[str, tuple[bytes, ...]] = {
     "messages": (b'"user"', b'"assistant"'),
     "tools": (b'"toolCall"', b"oolResult", b"oolName"),
-    "errors": (b"rror", b"exitCode"),
+    "errors": (b"rror", b"exitCode", *(f'"{word}"'.encode() for word in TOOL_FAILURES)),
     "thinking": (b'"thinking"',),
 }
 #: Words that stand in JSON as they are. No slashes, which some writers escape, and nothing that JSON is laid out with.
@@ -9987,6 +11522,120 @@ def find_in_transcript(
     return None, None
 
 
+# -- memory files, read when somebody opens one -----------------------------------------------------------------------
+
+#: What an agent is told about itself and keeps in mind, at the top of its workspace; its notes are in memory/*.md.
+MEMORY_NAMES = (
+    "MEMORY.md", "SOUL.md", "IDENTITY.md", "USER.md", "AGENTS.md", "TOOLS.md", "HEARTBEAT.md", "BOOTSTRAP.md", "BOOT.md",
+)  # fmt: skip
+MAX_MEMORY_BYTES = 1_000_000
+MAX_MEMORY_FILES = 1000  # notes of an agent; a year has 365
+
+
+def find_workspace(config: AgentConfig | None, home: OpenClawHome | None, agent: str) -> str | None:
+    """The workspace of an agent: the first of the places where it may be that is there."""
+    places: Iterable[str] = config.workspaces if config else ()
+    if config is None and home is not None:
+        name = agent.partition("@")[0]
+        places = [str(home.path / ("workspace" if name == "main" else f"workspace-{name}"))]
+    places = list(places)
+    return next((p for p in places if os.path.isdir(p)), places[0] if config and places else None)
+
+
+@contextlib.contextmanager
+def open_inside(
+    folder: str, parts: Sequence[str], *, is_folder: bool = False
+) -> Iterator[tuple[int, os.stat_result]]:
+    """(descriptor, facts) of a plain file below a folder, or of the folder itself. Raises OSError for anything else.
+
+    Step by step from descriptor to descriptor: no link is followed on the way, and what is swapped meanwhile leads
+    nowhere else. What a FIFO or a device is, is seen before it is opened. The folder itself may be reached by a link.
+    """
+    if os.open not in os.supports_dir_fd:
+        raise OSError(errno.ENOTSUP, "not possible on this system")
+    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
+    with contextlib.ExitStack() as stack:
+        here = os.open(folder, flags | os.O_DIRECTORY)
+        stack.callback(os.close, here)
+        info = os.fstat(here)
+        for part in parts:
+            info = os.stat(part, dir_fd=here, follow_symlinks=False)
+            if complaint := complain_of_file(info, is_folder=is_folder or part is not parts[-1]):
+                raise OSError(errno.EINVAL, complaint)
+            there = os.open(part, flags | os.O_NOFOLLOW, dir_fd=here)
+            stack.callback(os.close, there)
+            opened = os.fstat(there)
+            if (opened.st_dev, opened.st_ino, opened.st_mode) != (info.st_dev, info.st_ino, info.st_mode):  # fmt: skip
+                raise OSError(errno.ESTALE, "it changed while it was opened")
+            here, info = there, opened
+        yield here, info
+
+
+def complain_of_file(info: os.stat_result, *, is_folder: bool = False) -> str | None:
+    """Why something in a workspace is not opened; None for a plain file (or folder)."""
+    if stat.S_ISLNK(info.st_mode):
+        return "it is a link, which may lead out of the workspace"
+    if not (stat.S_ISDIR if is_folder else stat.S_ISREG)(info.st_mode):
+        return "it is not a folder" if is_folder else "it is not a plain file"
+    # Under a second name it may be any file of this disk; OpenClaw takes no such file either.
+    return "it is a hard link, and may be a file of somewhere else" if info.st_nlink > 1 and not is_folder else None  # fmt: skip
+
+
+def memory_parts(name: str) -> list[str] | None:
+    """The way to a memory file in a workspace by its name; None for a name that none has."""
+    if name in MEMORY_NAMES:
+        return [name]
+    folder, _, note = name.partition("/")
+    is_note = folder == "memory" and note.endswith(".md") and len(note) <= 200
+    # isprintable: no control, direction or zero-width characters, which make one name look like another.
+    return [folder, note] if is_note and "/" not in note and "\\" not in note and note[0] != "." and note.isprintable() else None  # fmt: skip
+
+
+def list_memory_files(folder: str | None) -> tuple[list[Json], str | None]:
+    """(MemoryFile of the API for each, newest notes first, why there are none)."""
+    if folder is None:
+        return [], "its workspace is not known"
+    found: list[Json] = []
+
+    def take(place: int, names: Iterable[str], prefix: str = "") -> None:
+        for name in names:
+            with contextlib.suppress(FileNotFoundError):  # deleted since
+                info = os.stat(name, dir_fd=place, follow_symlinks=False)
+                problem = complain_of_file(info)
+                if memory_parts(prefix + name) is None:
+                    problem = "its name has characters that cannot be seen"
+                found.append({
+                    "name": plain(prefix + name), "size_bytes": 0 if problem else info.st_size,
+                    "changed_ms": 0 if problem else info.st_mtime_ns // 10**6, "problem": problem,
+                })  # fmt: skip
+
+    where = folder
+    try:
+        with open_inside(folder, []) as (place, _):
+            there = set(os.listdir(place))
+            take(place, [n for n in MEMORY_NAMES if n in there])
+        if "memory" in there:
+            where = f"{folder}/memory"
+            with open_inside(folder, ["memory"], is_folder=True) as (place, _):
+                names = sorted((n for n in os.listdir(place) if n.endswith(".md")), reverse=True)
+                take(place, names[:MAX_MEMORY_FILES], "memory/")
+    except OSError as error:
+        return found, f"cannot list {where}: {error.strerror}"
+    return found, None
+
+
+def read_memory_file(folder: str, name: str) -> tuple[bytes, os.stat_result]:
+    """(its bytes, at most one more than MAX_MEMORY_BYTES, its facts). Raises OSError for what is no memory file."""
+    parts = memory_parts(name)
+    if parts is None:
+        raise OSError(errno.EINVAL, "it is not the name of a memory file")
+    with open_inside(folder, parts) as (descriptor, info):
+        data = b""
+        while len(data) <= MAX_MEMORY_BYTES and (more := os.read(descriptor, MAX_MEMORY_BYTES + 1 - len(data))):  # fmt: skip
+            data += more
+    return data, info
+
+
 ###############################################################################
 # Exports #####################################################################
 ###############################################################################
@@ -10127,7 +11776,7 @@ MAX_RECORDED = 8_000
 
 def to_record(value: Any) -> str:
     """A value as the audit list keeps it: JSON without secrets, of a bounded length."""
-    text = orjson.dumps(redact(value), default=str).decode()
+    text = orjson.dumps(redact_value(value), default=str).decode()
     return text if len(text) <= MAX_RECORDED else orjson.dumps(text[: MAX_RECORDED - 100] + "…").decode()  # fmt: skip
 
 
@@ -11264,6 +12913,45 @@ class Watcher:
             self.observer.join(2)
 
 
+#: The gateway counts through all of its transcripts for each answer.
+RECONCILE_S = 30.0
+MOST_RECONCILED_DAYS = 92
+
+
+def is_counted(told: Json) -> bool:
+    """Whether an answer of sessions.usage counts all that there is; 2026.2 has nothing to say about it."""
+    return bool(as_dict(told.get("cacheStatus")).get("status", "fresh") == "fresh")
+
+
+def find_findings(system: Json, delivery: Json, state: GatewayState, gateway: Json | None) -> list[Json]:  # fmt: skip
+    """What of the machine, the gateway and the queue needs attention; `gateway` where port and service were looked at."""
+    out = []
+
+    def find(level: str, kind: str, text: str, what_to_do: str) -> None:
+        out.append({"level": level, "kind": kind, "text": text, "what_to_do": what_to_do})
+
+    for disk in system["disks"]:
+        if disk["used_share"] >= FULL_DISK:
+            level = "bad" if disk["used_share"] >= 0.95 else "warn"
+            find(level, "disk", f"the disk of {disk['path']} is {disk['used_share']:.0%} full, {format_bytes(disk['free_bytes'])} are left", "make room: when it is full, OpenClaw and Clawmeter cannot write")  # fmt: skip
+    memory = system["memory"]
+    if memory["available_bytes"] < LITTLE_MEMORY * memory["total_bytes"]:
+        find("warn", "memory", f"little memory is left: {format_bytes(memory['available_bytes'])} of {format_bytes(memory['total_bytes'])}", "see what uses it: when none is left, the system ends processes")  # fmt: skip
+    for service in gateway["services"] if gateway else ():
+        if service["is_failed"]:
+            find("bad", "service", f"the service {service['name']} has failed", "see why with `openclaw gateway status`, and start it again")  # fmt: skip
+    loop = state.event_loop or {}
+    if loop.get("degraded"):
+        find("warn", "event_loop", "the gateway is slow: its event loop is held up", "see its log for what it does; a restart helps for a while")  # fmt: skip
+    now = system["ts_ms"]
+    if delivery["oldest_ms"] and now - delivery["oldest_ms"] > STUCK_MS:
+        find("warn", "delivery_stuck", f"a message has waited {(now - delivery['oldest_ms']) // MINUTE_MS} minutes to be delivered", "see whether its channel is connected: `openclaw channels status`")  # fmt: skip
+    recent = sum(1 for f in delivery["failures"] if f["failed_ms"] and now - f["failed_ms"] < RECENT_FAILURE_MS)  # fmt: skip
+    if recent:
+        find("warn", "delivery_failed", f"{recent} messages of the last 7 days could not be delivered", "the reasons stand below, under Delivery queue")  # fmt: skip
+    return out
+
+
 class Clawmeter:
     """The application: reads the homes into the ledger and answers questions about it.
 
@@ -11355,7 +13043,7 @@ class Clawmeter:
         self.crons = CronBook(self.homes, self._ask_gateway, self.gateway_state)
         self.queries = Queries(
             self.store, settings, homes=self.homes, configs=self.configs, clock=self.clock, indexer=self.indexer, want_zone=self.want_zone, status=self.status,
-            gateway=self.gateway_state, crons=self.crons,
+            gateway=self.gateway_state, crons=self.crons, env=self.env,
         )  # fmt: skip
         self.access = Access(
             settings.state_dir,
@@ -11369,6 +13057,13 @@ class Clawmeter:
         self.actions = Actions(
             settings, self.store, self.gateway_state, read_config=lambda n: read_config(self.homes[n].path, self.env), ask=self.gateway.ask
         )  # fmt: skip
+        self.system = SystemMonitor(self._places, clock=self.clock)
+        self.delivery = DeliveryQueues(self.homes)
+        self.gateway_log = GatewayLog(
+            lambda params: self.gateway.ask("logs.tail", params, 5.0), self._find_log, self._secrets
+        )
+        self.findings: list[Json] = []
+        self.port_open = Held(10.0, lambda: is_listening(self._gateway_url()))
         self.store.watchers.append(self._announce)
         self.watcher = Watcher(self.homes, poll=settings.poll)
 
@@ -11417,6 +13112,7 @@ class Clawmeter:
         """What queries tell about the application itself."""
         return {
             "problems": self.problems(),
+            "findings": self.findings,
             "notice": self.store.notice,
             "uptime_s": round(time.monotonic() - self.began, 1),
         }
@@ -11430,6 +13126,80 @@ class Clawmeter:
         if self.indexer.complete:
             return True, 100.0
         return self.had_data, min(percent, 99.9)
+
+    def _places(self) -> Iterator[tuple[str, Path]]:
+        """What must have room on its disk."""
+        for home in self.homes:
+            yield "OpenClaw", home.path
+        yield "ledger", self.store.path.parent
+
+    def _gateway_url(self) -> str:
+        return self.gateway_state.url or self.settings.gateway_url or self.configs[0].gateway_url
+
+    def _find_log(self) -> Path | None:
+        """The log of the first home's gateway, as a file."""
+        if self.configs[0].log_file:
+            path = Path(self.configs[0].log_file).expanduser()
+            return path if path.is_file() else None
+        temporary = Path(tempfile.gettempdir())
+        owners = {os.stat(self.homes[0].path).st_uid, *([os.getuid()] if hasattr(os, "getuid") else [])}  # fmt: skip
+        folders = [Path("/tmp/openclaw"), temporary / "openclaw", *(temporary / f"openclaw-{uid}" for uid in owners)]  # noqa: S108 - where OpenClaw writes it  # fmt: skip
+        profile = self.homes[0].path.name.removeprefix(".openclaw").lstrip("-")
+        return next((p for f in folders if (p := find_log(f, owners, profile))), None)
+
+    def _secrets(self) -> Iterator[str]:
+        """Secrets that we know, whatever they look like."""
+        yield from self.gateway_tokens()
+        yield from (s for s in (self.settings.gateway_token, self.settings.token) if s)
+
+    def system_health(self) -> Json:
+        """The machine, the gateway's port and service, and what waits to be delivered; and what of it needs attention."""
+        system, delivery = self.system.read(), self.delivery.read()
+        is_connected = self.gateway_state.status == "connected"
+        gateway = {
+            "url": self._gateway_url(), "listening": True if is_connected else bool(self.port_open.get()), "services": self.system.services.get(),
+        }  # fmt: skip
+        self.findings = find_findings(system, delivery, self.gateway_state, gateway)
+        return {"as_of_ms": int(self.clock() * 1000), **system, "gateway": gateway, "delivery": delivery, "findings": self.findings}  # fmt: skip
+
+    def _note_system(self) -> None:
+        """Once a minute: a sample for the last hour, and whether anything of it needs attention."""
+        self.findings = find_findings(self.system.note(), self.delivery.read(), self.gateway_state, None)  # fmt: skip
+        self.gateway_log.forget_unasked()
+
+    def reconcile(self, from_: str | None = None, to: str | None = None) -> Json:
+        """Compare the gateway's own sums with ours, by UTC day and model. Asks the gateway: only when a person wants it."""
+        zone = ZoneInfo("UTC")
+        start, end = self.queries.parse_range(from_, to, zone, "7d")
+        now = int(self.clock() * 1000)
+        end = -(-min(end or now, now + DAY_MS) // DAY_MS) * DAY_MS
+        start = max(start or 0, end - MOST_RECONCILED_DAYS * DAY_MS) // DAY_MS * DAY_MS
+        days = {"startDate": day_of(start, zone).isoformat(), "endDate": day_of(max(start, end - 1), zone).isoformat()}  # fmt: skip
+        answer: Json = {"from_ms": start, "to_ms": end, "as_of_ms": now, "problem": None, "is_fresh": False, "is_utc": True, "sessions": 0, "total": None, "rows": []}  # fmt: skip
+        try:
+            told, is_utc = self._ask_usage(days)
+        except GatewayError as error:
+            return answer | {"problem": str(error)}
+        is_fresh = is_counted(told)
+        return answer | self.queries.reconcile(told, start, end) | {"is_fresh": is_fresh, "is_utc": is_utc}  # fmt: skip
+
+    def _ask_usage(self, days: Json) -> tuple[Json, bool]:
+        """The gateway's sums over all agents, and whether they are by days of UTC. Raises GatewayError."""
+        params = days | {"limit": 1000, "agentScope": "all", "mode": "utc"}
+        until = time.monotonic() + RECONCILE_S
+        while True:
+            try:
+                told = as_dict(self.gateway.ask("sessions.usage", params, RECONCILE_S))
+            except CallRefusedError as error:
+                if "mode" not in params or error.is_unknown:
+                    raise
+                params = days | {
+                    "limit": 1000
+                }  # 2026.2 knows no more: all agents, days of its machine
+                continue
+            # Its first answer after a change is an old one.
+            if is_counted(told) or time.monotonic() > until or self.stopping.wait(2.0):
+                return told, "mode" in params
 
     def want_zone(self, name: str) -> None:
         """Somebody asks for the days of a zone: keep day rows for it from now on."""
@@ -11530,11 +13300,14 @@ class Clawmeter:
     def _follow(self) -> None:
         """The thread: a full pass, then what changes. It outlives every error and says it."""
         self.watcher.start()
-        next_full = 0.0
+        next_full = next_note = 0.0
         next_wal = 0.0
         while not self.stopping.is_set():
             try:
                 now = time.monotonic()
+                if now >= next_note:
+                    next_note = now + self.FULL_PASS_S
+                    self._note_system()
                 if now >= next_full:
                     self._full_pass()
                     next_full = time.monotonic() + (
@@ -11704,14 +13477,6 @@ def give_back_memory() -> None:
 
         with contextlib.suppress(OSError, AttributeError):
             ctypes.CDLL(None).malloc_trim(0)
-
-
-def mtime(path: str) -> float:
-    """When a file changed; 0 when it is gone."""
-    try:
-        return os.stat(path).st_mtime
-    except OSError:
-        return 0.0
 
 
 def make_private_dir(path: Path) -> None:
@@ -12064,9 +13829,56 @@ ROUTES = (
     Route(
         "/api/subagents",
         "subagents",
-        "Sub-agents, newest first",
+        "Sub-agents, newest first; X-Total-Count says how many there are in all",
         "[Subagent]",
-        (*PAGE, Param("session", "only those below this session", _NAME)),
+        (
+            *(*PAGE, SEARCH, *FILTERS, *RANGE),
+            Param("session", "only those below this session", _NAME),
+            Param(
+                "status", "only those that fare so", _one_of("running done failed killed timed_out")
+            ),
+        ),
+    ),
+    Route(
+        "/api/live",
+        "live",
+        "What runs now or did a moment ago, and the gateway",
+        "Live",
+        (Param("limit", "rows at most (20)", _integer(1, 500)),),
+    ),
+    Route(
+        "/api/events",
+        "events",
+        "What came into the ledger after a cursor: calls, tools, errors, new sessions",
+        "Events",
+        (
+            Param(
+                "after",
+                "the cursor of an earlier answer",
+                {"type": "string", "pattern": "^[0-9]{1,15}-[0-9]{1,15}$"},
+            ),
+            PAGE[0],
+        ),
+    ),
+    Route(
+        "/api/agents",
+        "agents",
+        "Agents: what they are, what they cost and do; also those that OpenClaw has deleted",
+        "Agents",
+        (*RANGE, *FILTERS),
+    ),
+    Route(
+        "/api/agents/{agent}",
+        "agent",
+        "One agent in full",
+        "AgentDetail",
+        (*RANGE, *FILTERS[1:]),
+    ),
+    Route(
+        "/api/memory/{agent}/{name}",
+        "memory_file",
+        "A memory file of an agent, read from its workspace",
+        "MemoryText",
     ),
     Route(
         "/api/crons",
@@ -12159,6 +13971,13 @@ ROUTES = (
         "Explanation",
         (*RANGE, *FILTERS, Param("session", "only this session id", _NAME)),
     ),
+    Route(
+        "/api/flow",
+        "flow",
+        "What went from channels through agents to models and tools, as nodes and edges",
+        "Flow",
+        (*RANGE, *FILTERS),
+    ),
     Route("/api/prices", "prices", "Prices that people set", "[SetPrice]"),
     Route("/api/prices", "set_price", "Set the price of a model", "Repriced", method="POST"),
     Route(
@@ -12170,6 +13989,40 @@ ROUTES = (
     ),
     Route("/api/ingest", "ingest", "Read what is new, now", "Ingest", method="POST"),
     Route("/api/health", "health", "Sources, store, process: what is wrong", "Health"),
+    Route(
+        "/api/system-health",
+        "system_health",
+        "Disks, memory, processor, GPU, the gateway's port and service, what waits to be delivered",
+        "SystemHealth",
+    ),
+    Route(
+        "/api/headroom",
+        "headroom",
+        "Requests and tokens per minute of each model against its limits; refusals, retries, failovers",
+        "Headroom",
+        RANGE,
+    ),
+    Route(
+        "/api/logs",
+        "logs",
+        "The last lines of the gateway's log, without secrets, and its errors by kind",
+        "Log",
+        (
+            Param(
+                "level", "this level and above: trace, debug, info, …", _one_of(" ".join(LEVELS))
+            ),
+            Param("subsystem", "only this subsystem", _text(1, 100)),
+            SEARCH,
+            Param("limit", "lines at most (200)", _integer(1, 1000)),
+        ),
+    ),
+    Route(
+        "/api/reconciliation",
+        "reconciliation",
+        "The gateway's own sums beside ours, by UTC day and model, with the reasons for differences",
+        "Reconciliation",
+        RANGE[:2],
+    ),
     Route("/api/stream", "stream", "Changes as they happen", "text", media="text/event-stream"),
     Route(
         "/api/login",
@@ -12244,7 +14097,7 @@ SHAPES = {
     "cache_write_tokens:i total_tokens:i cost_usd:n cost_nano_usd:i recorded_cost_nano_usd:i "
     "plan_cost_nano_usd:i unpriced_calls:i",
     "Coverage": "complete:b indexed_bytes:i total_bytes:i bad_lines:i unreadable:i "
-    "implausible:i as_of_ms:i first_index:b",
+    "implausible:i as_of_ms:i first_index:b problems:i",
     "Part": "key:s label:s +Totals",
     "Row": "parts?:[Part] +Part",
     "Before": "from_ms:i to_ms:i totals:Totals rows:[Row]",
@@ -12269,9 +14122,9 @@ SHAPES = {
     "tools_schema_chars:i files:[pair] tools:[pair] skills:[pair]",
     "StoredIn": "path:s kind:s state:s",
     "CopiedFrom": "session:s calls:i",
-    "Session": "models:[SessionModel] tools:[ToolUse] subagents:[SessionRow] prompt:Prompt? "
+    "Session": "models:[SessionModel] tools:[ToolUse] subagents:[Subagent] prompt:Prompt? "
     "copied_calls:i copied_from:[CopiedFrom] sources:[StoredIn] as_of_ms:i coverage:Coverage "
-    "+SessionRow",
+    "spawned:SubagentRun? +SessionRow",
     "SessionList": "rows:[SessionRow] offset:i limit:i total:i totals:Totals as_of_ms:i tz:s "
     "coverage:Coverage",
     "Turn": "n:i from_ms:i to_ms:i duration_ms:i models:[s] new_model:s? is_heartbeat:b "
@@ -12280,8 +14133,26 @@ SHAPES = {
     "stretches:[stretch] +Totals",
     "Turns": "session:s turns:[Turn] total:i skipped:i skipped_totals:Totals coverage:Coverage",
     "FoundEntry": "session:s n:i? next:i? total:i",
-    "Subagent": "depth:i run_id:s? run_label:s? run_status:s? run_created_ms:i? "
-    "run_started_ms:i? run_ended_ms:i? +SessionRow",
+    "SubagentRun": "depth:i task:s? run_state:=running,done,failed,killed,timed_out? "
+    "runtime_ms:i? run_id:s? run_label:s? run_status:s? run_created_ms:i? run_started_ms:i? "
+    "run_ended_ms:i?",
+    "Subagent": "+SubagentRun +SessionRow",
+    "Heartbeat": "every:s? model:s? hours:s?",
+    "ToolPolicy": "profile:s? allow:[s] deny:[s]",
+    "Agent": "id:s name:s? is_default:b configured:b on_disk:b state:=running,idle,ended? running:i "
+    "sessions:i last_activity_ms:i? model:s? fallbacks:[s] workspace:s? heartbeat:Heartbeat? "
+    "channels:[s] tools:ToolPolicy files_count:i files_bytes:i files_changed_ms:i? +Totals",
+    "Agents": "as_of_ms:i tz:s from_ms:i to_ms:i rows:[Agent] totals:Totals coverage:Coverage",
+    "MemoryFile": "name:s size_bytes:i changed_ms:i problem:s?",
+    "AgentDetail": "as_of_ms:i tz:s from_ms:i to_ms:i by_model:[Row] by_channel:[Row] by_cause:[Row] "
+    "by_tool:[Row] spark_nano_usd:[i] recent:[Subagent|SessionRow] files:[MemoryFile] "
+    "files_problem:s? coverage:Coverage +Agent",
+    "MemoryText": "agent:s name:s size_bytes:i changed_ms:i text:s clipped:b",
+    "Live": "as_of_ms:i rows:[Subagent|SessionRow] gateway:Gateway",
+    "Event": "ts_ms:i kind:=started,message,model_call,tool,compaction,reset session:s agent:s "
+    "key:s? label:s? channel:s? cause:s parent_session:s? provider:s? model:s? stop_reason:s? "
+    "total_tokens:i? output_tokens:i? cost_nano_usd:i? duration_ms:i? tools:[s] tool:s? is_error:b",
+    "Events": "cursor:s events:[Event]",
     "TimelineCall": "ts_ms:i kind:=model_call latency_ms:i? provider:s model:s stop_reason:s? "
     "input_tokens:i output_tokens:i cache_read_tokens:i cache_write_tokens:i cost_nano_usd:i? "
     "cost_basis:s billing_mode:=metered,plan tools:[s] is_heartbeat:b is_failover:b",
@@ -12310,12 +14181,13 @@ SHAPES = {
     "Budgets": "daily_usd:n? monthly_usd:n?",
     "Overview": "as_of_ms:i tz:s from_ms:i to_ms:i coverage:Coverage figures:Figures "
     "budgets:Budgets all_time:AllTime by_day:ByDay by_cause:[Row] by_agent:[Row] by_model:[Row] "
-    "top_sessions:[SessionRow] live:[SessionRow] activity:[Activity] attention:[Attention] "
+    "top_sessions:[SessionRow] live:[Subagent|SessionRow] activity:[Activity] attention:[Attention] "
     "source:SourceStrip gateway:Gateway",
     "Gateway": "status:=off,connecting,connected,unreachable,refused,pairing,incompatible,unusable text:s "
     "url:s? version:s? protocol:i? uptime_s:n? connected_ms:i? paused_ms:i? suspended:b problem:s? "
-    "what_to_do:s? last_error:s? event_loop:EventLoop? live_runs:i capabilities:[s] missing:[s] "
-    "frames:Frames",
+    "what_to_do:s? last_error:s? event_loop:EventLoop? live_runs:i nodes:[GatewayNode] "
+    "capabilities:[s] missing:[s] frames:Frames",
+    "GatewayNode": "id:s name:s platform:s?",
     "EventLoop": "degraded:b delay_p99_ms:n? utilization:n?",
     "Frames": "received:i malformed:i oversized:i out_of_order:i gaps:i late:i ignored:i "
     "connects:i",
@@ -12346,6 +14218,12 @@ SHAPES = {
     "agent:s label:s? model:s",
     "Cache": "from_ms:i to_ms:i tz:s totals:CacheUse unpriced_models:[s] rows:[CacheModel] "
     "days:[CacheDay] breaks:[CacheBreak] breaks_from_ms:i",
+    "FlowSums": "model_calls:i total_tokens:i cost_nano_usd:i plan_cost_nano_usd:i "
+    "unpriced_calls:i messages:i? tool_calls:i? errors:i? latency_ms:i?",
+    "FlowNode": "id:s kind:=channel,gateway,agent,model,tool key:s label:s running:i? +FlowSums",
+    "FlowEdge": "from:s to:s +FlowSums",
+    "Flow": "from_ms:i to_ms:i tz:s as_of_ms:i totals:Totals nodes:[FlowNode] edges:[FlowEdge] "
+    "gateway:Gateway coverage:Coverage",
     "Pair": "recorded_nano_usd:i list_nano_usd:i list_differs_percent:n?",
     "PairRow": "key:s label:s +Pair",
     "Comparison": "rows:[PairRow] +Pair",
@@ -12377,7 +14255,7 @@ SHAPES = {
     "Home": "path:s found_by:s version:s? problem:s?",
     "Process": "rss_bytes:i threads:i uptime_s:n?",
     "Health": "status:=ok,degraded version:s coverage:Coverage sources:[Source] "
-    "problems:[Problem] implausible:[Implausible] store:Ledger gateway:Gateway homes:[Home] "
+    "problems:[Problem] implausible:[Implausible] lag_ms:i? store:Ledger gateway:Gateway homes:[Home] "
     "process:Process",
     "Step": "method:s params:o target:s",
     "Plan": "gateway:s? steps:[Step] problems:[s]",
@@ -12388,6 +14266,35 @@ SHAPES = {
     "Me": "who:s kind:=dashboard,token,login,gateway scope:s",
     "ActionRow": "id:i ts_ms:i who:s kind:s target:s gateway:s method:s params:a "
     "outcome:=ok,refused,no_answer,not_sent,unknown answer:a duration_ms:i?",
+    "SystemHealth": "as_of_ms:i ts_ms:i uptime_s:i cpu:Cpu memory:Memory disks:[Disk] gpus:[Gpu] "
+    "process:OwnProcess history:[Sample] gateway:GatewayCheck delivery:Delivery findings:[Finding]",
+    "Cpu": "count:i used_share:n? load:[n]",
+    "Memory": "total_bytes:i available_bytes:i used_share:n swap_used_bytes:i",
+    "Disk": "path:s holds:[s] total_bytes:i free_bytes:i used_share:n",
+    "Gpu": "name:s used_share:n? memory_used_bytes:i? memory_total_bytes:i? temperature_c:n?",
+    "OwnProcess": "rss_bytes:i cpu_share:n? threads:i",
+    "Sample": "ts_ms:i cpu_share:n memory_share:n rss_bytes:i",
+    "GatewayCheck": "url:s listening:b services:[Service]",
+    "Service": "name:s kind:=systemd,launchd state:s is_running:b is_failed:b",
+    "Delivery": "pending:i failed:i oldest_ms:i? queues:[DeliveryQueue] failures:[FailedDelivery] problem:s?",
+    "DeliveryQueue": "queue:s direction:=out,in pending:i failed:i attempts:i oldest_ms:i?",
+    "FailedDelivery": "queue:s channel:s? error:s attempts:i failed_ms:i?",
+    "Finding": "level:=warn,bad kind:s text:s what_to_do:s",
+    "Headroom": "from_ms:i to_ms:i peak_from_ms:i as_of_ms:i rows:[HeadroomRow]",
+    "HeadroomRow": "provider:s model:s? requests_now:i tokens_now:i requests_peak:i tokens_peak:i "
+    "requests_limit:i? tokens_limit:i? limit_from:s? rate_limited:i model_errors:i "
+    "model_errors_nano_usd:i retries:i retries_nano_usd:i failovers:i failovers_nano_usd:i",
+    "Log": "source:=gateway,file,none path:s? problem:s? skipped_bytes:i other_lines:i "
+    "lines:[LogLine] total:i kept:i subsystems:[s] errors:[LogErrors]",
+    "LogLine": "n:i ts_ms:i? level:=trace,debug,info,warn,error,fatal subsystem:s text:s",
+    "LogErrors": "text:s subsystem:s count:i first_ms:i? last_ms:i?",
+    "Reason": "reason:=archived,not_listed,not_counted,agent_left_out,other_home,copies,priced_here,plan,rounding "
+    "tokens:i nano_usd:i",
+    "Compared": "ours_tokens:i ours_nano_usd:i theirs_tokens:i theirs_nano_usd:i "
+    "difference_tokens:i difference_nano_usd:i rest_tokens:i rest_nano_usd:i reasons:[Reason]",
+    "ComparedDay": "day:s provider:s model:s +Compared",
+    "Reconciliation": "from_ms:i to_ms:i as_of_ms:i problem:s? is_fresh:b is_utc:b sessions:i "
+    "total:Compared? rows:[ComparedDay]",
     "Token": "token:s",
     "LoggedIn": "scope:s expires_ms:i",
     "LoggedOut": "logged_out:b",
@@ -12520,7 +14427,7 @@ def _operation(route: Route) -> dict[str, Any]:
         "400": error("a parameter or the body is wrong; the message names it"),
         "default": error("any other error"),
     }
-    if route.name in {"sessions", "actions"}:
+    if route.name in {"sessions", "subagents", "actions"}:
         count = {"required": True, "schema": {"type": "integer", "minimum": 0}}
         answers["200"]["headers"] = {"X-Total-Count": count}
     if route.name == "sessions":
@@ -12605,6 +14512,11 @@ class Api:
     def sessions(self, call: Call) -> Response:
         """List sessions, and say how many there are in all."""
         rows, total = self._meter.queries.sessions(**call.args)
+        return json_response(call.request, rows, headers={"X-Total-Count": str(total)})
+
+    def subagents(self, call: Call) -> Response:
+        """List sub-agents, and say how many there are in all."""
+        rows, total = self._meter.queries.subagents(**call.args)
         return json_response(call.request, rows, headers={"X-Total-Count": str(total)})
 
     def sessions_csv(self, call: Call) -> Response:
@@ -12786,6 +14698,24 @@ class Api:
         if name not in {f"{p}/{m}" for p, m, _ in dict(book.names).values()} | book.saved.keys():
             message = "no call of this model is in the ledger; its name is provider/model"
             raise ApiError(404, "model_not_found", message)
+
+    def system_health(self, _call: Call) -> object:
+        """Look at the machine."""
+        return self._meter.system_health()
+
+    def logs(self, call: Call) -> object:
+        """Send the end of the gateway's log."""
+        args = call.args
+        return self._meter.gateway_log.read(
+            level=args["level"] or LEVELS[0],
+            subsystem=args["subsystem"] or "",
+            q=args["q"] or "",
+            limit=int(args["limit"] or 200),
+        )
+
+    def reconciliation(self, call: Call) -> object:
+        """Ask the gateway for its sums, and compare."""
+        return self._meter.reconcile(**call.args)
 
     def ingest(self, _call: Call) -> object:
         """Read what is new."""
@@ -13740,6 +15670,7 @@ class DemoSession:
     label: str | None = None
     parent: DemoSession | None = None
     depth: int = 0
+    task: str = ""  # of a sub-agent
     fork_of: tuple[DemoSession, str] | None = None
     fate: str = "live"  # live, reset or deleted
     status: str = "done"
@@ -13830,6 +15761,54 @@ DEMO_WORDS = {
     "topic": ("heat pumps", "e-ink displays", "balcony solar", "cargo bikes", "night trains"),
     "n": ("4", "5", "6", "7", "8", "9", "12"),
 }
+#: Files of a workspace: "=== name", then its text.
+DEMO_MEMORY = """
+=== IDENTITY.md
+# %(name)s
+
+You are %(name)s. Your job: %(job)s.
+=== SOUL.md
+# Who you are
+
+- **Plain.** Say what is so, in as few words as it takes.
+- **Careful.** Ask before you spend money, send a message to somebody new, or delete anything.
+- **Calm.** An error is a fact, not a drama: say what failed, why, and what you try next.
+
+> Be the colleague who is missed when away.
+=== USER.md
+# The people you work for
+
+- Time zone: the one of this machine
+- Mornings before nine are quiet, weekends too
+- Prefers one message with an answer over five with progress
+=== AGENTS.md
+# How you work
+
+1. Read `MEMORY.md` and the note of today and of yesterday.
+2. Do the task. Hand longer searches to a sub-agent.
+3. Write what will matter tomorrow into `memory/`, one file a day.
+
+## Tools
+
+| tool | use it for |
+|---|---|
+| `exec` | commands in %(home)s |
+| `web_search` | what is newer than you |
+| `memory_search` | what was said before |
+=== HEARTBEAT.md
+# Every half hour
+
+- [x] anything in the inbox that cannot wait?
+- [ ] a job that failed since the last time?
+- [ ] nothing: say HEARTBEAT_OK
+=== MEMORY.md
+# What lasts
+
+- The oven runs hot: minus ten degrees
+- Invoices go out on the first working day of a month
+- Backups are on `elm`, keys are **not**
+- House rules: [wiki](https://wiki.example/house-rules)
+"""
 #: "# agent: title", then > says the user, ~ thinks, < answers, & label: task starts a sub-agent,
 #: "tool: arguments => result" (=! when it fails). A line that begins with a space goes on.
 DEMO_SCRIPTS = r"""
@@ -14022,6 +16001,12 @@ def _demo_workspace(home: Path, agent: str) -> Path:
     return home / ("workspace" if agent == "main" else f"workspace-{agent}")
 
 
+DEMO_RATE_LIMIT = (
+    "429 rate_limit_error: this request would exceed your organization's rate limit of 200,000 "
+    "input tokens per minute"
+)
+
+
 class DemoTalk:
     """Plays scripts: turns them into transcript rows, one at a time.
 
@@ -14159,14 +16144,15 @@ class DemoTalk:
         yield self.message(
             session, 5 if is_nested else took_ms, role="toolResult", toolCallId=call_id,
             toolName=name, content=content, isError=failed and not is_new,
-            details={"status": "completed", "exitCode": int(failed), "durationMs": took_ms})
+            details={"status": "completed", "exitCode": int(failed), "durationMs": took_ms,
+                     **({"tool": {"id": f"openclaw:core:{tool}", "name": tool}} if is_nested else {})})
 
     def spawn(self, session: DemoSession, label: str, task: str) -> Iterator[DemoRow]:
         """Start a sub-agent and wait for it."""
         base = session.key if session.depth else f"agent:{session.agent}"
         model = DEMO_MODELS[DEMO_AGENTS[session.agent].models[2]]
         child = DemoSession(session.agent, f"{base}:subagent:{self.uuid()}", self.uuid(), model, 0,
-                            label=label, parent=session, depth=session.depth + 1)
+                            label=label, parent=session, depth=session.depth + 1, task=task)
         order = {"task": task, "label": label}
         accepted = orjson.dumps({"status": "accepted", "childSessionKey": child.key}).decode()
         yield from self.tool(session, "sessions_spawn", order, accepted, [])
@@ -14189,7 +16175,9 @@ class DemoTalk:
             yield self.call(session, said, 0, "aborted", errorMessage="Request was aborted")
         else:
             if trouble == "failover" and session.usual is None:
-                yield self.call(session, [], 0, "error", errorMessage="529 overloaded_error")
+                is_limited = session.model.provider == "anthropic"
+                error = DEMO_RATE_LIMIT if is_limited else "529 overloaded_error"
+                yield self.call(session, [], 0, "error", errorMessage=error)
                 session.usual = session.model
                 fallback = DEMO_AGENTS[session.agent].models[1]
                 yield self.switch(session, DEMO_MODELS[fallback])
@@ -14318,7 +16306,28 @@ CREATE TABLE task_runs (task_id PRIMARY KEY, runtime, task_kind, source_id, chil
   agent_id, run_id, label, task, status, created_at, started_at, ended_at, error, detail_json);
 CREATE TABLE subagent_runs (run_id PRIMARY KEY, child_session_key, controller_session_key,
   requester_session_key, created_at, payload_json);
+CREATE TABLE delivery_queue_entries (queue_name, id, status, channel, retry_count, last_error,
+  entry_json, enqueued_at, updated_at, failed_at, PRIMARY KEY (queue_name, id));
 """
+#: (channel, status, minutes ago, attempts, what was wrong).
+DEMO_DELIVERIES = (
+    ("telegram", "pending", 0, 0, None),
+    ("slack", "pending", 1, 2, "429 ratelimited, retry after 30 s"),
+    ("discord", "failed", 2_900, 5, "50013 Missing Permissions"),
+    ("telegram", "failed", 4_320, 5, "403 Forbidden: bot was blocked by the user"),
+)
+#: (level, subsystem, text, how often).
+DEMO_LOG = (
+    ("INFO", "gateway/ws", "⇄ res ✓ sessions.list {ms}ms", 30),
+    ("INFO", "agent/embedded", "run {id} done in {ms}ms", 24),
+    ("INFO", "channels/telegram", "message {n} delivered", 16),
+    ("INFO", "cron", "job {id} finished ok in {ms}ms", 8),
+    ("DEBUG", "agent/tools", "exec finished with 0 in {ms}ms", 14),
+    ("WARN", "channels/slack", "rate limited, next try in {n} s", 4),
+    ("WARN", "agent/embedded", "model call took {ms}ms", 3),
+    ("ERROR", "agent/embedded", "529 overloaded_error, falling back to the next model", 2),
+    ("ERROR", "channels/discord", "cannot send message {n}: 50013 Missing Permissions", 1),
+)
 
 
 @contextlib.contextmanager
@@ -14538,8 +16547,7 @@ class DemoHome:
         for name, agent in DEMO_AGENTS.items():
             workspace = _demo_workspace(self.home, name)
             workspace.mkdir()
-            text = f"# {agent.name}\n\nYou are {agent.name}. Your job: {agent.job}.\n"
-            (workspace / "IDENTITY.md").write_text(text, encoding="utf-8")
+            self.write_memory(workspace, name, agent)
             folder = self.home / "agents" / name
             path = folder / "agent" / "openclaw-agent.sqlite"
             with _demo_database(path, DEMO_AGENT_SCHEMA, 23) as db:
@@ -14550,8 +16558,28 @@ class DemoHome:
                         self.write_session(db, folder, session)
         with _demo_database(self.home / "state" / "openclaw.sqlite", DEMO_STATE_SCHEMA, 18) as db:
             self.write_state(db)
+        self.write_log(self.home / "logs" / "openclaw.log")
         config = orjson.dumps(self.config(), option=orjson.OPT_INDENT_2)
         (self.home / "openclaw.json").write_bytes(config)
+
+    def write_memory(self, workspace: Path, name: str, agent: DemoAgent) -> None:
+        """Write what an agent is told each time, and a note for each day on which it worked."""
+        (workspace / "memory").mkdir()
+        places = {"name": agent.name, "job": agent.job, "home": str(workspace)}
+        for part in DEMO_MEMORY.strip().split("\n=== "):
+            title, _, text = part.removeprefix("=== ").partition("\n")
+            self.write_file(workspace / title, [(text.strip() % places).encode()], self.first_ms)
+        days: dict[str, list[DemoSession]] = defaultdict(list)
+        for session in self.sessions.values():
+            if session.agent == name and session.topics and not session.parent:
+                days[time.strftime("%Y-%m-%d", time.localtime(session.first_ms / 1000))].append(session)
+        for day, sessions in sorted(days.items())[-20:]:
+            lines = [f"# {day}", ""]
+            for session in sessions[:6]:
+                lines.append(f"## {session.label or session.topics[0]}")
+                lines += [f"- {topic}: done, nothing open" for topic in session.topics[:4]] + [""]
+            last_ms = min(max(s.first_ms for s in sessions) + HOUR_MS, self.now_ms)
+            self.write_file(workspace / "memory" / f"{day}.md", ["\n".join(lines).encode()], last_ms)
 
     def write_session(self, db: sqlite3.Connection, folder: Path, session: DemoSession) -> None:
         """Write a session where it belongs: database, or archive of its time."""
@@ -14581,6 +16609,18 @@ class DemoHome:
             archive_sha256=hashlib.sha256(blob).hexdigest(), created_at=gone_ms,
             archive_name=f"{name}.{generation}.zst", published_at=gone_ms)
 
+    def write_log(self, path: Path) -> None:
+        """Write the gateway's log of the last hours."""
+        rng = random.Random(self.now_ms)  # noqa: S311 - its own: the transcripts stay as they are
+        lines = []
+        weights = [often for *_, often in DEMO_LOG]
+        for ts_ms in range(self.now_ms - 6 * HOUR_MS, self.now_ms, 45_000):
+            level, subsystem, text, _ = rng.choices(DEMO_LOG, weights)[0]
+            text = text.format(ms=rng.randrange(20, 9_000), n=rng.randrange(2, 90), id=f"{rng.getrandbits(32):08x}")
+            name, when = orjson.dumps({"subsystem": subsystem}).decode(), _demo_iso(ts_ms + rng.randrange(45_000))
+            lines.append(orjson.dumps({"0": name, "1": text, "_meta": {"logLevelName": level, "name": name, "date": when}, "time": when, "message": text}))
+        self.write_file(path, lines, self.now_ms)
+
     def write_file(self, path: Path, lines: list[bytes], ts_ms: int) -> None:
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(lines[0] if path.suffix == ".zst" else b"\n".join([*lines, b""]))
@@ -14606,7 +16646,7 @@ class DemoHome:
                     db, "subagent_runs", run_id=run_id, child_session_key=key, created_at=started,
                     controller_session_key=parent, requester_session_key=parent, payload_json={
                         "runId": run_id, "childSessionKey": key, "requesterSessionKey": parent,
-                        "task": session.topics[0], "label": session.label, "createdAt": started,
+                        "task": session.task, "label": session.label, "createdAt": started,
                         "execution": execution})
             elif ":cron:" in key:
                 job_id, status = key.split(":")[3], "error" if failed else "ok"
@@ -14626,9 +16666,15 @@ class DemoHome:
                         "kind": "cron-run", "status": status, "sessionId": session.session_id,
                         "runId": run_id, "runAtMs": started, "durationMs": ended - started,
                         "summary": None if failed else _demo_last_words(session)})
+        for n, (channel, status, minutes, tries, reason) in enumerate(DEMO_DELIVERIES):
+            ts_ms = self.now_ms - minutes * MINUTE_MS
+            _demo_put(
+                db, "delivery_queue_entries", queue_name="outbound-prepared-v1", id=f"demo-{n}",
+                status=status, channel=channel, retry_count=tries, last_error=reason, entry_json={},
+                enqueued_at=ts_ms, updated_at=ts_ms, failed_at=ts_ms if status == "failed" else None)
         for order, (name, agent, _, expr, _, _) in enumerate(DEMO_CRONS):
-            job_id, (text, channel) = self.jobs[name], DEMO_CRON_TEXTS[name]
-            delivery = {"mode": "announce", "channel": channel} if channel else {"mode": "none"}
+            job_id, (text, announced) = self.jobs[name], DEMO_CRON_TEXTS[name]
+            delivery = {"mode": "announce", "channel": announced} if announced else {"mode": "none"}
             _demo_put(
                 db, "cron_jobs", store_key=str(self.home / "cron" / "jobs.json"), job_id=job_id,
                 name=name, enabled=1, agent_id=agent, payload_kind="agentTurn",
@@ -14663,7 +16709,7 @@ class DemoHome:
             entries[name] = {"workspace": str(_demo_workspace(self.home, name)),
                              "identity": {"name": agent.name, "theme": agent.job},
                              "model": {"primary": usual, "fallbacks": [fallback]}}
-        heartbeat = {"every": "30m", "model": f"anthropic/{DEMO_HEARTBEAT_MODEL}",
+        heartbeat = {"agentId": "main", "every": "30m", "model": f"anthropic/{DEMO_HEARTBEAT_MODEL}",
                      "activeHours": {"start": "07:00", "end": "23:00"}}
         return {
             "meta": {"lastTouchedVersion": "2026.9.6"},
@@ -14678,6 +16724,7 @@ class DemoHome:
                 "defaults": {"workspace": str(self.home / "workspace"), "heartbeat": heartbeat},
                 "ownership": "explicit", "entries": entries},
             "channels": {name: {"enabled": True} for name in ("telegram", "slack", "discord")},
+            "logging": {"level": "debug", "file": str(self.home / "logs" / "openclaw.log")},
         }
 
 
@@ -14914,6 +16961,11 @@ def build_parser() -> argparse.ArgumentParser:
     sub.add_argument("--out-dir", type=Path, default=Path(), help="folder to write into (.)")
     sub = command("status", cmd_status, "print the state of ledger and server in short")
     sub.add_argument("--json", action="store_true", default=False, help="as JSON")
+    sub = command("tail", cmd_tail, "print what happens, as it happens, until Ctrl-C")
+    sub.add_argument("--agent", default=None, help="only this agent")
+    sub.add_argument(
+        "--json", action="store_true", default=False, help="a JSON object a line, as /api/events"
+    )
     command("doctor", cmd_doctor, "say what was found, what cannot be read, and what to do")
     sub = command("demo", cmd_demo, "serve a made-up OpenClaw home", serving)
     sub.add_argument("--days", type=int, default=60, help="days of history (60)")
@@ -15145,6 +17197,37 @@ def ask_server(settings: Settings, path: str, method: str = "GET") -> tuple[int,
     """(status, body) of a request to the running server with the local credential. ClawmeterError when it cannot be reached."""
     import http.client
 
+    connection, answer = open_server(settings, path, method)
+    try:
+        return answer.status, answer.read()
+    except (OSError, http.client.HTTPException) as error:
+        msg = f"the running Clawmeter did not finish its answer to {plain(path)}: {error}"
+        raise ClawmeterError(msg) from error
+    finally:
+        connection.close()
+
+
+def ask_json(settings: Settings, path: str) -> Json:
+    """What the running server answers, with the local credential. Raises ClawmeterError."""
+    status, body = ask_server(settings, path)
+    if status != 200:
+        refuse_server(status, body)
+    return as_dict(parse_lenient_or_none(body))
+
+
+def refuse_server(status: int, body: bytes) -> NoReturn:
+    """Raise what an answer of the running server says is wrong."""
+    told = as_dict(as_dict(parse_lenient_or_none(body)).get("error")).get("message")
+    msg = f"the running Clawmeter refused: {plain(told or f'status {status}')}"
+    raise ClawmeterError(msg)
+
+
+def open_server(
+    settings: Settings, path: str, method: str = "GET", *, timeout_s: float = 600
+) -> tuple[HTTPConnection, HTTPResponse]:
+    """A request to the running server with the local credential, and the answer to be read. Raises ClawmeterError."""
+    import http.client
+
     where = read_server_file(settings)
     if where is None:
         msg = f"no Clawmeter is serving from the state directory {settings.state_dir}; start one with `clawmeter`"
@@ -15152,16 +17235,14 @@ def ask_server(settings: Settings, path: str, method: str = "GET") -> tuple[int,
     access = Access(settings.state_dir, settings=settings, gateway_tokens=list)
     path = f"/{sound(path).removeprefix('/')}"
     path = urllib.parse.quote(path, safe="/?&=%:+,;@!$'()*~")
-    connection = connect_to(where["url"], timeout_s=600)
+    connection = connect_to(where["url"], timeout_s=timeout_s)
     try:
         connection.request(method, path, headers={"Authorization": f"Bearer {access.load_token()}"})
-        answer = connection.getresponse()
-        return answer.status, answer.read()
+        return connection, connection.getresponse()
     except (OSError, http.client.HTTPException) as error:
+        connection.close()
         msg = f"cannot reach the Clawmeter at {where['url']}: {error}; start it again with `clawmeter`"
         raise ClawmeterError(msg) from error
-    finally:
-        connection.close()
 
 
 def connect_to(address: str, *, timeout_s: float) -> HTTPConnection:
@@ -15176,6 +17257,12 @@ def connect_to(address: str, *, timeout_s: float) -> HTTPConnection:
             cast("str", url.hostname), url.port, timeout=timeout_s, context=context
         )
     return http.client.HTTPConnection(cast("str", url.hostname), url.port, timeout=timeout_s)
+
+
+def is_serving(settings: Settings) -> bool:
+    """Whether a server of this state directory answers."""
+    where = read_server_file(settings)
+    return where is not None and is_answering(where["url"])
 
 
 def is_answering(address: str) -> bool:
@@ -15206,12 +17293,9 @@ def cmd_ingest(args: argparse.Namespace) -> int:
         meter = Clawmeter(settings)
     except LedgerBusyError:
         status, body = ask_server(settings, "/api/ingest", "POST")
-        answer = as_dict(parse_lenient_or_none(body))
         if status >= 400:
-            say(
-                f"the running Clawmeter refused: {plain(as_dict(answer.get('error')).get('message'))}"
-            )
-            return 1
+            refuse_server(status, body)
+        answer = as_dict(parse_lenient_or_none(body))
     else:
         try:
             line = ProgressLine()
@@ -15447,9 +17531,14 @@ def cmd_status(args: argparse.Namespace) -> int:
         summary = queries.summary()
         with queries.ledger.reading() as db:
             coverage = queries.coverage(db)
-    gateway = ask_gateway(settings, queries.homes[0])
+        live = queries.live()
+        if url:
+            live = ask_json(settings, "/api/live")  # with the gateway's word
+        else:
+            live["gateway"] = ask_gateway(settings, queries.homes[0])
+    gateway = live["gateway"]
     if args.json:
-        print_json({"server": url, "summary": summary, "coverage": coverage, "gateway": gateway})
+        print_json({"server": url, "summary": summary, "coverage": coverage, "gateway": gateway, "live": live["rows"]})  # fmt: skip
         return 0
     print(f"server   {url or 'not running'}")
     print(
@@ -15462,7 +17551,199 @@ def cmd_status(args: argparse.Namespace) -> int:
         f"sources  {format_bytes(coverage['total_bytes'])}, {coverage['bad_lines']} bad lines, {coverage['unreadable']} unreadable"
     )
     print(f"gateway  {plain(gateway['text'])}")
+    running = [row for row in live["rows"] if row["state"] == "running"]
+    print(f"live     {len(running)} running, {len(live['rows']) - len(running)} idle")
+    for row in running[:10]:
+        run = row["run"] or {}
+        doing = run.get("tool") if run.get("doing") == "tool" else run.get("doing") or "running"
+        share = f", context {100 * row['context_tokens'] / row['context_window']:.0f} %" if row["context_tokens"] and row["context_window"] else ""  # fmt: skip
+        print(f"         {plain(row['agent'], 20)}  {session_name(row)}: {plain(doing, 40)}{share}, {format_usd(row['cost_nano_usd'])}")  # fmt: skip
     return 0
+
+
+def session_name(row: Json) -> str:
+    """What a person calls a session: its label, else its key behind the agent, else its id; safe on a terminal."""
+    key = re.sub(r"^agent:[^:]+:", "", row["key"] or "")
+    return plain(row["label"] or key or (row.get("session") or row["id"])[:8], 40)
+
+
+class Tail:
+    """Tells what happens, each thing once: what came into the ledger, what sessions do, how the gateway is.
+
+    `ask(name, **params)` answers the queries `live` and `events`; `write` gets one event after the other.
+    """
+
+    def __init__(
+        self, ask: Callable[..., Json], write: Callable[[Json], None], *, agent: str | None = None
+    ) -> None:
+        self.ask = ask
+        self.write = write
+        self.agent = agent
+        self.cursor: str | None = None
+        self.since_ms = 0  # what an index under way finds of an earlier time is no news
+        self.running: dict[str, tuple[Json, Any]] = {}  # session id: (its row, what it did)
+        self.gateway: tuple[Any, ...] | None = None
+
+    def step(self) -> None:
+        """Look once, and tell what is new."""
+        live = self.ask("live", limit="200")
+        self.since_ms = self.since_ms or live["as_of_ms"] - MINUTE_MS
+        gateway = live["gateway"]
+        state = (gateway["status"], gateway["text"])
+        if state != self.gateway:
+            self.gateway = state
+            self.write({"ts_ms": live["as_of_ms"], "kind": "gateway", "status": state[0], "text": state[1], "problem": gateway["problem"]})  # fmt: skip
+        items = self._changes(live)
+        cursor, self.cursor = "", self.cursor or self.ask("events")["cursor"]
+        while cursor != self.cursor:  # the same again: that was all
+            cursor = self.cursor
+            answer = self.ask("events", after=cursor)
+            self.cursor = answer["cursor"]
+            items += [e for e in answer["events"] if e["ts_ms"] >= self.since_ms]
+        for item in sorted(items, key=lambda one: one["ts_ms"]):
+            if self.agent in (None, item["agent"]):
+                self.write(item)
+
+    def _changes(self, live: Json) -> list[Json]:
+        """Which sessions began or ceased to run, and what they do meanwhile."""
+        before, self.running = self.running, {}
+        items: list[Json] = []
+
+        def tell(row: Json, ts_ms: int | None, kind: str, **more: Any) -> None:
+            who = {n: row[n] for n in ("agent", "key", "label", "channel", "cause", "parent_session", "cost_nano_usd")}  # fmt: skip
+            items.append({"ts_ms": ts_ms or live["as_of_ms"], "kind": kind, "session": row["id"], **who, **more})  # fmt: skip
+
+        for row in live["rows"]:
+            run, known = row["run"] or {}, before.pop(row["id"], None)
+            if row["state"] != "running":
+                if known:
+                    outcome = run.get("doing") or row.get("run_state")
+                    tell(row, row["last_activity_ms"], "ended", outcome=outcome)
+                continue
+            doing = (run.get("doing"), run.get("tool"))
+            self.running[row["id"]] = (row, doing)
+            if known is None:
+                tell(row, run.get("started_ms") or row["last_activity_ms"], "running")
+            if doing[0] in ("tool", "retrying", "compacting") and (known is None or known[1] != doing):  # fmt: skip
+                tell(row, run.get("since_ms"), "doing", doing=doing[0], tool=doing[1])
+        for row, _ in before.values():
+            tell(row, None, "ended", outcome=None)
+        return items
+
+
+#: Colours of a terminal, for those kinds of events that have one.
+_TAIL_COLOURS = {"started": "32", "running": "32", "ended": "2", "gateway": "36", "failed": "31"}
+
+
+def format_event(item: Json, zone: ZoneInfo, *, is_coloured: bool) -> str:
+    """One event as a line for a terminal. Names are what somebody else chose: no control characters get through."""
+    kind = item["kind"]
+    has_failed = item.get("is_error") or item.get("outcome") == "failed" or item.get("stop_reason") == "aborted"  # fmt: skip
+    took = item.get("duration_ms")
+    lasted = f"{took / 1000:.1f} s" if took is not None else None
+    cost = item.get("cost_nano_usd")
+    words: list[str | None]
+    if kind == "gateway":
+        words = [item["text"], item["problem"]]
+    elif kind == "model_call":
+        tokens = f"{format_count(item['total_tokens'])} tokens"
+        money = format_usd(cost) if cost is not None else "no price"
+        called = f"calls {', '.join(item['tools'])}" if item["tools"] else None
+        words = [item["model"], tokens, money, lasted, item["stop_reason"] if has_failed else called]  # fmt: skip
+    elif kind == "tool":
+        words = [item["tool"], lasted, "failed" if has_failed else None]
+    elif kind == "doing":
+        words = [f"runs {item['tool']}" if item["doing"] == "tool" else item["doing"]]
+    elif kind == "ended":
+        words = [item["outcome"], f"{format_usd(cost)} in all"]
+    elif kind in ("started", "running"):
+        words = [item["channel"] or item["cause"], "sub-agent" if item["parent_session"] else None]
+    else:
+        words = []
+    text = ", ".join(plain(word, 80) for word in words if word)
+    clock = datetime.fromtimestamp(item["ts_ms"] / 1000, zone).strftime("%H:%M:%S")
+    name = "" if kind == "gateway" else session_name(item)
+    shown = {"model_call": "call"}.get(kind, kind)
+    line = f"{clock}  {plain(item.get('agent') or 'OpenClaw', 12):12}  {fit(name, 28)}  {shown:10}  {text}".rstrip()
+    colour = _TAIL_COLOURS.get("failed" if has_failed else kind)
+    return f"\x1b[{colour}m{line}\x1b[0m" if is_coloured and colour else line
+
+
+def fit(text: str, cells: int) -> str:
+    """A text in so many cells of a terminal, cut or filled; Chinese characters take two."""
+
+    def width(text: str) -> int:
+        return sum(2 if unicodedata.east_asian_width(char) in "WF" else 1 for char in text)
+
+    if width(text) > cells:
+        while width(text) > cells - 1:
+            text = text[:-1]
+        text += "…"
+    return text + " " * (cells - width(text))
+
+
+def cmd_tail(args: argparse.Namespace) -> int:
+    """Say what happens until somebody ends it."""
+    settings = settings_from(args)
+    out = sys.stdout
+    if isinstance(out, io.TextIOWrapper):
+        out.reconfigure(line_buffering=True)  # a line is there when it has happened, also in a pipe
+    is_coloured = out.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"  # fmt: skip
+
+    def write(item: Json) -> None:
+        # ASCII: what a terminal takes for a command can also stand above 127.
+        print(json.dumps(item) if args.json else format_event(item, settings.zone(), is_coloured=is_coloured))  # fmt: skip
+
+    if is_serving(settings):
+        follow_server(settings, Tail(lambda name, **given: ask_json(settings, f"/api/{name}?{urllib.parse.urlencode(given)}"), write, agent=args.agent))  # fmt: skip
+        return 0
+    meter = Clawmeter(settings)
+    try:
+        say("No Clawmeter is serving: reading OpenClaw's files here. One can be started when this has ended.")  # fmt: skip
+        line = ProgressLine()
+        meter.index(line)
+        line.done()
+        page = meter.stream.subscribe()
+        meter.start()
+        meter.passed.wait()  # from here on nothing is missed
+        tail = Tail(lambda name, **given: getattr(meter.queries, name)(**given), write, agent=args.agent)  # fmt: skip
+        tail.step()
+        for _ in page.frames():
+            tail.step()
+    finally:
+        meter.stop()
+    return 0
+
+
+def follow_server(settings: Settings, tail: Tail) -> None:
+    """Look whenever the running server says that something is new; wait for it when it is gone."""
+    import http.client
+
+    is_lost = False
+    while True:
+        connection: HTTPConnection | None = None
+        try:
+            tail.step()
+            connection, stream = open_server(settings, "/api/stream", timeout_s=60)
+            if stream.status != 200:
+                refuse_server(stream.status, stream.read())
+            if is_lost:
+                say("The server is back.")
+            is_lost = False
+            tail.step()  # what happened before it listened
+            while line := stream.readline():
+                if line == b"\n":  # the end of an event, or of the sign that there is none
+                    tail.step()
+        except (ClawmeterError, OSError, http.client.HTTPException) as error:
+            if is_serving(settings) and isinstance(error, ClawmeterError):
+                raise  # it is there, and refuses
+        finally:
+            if connection is not None:
+                connection.close()
+        if not is_lost and not is_serving(settings):
+            say("The server has ended; waiting for it to start again (Ctrl-C ends this).")
+            is_lost = True
+        threading.Event().wait(1)
 
 
 def cmd_doctor(args: argparse.Namespace) -> int:
@@ -15654,7 +17935,8 @@ def cmd_demo(args: argparse.Namespace) -> int:
 def demo_settings(args: argparse.Namespace, root: Path) -> Settings:
     """The settings of a demo in `root`: whatever else is set, its made-up numbers go into a ledger of its own."""
     settings = settings_from(args, homes=[str(root)], state_dir=str(root / "state"))
-    return replace(settings, db=None, agents_dir=None, gateway=False)
+    limits = {"openai/gpt-5.2": RateLimit(500, 800_000), "google": RateLimit(60)}
+    return replace(settings, db=None, agents_dir=None, gateway=False, limits=limits)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -15828,6 +18110,8 @@ main:focus { outline: none; }
 }
 .rail-link[aria-current="page"] .icon { color: var(--accent); }
 .rail-link[aria-disabled] { color: var(--ink-3); opacity: .62; cursor: default; }
+.rail-link { position: relative; }
+.rail-dot { margin-left: auto; color: var(--warn); line-height: 1; }
 .rail-more { display: none; }
 #bar { position: sticky; z-index: 2; top: 0; background: var(--bg); }
 .bar {
@@ -16143,6 +18427,7 @@ th.num { text-align: right; }
 .state.is-running .dot { color: var(--ok); }
 .state.is-idle .dot { fill: none; stroke: currentColor; stroke-width: 1.5; }
 .state.is-ended { color: var(--ink-3); }
+.state.is-bad { color: var(--bad); }
 .grid-table tbody .depth-1 { padding-left: 16px; }
 .grid-table tbody .depth-2 { padding-left: 32px; }
 .grid-table tbody .depth-3 { padding-left: 48px; }
@@ -16221,7 +18506,7 @@ h3 { margin: 12px 0 4px; font-size: 12px; line-height: 16px; font-weight: 600; c
 .act { width: 36px; padding-block: 0; }
 .act .icon-button { height: 20px; }
 .audit .grid-table :is(td, tbody th) { max-width: 240px; vertical-align: top; white-space: normal; font-weight: 400; }
-.audit .grid-table td:first-child { white-space: nowrap; }
+.audit .grid-table :is(td:first-child, td code) { white-space: nowrap; }
 .confirm-foot { display: flex; justify-content: flex-end; gap: 8px; }
 .button.is-danger { background: var(--bad); border-color: var(--bad); color: var(--surface); font-weight: 600; }
 .button[aria-disabled="true"] { opacity: .6; cursor: default; }
@@ -16309,6 +18594,7 @@ kbd {
   :root { --rail: 56px; }
   .brand { padding: 0 10px; }
   .rail-link { justify-content: center; }
+  .rail-dot { position: absolute; top: 4px; right: calc(50% - 16px); }
   .rail-name {
     position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%);
     white-space: nowrap;
@@ -17092,14 +19378,15 @@ export function swatch(slot) {
 }
 
 /** A line over `values` (null is a gap, not a zero), its last point marked. */
-export function sparkline(values, width = 96, height = 28) {
+export function sparkline(values, width = 96, height = 28, { form = formatMoney, top = 0 } = {}) {
   const known = (values ?? []).filter((value) => value !== null);
   if (known.length < 2) return null;
   const least = Math.min(...known);
   const most = Math.max(...known);
   const last = values.length - 1;
+  const full = top || most || 1;
   const x = (i) => round(3 + (i * (width - 6)) / last);
-  const y = (value) => round(height - 3 - (value / (most || 1)) * (height - 6));
+  const y = (value) => round(height - 3 - (value / full) * (height - 6));
   let line = "";
   values.forEach((value, i) => {
     if (value !== null) line += `${i === 0 || values[i - 1] === null ? "M" : "L"}${x(i)} ${y(value)}`;
@@ -17112,7 +19399,7 @@ export function sparkline(values, width = 96, height = 28) {
       preserveAspectRatio="xMinYMid" role="img">
       <title>
         ${t("Between {low} and {high}, last {last}", {
-          low: formatMoney(least), high: formatMoney(most), last: formatMoney(known[known.length - 1]),
+          low: form(least), high: form(most), last: form(known[known.length - 1]),
         })}
       </title>
       <path class="spark-base" d="M3 ${height - 2.5}H${width - 3}"/>
@@ -17193,7 +19480,7 @@ export const LANGUAGES = [["", msg("As the browser")], ["en", "English"], ["zh",
 const CURRENCIES = ["USD", "EUR", "GBP", "CNY", "JPY", "CHF", "INR", "CAD", "AUD", "KRW", "BRL", "SEK"];
 
 // Only what exists is a link; the rest of the rail says what is coming and cannot be pressed.
-export const BUILT = new Set(["overview", "cost", "sessions", "session", "crons"]);
+export const BUILT = new Set(["overview", "flow", "cost", "sessions", "session", "crons", "health", "agents"]);
 const PAGES = [
   ["overview", msg("Overview")], ["flow", msg("Flow")], ["cost", msg("Cost")], ["sessions", msg("Sessions")],
   ["crons", msg("Crons")], ["alerts", msg("Alerts")], ["traces", msg("Traces")], ["fleet", msg("Fleet")],
@@ -17386,6 +19673,7 @@ export function slotOf(palette, key) {
 /** The models that an answer draws in colour. */
 export function coloursIn(answer) {
   if (answer?.by_day) return modelKeys(answer);
+  if (answer?.edges) return answer.nodes.filter((node) => node.kind === "model").slice(0, 7).map((node) => node.key);
   const rows = answer?.split === "provider_model" ? answer.parts : answer?.by === "provider_model" ? answer.rows : [];
   return rows.filter((row) => row.key !== OTHER_KEY).slice(0, 7).map((row) => row.key);
 }
@@ -17620,11 +19908,16 @@ export function menu({ name, state, label, button, body, shortcut = "", help = "
 
 // Frame
 
+function problemDot({ coverage }) {
+  const problems = coverage?.problems;
+  return problems ? html`<span class="rail-dot">${dot()}${unseen(tn(problems, "{n} problem", "{n} problems"))}</span>` : null;
+}
+
 export function Rail(state) {
   if (state.needsLogin) return html``;
   const here = INSIDE[state.route.page] ?? state.route.page;
   const entry = ([page, name], i) => {
-    const inside = html`${icon(page)}<span class="rail-name">${t(name)}</span>`;
+    const inside = html`${icon(page)}<span class="rail-name">${t(name)}</span>${page === "health" ? problemDot(state) : null}`;
     const link = BUILT.has(page)
       ? html`
         <a class="rail-link" href="${hrefTo(state, page)}" data-page="${page}" data-shortcut="g ${GO_KEYS[page]}"
@@ -17639,7 +19932,7 @@ export function Rail(state) {
         ${PAGES.map(entry)}
         <li class="rail-more">
           <button type="button" class="rail-link" data-action="more" aria-expanded="${state.isMoreOpen ? "true" : "false"}">
-            ${icon("more")}<span class="rail-name">${t("More")}</span>
+            ${icon("more")}<span class="rail-name">${t("More")}</span>${problemDot(state)}
           </button>
         </li>
       </ul>
@@ -18218,6 +20511,20 @@ export function stateMark(row) {
   return html`<span class="state is-${key}" title="${hint}">${dot()}<span class="state-word">${name}</span></span>`;
 }
 
+const FATES = { running: msg("Running"), done: msg("Done"), failed: msg("Failed"), killed: msg("Killed"), timed_out: msg("Timed out") };
+const FATE_ICONS = { done: "ended", failed: "failed", killed: "ended", timed_out: "warn" };
+
+/** How a sub-agent fares: a sign and a word. */
+export function fateMark(row) {
+  const name = t(FATES[row.run_state]);
+  if (row.run_state === "running") return html`<span class="state is-running" title="${name}">${dot()}<span class="state-word">${name}</span></span>`;
+  const kind = row.run_state === "done" ? "is-ended" : "is-bad";
+  return html`<span class="state ${kind}" title="${name}">${icon(FATE_ICONS[row.run_state], 10)}<span class="state-word">${name}</span></span>`;
+}
+
+/** What a sub-agent is to do, behind its name; its first line. */
+export const taskWords = (row) => (row.task ? html` <span class="note task" title="${row.task}">${bdi(row.task.split("\n", 1)[0].slice(0, 160))}</span>` : null);
+
 /** Agent and channel under the name, where the window has no room for their columns. */
 export const where = (row) => html`
   <span class="where">${bdi(row.agent ?? UNKNOWN)} · ${bdi(row.channel || row.cause || UNKNOWN)}</span>`;
@@ -18230,30 +20537,87 @@ export function context(row) {
     <span class="context" title="${hint}">${shareBar(share)}<span class="num">${formatPercent(share)}</span></span>`;
 }
 
-function LiveRow(row, depth, state) {
+const DOING = {
+  waiting: [msg("Waiting"), ""], thinking: [msg("Thinking"), ""], answering: [msg("Answering"), ""], tool: [msg("Tool"), ""],
+  retrying: [msg("Retrying"), "is-warn"], compacting: [msg("Compacting"), ""],
+  done: [msg("Done"), "note"], failed: [msg("Failed"), "is-bad"], aborted: [msg("Aborted"), "is-warn"],
+};
+
+/** What a session does now, a tool by its name, or how its last run ended; only the gateway can tell. */
+export function doing({ run }, state) {
+  if (!run || !Object.hasOwn(DOING, run.doing)) return html`${UNKNOWN}`;
+  const [name, kind] = DOING[run.doing];
+  const since = run.running && run.since_ms ? t("for {time}", { time: formatDuration(Math.max(0, state.now - run.since_ms)) }) : "";
+  const word = run.doing === "tool" && run.tool ? html`<code>${bdi(run.tool)}</code>` : t(name);
+  return html`<span class="doing ${kind}" title="${since}">${word}${run.runs > 1 ? html` <span class="note">×${formatCount(run.runs)}</span>` : null}</span>`;
+}
+
+/** How long a session runs: its run where the gateway tells when it began, else since its first entry. */
+function elapsed(row, state) {
+  if (row.run?.running && row.run.started_ms) return Math.max(0, state.now - row.run.started_ms);
   const since = row.state === "running" ? Math.max(0, state.now - state.overview.as_of_ms) : 0;
+  return (row.duration_ms ?? 0) + since;
+}
+
+/** A row with what the gateway says of its run in place of what the ledger says of the whole session. */
+function withRun(row) {
+  const { run } = row;
+  if (!run) return row;
+  return { ...row, model: run.model ?? row.model, context_tokens: run.context_tokens ?? row.context_tokens, context_window: run.context_window ?? row.context_window };
+}
+
+function LiveRow(told, depth, state) {
+  const row = withRun(told);
   return html`
     <tr data-key="${row.id}">
-      <td class="state-cell">${stateMark(row)}</td>
+      <td class="state-cell">${row.run_state ? fateMark(row) : stateMark(row)}</td>
       <th scope="row" class="name depth-${Math.min(depth, 4)}" title="${sessionName(row)}">
         ${depth ? html`<span class="branch" aria-hidden="true">└</span>${unseen(`${t("sub-agent")} `)}` : null}
-        ${sessionLink(state, row.id, sessionName(row))}${where(row)}
+        ${sessionLink(state, row.id, sessionName(row))}${depth ? taskWords(row) : null}${where(row)}
+        ${row.run?.doing ? html`<span class="where">${doing(row, state)}</span>` : null}
       </th>
+      <td class="mid">${doing(row, state)}</td>
       <td class="mid">${bdi(row.agent ?? UNKNOWN)}</td>
       <td class="mid">${bdi(row.channel || row.cause || UNKNOWN)}</td>
       <td class="mid model">${bdi(row.model ?? UNKNOWN)}</td>
       <td class="num wide">${context(row)}</td>
+      <td class="num wide">${tokens(row.total_tokens)}</td>
       <td class="num">${cost(row)}</td>
-      <td class="num">${formatDuration((row.duration_ms ?? 0) + since)}</td>
+      <td class="num">${formatDuration(elapsed(row, state))}</td>
       ${mayAct(state) ? abortCell(row, state) : null}
     </tr>`;
+}
+
+const ASIDE = { unreachable: msg("Gateway not running: what runs is told from the transcripts."), connecting: msg("Connecting to the gateway.") };
+
+/** How the gateway is, in one quiet line. */
+function GatewayLine(state) {
+  const { gateway, as_of_ms: asOf } = state.overview;
+  if (gateway.status === "off") return null;
+  if (gateway.status !== "connected") {
+    const words = ASIDE[gateway.status] ? t(ASIDE[gateway.status]) : t("Gateway not connected: {why}.", { why: bdi(gateway.problem ?? gateway.text) });
+    return html`<p class="more" data-key="gateway" title="${gateway.what_to_do ?? gateway.problem ?? ""}">${words}</p>`;
+  }
+  const { event_loop: loop } = gateway;
+  const up = gateway.uptime_s === null ? null : gateway.uptime_s * 1000 + Math.max(0, state.now - asOf);
+  const late = loop?.delay_p99_ms ?? null;
+  const busy = (loop?.utilization ?? null) === null ? null : t("{share} busy", { share: formatPercent(loop.utilization) });
+  const parts = [
+    gateway.version ? `OpenClaw ${gateway.version}` : t("OpenClaw, version not told"),
+    up === null ? null : t("up {time}", { time: formatDuration(up) }),
+    late === null ? busy : html`<span title="${busy ?? ""}">${t("event loop {n}\u00a0ms late", { n: formatCount(late) })}</span>`,
+    loop?.degraded ? html`<span class="is-warn">${t("slow")}</span>` : null,
+    gateway.suspended ? html`<span class="is-warn">${t("suspended, takes no new work")}</span>` : null,
+  ].filter(Boolean);
+  return html`<p class="more" data-key="gateway">${t("Gateway")}: ${parts.map((part, i) => html`${i ? " · " : ""}${part}`)}</p>`;
 }
 
 function Now(state) {
   const { live, activity } = state.overview;
   if (!live.length) {
     const last = activity.length ? t("Last activity {time}.", { time: when(activity[0].ts_ms, state) }) : null;
-    return panel({ key: "now", title: t("Now"), wide: "w12", state, body: nothing(html`${t("Nothing is running.")} ${last}`) });
+    const body = html`${nothing(html`${t("Nothing is running.")} ${last}`)}${GatewayLine(state)}`;
+    return panel({ key: "now", title: t("Now"), wide: "w12", state, body });
   }
   const running = live.filter((row) => row.state === "running").length;
   const nested = nestSessions(live);
@@ -18261,15 +20625,15 @@ function Now(state) {
   const table = scrollingTable({
     label: t("{title}, table", { title: t("Live sessions") }),
     heads: html`
-      ${head(html`<span class="state-word">${t("State")}</span>`)}${head(t("Session"))}${head(t("Agent"), "mid")}
-      ${head(t("Channel"), "mid")}${head(t("Model"), "mid")}${head(t("Context"), "num wide")}${head(t("Cost"), "num")}
+      ${head(html`<span class="state-word">${t("State")}</span>`)}${head(t("Session"))}${head(t("Doing"), "mid")}${head(t("Agent"), "mid")}
+      ${head(t("Channel"), "mid")}${head(t("Model"), "mid")}${head(t("Context"), "num wide")}${head(t("Tokens"), "num wide")}${head(t("Cost"), "num")}
       ${head(t("For"), "num")}${mayAct(state) ? head(unseen(t("Abort run")), "act") : null}`,
     rows: nested.slice(0, SHOWN_ROWS).map(([row, depth]) => LiveRow(row, depth, state)),
   });
   return panel({
     key: "now", title: t("Now"), wide: "w12", state, isSum: true,
     note: tn(running, "{n} session running", "{n} sessions running") + (live.some((row) => row.inferred) ? t(", inferred") : ""),
-    body: html`${table}${hidden > 0 ? html`<p class="more">${t("and {n} more", { n: formatCount(hidden) })}</p>` : null}`,
+    body: html`${table}${hidden > 0 ? html`<p class="more">${t("and {n} more", { n: formatCount(hidden) })}</p>` : null}${GatewayLine(state)}`,
   });
 }
 
@@ -18523,7 +20887,7 @@ export function Confirmation({ confirm }) {
     ? html`
       <p class="confirm-words">${gateway ? t("To the gateway {gateway}:", { gateway: bdi(gateway) }) : t("To the gateway:")}</p>
       <ol class="requests" tabindex="0" aria-label="${t("What is sent")}">${steps.map(RequestRow)}</ol>`
-    : steps ? nothing(t("There is nothing to send.")) : fault ? null : nothing(t("Asking the gateway"));
+    : steps ? nothing(t("There is nothing to send.")) : fault || isDone ? null : nothing(t("Asking the gateway"));
   return html`
     <header class="sheet-head"><h2 id="confirm-title">${title}</h2></header>
     ${words ? html`<p class="confirm-words">${words}</p>` : null}
@@ -18616,6 +20980,7 @@ function Empty(state) {
           <div><dt>${t("See what was looked for, and where")}</dt><dd>${command("clawmeter doctor")}</dd></div>
           <div><dt>${t("Look around with made-up data")}</dt><dd>${command("clawmeter demo")}</dd></div>
         </dl>
+        ${GatewayLine(state)}
       </section>
       ${Strip(state)}
     </div>`;
@@ -18701,7 +21066,7 @@ export function Login({ login }) {
 
 function Overview(state) {
   const { overview } = state;
-  if (!overview.all_time.model_calls && !isFiltered(state) && !indexing(state)) return Empty(state);
+  if (!overview.all_time.model_calls && !overview.live.length && !isFiltered(state) && !indexing(state)) return Empty(state);
   return html`
     <div class="grid" data-key="overview">
       ${Figures(state)}
@@ -18762,8 +21127,19 @@ export function Page(state, page) {
 
 // A page is such an object. parse() and format() are its own part of the address, asks() what it wants
 // from the server now, view() what it looks like; charts() the models under its crosshairs.
-// Others may have actions: {name(element, context)}, keys(event, context), painted(context), and styles:
-// a sheet of their own.
+// Others may have actions: {name(element, context)}, keys(event, context), painted(context), heard(kind,
+// data, context) for each event of the stream (true: it is taken over, nothing need be read soon), and
+// styles: a sheet of their own.
+
+/** What the gateway says of a run goes into its row at once; that it began or ended has more to it. */
+function heardRun(kind, data, { state, dispatch }) {
+  const overview = dataOf(state, "overview");
+  const row = kind === "session" ? overview?.live.find((one) => one.key === data.key && (one.id === data.session || data.session === data.key)) : null;
+  if (!row?.run || row.run.running !== data.running) return false;
+  const live = overview.live.map((one) => (one === row ? { ...one, run: { ...one.run, ...data } } : one));
+  dispatch({ answers: { ...state.answers, overview: { ...state.answers.overview, data: { ...overview, live } } } });
+  return true;
+}
 
 const forOverview = (state) => ({
   ...state, by: state.route.by, overview: dataOf(state, "overview"), usage: dataOf(state, "usage"),
@@ -18783,6 +21159,7 @@ export const overviewPage = {
       <button type="button" class="link" data-action="sheet-close">${t("Close")}</button></header>
     ${AuditTable(state)}`,
   view: (state) => Overview(forOverview(state)),
+  heard: heardRun,
   charts: (state) => (dataOf(state, "overview")
     ? { day: { model: dayModel(forOverview(state)), height: CHART_HEIGHT, filterKind: "model" } }
     : {}),
@@ -18825,6 +21202,7 @@ const SLOW_MS = 300;           // a quicker answer needs no shimmer
 const LEAST_GAP_MS = 250;      // between two reads of the same numbers under a storm of events
 const STALE_AFTER_MS = 60_000; // without an event: midnight passes, sessions go idle
 const POLL_MS = 15_000;        // when the server has no stream to spare
+const HEARD_MS = 2000;         // what a page took over from an event is looked up after that long, to be sure
 const DOUBLE_CLICK_MS = 250;   // a click waits that long for its second one
 const KINDS = ["usage", "session", "gateway", "cron", "health"]; // what the stream announces
 
@@ -19009,7 +21387,8 @@ async function sendConfirmed() {
     const answer = await send(method, path, body);
     const problems = answer?.problems ?? [];
     // Done, but not all of it: that stays to be read.
-    const rest = problems.length ? { ...asked, steps: [], notes: [], isBusy: false, isDone: true, fault: problems.join("; ") } : null;
+    const words = t("All but this:");
+    const rest = problems.length ? { ...asked, title: done, words, steps: null, notes: [], isBusy: false, isDone: true, fault: problems.join("; ") } : null;
     if (state.confirm === asked) dispatch({ confirm: rest });
     say(done);
     then?.(answer);
@@ -19294,6 +21673,20 @@ function refreshOn(kind) {
   for (const { reader, ask: { on } } of readers.values()) if (on.includes(kind)) reader.refresh();
 }
 
+let laterTimer = 0;
+
+/** An event of the stream: what it is about is read anew; not so soon where the page could take it over by itself. */
+function hear(kind, text) {
+  if (page()?.heard?.(kind, JSON.parse(text), context()) !== true) {
+    refreshOn(kind);
+  } else if (!laterTimer) {
+    laterTimer = setTimeout(() => {
+      laterTimer = 0;
+      refreshOn(kind);
+    }, HEARD_MS);
+  }
+}
+
 function refreshIfSeen() {
   if (document.visibilityState === "visible" && !state.needsLogin) refreshAll();
 }
@@ -19360,9 +21753,9 @@ function openStream() {
     relay?.postMessage("open");
   };
   for (const kind of KINDS) {
-    stream.addEventListener(kind, () => {
-      refreshOn(kind);
-      relay?.postMessage(kind);
+    stream.addEventListener(kind, ({ data }) => {
+      hear(kind, data);
+      relay?.postMessage({ kind, data });
     });
   }
   stream.onerror = () => {
@@ -19389,8 +21782,8 @@ function closeStream() {
 
 relay?.addEventListener("message", ({ data }) => {
   if (stream || document.visibilityState !== "visible" || state.needsLogin) return;
-  if (KINDS.includes(data)) {
-    refreshOn(data);
+  if (KINDS.includes(data.kind)) {
+    hear(data.kind, data.data);
   } else {
     clearTimeout(retryTimer); // "open" or "free": the first to ask after the latter holds it
     retryTimer = setTimeout(openStream, data === "free" ? Math.random() * 250 : 0);
@@ -19954,6 +22347,9 @@ addEventListener("hashchange", followAddress);
 setInterval(() => {
   if (document.visibilityState !== "visible" || !state.updatedMs) return;
   const now = serverNow();
+  for (const { reader, ask: { everyMs } } of readers.values()) {
+    if (everyMs && performance.now() - reader.startedMs >= everyMs) reader.refresh();
+  }
   if (now - state.updatedMs > STALE_AFTER_MS && state.connection !== "lost") refreshAll();
   // Seconds are on show only while something runs; else a slower clock will do.
   const isBusy = state.answers.overview?.data?.live.some((row) => row.state === "running");
@@ -20662,8 +23058,8 @@ import {
 } from "./dom.js";
 import { niceTicks, shareBar, swatch } from "./chart.js";
 import {
-  abortButton, assignColours, bdi, cost, dataOf, head, hrefTo, icon, menu, money, nestSessions, nothing, panel,
-  partial, scrollingTable, sessionName, shareOf, sharePercent, tokens, unseen, when, widthOf, windowedTable, zoneOf,
+  abortButton, assignColours, bdi, cost, dataOf, fateMark, head, hrefTo, icon, menu, money, nestSessions, nothing, panel, partial,
+  scrollingTable, sessionName, shareOf, sharePercent, stateMark, taskWords, tokens, unseen, when, widthOf, windowedTable, zoneOf,
 } from "./views.js";
 
 const KINDS = [
@@ -20738,6 +23134,8 @@ const PUT_AWAY = {
   checkpoint: msg("Of this session only a copy is left. Its transcript is read from there."),
 };
 
+const FATE_WORDS = { failed: msg("It failed."), killed: msg("It was killed."), timed_out: msg("Its time ran out.") };
+
 /** Sentences about what is unusual with a session. */
 export function fateWords(session, link) {
   const words = [];
@@ -20746,6 +23144,9 @@ export function fateWords(session, link) {
   if (!kinds.length) words.push(t("OpenClaw no longer has this transcript. The ledger keeps its numbers."));
   else if (!isLive && kinds[0] in PUT_AWAY) words.push(t(PUT_AWAY[kinds[0]]));
   if (session.parent_session) words.push(t("Sub-agent of {session}.", { session: link(session.parent_session, session.parent_key) }));
+  const { run_state: fate, task } = session.spawned ?? {};
+  if (FATE_WORDS[fate]) words.push(t(FATE_WORDS[fate]));
+  if (task) words.push(t("Its task: {task}", { task: bdi(task) }));
   for (const { session: from, calls } of session.copied_from) {
     words.push(t("Forked: {calls} copied from {session}, and counted there.", {
       calls: tn(calls, "{n} call was", "{n} calls were"), session: link(from, null),
@@ -21199,21 +23600,26 @@ function Below(session, state) {
   const nested = nestSessions([...rows].sort((a, b) => (a.started_ms ?? 0) - (b.started_ms ?? 0)));
   const line = ([row, depth]) => html`
     <tr data-key="${row.agent}/${row.id}">
-      <th scope="row" class="name depth-${Math.min(4, depth)}" title="${sessionName(row)}">
-        ${depth ? html`<span class="branch" aria-hidden="true">└</span>` : null}<a href="${hrefTo(state, "session", [row.id])}">${bdi(row.run_label || sessionName(row))}</a>
-        ${row.run_status && row.run_status !== "ok" && row.run_status !== "done" ? html`<span class="mark"><bdi>${row.run_status}</bdi></span>` : null}
+      <td class="state-cell">${row.run_state ? fateMark(row) : stateMark(row)}</td>
+      <th scope="row" class="name depth-${Math.min(4, depth)}" title="${row.run_label || sessionName(row)}">
+        ${depth ? html`<span class="branch" aria-hidden="true">└</span>` : null}<a href="${hrefTo(state, "session", [row.id])}">${bdi(row.run_label || sessionName(row))}</a>${taskWords(row)}
       </th>
-      <td class="num">${formatDuration(row.duration_ms)}</td>
+      <td class="mid model">${bdi(row.model ?? UNKNOWN)}</td>
+      <td class="num">${formatDuration(row.runtime_ms ?? row.duration_ms)}</td>
+      <td class="num wide">${tokens(row.total_tokens)}</td>
+      <td class="num wide">${formatCount(row.tool_calls)}${row.tool_errors ? html` <span class="mark is-bad" title="${tn(row.tool_errors, "{n} error", "{n} errors")}">${formatCount(row.tool_errors)}</span>` : null}</td>
       <td class="num">${cost(row)}</td>
-      <td class="num">${row.tree_cost_nano_usd > row.cost_nano_usd ? money(row.tree_cost_nano_usd) : html`<span class="note">${money(row.tree_cost_nano_usd)}</span>`}</td>
+      <td class="num wide">${row.tree_cost_nano_usd > row.cost_nano_usd ? money(row.tree_cost_nano_usd) : html`<span class="note">${money(row.tree_cost_nano_usd)}</span>`}</td>
     </tr>`;
   return panel({
     key: "below", title: t("Sub-agents"), wide: "", state,
     note: html`${tn(nested.length, "{n} session", "{n} sessions")}, ${money(session.tree_cost_nano_usd - session.cost_nano_usd)}`,
-    body: html`
-      <div class="side-scroll" tabindex="0" role="group" aria-label="${t("Sub-agents, table")}">
-      <table class="grid-table side-table"><thead><tr>${head(t("Session"))}${head(t("Lasted"), "num")}${head(t("Own cost"), "num")}${head(t("Tree cost"), "num")}</tr></thead>
-      <tbody>${nested.map(line)}</tbody></table></div>`,
+    body: scrollingTable({
+      label: t("Sub-agents, table"), kind: "below",
+      heads: html`${head(html`<span class="state-word">${t("State")}</span>`)}${head(t("Session"))}${head(t("Model"), "mid")}${head(t("Lasted"), "num")}
+        ${head(t("Tokens"), "num wide")}${head(t("Tools"), "num wide")}${head(t("Own cost"), "num")}${head(t("Tree cost"), "num wide")}`,
+      rows: nested.map(line),
+    }),
   });
 }
 
@@ -21256,9 +23662,9 @@ function Stored(session, state) {
 
 function Timeline(state, session) {
   return html`
-    <div class="w8 side" data-key="middle">${Turns(state)}${Turn(state, session)}</div>
+    <div class="w8 side" data-key="middle">${Turns(state)}${Turn(state, session)}${Below(session, state)}</div>
     <div class="w4 side" data-key="side">
-      ${Models(session, state)}${ToolTable(session, state)}${Below(session, state)}${Prompt(session, state)}${Stored(session, state)}
+      ${Models(session, state)}${ToolTable(session, state)}${Prompt(session, state)}${Stored(session, state)}
     </div>`;
 }
 
@@ -22789,6 +25195,544 @@ export const page = { parse, format, asks, view, charts, actions, sheet };
 """
 
 # language=CSS
+FLOW_CSS = r"""/* Flow */
+.flow { position: relative; }
+.flow-plot { display: block; overflow: visible; }
+.flow-head { font-size: 12px; fill: var(--ink-3); stroke: var(--surface); stroke-width: 4px; paint-order: stroke; }
+.flow-box { fill: var(--surface); stroke: var(--line); }
+.flow-name { font-size: 12px; fill: var(--ink); }
+.is-gateway .flow-name { font-weight: 600; }
+.flow-number { font-size: 11px; fill: var(--ink-3); }
+.flow-errors { font-size: 11px; fill: var(--bad); }
+.flow-live { fill: var(--ok); }
+.flow-card { outline: none; text-decoration: none; }
+a.flow-card, .flow-card[role="button"], a.flow-edge { cursor: pointer; }
+.flow-card:hover .flow-box, .flow-card.is-lit .flow-box { stroke: var(--ink-3); }
+.flow-card:focus-visible .flow-box { stroke: var(--accent); stroke-width: 2; }
+.flow-card.is-dim { opacity: .45; }
+.flow-line, .flow-failed, .flow-hit { fill: none; }
+.flow-edge { stroke-opacity: .3; outline: none; }
+.flow-edge.is-plain { stroke: var(--ink-3); }
+.flow-edge.is-uncounted .flow-line { stroke-dasharray: 2 4; }
+.flow-edge.is-lit { stroke-opacity: .7; }
+.flow-edge.is-dim { stroke-opacity: .1; }
+.flow-failed { stroke: var(--bad); stroke-opacity: .7; }
+.flow-edge.is-dim .flow-failed { stroke-opacity: .25; }
+.flow-hit { stroke: transparent; }
+.pulse { fill: none; stroke: var(--ok); stroke-width: 2; pointer-events: none; }
+.is-stale .flow-plot { opacity: .45; }
+@media (prefers-reduced-motion: no-preference) {
+  @keyframes flow-along { from { stroke-dashoffset: 14; } to { stroke-dashoffset: -100; } }
+  @keyframes flow-fade { to { opacity: 0; } }
+  .pulse { animation: flow-fade 1.2s ease-out forwards; }
+  .pulse.is-path { stroke-dasharray: 14 100; stroke-width: 3; stroke-linecap: round; animation: flow-along .9s ease-in-out forwards; }
+}
+@media (forced-colors: active) { .flow-plot { forced-color-adjust: none; } }
+"""
+
+# language=JavaScript
+FLOW_JS = r"""// The Flow page: what went from channels through the gateway and agents to models, tools and nodes,
+// drawn as cards with ribbons between them, as wide as what went along.
+
+import { html, msg, t, tn, UNKNOWN, formatCount, formatDuration, formatMoney, formatTokens } from "./dom.js";
+import {
+  BUILT, NONE_KEY, OTHER_KEY, askParams, bdi, cost, dataOf, head, hrefTo, money, nothing, panel, rangeName, scrollingTable, segments, slotOf,
+  tokens, widthOf,
+} from "./views.js";
+
+/** What the width of a ribbon stands for: a field of the sums, and how it is written. */
+const SHOWN = {
+  calls: { name: msg("Calls"), field: "model_calls", format: (value) => tn(value, "{n} call", "{n} calls") },
+  tokens: { name: msg("Tokens"), field: "total_tokens", format: (value) => formatTokens(value) },
+  cost: { name: msg("Cost"), field: "cost_nano_usd", format: (value) => formatMoney(value) },
+};
+const KINDS = {
+  channel: { name: msg("Channel"), all: msg("Channels") }, gateway: { name: msg("Gateway"), all: msg("Gateway") },
+  agent: { name: msg("Agent"), all: msg("Agents") }, model: { name: msg("Model"), all: msg("Models") },
+  tool: { name: msg("Tool"), all: msg("Tools") }, node: { name: msg("Node"), all: msg("Nodes") },
+};
+const GATEWAY = "gateway:";
+const NODES_TOOL = "tool:nodes"; // the tool by which agents use nodes
+const NARROW = 640;
+const LONG = 720;
+const MOST = { wide: 10, narrow: 3 }; // cards of a kind before "and 12 more"
+const MOST_EDGES = 200;               // rows of the second table
+const WIDEST = 26;
+const LEAST_FAILED = 0.05;            // share of failed calls from which a ribbon shows them; cards always count them
+const PULSE_MS = 1200;
+
+// The address
+
+const parse = (params) => ({ shown: Object.hasOwn(SHOWN, params.get("show")) ? params.get("show") : "calls" });
+const format = ({ shown = "calls" }) => [["show", shown === "calls" ? "" : shown]];
+const asks = ({ route }) => [
+  { key: "flow", path: "/api/flow", params: askParams(route), on: ["usage", "session", "gateway", "health"], gapMs: 1000 },
+];
+
+// From the answer to what is drawn
+
+function add(a, b) {
+  const sum = (field) => (a[field] === null || b[field] === null ? a[field] ?? b[field] : a[field] + b[field]);
+  const fields = ["model_calls", "total_tokens", "cost_nano_usd", "plan_cost_nano_usd", "unpriced_calls", "messages", "tool_calls", "errors", "running"];
+  const sums = Object.fromEntries(fields.filter((field) => field in a).map((field) => [field, sum(field)]));
+  // What took how long: a tool's calls where they are counted, else model calls.
+  const timed = (one) => (one.latency_ms ? one.tool_calls ?? one.model_calls : 0);
+  const all = timed(a) + timed(b);
+  return { ...a, ...sums, latency_ms: all ? Math.round(((a.latency_ms ?? 0) * timed(a) + (b.latency_ms ?? 0) * timed(b)) / all) : null };
+}
+
+const device = (node) => ({ id: `node:${node.id}`, kind: "node", key: node.id, label: node.name, platform: node.platform });
+
+/** The layers from left to right with the nodes that are drawn, the edges between them, and under which id each node is drawn. */
+export function graphOf(data, shown, most) {
+  const { field } = SHOWN[shown];
+  const drawn = new Map(); // id of the answer -> id in the picture
+  const layers = [];
+  for (const kind of Object.keys(KINDS)) {
+    // Calls that used no tool went no further than to their model.
+    const nodes = kind === "node" ? data.gateway.nodes.map(device)
+      : data.nodes.filter((node) => node.kind === kind && !(kind === "tool" && node.key === NONE_KEY));
+    if (!nodes.length) continue;
+    const ranked = [...nodes].sort((a, b) => (b[field] ?? 0) - (a[field] ?? 0));
+    const rest = ranked.length > most + 1 ? ranked.splice(most) : [];
+    for (const node of ranked) drawn.set(node.id, node.id);
+    for (const node of rest) drawn.set(node.id, `more:${kind}`);
+    if (rest.length) {
+      const whole = rest.reduce((sum, node) => add(sum, node));
+      ranked.push({ ...whole, id: `more:${kind}`, kind, key: "", label: t("and {n} more", { n: formatCount(rest.length) }), members: rest.length });
+    }
+    layers.push({ kind, nodes: ranked, count: nodes.length });
+  }
+  const edges = new Map();
+  const join = (edge, from, to) => {
+    if (!from || !to) return;
+    const id = `${from}>${to}`;
+    edges.set(id, { ...(edges.has(id) ? add(edges.get(id), edge) : edge), id, from, to });
+  };
+  for (const edge of data.edges) join(edge, drawn.get(edge.from), drawn.get(edge.to));
+  // How much went to which node nobody counts: that line has no width of its own and no numbers.
+  if (drawn.has(NODES_TOOL)) for (const node of data.gateway.nodes) join({ isUncounted: true }, drawn.get(NODES_TOOL), drawn.get(`node:${node.id}`));
+  return { layers, edges: [...edges.values()], drawn };
+}
+
+/** Where cards and ribbons are: columns from left to right, in a narrow window rows from top to bottom. */
+export function layoutOf(graph, shown, width) {
+  const isNarrow = width < NARROW;
+  const { field } = SHOWN[shown];
+  const places = new Map();
+  const heads = [];
+  let height = 0;
+  if (isNarrow) {
+    const [each, gap, tall] = [4, 6, 38];
+    const wide = (width - (each - 1) * gap) / each;
+    graph.layers.forEach(({ kind, nodes }) => {
+      heads.push({ kind, x: 0, y: height + 12 });
+      height += 20;
+      nodes.forEach((node, i) => {
+        const isAlone = nodes.length === 1;
+        places.set(node.id, { x: isAlone ? 0 : (i % each) * (wide + gap), y: height + Math.floor(i / each) * (tall + gap), width: isAlone ? width : wide, height: tall });
+      });
+      height += Math.ceil(nodes.length / each) * (tall + gap) - gap + 34;
+    });
+    height -= 34;
+  } else {
+    const [top, gap, tall] = [28, 10, 40];
+    const { length } = graph.layers;
+    const least = 120; // the gateway's name and version
+    const wide = Math.min(180, Math.max(92, (width - least - (length - 1) * 84) / (length - 1)));
+    const widthOfKind = (kind) => (kind === "gateway" ? Math.min(least, wide) : wide);
+    const space = (width - graph.layers.reduce((sum, { kind }) => sum + widthOfKind(kind), 0)) / (length - 1);
+    const high = Math.max(...graph.layers.map(({ nodes }) => nodes.length)) * (tall + gap) - gap;
+    let x = -space;
+    graph.layers.forEach(({ kind, nodes }, column) => {
+      x += space;
+      // The gateway has everything behind it: it is as high as its ribbons.
+      const own = kind === "gateway" ? Math.min(high, 112) : tall;
+      // In the middle beside the longest; where that is longer than a window, at the top.
+      const first = top + (high > LONG ? 0 : (high - (nodes.length * (own + gap) - gap)) / 2);
+      heads.push({ kind, x: Math.round(x), y: 12 });
+      const across = widthOfKind(kind);
+      nodes.forEach((node, row) => places.set(node.id, { x: Math.round(x), y: first + row * (own + gap), width: Math.round(across), height: own, column, row }));
+      x += across;
+    });
+    height = top + high;
+  }
+  // One scale for all ribbons, so that widths can be compared: the thickest card's fit beside it.
+  const whole = Math.max(1, ...graph.layers.filter(({ kind }) => kind !== "gateway").flatMap(({ nodes }) => nodes.map((node) => node[field] ?? 0)));
+  const thick = (edge) => (edge.isUncounted ? 1 : Math.max(0.6, ((edge[field] ?? 0) / whole) * WIDEST));
+  return { isNarrow, width, height, places, heads, ribbons: ribbonsOf(graph.edges, places, thick, isNarrow) };
+}
+
+/** A path for each edge; those of one card lie side by side, ordered so that they do not cross at it. */
+function ribbonsOf(edges, places, thick, isNarrow) {
+  const [along, size] = isNarrow ? ["x", "width"] : ["y", "height"];
+  const middle = (id) => places.get(id)[along] + places.get(id)[size] / 2;
+  const ports = { from: new Map(), to: new Map() };
+  for (const end of ["from", "to"]) {
+    const other = end === "from" ? "to" : "from";
+    const sorted = [...edges].sort((a, b) => middle(a[other]) - middle(b[other]));
+    const sums = new Map();
+    for (const edge of sorted) sums.set(edge[end], (sums.get(edge[end]) ?? 0) + thick(edge));
+    const used = new Map();
+    for (const edge of sorted) {
+      // Many thin ones at one card share its side rather than leave it.
+      const squeeze = Math.min(1, (places.get(edge[end])[size] - 8) / sums.get(edge[end]));
+      const before = used.get(edge[end]) ?? -sums.get(edge[end]) / 2;
+      used.set(edge[end], before + thick(edge));
+      ports[end].set(edge.id, middle(edge[end]) + (before + thick(edge) / 2) * squeeze);
+    }
+  }
+  const point = (n) => Math.round(n * 10) / 10;
+  return edges.map((edge) => {
+    const [start, end] = [places.get(edge.from), places.get(edge.to)];
+    const [a, b] = [point(ports.from.get(edge.id)), point(ports.to.get(edge.id))];
+    if (isNarrow) {
+      const [y, z] = [start.y + start.height, end.y];
+      const bend = point((y + z) / 2);
+      return { edge, thick: point(thick(edge)), path: `M${a} ${y}C${a} ${bend} ${b} ${bend} ${b} ${z}` };
+    }
+    const [x, z] = [point(start.x + start.width), point(end.x)];
+    const bend = point((x + z) / 2);
+    return { edge, thick: point(thick(edge)), path: `M${x} ${a}C${bend} ${a} ${bend} ${b} ${z} ${b}` };
+  });
+}
+
+// Words
+
+function nameOf(node) {
+  if (node.kind === "gateway") return t("Gateway");
+  if (node.key === NONE_KEY) return node.kind === "channel" ? t("No channel") : t("none");
+  return node.key === OTHER_KEY ? t("Other") : node.label;
+}
+
+function gatewayWords(gateway) {
+  if (gateway.status !== "connected") return gateway.status === "unreachable" ? t("not running") : t("not connected");
+  return gateway.version ? `OpenClaw ${gateway.version}` : t("connected");
+}
+
+/** What a card says under its name; the calls of a tool are those it answered, where they are counted. */
+function numberOf(node, shown) {
+  if (node.kind === "node") return node.platform ?? "";
+  const { field, format: write } = SHOWN[shown];
+  return write(shown === "calls" ? node.tool_calls ?? node.model_calls : node[field]);
+}
+
+const errorWords = (count) => tn(count, "{n} error", "{n} errors");
+
+/** All that is known of a node or an edge: [[name, value], …]. */
+function factsOf(one) {
+  if (one.kind === "node") return [[t("Platform"), one.platform ?? UNKNOWN], [t("State"), t("connected")]];
+  if (one.isUncounted) return [[t("Calls"), UNKNOWN]];
+  const facts = [
+    ...(one.messages === null ? [] : [[t("Messages"), formatCount(one.messages)]]),
+    ...(one.tool_calls === null ? [] : [[t("Tool calls"), formatCount(one.tool_calls)]]),
+    [t("Calls"), formatCount(one.model_calls)], [t("Tokens"), tokens(one.total_tokens)], [t("Cost"), cost(one)],
+    [t("Errors"), one.errors === null ? UNKNOWN : one.errors ? html`<span class="is-bad">${formatCount(one.errors)}</span>` : "0"],
+    [t("Mean time"), formatDuration(one.latency_ms)],
+  ];
+  if (one.plan_cost_nano_usd) facts.splice(3, 0, [t("Plan use"), money(one.plan_cost_nano_usd)]);
+  if (one.running) facts.push([t("Running now"), formatCount(one.running)]);
+  return facts;
+}
+
+/** A name that fits in so many pixels of 12 px text; a CJK character is twice as wide. */
+export function fit(text, pixels) {
+  const wide = (mark) => (/[\u1100-\uffdc]/.test(mark) ? 12 : 6.9);
+  const marks = [...text];
+  let used = 0;
+  const end = marks.findIndex((mark) => (used += wide(mark)) > pixels);
+  return end < 0 ? text : `${marks.slice(0, Math.max(1, end - 1)).join("")}…`;
+}
+
+// Where a click leads: the numbers of just that, on the page that has them
+
+const FILTER_KINDS = ["channel", "agent", "model"];
+
+function hrefOf(state, ...nodes) {
+  if (nodes.some((node) => node.members || node.key === OTHER_KEY)) return null;
+  if (nodes.length === 1 && nodes[0].kind === "gateway") return BUILT.has("health") ? hrefTo(state, "health") : null;
+  const known = nodes.filter((node) => FILTER_KINDS.includes(node.kind));
+  const isTool = nodes.some((node) => node.kind === "tool");
+  if (!known.length && !isTool) return null;
+  const filters = { ...state.route.filters, ...Object.fromEntries(known.map((node) => [node.kind, node.key])) };
+  return hrefTo({ ...state, route: { ...state.route, filters } }, "cost", [], isTool ? [["by", "tool"]] : []);
+}
+
+function sessionsHref(state, node) {
+  if (!FILTER_KINDS.includes(node.kind) || node.members || node.key === OTHER_KEY) return null;
+  return hrefTo({ ...state, route: { ...state.route, filters: { ...state.route.filters, [node.kind]: node.key } } }, "sessions");
+}
+
+// The picture
+
+/** What is lit with the card or ribbon under the pointer: its own ribbons, and the cards at their ends; null when nothing is. */
+export function litOf(graph, lit) {
+  const own = graph.edges.filter((edge) => [edge.id, edge.from, edge.to].includes(lit));
+  const isCard = graph.layers.some(({ nodes }) => nodes.some((node) => node.id === lit));
+  return own.length || isCard ? new Set([lit, ...own.flatMap((edge) => [edge.id, edge.from, edge.to])]) : null;
+}
+
+const lightOf = (lit, id) => (lit === null ? "" : lit.has(id) ? "is-lit" : "is-dim");
+
+function Card(node, place, data, lit, state) {
+  const { shown } = state.route;
+  const name = nameOf(node);
+  const href = hrefOf(state, node);
+  const number = numberOf(node, shown);
+  const errors = node.errors || 0;
+  // In a narrow card the unit is left to the buttons above.
+  const short = place.width < 110 && shown === "calls" && node.kind !== "node" ? formatTokens(node.tool_calls ?? node.model_calls) : number;
+  const words = [`${t(KINDS[node.kind].name)} ${name}`, number, errors ? errorWords(errors) : "", node.running ? t("{n} running", { n: formatCount(node.running) }) : ""].filter(Boolean).join(", ");
+  const kind = `flow-card is-${node.kind} ${lightOf(lit, node.id)}`;
+  const edge = place.width < 110 ? 7 : 10;
+  const left = place.x + edge;
+  const room = place.width - 2 * edge - (node.running ? 12 : 0) - (node.kind === "model" ? 14 : 0);
+  const middle = place.y + place.height / 2;
+  const isTall = place.height > 80; // the gateway, which says how it is as well
+  const [first, last] = isTall ? [middle - 12, middle + 20] : [middle - 4, middle + 12];
+  const inside = html`
+    <rect class="flow-box" x="${place.x}" y="${place.y}" width="${place.width}" height="${place.height}" rx="6"/>
+    <g role="img" aria-label="${words}">
+    ${node.kind === "model" && !node.members
+      ? html`<rect class="s${slotOf(state.palette, node.key)}" x="${left}" y="${first - 8}" width="8" height="8" rx="2"/>` : null}
+    <text class="flow-name" x="${left + (node.kind === "model" && !node.members ? 14 : 0)}" y="${first}">${fit(name, room)}</text>
+    ${isTall ? html`<text class="flow-number" x="${left}" y="${first + 16}">${fit(gatewayWords(data.gateway), place.width - 2 * edge)}</text>` : null}
+    <text class="flow-number" x="${left}" y="${last}">${fit(short, place.width - 2 * edge - (errors ? 34 : 0))}</text>
+    ${errors ? html`<text class="flow-errors" x="${place.x + place.width - edge}" y="${last}" text-anchor="end">✕${formatTokens(errors)}</text>` : null}
+    ${node.running ? html`<circle class="flow-live" cx="${place.x + place.width - 11}" cy="${first - 4}" r="3.5"/>` : null}
+    </g>`;
+  const spot = html` data-key="${node.id}" data-light="${node.id}" data-column="${place.column ?? 0}" data-at="${place.row ?? 0}"`;
+  if (href) return html`<a class="${kind}" href="${href}" data-page="cost"${spot}>${inside}</a>`;
+  if (node.members) return html`<g class="${kind}" role="button" tabindex="0" data-action="show-all"${spot}>${inside}</g>`;
+  return html`<g class="${kind}" role="group" tabindex="0"${spot}>${inside}</g>`;
+}
+
+function Ribbon({ edge, thick, path }, nodes, lit, state) {
+  const [from, to] = [nodes.get(edge.from), nodes.get(edge.to)];
+  const model = from.kind === "model" ? from : to.kind === "model" ? to : null;
+  const colour = model && !model.members ? `l${slotOf(state.palette, model.key)}` : "is-plain";
+  const kind = `flow-edge ${colour} ${edge.isUncounted ? "is-uncounted" : ""} ${lightOf(lit, edge.id)}`;
+  const share = edge.errors && edge.model_calls ? edge.errors / edge.model_calls : 0;
+  const inside = html`
+    <path class="flow-line" d="${path}" stroke-width="${thick}"/>
+    ${share >= LEAST_FAILED ? html`<path class="flow-failed" d="${path}" stroke-width="${Math.max(1, Math.round(thick * share * 10) / 10)}"/>` : null}
+    <path class="flow-hit" d="${path}" stroke-width="${Math.max(8, thick)}"/>`;
+  const href = edge.isUncounted ? null : hrefOf(state, from, to);
+  // Reached by pointer only: the keyboard goes from card to card, and the table has every edge.
+  return href
+    ? html`<a class="${kind}" href="${href}" tabindex="-1" aria-hidden="true" data-key="${edge.id}" data-light="${edge.id}">${inside}</a>`
+    : html`<g class="${kind}" data-key="${edge.id}" data-light="${edge.id}">${inside}</g>`;
+}
+
+function Tip(graph, nodes, state) {
+  const edge = graph.edges.find(({ id }) => id === state.lit);
+  const one = edge ?? nodes.get(state.lit);
+  if (!one) return null;
+  const title = edge ? html`${bdi(nameOf(nodes.get(edge.from)))} → ${bdi(nameOf(nodes.get(edge.to)))}` : bdi(nameOf(one));
+  return html`
+    <table class="tip-table">
+      <thead><tr><th scope="row">${title}</th><td class="note">${edge ? "" : t(KINDS[one.kind].name)}</td></tr></thead>
+      <tbody>${factsOf(one).map(([name, value]) => html`<tr><th scope="row">${name}</th><td class="num">${value}</td></tr>`)}</tbody>
+    </table>`;
+}
+
+function Picture(graph, data, state) {
+  const layout = layoutOf(graph, state.route.shown, widthOf(state, "flow"));
+  const nodes = new Map(graph.layers.flatMap((layer) => layer.nodes).map((node) => [node.id, node]));
+  const lit = litOf(graph, state.lit);
+  const counts = new Map(graph.layers.map(({ kind, count }) => [kind, count]));
+  return html`
+    <div class="flow ${layout.isNarrow ? "is-narrow" : ""}" data-measure="flow">
+      <svg class="flow-plot" width="${layout.width}" height="${layout.height}" viewBox="0 0 ${layout.width} ${layout.height}" role="group"
+        aria-label="${t("Flow from channels to tools. Arrow keys move between cards, Enter opens one.")}">
+        <g>${layout.ribbons.map((ribbon) => Ribbon(ribbon, nodes, lit, state))}</g>
+        <g class="pulses" data-key="pulses" data-keep="1"></g>
+        ${layout.heads.map(({ kind, x, y }) => html`
+          <text class="flow-head" data-key="head-${kind}" x="${x}" y="${y}">${t(KINDS[kind].all)}${kind === "gateway" ? "" : ` ${formatCount(counts.get(kind))}`}</text>`)}
+        ${[...nodes.values()].map((node) => Card(node, layout.places.get(node.id), data, lit, state))}
+      </svg>
+      <div class="tip" data-flow-tip aria-hidden="true">${Tip(graph, nodes, state)}</div>
+    </div>`;
+}
+
+// The same as tables
+
+const NUMBERS = [
+  [msg("Messages"), (one) => formatCount(one.messages)], [msg("Tool calls"), (one) => formatCount(one.tool_calls)], [msg("Calls"), (one) => formatCount(one.model_calls)], [msg("Tokens"), (one) => tokens(one.total_tokens)],
+  [msg("Cost"), (one) => cost(one)], [msg("Errors"), (one) => formatCount(one.errors)], [msg("Mean time"), (one) => formatDuration(one.latency_ms)],
+];
+
+function Tables(data, state) {
+  const { field } = SHOWN[state.route.shown];
+  const names = new Map(data.nodes.map((node) => [node.id, node]));
+  const kinds = Object.keys(KINDS);
+  const link = (href, text) => (href ? html`<a class="row-link" href="${href}" data-row>${text}</a>` : text);
+  const heads = NUMBERS.map(([name]) => head(t(name), "num"));
+  const cells = (one) => NUMBERS.map(([, write]) => html`<td class="num">${write(one)}</td>`);
+  const nodes = [...data.nodes].sort((a, b) => kinds.indexOf(a.kind) - kinds.indexOf(b.kind));
+  const edges = [...data.edges].sort((a, b) => b[field] - a[field]);
+  return html`
+    ${scrollingTable({
+      label: t("{title}, table", { title: t("Flow") }), kind: "is-long",
+      heads: html`${head(t("Kind"))}${head(t("Name"))}${heads}${head(t("Running now"), "num")}${head(t("Sessions"))}`,
+      rows: nodes.map((node) => html`
+        <tr data-key="${node.id}">
+          <td>${t(KINDS[node.kind].name)}</td><th scope="row" class="name" title="${nameOf(node)}">${link(hrefOf(state, node), bdi(nameOf(node)))}</th>
+          ${cells(node)}<td class="num">${formatCount(node.running)}</td>
+          <td>${sessionsHref(state, node) ? html`<a href="${sessionsHref(state, node)}">${t("Show")}</a>` : ""}</td>
+        </tr>`),
+    })}
+    <h3>${t("From one to the next")}</h3>
+    ${scrollingTable({
+      label: t("{title}, table", { title: t("From one to the next") }), kind: "is-long",
+      heads: html`${head(t("From"))}${head(t("To"))}${heads}`,
+      rows: edges.slice(0, MOST_EDGES).map((edge) => {
+        const [from, to] = [names.get(edge.from), names.get(edge.to)];
+        return html`
+          <tr data-key="${edge.from}>${edge.to}">
+            <th scope="row" class="name">${bdi(nameOf(from))}</th><td class="mid">${link(hrefOf(state, from, to), bdi(nameOf(to)))}</td>${cells(edge)}
+          </tr>`;
+      }),
+    })}
+    ${edges.length > MOST_EDGES ? html`<p class="more">${t("and {n} more", { n: formatCount(edges.length - MOST_EDGES) })}</p>` : null}`;
+}
+
+const mostOf = (state) => (state.isAllShown ? Infinity : widthOf(state, "flow") < NARROW ? MOST.narrow : MOST.wide);
+const graphNow = (state) => graphOf(dataOf(state, "flow"), state.route.shown, mostOf(state));
+
+function view(state) {
+  const data = dataOf(state, "flow");
+  const { shown } = state.route;
+  const graph = graphNow(state);
+  const isFolded = state.isAllShown || graph.layers.some(({ nodes }) => nodes.some((node) => node.members));
+  const body = data.nodes.length
+    ? state.isTable ? Tables(data, state) : Picture(graph, data, state)
+    : nothing(t("Nothing went through in this range."));
+  return html`
+    <div class="grid" data-key="flow">
+      ${panel({
+        key: "flow", title: t("Flow"), wide: "w12", state, isRanged: true, body,
+        note: html`${rangeName(state.route.range)}, ${tn(data.totals.model_calls, "{n} call", "{n} calls")}, ${cost(data.totals)}`,
+        tools: html`
+          ${segments({ action: "show", label: t("What the width stands for"), chosen: shown, choices: Object.entries(SHOWN).map(([key, { name }]) => [key, t(name)]) })}
+          ${isFolded && !state.isTable ? html`
+            <button type="button" class="link" data-action="show-all">${state.isAllShown ? t("Show the largest") : t("Show all")}</button>` : null}
+          <button type="button" class="link" data-action="table">${state.isTable ? t("Show graph") : t("Show table")}</button>`,
+      })}
+    </div>`;
+}
+
+// Pulses: they come and go beside the drawing, which is not made anew for them
+
+const svg = (name, attributes) => {
+  const element = document.createElementNS("http://www.w3.org/2000/svg", name);
+  for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
+  return element;
+};
+
+/** Light up a card or a ribbon for a moment; once at a time, however many events come. */
+function pulse(ids) {
+  const layer = document.querySelector(".pulses");
+  if (!layer || document.visibilityState !== "visible") return;
+  for (const id of new Set(ids)) {
+    const shape = document.querySelector(`.flow-plot [data-key="${CSS.escape(id)}"]`)?.firstElementChild;
+    if (!shape || [...layer.children].some((one) => one.dataset.of === id)) continue;
+    const copied = shape.nodeName === "path" ? ["d"] : ["x", "y", "width", "height", "rx"];
+    const mark = svg(shape.nodeName, { ...Object.fromEntries(copied.map((name) => [name, shape.getAttribute(name)])), pathLength: 100, "data-of": id });
+    mark.setAttribute("class", shape.nodeName === "path" ? "pulse is-path" : "pulse");
+    layer.append(mark);
+    setTimeout(() => mark.remove(), PULSE_MS);
+  }
+}
+
+/** The ids in the picture along a path of the answer's ids: its cards and the ribbons between them. */
+function wayOf(graph, ids) {
+  const shown = ids.map((id) => graph.drawn.get(id)).filter(Boolean);
+  return [...shown, ...shown.slice(1).map((id, i) => `${shown[i]}>${id}`)];
+}
+
+let before = null; // the answer that was drawn last, and the question it answers
+
+/** What has grown since the last answer has just been used. */
+function pulseGrown(state) {
+  const answer = state.answers.flow;
+  if (!answer?.data || answer.data === before?.data) return;
+  const isSameQuestion = JSON.stringify(answer.askedFor) === JSON.stringify(before?.askedFor);
+  if (before && isSameQuestion) {
+    const graph = graphNow(state);
+    const old = new Map([...before.data.nodes, ...before.data.edges].map((one) => [one.id ?? `${one.from}>${one.to}`, one.model_calls]));
+    const grown = (id, one) => one.model_calls > (old.get(id) ?? 0);
+    pulse([
+      ...answer.data.nodes.filter((node) => grown(node.id, node)).map((node) => graph.drawn.get(node.id)),
+      ...answer.data.edges.filter((edge) => grown(`${edge.from}>${edge.to}`, edge)).map((edge) => `${graph.drawn.get(edge.from)}>${graph.drawn.get(edge.to)}`),
+    ].filter(Boolean));
+  }
+  before = answer;
+}
+
+function heard(kind, data, { state }) {
+  if (kind !== "session" || !dataOf(state, "flow") || state.isTable) return;
+  const agent = /^agent:([^:]+):/.exec(data.key ?? "")?.[1];
+  if (!agent) return;
+  const model = data.provider && data.model ? `model:${data.provider}/${data.model}` : null;
+  pulse(wayOf(graphNow(state), [GATEWAY, `agent:${agent}`, model, data.tool ? `tool:${data.tool}` : null].filter(Boolean)));
+}
+
+// Keys, and where the tooltip stands
+
+function moveFrom(card, key) {
+  const [column, at] = [Number(card.dataset.column), Number(card.dataset.at)];
+  const cards = [...document.querySelectorAll(".flow-card")];
+  if (key === "ArrowUp" || key === "ArrowDown") {
+    const next = at + (key === "ArrowDown" ? 1 : -1);
+    return cards.find((one) => Number(one.dataset.column) === column && Number(one.dataset.at) === next);
+  }
+  const beside = cards.filter((one) => Number(one.dataset.column) === column + (key === "ArrowRight" ? 1 : -1));
+  const middle = (one) => one.getBoundingClientRect().top + one.getBoundingClientRect().height / 2;
+  return beside.sort((a, b) => Math.abs(middle(a) - middle(card)) - Math.abs(middle(b) - middle(card)))[0];
+}
+
+function keys(event, { dispatch }) {
+  const card = event.target.closest?.(".flow-card");
+  if (event.key === "Escape") dispatch({ lit: null });
+  if (!card) return false;
+  if (event.key === "Enter" && card.dataset.action) {
+    dispatch({ isAllShown: true });
+    return true;
+  }
+  if (!event.key.startsWith("Arrow")) return false;
+  moveFrom(card, event.key)?.focus();
+  return true;
+}
+
+function painted({ state }) {
+  pulseGrown(state);
+  const tip = document.querySelector("[data-flow-tip]");
+  const shape = state.lit && document.querySelector(`.flow-plot [data-key="${CSS.escape(state.lit)}"]`);
+  if (!tip || !shape) return;
+  const frame = tip.parentElement.getBoundingClientRect();
+  const box = shape.getBoundingClientRect();
+  const isEdge = state.lit.includes(">");
+  const below = box.bottom - frame.top + 8;
+  const left = isEdge ? box.left + box.width / 2 - frame.left - tip.offsetWidth / 2 : box.left - frame.left;
+  const top = isEdge ? box.top + box.height / 2 - frame.top + 16 : below;
+  const over = box.top - frame.top - tip.offsetHeight - 8;
+  const isRoom = top + tip.offsetHeight <= frame.height || over < 0;
+  const x = Math.max(0, Math.min(left, frame.width - tip.offsetWidth));
+  tip.style.setProperty("transform", `translate(${Math.round(x)}px, ${Math.round(isRoom ? top : over)}px)`);
+}
+
+export const page = {
+  parse, format, asks, view, keys, painted, heard, styles: "flow.css",
+  actions: {
+    show: (element, { go }) => go({ shown: element.dataset.value }),
+    table: (_, { state, dispatch }) => dispatch({ isTable: !state.isTable }),
+    "show-all": (_, { state, dispatch }) => dispatch({ isAllShown: !state.isAllShown }),
+  },
+};
+"""
+
+# language=CSS
 CRONS_CSS = r"""/* Crons */
 .cron-note { margin: 0 0 8px; font-size: 12px; line-height: 16px; }
 .cron-none { padding: 12px 0 8px; }
@@ -23486,6 +26430,1038 @@ export const page = {
 };
 """
 
+# language=CSS
+HEALTH_CSS = r"""/* Health */
+.panel.w6 { grid-column: span 6; }
+.state-line h2 { display: flex; align-items: center; gap: 8px; font-size: 16px; }
+.state-line.is-ok, .state-line.is-warn, .state-line.is-bad { color: inherit; }
+.state-line.is-ok h2 .dot { color: var(--ok); } .state-line.is-warn h2 .icon { color: var(--warn); } .state-line.is-bad h2 .icon { color: var(--bad); }
+.state-line .attention { margin-top: 8px; }
+.w6 .facts { gap: 8px 24px; }
+.w6 .facts dd, .facts .fact-more { font-size: 16px; line-height: 24px; }
+.facts .fact-more { font-size: 13px; font-weight: 400; color: var(--ink-2); }
+.facts .is-warn dd, .facts .is-warn dt { color: var(--warn); }
+.facts .state { color: inherit; }
+.facts + .scroll, .panel[data-key="reconciliation"] .facts { margin-top: 12px; }
+.fact-lines { display: grid; gap: 4px; margin-top: 12px; font-size: 13px; }
+.fact-lines > div { display: grid; grid-template-columns: 128px minmax(0, 1fr); gap: 8px; }
+.fact-lines dt { color: var(--ink-2); }
+.fact-lines dd { overflow-wrap: anywhere; }
+.more .command { white-space: normal; overflow-wrap: anywhere; }
+.advice { margin: 8px 0; max-width: 100ch; font-size: 13px; overflow-wrap: anywhere; }
+.gauges { display: grid; grid-template-columns: repeat(auto-fill, minmax(150px, 1fr)); gap: 16px 24px; }
+.gauge { display: grid; gap: 4px; align-content: start; min-width: 0; }
+.gauge-name { overflow: hidden; font-size: 12px; color: var(--ink-2); text-overflow: ellipsis; white-space: nowrap; }
+.gauge-number { font-size: 20px; line-height: 24px; font-weight: 600; font-variant-numeric: tabular-nums; }
+.gauge .note { font-size: 12px; line-height: 16px; }
+.gauge.is-warn, .gauge.is-bad { color: inherit; }
+.gauge.is-warn .gauge-number, .gauge.is-warn .thin-fore { color: var(--warn); fill: var(--warn); }
+.gauge.is-bad .gauge-number, .gauge.is-bad .thin-fore { color: var(--bad); fill: var(--bad); }
+.part-head { margin: 16px 0 4px; font-size: 13px; font-weight: 600; }
+.faults { display: grid; font-size: 13px; }
+.faults li { padding: 6px 0; border-top: 1px solid var(--line); overflow-wrap: anywhere; }
+.faults li:first-child { border-top: 0; }
+.log-tools { display: flex; flex-wrap: wrap; gap: 8px; align-items: center; margin-bottom: 8px; }
+.log-tools .field { flex: 0 1 260px; min-width: 140px; }
+.log-errors { margin-bottom: 8px; font-size: 13px; }
+.log-errors summary { color: var(--bad); cursor: pointer; }
+.log { max-height: 420px; overflow: auto; border-top: 1px solid var(--line); border-bottom: 1px solid var(--line); }
+.log li { display: grid; grid-template-columns: 76px 60px 150px minmax(0, 1fr); gap: 8px; padding: 3px 4px; font-size: 12px; line-height: 18px; }
+.log li + li { border-top: 1px solid var(--line); }
+.log time { color: var(--ink-3); font-variant-numeric: tabular-nums; white-space: nowrap; }
+.log-name { overflow: hidden; color: var(--ink-2); text-overflow: ellipsis; white-space: nowrap; }
+.log-text { font-family: var(--mono); white-space: pre-wrap; overflow-wrap: anywhere; }
+@media (max-width: 640px) {
+  .fact-lines > div { grid-template-columns: minmax(0, 1fr); gap: 0; }
+  .log li { grid-template-columns: 76px 60px minmax(0, 1fr); }
+  .log-text { grid-column: 1 / -1; }
+}
+@media (max-width: 1100px) { .panel.w6 { grid-column: span 12; } }
+"""
+
+# language=JavaScript
+HEALTH_JS = r"""// Is everything well: the gateway and its log, what is read and what is not, the machine, what waits
+// to be delivered, how near the providers' limits are, and whether the gateway counts as we do.
+
+import {
+  html, msg, t, tn, UNKNOWN, formatAbsolute, formatBytes, formatClock, formatCount, formatDuration, formatMoney, formatPercent, formatTokens,
+} from "./dom.js";
+import { shareBar, sparkline } from "./chart.js";
+import {
+  askParams, bdi, command, dataOf, dot, head, icon, indexingWords, money, nothing, panel, rangeName, readParam,
+  scrollingTable, segments, select, tokens, when, zoneOf,
+} from "./views.js";
+
+const SHOWN_LINES = 300;
+const SHOWN_ROWS = 40;
+const LEVELS = [["", msg("All")], ["info", msg("Info")], ["warn", msg("Warnings")], ["error", msg("Errors")]];
+const LEVEL_NAMES = {
+  trace: msg("trace"), debug: msg("debug"), info: msg("info"), warn: msg("warning"), error: msg("error"), fatal: msg("fatal"),
+};
+const KIND_NAMES = {
+  live: msg("Transcripts"), database: msg("Databases"), reset: msg("Transcripts that were reset"), deleted: msg("Deleted transcripts"),
+  cold: msg("Archived transcripts"), imported: msg("Imported transcripts"), bak: msg("Copies"), checkpoint: msg("Checkpoints"),
+  index: msg("Session lists"),
+};
+const GATEWAY_NAMES = {
+  off: msg("Not connected"), connecting: msg("Connecting"), connected: msg("Connected"), unreachable: msg("Not running"),
+  refused: msg("Refuses"), incompatible: msg("Not compatible"), unusable: msg("Not connected"),
+};
+const REASONS = {
+  archived: msg("sessions that were reset, deleted or archived: the gateway leaves them out"),
+  not_listed: msg("sessions that the gateway does not list any more"),
+  not_counted: msg("sessions that the gateway has not counted yet"),
+  agent_left_out: msg("agents that the gateway leaves out"),
+  other_home: msg("sessions of other homes, which this gateway does not know"),
+  copies: msg("calls that forks have copied: the gateway counts them again"),
+  priced_here: msg("calls that the gateway has no price for, or another one"),
+  plan: msg("use of a plan, which costs no money here"),
+  rounding: msg("rounding of the gateway's sums"),
+};
+
+// Small parts
+
+const fact = (key, name, value, kind = "") => html`<div data-key="${key}" class="${kind}"><dt>${name}</dt><dd>${value}</dd></div>`;
+const mono = (text) => html`<span class="mono"><bdi>${text}</bdi></span>`;
+const waiting = () => nothing(t("Loading"));
+
+function failed(state, key) {
+  const error = state.answers[key]?.error;
+  if (!error || dataOf(state, key)) return null;
+  return nothing(html`${t("This could not be read: {why}.", { why: error.message })}
+    <button type="button" class="link" data-action="retry">${t("Try again")}</button>`);
+}
+
+/** A share as a bar with its number and, where it has one, its last hour. */
+function Gauge({ key, name, share, level = "", text, hint = "", history = null }) {
+  return html`
+    <div class="gauge ${level}" data-key="${key}">
+      <p class="gauge-name" title="${hint}">${name}</p>
+      <p class="gauge-number">${share === null ? UNKNOWN : formatPercent(share)}</p>
+      ${share === null ? null : shareBar(share)}
+      <p class="note">${text}</p>
+      ${history ? sparkline(history, 96, 28, { form: (value) => formatPercent(value), top: 1 }) : null}
+    </div>`;
+}
+
+// The line on top
+
+function findingWords(one, { system, health }) {
+  const disk = system.disks.find(({ used_share: share }) => share >= 0.85);
+  const { memory, delivery } = system;
+  switch (one.kind) {
+    case "disk": return disk ? t("The disk of {path} is {share} full, {size} are left", { path: disk.path, share: formatPercent(disk.used_share), size: formatBytes(disk.free_bytes) }) : one.text;
+    case "memory": return t("Little memory is left: {size} of {all}", { size: formatBytes(memory.available_bytes), all: formatBytes(memory.total_bytes) });
+    case "service": return t("The service of the gateway has failed");
+    case "event_loop": return t("The gateway is slow: its event loop is held up");
+    case "delivery_stuck": return t("A message has waited {time} to be delivered", { time: formatDuration(system.ts_ms - delivery.oldest_ms) });
+    case "delivery_failed": return t("Messages of the last 7 days could not be delivered");
+    default: return health && one.text ? one.text : "";
+  }
+}
+
+const ADVICE = {
+  disk: msg("Make room: when it is full, OpenClaw and Clawmeter cannot write."),
+  memory: msg("See what uses it: when none is left, the system ends processes."),
+  service: msg("See why with openclaw gateway status, and start it again."),
+  event_loop: msg("See its log for what it does; a restart helps for a while."),
+  delivery_stuck: msg("See whether its channel is connected: openclaw channels status."),
+  delivery_failed: msg("The reasons stand below, under Delivery queue."),
+};
+
+/** All that needs attention, worst first. */
+export function troubles(state) {
+  const system = dataOf(state, "system");
+  const health = dataOf(state, "health");
+  const found = system.findings.map((one) => ({ ...one, words: findingWords(one, { system, health }), advice: one.kind in ADVICE ? t(ADVICE[one.kind]) : one.what_to_do }));
+  const told = (health?.problems ?? []).map((one, i) => ({ ...one, kind: `problem-${i}`, words: one.text, advice: one.what_to_do }));
+  return [...told, ...found].sort((a, b) => (a.level === "bad" ? 0 : 1) - (b.level === "bad" ? 0 : 1));
+}
+
+function StateLine(state) {
+  const all = troubles(state);
+  const isBad = all.some((one) => one.level === "bad");
+  const health = dataOf(state, "health");
+  const coverage = health?.coverage;
+  const isIndexing = coverage && !coverage.complete && coverage.total_bytes > coverage.indexed_bytes;
+  const percent = isIndexing ? (100 * coverage.indexed_bytes) / coverage.total_bytes : 100;
+  const words = all.length ? tn(all.length, "{n} thing needs attention", "{n} things need attention") : t("All is well");
+  return html`
+    <section class="panel w12 state-line ${all.length ? (isBad ? "is-bad" : "is-warn") : "is-ok"}" data-key="state" aria-labelledby="h-state">
+      <h2 id="h-state">${all.length ? icon(isBad ? "bad" : "warn") : dot()}<span role="status">${words}</span></h2>
+      ${isIndexing ? html`<p class="note">${indexingWords({ percent, etaS: state.source?.eta_s ?? null })}</p>` : null}
+      ${all.length ? html`
+        <ul class="attention">
+          ${all.slice(0, 12).map((one) => html`
+            <li data-key="${one.kind}" data-row tabindex="-1">
+              <span class="level ${one.level === "bad" ? "is-bad" : "is-warn"}">${icon(one.level === "bad" ? "bad" : "warn")}${one.level === "bad" ? t("Problem") : t("Warning")}</span>
+              <span class="attention-text"><bdi>${one.words}</bdi> <span class="note"><bdi>${one.advice}</bdi></span></span>
+            </li>`)}
+        </ul>
+        ${all.length > 12 ? html`<p class="more">${t("and {n} more", { n: all.length - 12 })}</p>` : null}` : null}
+    </section>`;
+}
+
+// Gateway
+
+function Gateway(state) {
+  const { gateway: check, ts_ms: now } = dataOf(state, "system");
+  const told = dataOf(state, "health")?.gateway;
+  const isOn = told?.status === "connected";
+  const loop = told?.event_loop;
+  const frames = told?.frames;
+  const lost = frames ? frames.malformed + frames.oversized + frames.gaps : 0;
+  const name = told ? t(GATEWAY_NAMES[told.status]) : UNKNOWN;
+  const port = check.listening ? t("open") : t("nobody listens");
+  return panel({
+    key: "gateway", title: t("Gateway"), wide: "w6", state, note: told?.suspended ? t("suspended") : null,
+    body: html`
+      <dl class="facts">
+        ${fact("status", t("State"), html`<span class="state ${isOn ? "is-running" : "is-ended"}">${dot()}${name}</span>`)}
+        ${fact("version", t("Version"), told?.version ? bdi(told.version) : UNKNOWN)}
+        ${fact("uptime", t("Up for"), formatDuration(told?.uptime_s === null || told?.uptime_s === undefined ? null : told.uptime_s * 1000))}
+        ${fact("runs", t("Runs now"), told && isOn ? formatCount(told.live_runs) : UNKNOWN)}
+        ${fact("loop", t("Event loop, p99"), loop?.delay_p99_ms === null || !loop ? UNKNOWN : formatDuration(loop.delay_p99_ms), loop?.degraded ? "is-warn" : "")}
+      </dl>
+      ${told?.problem ? html`<p class="advice">${bdi(told.problem)}${told.what_to_do ? html` <span class="note">${bdi(told.what_to_do)}</span>` : null}</p>` : null}
+      <dl class="fact-lines">
+        ${fact("port", t("Port"), html`${mono(check.url)} <span class="${check.listening ? "is-ok" : "is-warn"}">${port}</span>`)}
+        ${check.services.map((one) => fact(one.name, t("Service"), html`${mono(one.name)} <span class="${one.is_running ? "is-ok" : one.is_failed ? "is-bad" : "note"}">${bdi(one.state)}</span>`))}
+        ${check.services.length ? null : fact("service", t("Service"), html`<span class="note">${t("not set up as one, or not to be seen from here")}</span>`)}
+        ${isOn ? fact("since", t("Connected"), html`${when(told.connected_ms, { ...state, now })}, ${t("protocol {n}", { n: told.protocol ?? UNKNOWN })}`) : null}
+        ${frames ? fact("frames", t("Frames"), html`${tn(frames.received, "{n} received", "{n} received")}${lost ? html`, <span class="is-warn">${tn(lost, "{n} lost or not understood", "{n} lost or not understood")}</span>` : null}`) : null}
+        ${told?.missing.length ? fact("missing", t("Not in this version"), told.missing.join(", ")) : null}
+      </dl>`,
+  });
+}
+
+// The machine
+
+function Machine(state) {
+  const system = dataOf(state, "system");
+  const { cpu, memory, disks, gpus, process, history } = system;
+  const isLow = memory.available_bytes < 0.1 * memory.total_bytes;
+  const held = { OpenClaw: "OpenClaw", ledger: t("ledger") };
+  const loads = cpu.load.map((one) => one.toFixed(one < 10 ? 1 : 0)).join(" ");
+  return panel({
+    key: "machine", title: t("Machine"), wide: "w6", state, note: t("up for {time}", { time: formatDuration(system.uptime_s * 1000) }),
+    body: html`
+      <div class="gauges">
+        ${Gauge({
+          key: "cpu", name: t("Processor"), share: cpu.used_share, history: history.map((one) => one.cpu_share),
+          text: t("{n} cores, load {loads}", { n: cpu.count, loads }), hint: t("load of the last 1, 5 and 15 minutes"),
+        })}
+        ${Gauge({
+          key: "memory", name: t("Memory"), share: memory.used_share, level: isLow ? "is-warn" : "", history: history.map((one) => one.memory_share),
+          text: t("{size} of {all} free", { size: formatBytes(memory.available_bytes), all: formatBytes(memory.total_bytes) }),
+        })}
+        ${disks.map((disk) => Gauge({
+          key: `disk-${disk.path}`, name: t("Disk of {what}", { what: disk.holds.map((one) => held[one] ?? one).join(", ") }), hint: disk.path, share: disk.used_share,
+          level: disk.used_share >= 0.95 ? "is-bad" : disk.used_share >= 0.85 ? "is-warn" : "",
+          text: t("{size} of {all} free", { size: formatBytes(disk.free_bytes), all: formatBytes(disk.total_bytes) }),
+        }))}
+        ${gpus.map((gpu, i) => Gauge({
+          key: `gpu-${i}`, name: bdi(gpu.name), share: gpu.used_share,
+          text: [
+            gpu.memory_total_bytes === null ? "" : t("{size} of {all} used", { size: formatBytes(gpu.memory_used_bytes), all: formatBytes(gpu.memory_total_bytes) }),
+            gpu.temperature_c === null ? "" : `${formatCount(gpu.temperature_c)} °C`,
+          ].filter(Boolean).join(", "),
+        }))}
+      </div>
+      <p class="more">${t("Clawmeter itself: {size}, {share} of a core, {n} threads", {
+        size: formatBytes(process.rss_bytes), share: process.cpu_share === null ? UNKNOWN : formatPercent(process.cpu_share, 1), n: process.threads,
+      })}</p>`,
+  });
+}
+
+// Sources
+
+function sumUp(sources) {
+  const kinds = new Map();
+  for (const one of sources) {
+    const row = kinds.get(one.kind) ?? { kind: one.kind, count: 0, size: 0, indexed: 0, bad: 0, unreadable: 0 };
+    row.count += 1;
+    row.size += one.size_bytes ?? 0;
+    row.indexed += one.indexed_bytes;
+    row.bad += one.bad_lines;
+    row.unreadable += one.state === "unreadable" ? 1 : 0;
+    kinds.set(one.kind, row);
+  }
+  return [...kinds.values()].sort((a, b) => b.size - a.size);
+}
+
+function Sources(state) {
+  const health = dataOf(state, "health");
+  const frame = (note, body) => panel({ key: "sources", title: t("Sources"), wide: "w12", state, note, body });
+  if (!health) return frame(null, failed(state, "health") ?? waiting());
+  const { sources, store, implausible, homes } = health;
+  const rows = sumUp(sources);
+  const faulty = sources.filter((one) => one.state !== "ok" || one.bad_lines);
+  const note = html`${t("lag {time}", { time: formatDuration(health.lag_ms) })}, ${t("ledger {size}", { size: formatBytes(store.size_bytes) })}`;
+  return frame(note, html`
+    ${rows.length ? scrollingTable({
+      label: t("{title}, table", { title: t("Sources") }),
+      heads: html`${head(t("What is read"))}${head(t("Number"), "num")}${head(t("Size"), "num")}${head(t("Read"), "num")}${head(t("Bad lines"), "num")}${head(t("Unreadable"), "num")}`,
+      rows: rows.map((row) => html`
+        <tr data-key="${row.kind}">
+          <th scope="row">${t(KIND_NAMES[row.kind] ?? "Transcripts")}</th>
+          <td class="num">${formatCount(row.count)}</td>
+          <td class="num">${formatBytes(row.size)}</td>
+          <td class="num">${row.kind === "index" || !row.size ? UNKNOWN : formatPercent(Math.min(1, row.indexed / row.size))}</td>
+          <td class="num ${row.bad ? "is-warn" : ""}">${formatCount(row.bad)}</td>
+          <td class="num ${row.unreadable ? "is-bad" : ""}">${formatCount(row.unreadable)}</td>
+        </tr>`),
+    }) : nothing(t("No transcript yet. The first one is here within a second."))}
+    ${sources.length >= 2000 ? html`<p class="more">${t("These are the first {n}, the faulty ones first.", { n: formatCount(sources.length) })}</p>` : null}
+    ${faulty.length ? html`
+      <h3 class="part-head">${t("Not read in full")}</h3>
+      <ul class="faults">
+        ${faulty.slice(0, SHOWN_ROWS).map((one) => html`
+          <li data-key="${one.path}">
+            <p class="mono"><bdi>${one.path}</bdi></p>
+            <p class="note">${one.state === "ok" ? tn(one.bad_lines, "{n} bad line", "{n} bad lines") : t("unreadable")}${one.last_error ? html`: <bdi>${one.last_error}</bdi>` : null}</p>
+          </li>`)}
+      </ul>
+      ${faulty.length > SHOWN_ROWS ? html`<p class="more">${t("and {n} more", { n: formatCount(faulty.length - SHOWN_ROWS) })}</p>` : null}` : null}
+    ${implausible.length ? html`
+      <h3 class="part-head">${t("Left out of the sums, for their numbers cannot be")}</h3>
+      <ul class="faults">
+        ${implausible.slice(0, 10).map((one, i) => html`
+          <li data-key="implausible-${i}"><p>${when(one.ts_ms, state)} <span class="note"><bdi>${one.reason}</bdi></span></p><p class="mono"><bdi>${one.usage}</bdi></p></li>`)}
+      </ul>` : null}
+    <dl class="fact-lines">
+      ${homes.map((one) => fact(one.path, t("Home"), html`${mono(one.path)} <span class="note">${bdi(one.found_by)}${one.version ? html`, OpenClaw ${bdi(one.version)}` : null}</span>${one.problem ? html` <span class="is-warn">${bdi(one.problem)}</span>` : null}`))}
+      ${fact("ledger", t("Ledger"), html`${mono(store.path)} <span class="note">${tn(store.model_calls, "{n} call", "{n} calls")}, ${tn(store.sessions, "{n} session", "{n} sessions")}</span>${store.notice ? html` <span class="is-warn">${bdi(store.notice)}</span>` : null}`)}
+    </dl>`);
+}
+
+// Delivery
+
+function Delivery(state) {
+  const { delivery, ts_ms: now } = dataOf(state, "system");
+  const { queues, failures } = delivery;
+  const oldest = delivery.oldest_ms === null ? null : now - delivery.oldest_ms;
+  const frame = (body) => panel({ key: "delivery", title: t("Delivery queue"), wide: "w12", state, body });
+  if (delivery.problem) return frame(html`<p class="advice is-warn">${bdi(delivery.problem)}</p>`);
+  if (!queues.length) return frame(nothing(t("Nothing has ever waited to be delivered. Messages to and from channels stand here until they have arrived.")));
+  return frame(html`
+    <dl class="facts">
+      ${fact("pending", t("Waiting"), formatCount(delivery.pending))}
+      ${fact("oldest", t("Longest wait"), oldest === null ? UNKNOWN : formatDuration(oldest), oldest > 300_000 ? "is-warn" : "")}
+      ${fact("failed", t("Not delivered"), formatCount(delivery.failed), delivery.failed ? "is-warn" : "")}
+    </dl>
+    ${scrollingTable({
+      label: t("{title}, table", { title: t("Delivery queue") }),
+      heads: html`${head(t("Queue"))}${head(t("Direction"))}${head(t("Waiting"), "num")}${head(t("Longest wait"), "num")}${head(t("Attempts"), "num")}${head(t("Not delivered"), "num")}`,
+      rows: queues.map((one) => html`
+        <tr data-key="${one.direction}-${one.queue}">
+          <th scope="row">${bdi(one.queue)}</th>
+          <td>${one.direction === "in" ? t("to OpenClaw") : t("from OpenClaw")}</td>
+          <td class="num">${formatCount(one.pending)}</td>
+          <td class="num">${one.oldest_ms === null ? UNKNOWN : formatDuration(now - one.oldest_ms)}</td>
+          <td class="num">${formatCount(one.attempts)}</td>
+          <td class="num ${one.failed ? "is-warn" : ""}">${formatCount(one.failed)}</td>
+        </tr>`),
+    })}
+    ${failures.length ? html`
+      <h3 class="part-head">${t("Latest failures")}</h3>
+      <ul class="faults">
+        ${failures.slice(0, 8).map((one, i) => html`
+          <li data-key="failure-${i}">
+            <p>${when(one.failed_ms, state)} <b>${bdi(one.channel ?? one.queue)}</b> <span class="note">${tn(one.attempts, "{n} attempt", "{n} attempts")}</span></p>
+            <p><bdi>${one.error}</bdi></p>
+          </li>`)}
+      </ul>` : null}`);
+}
+
+// Headroom
+
+function rate(now, peak, limit, form) {
+  const share = limit ? peak / limit : 0;
+  return html`
+    <td class="num">${form(now)}</td>
+    <td class="num ${share >= 1 ? "is-bad" : share >= 0.8 ? "is-warn" : ""}">${form(peak)}</td>
+    <td class="num">${limit === null ? html`<span class="note">${UNKNOWN}</span>` : html`${form(limit)} <span class="note">${formatPercent(share)}</span>`}</td>`;
+}
+
+const withCost = (count, nano) => html`${formatCount(count)}${nano ? html` <span class="note" title="${t("what these calls cost")}">${formatMoney(nano)}</span>` : null}`;
+
+function Headroom(state) {
+  const data = dataOf(state, "headroom");
+  const frame = (body) => panel({
+    key: "headroom", title: t("Provider headroom"), wide: "w12", state, isRanged: Boolean(data), body,
+    note: data && data.peak_from_ms > data.from_ms ? t("peaks of the last 7 days") : rangeName(state.route.range),
+  });
+  if (!data) return frame(failed(state, "headroom") ?? waiting());
+  if (!data.rows.length) return frame(nothing(t("No model calls in this range.")));
+  const hasLimit = data.rows.some((row) => row.limit_from);
+  return frame(html`
+    ${scrollingTable({
+      label: t("{title}, table", { title: t("Provider headroom") }), kind: "is-long",
+      heads: html`
+        ${head(t("Model"))}${head(t("Requests a minute"), "num")}${head(t("Peak"), "num")}${head(t("Limit"), "num")}
+        ${head(t("Tokens a minute"), "num")}${head(t("Peak"), "num")}${head(t("Limit"), "num")}
+        ${head(t("Rate limited"), "num")}${head(t("Failed"), "num mid")}${head(t("Retries"), "num mid")}${head(t("Failovers"), "num mid")}`,
+      rows: data.rows.slice(0, SHOWN_ROWS).map((row) => html`
+        <tr data-key="${row.provider}/${row.model ?? ""}">
+          <th scope="row" class="name" title="${row.provider}/${row.model ?? ""}">${row.model === null ? html`${t("all of {provider}", { provider: bdi(row.provider) })}` : html`${bdi(row.model)} <span class="note">${bdi(row.provider)}</span>`}
+            ${row.limit_from === "error" ? html`<span class="mark" title="${t("as a refusal of the provider says")}">${t("told")}</span>` : null}</th>
+          ${rate(row.requests_now, row.requests_peak, row.requests_limit, formatCount)}
+          ${rate(row.tokens_now, row.tokens_peak, row.tokens_limit, formatTokens)}
+          <td class="num ${row.rate_limited ? "is-warn" : ""}">${formatCount(row.rate_limited)}</td>
+          <td class="num mid">${withCost(row.model_errors, row.model_errors_nano_usd)}</td>
+          <td class="num mid">${withCost(row.retries, row.retries_nano_usd)}</td>
+          <td class="num mid">${withCost(row.failovers, row.failovers_nano_usd)}</td>
+        </tr>`),
+    })}
+    <p class="more">${hasLimit ? null : html`${t("No limit is known. Set those of your account in clawmeter.toml:")} ${command('limits."anthropic".requests_per_minute = 50')} `}
+      ${t("What a provider repeats inside one call leaves no trace in a transcript and is not counted here.")}</p>`);
+}
+
+// Log
+
+const levelMark = (level) => html`<span class="log-level ${level === "error" || level === "fatal" ? "is-bad" : level === "warn" ? "is-warn" : "note"}">${t(LEVEL_NAMES[level])}</span>`;
+
+function LogErrors(errors, state) {
+  if (!errors.length) return null;
+  return html`
+    <details class="log-errors" data-key="errors">
+      <summary>${tn(errors.length, "{n} kind of error", "{n} kinds of errors")}</summary>
+      <ul class="faults">
+        ${errors.map((one, i) => html`
+          <li data-key="error-${i}">
+            <p><b class="is-bad">${formatCount(one.count)}×</b> <span class="note">${one.subsystem ? html`${bdi(one.subsystem)}, ` : null}${t("last {time}", { time: when(one.last_ms, state) })}</span></p>
+            <p class="mono"><bdi>${one.text}</bdi></p>
+          </li>`)}
+      </ul>
+    </details>`;
+}
+
+const SOURCE_NAMES = { gateway: msg("through the gateway"), file: msg("from the file") };
+
+function Log(state) {
+  const data = state.frozenLog ?? dataOf(state, "logs");
+  const { route } = state;
+  const isPaused = Boolean(state.frozenLog);
+  const frame = (note, body) => panel({
+    key: "log", title: t("Log of the gateway"), wide: "w12", state, note, body,
+    tools: html`
+      <button type="button" class="link" data-action="pause" data-shortcut="p" data-help="${t("Pause the log, or go on")}" aria-pressed="${isPaused ? "true" : "false"}">
+        ${isPaused ? t("Go on") : t("Pause")}</button>`,
+  });
+  if (!data) return frame(null, failed(state, "logs") ?? waiting());
+  const filters = html`
+    <div class="log-tools" data-key="log-tools">
+      ${segments({ action: "level", label: t("Level"), choices: LEVELS.map(([key, name]) => [key, t(name)]), chosen: route.level })}
+      ${select({
+        action: "subsystem", label: t("Subsystem"), chosen: route.subsystem,
+        options: [["", t("All subsystems")], ...[...new Set([...(route.subsystem ? [route.subsystem] : []), ...data.subsystems])].sort().map((one) => [one, one])],
+      })}
+      <input type="search" class="field" data-action="log-find" value="${route.find}" placeholder="${t("Find in the log")}" aria-label="${t("Find in the log")}"
+        autocomplete="off" spellcheck="false" maxlength="200">
+    </div>`;
+  if (data.source === "none") {
+    return frame(null, nothing(t("There is no log to be seen: the gateway is not connected, and no log file of OpenClaw was found.")));
+  }
+  const note = html`${isPaused ? t("paused") : t("live")}, ${t(SOURCE_NAMES[data.source])} ${mono(data.path ?? "")}`;
+  const zone = zoneOf(state);
+  const isNarrowed = route.level || route.subsystem || route.find;
+  const lines = [...data.lines].reverse();
+  return frame(note, html`
+    ${filters}
+    ${data.problem ? html`<p class="advice is-warn">${bdi(data.problem)}</p>` : null}
+    ${LogErrors(data.errors, state)}
+    ${lines.length ? html`
+      <div class="scroll log" tabindex="0" role="log" aria-label="${t("Lines of the log, newest first")}" aria-live="off">
+        <ol>
+          ${lines.map((line) => html`
+            <li data-key="${line.n}" class="${line.level === "error" || line.level === "fatal" ? "is-error" : ""}">
+              <time title="${line.ts_ms === null ? "" : formatAbsolute(line.ts_ms, zone)}">${line.ts_ms === null ? UNKNOWN : formatClock(line.ts_ms, zone)}</time>
+              ${levelMark(line.level)}
+              <span class="log-name" title="${line.subsystem}"><bdi>${line.subsystem}</bdi></span>
+              <span class="log-text"><bdi>${line.text}</bdi></span>
+            </li>`)}
+        </ol>
+      </div>` : nothing(isNarrowed ? t("No line is like that.") : t("The log has no line yet."))}
+    <p class="more">
+      ${t("{n} of the last {all} lines", { n: formatCount(Math.min(data.total, lines.length)), all: formatCount(data.kept) })}${data.skipped_bytes ? html`, ${t("{size} were too much to follow and are left out", { size: formatBytes(data.skipped_bytes) })}` : null}.
+      ${t("What looks like a secret is taken out.")}
+    </p>`);
+}
+
+// Reconciliation
+
+const signed = (value, form) => html`<span class="num">${value > 0 ? "+" : ""}${form(value)}</span>`;
+const amounts = (one, prefix) => html`
+  <td class="num">${signed(one[`${prefix}tokens`], formatCount)}</td>
+  <td class="num">${signed(one[`${prefix}nano_usd`], money)}</td>`;
+
+function ReconciledRows(rows, isAll) {
+  const differing = rows.filter((row) => row.difference_tokens || row.difference_nano_usd);
+  const shown = (isAll ? rows : differing).slice(0, isAll ? 1000 : SHOWN_ROWS);
+  const others = rows.length - shown.length;
+  const more = others > 0
+    ? html`<p class="more"><button type="button" class="link" data-action="reconcile-all">${tn(others, "Show {n} more row", "Show {n} more rows")}</button></p>`
+    : null;
+  if (!shown.length) return more;
+  return html`
+    <h3 class="part-head">${t("By day and model")}</h3>
+    ${scrollingTable({
+      label: t("{title}, table", { title: t("By day and model") }), kind: "is-long",
+      heads: html`
+        ${head(t("Day, UTC"))}${head(t("Model"))}${head(t("Our tokens"), "num")}${head(t("Our cost"), "num")}${head(t("Its tokens"), "num")}
+        ${head(t("Its cost"), "num")}${head(t("Tokens apart"), "num")}${head(t("Cost apart"), "num")}${head(t("Unexplained"), "num")}`,
+      rows: shown.map((row) => html`
+        <tr data-key="${row.day}-${row.provider}/${row.model}">
+          <th scope="row">${row.day}</th>
+          <td class="mid" title="${row.provider}/${row.model}">${bdi(row.model)}</td>
+          <td class="num">${tokens(row.ours_tokens)}</td><td class="num">${money(row.ours_nano_usd)}</td>
+          <td class="num">${tokens(row.theirs_tokens)}</td><td class="num">${money(row.theirs_nano_usd)}</td>
+          ${amounts(row, "difference_")}
+          <td class="num">${row.rest_tokens || row.rest_nano_usd ? html`<span class="is-warn">${signed(row.rest_tokens, formatCount)} ${signed(row.rest_nano_usd, money)}</span>` : "0"}</td>
+        </tr>`),
+    })}
+    ${more}`;
+}
+
+function Reconciled({ data, isAll }) {
+  const { total } = data;
+  const isSame = !total.difference_tokens && !total.difference_nano_usd;
+  return html`
+    ${data.is_fresh ? null : html`<p class="advice is-warn">${t("The gateway is still counting: its sums are older than ours.")}</p>`}
+    ${data.is_utc ? null : html`<p class="advice">${t("This version of OpenClaw counts the days of its own machine; ours are those of UTC.")}</p>`}
+    <dl class="facts">
+      ${fact("ours", "Clawmeter", html`${money(total.ours_nano_usd)} <span class="fact-more">${tokens(total.ours_tokens)} ${t("tokens")}</span>`)}
+      ${fact("theirs", t("The gateway"), html`${money(total.theirs_nano_usd)} <span class="fact-more">${tokens(total.theirs_tokens)} ${t("tokens")}</span>`)}
+      ${fact("apart", t("Apart"), isSame ? t("nothing") : html`${signed(total.difference_nano_usd, money)} <span class="fact-more">${signed(total.difference_tokens, formatCount)} ${t("tokens")}</span>`)}
+    </dl>
+    ${isSame && !total.reasons.length ? html`<p class="advice is-ok">${t("Both count the same.")}</p>` : scrollingTable({
+      label: t("{title}, table", { title: t("Why they differ") }),
+      heads: html`${head(t("Why they differ"))}${head(t("Tokens"), "num")}${head(t("Cost"), "num")}`,
+      rows: html`
+        ${total.reasons.map((one) => html`<tr data-key="${one.reason}"><th scope="row">${t(REASONS[one.reason])}</th>${amounts(one, "")}</tr>`)}
+        <tr data-key="rest"><th scope="row" class="${total.rest_tokens || total.rest_nano_usd ? "is-warn" : ""}">${t("not explained")}</th>${amounts(total, "rest_")}</tr>`,
+      foot: html`<tr><th scope="row">${t("Apart")}</th>${amounts(total, "difference_")}</tr>`,
+    })}
+    ${ReconciledRows(data.rows, isAll)}`;
+}
+
+function Reconciliation(state) {
+  const { isBusy = false, data = null, error = "", range = "", isAll = false } = state.reconciled ?? {};
+  return panel({
+    key: "reconciliation", title: t("Reconciliation with the gateway"), wide: "w12", state,
+    note: data ? t("{range}, by days of UTC", { range: rangeName(range) }) : null,
+    body: html`
+      <p class="advice">${t("The gateway has sums of its own (sessions.usage). Here they are compared with ours, day by day and model by model. It counts through all of its transcripts for this, so only when you ask.")}</p>
+      <p><button type="button" class="button" data-action="reconcile" aria-disabled="${isBusy ? "true" : "false"}">${isBusy ? t("The gateway is counting") : t("Compare {range}", { range: rangeName(state.route.range) })}</button></p>
+      <div role="status">${error ? html`<p class="advice is-bad">${t("The gateway could not be asked: {why}", { why: bdi(error) })}</p>` : null}</div>
+      ${data ? Reconciled({ data, isAll }) : null}`,
+  });
+}
+
+export function Health(state) {
+  return html`
+    <div class="grid" data-key="health">
+      ${StateLine(state)}
+      ${Gateway(state)}
+      ${Machine(state)}
+      ${Sources(state)}
+      ${Delivery(state)}
+      ${Headroom(state)}
+      ${Log(state)}
+      ${Reconciliation(state)}
+    </div>`;
+}
+
+let typing = 0;
+
+async function reconcile({ state, dispatch, read, say }) {
+  if (state.reconciled?.isBusy) return;
+  const { range } = state.route;
+  const { from, to } = askParams({ ...state.route, filters: {} });
+  dispatch({ reconciled: { ...state.reconciled, isBusy: true, error: "" } });
+  try {
+    const data = await read("/api/reconciliation", { from, to });
+    dispatch({ reconciled: data.problem ? { error: data.problem } : { data, range } });
+    if (!data.problem) say(t("The comparison is there"));
+  } catch (error) {
+    dispatch({ reconciled: { error: error.message } });
+  }
+}
+
+export const page = {
+  styles: "health.css",
+  parse: (params) => ({
+    level: readParam(params, "level", /^(info|warn|error)$/, ""),
+    subsystem: (params.get("subsystem") ?? "").slice(0, 60),
+    find: (params.get("find") ?? "").slice(0, 200),
+  }),
+  format: ({ level, subsystem, find }) => [["level", level], ["subsystem", subsystem], ["find", find]],
+  asks: ({ route }) => {
+    const { from, to, tz } = askParams(route);
+    return [
+      { key: "system", path: "/api/system-health", params: {}, on: ["gateway", "health"], gapMs: 2000, everyMs: 5000 },
+      { key: "health", path: "/api/health", params: {}, on: ["gateway", "health", "usage"], gapMs: 3000, everyMs: 15_000 },
+      { key: "headroom", path: "/api/headroom", params: { from, to, tz }, on: ["usage"], gapMs: 3000, everyMs: 15_000 },
+      { key: "logs", path: "/api/logs", params: { level: route.level, subsystem: route.subsystem, q: route.find, limit: SHOWN_LINES }, on: [], everyMs: 2000 },
+    ];
+  },
+  view: Health,
+  actions: {
+    level: (element, { dispatch, go }) => {
+      dispatch({ frozenLog: null });
+      go({ level: element.dataset.value });
+    },
+    subsystem: (element, { dispatch, go }) => {
+      dispatch({ frozenLog: null });
+      go({ subsystem: element.value });
+    },
+    "log-find": (element, { dispatch, go }) => {
+      clearTimeout(typing);
+      const { value } = element;
+      typing = setTimeout(() => {
+        dispatch({ frozenLog: null });
+        go({ find: value.trim() }, true);
+      }, 150);
+    },
+    pause: (_, { state, dispatch }) => dispatch({ frozenLog: state.frozenLog ? null : dataOf(state, "logs") }),
+    reconcile: (_, context) => reconcile(context),
+    "reconcile-all": (_, { state, dispatch }) => dispatch({ reconciled: { ...state.reconciled, isAll: true } }),
+  },
+};
+"""
+
+# language=CSS
+AGENTS_CSS = r"""/* Agents */
+.agent-list { margin: 0 -16px -12px; }
+.agent-list tr > :first-child { padding-left: 16px; }
+.agent-list tr > :last-child { padding-right: 16px; }
+.agent-list .name { width: 24%; }
+.agent-list .bar-cell { width: 12%; }
+.agent-name .state { margin-right: 8px; }
+.agent-list .mark { margin-left: 6px; }
+.agent-head h2 { font-size: 16px; line-height: 22px; overflow: hidden; text-overflow: ellipsis; }
+.agent-head .back { display: grid; place-items: center; width: 24px; height: 24px; margin-left: -6px; border-radius: 6px; color: var(--ink-2); }
+.agent-head .back:hover { background: var(--line); }
+.agent-facts { display: grid; grid-template-columns: repeat(4, minmax(0, 1fr)); gap: 12px 16px; margin-top: 4px; }
+.agent-facts dt { font-size: 12px; line-height: 16px; color: var(--ink-2); }
+.agent-facts dd { font-size: 13px; line-height: 18px; overflow-wrap: anywhere; }
+.agent-facts .is-number dd { font-size: 20px; line-height: 28px; font-weight: 600; letter-spacing: -.01em; }
+.agent-facts .is-number .num { text-align: left; }
+.agent-facts .note { display: block; font-size: 12px; line-height: 16px; font-weight: 400; letter-spacing: 0; }
+.agent-side .panel { scroll-margin-top: 112px; }
+.agent-side { display: grid; grid-template-columns: minmax(0, 1fr); gap: 16px; align-content: start; }
+.agent-pair { display: grid; grid-template-columns: repeat(2, minmax(0, 1fr)); gap: 16px; }
+.files h3:first-child { margin-top: 0; }
+.files-scroll { max-height: 560px; overflow: auto; margin: 0 -8px; padding: 0 8px; }
+.files li { display: flex; align-items: baseline; gap: 8px; padding: 4px 8px; margin: 0 -8px; border-radius: 6px; font-size: 13px; line-height: 18px; }
+.files li:hover { background: var(--bg); }
+.files a { flex: 1; min-width: 0; color: inherit; text-decoration: none; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
+.files a:hover { text-decoration: underline; text-underline-offset: 2px; }
+.files li.is-open { background: color-mix(in srgb, var(--accent) 8%, var(--surface)); --ink-3: var(--ink-2); }
+.files li.is-refused > span:first-of-type { flex: 1; min-width: 0; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; color: var(--ink-2); }
+.files .note { font-size: 12px; white-space: nowrap; }
+.files .is-warn { color: var(--warn); }
+.file-text { max-width: 92ch; font-size: 13px; line-height: 20px; overflow-wrap: anywhere; }
+.file-text > * { margin: 0 0 8px; white-space: pre-wrap; }
+.file-text .md-h { font-weight: 600; margin-top: 16px; }
+.file-text .md-h:first-child { margin-top: 0; }
+.file-text .md-h1 { font-size: 18px; line-height: 24px; } .file-text .md-h2 { font-size: 15px; line-height: 22px; }
+.file-text ul { padding-left: 18px; white-space: normal; }
+.file-text li { list-style: disc; margin: 2px 0; white-space: pre-wrap; }
+.file-text li.md-in-1 { margin-left: 18px; } .file-text li.md-in-2 { margin-left: 36px; } .file-text li.md-in-3 { margin-left: 54px; }
+.file-text li.md-task, .file-text li.md-n { list-style: none; margin-left: -16px; }
+.file-text blockquote { padding-left: 12px; border-left: 2px solid var(--line); color: var(--ink-2); }
+.file-text hr { height: 0; border: 0; border-top: 1px solid var(--line); }
+.file-text code { padding: 0 3px; border-radius: 3px; background: var(--bg); font: 12px/18px var(--mono); }
+.file-text pre, .file-source {
+  padding: 8px 12px; overflow: auto; border: 1px solid var(--line); border-radius: 6px; background: var(--bg);
+  font: 12px/17px var(--mono); white-space: pre-wrap; overflow-wrap: anywhere;
+}
+.file-source { max-height: 75vh; }
+.md-url { color: var(--ink-3); font: 12px/18px var(--mono); }
+.hidden-char { padding: 0 3px; border: 1px solid currentColor; border-radius: 3px; background: none; color: var(--warn); font: 10px/14px var(--mono); }
+.file-notice { display: flex; align-items: center; gap: 6px; margin-bottom: 8px; font-size: 12px; line-height: 16px; color: var(--warn); }
+@media (max-width: 1279px) { .agent-pair { grid-template-columns: minmax(0, 1fr); } }
+@media (max-width: 639px) {
+  .agent-list { margin: 0 -12px -12px; }
+  .agent-list tr > :first-child { padding-left: 12px; } .agent-list tr > :last-child { padding-right: 12px; }
+  .agent-list .name { width: 60%; }
+  .agent-facts { grid-template-columns: repeat(2, minmax(0, 1fr)); }
+  .files-scroll { max-height: 280px; }
+}
+"""
+
+# language=JavaScript
+AGENTS_JS = r"""// The agents: what each is, what it costs and does; one agent with its memory files, which are shown
+// as text: nothing in them is a link, an image or markup of its own, and what hides is marked.
+
+import { html, t, tn, UNKNOWN, formatBytes, formatCount, formatPercent } from "./dom.js";
+import { shareBar, sparkline } from "./chart.js";
+import {
+  askParams, bdi, cost, dataOf, fateMark, head, hrefTo, icon, nothing, panel, partial, rangeName, scrollingTable, segments, sessionLink,
+  sessionName, shareOf, sharePercent, sortedHead, stateMark, tokens, unseen, when,
+} from "./views.js";
+
+const LONGEST_LAID_OUT = 200_000; // characters; a longer file is shown as its source
+const idOf = ({ route }) => route.rest[0] ?? "";
+const agentKey = (state) => `agent ${idOf(state)}`;
+const fileKey = (state) => `file ${idOf(state)} ${state.route.file}`;
+
+/** What a person calls an agent: its name, with the id behind it where that is another word. */
+function agentName(row) {
+  const isOther = row.name && row.name.toLowerCase() !== row.id.toLowerCase();
+  return html`${bdi(row.name || row.id)}${isOther ? html` <span class="note">${bdi(row.id)}</span>` : null}`;
+}
+
+const isDeleted = (row) => !row.configured && !row.on_disk;
+
+function agentMarks(row) {
+  const mark = (name, why) => html`<span class="mark" title="${why}">${name}</span>`;
+  if (isDeleted(row)) return mark(t("deleted"), t("OpenClaw no longer has this agent; the ledger keeps its numbers"));
+  if (!row.configured) return mark(t("not configured"), t("openclaw.json does not name this agent; its folder is there"));
+  return row.is_default ? mark(t("default"), t("takes what is sent to no other agent")) : null;
+}
+
+const stateOf = (row) => (row.state ? stateMark({ ...row, inferred: false }) : html`<span class="state is-ended" title="${t("has never run")}"></span>`);
+
+function heartbeatWords({ heartbeat }) {
+  if (!heartbeat) return UNKNOWN;
+  if (!heartbeat.every) return t("off");
+  return html`${t("every {time}", { time: bdi(heartbeat.every) })}${heartbeat.hours ? html`<span class="note"> ${bdi(heartbeat.hours)}</span>` : null}`;
+}
+
+const list = (names, most = 3) => (names.length
+  ? html`${names.slice(0, most).map((name, i) => html`${i ? ", " : ""}${bdi(name)}`)}${names.length > most ? t(" and {n} more", { n: names.length - most }) : ""}`
+  : UNKNOWN);
+
+/** A model without its provider. */
+const modelName = (row) => row.model?.replace(/^[^/]+\//, "") ?? UNKNOWN;
+
+function Row(row, total, state) {
+  return html`
+    <tr data-key="${row.id}">
+      <td class="state-cell">${stateOf(row)}</td>
+      <th scope="row" class="name" title="${row.name || row.id}">
+        <a class="row-link" href="${hrefTo(state, "agents", [row.id])}" data-row>${agentName(row)}</a>${agentMarks(row)}
+        <span class="where">${bdi(modelName(row))}</span>
+      </th>
+      <td class="mid model" title="${row.model ?? ""}">${bdi(modelName(row))}</td>
+      <td class="mid wide">${list(row.channels, 2)}</td>
+      <td class="wide">${heartbeatWords(row)}</td>
+      <td class="num wide">${row.files_count ? html`<span title="${formatBytes(row.files_bytes)}">${formatCount(row.files_count)}</span>` : UNKNOWN}</td>
+      <td class="num wide">${formatCount(row.sessions)}</td>
+      <td class="num mid">${tokens(row.total_tokens)}</td>
+      <td class="num">${cost(row)}</td>
+      <td class="bar-cell mid">${shareBar(shareOf(row.cost_nano_usd, total))}</td>
+      <td class="num share wide">${sharePercent(row.cost_nano_usd, total)}</td>
+      <td class="num">${when(row.last_activity_ms, state)}</td>
+    </tr>`;
+}
+
+function Agents(state) {
+  const { rows, totals } = dataOf(state, "agents");
+  const running = rows.reduce((sum, row) => sum + row.running, 0);
+  const table = scrollingTable({
+    label: t("Agents, table"), kind: "agent-list",
+    heads: html`
+      ${head(html`<span class="state-word">${t("State")}</span>`)}${head(t("Agent"))}${head(t("Model"), "mid")}${head(t("Channels"), "mid wide")}${head(t("Heartbeat"), "wide")}${head(t("Files"), "num wide")}
+      ${head(t("Sessions"), "num wide")}${head(t("Tokens"), "num mid")}${sortedHead(t("Cost"))}${head(unseen(t("Share as a bar")), "mid")}
+      ${head(t("Share"), "num wide")}${head(t("Last active"), "num")}`,
+    rows: rows.map((row) => Row(row, totals.cost_nano_usd, state)),
+  });
+  const words = running ? tn(running, "{n} session running", "{n} sessions running") : t("nothing runs");
+  return html`
+    <div class="grid" data-key="agents">
+      ${panel({
+        key: "agents", wide: "w12", state, isRanged: true, title: html`${tn(rows.length, "{n} agent", "{n} agents")} · ${cost(totals, true)}`,
+        note: `${rangeName(state.route.range)}, ${words}`,
+        body: rows.length ? table : nothing(t("No agent is in openclaw.json, and none has left a folder.")),
+      })}
+    </div>`;
+}
+
+// One agent
+
+function Fact(key, name, value, kind = "") {
+  return html`<div data-key="${key}" class="${kind}"><dt>${name}</dt><dd>${value}</dd></div>`;
+}
+
+function toolWords({ tools }) {
+  const parts = [];
+  if (tools.profile) parts.push(t("profile {name}", { name: bdi(tools.profile) }));
+  if (tools.allow.length) parts.push(html`${t("only")} ${list(tools.allow, 6)}`);
+  if (tools.deny.length) parts.push(html`${t("without")} ${list(tools.deny, 6)}`);
+  return parts.length ? parts.map((part, i) => html`${i ? "; " : ""}${part}`) : t("as OpenClaw sets them");
+}
+
+function Head(row, state) {
+  const perSession = row.sessions ? tn(row.sessions, "{n} session ever", "{n} sessions ever") : t("no session yet");
+  return html`
+    <section class="panel w12 agent-head" data-key="head" aria-labelledby="h-agent">
+      <header class="panel-head agent-name">
+        <a class="back" href="${hrefTo(state, "agents")}" title="${t("All agents")}" data-shortcut="u" data-help="${t("All agents")}">${icon("left")}${unseen(t("All agents"))}</a>
+        <h2 id="h-agent">${agentName(row)}</h2>${row.state ? stateMark({ ...row, inferred: false }) : null}${agentMarks(row)}
+        <span class="tools"><a href="${hrefTo({ ...state, route: { ...state.route, filters: { ...state.route.filters, agent: row.id } } }, "sessions")}" data-page="sessions">${t("Its sessions")}</a></span>
+      </header>
+      <dl class="agent-facts">
+        ${Fact("cost", t("Cost"), html`${cost(row, true)} ${partial(state)}<span class="note">${rangeName(state.route.range)}</span>`, "is-number")}
+        ${Fact("days", t("By day"), row.spark_nano_usd.some(Boolean) ? sparkline(row.spark_nano_usd, 160) : UNKNOWN)}
+        ${Fact("tokens", t("Tokens"), html`${tokens(row.total_tokens)}<span class="note">${tn(row.model_calls, "{n} call", "{n} calls")}</span>`, "is-number")}
+        ${Fact("sessions", t("Running"), html`<span class="num">${formatCount(row.running)}</span><span class="note">${perSession}, ${t("last active")} ${when(row.last_activity_ms, state)}</span>`, "is-number")}
+        ${Fact("model", t("Model"), html`${bdi(row.model ?? UNKNOWN)}${row.fallbacks.length ? html`<span class="note">${t("then")} ${list(row.fallbacks)}</span>` : null}`)}
+        ${Fact("heartbeat", t("Heartbeat"), html`${heartbeatWords(row)}${row.heartbeat?.model ? html`<span class="note">${bdi(row.heartbeat.model)}</span>` : null}`)}
+        ${Fact("channels", t("Channels"), list(row.channels, 8))}
+        ${Fact("tools", t("Tools"), toolWords(row))}
+      </dl>
+    </section>`;
+}
+
+function Files(row, state) {
+  const line = (file) => {
+    const size = html`<span class="note">${file.problem ? null : html`${formatBytes(file.size_bytes)} · ${when(file.changed_ms, state)}`}</span>`;
+    const name = html`<bdi>${show(file.name.replace(/^memory\//, ""))}</bdi>`;
+    if (file.problem) {
+      return html`
+        <li class="is-refused" data-key="${file.name}"><span>${name}</span>
+          <span class="note is-warn" title="${file.problem}">${icon("warn", 12)} ${t("not opened")}${unseen(`: ${file.problem}`)}</span></li>`;
+    }
+    const isOpen = state.route.file === file.name;
+    return html`
+      <li data-key="${file.name}" class="${isOpen ? "is-open" : ""}">
+        <a href="${hrefTo(state, "agents", [row.id], [["file", file.name]])}" data-row aria-current="${isOpen ? "true" : "false"}" title="${file.name}">${name}</a>${size}</li>`;
+  };
+  const notes = row.files.filter((file) => file.name.startsWith("memory/"));
+  const own = row.files.filter((file) => !file.name.startsWith("memory/"));
+  const group = (name, files) => (files.length ? html`<h3>${name}</h3><ul>${files.map(line)}</ul>` : null);
+  const why = row.files_problem ? nothing(row.files_problem) : row.files.length ? null : nothing(t("No memory file is in this workspace."));
+  return panel({
+    key: "files", title: t("Memory files"), wide: "", state, note: row.files.length ? tn(row.files.length, "{n} file", "{n} files") : null,
+    body: html`
+      <div class="files files-scroll" tabindex="0" role="group" aria-label="${t("Memory files")}">
+        ${group(t("What it is told each time"), own)}${group(t("Notes it wrote"), notes)}${why}
+      </div>
+      ${row.workspace ? html`<p class="more">${t("in {folder}", { folder: html`<code class="mono">${bdi(row.workspace)}</code>` })}</p>` : null}`,
+  });
+}
+
+// Text of a file. Characters that nobody sees can make text read one way and mean another: they are
+// shown by their numbers. A joiner inside an emoji is no such thing, nor is the mark at a file's start.
+
+const HIDDEN_CHARS = /[\u00ad\u061c\u180e\u200b\u200c\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff]|(?<!\p{Extended_Pictographic}|\p{Emoji_Modifier}|\ufe0f)\u200d|[\u{e0000}-\u{e007f}]/gu;
+
+/** A text with what hides in it made visible: [parts, how many]. */
+export function revealed(text) {
+  const parts = [];
+  let at = 0;
+  let count = 0;
+  for (const found of text.matchAll(HIDDEN_CHARS)) {
+    const code = `U+${found[0].codePointAt(0).toString(16).toUpperCase().padStart(4, "0")}`;
+    parts.push(text.slice(at, found.index), html`<mark class="hidden-char" title="${t("a character that cannot be seen")}">${code}</mark>`);
+    at = found.index + found[0].length;
+    count += 1;
+  }
+  return [[...parts, text.slice(at)], count];
+}
+
+const show = (text) => revealed(text)[0];
+const INLINE = /(`[^`\n]{1,500}`)|\*\*([^*\n]{1,500})\*\*|(!?)\[([^\]\n]{0,300})\]\(([^)\n]{0,2000})\)/g;
+
+/** Code, bold, and links as what they are called with the address behind it. */
+function inline(text) {
+  const parts = [];
+  let at = 0;
+  for (const found of text.matchAll(INLINE)) {
+    const [whole, code, bold, image, name, url] = found;
+    parts.push(show(text.slice(at, found.index)));
+    if (code) parts.push(html`<code>${show(code.slice(1, -1))}</code>`);
+    else if (bold) parts.push(html`<b>${show(bold)}</b>`);
+    else parts.push(html`${image ? t("Image: ") : ""}${show(name)} <span class="md-url">(${show(url)})</span>`);
+    at = found.index + whole.length;
+  }
+  return [...parts, show(text.slice(at))];
+}
+
+/** Markdown as plain blocks: headings, lists, quotes, code. All of it is text, HTML and comments too. */
+export function layOut(text) {
+  const blocks = [];
+  let items = [];
+  let lines = [];
+  const endLines = () => {
+    if (lines.length) blocks.push(html`<p>${inline(lines.join("\n"))}</p>`);
+    lines = [];
+  };
+  const endItems = () => {
+    if (items.length) blocks.push(html`<ul>${items}</ul>`);
+    items = [];
+  };
+  let table = [];
+  const endTable = () => {
+    if (table.length) blocks.push(html`<pre>${show(table.join("\n"))}</pre>`);
+    table = [];
+  };
+  let fence = null;
+  for (const line of text.split(/\r\n|\n|\r/)) {
+    const rail = /^\s{0,3}(```|~~~)/.exec(line)?.[1];
+    if (fence) {
+      if (rail === fence.rail) {
+        blocks.push(html`<pre>${show(fence.lines.join("\n"))}</pre>`);
+        fence = null;
+      } else fence.lines.push(line);
+      continue;
+    }
+    if (/^\s*\|.*\|\s*$/.test(line)) { // a table: its columns stand in line as they were typed
+      endItems();
+      endLines();
+      table.push(line);
+      continue;
+    }
+    endTable();
+    const title = /^(#{1,6})\s+(.*)$/.exec(line);
+    const item = /^(\s*)([-*+]|\d{1,9}[.)])\s+(\[[ xX]\]\s+)?(.*)$/.exec(line);
+    if (item && !/^\s*([-*_]\s*){3,}$/.test(line)) {
+      endLines();
+      const [, indent, sign, task, words] = item;
+      const kind = `md-in-${Math.min(3, Math.floor(indent.replace(/\t/g, "  ").length / 2))} ${task ? "md-task" : /\d/.test(sign) ? "md-n" : ""}`;
+      const before = task ? (/x/i.test(task) ? "☑ " : "☐ ") : /\d/.test(sign) ? `${sign} ` : "";
+      items.push(html`<li class="${kind}">${before}${inline(words)}</li>`);
+      continue;
+    }
+    endItems();
+    if (rail || title || !line.trim() || /^\s{0,3}>/.test(line) || /^\s*([-*_]\s*){3,}$/.test(line)) endLines();
+    if (rail) fence = { rail, lines: [] };
+    else if (title) blocks.push(html`<p class="md-h md-h${title[1].length}" role="heading" aria-level="${Math.min(6, title[1].length + 2)}">${inline(title[2])}</p>`);
+    else if (/^\s{0,3}>/.test(line)) blocks.push(html`<blockquote>${inline(line.replace(/^\s{0,3}>\s?/, ""))}</blockquote>`);
+    else if (/^\s*([-*_]\s*){3,}$/.test(line)) blocks.push(html`<hr>`);
+    else if (line.trim()) lines.push(line);
+  }
+  if (fence) blocks.push(html`<pre>${show(fence.lines.join("\n"))}</pre>`);
+  endTable();
+  endItems();
+  endLines();
+  return blocks;
+}
+
+function FileView(state) {
+  const { file, isSource } = state.route;
+  const answer = state.answers[fileKey(state)];
+  const close = html`<a class="icon-button" href="${hrefTo(state, "agents", [idOf(state)])}" title="${t("Close")}">${icon("close", 12)}${unseen(t("Close"))}</a>`;
+  if (!answer?.data) {
+    const why = answer?.error ? t("This file could not be read: {why}.", { why: answer.error.message }) : t("Loading");
+    return panel({ key: "file", title: bdi(file), wide: "", state, tools: close, body: nothing(why) });
+  }
+  const { text, clipped, size_bytes: size, changed_ms: changed } = answer.data;
+  const whole = text.replace(/^\ufeff/, "");
+  const isLong = whole.length > LONGEST_LAID_OUT;
+  const hidden = revealed(whole)[1];
+  const notices = [
+    hidden ? tn(hidden, "{n} character that cannot be seen is marked", "{n} characters that cannot be seen are marked") : "",
+    clipped ? t("the first {size} of it", { size: formatBytes(1e6) }) : "",
+  ].filter(Boolean);
+  const choice = segments({ action: "source", label: t("Show as"), choices: [["", t("Text")], ["1", t("Source")]], chosen: isSource ? "1" : "" });
+  return panel({
+    key: "file", title: bdi(file), wide: "", state, tools: html`${isLong ? null : choice}${close}`,
+    note: html`${formatBytes(size)} · ${when(changed, state)}`,
+    body: html`
+      ${notices.length ? html`<p class="file-notice">${icon("warn", 12)}${notices.join("; ")}</p>` : null}
+      ${isSource || isLong ? html`<pre class="file-source" tabindex="0">${show(whole)}</pre>`
+        : html`<div class="file-text">${whole.trim() ? layOut(whole) : nothing(t("This file is empty."))}</div>`}`,
+  });
+}
+
+function Shares(key, title, rows, total, state) {
+  return panel({
+    key, title, wide: "", state, isRanged: true,
+    body: rows.length ? html`
+      <table class="shares">
+        <thead class="unseen"><tr>${head(t("Name"))}<td></td>${head(t("Cost"))}${head(t("Share"))}</tr></thead>
+        <tbody>${rows.map((row) => html`
+          <tr data-key="${row.key}"><th scope="row" class="name" title="${row.label}">${row.key === "(none)" ? t("none") : bdi(row.label)}</th>
+            <td class="bar-cell">${shareBar(shareOf(row.cost_nano_usd, total))}</td><td class="num">${cost(row)}</td>
+            <td class="num share">${formatPercent(total ? row.cost_nano_usd / total : null)}</td></tr>`)}</tbody>
+      </table>` : nothing(t("Nothing in this range.")),
+  });
+}
+
+function Recent(row, state) {
+  const line = (one) => html`
+    <tr data-key="${one.id}">
+      <td class="state-cell">${one.run_state ? fateMark(one) : stateMark(one)}</td>
+      <th scope="row" class="name" title="${sessionName(one)}">${sessionLink(state, one.id, sessionName(one))}</th>
+      <td class="mid">${bdi(one.channel || one.cause || UNKNOWN)}</td>
+      <td class="num wide">${tokens(one.total_tokens)}</td>
+      <td class="num">${cost(one)}</td>
+      <td class="num">${when(one.last_activity_ms, state)}</td>
+    </tr>`;
+  return panel({
+    key: "recent", title: t("Last sessions"), wide: "", state,
+    body: row.recent.length ? scrollingTable({
+      label: t("{title}, table", { title: t("Last sessions") }),
+      heads: html`${head(html`<span class="state-word">${t("State")}</span>`)}${head(t("Session"))}${head(t("Channel"), "mid")}${head(t("Tokens"), "num wide")}${head(t("Cost"), "num")}${head(t("Last active"), "num")}`,
+      rows: row.recent.map(line),
+    }) : nothing(t("No session yet.")),
+  });
+}
+
+function Agent(state) {
+  const row = dataOf(state, agentKey(state));
+  if (!row) {
+    return html`
+      <section class="panel empty" data-key="missing">
+        <h2>${t("There is no such agent")}</h2>
+        <p>${t("No config, no folder and no session knows {agent}.", { agent: bdi(idOf(state)) })}</p>
+        <p><a href="${hrefTo(state, "agents")}">${t("All agents")}</a></p>
+      </section>`;
+  }
+  const total = row.cost_nano_usd;
+  return html`
+    <div class="grid" data-key="agent-${row.id}">
+      ${Head(row, state)}
+      <div class="w4 agent-side" data-key="side">${Files(row, state)}</div>
+      <div class="w8 agent-side" data-key="middle">
+        ${state.route.file ? FileView(state) : null}
+        ${Recent(row, state)}
+        <div class="agent-pair" data-key="shares">
+          ${Shares("by-model", t("By model"), row.by_model, total, state)}${Shares("by-tool", t("By tool"), row.by_tool, total, state)}
+          ${Shares("by-channel", t("By channel"), row.by_channel, total, state)}${Shares("by-cause", t("By cause"), row.by_cause, total, state)}
+        </div>
+      </div>
+    </div>`;
+}
+
+let shownFile = "";
+
+export const page = {
+  styles: "agents.css",
+  parse: (params) => ({ file: (params.get("file") ?? "").slice(0, 300), isSource: params.get("source") === "1" }),
+  format: ({ file, isSource }) => [["file", file ?? ""], ["source", file && isSource ? "1" : ""]],
+  asks: (state) => {
+    const { route } = state;
+    const params = askParams(route);
+    if (!idOf(state)) return [{ key: "agents", path: "/api/agents", params, on: ["usage", "session"], gapMs: 1000 }];
+    const asks = [{ key: agentKey(state), path: `/api/agents/${encodeURIComponent(idOf(state))}`, params: { ...params, agent: null }, on: ["usage", "session"], gapMs: 1000 }];
+    if (route.file) {
+      const path = `/api/memory/${encodeURIComponent(idOf(state))}/${encodeURIComponent(route.file)}`;
+      asks.push({ key: fileKey(state), path, params: {}, on: ["usage"], gapMs: 2000 });
+    }
+    return asks;
+  },
+  view: (state) => (idOf(state) ? Agent(state) : Agents(state)),
+  actions: {
+    source: (element, { go }) => go({ isSource: element.dataset.value === "1" }, true),
+  },
+  painted({ state }) {
+    // On a phone the file comes below the list: it is brought into sight once, when it is opened.
+    const name = state.route.file ? fileKey(state) : "";
+    const isHere = Boolean(state.answers[name]?.data);
+    if (name === shownFile || (name && !isHere)) return;
+    shownFile = name;
+    const place = document.querySelector('[data-key="file"]');
+    if (name && place && place.getBoundingClientRect().top > innerHeight * 0.8) place.scrollIntoView({ block: "start" });
+  },
+};
+"""
+
 # language=JavaScript
 ZH_JS = r"""// Chinese, by the English text (dom.js, t()). {names} stay as they are; {1}, {2} stand for the numbers
 // in words of the server. Loaded only when Chinese is chosen.
@@ -23839,6 +27815,20 @@ export const messages = {
   "{entries} copied": "已复制{entries}",
   "{entries} saved as a file": "已将{entries}保存为文件",
   "Done": "完成",
+
+  // Overview, live
+  "Answering": "回答中", "Retrying": "重试中", "Compacting": "压缩中", "Aborted": "已中止", "Doing": "正在做",
+  "for {time}": "已 {time}", "Gateway not running: what runs is told from the transcripts.": "网关未运行：运行状态由会话记录推断。",
+  "Connecting to the gateway.": "正在连接网关。", "Gateway not connected: {why}.": "网关未连接：{why}。", "{share} busy": "{share} 繁忙",
+  "OpenClaw, version not told": "OpenClaw，版本未知", "up {time}": "已运行 {time}", "event loop {n}\u00a0ms late": "事件循环延迟 {n}\u00a0毫秒", "slow": "缓慢",
+  "suspended, takes no new work": "已暂停，不接受新任务",
+
+  // Flow
+  "Channels": "渠道", "Node": "节点", "Nodes": "节点", "No channel": "无渠道",
+  "not running": "未运行", "connected": "已连接", "Platform": "平台", "Running now": "正在运行", "Mean time": "平均耗时",
+  "{n} running": "{n} 个运行中", "Flow from channels to tools. Arrow keys move between cards, Enter opens one.": "从渠道到工具的流程。方向键在卡片间移动，回车打开。",
+  "Kind": "类型", "From one to the next": "从一处到下一处", "From": "自", "To": "至", "Nothing went through in this range.": "此范围内没有任何调用。",
+  "What the width stands for": "宽度代表什么", "Show the largest": "只显示最大的", "Show all": "全部显示", "Show graph": "显示图",
   "{n} sub-agent": "{n} 个子代理",
   "{n} sub-agents": "{n} 个子代理",
   "{n} failed": "{n} 次失败",
@@ -23879,7 +27869,7 @@ export const messages = {
   "Nobody has done anything yet: what is sent to a gateway from here is listed with its answer.": "还没有人执行过操作：从这里发送到网关的内容及其应答会列在这里。",
   "When": "时间", "Action": "操作", "By": "操作者", "Request": "请求", "Answer": "应答", "Show more of {n}": "显示更多（共 {n} 条）",
   "Abort what runs in {name}?": "中止 {name} 中的运行？", "What the model has answered so far stays, and is billed.": "模型已回答的内容会保留并计费。",
-  "Run aborted": "运行已中止", "Pause this gateway?": "暂停此网关？",
+  "Run aborted": "运行已中止", "All but this:": "除此之外均已完成：", "Pause this gateway?": "暂停此网关？",
   "Cron jobs and heartbeats are switched off and runs are aborted, until you resume.": "定时任务和心跳将被关闭，运行将被中止，直到您恢复。",
   "Gateway paused": "网关已暂停", "Resume this gateway?": "恢复此网关？",
   "What the pause has switched off is switched on again, and nothing else.": "只重新启用暂停时关闭的内容。", "Gateway resumed": "网关已恢复",
@@ -23931,6 +27921,188 @@ export const messages = {
   "Review the change": "检查更改", "Review the job": "检查任务", "It needs a name.": "需要名称。", "Say what it is to do.": "请填写要做什么。",
   "Create {name}?": "创建 {name}？", "Create job": "创建任务", "Job created": "任务已创建", "Change {name}?": "更改 {name}？", "Change job": "更改任务",
   "Job changed": "任务已更改", "Cron job {name} failed: {why}": "定时任务 {name} 失败：{why}", "See the job": "查看任务",
+  // Health
+  "Info": "信息",
+  "Warnings": "警告",
+  "trace": "跟踪",
+  "debug": "调试",
+  "info": "信息",
+  "warning": "警告",
+  "fatal": "致命",
+  "Transcripts": "会话记录",
+  "Databases": "数据库",
+  "Transcripts that were reset": "已重置的会话记录",
+  "Deleted transcripts": "已删除的会话记录",
+  "Archived transcripts": "已归档的会话记录",
+  "Imported transcripts": "已导入的会话记录",
+  "Copies": "副本",
+  "Checkpoints": "检查点",
+  "Session lists": "会话列表",
+  "Not connected": "未连接",
+  "Connected": "已连接",
+  "Not running": "未运行",
+  "Refuses": "拒绝连接",
+  "Not compatible": "不兼容",
+  "sessions that were reset, deleted or archived: the gateway leaves them out": "已重置、删除或归档的会话：网关不计入",
+  "sessions that the gateway does not list any more": "网关不再列出的会话",
+  "sessions that the gateway has not counted yet": "网关尚未统计的会话",
+  "agents that the gateway leaves out": "网关未计入的代理",
+  "sessions of other homes, which this gateway does not know": "其他主目录的会话，此网关不知道",
+  "calls that forks have copied: the gateway counts them again": "分叉复制的调用：网关重复计算",
+  "calls that the gateway has no price for, or another one": "网关没有价格或价格不同的调用",
+  "use of a plan, which costs no money here": "套餐用量，此处不计费用",
+  "rounding of the gateway's sums": "网关合计的舍入",
+  "The disk of {path} is {share} full, {size} are left": "{path} 所在磁盘已用 {share}，剩余 {size}",
+  "Little memory is left: {size} of {all}": "内存所剩不多：{all} 中剩余 {size}",
+  "The service of the gateway has failed": "网关服务已失败",
+  "The gateway is slow: its event loop is held up": "网关缓慢：其事件循环被阻塞",
+  "A message has waited {time} to be delivered": "有消息已等待投递 {time}",
+  "Messages of the last 7 days could not be delivered": "最近 7 天有消息未能投递",
+  "Make room: when it is full, OpenClaw and Clawmeter cannot write.": "请腾出空间：磁盘写满后 OpenClaw 和 Clawmeter 都无法写入。",
+  "See what uses it: when none is left, the system ends processes.": "请查看占用者：内存耗尽时系统会结束进程。",
+  "See why with openclaw gateway status, and start it again.": "用 openclaw gateway status 查看原因，然后重新启动。",
+  "See its log for what it does; a restart helps for a while.": "查看其日志了解它在做什么；重启可暂时缓解。",
+  "See whether its channel is connected: openclaw channels status.": "查看其渠道是否已连接：openclaw channels status。",
+  "The reasons stand below, under Delivery queue.": "原因见下方“投递队列”。",
+  "{n} thing needs attention": "{n} 项需要注意",
+  "{n} things need attention": "{n} 项需要注意",
+  "All is well": "一切正常",
+  "open": "开放",
+  "nobody listens": "无人监听",
+  "suspended": "已挂起",
+  "Version": "版本",
+  "Up for": "已运行",
+  "Runs now": "当前运行数",
+  "Event loop, p99": "事件循环 p99",
+  "Port": "端口",
+  "Service": "服务",
+  "not set up as one, or not to be seen from here": "未设为服务，或此处不可见",
+  "protocol {n}": "协议 {n}",
+  "Frames": "帧",
+  "{n} received": "收到 {n} 个",
+  "{n} lost or not understood": "丢失或无法理解 {n} 个",
+  "Not in this version": "此版本没有",
+  "ledger": "账本",
+  "Machine": "机器",
+  "up for {time}": "已运行 {time}",
+  "Processor": "处理器",
+  "{n} cores, load {loads}": "{n} 核，负载 {loads}",
+  "load of the last 1, 5 and 15 minutes": "最近 1、5、15 分钟的负载",
+  "{size} of {all} free": "{all} 中可用 {size}",
+  "Disk of {what}": "{what} 的磁盘",
+  "{size} of {all} used": "{all} 中已用 {size}",
+  "Clawmeter itself: {size}, {share} of a core, {n} threads": "Clawmeter 自身：{size}，单核的 {share}，{n} 个线程",
+  "lag {time}": "延迟 {time}",
+  "ledger {size}": "账本 {size}",
+  "What is read": "读取内容",
+  "Number": "数量",
+  "Size": "大小",
+  "Bad lines": "坏行",
+  "Unreadable": "无法读取",
+  "No transcript yet. The first one is here within a second.": "尚无会话记录。第一条会在一秒内出现。",
+  "These are the first {n}, the faulty ones first.": "以下为前 {n} 个，有问题的在前。",
+  "Not read in full": "未完整读取",
+  "unreadable": "无法读取",
+  "Left out of the sums, for their numbers cannot be": "数值不可能，未计入合计",
+  "Ledger": "账本",
+  "Delivery queue": "投递队列",
+  "Nothing has ever waited to be delivered. Messages to and from channels stand here until they have arrived.": "从未有消息等待投递。渠道收发的消息在送达之前显示于此。",
+  "Longest wait": "最长等待",
+  "Not delivered": "未投递",
+  "Queue": "队列",
+  "Direction": "方向",
+  "Attempts": "尝试次数",
+  "to OpenClaw": "发往 OpenClaw",
+  "from OpenClaw": "来自 OpenClaw",
+  "Latest failures": "最近的失败",
+  "{n} attempt": "{n} 次尝试",
+  "{n} attempts": "{n} 次尝试",
+  "what these calls cost": "这些调用的费用",
+  "Provider headroom": "提供方余量",
+  "peaks of the last 7 days": "最近 7 天的峰值",
+  "Requests a minute": "每分钟请求",
+  "Peak": "峰值",
+  "Limit": "上限",
+  "Tokens a minute": "每分钟令牌",
+  "Rate limited": "被限流",
+  "Retries": "重试",
+  "Failovers": "故障转移",
+  "all of {provider}": "{provider} 合计",
+  "as a refusal of the provider says": "来自提供方的拒绝消息",
+  "told": "告知",
+  "No limit is known. Set those of your account in clawmeter.toml:": "上限未知。请在 clawmeter.toml 中设置您账户的上限：",
+  "What a provider repeats inside one call leaves no trace in a transcript and is not counted here.": "单次调用内部的重试不会留在会话记录中，此处不计。",
+  "{n} kind of error": "{n} 类错误",
+  "{n} kinds of errors": "{n} 类错误",
+  "last {time}": "最近 {time}",
+  "through the gateway": "经由网关",
+  "from the file": "来自文件",
+  "Log of the gateway": "网关日志",
+  "Pause the log, or go on": "暂停或继续日志",
+  "Go on": "继续",
+  "Pause": "暂停",
+  "Level": "级别",
+  "Subsystem": "子系统",
+  "All subsystems": "全部子系统",
+  "Find in the log": "在日志中查找",
+  "There is no log to be seen: the gateway is not connected, and no log file of OpenClaw was found.": "没有可看的日志：网关未连接，也未找到 OpenClaw 的日志文件。",
+  "paused": "已暂停",
+  "live": "实时",
+  "Lines of the log, newest first": "日志行，最新在前",
+  "No line is like that.": "没有符合的行。",
+  "The log has no line yet.": "日志还没有内容。",
+  "{n} of the last {all} lines": "最近 {all} 行中的 {n} 行",
+  "{size} were too much to follow and are left out": "有 {size} 来不及跟读，已略去",
+  "What looks like a secret is taken out.": "疑似机密的内容已去除。",
+  "By day and model": "按日和模型",
+  "Day, UTC": "日期（UTC）",
+  "Our tokens": "我方令牌",
+  "Our cost": "我方费用",
+  "Its tokens": "网关令牌",
+  "Its cost": "网关费用",
+  "Tokens apart": "令牌差",
+  "Cost apart": "费用差",
+  "Unexplained": "未解释",
+  "Show {n} more row": "再显示 {n} 行",
+  "Show {n} more rows": "再显示 {n} 行",
+  "The gateway is still counting: its sums are older than ours.": "网关仍在统计：其合计比我方旧。",
+  "This version of OpenClaw counts the days of its own machine; ours are those of UTC.": "此版本的 OpenClaw 按其机器的日期统计；我方按 UTC 日期。",
+  "tokens": "令牌",
+  "The gateway": "网关",
+  "Apart": "相差",
+  "nothing": "无",
+  "Both count the same.": "两边一致。",
+  "Why they differ": "差异原因",
+  "not explained": "未解释",
+  "Reconciliation with the gateway": "与网关对账",
+  "{range}, by days of UTC": "{range}，按 UTC 日期",
+  "The gateway has sums of its own (sessions.usage). Here they are compared with ours, day by day and model by model. It counts through all of its transcripts for this, so only when you ask.": "网关有自己的合计（sessions.usage）。此处逐日、逐模型与我方比较。为此它要统计全部会话记录，因此仅在您要求时进行。",
+  "The gateway is counting": "网关正在统计",
+  "Compare {range}": "比较{range}",
+  "The gateway could not be asked: {why}": "无法询问网关：{why}",
+  "The comparison is there": "比较结果已就绪",
+  "{n} problem": "{n} 个问题",
+  "{n} problems": "{n} 个问题",
+
+  // Agents, and how sub-agents fare
+  "Killed": "已终止", "Timed out": "已超时", "It failed.": "它失败了。", "It was killed.": "它被终止了。",
+  "Its time ran out.": "它超时了。", "Its task: {task}": "任务：{task}", "not configured": "未配置", "default": "默认",
+  "OpenClaw no longer has this agent; the ledger keeps its numbers": "OpenClaw 中已没有此代理；账本保留其数字",
+  "openclaw.json does not name this agent; its folder is there": "openclaw.json 中没有此代理，但其文件夹还在",
+  "takes what is sent to no other agent": "接收未发给其他代理的内容", "has never run": "从未运行", "off": "关闭", "every {time}": "每 {time}",
+  "Agents, table": "代理，表格", "Channels": "渠道", "Heartbeat": "心跳", "Files": "文件", "nothing runs": "没有正在运行的",
+  "No agent is in openclaw.json, and none has left a folder.": "openclaw.json 中没有代理，也没有代理留下文件夹。",
+  "profile {name}": "配置 {name}", "only": "仅", "without": "不含", "as OpenClaw sets them": "由 OpenClaw 决定",
+  "{n} session ever": "共 {n} 个会话", "{n} sessions ever": "共 {n} 个会话", "no session yet": "尚无会话", "All agents": "所有代理",
+  "Its sessions": "它的会话", "By day": "按日", "last active": "最近活动", "then": "其后为", "not opened": "未打开",
+  "No memory file is in this workspace.": "此工作区中没有记忆文件。", "What it is told each time": "每次都会告知它的内容",
+  "Notes it wrote": "它写下的笔记", "in {folder}": "位于 {folder}", "a character that cannot be seen": "不可见字符", "Image: ": "图片：",
+  "This file could not be read: {why}.": "无法读取此文件：{why}。",
+  "{n} character that cannot be seen is marked": "已标出 {n} 个不可见字符", "{n} characters that cannot be seen are marked": "已标出 {n} 个不可见字符",
+  "the first {size} of it": "仅显示前 {size}", "Show as": "显示方式", "Source": "源文本", "This file is empty.": "此文件为空。",
+  "Last sessions": "最近的会话", "No session yet.": "尚无会话。", "There is no such agent": "没有这个代理",
+  "No config, no folder and no session knows {agent}.": "配置、文件夹和会话中都没有 {agent}。",
+  "By model": "按模型", "By tool": "按工具", "By channel": "按渠道",
 };
 """
 
@@ -23943,11 +28115,17 @@ ASSETS: dict[str, tuple[str, str]] = {
     "views.js": ("text/javascript; charset=utf-8", VIEWS_JS),
     "app.js": ("text/javascript; charset=utf-8", APP_JS),
     "cost.js": ("text/javascript; charset=utf-8", COST_JS),
+    "health.css": ("text/css; charset=utf-8", HEALTH_CSS),
+    "health.js": ("text/javascript; charset=utf-8", HEALTH_JS),
+    "flow.css": ("text/css; charset=utf-8", FLOW_CSS),
+    "flow.js": ("text/javascript; charset=utf-8", FLOW_JS),
     "sessions.css": ("text/css; charset=utf-8", SESSIONS_CSS),
     "sessions.js": ("text/javascript; charset=utf-8", SESSIONS_JS),
     "session.js": ("text/javascript; charset=utf-8", SESSION_JS),
     "crons.css": ("text/css; charset=utf-8", CRONS_CSS),
     "crons.js": ("text/javascript; charset=utf-8", CRONS_JS),
+    "agents.css": ("text/css; charset=utf-8", AGENTS_CSS),
+    "agents.js": ("text/javascript; charset=utf-8", AGENTS_JS),
     "zh.js": ("text/javascript; charset=utf-8", ZH_JS),
 }
 ASSET_DIGEST = hashlib.sha256("\0".join(text for _, text in ASSETS.values()).encode()).hexdigest()[

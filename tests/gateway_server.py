@@ -67,7 +67,15 @@ class Connection:
                 request = json.loads(self._read())
                 self.requests.append(request)
                 for answer in self.gateway.answer(request):
-                    self.say({"type": "res", "id": request["id"], **answer})
+                    frame = encode(
+                        json.dumps({"type": "res", "id": request["id"], **answer}).encode()
+                    )
+                    # As a real one does, in one piece with the reason.
+                    is_refused = request["method"] == "connect" and not answer["ok"]
+                    self.raw(
+                        frame
+                        + (encode((1008).to_bytes(2, "big") + b"refused", 8) if is_refused else b"")
+                    )
                     if request["method"] == "connect" and answer["ok"]:
                         self.is_in.set()
         self.is_over.set()

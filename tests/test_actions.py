@@ -89,11 +89,11 @@ def test_what_was_sent_and_answered_is_listed_without_secrets(
     [row], total = meter.actions.listed()
     assert (total, row["who"], row["kind"], row["target"]) == (1, "token ci", "session.abort", "Morning")  # fmt: skip
     assert (row["method"], row["outcome"], row["gateway"]) == ("cron.add", "ok", gateway.url)
-    assert row["answer"] == {"id": "j1", "token": "(redacted)"}
+    assert row["answer"] == {"id": "j1", "token": "[redacted]"}
     assert len(row["params"]["name"]) == 2000
     text = json.dumps(row)
     assert not any(secret in text for secret in ("hush", key, "abcdefgh1234", TOKEN))
-    assert row["params"]["payload"]["message"] == "use (redacted) and (redacted)"
+    assert row["params"]["payload"]["message"] == "use [redacted] and [redacted]"
 
 
 def test_a_record_has_a_bounded_length(meter: clawmeter.Clawmeter, gateway: FakeGateway) -> None:

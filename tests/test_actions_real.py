@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import re
+import socket
 import uuid
 from typing import TYPE_CHECKING, Any
 
@@ -151,3 +154,51 @@ def test_actions_add_no_device(meter: clawmeter.Clawmeter, operator: gateway_cli
     for _ in range(25):
         meter.actions.call(0, ("set-heartbeats", {"enabled": True}), kind="t", target="t", who="t")
     assert operator.call("device.pair.list") == before
+
+
+def own_address() -> str:
+    """This machine's address on its network; skips where it has none."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))  # sends nothing
+        except OSError:
+            pytest.skip("no network")
+        return str(probe.getsockname()[0])
+
+
+def approve(real: lab.RealOpenClaw, advice: str) -> None:
+    """Do what a person is told to do."""
+    match = re.fullmatch(r"on its machine: openclaw (devices approve [\w-]+)", advice)
+    assert match, advice
+    real.run("cli", "--", *match[1].split())
+
+
+def test_a_gateway_on_another_machine_is_listened_to_once_it_has_approved_us(
+    openclaw_starter: Any, meter_factory: Any
+) -> None:
+    """Its own network address makes it one: it wants a device, and so does every action that needs more."""
+    real: lab.RealOpenClaw = openclaw_starter()
+    real.down()
+    config = json.loads((real.state / "openclaw.json").read_text())
+    config["gateway"] |= {"bind": "lan", "controlUi": {"enabled": False}}
+    (real.state / "openclaw.json").write_text(json.dumps(config))
+    real.up()
+
+    meter = meter_factory(real.home, gateway=True, gateway_url=f"ws://{own_address()}:{real.port}")
+    meter.gateway.REFUSED_DELAY_S = meter.gateway.LONGEST_DELAY_S = 1.0
+    meter.gateway.start()
+    state = meter.gateway_state
+    wait_until(lambda: state.status == "pairing", "the request")
+    assert (meter.settings.state_dir / "device.pem").stat().st_mode & 0o777 == 0o600
+    approve(real, state.describe()["what_to_do"])
+    wait_until(lambda: state.status == "connected", "a connection")
+
+    def act() -> Any:
+        return meter.actions.call(0, ("set-heartbeats", {"enabled": True}), kind="t", target="t", who="t")  # fmt: skip
+
+    with pytest.raises(clawmeter.GatewayError, match="approved") as refused:
+        act()
+    assert refused.value.code == "gateway_pairing"
+    assert refused.value.advice
+    approve(real, refused.value.advice)
+    assert act()["ok"] is True

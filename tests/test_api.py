@@ -117,14 +117,19 @@ def open_stream(url: str, meter: Any) -> Raw:
 # Answers
 
 
+def fill(path: str, *, session: str, job: str, agent: str) -> str:
+    return path.replace("{session_id}", session).replace("{cron_id}", job).replace("{agent}", agent)
+
+
 def test_every_route_answers(client: Any, meter: Any) -> None:
     session = client.get("/api/sessions").json[0]["id"]
     job = client.get("/api/crons").json["jobs"][0]["id"]
     needed = {"timeline": {"session": session}, "search": {"q": "a"}, "cron_preview": {"kind": "every", "every_ms": "5"}}  # fmt: skip
+    agent = client.get("/api/agents").json["rows"][0]["id"]
     for route in ROUTES:
-        if route.method != "GET" or route.name in {"stream", "asset"}:
+        if route.method != "GET" or route.name in {"stream", "asset", "memory_file"}:
             continue
-        path = route.path.replace("{session_id}", session).replace("{cron_id}", job)
+        path = fill(route.path, session=session, job=job, agent=agent)
         query = needed.get(route.name, {})
         response = client.get(path, query_string=query)
         assert response.status_code == 200, (path, response.get_data(as_text=True))
@@ -133,8 +138,9 @@ def test_every_route_answers(client: Any, meter: Any) -> None:
 
 def test_every_parameter_reaches_its_query(client: Any) -> None:
     session = client.get("/api/sessions").json[0]["id"]
+    agent = client.get("/api/agents").json["rows"][0]["id"]
     values = {"from": "30d", "to": "today", "tz": "Europe/Berlin", "kinds": "tools,errors"}
-    values["among"] = "tools"
+    values |= {"among": "tools", "after": "0-0"}
     job = client.get("/api/crons").json["jobs"][0]["id"]
     needed = {"timeline": {"session": session}, "cron_preview": {"kind": "cron"}}
     for route in ROUTES:
@@ -147,7 +153,7 @@ def test_every_parameter_reaches_its_query(client: Any) -> None:
             )
             query = dict(needed.get(route.name, {}))
             query[param.name] = session if param.name == "session" else value
-            path = route.path.replace("{session_id}", session).replace("{cron_id}", job)
+            path = fill(route.path, session=session, job=job, agent=agent)
             response = client.get(path, query_string=query)
             assert response.status_code == 200, (path, query, response.get_data(as_text=True))
 
@@ -278,6 +284,9 @@ class TestDescribed:
         for by in clawmeter.BY:
             found += complaints("/api/usage", **{"by": by, "from": "all"})
         found += complaints("/api/search", q="a")
+        found += complaints("/api/events", after="0-0")
+        for agent in [row["id"] for row in client.get("/api/agents").json["rows"]]:
+            found += complaints(f"/api/agents/{agent}", **{"from": "all"})
         for session in [row["id"] for row in client.get("/api/sessions?limit=10000").json]:
             found += complaints(f"/api/sessions/{session}")
             found += complaints(f"/api/transcript/{session}", limit="10000")

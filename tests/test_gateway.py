@@ -548,11 +548,51 @@ def test_a_suspended_gateway_says_so_and_is_asked_when_it_is_back(gateway: FakeG
     listener = listen()
     connection = gateway.client()
     listener.wait_for(capabilities=["sessions.subscribe"], missing=[])
-    connection.say({"type": "event", "event": "gateway.suspension", "payload": {"phase": "prepared"}, "seq": 1})  # fmt: skip
-    listener.wait_for(suspended=True, text="connected, OpenClaw 2026.9.6, suspended, slow")
+    told = []
+    for seq, phase in enumerate(("preparing", "draining", "prepared"), 1):
+        connection.say({"type": "event", "event": "gateway.suspension", "payload": {"phase": phase}, "seq": seq})  # fmt: skip
+        listener.heard(4 + seq)
+        told.append(listener.state.describe()["suspended"])
+    assert told == [True, True, True]
+    listener.wait_for(text="connected, OpenClaw 2026.9.6, suspended, slow")
     gateway.answers["sessions.list"] = {"sessions": []}
-    connection.say({"type": "event", "event": "gateway.suspension", "payload": {"phase": "accepting"}, "seq": 2})  # fmt: skip
+    connection.say({"type": "event", "event": "gateway.suspension", "payload": {"phase": "accepting"}, "seq": 4})  # fmt: skip
     listener.wait_for(suspended=False)
+
+
+def test_a_gateway_that_is_suspended_when_we_come_says_so(gateway: FakeGateway, listen: Any) -> None:  # fmt: skip
+    gateway.hello = {**gateway.hello, "snapshot": {**gateway.hello["snapshot"], "suspension": {"phase": "prepared"}}}  # fmt: skip
+    listen().wait_for(status="connected", suspended=True)
+
+
+def test_nodes_are_the_devices_that_lend_their_tools(gateway: FakeGateway, listen: Any) -> None:
+    """Rows as 2026.2.12 gave them: one that has gone stays for some minutes, with its reason."""
+    listener = listen()
+    listener.wait_for(status="connected", nodes=[])
+    phone = {"host": "Phone", "mode": "node", "platform": "ios", "roles": ["node"], "deviceId": "d1", "reason": "connect", "ts": 1}  # fmt: skip
+    others = [
+        {"host": "vm", "mode": "gateway", "reason": "self"}, {"host": "cli", "mode": "backend", "roles": ["operator"], "reason": "connect"},
+        {"host": "node-host", "mode": "node", "roles": ["node"], "reason": "disconnect"},
+    ]  # fmt: skip
+    told = {"id": "d1", "name": "Phone", "platform": "ios"}
+    connection = gateway.client()
+
+    def say(rows: Any) -> None:
+        connection.say({"type": "event", "event": "presence", "payload": {"presence": rows}})
+
+    say([*others, phone, phone])
+    listener.wait_for(nodes=[told])
+    wait_until(lambda: listener.of("gateway")[-1]["status"] == "connected" and len(listener.of("gateway")) == 2)  # fmt: skip
+    hostile = [None, 5, [], {}, {"roles": "node"}, {"roles": ["node"], "host": 5}, {"roles": [["node"]], "host": "x"}]  # fmt: skip
+    say("nonsense")
+    say([*hostile, phone, *({"roles": ["node"], "host": f"h{n}" * 60} for n in range(3)), *({"roles": ["node"], "host": f"n{n:03}"} for n in range(200))])  # fmt: skip
+    wait_until(lambda: len(listener.state.describe()["nodes"]) == clawmeter.MAX_NODES)
+    say([{**phone, "reason": "disconnect"}])
+    listener.wait_for(nodes=[])
+    say([phone])
+    listener.wait_for(nodes=[told])
+    gateway.stop()
+    listener.wait_for(status="unreachable", nodes=[])
 
 
 def test_old_versions_are_asked_only_while_somebody_looks(listen: Any) -> None:
@@ -600,7 +640,7 @@ ABSURD: list[Any] = [
     {"runId": "r1", "sessionKey": MAIN, "stream": "tool", "data": {"phase": ["start"], "name": "x", "toolCallId": "c"}},
     {"sessionKey": MAIN, "session": {"hasActiveRun": "no", "status": 5, "contextTokens": -1, "totalTokens": 1e308, "model": ["x"], "sessionId": {}}},
     {"sessionKey": MAIN, "session": [], "reason": {}, "phase": []}, {"state": "final"}, {"state": "final", "runId": None}, {"state": []},
-    {"eventLoop": {"delayP99Ms": "x", "degraded": "yes"}}, {"phase": 5}, {"suspension": {"phase": {}}},
+    {"eventLoop": {"delayP99Ms": "x", "degraded": "yes"}}, {"phase": 5}, {"phase": {}}, {"presence": {"a": 1}}, {"presence": [5, None]},
 ]  # fmt: skip
 
 
@@ -612,7 +652,7 @@ def test_hostile_messages_change_nothing_but_counters(gateway: FakeGateway, list
     before = listener.run()
     for data in HOSTILE:
         connection.raw(encode(data))
-    for event in ("agent", "session.tool", "chat", "sessions.changed", "session.message", "health", "gateway.suspension", "tick", "no.such.event"):  # fmt: skip
+    for event in ("agent", "session.tool", "chat", "sessions.changed", "session.message", "health", "gateway.suspension", "presence", "tick", "no.such.event"):  # fmt: skip
         connection.say(*({"type": "event", "event": event, "payload": payload} for payload in ABSURD))  # fmt: skip
     connection.say(*({"type": "res", "id": i, "ok": True, "payload": {}} for i in ("", "nobody asked", "clawmeter-1")))  # fmt: skip
     connection.say({"type": "event", "event": "heartbeat", "payload": {}}, tool("start", "read", call="c2"))  # fmt: skip
