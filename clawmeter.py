@@ -7812,7 +7812,15 @@ class CronBook:
         self.homes = homes
         self.ask = ask
         self.state = state
+        self.clock = clock
         self._jobs = KeptJobs(self._read, self.FRESH_S, clock)
+        self._runs_lock = threading.Lock()
+        self._runs: tuple[str, int, float, list[Json]] = (
+            "",
+            0,
+            0.0,
+            [],
+        )  # of the job that was looked at last
         # Who follows the files says when they change (forget): this is for what is missed.
         self._stored = KeptJobs(lambda: self._read_files(self.homes), self.STORED_S, clock)
 
@@ -7871,6 +7879,13 @@ class CronBook:
 
     def runs(self, job_id: str) -> list[Json]:
         """What is said about the latest runs of a job: error, summary, delivery."""
+        with self._runs_lock:
+            changes, now = self._jobs.changes, self.clock()
+            if self._runs[:2] != (job_id, changes) or now - self._runs[2] > self.FRESH_S:
+                self._runs = (job_id, changes, now, self._read_runs(job_id))
+            return self._runs[3]
+
+    def _read_runs(self, job_id: str) -> list[Json]:
         if self.state.status == "connected":
             with contextlib.suppress(GatewayError):
                 answer = as_dict(self.ask("cron.runs", {"id": job_id, "limit": 200}, timeout_s=self.ASK_S))  # fmt: skip
