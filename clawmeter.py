@@ -26473,7 +26473,7 @@ import {
 } from "./dom.js";
 import { shareBar, sparkline } from "./chart.js";
 import {
-  askParams, bdi, command, dataOf, dot, head, icon, indexingWords, money, nothing, panel, rangeName, readParam,
+  AuditTable, askParams, auditAsk, bdi, command, dataOf, dot, head, icon, indexingWords, money, nothing, panel, rangeName, readParam,
   scrollingTable, segments, select, tokens, when, zoneOf,
 } from "./views.js";
 
@@ -26955,6 +26955,7 @@ export function Health(state) {
       ${Headroom(state)}
       ${Log(state)}
       ${Reconciliation(state)}
+      ${panel({ key: "audit", title: t("Actions"), wide: "w12", state, body: AuditTable(state) })}
     </div>`;
 }
 
@@ -26982,13 +26983,15 @@ export const page = {
     find: (params.get("find") ?? "").slice(0, 200),
   }),
   format: ({ level, subsystem, find }) => [["level", level], ["subsystem", subsystem], ["find", find]],
-  asks: ({ route }) => {
+  asks: (state) => {
+    const { route } = state;
     const { from, to, tz } = askParams(route);
     return [
       { key: "system", path: "/api/system-health", params: {}, on: ["gateway", "health"], gapMs: 2000, everyMs: 5000 },
       { key: "health", path: "/api/health", params: {}, on: ["gateway", "health", "usage"], gapMs: 3000, everyMs: 15_000 },
       { key: "headroom", path: "/api/headroom", params: { from, to, tz }, on: ["usage"], gapMs: 3000, everyMs: 15_000 },
       { key: "logs", path: "/api/logs", params: { level: route.level, subsystem: route.subsystem, q: route.find, limit: SHOWN_LINES }, on: [], everyMs: 2000 },
+      auditAsk(state),
     ];
   },
   view: Health,
@@ -28025,13 +28028,11 @@ export const messages = {
   "Log of the gateway": "网关日志",
   "Pause the log, or go on": "暂停或继续日志",
   "Go on": "继续",
-  "Pause": "暂停",
   "Level": "级别",
   "Subsystem": "子系统",
   "All subsystems": "全部子系统",
   "Find in the log": "在日志中查找",
   "There is no log to be seen: the gateway is not connected, and no log file of OpenClaw was found.": "没有可看的日志：网关未连接，也未找到 OpenClaw 的日志文件。",
-  "paused": "已暂停",
   "live": "实时",
   "Lines of the log, newest first": "日志行，最新在前",
   "No line is like that.": "没有符合的行。",
@@ -28075,7 +28076,7 @@ export const messages = {
   "OpenClaw no longer has this agent; the ledger keeps its numbers": "OpenClaw 中已没有此代理；账本保留其数字",
   "openclaw.json does not name this agent; its folder is there": "openclaw.json 中没有此代理，但其文件夹还在",
   "takes what is sent to no other agent": "接收未发给其他代理的内容", "has never run": "从未运行", "off": "关闭", "every {time}": "每 {time}",
-  "Agents, table": "代理，表格", "Channels": "渠道", "Heartbeat": "心跳", "Files": "文件", "nothing runs": "没有正在运行的",
+  "Agents, table": "代理，表格", "Heartbeat": "心跳", "Files": "文件", "nothing runs": "没有正在运行的",
   "No agent is in openclaw.json, and none has left a folder.": "openclaw.json 中没有代理，也没有代理留下文件夹。",
   "profile {name}": "配置 {name}", "only": "仅", "without": "不含", "as OpenClaw sets them": "由 OpenClaw 决定",
   "{n} session ever": "共 {n} 个会话", "{n} sessions ever": "共 {n} 个会话", "no session yet": "尚无会话", "All agents": "所有代理",
