@@ -26494,7 +26494,7 @@ import {
 } from "./dom.js";
 import { shareBar, sparkline } from "./chart.js";
 import {
-  askParams, bdi, command, dataOf, dot, head, icon, indexingWords, money, nothing, panel, rangeName, readParam,
+  AuditTable, askParams, auditAsk, bdi, command, dataOf, dot, head, icon, indexingWords, money, nothing, panel, rangeName, readParam,
   scrollingTable, segments, select, tokens, when, zoneOf,
 } from "./views.js";
 
@@ -26976,6 +26976,7 @@ export function Health(state) {
       ${Headroom(state)}
       ${Log(state)}
       ${Reconciliation(state)}
+      ${panel({ key: "audit", title: t("Actions"), wide: "w12", state, body: AuditTable(state) })}
     </div>`;
 }
 
@@ -27003,13 +27004,15 @@ export const page = {
     find: (params.get("find") ?? "").slice(0, 200),
   }),
   format: ({ level, subsystem, find }) => [["level", level], ["subsystem", subsystem], ["find", find]],
-  asks: ({ route }) => {
+  asks: (state) => {
+    const { route } = state;
     const { from, to, tz } = askParams(route);
     return [
       { key: "system", path: "/api/system-health", params: {}, on: ["gateway", "health"], gapMs: 2000, everyMs: 5000 },
       { key: "health", path: "/api/health", params: {}, on: ["gateway", "health", "usage"], gapMs: 3000, everyMs: 15_000 },
       { key: "headroom", path: "/api/headroom", params: { from, to, tz }, on: ["usage"], gapMs: 3000, everyMs: 15_000 },
       { key: "logs", path: "/api/logs", params: { level: route.level, subsystem: route.subsystem, q: route.find, limit: SHOWN_LINES }, on: [], everyMs: 2000 },
+      auditAsk(state),
     ];
   },
   view: Health,
