@@ -21,8 +21,11 @@ Sections, each using only those above it:
     Store
     Source: session transcripts
     Source: gateway
+    Source: system
+    Cron jobs
     Queries
     Exports
+    Actions
     Access
     Live stream
     Application object
@@ -42,6 +45,7 @@ from __future__ import annotations
 
 import argparse
 import array
+import base64
 import bisect
 import contextlib
 import csv
@@ -50,6 +54,7 @@ import gc
 import hashlib
 import hmac
 import io
+import itertools
 import json
 import logging
 import marshal
@@ -60,6 +65,7 @@ import queue
 import random
 import re
 import secrets
+import selectors
 import shutil
 import signal
 import socket
@@ -75,13 +81,13 @@ import unicodedata
 import urllib.parse
 from calendar import monthrange
 from collections import Counter, defaultdict, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
 from hashlib import blake2b
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, Protocol, TextIO, TypeVar, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, Protocol, Self, TextIO, TypeVar, cast
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
@@ -90,9 +96,11 @@ import pyjson5
 import zstandard
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
     from http.client import HTTPConnection, HTTPResponse
     from typing import NoReturn
 
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
     from flask import Flask, Request, Response
 
 VERSION = "0.1.0"
@@ -207,6 +215,14 @@ class PriceOverride:
 
 
 @dataclass(frozen=True, slots=True)
+class RateLimit:
+    """What a provider allows in a minute, from [limits] in clawmeter.toml; None is not known."""
+
+    requests_per_minute: int | None = None
+    tokens_per_minute: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """Everything a Clawmeter is told from outside; see SETTINGS for the meaning of each name."""
 
@@ -235,6 +251,7 @@ class Settings:
     prices: Mapping[str, PriceOverride] = field(default_factory=dict)
     plan_providers: tuple[str, ...] = ()
     metered_providers: tuple[str, ...] = ()
+    limits: Mapping[str, RateLimit] = field(default_factory=dict)
     open_browser: bool = False
 
     @property
@@ -446,7 +463,7 @@ def load_settings(
         state_dir = found[1]
     path = config_file or state_dir / "clawmeter.toml"
     toml: Json = read_settings_file(path, read_toml_file, flag="--config" if config_file else None)
-    known = [*SETTING_BY_NAME, "homes", "prices", "billing"]
+    known = [*SETTING_BY_NAME, "homes", "prices", "billing", "limits"]
     if unknown := set(toml) - set(known):
         msg = f"{path}: unknown setting {', '.join(sorted(unknown))}; known are {', '.join(known)}"
         raise SettingsError(msg)
@@ -525,7 +542,7 @@ def read_token_file(path: Path) -> str:
 
 
 def parse_toml_tables(toml: Mapping[str, Any], path: str) -> Json:
-    """What clawmeter.toml says beyond SETTINGS: homes, [prices] and [billing]."""
+    """What clawmeter.toml says beyond SETTINGS: homes, [prices], [billing] and [limits]."""
     try:
         homes = tuple(Path(h).expanduser() for h in texts_of(toml.get("homes", ())))
     except TypeError:
@@ -548,7 +565,26 @@ def parse_toml_tables(toml: Mapping[str, Any], path: str) -> Json:
         "prices": {name: parse_price_table(name, t, path) for name, t in prices.items()},
         "plan_providers": plan,
         "metered_providers": metered,
+        "limits": parse_limits(toml.get("limits", {}), path),
     }
+
+
+def parse_limits(tables: Any, origin: str) -> dict[str, RateLimit]:
+    """Read [limits."provider"] and [limits."provider/model"]."""
+    names = [f.name for f in fields(RateLimit)]
+
+    def is_limit(table: Any) -> bool:
+        return (
+            isinstance(table, dict)
+            and bool(table)
+            and set(table) <= set(names)
+            and all(type(n) is int and n > 0 for n in table.values())
+        )
+
+    if not isinstance(tables, dict) or not all(map(is_limit, tables.values())):
+        msg = f'{origin}: a limit is a table, [limits."provider"] or [limits."provider/model"], with {" and ".join(names)} as whole numbers above 0'
+        raise SettingsError(msg)
+    return {name: RateLimit(**table) for name, table in tables.items()}
 
 
 ###############################################################################
@@ -783,6 +819,53 @@ def sound(text: Any) -> str:
     return value.replace("\x00", "\ufffd")
 
 
+#: What stands for a secret that was taken out.
+REDACTED = "[redacted]"
+_NAMES_OF_SECRETS = r"(?:api[_-]?key|access[_-]?key|private[_-]?key|token|secret|passw(?:or)?d|passphrase|authorization|credentials?|cookie)"
+_SCHEMES = r"(?:Bearer|Basic|Token|ApiKey)"
+#: (pattern, what stays of it). Every repetition has an end: log lines are written by others.
+_SECRETS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
+    (re.compile(pattern, re.IGNORECASE), kept)
+    for pattern, kept in (
+        (r"-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----[\s\S]{0,8000}?(?:-----END [A-Z ]{0,40}PRIVATE KEY-----|$)", REDACTED),
+        (r"\b(Bearer|Basic)\s{1,4}[\w.~+/=-]{6,4096}", rf"\1 {REDACTED}"),
+        (r"(://[^/\s:@]{0,200}:)[^@\s/]{1,400}@", rf"\1{REDACTED}@"),
+        # name=value and "name": "value", also with the quotes escaped; `token`, but not `tokens`.
+        (rf"((?:\b|_){_NAMES_OF_SECRETS}\b\\{{0,3}}[\"']?\s{{0,4}}[:=]\s{{0,4}}\\{{0,3}}[\"']?(?:{_SCHEMES}\s{{1,4}})?)(?!{re.escape(REDACTED)}|{_SCHEMES}\s)[^\s\"'\\,;&)}}\]]{{4,4096}}", rf"\1{REDACTED}"),
+        (r"\b(?:sk|pk|rk)[-_][\w-]{16,300}", REDACTED),
+        (r"\b(?:gh[opsur]_|github_pat_|glpat-|xox[abeprs]-|xapp-|hf_|npm_|AIza|ya29\.)[\w.-]{10,300}", REDACTED),
+        (r"\bAKIA[0-9A-Z]{16}\b", REDACTED),
+        (r"\b\d{8,10}:[\w-]{33,64}", REDACTED),  # a Telegram bot
+        (r"\beyJ[\w-]{8,4000}\.[\w-]{8,4000}\.[\w-]{0,4000}", REDACTED),  # a JSON web token
+    )
+)  # fmt: skip
+
+
+def redact(text: str, known: Iterable[str] = ()) -> str:
+    """Take what looks like a secret out of a text, and the secrets that are known."""
+    for secret in known:
+        if len(secret) >= 6:
+            text = text.replace(secret, REDACTED)
+    for pattern, kept in _SECRETS:
+        text = pattern.sub(kept, text)
+    return text
+
+
+_SECRET_NAME = re.compile(_NAMES_OF_SECRETS, re.IGNORECASE)
+
+
+def redact_value(value: Any, limit: int = 2_000) -> Any:
+    """A JSON value without what looks like a secret, by the name it stands under or by its form; long texts are cut."""
+    if isinstance(value, Mapping):
+        return {str(k)[:100]: REDACTED if isinstance(v, str) and _SECRET_NAME.search(str(k)) else redact_value(v, limit) for k, v in value.items()}  # fmt: skip
+    if isinstance(value, (list, tuple)):
+        return [redact_value(v, limit) for v in value[:200]]
+    if isinstance(value, str):
+        text = redact(sound(value[: 4 * limit]))
+        return text if len(text) <= limit else text[: limit - 1] + "…"
+    return value
+
+
 def text_or_none(value: Any) -> str | None:
     """A non-empty string, made storable; None for anything else."""
     return sound(value)[:500] if isinstance(value, str) and value else None
@@ -982,6 +1065,11 @@ def read_include(name: Any, env: Mapping[str, str], chain: tuple[Path, ...]) -> 
 def as_dict(value: Any) -> Json:
     """The value if it is an object, else an empty one: OpenClaw's files are not ours to trust."""
     return value if isinstance(value, dict) else {}
+
+
+def dicts_in(value: Any) -> list[Json]:
+    """The objects of a list; none of what is no list."""
+    return [v for v in value if isinstance(v, dict)] if isinstance(value, list) else []
 
 
 def find_config(home: Path, env: Mapping[str, str]) -> Path | None:
@@ -1349,6 +1437,7 @@ CALL_FIELDS = (
 FLAG_HEARTBEAT = 1
 FLAG_FAILOVER = 2
 FLAG_PLAN = 4
+FLAG_RATE_LIMITED = 8
 
 #: The columns of `messages`, in order: entries that are not model calls.
 MESSAGE_FIELDS = ("entry_key", "session", "ts_ms", "kind", "tool", "is_error", "duration_ms")
@@ -1598,6 +1687,7 @@ class EntryMessage(msgspec.Struct, gc=False, rename="camel"):
     tool_call_id: str | None = None
     is_error: Any = None
     details: EntryDetails | None = None
+    error_message: Any = None
 
 
 class Entry(msgspec.Struct, gc=False, rename="camel"):
@@ -1916,7 +2006,10 @@ class EntryParser:
         flags = FLAG_HEARTBEAT if turn else 0
         if seen.failed_model is not None and seen.failed_model != model_id:
             flags |= FLAG_FAILOVER
-        seen.failed_model = model_id if stop == "error" else None
+        seen.failed_model = None
+        if stop == "error":
+            seen.failed_model = model_id
+            flags |= FLAG_RATE_LIMITED if is_rate_limit(message.error_message) else 0
         reasoning = usage.reasoning_tokens
         latency = (
             when - requested
@@ -1935,6 +2028,29 @@ class EntryParser:
         found = self.model_ids[provider, model, api] = model_rowid(*names)
         self.reading.models[found] = names
         return found
+
+
+_RATE_LIMIT = re.compile(r"(?<![\w.])429\b|rate[ _-]?limit|too many requests|quota exceeded|RESOURCE_EXHAUSTED", re.IGNORECASE)  # fmt: skip
+_LIMITS_TOLD = (
+    # OpenAI: "Rate limit reached for gpt-5 ... on tokens per min (TPM): Limit 30000, Used 29500, Requested 2000"
+    re.compile(r"(?P<what>requests|tokens) per min(?:ute)?\b[^:]{0,12}:\s{0,3}Limit:?\s{0,3}(?P<n>[\d,]{1,15})", re.IGNORECASE),
+    # Anthropic: "... your organization's rate limit of 40,000 input tokens per minute"
+    re.compile(r"rate limit of (?P<n>[\d,]{1,15}) (?:input |output )?(?P<what>requests|tokens) per minute", re.IGNORECASE),
+)  # fmt: skip
+
+
+def is_rate_limit(text: Any) -> bool:
+    """Whether the message of a failed call says that the provider refused for a rate limit."""
+    return isinstance(text, str) and _RATE_LIMIT.search(text[:2000]) is not None
+
+
+def limits_told(text: str) -> RateLimit:
+    """The limits that the message of a refused call names."""
+    found = {}
+    for match in (m for pattern in _LIMITS_TOLD for m in pattern.finditer(text[:4000])):
+        if (n := int(match["n"].replace(",", "") or 0)) > 0:
+            found[f"{match['what'].lower()}_per_minute"] = n
+    return RateLimit(**found)
 
 
 def is_heartbeat_prompt(content: str | Sequence[EntryBlock] | None) -> bool:
@@ -2415,7 +2531,6 @@ class PriceBook:
 # `usage_days` per zone in use and `usage_tool_days`; all are sums over `model_calls`
 # by one list of MEASURES, moved by delta in the transaction that changes a call.
 
-SCHEMA_VERSION = 1
 APPLICATION_ID = 0x436C614D  # "ClaM"
 
 #: (name, SQL over a row `c` of model_calls): what every rollup and every session sums.
@@ -2449,6 +2564,16 @@ MESSAGE_MEASURES: tuple[tuple[str, str], ...] = (
     ("compactions", "(m.kind = 'compaction')"),
 )
 
+#: What usage_message_days sums: those, and how long tools took, where that is known.
+MESSAGE_DAY_MEASURES = (
+    *MESSAGE_MEASURES,
+    ("tool_ms", "iif(m.kind = 'toolResult', ifnull(m.duration_ms, 0), 0)"),
+    ("timed_results", "(m.kind = 'toolResult' AND m.duration_ms IS NOT NULL)"),
+    # 2026.9 wraps most tools in `tool_call`: its record names the tool, not whether it failed or how long it took.
+    ("nested_calls", "(m.kind = 'custom' AND m.tool IS NOT NULL)"),
+)
+_COUNTED_MESSAGE = "(m.kind IN ('user', 'toolResult', 'compaction') OR (m.kind = 'custom' AND m.tool IS NOT NULL))"  # fmt: skip
+
 #: What is split over the tools of a call: the measures of T and no more, because this rollup has the most rows.
 TOOL_MEASURES = MEASURES[:9]
 _SUM_COLUMNS = ", ".join(f"{n} INTEGER NOT NULL DEFAULT 0" for n in MEASURE_NAMES)
@@ -2461,6 +2586,13 @@ _CALL_COLUMNS = """
   recorded_nano INTEGER, cost_input REAL, cost_output REAL, cost_cache_read REAL, cost_cache_write REAL, rank INTEGER NOT NULL,
   basis TEXT NOT NULL, cost_nano INTEGER NOT NULL, list_nano INTEGER
 """
+_MESSAGE_DAYS = (
+    "CREATE TABLE usage_message_days (zone INTEGER NOT NULL, day INTEGER NOT NULL, session INTEGER NOT NULL, tool TEXT NOT NULL, "
+    + ", ".join(f"{n} INTEGER NOT NULL DEFAULT 0" for n, _ in MESSAGE_DAY_MEASURES)
+    + ", PRIMARY KEY (zone, day, session, tool)) WITHOUT ROWID"
+)
+#: Tables that have the days of a zone.
+ZONE_TABLES = ("usage_days", "usage_tool_days", "usage_tool_day_totals", "usage_message_days")
 SCHEMA = f"""
 CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
 CREATE TABLE models (id INTEGER PRIMARY KEY, provider TEXT NOT NULL, model TEXT NOT NULL, api TEXT NOT NULL);
@@ -2503,6 +2635,7 @@ CREATE TABLE usage_tool_days (
 CREATE TABLE usage_slot_totals (slot INTEGER PRIMARY KEY, {_TOOL_SUM_COLUMNS});
 CREATE TABLE usage_tool_day_totals (
   zone INTEGER NOT NULL, day INTEGER NOT NULL, tool TEXT NOT NULL, {_TOOL_SUM_COLUMNS}, PRIMARY KEY (zone, day, tool)) WITHOUT ROWID;
+{_MESSAGE_DAYS};
 CREATE TABLE sources (
   path TEXT PRIMARY KEY, kind TEXT NOT NULL, agent TEXT NOT NULL, session_id TEXT NOT NULL, dev INTEGER, inode INTEGER, size INTEGER,
   mtime_ns INTEGER, position INTEGER NOT NULL DEFAULT 0, head BLOB, tail BLOB, lines INTEGER NOT NULL DEFAULT 0,
@@ -2539,6 +2672,16 @@ CREATE VIEW usage_by_day AS SELECT
   sum(d.plan_nano) / 1e9 AS plan_cost_usd, sum(d.unpriced_calls) AS unpriced_calls
   FROM usage_days d JOIN zones z ON z.id = d.zone JOIN sessions s ON s.id = d.session JOIN models m ON m.id = d.model GROUP BY 1, 2, 3, 4, 5;
 """
+#: What was asked of a gateway, one row for each request; `outcome` is NULL until there is an answer.
+ACTIONS_SCHEMA = """
+CREATE TABLE actions (
+  id INTEGER PRIMARY KEY, ts_ms INTEGER NOT NULL, who TEXT NOT NULL, kind TEXT NOT NULL, target TEXT NOT NULL, gateway TEXT NOT NULL,
+  method TEXT NOT NULL, params TEXT NOT NULL, outcome TEXT, answer TEXT, duration_ms INTEGER
+);
+"""
+#: What makes a ledger of version n one of version n + 1; a new ledger begins at 0.
+MIGRATIONS = (SCHEMA, ACTIONS_SCHEMA)
+SCHEMA_VERSION = len(MIGRATIONS)
 #: Made anew after a cold index, because filling an index in order costs a third of filling it at random.
 INDEXES = {
     "model_calls_by_entry": "model_calls(entry_key)",
@@ -2550,6 +2693,7 @@ INDEXES = {
 ALL_CALL_FIELDS = (*CALL_FIELDS, *PRICED_FIELDS)
 _INSERT_CALL = f"INSERT INTO model_calls ({', '.join(ALL_CALL_FIELDS)}) VALUES ({', '.join('?' * len(ALL_CALL_FIELDS))})"
 _INSERT_MESSAGE = f"INSERT INTO messages ({', '.join(MESSAGE_FIELDS)}) VALUES ({', '.join('?' * len(MESSAGE_FIELDS))})"
+_NOTE_MESSAGE = f"INSERT INTO message_changes VALUES ({', '.join('?' * (1 + len(MESSAGE_FIELDS)))})"  # fmt: skip
 _USAGE = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens")
 
 
@@ -2634,6 +2778,19 @@ def tool_days_sql(rows: str, sign: str = "", *, totals: bool = False) -> str:
         keys,
         tool_rows(f"{rows} JOIN temp.slot_days sd ON sd.slot = c.ts_ms / {SLOT_MS}"),
         sums,
+    )
+
+
+def message_days_sql(rows: str, sign: str = "") -> str:
+    """Add rows `m` of messages to usage_message_days of the zone ?1, by temp.slot_days: user messages under no tool, results under theirs."""
+    keys = {"zone": "?1", "day": "sd.day", "session": "m.session", "tool": "ifnull(m.tool, '')"}
+    sums = {n: f"{sign}({e})" for n, e in MESSAGE_DAY_MEASURES}
+    return rollup_sql(
+        "usage_message_days",
+        keys,
+        f"{rows} JOIN temp.slot_days sd ON sd.slot = m.ts_ms / {SLOT_MS}",
+        sums,
+        _COUNTED_MESSAGE,
     )
 
 
@@ -2769,20 +2926,28 @@ class Store:
 
     def _prepare(self) -> None:
         db = self.db
-        if db.execute("PRAGMA user_version").fetchone()[0] == 0:
+        version = db.execute("PRAGMA user_version").fetchone()[0]
+        if version < SCHEMA_VERSION:
             with self.transaction():
-                for statement in SCHEMA.split(";\n"):
-                    db.execute(statement)
-                self._make_indexes(db)
-                db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+                for statements in MIGRATIONS[version:]:
+                    for statement in statements.split(";\n"):
+                        db.execute(statement)
+                if version == 0:
+                    self._make_indexes(db)
+                    db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
                 db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
         db.executescript(
             "CREATE TEMP TABLE changes (sign INTEGER, "
             + _CALL_COLUMNS.replace("PRIMARY KEY", "")
             + ");"
-            "CREATE TEMP TABLE message_changes (sign INTEGER, session INTEGER, kind TEXT, is_error INTEGER);"
+            f"CREATE TEMP TABLE message_changes (sign INTEGER, {', '.join(MESSAGE_FIELDS)});"
             "CREATE TEMP TABLE slot_days (slot INTEGER PRIMARY KEY, day INTEGER NOT NULL);"
         )
+        if not db.execute("SELECT 1 FROM sqlite_schema WHERE name = 'usage_message_days'").fetchone():  # fmt: skip
+            with self.transaction():  # a ledger of an early version
+                db.execute(_MESSAGE_DAYS)
+                for zone_id, name in db.execute("SELECT id, name FROM zones").fetchall():
+                    self._count_messages(db, zone_id, ZoneInfo(name))
         self.prices.names.update(
             {
                 i: (p, m, a)
@@ -2855,6 +3020,10 @@ class Store:
             while not self.readers.empty():
                 self.readers.get().close()
             self.db.close()
+
+    def interrupt(self) -> None:
+        """Break off the statement that writes now, from another thread; its transaction is taken back."""
+        self.db.interrupt()
 
     def meta(self, key: str) -> Any:
         """A value of the table meta, or None."""
@@ -3086,9 +3255,7 @@ class Store:
             ).fetchone()
             if known is None:
                 db.execute(_INSERT_MESSAGE, row)
-                db.execute(
-                    "INSERT INTO message_changes VALUES (1, ?, ?, ?)", (row[1], row[3], row[5])
-                )
+                db.execute(_NOTE_MESSAGE, (1, *row))
             elif known[1] != row[1]:
                 db.executemany(
                     "INSERT OR IGNORE INTO message_copies VALUES (?, ?)",
@@ -3098,14 +3265,11 @@ class Store:
 
     def _choose_message_owner(self, db: sqlite3.Connection, message: int) -> None:
         owner = db.execute(f"SELECT s.id FROM message_copies k JOIN sessions s ON s.id = k.session WHERE k.message = ? {self._EARLIEST}", (message,)).fetchone()[0]  # fmt: skip
-        before, kind, error = db.execute(
-            "SELECT session, kind, is_error FROM messages WHERE id = ?", (message,)
+        key, before, *rest = db.execute(
+            f"SELECT {', '.join(MESSAGE_FIELDS)} FROM messages WHERE id = ?", (message,)
         ).fetchone()
         if before != owner:
-            db.executemany(
-                "INSERT INTO message_changes VALUES (?, ?, ?, ?)",
-                [(-1, before, kind, error), (1, owner, kind, error)],
-            )
+            db.executemany(_NOTE_MESSAGE, [(-1, key, before, *rest), (1, key, owner, *rest)])
             db.execute("UPDATE messages SET session = ? WHERE id = ?", (owner, message))
 
     def _reattribute(self, db: sqlite3.Connection, session: int) -> None:
@@ -3142,6 +3306,10 @@ class Store:
                 f"FROM (SELECT c.session, {moved} FROM temp.changes c GROUP BY c.session) d WHERE sessions.id = d.session"
             )
             db.execute("DELETE FROM changes")
+        slots = [r[0] for r in db.execute(f"SELECT DISTINCT ts_ms / {SLOT_MS} FROM message_changes WHERE ts_ms IS NOT NULL")]  # fmt: skip
+        for zone_id, name in db.execute("SELECT id, name FROM zones").fetchall() if slots else ():
+            self._map_slots(db, slots, ZoneInfo(name))
+            db.execute(message_days_sql("temp.message_changes m", "m.sign*"), (zone_id,))
         told = ", ".join(f"sum(m.sign*({e})) AS {n}" for n, e in MESSAGE_MEASURES)
         db.execute(
             f"UPDATE sessions SET {', '.join(f'{n} = sessions.{n} + d.{n}' for n, _ in MESSAGE_MEASURES)} "
@@ -3258,10 +3426,15 @@ class Store:
         for zone_id, name in db.execute("SELECT id, name FROM zones").fetchall():
             self._build_zone(db, zone_id, ZoneInfo(name))
 
+    def _count_messages(self, db: sqlite3.Connection, zone_id: int, zone: ZoneInfo) -> None:
+        slots = [r[0] for r in db.execute(f"SELECT DISTINCT ts_ms / {SLOT_MS} FROM messages WHERE ts_ms IS NOT NULL")]  # fmt: skip
+        self._map_slots(db, slots, zone)
+        db.execute(message_days_sql("messages m"), (zone_id,))
+
     def _build_zone(self, db: sqlite3.Connection, zone_id: int, zone: ZoneInfo) -> None:
-        db.execute("DELETE FROM usage_days WHERE zone = ?", (zone_id,))
-        db.execute("DELETE FROM usage_tool_days WHERE zone = ?", (zone_id,))
-        db.execute("DELETE FROM usage_tool_day_totals WHERE zone = ?", (zone_id,))
+        for table in ZONE_TABLES:
+            db.execute(f"DELETE FROM {table} WHERE zone = ?", (zone_id,))
+        self._count_messages(db, zone_id, zone)
         self._map_slots(
             db, [r[0] for r in db.execute("SELECT DISTINCT slot FROM usage_quarter_hours")], zone
         )
@@ -3286,7 +3459,7 @@ class Store:
             for (old,) in db.execute(
                 "SELECT id FROM zones ORDER BY used_ms DESC LIMIT -1 OFFSET ?", (most - 1,)
             ).fetchall():
-                for table in ("usage_days", "usage_tool_days", "usage_tool_day_totals"):
+                for table in ZONE_TABLES:
                     db.execute(f"DELETE FROM {table} WHERE zone = ?", (old,))
                 db.execute("DELETE FROM zones WHERE id = ?", (old,))
             zone_id = db.execute(
@@ -3296,6 +3469,7 @@ class Store:
 
     def reprice(self, models: Sequence[int] | None = None) -> int:
         """Price every call again (or those of some models), because a price or the way of billing changed; how many."""
+        changes = Changes()
         with self.transaction() as db:
             fields = ", ".join(CALL_FIELDS)
             repriced = (
@@ -3313,16 +3487,22 @@ class Store:
                 f"SELECT {fields}, id FROM model_calls WHERE id > ? {only} ORDER BY id LIMIT 20000",
                 (last,),
             ).fetchall():
-                last, count = rows[-1][-1], count + len(rows)
+                first, last, count = last, rows[-1][-1], count + len(rows)
+                note = f"INSERT INTO changes SELECT ?, * FROM model_calls WHERE id > ? AND id <= ? {only}"
+                if models is not None:
+                    db.execute(note, (-1, first, last))
                 priced = [(self.prices.settle(r[:-1]), r[-1]) for r in rows]
                 db.executemany(
                     f"UPDATE model_calls SET {sets} WHERE id = ?",
                     [(p[C_FLAGS], *p[C_COST_INPUT:C_RANK], *p[C_RANK + 1 :], i) for p, i in priced],
                 )
-            if last:
+                if models is not None:
+                    db.execute(note, (1, first, last))
+                    self._apply_changes(db, changes)
+            if count and models is None:
                 self.rebuild(db)
             self.set_meta("prices", self.prices.fingerprint())
-        self.announce(Changes())
+        self.announce(changes)
         return count
 
     # -- what indexes say ---------------------------------------------------------------------------------------------
@@ -4052,12 +4232,8 @@ def plan_database(
             ]
         unread = [(s, g) for s, g in archives if generations.get(f"archive:{s}") != g]
         fresh += [(place.path, f"archive:{s}", g) for s, g in unread]
-        same_file = (
-            known is not None
-            and known.inode == source.inode
-            and known.position > 0
-            and known.state == "ok"
-        )
+        # Also after it could not be read for a moment: what was read of it until then is kept.
+        same_file = known is not None and known.inode == source.inode and known.position > 0
         bad_rows = {k.removeprefix("bad:"): 0 for k in generations if k.startswith("bad:")}
         if known is None or not same_file:
             sessions = list_database_sessions(db)
@@ -4397,7 +4573,8 @@ def read_state_database(home: OpenClawHome, path: str, since_ms: int, out: State
         if {"runtime", "source_id", "child_session_key", "detail_json", "created_at"} <= columns_of(
             db, "task_runs"
         ):
-            for job, key, raw, created in db.execute("SELECT source_id, child_session_key, detail_json, created_at FROM task_runs WHERE runtime = 'cron' AND created_at >= ?", (since_ms - DAY_MS,)):  # fmt: skip
+            # The rows of one run without details come first: those with details are the better ones.
+            for job, key, raw, created in db.execute("SELECT source_id, child_session_key, detail_json, created_at FROM task_runs WHERE runtime = 'cron' AND created_at >= ? ORDER BY detail_json IS NOT NULL", (since_ms - DAY_MS,)):  # fmt: skip
                 newest = max(newest, created)
                 detail = as_dict(parse_lenient_or_none(raw or b"{}"))
                 out.cron(
@@ -4494,10 +4671,9 @@ class Progress:
         )
 
 
-#: A piece of work for a worker process: files, or sessions of a database.
-Task = tuple[
-    str, str, str, str, bool, list[str], int
-]  # kind file|database, path, source kind, agent, compressed, session ids, last rowid
+#: A piece of work for a worker process, a file or sessions of a database: kind file|database, path, source kind, agent,
+#: compressed, session ids, last rowid, bytes.
+Task = tuple[str, str, str, str, bool, list[str], int, int]
 
 
 SEEN_FIELDS = tuple(f.name for f in fields(SessionSeen))
@@ -4546,12 +4722,13 @@ def unpack_reading(data: bytes) -> tuple[Reading, Source | None, int]:
 
 def work(tasks: Iterable[Task], send: Callable[[bytes], None]) -> None:
     """Read what the tasks name and send packed readings: the body of a worker process."""
-    for kind, path, source_kind, agent, compressed, session_ids, upto in tasks:
+    for kind, path, source_kind, agent, compressed, session_ids, upto, size in tasks:
         done = 0
         try:
             if kind == "database":
                 for reading in read_database_sessions(path, agent, session_ids, upto):
                     send(pack_reading(reading, None, 0))
+                send(pack_reading(Reading(), None, size))
                 continue
             place = TranscriptPath(path, source_kind, agent, session_ids[0], compressed)
             for reading, source in read_transcript_file(
@@ -4578,6 +4755,10 @@ def serve_index_worker() -> int:
     return 0
 
 
+class IndexStoppedError(ClawmeterError):
+    """A pass was ended before it had read everything."""
+
+
 class WorkerPool:
     """Worker processes that read a list of tasks each; iterating gives their readings as they come.
 
@@ -4590,6 +4771,7 @@ class WorkerPool:
         self.pipes: list[io.BufferedReader] = []
         self.forked: list[int] = []
         self.children: list[subprocess.Popen[bytes]] = []
+        self.is_closed = False
         can_fork = sys.platform.startswith("linux") and threading.active_count() == 1
         for share in shares:
             if can_fork:
@@ -4635,14 +4817,25 @@ class WorkerPool:
 
     def _receive(self, pipe: io.BufferedReader) -> None:
         with pipe:
-            while head := pipe.read(8):
-                self.frames.put(pipe.read(int.from_bytes(head, "big")))
-        self.frames.put(None)
+            while (head := pipe.read(8)) and not self.is_closed:
+                self._hand_over(pipe.read(int.from_bytes(head, "big")))
+        self._hand_over(None)
+
+    def _hand_over(self, frame: bytes | None) -> None:
+        while not self.is_closed:
+            with contextlib.suppress(queue.Full):
+                self.frames.put(frame, timeout=0.1)
+                return
 
     def __iter__(self) -> Iterator[tuple[Reading, Source | None, int]]:
         running = len(self.pipes)
         while running:
-            frame = self.frames.get()
+            try:
+                frame = self.frames.get(timeout=0.1)
+            except queue.Empty:
+                if self.is_closed:
+                    raise IndexStoppedError from None
+                continue
             if frame is None:
                 running -= 1
             else:
@@ -4651,17 +4844,19 @@ class WorkerPool:
             if child.wait():
                 msg = f"an index worker ended with status {child.returncode}"
                 raise SourceError(msg)
-        for pid in self.forked:
-            if os.waitpid(pid, 0)[1]:
+        while self.forked:
+            if os.waitpid(self.forked.pop(), 0)[1]:
                 msg = "an index worker ended early"
                 raise SourceError(msg)
-        self.forked.clear()
 
     def close(self) -> None:
-        """End workers that still run."""
+        """End workers that still run; from any thread."""
+        self.is_closed = True
         for child in self.children:
             child.kill()
-        for pid in self.forked:
+            child.wait()
+        while self.forked:
+            pid = self.forked.pop()
             with contextlib.suppress(OSError):
                 os.kill(pid, signal.SIGKILL)
                 os.waitpid(pid, 0)
@@ -4688,12 +4883,20 @@ class Indexer:
         self.databases: dict[str, str] = {}
         self.registered: dict[str, tuple[Any, list[TranscriptPath]]] = {}
         self.stopping = threading.Event()
+        self.pool: WorkerPool | None = None
         self.lag_ms: int | None = None
         self.inodes = {
             (s.dev, s.inode): s
             for s in self.known.values()
             if s.kind in RANKS and s.kind != "database"
         }
+
+    def stop(self) -> None:
+        """End a pass that is under way, from another thread; what it has not kept is read next time."""
+        self.stopping.set()
+        self.store.interrupt()
+        if (pool := self.pool) is not None:
+            pool.close()
 
     # -- a whole pass -------------------------------------------------------------------------------------------------
 
@@ -4795,24 +4998,11 @@ class Indexer:
         self, places: Sequence[TranscriptPath], on_progress: Callable[[Progress], None] | None
     ) -> None:
         """Fill an empty ledger; in worker processes when there is much to read."""
-        tasks: list[tuple[int, Task]] = []
+        tasks: list[Task] = []
         plans: list[tuple[TranscriptPath, DatabasePlan]] = []
         for place in places:
             if place.kind != "database":
-                tasks.append(
-                    (
-                        self._size(place),
-                        (
-                            "file",
-                            place.path,
-                            place.kind,
-                            place.agent,
-                            place.compressed,
-                            [place.session_id],
-                            0,
-                        ),
-                    )
-                )
+                tasks.append(("file", place.path, place.kind, place.agent, place.compressed, [place.session_id], 0, self._size(place)))  # fmt: skip
                 continue
             try:
                 plan = plan_database(place, None, {})
@@ -4830,18 +5020,15 @@ class Indexer:
                     group.append(sid)
                     weight += count * per_row
                     if weight > BLOCK_BYTES:
-                        tasks.append(
-                            (
-                                weight,
-                                (*head, group, plan.source.position),
-                            )
-                        )
+                        tasks.append((*head, group, plan.source.position, weight))
                         group, weight = [], 0
                 if group:
-                    tasks.append((weight, (*head, group, plan.source.position)))
-        tasks.sort(key=lambda t: -t[0])
+                    tasks.append((*head, group, plan.source.position, weight))
+        tasks.sort(key=lambda task: -task[-1])
         bad: Counter[tuple[str, str]] = Counter()
         for reading, source, done in self._run(tasks):
+            if self.stopping.is_set():
+                raise IndexStoppedError
             self.progress.indexed_bytes += done
             if source is None:
                 bad.update(reading.bad_rows)
@@ -4875,26 +5062,26 @@ class Indexer:
             self._keep(plan.source)
             self.store.add(reading, [plan.source], plan.generations)
 
-    def _run(
-        self, tasks: Sequence[tuple[int, Task]]
-    ) -> Iterator[tuple[Reading, Source | None, int]]:
-        total = sum(size for size, _ in tasks)
+    def _run(self, tasks: Sequence[Task]) -> Iterator[tuple[Reading, Source | None, int]]:
+        total = sum(task[-1] for task in tasks)
         if self.workers < 2 or total < self.PARALLEL_BYTES:
             frames: deque[bytes] = deque()
-            for _, task in tasks:
+            for task in tasks:
                 work([task], frames.append)
                 while frames:
                     yield unpack_reading(frames.popleft())
             return
-        shares: list[tuple[int, list[Task]]] = [(0, []) for _ in range(self.workers)]
-        for size, task in tasks:  # longest first, each to the worker with the least so far
-            lightest = min(range(self.workers), key=lambda i: shares[i][0])
-            shares[lightest] = (shares[lightest][0] + size, [*shares[lightest][1], task])
-        pool = WorkerPool([s for _, s in shares])
+        loads, shares = [0] * self.workers, [list[Task]() for _ in range(self.workers)]
+        for task in tasks:  # longest first, each to the worker with the least so far
+            lightest = loads.index(min(loads))
+            loads[lightest] += task[-1]
+            shares[lightest].append(task)
+        self.pool = WorkerPool(shares)
         try:
-            yield from pool
+            yield from self.pool
         finally:
-            pool.close()
+            self.pool.close()
+            self.pool = None
 
     # -- one source ---------------------------------------------------------------------------------------------------
 
@@ -4906,6 +5093,10 @@ class Indexer:
             )
         except FileNotFoundError:
             return 0  # renamed or deleted since it was listed: the next pass sees where to
+        except DatabaseChangedError as error:
+            if place.path not in self.known:
+                self._unreadable(place, error)
+            return 0  # somebody writes: as its signature is another one now, it is looked at again within a second
         except (OSError, SourceError) as error:
             self._unreadable(place, error)
             return 0
@@ -5112,6 +5303,8 @@ class Indexer:
 
 #: Protocol versions that we speak: 3 is OpenClaw 2026.2, 4 is 2026.4 and later.
 PROTOCOLS = (3, 4)
+#: All that the connection which stays open is allowed to do.
+READ_SCOPE = "operator.read"
 #: The largest message that is looked at. A list of 100 sessions takes 0.3 MB; gateways may send up to 25 MB.
 MAX_MESSAGE_BYTES = 8 << 20
 #: A message that claims to be larger than this is no message: the connection is given up.
@@ -5121,6 +5314,7 @@ MAX_LIVE_SESSIONS = 512
 MAX_RUNS = 32
 MAX_TOOLS = 64
 MAX_ENDED_RUNS = 2048
+MAX_NODES = 64
 #: A session in which nothing has moved for so long says nothing about now.
 RECENT_MS = 15 * MINUTE_MS
 #: Clocks of a row and of the transcript entry that it is about differ by this much at most.
@@ -5130,14 +5324,44 @@ ROW_SLACK_MS = 5_000
 class GatewayError(SourceError):
     """The gateway cannot be used now: `status` is a word of GatewayState, `advice` says what to do."""
 
+    http_status = 503
+
     def __init__(self, status: str, text: str, advice: str | None = None) -> None:
         super().__init__(text)
         self.status = status
         self.advice = advice
+        self.code = f"gateway_{status}"
 
 
 class TokenRefusedError(GatewayError):
     """The gateway knows another token."""
+
+
+class CallRefusedError(GatewayError):
+    """The gateway answered a call with an error: `code` is its word for it, `message` its sentence."""
+
+    http_status = 502
+
+    def __init__(self, method: str, error: Json) -> None:
+        self.message = plain(error.get("message") or error.get("code") or "no reason given", 500)
+        super().__init__("refused", f"{method}: {self.message}")
+        self.code = plain(as_dict(error.get("details")).get("code") or error.get("code") or "", 60)
+        if self.code == "CRON_JOB_CHANGED":  # 2026.9: by another hand, since we looked at it
+            self.http_status = 409
+
+    @property
+    def is_unknown(self) -> bool:
+        """Whether this version of OpenClaw does not have the method."""
+        return "unknown method" in self.message
+
+
+class NoAnswerError(GatewayError):
+    """A request was sent, and whether it was done is not known."""
+
+    http_status = 504
+
+    def __init__(self, text: str) -> None:
+        super().__init__("no_answer", text)
 
 
 def is_loopback(address: str) -> bool:
@@ -5151,6 +5375,13 @@ def is_loopback(address: str) -> bool:
     return bool((getattr(parsed, "ipv4_mapped", None) or parsed).is_loopback)
 
 
+def is_public(address: str) -> bool:
+    """Tell whether an address is out on the internet: no private network, no tailnet."""
+    import ipaddress
+
+    return ipaddress.ip_address(address.partition("%")[0]).is_global
+
+
 # -- where it is ------------------------------------------------------------------------------------------------------
 
 
@@ -5160,6 +5391,8 @@ class Endpoint:
 
     url: str
     tokens: tuple[str, ...] = field(default=(), repr=False)
+    #: Not on this machine: it takes tokens only from devices that it knows.
+    is_remote: bool = False
 
 
 GIVE_TOKEN = "give its token with OPENCLAW_GATEWAY_TOKEN, or as gateway_token in clawmeter.toml"  # noqa: S105 - a sentence
@@ -5168,14 +5401,7 @@ GIVE_TOKEN = "give its token with OPENCLAW_GATEWAY_TOKEN, or as gateway_token in
 def find_endpoint(settings: Settings, config: OpenClawConfig) -> Endpoint:
     """Where the gateway of a home is and how to log in. GatewayError when that cannot be known."""
     url = settings.gateway_url or config.gateway_url
-    parts = urllib.parse.urlsplit(url)
-    host = parts.hostname or ""
-    if host != "localhost" and not is_loopback(host):
-        raise GatewayError(
-            "unusable",
-            f"the gateway {url} is on another machine: it wants a device identity, which this Clawmeter does not have yet",
-            "run Clawmeter beside the gateway, or open a tunnel (ssh -N -L 18789:127.0.0.1:18789 HOST) and name it with --gateway-url ws://127.0.0.1:18789",
-        )
+    host = urllib.parse.urlsplit(url).hostname or ""
     tokens = tuple(dict.fromkeys(t for t in (settings.gateway_token, config.gateway_token) if t))
     if settings.gateway_url is None and config.gateway_auth in ("password", "trusted-proxy"):
         raise GatewayError(
@@ -5185,7 +5411,7 @@ def find_endpoint(settings: Settings, config: OpenClawConfig) -> Endpoint:
         )
     if not tokens and config.gateway_auth != "none":
         raise GatewayError("unusable", config.token_problem or "openclaw.json has no gateway.auth.token", GIVE_TOKEN)  # fmt: skip
-    return Endpoint(url, tokens)
+    return Endpoint(url, tokens, is_remote=host != "localhost" and not is_loopback(host))
 
 
 # -- frames -----------------------------------------------------------------------------------------------------------
@@ -5370,7 +5596,8 @@ class GatewayState:
     def __init__(self, *, clock: Callable[[], float] = time.time) -> None:
         self.lock = threading.RLock()
         self.clock = clock
-        self.status = "off"  # off connecting connected unreachable refused incompatible unusable
+        #: off, connecting, connected, unreachable, refused, pairing, incompatible or unusable
+        self.status = "off"
         self.url: str | None = None
         self.version: str | None = None
         self.protocol: int | None = None
@@ -5380,13 +5607,20 @@ class GatewayState:
         self.connected_ms: int | None = None
         self.is_suspended = False
         self.event_loop: Json | None = None
+        self.nodes: list[Json] = []  # devices that lend their tools: what OpenClaw calls nodes
         self.capabilities: dict[str, bool] = {}
+        #: Methods that the gateway lists. Not all that it has.
+        self.methods: frozenset[str] = frozenset()
+        #: Since when Clawmeter holds this gateway paused (see Actions).
+        self.paused_ms: int | None = None
         self.counts: Counter[str] = Counter()
         self.sessions: dict[str, LiveSession] = {}  # least recently heard of first
         self._began: float | None = None  # when the gateway started, by our monotonic clock
         self._run_keys: dict[str, str] = {}
         self._ended: dict[str, int] = {}
         self._changed: set[str] = set()
+        #: Who else wants to know of an event, by its name: called with its payload, by the thread that reads.
+        self.listeners: dict[str, Callable[[Json], None]] = {}
 
     # -- the connection --
 
@@ -5400,6 +5634,7 @@ class GatewayState:
             if status != "connected":
                 self.connected_ms = self.event_loop = self._began = None
                 self.is_suspended = False
+                self.nodes = []
                 self.forget_sessions()
             return is_news
 
@@ -5417,8 +5652,11 @@ class GatewayState:
             self.connected_ms = int(self.clock() * 1000)
             self._began = time.monotonic() - uptime / 1000 if type(uptime) is int and 0 <= uptime < 1 << 45 else None  # fmt: skip
             self.capabilities = {}
-            self._take_suspension(snapshot)
+            listed = as_dict(hello.get("features")).get("methods")
+            self.methods = frozenset(m for m in listed[:2_000] if isinstance(m, str)) if isinstance(listed, list) else frozenset()  # fmt: skip
+            self._take_suspension(as_dict(snapshot.get("suspension")))
             self._take_health(as_dict(snapshot.get("health")))
+            self._take_presence(snapshot)
 
     def can(self, capability: str, *, really: bool) -> None:
         """This version can do something, or cannot."""
@@ -5438,8 +5676,11 @@ class GatewayState:
         if self.status == "connected":
             version = f", OpenClaw {self.version}" if self.version else ""
             slow = as_dict(self.event_loop).get("degraded")
-            return f"connected{version}{', suspended' if self.is_suspended else ''}{', slow' if slow else ''}"  # fmt: skip
-        words = {"off": "not connected", "unreachable": "not running", "refused": "refuses", "incompatible": "not compatible", "unusable": "not connected"}  # fmt: skip
+            marks = {"paused": self.paused_ms, "suspended": self.is_suspended, "slow": slow}
+            return ", ".join(
+                [f"connected{version}", *(word for word, is_so in marks.items() if is_so)]
+            )
+        words = {"off": "not connected", "unreachable": "not running", "refused": "refuses", "pairing": "waits for approval", "incompatible": "not compatible", "unusable": "not connected"}  # fmt: skip
         return words.get(self.status, self.status)
 
     def describe(self) -> Json:
@@ -5448,8 +5689,8 @@ class GatewayState:
             return {
                 "status": self.status, "text": self.text, "url": self.url, "version": self.version, "protocol": self.protocol,
                 "uptime_s": round(time.monotonic() - self._began, 1) if self._began is not None else None, "connected_ms": self.connected_ms,
-                "suspended": self.is_suspended, "problem": self.problem, "what_to_do": self.advice, "last_error": self.last_error,
-                "event_loop": self.event_loop, "live_runs": sum(len(s.runs) for s in self.sessions.values()),
+                "paused_ms": self.paused_ms, "suspended": self.is_suspended, "problem": self.problem, "what_to_do": self.advice, "last_error": self.last_error,
+                "event_loop": self.event_loop, "live_runs": sum(len(s.runs) for s in self.sessions.values()), "nodes": self.nodes,
                 "capabilities": sorted(c for c, can in self.capabilities.items() if can),
                 "missing": sorted(c for c, can in self.capabilities.items() if not can),
                 "frames": {name: self.counts[name] for name in FRAME_COUNTS},
@@ -5462,6 +5703,17 @@ class GatewayState:
             if self.status != "connected":
                 return []
             return [LiveView(s.key, s.session_id, s.updated_ms, s.describe()) for s in self.sessions.values() if s.runs or s.updated_ms > since]  # fmt: skip
+
+    def started_ms(self) -> int | None:
+        """When the gateway started, if it has said so."""
+        with self.lock:
+            began = self._began
+        return None if began is None else int((self.clock() - time.monotonic() + began) * 1000)
+
+    def running(self, session: str | None = None) -> list[tuple[str, list[str]]]:
+        """(key, ids of its runs) of sessions that run; with a session id or key only of that. A run's id may be unknown: ""."""
+        with self.lock:
+            return [(s.key, list(s.runs)) for s in self.sessions.values() if s.runs and session in (None, s.session_id, s.key)]  # fmt: skip
 
     def has_runs(self) -> bool:
         """Whether anything runs."""
@@ -5505,10 +5757,13 @@ class GatewayState:
         take = {
             "agent": self._take_agent, "session.tool": self._take_agent, "chat": self._take_chat, "sessions.changed": self._take_changed,
             "session.message": self._take_message, "health": self._take_health, "gateway.suspension": self._take_suspension,
+            "presence": self._take_presence,
         }.get(frame.name)  # fmt: skip
         if take:
             with self.lock:
                 take(payload)
+        if listener := self.listeners.get(frame.name):
+            listener(payload)
 
     def take_list(self, answer: Any) -> None:
         """The answer of sessions.list: what all sessions do now."""
@@ -5743,15 +5998,330 @@ class GatewayState:
             }
 
     def _take_suspension(self, payload: Json) -> None:
-        phase = as_dict(payload.get("suspension")).get("phase") or payload.get("phase")
-        self.is_suspended = isinstance(phase, str) and phase not in ("accepting", "resumed")
+        # accepting, preparing, draining or prepared: in all but the first 2026.9.6 takes no new work.
+        phase = payload.get("phase")
+        if isinstance(phase, str):
+            self.is_suspended = phase != "accepting"
+
+    def _take_presence(self, payload: Json) -> None:
+        """Who is connected; one that has gone stays in the list for some minutes, with the reason `disconnect`."""
+        rows = payload.get("presence")
+        if not isinstance(rows, list):
+            return
+        nodes: dict[str, Json] = {}
+        for row in rows:
+            roles = as_dict(row).get("roles")
+            if (
+                not isinstance(roles, list)
+                or "node" not in roles
+                or row.get("reason") == "disconnect"
+            ):
+                continue
+            name = short_text(row.get("host"))
+            node_id = short_text(row.get("deviceId")) or short_text(row.get("instanceId")) or name
+            if node_id and len(nodes) < MAX_NODES:
+                nodes[node_id] = {"id": node_id, "name": name or node_id, "platform": short_text(row.get("platform"), 80)}  # fmt: skip
+        self.nodes = sorted(nodes.values(), key=lambda n: (n["name"], n["id"]))
 
 
+#: States of the connection that a person has to do something about.
+GATEWAY_TROUBLE = ("refused", "incompatible")
 #: Counters of a GatewayState that the API shows. `ignored`: what was said cannot be, or was one too many.
 FRAME_COUNTS = ("received", "malformed", "oversized", "out_of_order", "gaps", "late", "ignored", "connects")  # fmt: skip
 
 
 # -- the connection ---------------------------------------------------------------------------------------------------
+
+
+class DeviceIdentity:
+    """Who this Clawmeter is to gateways on other machines: an Ed25519 key, kept in the state directory.
+
+    A device's id is the SHA-256 of its raw public key. What is signed was observed on 2026.2.12 to 2026.9.6.
+    """
+
+    def __init__(self, key: Ed25519PrivateKey) -> None:
+        self._key = key
+        self._public = key.public_key().public_bytes_raw()
+        self.id = hashlib.sha256(self._public).hexdigest()
+
+    @classmethod
+    def load(cls, state_dir: Path) -> DeviceIdentity:
+        """The key of a state directory, made when it is first needed. GatewayError when it cannot be kept."""
+        # Here, not at the top: it takes 30 ms, and few gateways are on another machine.
+        from cryptography.exceptions import UnsupportedAlgorithm
+        from cryptography.hazmat.primitives import serialization
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+        path = state_dir / "device.pem"
+        try:
+            if not path.exists():
+                private = serialization.PrivateFormat.PKCS8
+                pem = Ed25519PrivateKey.generate().private_bytes(serialization.Encoding.PEM, private, serialization.NoEncryption())  # fmt: skip
+                write_private(path, pem)
+            key = serialization.load_pem_private_key(path.read_bytes(), None)
+            if isinstance(key, Ed25519PrivateKey):
+                return cls(key)
+            problem = "it holds another kind of key"
+        except (OSError, ValueError, TypeError, UnsupportedAlgorithm) as error:
+            problem = plain(error)
+        raise GatewayError("unusable", f"cannot use the device key {path}: {problem}", "delete it for a new one, which has to be approved again")  # fmt: skip
+
+    def sign(self, params: Json, challenge: Json) -> Json:
+        """`device` of a connect request: proof that the key is here, good for this challenge only."""
+        signed_at = moment_ms(challenge.get("ts")) or int(time.time() * 1000)
+        nonce = str(challenge.get("nonce") or "")
+        client = params["client"]
+        text = "|".join((
+            "v2", self.id, client["id"], client["mode"], params["role"], ",".join(params["scopes"]), str(signed_at),
+            as_dict(params.get("auth")).get("token") or "", nonce,
+        ))  # fmt: skip
+        signature = self._key.sign(text.encode())
+        return {"id": self.id, "publicKey": url_base64(self._public), "signature": url_base64(signature), "signedAt": signed_at, "nonce": nonce}  # fmt: skip
+
+
+def url_base64(data: bytes) -> str:
+    """Base64 for addresses, without padding."""
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+class GatewayConnection:
+    """One WebSocket connection to a gateway: hello, frames in, requests out. For one thread; only shut() is for others.
+
+    GatewayClient keeps one open that may only read. An action has its own, with the scopes that it needs, for as long
+    as it takes. `count` is told of what came; a byte through `bell` ends a wait.
+    """
+
+    CONNECT_S = 5.0
+    HANDSHAKE_S = 20.0  # a gateway that is starting takes its time
+    ANSWER_S = 30.0
+
+    def __init__(
+        self,
+        scopes: Sequence[str] = (READ_SCOPE,),
+        *,
+        caps: Sequence[str] = (),
+        state_dir: Path | None = None,
+        count: Callable[[str, int], None] = lambda _what, _n: None,
+        bell: socket.socket | None = None,
+    ) -> None:
+        self.scopes, self.caps = list(scopes), list(caps)
+        self.state_dir = state_dir
+        self.count = count
+        self.bell = bell
+        self.early: list[Frame] = []  # what came in one piece with the answer to `connect`
+        self.is_restarting = False  # it was closed because the gateway restarts
+        self._is_shut = False
+        self._end: ConnectionError | None = None  # what the gateway closed it with
+        self._socket: socket.socket | None = None
+        self._ws: Any = None
+        self._reader: FrameReader | None = None
+        self._selector: selectors.BaseSelector | None = None
+        self._sent = 0
+
+    def shut(self) -> None:
+        """Wake the thread that waits for the gateway, and let it do no more than say goodbye."""
+        self._is_shut = True
+        if sock := self._socket:
+            with contextlib.suppress(OSError):
+                sock.shutdown(socket.SHUT_RD)
+
+    def close(self) -> None:
+        """Say goodbye, if there is somebody to say it to."""
+        sock, ws, self._socket, self._ws, self._reader = self._socket, self._ws, None, None, None
+        selector, self._selector = self._selector, None
+        if selector is not None:
+            selector.close()
+        if sock is not None:
+            with contextlib.suppress(Exception):  # what is left of a connection that is over
+                sock.settimeout(0.2)
+                if ws is not None and ws.connected:
+                    ws.send_close()
+            with contextlib.suppress(OSError):
+                sock.close()
+
+    # -- getting in --
+
+    def connect(self, endpoint: Endpoint) -> Json:
+        """Open the connection and say hello with each of the tokens; the gateway's hello. GatewayError when that fails."""
+        import websocket
+
+        refused: TokenRefusedError | None = None
+        for token in endpoint.tokens or (None,):
+            try:
+                self._open(endpoint)
+                return self._say_hello(endpoint, token)
+            except TokenRefusedError as error:
+                refused = error
+                self.close()
+            except (OSError, websocket.WebSocketException) as error:
+                what = "nobody listens" if isinstance(error, ConnectionRefusedError) else plain(error) or type(error).__name__  # fmt: skip
+                msg = f"no gateway at {endpoint.url}: {what}"
+                raise GatewayError("unreachable", msg, "start it with `openclaw gateway`; until then everything comes from the files") from error  # fmt: skip
+        raise cast("TokenRefusedError", refused)
+
+    def _open(self, endpoint: Endpoint) -> None:
+        import ssl
+
+        import websocket
+
+        parts = urllib.parse.urlsplit(endpoint.url)
+        port = parts.port or (443 if parts.scheme == "wss" else 80)
+        # Our own socket: stop() can end it at any moment, and no proxy of the environment comes between.
+        self._socket = socket.create_connection((parts.hostname or "", port), self.CONNECT_S)
+        if parts.scheme == "wss":
+            # On loopback nobody signs certificates: there the token is what tells who we are.
+            context = ssl.create_default_context() if endpoint.is_remote else ssl._create_unverified_context()  # noqa: S323, SLF001  # fmt: skip
+            self._socket = context.wrap_socket(self._socket, server_hostname=parts.hostname)
+        elif endpoint.is_remote and is_public(self._socket.getpeername()[0]):
+            raise GatewayError("unusable", f"{endpoint.url} is across the internet, where anybody could read the token", "give a wss:// address, or a tunnel (ssh -N -L 18789:127.0.0.1:18789 HOST)")  # fmt: skip
+        self._ws = websocket.WebSocket(enable_multithread=False)
+        # With an Origin, 2026.6 and later take us for a web page and refuse.
+        self._ws.connect(endpoint.url, timeout=self.CONNECT_S, socket=self._socket, suppress_origin=True, redirect_limit=0)  # fmt: skip
+        self._reader = FrameReader(self._socket)
+        self._end = None
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(self._socket, selectors.EVENT_READ)
+        if self.bell is not None:
+            self._selector.register(self.bell, selectors.EVENT_READ)
+
+    def _say_hello(self, endpoint: Endpoint, token: str | None) -> Json:
+        """The handshake: challenge, connect, hello-ok."""
+        until = time.monotonic() + self.HANDSHAKE_S
+        rid = ""
+        while not self._is_shut:
+            left = until - time.monotonic()
+            if left <= 0:
+                raise ConnectionError("it accepted the connection, but does not answer")
+            frames = self.receive(left)
+            for n, frame in enumerate(frames, 1):
+                if frame.kind == "event" and frame.name == "connect.challenge" and not rid:
+                    rid = self.send("connect", self._hello(endpoint, token, as_dict(frame.payload)))
+                elif frame.kind == "res" and frame.name == rid:
+                    self.early = frames[n:]
+                    if not frame.ok:
+                        raise refusal_of(frame.error)
+                    return as_dict(frame.payload)
+        raise ConnectionError("stopped")
+
+    def _hello(self, endpoint: Endpoint, token: str | None, challenge: Json) -> Json:
+        """Parameters of `connect`: as the gateway's own backend clients, which on loopback need no device and are not listed as one."""
+        client = {"id": "gateway-client", "displayName": "clawmeter", "version": VERSION, "platform": sys.platform, "mode": "backend"}  # fmt: skip
+        params: Json = {
+            "minProtocol": PROTOCOLS[0], "maxProtocol": PROTOCOLS[-1], "client": client, "role": "operator", "scopes": self.scopes,
+            "caps": self.caps,
+        }  # fmt: skip
+        if token:
+            params["auth"] = {"token": token}
+        if endpoint.is_remote and self.state_dir is not None:
+            params["device"] = DeviceIdentity.load(self.state_dir).sign(params, challenge)
+        return params
+
+    # -- frames --
+
+    def receive(self, timeout_s: float) -> list[Frame]:
+        """Frames that come within a time; none is fine. OSError when the connection ends."""
+        sock, reader = self._socket, self._reader
+        if sock is None or reader is None:
+            raise ConnectionError("not connected")
+        if self._end is not None:
+            raise self._end
+        if not self._wait_for_bytes(sock, timeout_s):
+            return []
+        sock.settimeout(timeout_s)
+        before = reader.oversized
+        try:
+            messages = reader.receive()
+        except TimeoutError:
+            return []
+        self.count("oversized", reader.oversized - before)
+        frames = []
+        for opcode, payload in messages:
+            if opcode == 9:
+                sock.settimeout(self.CONNECT_S)
+                self._ws.pong(payload)
+            elif opcode == 8:
+                code = int.from_bytes(payload[:2], "big")
+                self.is_restarting = code == 1012  # `service restart`
+                self._end = ConnectionError(f"closed by the gateway ({code} {plain(payload[2:].decode(errors='replace'), 80)})".replace(" )", ")"))  # fmt: skip
+            elif opcode == 1:
+                self.count("received", 1)
+                if frame := parse_frame(payload):
+                    frames.append(frame)
+                else:
+                    self.count("malformed", 1)
+        # A refusal and the close behind it come in one piece: the reason first.
+        if self._end is not None and not frames:
+            raise self._end
+        return frames
+
+    def _wait_for_bytes(self, sock: socket.socket, timeout_s: float) -> bool:
+        """Wait until the gateway says something or the bell rings; whether there is something to read."""
+        if self._selector is None or (hasattr(sock, "pending") and sock.pending()):
+            return True  # TLS may have read on
+        ready = [key.fileobj for key, _ in self._selector.select(timeout_s)]
+        if self.bell is not None and self.bell in ready:
+            with contextlib.suppress(OSError):
+                self.bell.recv(4096)
+        return sock in ready
+
+    def send(self, method: str, params: Json) -> str:
+        """Send a request; its id. OSError when the connection is over."""
+        self._sent += 1
+        rid = f"clawmeter-{self._sent}"
+        if self._socket is None:
+            raise ConnectionError("not connected")
+        self._socket.settimeout(self.CONNECT_S)
+        self._ws.send(orjson.dumps({"type": "req", "id": rid, "method": method, "params": params}).decode())  # fmt: skip
+        return rid
+
+    def ask(self, method: str, params: Json, *, timeout_s: float = ANSWER_S) -> Any:
+        """Send a request and wait for its answer. CallRefusedError with the gateway's words, NoAnswerError without any."""
+        import websocket
+
+        until = time.monotonic() + timeout_s
+        try:
+            rid = self.send(method, params)
+            while (left := until - time.monotonic()) > 0:
+                for frame in self.receive(left):
+                    if frame.kind == "res" and frame.name == rid:
+                        if not frame.ok:
+                            raise CallRefusedError(method, frame.error)
+                        return frame.payload
+        except (OSError, websocket.WebSocketException) as error:
+            raise NoAnswerError(f"{method}: {plain(error)}; it may have been done all the same") from error  # fmt: skip
+        raise NoAnswerError(
+            f"{method}: no answer in {timeout_s:g} s; it may have been done all the same"
+        )
+
+
+def refusal_of(error: Json) -> GatewayError:
+    """What a refused handshake means. 2026.2 has messages only, later versions codes."""
+    details = as_dict(error.get("details"))
+    code = str(details.get("code") or error.get("code") or "")
+    text = plain(error.get("message") or code or "no reason given")
+    if code == "PROTOCOL_MISMATCH" or "protocol mismatch" in text:
+        theirs = plain(details.get("expectedProtocol", "another one"), 20)
+        return GatewayError("incompatible", f"the gateway speaks protocol {theirs}, this Clawmeter {PROTOCOLS[0]} to {PROTOCOLS[-1]}", "update the older one of the two")  # fmt: skip
+    if "TOKEN_MISMATCH" in code or "token mismatch" in text or "unauthorized" in text.lower():
+        return TokenRefusedError("refused", f"the gateway refuses the token: {text}", GIVE_TOKEN)
+    if code == "PAIRING_REQUIRED" or (code == "NOT_PAIRED" and "pairing" in text):
+        # What a gateway says goes into a command that a person types: only what can be an id.
+        request = re.fullmatch(r"[\w-]{1,64}", str(details.get("requestId") or ""))
+        approve = f"openclaw devices approve {request[0]}" if request else "openclaw devices list, then openclaw devices approve REQUEST"  # fmt: skip
+        return GatewayError("pairing", f"the gateway wants this Clawmeter to be approved: {text}", f"on its machine: {approve}")  # fmt: skip
+    if code in ("DEVICE_IDENTITY_REQUIRED", "NOT_PAIRED"):
+        return GatewayError("refused", f"the gateway wants a device identity from this address: {text}", GIVE_TOKEN)  # fmt: skip
+    if error.get("retryable") is True or code in ("UNAVAILABLE", "AUTH_RATE_LIMITED"):
+        return GatewayError("unreachable", f"the gateway is not ready: {text}")
+    return GatewayError("refused", f"the gateway refuses: {text}")
+
+
+class Asked(NamedTuple):
+    """A request that is under way; `answer` is for whoever waits in another thread."""
+
+    method: str
+    until: float
+    answer: Future[Any] | None = None
 
 
 class GatewayClient:
@@ -5761,8 +6331,6 @@ class GatewayClient:
     `is_watched` says whether there are any.
     """
 
-    CONNECT_S = 5.0
-    HANDSHAKE_S = 20.0  # a gateway that is starting takes its time
     ANSWER_S = 30.0
     FIRST_DELAY_S = 1.0
     LONGEST_DELAY_S = 60.0
@@ -5797,15 +6365,14 @@ class GatewayClient:
         self.stopping = threading.Event()
         self.thread: threading.Thread | None = None
         self.random = random.Random()  # noqa: S311 - spreads reconnects
-        self._socket: socket.socket | None = None
-        self._ws: Any = None
-        self._reader: FrameReader | None = None
+        self._connection = GatewayConnection()
         self._config = OpenClawConfig()
         self._seen: Any = None  # signature of the config that was read
         self._must_read = True
-        self._early: list[Frame] = []  # what came in one piece with the answer to `connect`
-        self._pending: dict[str, tuple[str, float]] = {}
-        self._asked = 0
+        self._pending: dict[str, Asked] = {}
+        #: What other threads ask; a byte through the pair of sockets wakes ours, which alone sends and reads.
+        self._questions: queue.SimpleQueue[tuple[Asked, Json]] = queue.SimpleQueue()
+        self._bell: tuple[socket.socket, socket.socket] | None = None
         self._failures = 0
         self._seq: int | None = None
         self._old = 0  # frames in a row that were older than the last
@@ -5820,15 +6387,42 @@ class GatewayClient:
     def start(self) -> None:
         """Connect, and stay connected, in a thread."""
         self.state.set_status("connecting")
+        self._bell = socket.socketpair()
+        for end in self._bell:
+            end.setblocking(False)
         self.thread = threading.Thread(target=self._run, name="gateway", daemon=True)
         self.thread.start()
 
     def stop(self) -> None:
         """End the thread, within a second."""
         self.stopping.set()
-        self._shut()
+        self._connection.shut()
         if self.thread is not None:
             self.thread.join(1.0)
+        bell, self._bell = self._bell, None
+        for end in bell or ():
+            end.close()
+
+    def ask(self, method: str, params: Mapping[str, Any] | None = None, timeout_s: float = ANSWER_S) -> Any:  # fmt: skip
+        """Ask over the one connection, from any thread, and wait for the answer. Only what `operator.read` allows.
+
+        Raises GatewayError; CallRefusedError, which is one, where the gateway answers with an error.
+        """
+        from concurrent.futures import CancelledError, Future
+
+        state, bell = self.state, self._bell
+        if state.status != "connected" or bell is None:
+            raise GatewayError(state.status, state.problem or "the gateway is not connected", state.advice)  # fmt: skip
+        answer: Future[Any] = Future()
+        self._questions.put((Asked(method, time.monotonic() + timeout_s, answer), dict(params or {})))  # fmt: skip
+        with contextlib.suppress(OSError):  # full: it rings already
+            bell[1].send(b"?")
+        try:
+            return answer.result(timeout_s)
+        except (TimeoutError, CancelledError):
+            answer.cancel()
+            msg = f"{method}: no answer in {timeout_s:g} s"
+            raise GatewayError("unreachable", msg) from None
 
     def probe(self) -> Json:
         """Connect once, say what came of it, and leave."""
@@ -5888,49 +6482,34 @@ class GatewayClient:
         told = self.state.describe()
         self.publish("gateway", {k: told[k] for k in ("status", "text", "version", "suspended")})
 
-    def _shut(self) -> None:
-        """Wake the thread if it waits for the gateway; it can still say goodbye."""
-        if sock := self._socket:
-            with contextlib.suppress(OSError):
-                sock.shutdown(socket.SHUT_RD)
-
     def _close(self) -> None:
-        sock, ws, self._socket, self._ws, self._reader = self._socket, self._ws, None, None, None
-        if sock is not None:
-            with contextlib.suppress(Exception):  # what is left of a connection that is over
-                sock.settimeout(0.2)
-                if ws is not None and ws.connected:
-                    ws.send_close()
-            with contextlib.suppress(OSError):
-                sock.close()
+        self._drop_questions()
+        self._connection.close()
 
     # -- getting in --
 
     def _connect(self) -> None:
         """Open a connection and say hello. GatewayError when that fails."""
-        import websocket
-
         seen = self.signature()
         if self._must_read or seen is None or seen != self._seen:
             self._config, self._seen, self._must_read = self.read_config(), seen, False
         endpoint = find_endpoint(self.settings, self._config)
         self.state.url = endpoint.url
-        refused: TokenRefusedError | None = None
-        for token in endpoint.tokens or (None,):
-            try:
-                self._open(endpoint.url)
-                hello = self._say_hello(token)
-                break
-            except TokenRefusedError as error:
-                refused = error
-                self._close()
-            except (OSError, websocket.WebSocketException) as error:
-                what = "nobody listens" if isinstance(error, ConnectionRefusedError) else plain(error) or type(error).__name__  # fmt: skip
-                msg = f"no gateway at {endpoint.url}: {what}"
-                raise GatewayError("unreachable", msg, "start it with `openclaw gateway`; until then everything comes from the files") from error  # fmt: skip
-        else:
+        self._connection = GatewayConnection(
+            (READ_SCOPE,), caps=("tool-events",), state_dir=self.settings.state_dir, count=self.state.count,
+            bell=self._bell[0] if self._bell else None,
+        )  # fmt: skip
+        if self.stopping.is_set():
+            self._connection.shut()
+        try:
+            hello = self._connection.connect(endpoint)
+        except TokenRefusedError:
             self._must_read = True  # it may hold a new one, also in a file that it includes
-            raise cast("TokenRefusedError", refused)
+            raise
+        self._pending.clear()
+        self._seq, self._old = None, 0
+        self._resync_at = None
+        self._listed_at = 0.0
         self.state.take_hello(hello, endpoint.url)
         if self.state.version is None:
             self.state.version = self._config.version
@@ -5938,75 +6517,6 @@ class GatewayClient:
         tick = as_dict(hello.get("policy")).get("tickIntervalMs")
         tick_s = tick / 1000 if type(tick) is int else self.TICK_S
         self._tick_s = min(max(tick_s, self.LEAST_TICK_S), 10 * self.TICK_S)
-
-    def _open(self, url: str) -> None:
-        import ssl
-
-        import websocket
-
-        parts = urllib.parse.urlsplit(url)
-        port = parts.port or (443 if parts.scheme == "wss" else 80)
-        # Our own socket: stop() can end it at any moment, and no proxy of the environment comes between.
-        self._socket = socket.create_connection((parts.hostname or "", port), self.CONNECT_S)
-        if parts.scheme == "wss":
-            # On loopback, and nobody signs certificates for it: the token is what tells who we are.
-            context = ssl._create_unverified_context()  # noqa: S323, SLF001
-            self._socket = context.wrap_socket(self._socket, server_hostname=parts.hostname)
-        self._ws = websocket.WebSocket(enable_multithread=False)
-        # With an Origin, 2026.6 and later take us for a web page and refuse.
-        self._ws.connect(url, timeout=self.CONNECT_S, socket=self._socket, suppress_origin=True, redirect_limit=0)  # fmt: skip
-        self._reader = FrameReader(self._socket)
-        self._pending.clear()
-        self._seq, self._old = None, 0
-        self._resync_at = None
-        self._listed_at = 0.0
-
-    def _say_hello(self, token: str | None) -> Json:
-        """The handshake: challenge, connect, hello-ok."""
-        until = time.monotonic() + self.HANDSHAKE_S
-        rid = ""
-        while not self.stopping.is_set():
-            left = until - time.monotonic()
-            if left <= 0:
-                raise ConnectionError("it accepted the connection, but does not answer")
-            frames = self._receive(left)
-            for n, frame in enumerate(frames, 1):
-                if frame.kind == "event" and frame.name == "connect.challenge" and not rid:
-                    rid = self._send("connect", self._hello(token))
-                elif frame.kind == "res" and frame.name == rid:
-                    self._pending.clear()
-                    self._early = frames[n:]
-                    if not frame.ok:
-                        raise self._refusal(frame.error)
-                    return as_dict(frame.payload)
-        raise ConnectionError("stopped")
-
-    @staticmethod
-    def _hello(token: str | None) -> Json:
-        """Parameters of `connect`: as the gateway's own backend clients, which need no device and are not listed as one."""
-        params: Json = {
-            "minProtocol": PROTOCOLS[0], "maxProtocol": PROTOCOLS[-1],
-            "client": {"id": "gateway-client", "displayName": "clawmeter", "version": VERSION, "platform": sys.platform, "mode": "backend"},
-            "role": "operator", "scopes": ["operator.read"], "caps": ["tool-events"],
-        }  # fmt: skip
-        return params | ({"auth": {"token": token}} if token else {})
-
-    @staticmethod
-    def _refusal(error: Json) -> GatewayError:
-        """What a refused handshake means. 2026.2 has messages only, later versions codes."""
-        details = as_dict(error.get("details"))
-        code = str(details.get("code") or error.get("code") or "")
-        text = plain(error.get("message") or code or "no reason given")
-        if code == "PROTOCOL_MISMATCH" or "protocol mismatch" in text:
-            theirs = plain(details.get("expectedProtocol", "another one"), 20)
-            return GatewayError("incompatible", f"the gateway speaks protocol {theirs}, this Clawmeter {PROTOCOLS[0]} to {PROTOCOLS[-1]}", "update the older one of the two")  # fmt: skip
-        if "TOKEN_MISMATCH" in code or "token mismatch" in text or "unauthorized" in text.lower():
-            return TokenRefusedError("refused", f"the gateway refuses the token: {text}", GIVE_TOKEN)  # fmt: skip
-        if code in ("DEVICE_IDENTITY_REQUIRED", "NOT_PAIRED", "PAIRING_REQUIRED"):
-            return GatewayError("refused", f"the gateway wants a device identity, which this Clawmeter does not have yet: {text}", GIVE_TOKEN)  # fmt: skip
-        if error.get("retryable") is True or code in ("UNAVAILABLE", "AUTH_RATE_LIMITED"):
-            return GatewayError("unreachable", f"the gateway is not ready: {text}")
-        return GatewayError("refused", f"the gateway refuses: {text}")
 
     # -- listening --
 
@@ -6017,68 +6527,56 @@ class GatewayClient:
         try:
             self._ask("sessions.subscribe")
             self._ask("sessions.list")
-            for frame in self._early:
+            for frame in self._connection.early:
                 self._take(frame)
             heard = time.monotonic()
             while not self.stopping.is_set():
+                self._send_questions()
                 now = time.monotonic()
                 # The gateway ticks: two and a half without a word, and nobody is there any more.
                 silent_at = heard + 2.5 * self._tick_s
                 if now >= silent_at:
                     raise ConnectionError(f"no tick in {now - heard:.0f} s")
                 wake_at = min(silent_at, now + self.IDLE_S, self._due(now))
-                frames = self._receive(max(wake_at - now, 0.001))
+                frames = self._connection.receive(max(wake_at - now, 0.001))
                 if frames:
                     heard = time.monotonic()
                 for frame in frames:
                     self._take(frame)
                 self._do_due(time.monotonic())
         except (OSError, websocket.WebSocketException) as error:
+            self._is_restarting = self._is_restarting or self._connection.is_restarting
             msg = f"the connection to the gateway ended: {plain(error)}"
             raise GatewayError("unreachable", msg) from error
 
-    def _receive(self, timeout_s: float) -> list[Frame]:
-        """Frames that come within a time; none is fine. OSError when the connection ends."""
-        sock, reader = self._socket, self._reader
-        if sock is None or reader is None:
-            raise ConnectionError("not connected")
-        sock.settimeout(timeout_s)
-        before = reader.oversized
-        try:
-            messages = reader.receive()
-        except TimeoutError:
-            return []
-        self.state.count("oversized", reader.oversized - before)
-        frames = []
-        for opcode, payload in messages:
-            if opcode == 9:
-                sock.settimeout(self.CONNECT_S)
-                self._ws.pong(payload)
-            elif opcode == 8:
-                code = int.from_bytes(payload[:2], "big")
-                # 1012 is `service restart`.
-                self._is_restarting = self._is_restarting or code == 1012
-                raise ConnectionError(f"closed by the gateway ({code} {plain(payload[2:].decode(errors='replace'), 80)})".replace(" )", ")"))  # fmt: skip
-            elif opcode == 1:
-                self.state.count("received")
-                if frame := parse_frame(payload):
-                    frames.append(frame)
-                else:
-                    self.state.count("malformed")
-        return frames
+    def _send_questions(self) -> None:
+        """Ask what other threads want to know."""
+        while True:
+            try:
+                asked, params = self._questions.get_nowait()
+            except queue.Empty:
+                return
+            # Nobody may be waiting any more.
+            if asked.answer and asked.answer.set_running_or_notify_cancel():
+                self._send(asked.method, params, asked)
 
-    def _send(self, method: str, params: Json) -> str:
-        self._asked += 1
-        rid = f"clawmeter-{self._asked}"
-        self._pending[rid] = (method, time.monotonic() + self.ANSWER_S)
-        if self._socket is not None:
-            self._socket.settimeout(self.CONNECT_S)
-        self._ws.send(orjson.dumps({"type": "req", "id": rid, "method": method, "params": params}).decode())  # fmt: skip
-        return rid
+    def _drop_questions(self) -> None:
+        """The connection is over: whoever waits for an answer gets none."""
+        waiting = list(self._pending.values())
+        self._pending.clear()
+        while not self._questions.empty():
+            waiting.append(self._questions.get()[0])
+        for answer in (asked.answer for asked in waiting):
+            if answer and not answer.done():
+                answer.set_exception(GatewayError("unreachable", "the connection to the gateway ended"))  # fmt: skip
+
+    def _send(self, method: str, params: Json, asked: Asked | None = None) -> None:
+        rid = self._connection.send(method, params)
+        self._pending[rid] = asked or Asked(method, time.monotonic() + self.ANSWER_S)
 
     def _ask(self, method: str) -> None:
         """Ask without waiting; the answer comes among the frames. Only ever what `operator.read` allows."""
-        if all(method != asked for asked, _ in self._pending.values()):
+        if all(method != p.method or p.answer for p in self._pending.values()):
             if method == "sessions.list":
                 self._listed_at, self._resync_at = time.monotonic(), None
             self._send(method, {})
@@ -6091,9 +6589,9 @@ class GatewayClient:
             return
         if frame.name == "shutdown":
             self._is_restarting = True
-        was = self.state.text
+        was = (self.state.text, self.state.nodes)
         self.state.take_event(frame)
-        if self.state.text != was:
+        if (self.state.text, self.state.nodes) != was:
             self._announce()
             if frame.name == "gateway.suspension" and not self.state.is_suspended:
                 self._resync()
@@ -6123,9 +6621,16 @@ class GatewayClient:
             self._resync_at = max(time.monotonic(), self._listed_at + self.RESYNC_S)
 
     def _take_answer(self, frame: Frame) -> None:
-        method, _ = self._pending.pop(frame.name, (None, 0.0))
-        if method is None:
+        asked = self._pending.pop(frame.name, None)
+        if asked is None:
             self.state.count("ignored")
+            return
+        method = asked.method
+        if asked.answer:
+            if frame.ok:
+                asked.answer.set_result(frame.payload)
+            else:
+                asked.answer.set_exception(CallRefusedError(method, frame.error))
         elif frame.ok:
             self.state.can(method, really=True)
             if method == "sessions.list":
@@ -6142,7 +6647,7 @@ class GatewayClient:
 
     def _due(self, now: float) -> float:
         """When something is to be done without a frame."""
-        times = [self._resync_at or math.inf, *(until for _, until in self._pending.values())]
+        times = [self._resync_at or math.inf, *(asked.until for asked in self._pending.values())]
         if self.state._changed:  # noqa: SLF001 - one machine in two parts
             times.append(self._flush_at)
         if self.is_watched():
@@ -6158,10 +6663,12 @@ class GatewayClient:
         return self._listed_at + self.POLL_S if self.state.has_runs() else math.inf
 
     def _do_due(self, now: float) -> None:
-        for rid, (method, until) in list(self._pending.items()):
-            if now >= until:
+        for rid, asked in list(self._pending.items()):
+            if now >= asked.until:
                 del self._pending[rid]
-                self.state.last_error = f"{method}: no answer in {self.ANSWER_S:.0f} s"
+                self.state.last_error = f"{asked.method}: no answer in time"
+                if asked.answer:
+                    asked.answer.set_exception(TimeoutError())
         if self._resync_at is not None and now >= self._resync_at:
             # One that is under way may have been answered before the gap.
             self._resync_at = now + self.RESYNC_S
@@ -6174,6 +6681,1207 @@ class GatewayClient:
                 self._flush_at = now + self.FLUSH_S
                 for change in changes if self.is_watched() else ():
                     self.publish("session", change)
+
+
+###############################################################################
+# Source: system ##############################################################
+###############################################################################
+# The machine under OpenClaw: disks, memory, processor, GPU, the gateway's port, service
+# and log, and what waits to be delivered. Read when somebody looks, and once a minute
+# for the last hour; nothing of it is kept on disk. Only the log's secrets are taken out
+# here: whatever of it leaves this section has passed redact().
+
+#: A disk this full needs attention, and memory with so little left.
+FULL_DISK = 0.85
+LITTLE_MEMORY = 0.1
+#: A message that waits longer for its delivery than this is stuck.
+STUCK_MS = 5 * MINUTE_MS
+#: A delivery that failed longer ago than this is history.
+RECENT_FAILURE_MS = 7 * DAY_MS
+COMMAND_S = 2.0
+
+
+class Held:
+    """A value that is read anew when it is older than `hold_s`; any thread may ask."""
+
+    def __init__(self, hold_s: float, read: Callable[[], Any]) -> None:
+        self.hold_s = hold_s
+        self.read = read
+        self.lock = threading.Lock()
+        self.value: Any = None
+        self.until = -math.inf
+
+    def get(self) -> Any:
+        """The value, at most `hold_s` old."""
+        with self.lock:
+            if time.monotonic() >= self.until:
+                self.value = self.read()
+                self.until = time.monotonic() + self.hold_s
+            return self.value
+
+
+def run_command(*command: str) -> str | None:
+    """What a command of the system prints; None where there is none, or it fails or hangs."""
+    try:
+        done = subprocess.run(
+            command, capture_output=True, timeout=COMMAND_S, check=True, stdin=subprocess.DEVNULL
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout[:100_000].decode("utf-8", "replace")
+
+
+# -- the machine ------------------------------------------------------------------------------------------------------
+
+
+def read_disks(places: Iterable[tuple[str, Path]]) -> list[Json]:
+    """How full the file systems are that hold these places; one row for each file system."""
+    import psutil
+
+    rows: dict[int, Json] = {}
+    for what, path in places:
+        try:
+            device, usage = os.stat(path).st_dev, psutil.disk_usage(str(path))
+        except OSError:
+            continue
+        room = usage.used + usage.free  # without what is kept for root, as df counts
+        row = {"path": str(path), "holds": [], "total_bytes": room, "free_bytes": usage.free, "used_share": usage.used / room if room else 0.0}  # fmt: skip
+        holds = rows.setdefault(device, row)["holds"]
+        if what not in holds:
+            holds.append(what)
+    return list(rows.values())
+
+
+def number_or_none(text: str) -> float | None:
+    """A number that a command or the kernel printed; None for what is none, as "[N/A]"."""
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None
+
+
+def read_gpus(drm: Path = Path("/sys/class/drm")) -> list[Json]:
+    """What nvidia-smi or the kernel tells of graphics processors that can be measured; usually nothing."""
+    gpus: list[Json] = []
+    if command := shutil.which("nvidia-smi"):
+        fields = "name,utilization.gpu,memory.used,memory.total,temperature.gpu"
+        told = run_command(command, f"--query-gpu={fields}", "--format=csv,noheader,nounits") or ""
+        for line in told.splitlines()[:16]:
+            name, *rest = (part.strip() for part in line.rsplit(",", 4))
+            if len(rest) == 4:
+                busy, used, total, heat = map(number_or_none, rest)
+                gpus.append(describe_gpu(name, busy, used and used * 2**20, total and total * 2**20, heat))  # fmt: skip
+    for busy_file in sorted(drm.glob("card[0-9]*/device/gpu_busy_percent"))[:16]:
+        folder = busy_file.parent
+
+        def number(name: str, folder: Path = folder) -> float | None:
+            try:
+                return number_or_none((folder / name).read_text(encoding="ascii"))
+            except (OSError, ValueError):
+                return None
+
+        used, total = number("mem_info_vram_used"), number("mem_info_vram_total")
+        gpus.append(describe_gpu(folder.parent.name, number("gpu_busy_percent"), used, total, None))
+    return gpus
+
+
+def describe_gpu(name: str, busy_percent: float | None, used: float | None, total: float | None, heat_c: float | None) -> Json:  # fmt: skip
+    """Gpu of the API."""
+    return {
+        "name": plain(name, 80), "used_share": None if busy_percent is None else busy_percent / 100,
+        "memory_used_bytes": None if used is None else int(used), "memory_total_bytes": None if total is None else int(total), "temperature_c": heat_c,
+    }  # fmt: skip
+
+
+def read_services() -> list[Json]:
+    """The gateway as a service of this user: systemd or launchd, where OpenClaw has put it there.
+
+    Fact: units openclaw-gateway[-<profile>].service, before 2026.2 clawdbot-gateway; labels ai.openclaw.gateway and
+    ai.openclaw.<profile> (OpenClaw 2026.9.6, src/daemon/constants.ts).
+    """
+    if systemctl := shutil.which("systemctl"):
+        told = run_command(systemctl, "--user", "list-units", "--all", "--type=service", "--plain", "--no-legend", "--no-pager", "openclaw-gateway*", "clawdbot-gateway*")  # fmt: skip
+        units = [line.split(None, 4) for line in (told or "").splitlines()[:16]]
+        return [
+            {"name": plain(u[0], 120), "kind": "systemd", "state": plain(f"{u[2]} ({u[3]})", 60), "is_running": u[2] == "active", "is_failed": u[2] == "failed"}
+            for u in units if len(u) >= 4
+        ]  # fmt: skip
+    if launchctl := shutil.which("launchctl"):
+        jobs = [line.split() for line in (run_command(launchctl, "list") or "").splitlines()]
+        return [
+            {"name": plain(label, 120), "kind": "launchd", "state": "running" if pid != "-" else f"stopped (exit {plain(code, 10)})",
+             "is_running": pid != "-", "is_failed": pid == "-" and code not in ("0", "-15")}
+            for pid, code, label in (job for job in jobs if len(job) == 3) if label.startswith("ai.openclaw.")
+        ][:16]  # fmt: skip
+    return []
+
+
+def is_listening(url: str, timeout_s: float = 0.5) -> bool:
+    """Whether somebody accepts connections at the address of a gateway."""
+    parts = urllib.parse.urlsplit(url)
+    try:
+        address = (parts.hostname or "", parts.port or (443 if parts.scheme == "wss" else 80))
+        with socket.create_connection(address, timeout_s):
+            return True
+    except (OSError, ValueError):
+        return False
+
+
+class SystemMonitor:
+    """Measures the machine and this process; keeps one sample a minute for an hour."""
+
+    HOLD_S = 2.0
+    SLOW_HOLD_S = 30.0  # what needs a command
+
+    def __init__(
+        self,
+        places: Callable[[], Iterable[tuple[str, Path]]],
+        *,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.places = places
+        self.clock = clock
+        self.lock = threading.Lock()
+        self.history: deque[Json] = deque(maxlen=60)
+        self.gpus = Held(self.SLOW_HOLD_S, read_gpus)
+        self.services = Held(self.SLOW_HOLD_S, read_services)
+        self._now = Held(self.HOLD_S, self._measure)
+        self._busy: tuple[float, float] | None = None  # (busy, all) seconds of all cores, ever
+        self._own: tuple[float, float] | None = None  # (seconds of ours, when)
+        self._sampled = -math.inf
+
+    def read(self) -> Json:
+        """The machine now, with the last hour and what a command tells."""
+        now = self._now.get()
+        with self.lock:
+            history = list(self.history)
+        return {**now, "gpus": self.gpus.get(), "history": history}
+
+    def note(self) -> Json:
+        """Measure for the last hour, once a minute; without commands."""
+        return cast("Json", self._now.get())
+
+    def _measure(self) -> Json:
+        import psutil
+
+        times = psutil.cpu_times()
+        spent = sum(times) - getattr(times, "guest", 0) - getattr(times, "guest_nice", 0)
+        busy = spent - times.idle - getattr(times, "iowait", 0)
+        process = psutil.Process()
+        used = process.cpu_times()
+        own, when = used.user + used.system, time.monotonic()
+        memory = psutil.virtual_memory()
+        with self.lock:
+            before, self._busy = self._busy, (busy, spent)
+            own_before, self._own = self._own, (own, when)
+        cpu = (busy - before[0]) / (spent - before[1]) if before and spent > before[1] else None
+        share = (own - own_before[0]) / (when - own_before[1]) if own_before and when > own_before[1] else None  # fmt: skip
+        now = int(self.clock() * 1000)
+        answer: Json = {
+            "ts_ms": now, "uptime_s": round(max(0.0, self.clock() - psutil.boot_time())),
+            "cpu": {"count": psutil.cpu_count() or 1, "used_share": None if cpu is None else min(1.0, max(0.0, cpu)), "load": list(psutil.getloadavg())},
+            "memory": {"total_bytes": memory.total, "available_bytes": memory.available, "used_share": 1 - memory.available / memory.total, "swap_used_bytes": psutil.swap_memory().used},
+            "disks": read_disks(self.places()),
+            "process": {"rss_bytes": process.memory_info().rss, "cpu_share": share, "threads": threading.active_count()},
+        }  # fmt: skip
+        if when - self._sampled >= 55 and cpu is not None:
+            self._sampled = when
+            with self.lock:
+                self.history.append({"ts_ms": now, "cpu_share": answer["cpu"]["used_share"], "memory_share": answer["memory"]["used_share"], "rss_bytes": answer["process"]["rss_bytes"]})  # fmt: skip
+        return answer
+
+
+# -- the delivery queue -----------------------------------------------------------------------------------------------
+
+#: Folders of 2026.2 and their queues; files `<id>.json`, failed ones in `failed/`, and a `.delivered` for each that has arrived.
+QUEUE_FOLDERS = {"delivery-queue": "outbound", "session-delivery-queue": "session"}
+#: (table, name, time it came, attempts, time of the failure, its text): outgoing messages since 2026.6, incoming ones since 2026.9.
+QUEUE_TABLES = (
+    ("delivery_queue_entries", "out", "enqueued_at", "retry_count", "channel"),
+    ("channel_ingress_events", "in", "received_at", "attempts", "channel_id"),
+)
+MAX_QUEUE_FILES = 2000
+MAX_QUEUE_FILE_BYTES = 1 << 20
+MAX_FAILURES = 20
+#: Rows that stay behind once a message has arrived.
+_QUEUE_DONE = "('completed', 'delivered', 'done', 'failed')"
+
+
+@dataclass(slots=True)
+class QueueReading:
+    """What waits in the queues of one home, and what could not be delivered."""
+
+    queues: dict[tuple[str, str], Json] = field(default_factory=dict)
+    failures: list[Json] = field(default_factory=list)
+    problem: str | None = None
+
+    def queue(self, name: str, direction: str) -> Json:
+        """The row of a queue."""
+        empty = {"queue": plain(name, 60), "direction": direction, "pending": 0, "failed": 0, "attempts": 0, "oldest_ms": None}  # fmt: skip
+        return self.queues.setdefault((name, direction), empty)
+
+    def fail(self, queue: str, channel: Any, error: Any, attempts: Any, failed_ms: Any) -> None:
+        """A message could not be delivered."""
+        self.failures.append({
+            "queue": plain(queue, 60), "channel": plain(channel, 60) if channel else None, "error": redact(plain(error or "no reason given", 400)),
+            "attempts": whole(attempts) or 0, "failed_ms": moment_ms(failed_ms),
+        })  # fmt: skip
+
+
+def read_queue_database(path: str, out: QueueReading) -> None:
+    """Count what waits in state/openclaw.sqlite (2026.6 and later). Raises SourceError."""
+    with open_foreign(path) as db:
+        for table, direction, came, attempts, channel in QUEUE_TABLES:
+            wanted = {"queue_name", "status", came, attempts, channel, "failed_at", "last_error"}
+            if not wanted <= columns_of(db, table):
+                continue
+            waits = f"status NOT IN {_QUEUE_DONE}"
+            for name, pending, failed, oldest, tries in db.execute(
+                f"SELECT queue_name, sum({waits}), sum(status = 'failed'), min(iif({waits}, {came}, NULL)), "
+                f"sum(iif({waits}, {attempts}, 0)) FROM {table} GROUP BY 1 ORDER BY 1 LIMIT 100"
+            ):
+                out.queue(text_of(name) or "", direction).update(pending=pending, failed=failed, oldest_ms=moment_ms(oldest), attempts=tries)  # fmt: skip
+            for name, where, error, tries, failed_at in db.execute(
+                f"SELECT queue_name, {channel}, last_error, {attempts}, failed_at FROM {table} WHERE status = 'failed' "
+                f"ORDER BY failed_at DESC LIMIT {MAX_FAILURES}"
+            ):
+                out.fail(text_of(name) or "", text_of(where), text_of(error), tries, failed_at)
+
+
+def read_queue_folder(folder: Path, name: str, out: QueueReading) -> None:
+    """Count what waits in a folder of files (2026.2)."""
+    names = scan_names(str(folder))[:MAX_QUEUE_FILES]
+    failed = [f"failed/{n}" for n in scan_names(str(folder / "failed"))[:MAX_QUEUE_FILES]]
+    arrived = {n.removesuffix(".delivered") for n in names if n.endswith(".delivered")}
+    for file in (n for n in (*names, *failed) if n.endswith(".json")):
+        if file.removesuffix(".json") in arrived:
+            continue
+        row = out.queue(name, "out")
+        entry = as_dict(parse_lenient_or_none(read_small_file(folder / file)))
+        tries = whole(entry.get("retryCount")) or 0
+        if file.startswith("failed/"):
+            row["failed"] += 1
+            failed_ms = entry.get("failedAt") or entry.get("lastAttemptAt") or round(mtime(str(folder / file)) * 1000)  # fmt: skip
+            out.fail(name, entry.get("channel"), entry.get("lastError"), tries, failed_ms)
+        else:
+            row["pending"] += 1
+            row["attempts"] += tries
+            came = moment_ms(entry.get("enqueuedAt")) or round(mtime(str(folder / file)) * 1000)
+            row["oldest_ms"] = min(came, row["oldest_ms"] or came)
+
+
+def read_small_file(path: Path) -> bytes:
+    """The bytes of a regular file, as many as a queue entry may have; none if it is gone."""
+    try:
+        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+        with os.fdopen(handle, "rb") as file:
+            return file.read(MAX_QUEUE_FILE_BYTES) if stat.S_ISREG(os.fstat(handle).st_mode) else b""  # fmt: skip
+    except OSError:
+        return b""
+
+
+def mtime(path: str) -> float:
+    """When a file changed; 0 when it is gone."""
+    try:
+        return os.stat(path).st_mtime
+    except OSError:
+        return 0.0
+
+
+class DeliveryQueues:
+    """What waits to be delivered in all homes; a database is read again only when it has changed."""
+
+    def __init__(self, homes: Sequence[OpenClawHome]) -> None:
+        self.homes = homes
+        self.lock = threading.Lock()
+        self._known: dict[str, tuple[Any, QueueReading]] = {}
+
+    def read(self) -> Json:
+        """Delivery of the API."""
+        readings = [self._read_home(home) for home in self.homes]
+        queues: dict[tuple[str, str], Json] = {}
+        for key, row in (item for r in readings for item in r.queues.items()):
+            if known := queues.get(key):
+                for count in ("pending", "failed", "attempts"):
+                    known[count] += row[count]
+                known["oldest_ms"] = min((t for t in (known["oldest_ms"], row["oldest_ms"]) if t), default=None)  # fmt: skip
+            else:
+                queues[key] = dict(row)
+        failures = sorted((f for r in readings for f in r.failures), key=lambda f: -(f["failed_ms"] or 0))  # fmt: skip
+        return {
+            "pending": sum(q["pending"] for q in queues.values()), "failed": sum(q["failed"] for q in queues.values()),
+            "oldest_ms": min((q["oldest_ms"] for q in queues.values() if q["oldest_ms"]), default=None),
+            "queues": list(queues.values()), "failures": failures[:MAX_FAILURES], "problem": next((r.problem for r in readings if r.problem), None),
+        }  # fmt: skip
+
+    def _read_home(self, home: OpenClawHome) -> QueueReading:
+        path = str(home.state_database)
+        reading = QueueReading()
+        if os.path.isfile(path):
+            try:
+                signature = database_signature(path)
+                with self.lock:
+                    known = self._known.get(path)
+                if known is None or known[0] != signature:
+                    known = signature, QueueReading()
+                    read_queue_database(path, known[1])
+                    with self.lock:
+                        self._known[path] = known
+                reading.queues = {key: dict(row) for key, row in known[1].queues.items()}
+                reading.failures = list(known[1].failures)
+            except SourceError as error:
+                reading.problem = plain(error)
+        for folder, name in QUEUE_FOLDERS.items():
+            read_queue_folder(home.path / folder, name, reading)
+        return reading
+
+
+# -- the gateway's log ------------------------------------------------------------------------------------------------
+
+LEVELS = ("trace", "debug", "info", "warn", "error", "fatal")
+MAX_LOG_TEXT = 2000
+_LOG_NAME = re.compile(r"(?:openclaw|clawdbot)(?:-[\w-]{1,60})?-\d{4}-\d\d-\d\d(?:\.\d{1,3})?\.log")
+
+
+class LogLine(NamedTuple):
+    """One record of the gateway's log, without its secrets."""
+
+    ts_ms: int | None
+    level: str
+    subsystem: str
+    text: str
+
+
+def parse_log_line(raw: bytes | str, secrets: Iterable[str] = ()) -> LogLine | None:
+    """Turn a line of the gateway's log into a LogLine; None for what is no record of it.
+
+    Fact: tslog's JSON; the name is in _meta.name or "0" as {"subsystem": "gateway/ws"}, the text in `message` or, in
+    2026.2, in "0", "1", … (OpenClaw 2026.2.12 to 2026.9.6).
+    """
+    value = parse_lenient_or_none(raw)
+    if not isinstance(value, dict) or not isinstance(value.get("_meta"), dict):
+        return None
+    meta = value["_meta"]
+    name = as_dict(parse_lenient_or_none(str(meta.get("name") or value.get("0") or "")[:2000]))
+    parts = [p for k, p in sorted(value.items()) if k.isdigit()]
+    if name and parts and as_dict(parse_lenient_or_none(str(parts[0])[:2000])) == name:
+        parts = parts[1:]
+    told = value.get("message")
+    if not isinstance(told, str):
+        told = " ".join(p if isinstance(p, str) else json.dumps(p) for p in parts)
+    level = str(meta.get("logLevelName") or "info").lower()
+    try:
+        ts_ms = parse_iso_ms(str(value.get("time") or meta.get("date")))
+    except ValueError:
+        ts_ms = None
+    subsystem = name.get("subsystem") or name.get("module") or name.get("plugin") or ""
+    # First without its secrets, then cut: half a secret is one.
+    text = sound(redact(told[: 4 * MAX_LOG_TEXT], secrets))
+    return LogLine(ts_ms, level if level in LEVELS else "info", plain(redact(str(subsystem)), 60), text[:MAX_LOG_TEXT])  # fmt: skip
+
+
+def shape_of(text: str) -> str:
+    """The first line of a message without its numbers and ids: what repetitions have in common."""
+    line = text.partition("\n")[0][:300]
+    return re.sub(
+        r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b|\b(?=\w*\d)[0-9a-f]{7,64}\b|\d+",
+        "#",
+        line,
+    )
+
+
+def find_log(folder: Path, owners: Iterable[int], profile: str = "") -> Path | None:
+    """The newest log in OpenClaw's folder for temporary files; None where there is none that is this user's.
+
+    That of the profile, if it has one of its own.
+    """
+    try:
+        about = os.lstat(folder)
+        # Anybody may make /tmp/openclaw.
+        if not stat.S_ISDIR(about.st_mode) or about.st_uid not in owners:
+            return None
+        names = scan_names(str(folder))
+    except OSError:
+        return None
+    for prefix in dict.fromkeys((f"openclaw-{profile}" if profile else "openclaw", "openclaw", "clawdbot")):  # fmt: skip
+        found = [folder / n for n in names if re.fullmatch(rf"{re.escape(prefix)}-\d{{4}}-\d\d-\d\d\.log", n)]  # fmt: skip
+        if found:
+            return max(found, key=lambda p: mtime(str(p)))
+    return None
+
+
+class GatewayLog:
+    """The last lines of a gateway's log, followed from question to question, and forgotten when nobody asks any more.
+
+    `ask` puts a question of logs.tail to the gateway and raises GatewayError when that cannot be; `find` gives the file
+    to read then.
+    """
+
+    MOST = 2000
+    FIRST_BYTES = 500_000
+    STEP_BYTES = 1_000_000
+    FORGET_S = 120.0
+
+    def __init__(
+        self,
+        ask: Callable[[Json], Any],
+        find: Callable[[], Path | None],
+        secrets: Callable[[], Iterable[str]] = tuple,
+    ) -> None:
+        self.ask = ask
+        self.find = find
+        self.secrets = secrets
+        self.lock = threading.Lock()
+        self._forget()
+
+    def _forget(self) -> None:
+        self.lines: deque[tuple[int, LogLine]] = deque(maxlen=self.MOST)
+        self.source = "none"
+        self.path: str | None = None
+        self.problem: str | None = None
+        self.skipped_bytes = self.others = self._count = 0
+        self._cursor: int | None = None
+        self._inode = 0
+        self._asked = time.monotonic()
+
+    def forget_unasked(self) -> None:
+        """Let go of the lines when nobody has looked for a while."""
+        with self.lock:
+            if self.lines and time.monotonic() - self._asked > self.FORGET_S:
+                self._forget()
+
+    def read(self, *, level: str, subsystem: str, q: str, limit: int) -> Json:
+        """Log of the API: the newest lines that the filters leave, and all errors by kind."""
+        with self.lock:
+            self._asked = time.monotonic()
+            self._follow()
+            lines = list(self.lines)
+            answer: Json = {"source": self.source, "path": self.path, "problem": self.problem, "skipped_bytes": self.skipped_bytes, "other_lines": self.others}  # fmt: skip
+        least, wanted = LEVELS.index(level), q.lower()
+        chosen = [
+            (n, line) for n, line in lines
+            if LEVELS.index(line.level) >= least and subsystem in ("", line.subsystem) and wanted in f"{line.subsystem} {line.text}".lower()
+        ]  # fmt: skip
+        names = Counter(line.subsystem for _, line in lines if line.subsystem)
+        return answer | {
+            "lines": [{"n": n, **line._asdict()} for n, line in chosen[-limit:]], "total": len(chosen), "kept": len(lines),
+            "subsystems": [name for name, _ in names.most_common(100)], "errors": self._group(line for _, line in lines),
+        }  # fmt: skip
+
+    @staticmethod
+    def _group(lines: Iterable[LogLine]) -> list[Json]:
+        groups: dict[tuple[str, str], Json] = {}
+        for line in lines:
+            if line.level not in ("error", "fatal"):
+                continue
+            group = groups.setdefault((line.subsystem, shape_of(line.text)), {"count": 0, "first_ms": line.ts_ms})  # fmt: skip
+            group.update(count=group["count"] + 1, subsystem=line.subsystem, text=line.text.partition("\n")[0][:300], last_ms=line.ts_ms)  # fmt: skip
+        return sorted(groups.values(), key=lambda g: (-g["count"], -(g["last_ms"] or 0)))[:20]
+
+    # -- following --
+
+    def _follow(self) -> None:
+        try:
+            self._ask_gateway()
+            self.problem = None
+        except GatewayError as error:
+            try:
+                self._read_file()
+            except OSError as failure:
+                self.problem = f"cannot read {self.path}: {failure.strerror}"
+            else:
+                self.problem = None if self.path else plain(error)
+
+    def _switch(self, source: str, path: str | None) -> None:
+        if (source, path) != (self.source, self.path):
+            if source != self.source:
+                self._forget()
+            self.source, self.path, self._cursor = source, path, None
+
+    def _take(self, raws: Iterable[bytes | str]) -> None:
+        secrets = [*self.secrets()]
+        for raw in raws:
+            if not raw:
+                continue
+            line = parse_log_line(raw, secrets)
+            if line is None:
+                self.others += 1
+            elif " logs.tail " in line.text and "id=clawmeter-" in line.text:
+                continue  # our own question: each look would make a line
+            else:
+                self._count += 1
+                self.lines.append((self._count, line))
+
+    def _ask_gateway(self) -> None:
+        for _ in range(4):  # a busy log comes in pieces
+            params = {"limit": 1000, "maxBytes": self.FIRST_BYTES}
+            cursor = self._cursor if self.source == "gateway" else None
+            answer = as_dict(self.ask(params if cursor is None else params | {"cursor": cursor}))
+            path, lines = plain(answer.get("file") or "", 300), answer.get("lines")
+            is_other = path != self.path or self.source != "gateway"
+            self._switch("gateway", path)
+            if is_other and cursor is not None:
+                continue  # the next day's file: its beginning, not what stands behind the old one's end
+            self.skipped_bytes += whole(answer.get("skippedBytes")) or 0
+            if isinstance(lines, list):
+                self._take(line for line in lines if isinstance(line, str))
+            self._cursor = whole(answer.get("cursor"))
+            if cursor is None or self._cursor is None or self._cursor >= (whole(answer.get("size")) or 0):  # fmt: skip
+                return
+
+    def _read_file(self) -> None:
+        path = self.find()
+        if path is None:
+            self._switch("none", None)
+            return
+        is_first = self.source != "file"
+        old, inode = self.path, self._inode
+        info = os.stat(path)
+        if not is_first and info.st_ino != inode and old is not None:
+            # It was renamed or a new day began: what was written to the old one meanwhile comes first.
+            folder = path.parent
+            for name in (n for n in scan_names(str(folder)) if _LOG_NAME.fullmatch(n)):
+                if os.stat(folder / name).st_ino == inode:
+                    self._read_from(folder / name)
+                    break
+            self._cursor = 0
+        if is_first:
+            self._switch("file", str(path))
+        self.path = str(path)
+        self._read_from(path)
+
+    def _read_from(self, path: Path) -> None:
+        """Take the whole lines behind the cursor; the last part where that is too much."""
+        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+        with os.fdopen(handle, "rb") as file:
+            info = os.fstat(handle)
+            if not stat.S_ISREG(info.st_mode):
+                raise OSError(0, "it is no file")
+            start = self._cursor
+            if start is None or start > info.st_size:  # the first time, or it was emptied
+                start = max(0, info.st_size - self.FIRST_BYTES)
+            elif info.st_size - start > self.STEP_BYTES:
+                self.skipped_bytes += info.st_size - self.STEP_BYTES - start
+                start = info.st_size - self.STEP_BYTES
+            file.seek(max(0, start - 1))
+            is_inside = start > 0 and file.read(1) != b"\n"
+            data = file.read(info.st_size - start)
+        end = data.rfind(b"\n") + 1
+        self._inode, self._cursor = info.st_ino, start + end
+        lines = data[:end].splitlines()
+        self._take(lines[is_inside:])
+
+
+###############################################################################
+# Cron jobs ###################################################################
+###############################################################################
+# What OpenClaw runs by the clock: the jobs as the gateway lists them or as they lie on
+# disk in every era, their schedules in words, and when they run next. What they cost is
+# in the ledger (Queries); CronBook is where the jobs of a Clawmeter come from.
+
+#: What is taken of a home, whatever its files hold.
+MAX_CRON_JOBS = 2000
+MAX_CRON_FILE = 32 << 20
+MAX_CRON_ROW = 1 << 20
+MAX_CRON_RUNS = 500
+MAX_CRON_TEXT = 64_000
+MAX_CRON_EXPR = 200
+#: Runs that are told in advance.
+NEXT_RUNS = 3
+#: A revision of a job that is ours, not OpenClaw's.
+OWN_REVISION = "clawmeter:"
+WEEKDAYS = ("Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday")
+MONTHS = ("January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November", "December")  # fmt: skip
+
+
+class ScheduleError(ClawmeterError):
+    """A schedule that says nothing about when."""
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """When a job runs. `kind` is OpenClaw's word: cron, every, at; the others start by events, not by the clock."""
+
+    kind: str
+    expr: str | None = None
+    tz: str | None = None
+    every_ms: int | None = None
+    anchor_ms: int | None = None
+    at_ms: int | None = None
+    stagger_ms: int | None = None
+
+    @classmethod
+    def parse(cls, raw: Json) -> Schedule:
+        """Read a schedule as OpenClaw writes it; what is not as it should be is None."""
+        at = raw.get("at") if raw.get("at") is not None else raw.get("atMs")
+        at_ms = int_or_none(at)
+        if isinstance(at, str):
+            with contextlib.suppress(ValueError, OverflowError):
+                at_ms = parse_iso_ms(at)
+        if at_ms is not None and not 0 <= at_ms < LATEST_MS:
+            at_ms = None
+
+        def count(name: str) -> int | None:
+            value = int_or_none(raw.get(name))
+            return value if value is not None and 0 <= value < LATEST_MS else None
+
+        def text(name: str) -> str | None:
+            value = raw.get(name)
+            return plain(value, MAX_CRON_EXPR) if isinstance(value, str) and value.strip() else None
+
+        return cls(
+            text("kind") or "?", text("expr"), text("tz"), count("everyMs"), count("anchorMs"), at_ms, count("staggerMs")
+        )  # fmt: skip
+
+    def zone_name(self) -> str | None:
+        """The zone in which a cron expression is meant: its own, else the machine's, as OpenClaw has it."""
+        return ((self.tz or "").strip() or machine_zone()) if self.kind == "cron" else None
+
+    def zone(self) -> ZoneInfo:
+        """That zone. ScheduleError when there is none of its name."""
+        name = self.zone_name() or "UTC"
+        if not is_zone(name):
+            msg = f"unknown time zone {name}"
+            raise ScheduleError(msg)
+        return ZoneInfo(name)
+
+    def next_runs(self, after_ms: int, count: int = NEXT_RUNS, *, job_id: str = "") -> list[int]:
+        """The next runs after an instant, in epoch ms; none when there is no further. ScheduleError when it cannot be told."""
+        if self.kind == "at":
+            if self.at_ms is None:
+                raise ScheduleError("not a time")
+            return [self.at_ms] if self.at_ms > after_ms else []
+        if self.kind == "every":
+            if not self.every_ms:
+                raise ScheduleError("no interval")
+            anchor = self.anchor_ms if self.anchor_ms is not None else after_ms
+            steps = max(0, (after_ms - anchor) // self.every_ms + 1)
+            first = anchor + steps * self.every_ms
+            return [first + n * self.every_ms for n in range(count)]
+        if self.kind != "cron":
+            raise ScheduleError("started by an event, not by the clock")
+        offset = self._stagger(job_id)
+        runs = []
+        for moment in self._occurrences(after_ms - offset):
+            runs.append(moment + offset)
+            if len(runs) == count:
+                break
+        return runs
+
+    def _stagger(self, job_id: str) -> int:
+        """By how much OpenClaw moves this job away from the full hour: always the same for one job.
+
+        Fact: resolveStableCronOffsetMs of OpenClaw 2026.9.6.
+        """
+        if not job_id or not self.stagger_ms or self.stagger_ms <= 1:
+            return 0
+        return int.from_bytes(hashlib.sha256(job_id.encode()).digest()[:4], "big") % self.stagger_ms
+
+    def _occurrences(self, after_ms: int) -> Iterator[int]:
+        """The instants of a cron expression after one, by the wall clock of its zone.
+
+        A time that the clocks skip is no run, one that they show twice is one run, at the first (OpenClaw 2026.9.6).
+        """
+        from croniter import croniter
+
+        zone = self.zone()
+        fields = tidy_cron_fields(self.expr)
+        try:
+            # Without its zone: croniter finds wall times, and which instant they are is decided here.
+            start = datetime.fromtimestamp(after_ms / 1000, zone).replace(tzinfo=None, fold=0)
+            # One second earlier, because the same wall time may come twice and the first one counts.
+            found = croniter(" ".join(fields), start - timedelta(seconds=1), ret_type=datetime, second_at_beginning=True, max_years_between_matches=9)  # fmt: skip
+            while True:
+                wall = found.get_next(datetime)
+                instant = wall.replace(tzinfo=zone)
+                if instant.astimezone(UTC).astimezone(zone).replace(tzinfo=None) != wall:
+                    continue  # the clocks skip it
+                moment = round(instant.timestamp() * 1000)
+                if moment > after_ms:
+                    yield moment
+        except (ValueError, KeyError, IndexError, TypeError, ArithmeticError) as error:
+            # croniter's own errors are ValueErrors; some expressions that it does not know raise others.
+            if type(error).__name__ == "CroniterBadDateError":
+                return  # no further date fits
+            msg = f"this expression cannot be computed here: {self.expr}"
+            raise ScheduleError(msg) from error
+
+    def describe(self) -> str:
+        """The schedule in words: `every 30 minutes`, `at 09:00 on weekdays, Europe/Berlin`."""
+        if self.kind == "at":
+            return f"once, at {iso_ms(self.at_ms)[:16].replace('T', ' ')} UTC" if self.at_ms is not None else "once, at an unknown time"  # fmt: skip
+        if self.kind == "every":
+            return describe_interval(self.every_ms) if self.every_ms else "at an unknown interval"
+        if self.kind == "on-exit":
+            return "when a command ends"
+        if self.kind == "stream":
+            return "when a command says something"
+        if self.kind != "cron":
+            return f"by {self.kind}"
+        try:
+            words = describe_cron(tidy_cron_fields(self.expr))
+        except ScheduleError:
+            words = None
+        return f"{words or f'by cron, {self.expr}'}, {self.zone_name()}"
+
+    def render(self) -> Json:
+        """CronSchedule of the API."""
+        return {
+            "kind": self.kind, "expr": self.expr, "tz": self.tz, "every_ms": self.every_ms, "anchor_ms": self.anchor_ms, "at_ms": self.at_ms,
+            "stagger_ms": self.stagger_ms,
+        }  # fmt: skip
+
+
+_CRON_ALIASES: Mapping[str, str] = {
+    "@yearly": "0 0 1 1 *", "@annually": "0 0 1 1 *", "@monthly": "0 0 1 * *", "@weekly": "0 0 * * 0", "@daily": "0 0 * * *",
+    "@midnight": "0 0 * * *", "@hourly": "0 * * * *",
+}  # fmt: skip
+_CRON_NAMES = re.compile("|".join(n[:3] for n in (*MONTHS, *WEEKDAYS)), re.IGNORECASE)
+
+
+def tidy_cron_fields(expr: str | None) -> list[str]:
+    """The five fields of a cron expression, or six with the seconds first. ScheduleError for what is none.
+
+    croniter knows letters that OpenClaw does not: H and R would give a time of its own choice.
+    """
+    text = (expr or "").strip()
+    fields = [field.replace("?", "*") for field in _CRON_ALIASES.get(text.lower(), text).split()]
+    if len(text) > MAX_CRON_EXPR or len(fields) not in (5, 6):
+        msg = f"not a cron expression: {plain(text, 80)}"
+        raise ScheduleError(msg)
+    for cron_field in fields:
+        if not re.fullmatch(r"[0-9*/,#L-]+", _CRON_NAMES.sub("1", cron_field)):
+            msg = f"not a cron expression: {plain(text, 80)}"
+            raise ScheduleError(msg)
+    return fields
+
+
+def list_words(words: Sequence[str]) -> str:
+    """Several words as one phrase: `Monday, Wednesday and Friday`."""
+    return " and ".join(([", ".join(words[:-1])] if len(words) > 1 else []) + list(words[-1:]))
+
+
+def describe_interval(ms: int) -> str:
+    """`every hour`, `every 90 seconds`: in the largest unit that it is a whole number of."""
+    for unit, size in (("week", 7 * DAY_MS), ("day", DAY_MS), ("hour", HOUR_MS), ("minute", MINUTE_MS), ("second", 1000)):  # fmt: skip
+        if ms % size == 0:
+            return f"every {unit}" if ms == size else f"every {ms // size} {unit}s"
+    return f"every {ms} milliseconds"
+
+
+def expand_cron_field(
+    field_text: str, low: int, high: int, names: Sequence[str] = ()
+) -> list[int] | None:
+    """The numbers of a field without a star, ascending; None for one with a star, or one that is too clever."""
+    if "*" in field_text:
+        return None
+    numbered = {name[:3].lower(): str(n) for n, name in enumerate(names, low)}
+    found: set[int] = set()
+    for part in field_text.lower().split(","):
+        match = re.fullmatch(
+            r"([a-z]{3}|[0-9]{1,2})(?:-([a-z]{3}|[0-9]{1,2})(?:/([0-9]{1,2}))?)?", part
+        )
+        if not match:
+            return None
+        ends = [numbered.get(one, one) for one in match.groups()[:2] if one]
+        if not all(one.isdigit() for one in ends):
+            return None
+        first, last = int(ends[0]), int(ends[-1])
+        if not low <= first <= last <= high or match[3] == "0":
+            return None
+        found.update(range(first, last + 1, int(match[3] or 1)))
+    return sorted(found)
+
+
+def describe_cron(fields: Sequence[str]) -> str | None:
+    """A cron expression in words, without its zone; None where words would be longer than the expression."""
+    if len(fields) == 6:
+        if fields[0] != "0":
+            return None
+        fields = fields[1:]
+    minute, hour, day, month, weekday = fields
+    days = _describe_days(day, month, weekday)
+    if days is None:
+        return None
+    at = f" {days}" if days else ""
+    minutes = expand_cron_field(minute, 0, 59)
+    hours = expand_cron_field(hour, 0, 23)
+    step = re.fullmatch(r"\*(?:/([0-9]{1,2}))?", minute)
+    if step:
+        every = int(step[1] or 1)
+        if not every or 60 % every:
+            return None
+        words = "every minute" if every == 1 else f"every {every} minutes"
+        if hour == "*":
+            return words + at
+        if hours and hours == list(range(hours[0], hours[-1] + 1)):
+            return f"{words} from {hours[0]:02d}:00 to {hours[-1]:02d}:59{at}"
+        return None
+    if minutes is None:
+        return None
+    hour_step = re.fullmatch(r"\*(?:/([0-9]{1,2}))?", hour)
+    if hour_step and len(minutes) == 1:
+        every = int(hour_step[1] or 1)
+        if not every or 24 % every:
+            return None
+        past = f" at minute {minutes[0]}" if minutes[0] else ""
+        return ("every hour" if every == 1 else f"every {every} hours") + past + at
+    if hours is None:
+        return None
+    if len(minutes) == 1 and len(hours) > 4 and hours == list(range(hours[0], hours[-1] + 1)):
+        return f"every hour from {hours[0]:02d}:{minutes[0]:02d} to {hours[-1]:02d}:{minutes[0]:02d}{at}"
+    if len(minutes) * len(hours) > 6:
+        return None
+    times = [f"{h:02d}:{m:02d}" for h in hours for m in minutes]
+    return f"at {list_words(times)}{at or ' every day'}"
+
+
+def _describe_days(day: str, month: str, weekday: str) -> str | None:
+    """On which days, empty for all of them; None when that is too much to say."""
+    names = [(n % 7) for n in expand_cron_field(weekday, 0, 7, WEEKDAYS) or []]
+    if weekday != "*":
+        if not names or (day, month) != ("*", "*"):
+            return None
+        chosen = set(names)
+        if chosen == {1, 2, 3, 4, 5}:
+            return "on weekdays"
+        if chosen == {0, 6}:
+            return "on weekends"
+        return "on " + list_words([WEEKDAYS[n % 7] for n in range(1, 8) if n % 7 in chosen])
+    if day == "*":
+        return "" if month == "*" else None
+    numbers = expand_cron_field(day, 1, 31)
+    last = day.upper() == "L"
+    if month == "*" and (last or (numbers and len(numbers) <= 4)):
+        return "on the last day of the month" if last else f"on day {list_words([str(n) for n in numbers or ()])} of the month"  # fmt: skip
+    months = expand_cron_field(month, 1, 12, MONTHS)
+    if numbers and months and len(numbers) == len(months) == 1:
+        return f"on {numbers[0]} {MONTHS[months[0] - 1]}"
+    return None
+
+
+# -- jobs as OpenClaw has them ----------------------------------------------------------------------------------------
+
+
+def _clip(value: Any, limit: int = 500) -> str | None:
+    """A text for people, of a bounded length; None for anything else."""
+    if not isinstance(value, str) or not value:
+        return None
+    return sound(value if len(value) <= limit else value[: limit - 1] + "…")
+
+
+def _flag(value: Any) -> bool | None:
+    return value if type(value) is bool else None
+
+
+def render_payload(raw: Json) -> Json:
+    """CronPayload of the API: what the job does, in one text whatever its kind."""
+    text = raw.get("message", raw.get("text", raw.get("script")))
+    argv = raw.get("argv")
+    if text is None and isinstance(argv, list):
+        text = " ".join(str(part) for part in argv[:100])
+    return {
+        "kind": _clip(raw.get("kind"), 40) or "?", "text": _clip(text, MAX_CRON_TEXT), "model": _clip(raw.get("model")),
+        "thinking": _clip(raw.get("thinking"), 40), "timeout_seconds": int_or_none(raw.get("timeoutSeconds")),
+    }  # fmt: skip
+
+
+def render_delivery(raw: Json) -> Json:
+    """CronDelivery of the API. Of a webhook's address only the host: the rest is as good as a password."""
+    mode, to = _clip(raw.get("mode"), 40) or "?", _clip(raw.get("to"))
+    if to and re.match(r"https?://", to, re.IGNORECASE):
+        host = urllib.parse.urlsplit(to).netloc.rpartition("@")[2]
+        to = f"{to.partition('://')[0].lower()}://{host}/…"
+    return {"mode": mode, "channel": _clip(raw.get("channel")), "to": to, "best_effort": _flag(raw.get("bestEffort"))}  # fmt: skip
+
+
+#: What a job is, apart from what has become of it.
+CRON_DEFINITION = (
+    "name", "displayName", "description", "agentId", "sessionKey", "enabled", "deleteAfterRun", "schedule", "pacing", "trigger", "sessionTarget",
+    "wakeMode", "payload", "delivery", "failureAlert",
+)  # fmt: skip
+
+
+def cron_revision(raw: Json) -> str:
+    """What changes when somebody changes the job: OpenClaw's own word since 2026.9, before that a digest of its definition."""
+    told = _clip(raw.get("configRevision"), 200)
+    if told:
+        return told
+    definition = {name: raw[name] for name in CRON_DEFINITION if raw.get(name) is not None}
+    return f"{OWN_REVISION}{blake2b(json.dumps(definition, sort_keys=True).encode(), digest_size=12).hexdigest()}"  # fmt: skip
+
+
+def parse_cron_job(raw: Any) -> Json:
+    """One job as the API shows it, without what depends on the time. ScheduleError when it is no job."""
+    if not isinstance(raw, dict):
+        raise ScheduleError("a cron job is not an object")
+    job_id = raw.get("id") or raw.get("jobId")
+    if not isinstance(job_id, str) or not 0 < len(job_id) <= 400:
+        raise ScheduleError("a cron job has no id")
+    state, payload, delivery = (as_dict(raw.get(name)) for name in ("state", "payload", "delivery"))
+    schedule = Schedule.parse(as_dict(raw.get("schedule")))
+    key = _clip(raw.get("declarationKey"))
+    kind = payload.get("kind")
+    return {
+        "id": sound(job_id), "name": _clip(raw.get("name"), 200) or sound(job_id), "display_name": _clip(raw.get("displayName"), 200),
+        "description": _clip(raw.get("description"), 2000), "agent_id": _clip(raw.get("agentId"), 200) or _clip(raw.get("effectiveAgentId"), 200),
+        # Jobs that OpenClaw makes by itself (heartbeats, memory, reviews of skills) have a declaration key; so have
+        # those of an add-on, which a person does not edit either.
+        "built_in": key is not None or kind == "heartbeat", "declaration_key": key, "removed": False,
+        "enabled": raw.get("enabled") is not False, "delete_after_run": _flag(raw.get("deleteAfterRun")),
+        "schedule": schedule.render(), "schedule_text": schedule.describe(), "zone": schedule.zone_name(), "session_target": _clip(raw.get("sessionTarget"), 400),
+        "wake_mode": _clip(raw.get("wakeMode"), 40), "payload": render_payload(payload), "delivery": render_delivery(delivery) if delivery else None,
+        "created_at_ms": moment_ms(raw.get("createdAtMs")),
+        "config_revision": cron_revision(raw), "next_run_at_ms": moment_ms(raw.get("nextRunAtMs")) or moment_ms(state.get("nextRunAtMs")),
+        "running_at_ms": moment_ms(state.get("runningAtMs")), "last_run_at_ms": moment_ms(state.get("lastRunAtMs")),
+        "last_run_status": _clip(state.get("lastRunStatus") or state.get("lastStatus"), 40), "last_error": _clip(state.get("lastError"), 2000),
+        "last_duration_ms": int_or_none(state.get("lastDurationMs")), "consecutive_errors": int_or_none(state.get("consecutiveErrors")),
+    }  # fmt: skip
+
+
+def with_next_runs(job: Json, now_ms: int) -> Json:
+    """The job with its next runs: OpenClaw's own word for the first, where it is still to come."""
+    raw = job["schedule"]
+    schedule = Schedule(**raw)
+    problem, runs = None, []
+    if job["enabled"]:
+        told = job["next_run_at_ms"]
+        try:
+            if told and told > now_ms:
+                runs = [told, *schedule.next_runs(told, NEXT_RUNS - 1, job_id=job["id"])]
+            else:
+                runs = schedule.next_runs(now_ms, job_id=job["id"])
+        except ScheduleError as error:
+            runs = [told] if told and told > now_ms else []
+            problem = str(error) if schedule.kind in ("cron", "every", "at") else None
+    runs = [run for run in runs[:NEXT_RUNS] if run < LATEST_MS]
+    return {**job, "next_runs_ms": runs, "problem": problem}
+
+
+@dataclass(frozen=True, slots=True)
+class CronJobs:
+    """The jobs of a home at one moment, and what could not be read of them."""
+
+    source: str  # gateway | files
+    jobs: tuple[Json, ...]
+    bad_jobs: int = 0
+    problems: tuple[str, ...] = ()
+
+    @classmethod
+    def parse(cls, source: str, raws: Iterable[Any], problems: Iterable[str] = ()) -> CronJobs:
+        """Parse what a list holds; a job that is none is counted, and the others go on."""
+        jobs: dict[str, Json] = {}
+        told = list(problems)
+        bad = 0
+        for raw in raws:
+            try:
+                job = parse_cron_job(raw)
+            except ScheduleError as error:
+                bad += 1
+                told.append(str(error))
+                continue
+            if len(jobs) < MAX_CRON_JOBS:
+                jobs.setdefault(job["id"], {**job, "source": source})
+        return cls(source, tuple(jobs.values()), bad, tuple(dict.fromkeys(told))[:5])
+
+
+def read_cron_jobs(home: OpenClawHome) -> CronJobs:
+    """The jobs of a home from its files, in whichever era it is. Raises SourceError when they are there but cannot be read."""
+    suffix = f"@{home.label}" if home.label else ""
+    raws = _read_job_table(home)
+    problems: list[str] = []
+    if raws is None:
+        raws, problems = _read_job_file(home.path / "cron" / "jobs.json")
+    listed = CronJobs.parse("files", raws, problems)
+    if suffix:
+        listed = replace(listed, jobs=tuple({**j, "agent_id": j["agent_id"] and j["agent_id"] + suffix} for j in listed.jobs))  # fmt: skip
+    return listed
+
+
+def _read_job_file(path: Path) -> tuple[list[Any], list[str]]:
+    """Cron jobs of 2026.2 to 2026.4: {"version": 1, "jobs": […]}."""
+    try:
+        if path.stat().st_size > MAX_CRON_FILE:
+            return [], [f"{path} is too large to be read"]
+        value = parse_lenient_or_none(path.read_bytes())
+    except FileNotFoundError:
+        return [], []
+    except OSError as error:
+        msg = f"cannot read {path}: {error.strerror}"
+        raise SourceError(msg) from error
+    jobs = value if isinstance(value, list) else as_dict(value).get("jobs")
+    return (jobs, []) if isinstance(jobs, list) else ([], [f"{path} holds no list of cron jobs"])
+
+
+def _read_job_table(home: OpenClawHome) -> list[Any] | None:
+    """Cron jobs of 2026.6 and later, from state/openclaw.sqlite; None where that has none. Raises SourceError."""
+    path = home.state_database
+    if not path.is_file():
+        return None
+    jobs: list[Any] = []
+    with open_foreign(str(path)) as db:
+        columns = columns_of(db, "cron_jobs")
+        if not {"job_id", "job_json", "state_json"} <= columns:
+            return None
+        order = "sort_order" if "sort_order" in columns else "job_id"
+        enabled_now = "enabled" if "enabled" in columns else "NULL"
+        sql = f"SELECT job_id, substr(job_json, 1, ?), substr(state_json, 1, ?), {enabled_now} FROM cron_jobs ORDER BY {order} LIMIT ?"
+        for job_id, raw, state, enabled in db.execute(sql, (MAX_CRON_ROW, MAX_CRON_ROW, MAX_CRON_JOBS)):  # fmt: skip
+            job = parse_lenient_or_none(raw or b"")
+            if not isinstance(job, dict):
+                jobs.append(None)
+                continue
+            job = {"id": text_of(job_id), **job, "state": as_dict(parse_lenient_or_none(state or b""))}  # fmt: skip
+            if enabled is not None:
+                job["enabled"] = bool(enabled)
+            jobs.append(job)
+    return jobs
+
+
+def parse_cron_run(raw: Json) -> Json:
+    """What the log of a run says beside what the ledger keeps; the record is the same in all eras."""
+    diagnostics = as_dict(raw.get("diagnostics"))
+    return {
+        "run_at_ms": moment_ms(raw.get("runAtMs")) or moment_ms(raw.get("ts")), "status": _clip(raw.get("status"), 40),
+        "duration_ms": int_or_none(raw.get("durationMs")), "session_id": _clip(raw.get("sessionId"), 400), "run_id": _clip(raw.get("runId"), 400),
+        "error": _clip(raw.get("error"), 2000) or _clip(diagnostics.get("summary"), 2000), "summary": _clip(raw.get("summary"), 4000),
+        "delivery_status": _clip(raw.get("deliveryStatus"), 40), "provider": _clip(raw.get("provider")), "model": _clip(raw.get("model")),
+    }  # fmt: skip
+
+
+def read_cron_runs(home: OpenClawHome, job_id: str) -> list[Json]:
+    """What the files of a home say about the latest runs of one job. Raises SourceError."""
+    raws: list[Any] = []
+    # An id is a name that OpenClaw chose; one that leads out of the folder is none.
+    if re.fullmatch(r"[\w-]{1,200}", job_id):
+        with contextlib.suppress(OSError):
+            path = home.path / "cron" / "runs" / f"{job_id}.jsonl"
+            with open(path, "rb") as file:
+                file.seek(max(0, os.fstat(file.fileno()).st_size - (4 << 20)))
+                raws = [parse_lenient_or_none(line) for line in file.read().splitlines()[-MAX_CRON_RUNS:]]  # fmt: skip
+    if home.state_database.is_file():
+        with open_foreign(str(home.state_database)) as db:
+            if {"job_id", "ts", "entry_json"} <= columns_of(db, "cron_run_logs"):
+                rows = db.execute("SELECT entry_json FROM cron_run_logs WHERE job_id = ? ORDER BY ts DESC LIMIT ?", (job_id, MAX_CRON_RUNS))  # fmt: skip
+                raws += [parse_lenient_or_none(raw or b"") for (raw,) in rows]
+            if {"runtime", "source_id", "created_at", "detail_json"} <= (columns := columns_of(db, "task_runs")):  # fmt: skip
+                error = "error" if "error" in columns else "NULL"
+                sql = f"SELECT created_at, {error}, detail_json FROM task_runs WHERE runtime = 'cron' AND source_id = ? AND detail_json IS NOT NULL ORDER BY created_at DESC LIMIT ?"
+                for created, text, raw in db.execute(sql, (job_id, MAX_CRON_RUNS)):
+                    raws.append({"runAtMs": created, "error": text_of(text), **{k: v for k, v in as_dict(parse_lenient_or_none(raw)).items() if v is not None}})  # fmt: skip
+    return [parse_cron_run(raw) for raw in raws if isinstance(raw, dict)]
+
+
+class KeptJobs:
+    """One answer about jobs that holds for a moment, or until something changes. Any thread may ask; one reads."""
+
+    def __init__(self, read: Callable[[], CronJobs], fresh_s: float, clock: Callable[[], float]) -> None:  # fmt: skip
+        self.read = read
+        self.fresh_s = fresh_s
+        self.clock = clock
+        self.changes = 0
+        self.lock = threading.Lock()
+        self._found: tuple[float, int, CronJobs] | None = None
+
+    def get(self, *, fresh: bool = False) -> CronJobs:
+        """The answer; read anew when it is old, or `fresh` is wanted."""
+        with self.lock:
+            found = self._found
+            if fresh or found is None or found[1] != self.changes or self.clock() - found[0] > self.fresh_s:  # fmt: skip
+                changes = self.changes  # what changes while we read makes the answer old at once
+                found = self._found = (self.clock(), changes, self.read())
+            return found[2]
+
+
+class CronBook:
+    """Where the jobs of a Clawmeter come from: the gateway while it is there, else the files. Asked only when somebody looks."""
+
+    FRESH_S = 2.0
+    STORED_S = 60.0
+    ASK_S = 10.0
+
+    def __init__(
+        self,
+        homes: Sequence[OpenClawHome],
+        ask: Callable[..., Any],
+        state: GatewayState,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.homes = homes
+        self.ask = ask
+        self.state = state
+        self._jobs = KeptJobs(self._read, self.FRESH_S, clock)
+        # Who follows the files says when they change (forget): this is for what is missed.
+        self._stored = KeptJobs(lambda: self._read_files(self.homes), self.STORED_S, clock)
+
+    def forget(self) -> None:
+        """Something changed: read anew when somebody looks."""
+        self._jobs.changes += 1
+        self._stored.changes += 1
+
+    def jobs(self, *, fresh: bool = False) -> CronJobs:
+        """All jobs of all homes."""
+        return self._jobs.get(fresh=fresh)
+
+    def stored(self) -> CronJobs:
+        """All jobs as the files have them: without a word to the gateway, for what looks often."""
+        return self._stored.get()
+
+    def _read(self) -> CronJobs:
+        if self.state.status != "connected":
+            return self._read_files(self.homes)
+        try:
+            listed = CronJobs.parse("gateway", self._ask_jobs())
+        except GatewayError as error:
+            files = self._read_files(self.homes)
+            return replace(files, problems=(f"the gateway does not list its cron jobs: {error}", *files.problems))  # fmt: skip
+        others = self._read_files(self.homes[1:])
+        return replace(listed, jobs=(*listed.jobs, *others.jobs), bad_jobs=listed.bad_jobs + others.bad_jobs, problems=(*listed.problems, *others.problems))  # fmt: skip
+
+    def _ask_jobs(self) -> list[Any]:
+        """cron.list: all at once in 2026.2, by pages later, where 2026.2 would refuse to be asked for one."""
+        raws: list[Any] = []
+        params: Json = {"includeDisabled": True}
+        while True:
+            answer = as_dict(self.ask("cron.list", params, timeout_s=self.ASK_S))
+            page = answer.get("jobs")
+            raws += page if isinstance(page, list) else []
+            after = answer.get("nextOffset")
+            if answer.get("hasMore") is not True or type(after) is not int or not len(raws) <= after <= MAX_CRON_JOBS:  # fmt: skip
+                return raws
+            params = {"includeDisabled": True, "offset": after, "limit": 200}
+
+    @staticmethod
+    def _read_files(homes: Sequence[OpenClawHome]) -> CronJobs:
+        jobs: list[Json] = []
+        problems: list[str] = []
+        bad = 0
+        for home in homes:
+            try:
+                found = read_cron_jobs(home)
+            except SourceError as error:
+                problems.append(str(error))
+                continue
+            jobs += found.jobs
+            problems += found.problems
+            bad += found.bad_jobs
+        return CronJobs("files", tuple(jobs), bad, tuple(problems))
+
+    def runs(self, job_id: str) -> list[Json]:
+        """What is said about the latest runs of a job: error, summary, delivery."""
+        if self.state.status == "connected":
+            with contextlib.suppress(GatewayError):
+                answer = as_dict(self.ask("cron.runs", {"id": job_id, "limit": 200}, timeout_s=self.ASK_S))  # fmt: skip
+                entries = answer.get("entries")
+                if isinstance(entries, list):
+                    return [parse_cron_run(e) for e in entries[:MAX_CRON_RUNS] if isinstance(e, dict)]  # fmt: skip
+        out: list[Json] = []
+        for home in self.homes:
+            with contextlib.suppress(SourceError):  # the list of jobs says what cannot be read
+                out += read_cron_runs(home, job_id)
+        return out
 
 
 ###############################################################################
@@ -6201,6 +7909,8 @@ BY_SQL: Mapping[str, str] = {
     "tool": "u.tool",
 }
 BY = (*BY_TIME, *BY_SQL)
+#: Those that tell nearly every session, or model, from every other.
+DISTINCT_BY = frozenset({"session", "session_key", "model", "provider_model"})
 #: The filters of usage and lists: SQL that holds for a row; ? is the value.
 FILTER_SQL: Mapping[str, str] = {
     "agent": "s.agent = ?",
@@ -6287,6 +7997,8 @@ _LAST_RUN = "LEFT JOIN subagent_runs r ON r.run_id = (SELECT run_id FROM subagen
 SHALLOW_ROWS = 500
 #: A session's turns that are told one by one: beyond, the first ones are only counted.
 MAX_TURNS = 2000
+#: Runs of a cron job in its picture of a line's height.
+RECENT_RUNS = 24
 #: Stretches in the picture of one turn; it is some hundred pixels wide.
 MAX_STRETCHES = 60
 
@@ -6300,6 +8012,9 @@ def filters_of(**given: str | None) -> Filters:
     return tuple((name, sound(value)) for name, value in given.items() if value)
 
 
+_PROMPT_PARTS = ("system_chars", "files_chars", "skills_chars", "tools_chars")
+#: As providers put it for English text; what is made of it is called an estimate.
+CHARS_PER_TOKEN = 4
 #: What a session of a list must be: an index may name one that never was.
 _IS_SESSION = "(s.model_calls > 0 OR s.first_ms IS NOT NULL)"
 #: Whether a session has a text in its name, key or id; takes like_pattern() three times.
@@ -6317,6 +8032,16 @@ _SESSION_FILTER_SQL: Mapping[str, str] = {
         for name in ("model", "provider")
     },
 }
+
+
+def known_status(status: str | None) -> str | None:
+    """How a run ended; None where its record does not say."""
+    return None if status in (None, "", "?") else status
+
+
+def clip_payload(payload: Json) -> Json:
+    """A payload with its text cut to what fits on a line."""
+    return {**payload, "text": payload["text"] and plain(payload["text"], 200)}
 
 
 def like_pattern(text: str) -> str:
@@ -6363,17 +8088,23 @@ class Sums:
 
     __slots__ = ("values",)
 
-    def __init__(self, values: Sequence[int] | None = None) -> None:
-        self.values = list(values) if values else [0] * len(_TOTAL_MEASURES)
+    def __init__(self, values: Sequence[int] = ()) -> None:
+        self.values = values or [0] * len(_TOTAL_MEASURES)
+
+    @classmethod
+    def total(cls, rows: Iterable[Sums]) -> Sums:
+        """Add up many rows; column by column is three times as fast as row by row."""
+        return cls([sum(column) for column in zip(*[row.values for row in rows], strict=True)])
 
     def add(self, values: Sequence[int]) -> None:
         """Add a row."""
         self.values = list(map(int.__add__, self.values, values))
 
-    def render(self) -> Json:
-        """T of the API."""
+    def render(self, **head: str) -> Json:
+        """T of the API, `head` in front of it."""
         calls, tokens_in, tokens_out, cached, written, cost, recorded, plan, unpriced = self.values
         return {
+            **head,
             "model_calls": calls,
             "input_tokens": tokens_in,
             "output_tokens": tokens_out,
@@ -6500,6 +8231,110 @@ def simplify(stretches: Sequence[Sequence[Any]], duration: int) -> list[list[Any
     return out
 
 
+#: What the Flow page sums over calls: the measures of T, then these.
+FLOW_MEASURES = (*_TOTAL_MEASURES, "model_errors", "latency_ms")
+#: And over messages: columns of usage_message_days.
+FLOW_COUNTS = ("user_messages", "tool_results", "tool_errors", "tool_ms", "timed_results", "nested_calls")  # fmt: skip
+#: Nodes of one kind that /api/flow names; the others are one. The page draws fewer.
+MAX_FLOW_NODES = 100
+#: A node of the Flow page: its kind (channel, gateway, agent, model, tool) and key.
+FlowId = tuple[str, str]
+GATEWAY_NODE: FlowId = ("gateway", "")
+
+
+class FlowGraph:
+    """Nodes and edges of the Flow page while they are summed: one int per measure of FLOW_MEASURES, fewer for tools."""
+
+    def __init__(self) -> None:
+        self.nodes: dict[FlowId, Sums] = {}
+        self.edges: dict[tuple[FlowId, FlowId], Sums] = {}
+        self.running: Counter[FlowId] = Counter()  # sessions that run through a node now
+        self.counts: defaultdict[Any, Counter[str]] = defaultdict(
+            Counter
+        )  # FLOW_COUNTS of a node or an edge
+        self.has_counts = False
+
+    def add(self, path: Sequence[FlowId], values: Sequence[int], *, counted: int = 0) -> None:
+        """Add what went along a path; its first nodes, `counted` of them, have it already."""
+        for node in path[counted:]:
+            self._sum(self.nodes, node, values)
+        for edge in itertools.pairwise(path):
+            self._sum(self.edges, edge, values)
+
+    def count(
+        self, channel: FlowId, agent: FlowId, tool: FlowId, counts: Mapping[str, int]
+    ) -> None:
+        """Add messages of a channel to an agent, or what a tool gave; under a name that no call used nobody would look for it."""
+        if tool[1]:
+            if tool in self.nodes:
+                self.counts[tool].update(counts)
+        else:
+            for place in (
+                channel,
+                GATEWAY_NODE,
+                agent,
+                (channel, GATEWAY_NODE),
+                (GATEWAY_NODE, agent),
+            ):
+                self.counts[place].update(counts)
+
+    def run(self, nodes: Iterable[FlowId]) -> None:
+        """Add a session that runs; its first call of the range may be under way."""
+        for node in nodes:
+            self.running[node] += 1
+            measures = _TOTAL_MEASURES if node[0] == "tool" else FLOW_MEASURES
+            self.nodes.setdefault(node, Sums([0] * len(measures)))
+
+    @staticmethod
+    def _sum(to: dict[Any, Sums], key: Any, values: Sequence[int]) -> None:
+        if (found := to.get(key)) is None:
+            to[key] = Sums(values)
+        else:
+            found.add(values)
+
+    def ranked(self) -> list[FlowId]:
+        """All nodes, the dearest first."""
+        return sorted(self.nodes, key=lambda n: ([-v for v in self.nodes[n].values[5:8]], -self.nodes[n].values[0], n))  # fmt: skip
+
+    def limited(self, most: int) -> FlowGraph:
+        """The same with at most so many nodes of a kind: the smaller ones are one, called OTHER_KEY."""
+        places: Counter[str] = Counter()
+        names: dict[FlowId, FlowId] = {}
+        for node in self.ranked():
+            places[node[0]] += 1
+            names[node] = node if places[node[0]] <= most else (node[0], OTHER_KEY)
+        out = FlowGraph()
+        out.has_counts = self.has_counts
+        for node, sums in self.nodes.items():
+            self._sum(out.nodes, names[node], sums.values)
+            out.running[names[node]] += self.running[node]
+            out.counts[names[node]].update(self.counts[node])
+        for (start, end), sums in self.edges.items():
+            self._sum(out.edges, (names[start], names[end]), sums.values)
+            out.counts[names[start], names[end]].update(self.counts[start, end])
+        return out
+
+    def describe(self, place: Any) -> Json:
+        """FlowSums of the API for a node or an edge."""
+        is_node = place in self.nodes
+        kind = (place if is_node else place[1])[0]
+        sums = self.nodes[place] if is_node else self.edges[place]
+        calls, tokens_in, tokens_out, cached, written, cost, _, plan, unpriced, *more = sums.values
+        errors, took_ms = more or (None, None)
+        timed, messages, results = calls, None, None
+        if self.has_counts and kind in ("channel", "gateway", "agent"):
+            messages = self.counts[place]["user_messages"]
+        elif any(self.counts[place].values()):
+            results, errors, took_ms, timed, nested = (self.counts[place][n] for n in FLOW_COUNTS[1:])  # fmt: skip
+            if nested:
+                results, errors, took_ms = results + nested, None, None
+        return {
+            "model_calls": calls, "total_tokens": tokens_in + tokens_out + cached + written, "cost_nano_usd": cost, "plan_cost_nano_usd": plan,
+            "unpriced_calls": unpriced, "messages": messages, "tool_calls": results, "errors": errors,
+            "latency_ms": round(took_ms / timed) if took_ms and timed else None,
+        }  # fmt: skip
+
+
 @dataclass(frozen=True, slots=True)
 class SessionQuestion:
     """Which sessions, in which order: SQL over a row of sessions s, its parameters, a column of SESSION_SORTS."""
@@ -6617,28 +8452,22 @@ def hour_phase(start: int, end: int, zone: ZoneInfo) -> int | None:
     return phase
 
 
-def hour_keys(first: int, last: int, zone: ZoneInfo) -> dict[int, str]:
-    """The local hour, with its UTC offset, of each slot from first to before last."""
-    out: dict[int, str] = {}
-    for start in range(
-        first, last, 96
-    ):  # offsets change a few times a year: look per day, and per slot where they do
+def hour_keys(first: int, last: int, zone: ZoneInfo) -> list[str]:
+    """The local hours, with their UTC offsets, of the slots from first to before last."""
+    out: dict[str, None] = {}
+    for start in range(first, last, 96):
         stop = min(start + 96, last)
-        begin, end = (datetime.fromtimestamp(s * SLOT_MS // 1000, zone) for s in (start, stop))
-        if begin.utcoffset() != end.utcoffset():
-            for slot in range(start, stop):
-                out[slot] = hour_key(slot, zone)
-            continue
-        shift = round(cast("timedelta", begin.utcoffset()).total_seconds()) // (SLOT_MS // 1000)
-        suffix = begin.isoformat(timespec="minutes")[16:]
-        names = {
-            day: str(day_from_number(day))
-            for day in {(start + shift) // 96, (stop - 1 + shift) // 96}
-        }
-        for slot in range(start, stop):
-            day, rest = divmod(slot + shift, 96)
-            out[slot] = f"{names[day]}T{rest // 4:02d}:00{suffix}"
-    return out
+        offsets = [
+            datetime.fromtimestamp(s * SLOT_MS // 1000, zone).utcoffset() for s in (start, stop)
+        ]
+        slots: Iterable[int] = range(start, stop)
+        if (
+            offsets[0] == offsets[1]
+        ):  # clocks change a few times a year: on all other days it is enough to look at full hours
+            shift = round(cast("timedelta", offsets[0]).total_seconds()) * 1000 // SLOT_MS
+            slots = (start, *range(start + 4 - (start + shift) % 4, stop, 4))
+        out.update(dict.fromkeys([hour_key(slot, zone) for slot in slots]))
+    return list(out)
 
 
 def quantile(ordered: Sequence[int], share: float) -> int | None:
@@ -6649,6 +8478,13 @@ def quantile(ordered: Sequence[int], share: float) -> int | None:
 def hour_of_week(hour: str) -> str:
     """The weekday and hour of the key of an hour: 1T00 to 7T23."""
     return f"{date.fromisoformat(hour[:10]).isoweekday()}{hour[10:13]}"
+
+
+#: What a provider limits, per minute; and what its refusals and failures come to, in the order of the query.
+RATES = ("requests", "tokens")
+TROUBLES = ("rate_limited", "model_errors", "model_errors_nano_usd", "retries", "retries_nano_usd", "failovers", "failovers_nano_usd")  # fmt: skip
+#: Peaks are looked for in so many days at most.
+PEAK_DAYS = 7
 
 
 class Queries:
@@ -6666,6 +8502,7 @@ class Queries:
         want_zone: Callable[[str], None] | None = None,
         status: Callable[[], Json] | None = None,
         gateway: GatewayState | None = None,
+        crons: CronBook | None = None,
         env: Mapping[str, str] | None = None,
     ) -> None:
         self.ledger = ledger
@@ -6678,12 +8515,14 @@ class Queries:
         self.want_zone = want_zone
         self.status = status
         self.gateway = gateway or GatewayState(clock=clock)
+        self.cron_book = crons
         self.default_zone = settings.zone()
         self.lists = Kept(12)
         self.maps: dict[Any, TranscriptMap] = {}
         self.tasks: dict[str, tuple[Any, dict[str, str]]] = {}  # path: its signature, its tasks
         self.coverages = Kept(4)  # one for each connection of the pool
         self.maps_lock = threading.Lock()
+        self.limits_told: dict[int, RateLimit] = {}  # by the call that was refused
         self.windows = {k: v for c in reversed(configs) for k, v in c.context_windows.items()}
 
     # -- parameters ---------------------------------------------------------------------------------------------------
@@ -6770,16 +8609,15 @@ class Queries:
         cells: dict[tuple[str, ...], Sums] = {}
         if query.split:
             cells = self._cells(db, query, (query.by, query.split))
-            rows = {key: Sums() for key in self._time_keys(db, query)}
+            by_row: dict[str, list[Sums]] = {key: [] for key in self._time_keys(db, query)}
             for (key, _), sums in cells.items():
-                rows.setdefault(key, Sums()).add(sums.values)
+                by_row.setdefault(key, []).append(sums)
+            rows = {key: Sums.total(found) for key, found in by_row.items()}
         elif query.by in BY_TIME:
             rows = self._time_rows(db, query)
         else:
             rows = {key: sums for (key,), sums in self._cells(db, query, (query.by,)).items()}
-        totals = Sums(
-            [sum(of_all) for of_all in zip(*(s.values for s in rows.values()), strict=True)]
-        )
+        totals = Sums.total(rows.values())
         rendered = [(key, sums.render()) for key, sums in rows.items()]
         labels: dict[str, str] = {}
         if query.sort == "label":
@@ -6824,37 +8662,34 @@ class Queries:
         most: int,
     ) -> None:
         """Split the rows of an answer: the dearest keys (the latest, of times) and the others as one."""
-        whole: dict[str, Sums] = {}
+        by_part: dict[str, list[Sums]] = {}
         for (_, part), sums in cells.items():
-            whole.setdefault(part, Sums()).add(sums.values)
+            by_part.setdefault(part, []).append(sums)
+        whole = {part: Sums.total(found) for part, found in by_part.items()}
         keys = sorted(whole.keys() - {OTHER_KEY})  # a tool may be called that
         if query.split not in BY_TIME:
             keys.sort(key=lambda k: [-v for v in whole[k].values[5:]])
         keys = keys[-most:] if query.split in BY_TIME else keys[:most]
         kept, named = set(keys), {row["key"] for row in answer["rows"]}
-        rest: dict[str, Sums] = {}
+        rest: dict[str, list[Sums]] = {}
         by_row: dict[str, dict[str, Sums]] = {}
         for (key, part), sums in cells.items():
             if part in kept:
                 by_row.setdefault(key, {})[part] = sums
             elif key in named:
-                rest.setdefault(key, Sums()).add(sums.values)
+                rest.setdefault(key, []).append(sums)
         if len(whole) > len(keys):
-            other = Sums()
-            for part, sums in whole.items():
-                if part not in kept:
-                    other.add(sums.values)
-            whole[OTHER_KEY] = other
+            whole[OTHER_KEY] = Sums.total(s for part, s in whole.items() if part not in kept)
             keys.append(OTHER_KEY)
-            for key, sums in rest.items():
-                by_row.setdefault(key, {})[OTHER_KEY] = sums
+            for key, others in rest.items():
+                by_row.setdefault(key, {})[OTHER_KEY] = Sums.total(others)
         labels = self._labels(db, query.split, keys)
         names = {key: {"key": key, "label": labels.get(key) or key} for key in keys}
         for row in answer["rows"]:
             found = by_row.get(row["key"], {})
-            row["parts"] = [{**names[k], **found[k].render()} for k in keys if k in found]
+            row["parts"] = [found[k].render(**names[k]) for k in keys if k in found]
         answer["split"] = query.split
-        answer["parts"] = [{**names[k], **whole[k].render()} for k in keys]
+        answer["parts"] = [whole[k].render(**names[k]) for k in keys]
 
     def totals(
         self,
@@ -6883,8 +8718,8 @@ class Queries:
         return sums
 
     @staticmethod
-    def _sums(alias: str) -> str:
-        return ", ".join(f"sum({alias}.{m})" for m in _TOTAL_MEASURES)
+    def _sums(alias: str, measures: Sequence[str] = _TOTAL_MEASURES) -> str:
+        return ", ".join(f"sum({alias}.{m})" for m in measures)
 
     def _limit_range(self, db: sqlite3.Connection, query: UsageQuery) -> UsageQuery:
         """Give an unlimited range its ends: the first and the last call, in whole days."""
@@ -6925,8 +8760,7 @@ class Queries:
             if a < b:
                 exprs = ", ".join(
                     f"{split_sql(e) if tool else e} AS {n}"
-                    for n, e in MEASURES
-                    if n in _TOTAL_MEASURES
+                    for n, e in (TOOL_MEASURES if tool else MEASURES)
                 )
                 rows, extra = (
                     (tool_rows("model_calls c"), f", ifnull(t.value, '{NONE_KEY}') AS tool")
@@ -7026,28 +8860,20 @@ class Queries:
         if query.by == "hour_of_week":
             return list(HOURS_OF_WEEK)
         if query.by == "hour":
-            keys = hour_keys(start // SLOT_MS, -(-end // SLOT_MS), query.zone)
-            return list(dict.fromkeys(keys.values()))
+            return hour_keys(start // SLOT_MS, -(-end // SLOT_MS), query.zone)
         return self.time_keys(query.by, start, end, query.zone)
 
     @staticmethod
     def _time_namer(zone: ZoneInfo, by: str) -> Callable[[int, bool], str]:
         """(t of a segment, whether that is a day) -> the key of an hour, day, week or month."""
-        known: dict[tuple[int, bool], str] = {}
 
-        def name(t: int, is_day: bool) -> str:  # noqa: FBT001 - called by position, per row
+        def name(t: int, is_day: bool) -> str:  # noqa: FBT001 - called by position
             if by in BY_HOUR:
                 hour = hour_key(t, zone)
                 return hour if by == "hour" else hour_of_week(hour)
             return time_key(by, day_from_number(t) if is_day else day_of(t * SLOT_MS, zone))
 
-        def key_of(t: int, is_day: bool) -> str:  # noqa: FBT001
-            found = known.get((t, is_day))
-            if found is None:
-                found = known[t, is_day] = name(t, is_day)
-            return found
-
-        return key_of
+        return name
 
     def _time_sql(
         self, db: sqlite3.Connection, query: UsageQuery, keys: Iterable[str]
@@ -7077,7 +8903,11 @@ class Queries:
         return {key: sums or Sums() for key, sums in rows.items()}
 
     def _cells(
-        self, db: sqlite3.Connection, query: UsageQuery, keys: tuple[str, ...]
+        self,
+        db: sqlite3.Connection,
+        query: UsageQuery,
+        keys: tuple[str, ...],
+        measures: Sequence[str] = _TOTAL_MEASURES,
     ) -> dict[tuple[str, ...], Sums]:
         """Sums by one or several keys, times among them: first by the numbers of session, model and tool, then by name."""
         names = [key for key in keys if key not in BY_TIME]
@@ -7094,27 +8924,37 @@ class Queries:
             )
             if mark in used
         ]
-        parts = ", ".join(f"sum(u.{m}) AS {m}" for m in _TOTAL_MEASURES)
+        parts = ", ".join(f"sum(u.{m}) AS {m}" for m in measures)
+        sums, grouping = ", ".join(f"u.{m}" for m in measures), ""
+        if not DISTINCT_BY.issuperset(names):  # several numbers have one name
+            sums, grouping = self._sums("u", measures), " GROUP BY u.t"
+            grouping += "".join(f", k{i}" for i in range(len(names)))
         inner_joins, conditions, values = self._joins(query)
         joins = self._joins(replace(query, filters=()), key=used)[0]
         named = [f"{BY_SQL[key]} AS k{i}" for i, key in enumerate(names)]
-        grouped = ", ".join(["u.t", *(f"k{i}" for i in range(len(names)))])
         places = {name: place for place, name in enumerate(names, 1)}
+        first = 1 + len(names)
         cells: dict[tuple[str, ...], Sums] = {}
         for segment in self._segments(db, query, is_timed=bool(namers)):
             time = time_of(segment) if namers else "0"
             inner = f"SELECT {', '.join([f'{time} AS t', *numbers])}, {parts} FROM {segment.table}{inner_joins} WHERE {segment.where}{conditions} GROUP BY {', '.join(['t', *numbers])}"
-            sql = f"SELECT {', '.join(['u.t', *named])}, {self._sums('u')} FROM ({inner}) u{joins} GROUP BY {grouped}"
-            for row in db.execute(sql, (*segment.params, *values)):
-                key = tuple([
-                    row[places[one]] if one in places else namers[one](row[0], segment.is_days)
-                    for one in keys
-                ])  # fmt: skip
-                if (found := cells.get(key)) is None:
-                    cells[key] = Sums(row[1 + len(names) :])
-                else:
-                    found.add(row[1 + len(names) :])
-        return {key: sums for key, sums in cells.items() if any(sums.values)}
+            sql = f"SELECT {', '.join(['u.t', *named])}, {sums} FROM ({inner}) u{joins}{grouping}"
+            found = db.execute(sql, (*segment.params, *values)).fetchall()
+            # Column by column: a month by hour and model is 6,000 rows.
+            columns = []
+            for one in keys:
+                column = [row[places.get(one, 0)] for row in found]
+                if one in namers:
+                    name_of = {t: namers[one](t, segment.is_days) for t in set(column)}
+                    column = [name_of[t] for t in column]
+                columns.append(column)
+            for key, row in zip(zip(*columns, strict=True), found, strict=True):
+                figures = row[first:]
+                if (known := cells.get(key)) is not None:
+                    known.add(figures)
+                elif any(figures):
+                    cells[key] = Sums(figures)
+        return cells
 
     @staticmethod
     def time_keys(by: str, start: int, end: int, zone: ZoneInfo) -> list[str]:
@@ -7142,9 +8982,14 @@ class Queries:
         """C of the API: how much of what OpenClaw has on disk the numbers cover."""
         # Every answer has it and it looks at every source, so it is kept for as long as nothing has been written.
         if not (self.indexer and self.indexer.complete):
-            return self._read_coverage(db)
-        found = self.coverages.get(db, "coverage", lambda: self._read_coverage(db))
-        return {**found, "as_of_ms": self.now_ms()}
+            found = self._read_coverage(db)
+        else:
+            found = self.coverages.get(db, "coverage", lambda: self._read_coverage(db))
+            found = {**found, "as_of_ms": self.now_ms()}
+        status = self.status() if self.status else {}
+        problems = len(status.get("problems", ())) + len(status.get("findings", ())) + found["unreadable"]  # fmt: skip
+        problems += (found["bad_lines"] > 0) + (self.gateway.status in GATEWAY_TROUBLE)
+        return {**found, "problems": problems}
 
     def _read_coverage(self, db: sqlite3.Connection) -> Json:
         kinds = ", ".join(f"'{k}'" for k in RANKS)
@@ -7164,10 +9009,8 @@ class Queries:
                 min(progress.indexed_bytes, progress.total_bytes),
                 False,
             )
-        elif (
-            not (self.indexer and self.indexer.complete)
-            and not db.execute("SELECT 1 FROM sources LIMIT 1").fetchone()
-        ):
+        is_empty = not db.execute("SELECT 1 FROM sources LIMIT 1").fetchone()
+        if is_empty and not (self.indexer and self.indexer.complete):
             complete = False
         as_of = self.now_ms()
         if self.indexer is None:
@@ -7175,7 +9018,7 @@ class Queries:
             as_of = row[0] if row else as_of
         return {
             "complete": complete, "indexed_bytes": done, "total_bytes": size, "bad_lines": bad, "unreadable": unreadable,
-            "implausible": implausible, "as_of_ms": as_of,
+            "implausible": implausible, "as_of_ms": as_of, "first_index": is_empty and not complete,
         }  # fmt: skip
 
     # -- the endpoints of the ClawMeter seed --------------------------------------------------------------------------
@@ -7509,6 +9352,11 @@ class Queries:
             "thinking_level": row["thinking_level"], "stored_as": row["stored_as"], **total,
         }  # fmt: skip
 
+    def require_session(self, session_id: str) -> None:
+        """Raise QueryError when the ledger has no session with this id or key."""
+        with self.ledger.reading() as db:
+            self._find_session(db, session_id)
+
     @staticmethod
     def _find_session(db: sqlite3.Connection, session_id: str) -> int:
         """The ledger id of a session by its id, or by its key (the newest that has it)."""
@@ -7799,6 +9647,201 @@ class Queries:
             if parent is None or parent[0] is None or parent[0] in seen:
                 return len(seen) - 1
             seen.append(parent[0])
+
+    # -- cron jobs ----------------------------------------------------------------------------------------------------
+
+    def crons(
+        self, *, from_: str | None = None, to: str | None = None, tz: str | None = None, agent: str | None = None,
+        model: str | None = None, provider: str | None = None, channel: str | None = None, cause: str | None = None,
+    ) -> Json:  # fmt: skip
+        """All cron jobs: when they run, how the last runs ended, what they cost in the range."""
+        listed = self.cron_book.jobs() if self.cron_book else CronJobs("files", ())
+        zone, now = self.zone(tz), self.now_ms()
+        start, end = self.parse_range(from_, to, zone)
+        filters = filters_of(agent=agent, model=model, provider=provider, channel=channel, cause=cause)  # fmt: skip
+        with self.ledger.reading() as db:
+            query = self._limit_range(db, UsageQuery(start, end, zone, "cron_job", filters))
+            costs = self._cron_costs(db, query)
+            jobs = self._cron_rows(db, query, listed.jobs, costs)
+            return {
+                "as_of_ms": now, "tz": zone.key, "from_ms": query.from_ms, "to_ms": query.to_ms, "coverage": self.coverage(db),
+                "source": listed.source, "bad_jobs": listed.bad_jobs, "problems": list(listed.problems),
+                "totals": Sums([sum(of_all) for of_all in zip(*(s.values for s in costs.values()), strict=True)]).render(),
+                # The list needs to know them apart, not to read them all.
+                "jobs": [{**job, "payload": clip_payload(job["payload"])} for job in jobs if not agent or job["agent_id"] == agent],
+            }  # fmt: skip
+
+    def cron(
+        self, cron_id: str, *, from_: str | None = None, to: str | None = None, tz: str | None = None, limit: str | None = None,
+        offset: str | None = None,
+    ) -> Json:  # fmt: skip
+        """One cron job with its runs, newest first, each with what it cost."""
+        most = parse_int(limit, "limit", default=50, least=1, most=MAX_ROWS)
+        skip = parse_int(offset, "offset", default=0, least=0, most=10**9)
+        book = self.cron_book
+        listed = book.jobs() if book else CronJobs("files", ())
+        told = {run["run_at_ms"]: run for run in (book.runs(cron_id) if book else ()) if run["run_at_ms"]}  # fmt: skip
+        zone, now = self.zone(tz), self.now_ms()
+        start, end = self.parse_range(from_, to, zone)
+        with self.ledger.reading() as db:
+            query = self._limit_range(db, UsageQuery(start, end, zone, "cron_job"))
+            jobs = [job for job in listed.jobs if job["id"] == cron_id]
+            cost = self._cron_costs(db, query).get(cron_id)
+            runs = self._cron_runs(db, cron_id, told)
+            if not jobs:
+                if not runs:
+                    raise QueryError("cron_not_found", "there is no such cron job", 404)
+                cost = cost or Sums()
+            [job] = self._cron_rows(db, query, jobs, {} if cost is None else {cron_id: cost})
+            ever = db.execute(f"SELECT {self._sums('s')} FROM sessions s WHERE s.cron_job = ?", (cron_id,)).fetchone()  # fmt: skip
+            return {
+                "as_of_ms": now, "tz": zone.key, "from_ms": query.from_ms, "to_ms": query.to_ms, "coverage": self.coverage(db),
+                "source": listed.source, "problems": list(listed.problems), "job": job, "all_time": Sums([v or 0 for v in ever]).render(),
+                "runs": self._render_runs(db, cron_id, runs[skip : skip + most], told), "total": len(runs), "offset": skip, "limit": most,
+            }  # fmt: skip
+
+    def cron_preview(
+        self, *, kind: str | None = None, expr: str | None = None, zone: str | None = None, every_ms: str | None = None,
+        at: str | None = None,
+    ) -> Json:  # fmt: skip
+        """A schedule that somebody is writing: in words, and when it would run."""
+        every = parse_int(every_ms, "every_ms", default=0, least=0, most=10**13)
+        schedule = Schedule.parse({"kind": kind, "expr": expr, "tz": zone, "everyMs": every or None, "at": at})  # fmt: skip
+        try:
+            runs = schedule.next_runs(self.now_ms())
+        except ScheduleError as error:
+            return {"text": None, "next_runs_ms": [], "problem": str(error)}
+        return {"text": schedule.describe(), "next_runs_ms": [run for run in runs if run < LATEST_MS], "problem": None if runs else "no further run"}  # fmt: skip
+
+    def _cron_costs(self, db: sqlite3.Connection, query: UsageQuery) -> dict[str, Sums]:
+        """What each cron job cost in a range: the rows of by=cron_job."""
+        cells = self._cells(db, query, ("cron_job",))
+        return {key: sums for (key,), sums in cells.items() if key != NONE_KEY}
+
+    def _cron_rows(
+        self,
+        db: sqlite3.Connection,
+        query: UsageQuery,
+        jobs: Sequence[Json],
+        costs: Mapping[str, Sums],
+    ) -> list[Json]:
+        """Cron of the API for each job, and for those that are gone and left costs in the range."""
+        owners = self.lists.get(db, "cron owners", lambda: self._read_cron_owners(db))
+        span = (query.from_ms, query.to_ms)
+        counted = {
+            job: figures for job, *figures in db.execute(
+                "SELECT job_id, count(*), sum(status = 'ok'), sum(status = 'error'), avg(duration_ms) FROM cron_runs WHERE run_ms >= ? AND run_ms < ? GROUP BY job_id", span)
+        }  # fmt: skip
+        known = {job["id"] for job in jobs}
+        gone = []
+        for job_id in costs:
+            if job_id not in known:
+                agent, label = owners.get(job_id, (None, None))
+                name = re.sub(r"^(Automation|Cron): ", "", label or "") or job_id
+                gone.append({**parse_cron_job({"id": job_id, "name": name, "agentId": agent, "enabled": False}), "source": "ledger", "removed": True, "schedule_text": None})  # fmt: skip
+        out = []
+        for job in (*jobs, *gone):
+            runs, ok, failed, duration = counted.get(job["id"], (0, 0, 0, None))
+            cost = costs.get(job["id"])
+            # What a job tells the main session to do is done in that session's next turn: nobody can say which
+            # of its calls that was.
+            is_apart = cost is not None or job["session_target"] not in ("main", "current")
+            out.append({
+                **with_next_runs(job, self.now_ms()), "agent_id": job["agent_id"] or owners.get(job["id"], (None, None))[0],
+                "runs": runs, "ok_runs": ok, "failed_runs": failed, "success_rate": ok / (ok + failed) if ok + failed else None,
+                "average_duration_ms": None if duration is None else round(duration),
+                "totals": (cost or Sums()).render() if is_apart else None, "recent": self._recent_runs(db, job["id"]),
+            })  # fmt: skip
+        return out
+
+    @staticmethod
+    def _read_cron_owners(db: sqlite3.Connection) -> dict[str, tuple[str | None, str | None]]:
+        """Agent and label of the latest session of each cron job."""
+        rows = db.execute("SELECT cron_job, agent, label, max(ifnull(last_ms, 0)) FROM sessions WHERE cron_job IS NOT NULL GROUP BY cron_job")  # fmt: skip
+        return {job: (agent, label) for job, agent, label, _ in rows}
+
+    def _recent_runs(self, db: sqlite3.Connection, job_id: str) -> list[Json]:
+        """The last runs of a job, oldest first, for a small picture."""
+        rows = db.execute("SELECT run_ms, status, session_id, duration_ms FROM cron_runs WHERE job_id = ? ORDER BY run_ms DESC LIMIT ?", (job_id, RECENT_RUNS)).fetchall()  # fmt: skip
+        rows.reverse()
+        sums = self._run_sums(db, job_id, [(ms, sid) for ms, _, sid, _ in rows])
+        return [
+            {"run_at_ms": ms, "status": known_status(status), "duration_ms": duration, "cost_nano_usd": sums[ms].render()["cost_nano_usd"] if ms in sums else None}
+            for ms, status, _, duration in rows
+        ]  # fmt: skip
+
+    @staticmethod
+    def _cron_runs(
+        db: sqlite3.Connection, job_id: str, told: Mapping[int, Json]
+    ) -> list[tuple[int, str | None, str | None, int | None]]:
+        """All runs of a job, newest first: (time, status, session, duration).
+
+        By the ledger, by what is told now, and by sessions whose run left no record.
+        """
+        runs = {ms: (ms, known_status(status), sid, duration) for ms, status, sid, duration in db.execute("SELECT run_ms, status, session_id, duration_ms FROM cron_runs WHERE job_id = ?", (job_id,))}  # fmt: skip
+        for ms, run in told.items():
+            before = runs.get(ms, (ms, None, None, None))
+            runs[ms] = (ms, before[1] or run["status"], before[2] or run["session_id"], before[3] if before[3] is not None else run["duration_ms"])  # fmt: skip
+        seen = {sid for _, _, sid, _ in runs.values()}
+        for sid, began in db.execute("SELECT session_id, ifnull(header_ms, first_ms) FROM sessions WHERE cron_job = ? AND model_calls > 0", (job_id,)):  # fmt: skip
+            if sid not in seen:
+                at = next(ms for ms in itertools.count(began or 0) if ms not in runs)
+                runs[at] = (at, None, sid, None)
+        return sorted(runs.values(), key=operator.itemgetter(0), reverse=True)
+
+    def _render_runs(
+        self,
+        db: sqlite3.Connection,
+        job_id: str,
+        runs: Sequence[tuple[int, str | None, str | None, int | None]],
+        told: Mapping[int, Json],
+    ) -> list[Json]:
+        sums = self._run_sums(db, job_id, [(ms, sid) for ms, _, sid, _ in runs])
+        ids = [sid for _, _, sid, _ in runs if sid]
+        there: set[str] = set()
+        for start in range(0, len(ids), 500):
+            part = ids[start : start + 500]
+            there.update(r[0] for r in db.execute(f"SELECT s.session_id FROM sessions s WHERE s.session_id IN ({', '.join('?' * len(part))}) AND {_IS_SESSION}", part))  # fmt: skip
+        names = ("run_id", "error", "summary", "delivery_status", "provider", "model")
+        return [
+            {
+                "run_at_ms": ms, "status": status, "duration_ms": duration, "session": sid if sid in there else None,
+                **{name: told[ms][name] if ms in told else None for name in names}, "totals": sums[ms].render() if ms in sums else None,
+            }
+            for ms, status, sid, duration in runs
+        ]  # fmt: skip
+
+    @staticmethod
+    def _run_sums(
+        db: sqlite3.Connection, job_id: str, runs: Sequence[tuple[int, str | None]]
+    ) -> dict[int, Sums]:
+        """What each of these runs (time, session) cost; one that is not apart from other use has no sum.
+
+        A run is a session of its own as a rule. Of one that several runs share, a run has the calls until the next.
+        """
+        ids = list({sid for _, sid in runs if sid})
+        starts: dict[str, set[int]] = defaultdict(set)
+        for ms, sid in runs:
+            if sid:
+                starts[sid].add(ms)
+        sums: dict[int, Sums] = {}
+        for at in range(0, len(ids), 500):
+            part = ids[at : at + 500]
+            marks = ", ".join("?" * len(part))
+            for sid, ms in db.execute(f"SELECT session_id, run_ms FROM cron_runs WHERE job_id = ? AND session_id IN ({marks})", (job_id, *part)):  # fmt: skip
+                starts[sid].add(ms)
+            columns = ", ".join(f"s.{m}" for m in _TOTAL_MEASURES)
+            for rowid, sid, *values in db.execute(f"SELECT s.id, s.session_id, {columns} FROM sessions s WHERE s.session_id IN ({marks}) AND s.cron_job = ?", (*part, job_id)).fetchall():  # fmt: skip
+                began = sorted(starts[sid])
+                for ms in began:
+                    sums.setdefault(ms, Sums())
+                if len(began) == 1:
+                    sums[began[0]].add(values)
+                    continue
+                measures = dict(MEASURES)
+                for ts, *call in db.execute(f"SELECT c.ts_ms, {', '.join(measures[m] for m in _TOTAL_MEASURES)} FROM model_calls c WHERE c.session = ?", (rowid,)):  # fmt: skip
+                    sums[began[max(0, bisect.bisect_right(began, ts) - 1)]].add(call)
+        return sums
 
     # -- agents -------------------------------------------------------------------------------------------------------
 
@@ -8330,6 +10373,7 @@ class Queries:
             {"level": "bad", "kind": "problem", "text": text, "action": see}
             for text in status.get("problems", [])[:2]
         ]
+        out += self._failed_crons()
         if coverage["unreadable"]:
             text = f"{coverage['unreadable']} source{'s' if coverage['unreadable'] != 1 else ''} of OpenClaw cannot be read"
             out.append(
@@ -8368,6 +10412,19 @@ class Queries:
                 }
             )
         return out[:5]
+
+    def _failed_crons(self) -> list[Json]:
+        """Cron jobs that are on and whose last run failed, as far as the files know; one line each, the latest three."""
+        jobs = self.cron_book.stored().jobs if self.cron_book else ()
+        failed = [job for job in jobs if job["enabled"] and job["last_run_status"] == "error"]
+        failed.sort(key=lambda job: -(job["last_run_at_ms"] or 0))
+        out = []
+        for job in failed[:3]:
+            name = plain(job["display_name"] or job["name"], 60)
+            why = plain(job["last_error"] or "no reason given", 160)
+            href = f"#/crons/{urllib.parse.quote(job['id'], safe='')}"
+            out.append({"level": "bad", "kind": "cron", "text": f"Cron job {name} failed: {why}", "action": {"label": "See the job", "href": href}})  # fmt: skip
+        return out
 
     def _source_strip(self, db: sqlite3.Connection, coverage: Json) -> Json:
         files, databases = db.execute("SELECT ifnull(sum(kind <> 'database'), 0), ifnull(sum(kind = 'database'), 0) FROM sources WHERE kind <> 'index' AND state <> 'gone'").fetchone()  # fmt: skip
@@ -8415,12 +10472,13 @@ class Queries:
             last = next(
                 (s["last_error"] for s in sources if s["bad_lines"] and s["last_error"]), None
             )
-            problems.append({"level": "warn", "text": f"{coverage['bad_lines']} lines could not be read; the last one: {last}", "what_to_do": "nothing is lost but these lines; a line that is finished later is read then"})  # fmt: skip
+            problems.append({"level": "warn", "text": f"{coverage['bad_lines']} line{'s' * (coverage['bad_lines'] > 1)} could not be read; the last one: {last}", "what_to_do": "nothing is lost but these lines; a line that is finished later is read then"})  # fmt: skip
         gateway = self.gateway.describe()
-        if gateway["status"] in ("refused", "incompatible"):
+        if gateway["status"] in GATEWAY_TROUBLE:
             problems.append({"level": "warn", "text": gateway["problem"], "what_to_do": gateway["what_to_do"] or "see the log of the gateway"})  # fmt: skip
         return {
             "status": "degraded" if any(p["level"] == "bad" for p in problems) else "ok", "version": VERSION, "coverage": coverage, "sources": sources,
+            "lag_ms": self.indexer.lag_ms if self.indexer else None,
             "problems": problems, "implausible": implausible,
             "store": {"path": str(self.ledger.path), "size_bytes": file_size(self.ledger.path), "sessions": counts[0], "model_calls": counts[1], "messages": counts[2], "notice": status.get("notice")},
             "gateway": gateway,
@@ -8557,7 +10615,11 @@ class Queries:
                     )
                 added = (calls, fresh + read + written, read, written, *money)
                 models[key] = [a + b for a, b in zip(row, added, strict=True)]
-            breaks = self._cache_breaks(db, query)
+            since = max(
+                cast("int", query.from_ms),
+                min(cast("int", query.to_ms), self.now_ms() + 1) - self._BREAKS_MS,
+            )
+            breaks = self._cache_breaks(db, query, since)
 
         def render(values: Sequence[int], *, is_priced: bool) -> Json:
             calls, prompt, read, written, saved, cost, extra = values
@@ -8578,6 +10640,7 @@ class Queries:
             ],
             "days": [{"key": k, "prompt_tokens": p, "cache_read_tokens": c} for k, (p, c) in days.items()],
             "breaks": breaks,
+            "breaks_from_ms": since,
         }  # fmt: skip
 
     @staticmethod
@@ -8594,10 +10657,8 @@ class Queries:
     #: A prompt below this many tokens is not cached by the big providers, so nothing can break.
     _LEAST_CACHED = 4096
 
-    def _cache_breaks(self, db: sqlite3.Connection, query: UsageQuery) -> list[Json]:
+    def _cache_breaks(self, db: sqlite3.Connection, query: UsageQuery, since: int) -> list[Json]:
         """Calls that read less than half of what the call before in the same session had in the cache; worst first, those that a compaction explains last."""
-        start, end = cast("int", query.from_ms), cast("int", query.to_ms)
-        end = min(end, self.now_ms() + 1)
         joins, conditions, values = self._joins(query, key="s. m.")
         rows = db.execute(
             f"WITH line AS (SELECT u.ts_ms, u.session, u.model, u.read, u.held, "
@@ -8610,7 +10671,7 @@ class Queries:
             "EXISTS (SELECT 1 FROM messages x WHERE x.session = l.session AND x.kind = 'compaction' AND x.ts_ms > l.before_ms AND x.ts_ms <= l.ts_ms), "
             "s.session_id, s.agent, ifnull(s.label, s.key), m.model FROM line l JOIN sessions s ON s.id = l.session JOIN models m ON m.id = l.model "
             "WHERE l.before >= ? AND l.read * 2 < l.before ORDER BY 5, 3 DESC, 1 LIMIT 20",
-            (max(start, end - self._BREAKS_MS), end, *values, self._LEAST_CACHED),
+            (since, query.to_ms, *values, self._LEAST_CACHED),
         )
         out = []
         for ts, gap, lost, is_other_model, is_compacted, sid, agent, label, model in rows:
@@ -8631,8 +10692,8 @@ class Queries:
         """What prompts were made of: characters that OpenClaw reported of each session, tokens that the ledger counted.
 
         The averages of characters are over the sessions with a report, those of tokens over all calls of these.
+        `user_tokens` is estimated, from the calls of the dearest sessions.
         """
-        parts = ("system_chars", "files_chars", "skills_chars", "tools_chars")
         rows: list[Json] = []
         with self.ledger.reading() as db:
             query = self._limit_range(db, self._asked(from_, to, tz, given))
@@ -8657,9 +10718,15 @@ class Queries:
                     "tools_chars": report["tools_list_chars"] + report["tools_schema_chars"],
                     "files": sorted(report["files"], key=lambda f: -f[1])[:12],
                 })  # fmt: skip
+            rows.sort(key=lambda row: -row["cost_nano_usd"])
+            shares = [self._user_share(db, row, query) for row in rows[:20]]
+        for row, (user, prompt) in zip(rows, shares, strict=False):
+            row["user_tokens"] = user * row["prompt_tokens"] // prompt if prompt else None
+        user, prompt = (sum(column) for column in zip((0, 0), *shares, strict=True))
         calls = sum(row["model_calls"] for row in rows)
+        asked = sum(row["prompt_tokens"] for row in rows)
         average = (
-            {part: round(sum(row[part] for row in rows) / len(rows)) for part in parts}
+            {part: round(sum(row[part] for row in rows) / len(rows)) for part in _PROMPT_PARTS}
             if rows
             else None
         )
@@ -8667,11 +10734,138 @@ class Queries:
             "from_ms": query.from_ms, "to_ms": query.to_ms, "tz": query.zone.key, "sessions": answer["row_count"], "measured_sessions": len(rows),
             "average": {
                 **average,
-                "prompt_tokens": round(sum(row["prompt_tokens"] for row in rows) / calls),
+                "prompt_tokens": round(asked / calls),
+                "user_tokens": user * asked // (prompt * calls) if prompt else None,
                 "output_tokens": round(sum(row["output_tokens"] for row in rows) / calls),
             } if average else None,
-            "rows": sorted(rows, key=lambda row: -row["cost_nano_usd"])[:20],
+            "rows": rows[:20],
         }  # fmt: skip
+
+    @staticmethod
+    def _user_share(db: sqlite3.Connection, row: Json, query: UsageQuery) -> tuple[int, int]:
+        """How many tokens of a session's prompts were the message that was being answered, and of how many in all.
+
+        Estimated: by what the prompt grew over the call before, its answer included, where a user's message came in
+        between. In the calls that follow, those with tool results, it is still the same message.
+        """
+        user = total = fresh = 0
+        fixed = sum(row[part] for part in _PROMPT_PARTS) // CHARS_PER_TOKEN
+        for prompt, held, is_asked in db.execute(
+            "SELECT u.prompt, u.held, u.before IS NULL OR EXISTS (SELECT 1 FROM messages x WHERE x.session = u.session AND x.kind = 'user' AND x.ts_ms > u.before AND x.ts_ms <= u.ts_ms) FROM "
+            "(SELECT c.session, c.ts_ms, c.prompt, lag(c.prompt + c.output_tokens) OVER w AS held, lag(c.ts_ms) OVER w AS before FROM "
+            "(SELECT *, input_tokens + cache_read_tokens + cache_write_tokens AS prompt FROM model_calls) c JOIN sessions s ON s.id = c.session "
+            "WHERE s.session_id = ? AND c.ts_ms < ? AND c.prompt > 0 WINDOW w AS (ORDER BY c.ts_ms, c.id)) u WHERE u.ts_ms >= ? ORDER BY u.ts_ms",
+            (row["session"], query.to_ms, query.from_ms),
+        ):  # fmt: skip
+            if is_asked:
+                fresh = max(0, prompt - (fixed if held is None else held))
+            user += min(fresh, prompt)
+            total += prompt
+        return user, total
+
+    # -- the Flow page ------------------------------------------------------------------------------------------------
+
+    def flow(
+        self,
+        *,
+        from_: str | None = None,
+        to: str | None = None,
+        tz: str | None = None,
+        **given: str | None,
+    ) -> Json:
+        """What went in a range from channels through the gateway and agents to models and tools.
+
+        Tools have their share of each call as `by=tool` of usage() has it.
+        """
+        with self.ledger.reading() as db:
+            query = self._limit_range(db, self._asked(from_, to, tz, given))
+            graph = FlowGraph()
+            keys = ("channel", "agent", "provider_model")
+            for key, sums in self._cells(db, query, keys, FLOW_MEASURES).items():
+                channel, agent, model = zip(("channel", "agent", "model"), key, strict=True)
+                graph.add((channel, GATEWAY_NODE, agent, model), sums.values)
+            by_tool = self._cells(db, replace(query, by="tool", split="provider_model"), ("provider_model", "tool"))  # fmt: skip
+            for (model_name, tool), sums in by_tool.items():
+                graph.add((("model", model_name), ("tool", tool)), sums.values, counted=1)
+            self._add_messages(db, query, graph)
+            if cast("int", query.from_ms) <= self.now_ms() < cast("int", query.to_ms):
+                self._add_running(db, query.filters, graph)
+            graph = graph.limited(MAX_FLOW_NODES)
+            whole = graph.nodes.get(GATEWAY_NODE)
+            # Which model and tool a session is at, only the gateway can tell.
+            known = {"channel", "gateway", "agent"} | (
+                {"model", "tool"} if self.gateway.status == "connected" else set()
+            )
+            return {
+                "from_ms": query.from_ms, "to_ms": query.to_ms, "tz": query.zone.key, "as_of_ms": self.now_ms(),
+                "totals": Sums(whole.values[: len(_TOTAL_MEASURES)] if whole else ()).render(),
+                "nodes": [
+                    {
+                        "id": ":".join(node), "kind": node[0], "key": node[1], "label": node[1].split("/", 1)[-1] if node[0] == "model" else node[1],
+                        "running": graph.running[node] if node[0] in known else None, **graph.describe(node),
+                    }
+                    for node in graph.ranked()
+                ],
+                "edges": [
+                    {"from": ":".join(start), "to": ":".join(end), **graph.describe((start, end))} for start, end in sorted(graph.edges)
+                ],
+                "gateway": self.gateway.describe(), "coverage": self.coverage(db),
+            }  # fmt: skip
+
+    def _add_messages(self, db: sqlite3.Connection, query: UsageQuery, graph: FlowGraph) -> None:
+        """Add messages and what tools gave. Neither belongs to a model or to a call's cause: with such a filter they are not known."""
+        if any(name not in ("agent", "channel") for name, _ in query.filters):
+            return
+        graph.has_counts = True
+        conditions = "".join(f" AND {FILTER_SQL[name]}" for name, _ in query.filters)
+        values = [value for _, value in query.filters]
+        sums = ", ".join(f"sum(u.{n})" for n in FLOW_COUNTS)
+        for rows, params in self._message_segments(db, query):
+            sql = f"SELECT {BY_SQL['channel']}, s.agent, u.tool, {sums} FROM {rows} JOIN sessions s ON s.id = u.session WHERE true{conditions} GROUP BY 1, 2, 3"
+            for channel, agent, tool, *counts in db.execute(sql, (*params, *values)):
+                graph.count(("channel", channel), ("agent", agent), ("tool", tool), dict(zip(FLOW_COUNTS, counts, strict=True)))  # fmt: skip
+
+    def _message_segments(
+        self, db: sqlite3.Connection, query: UsageQuery
+    ) -> Iterator[tuple[str, tuple[int, ...]]]:
+        """Rows u of (session, tool, MESSAGE_DAY_MEASURES) that make up a range: whole days, and at its ends message by message."""
+        start, end = cast("int", query.from_ms), cast("int", query.to_ms)
+        exprs = ", ".join(f"{e} AS {n}" for n, e in MESSAGE_DAY_MEASURES)
+        one_by_one = (
+            f"(SELECT m.session, ifnull(m.tool, '') AS tool, {exprs} FROM sessions x CROSS JOIN messages m INDEXED BY messages_by_session ON m.session = x.id "
+            f"WHERE x.last_ms >= ? AND x.first_ms < ? AND m.ts_ms >= ? AND m.ts_ms < ? AND {_COUNTED_MESSAGE}) u"
+        )
+        zone_id = self._zone_id(db, query.zone)
+        first, last = start, start
+        if zone_id is not None:
+            first_day, last_day = day_number(start, query.zone), day_number(end, query.zone)
+            if midnight_ms(day_from_number(first_day), query.zone) < start:
+                first_day += 1
+            if first_day < last_day:
+                first, last = (midnight_ms(day_from_number(d), query.zone) for d in (first_day, last_day))  # fmt: skip
+                yield (
+                    "(SELECT * FROM usage_message_days WHERE zone = ? AND day >= ? AND day < ?) u",
+                    (zone_id, first_day, last_day),
+                )
+        for a, b in ((start, first), (last, end)):
+            if a < b:
+                yield one_by_one, (a, b, a, b)
+
+    def _add_running(self, db: sqlite3.Connection, filters: Filters, graph: FlowGraph) -> None:
+        """Add the sessions that run now to the nodes that they run through."""
+        now, told = self.now_ms(), self._live_rows(db)
+        condition, values = self._session_filters(filters)
+        for rowid, channel, agent in db.execute(
+            f"SELECT s.id, {BY_SQL['channel']}, s.agent FROM sessions s WHERE (s.last_ms > ? OR s.id IN ({', '.join(map(str, told))})) "
+            f"AND {self._state_sql(now, told)} = 'running'{condition}", (now - IDLE_MS, *values)
+        ):  # fmt: skip
+            run = told[rowid].run if rowid in told else {}
+            nodes = [("channel", channel), GATEWAY_NODE, ("agent", agent)]
+            if run.get("provider") and run.get("model"):
+                nodes.append(("model", f"{run['provider']}/{run['model']}"))
+            if run.get("tool"):
+                nodes.append(("tool", run["tool"]))
+            graph.run(nodes)
 
     def explain(
         self,
@@ -8721,6 +10915,182 @@ class Queries:
             "totals": totals.render(),
             "parts": parts,
         }
+
+    # -- headroom -----------------------------------------------------------------------------------------------------
+
+    def headroom(self, *, from_: str | None = None, to: str | None = None, tz: str | None = None) -> Json:  # fmt: skip
+        """Requests and tokens per minute of each model, now and at most, against its limits; refusals and what they cost."""
+        now = self.now_ms()
+        start, end = self.parse_range(from_, to, self.zone(tz))
+        start, end = start or 0, end or now + 1
+        # Minutes are counted call by call, so not for years; refusals are.
+        first = max(start, min(end, now + 1) - PEAK_DAYS * DAY_MS)
+        with self.ledger.reading() as db:
+            rows = self.lists.get(db, ("headroom", start, end, first), lambda: self._read_headroom(db, start, end, first))  # fmt: skip
+            current = self._per_minute(db, now - MINUTE_MS + 1, now + 1, by_minute=False)
+        rows = [row | {f"{what}_now": n for what, n in zip(RATES, current.get((row["provider"], row["model"]), (0, 0)), strict=True)} for row in rows]  # fmt: skip
+        for row in rows:
+            limit, row["limit_from"] = self._find_limit(row["provider"], row["model"]), "settings"
+            if limit == RateLimit():
+                limit, row["limit_from"] = self._limit_told(row["provider"], row["model"], row["rate_limited"]), "error"  # fmt: skip
+            if limit == RateLimit():
+                row["limit_from"] = None
+            row |= {f"{what}_limit": getattr(limit, f"{what}_per_minute") for what in RATES}
+        rows.sort(key=lambda r: (-max((r[f"{w}_peak"] / r[f"{w}_limit"] for w in RATES if r[f"{w}_limit"]), default=0), -r["requests_peak"], r["provider"], r["model"] or ""))  # fmt: skip
+        return {"from_ms": start, "to_ms": end, "peak_from_ms": first, "as_of_ms": now, "rows": rows}  # fmt: skip
+
+    def _find_limit(self, provider: str, model: str | None) -> RateLimit:
+        return self.settings.limits.get(f"{provider}/{model}" if model else provider, RateLimit())
+
+    def _per_minute(self, db: sqlite3.Connection, start: int, end: int, *, by_minute: bool = True) -> dict[tuple[str, str | None], tuple[int, int]]:  # fmt: skip
+        """(most requests, most tokens) in a minute of each model, and of each provider that has a limit of its own."""
+        minute = f"c.ts_ms / {MINUTE_MS}" if by_minute else "0"
+        sums: Counter[tuple[str, str | None, int, str]] = Counter()
+        for provider, model, at, calls, used in db.execute(
+            f"SELECT m.provider, m.model, {minute}, count(*), sum(c.input_tokens + c.output_tokens + c.cache_write_tokens "
+            # Anthropic does not count what comes from the cache, the others do.
+            "+ iif(m.provider LIKE '%anthropic%' OR m.api LIKE 'anthropic%', 0, c.cache_read_tokens)) "
+            "FROM model_calls c JOIN models m ON m.id = c.model WHERE c.ts_ms >= ? AND c.ts_ms < ? GROUP BY 1, 2, 3", (start, end)
+        ):  # fmt: skip
+            for name in (model, None) if provider in self.settings.limits else (model,):
+                sums[provider, name, at, "requests"] += calls
+                sums[provider, name, at, "tokens"] += used
+        peaks: dict[tuple[str, str | None], dict[str, int]] = defaultdict(lambda: dict.fromkeys(RATES, 0))  # fmt: skip
+        for (provider, name, _, what), n in sums.items():
+            peak = peaks[provider, name]
+            peak[what] = max(peak[what], n)
+        return {key: (peak["requests"], peak["tokens"]) for key, peak in peaks.items()}
+
+    def _read_headroom(self, db: sqlite3.Connection, start: int, end: int, first: int) -> list[Json]:  # fmt: skip
+        rows: dict[tuple[str, str | None], Json] = {}
+
+        def row_of(provider: str, model: str | None) -> Json:
+            empty = {"provider": provider, "model": model, "requests_peak": 0, "tokens_peak": 0, **dict.fromkeys(TROUBLES, 0)}  # fmt: skip
+            return rows.setdefault((provider, model), empty)
+
+        for (provider, model), (requests, tokens) in self._per_minute(db, first, end).items():
+            row_of(provider, model).update(requests_peak=requests, tokens_peak=tokens)
+        # What follows a failed call in its session: the same model is a retry, another one a failover.
+        for provider, model, *counts in db.execute(
+            f"SELECT m.provider, m.model, sum(x.flags & {FLAG_RATE_LIMITED} > 0), sum(x.failed), sum(x.failed * x.cost), "
+            "sum(x.again), sum(x.again * x.cost), sum(x.other), sum(x.other * x.cost) FROM ("
+            f"SELECT c.model, c.flags, c.ts_ms, iif(c.flags & {FLAG_PLAN}, 0, c.cost_nano) AS cost, ifnull(c.stop_reason = 'error', 0) AS failed, "
+            f"c.flags & {FLAG_FAILOVER} > 0 AS other, c.flags & {FLAG_FAILOVER} = 0 AND lag(c.stop_reason, 1, '') OVER (PARTITION BY c.session ORDER BY c.ts_ms, c.id) = 'error' AS again "
+            "FROM model_calls c WHERE c.session IN (SELECT id FROM sessions WHERE model_errors > 0) AND c.ts_ms >= ? AND c.ts_ms < ?) x "
+            "JOIN models m ON m.id = x.model WHERE x.ts_ms >= ? GROUP BY 1, 2 HAVING sum(x.failed + x.again + x.other) > 0", (start - DAY_MS, end, start)
+        ):  # fmt: skip
+            row_of(provider, model).update(zip(TROUBLES, (int(n or 0) for n in counts), strict=True))  # fmt: skip
+        for (provider, model), row in list(rows.items()):
+            if model is not None and (provider, None) in rows:
+                total = rows[provider, None]
+                total.update({name: total[name] + row[name] for name in TROUBLES})
+        return list(rows.values())
+
+    def _limit_told(self, provider: str, model: str | None, refusals: int) -> RateLimit:
+        """The limit that the newest refusals of a model name in their texts, which stand in the transcripts."""
+        if not refusals or model is None:
+            return RateLimit()
+        with self.ledger.reading() as db:
+            newest = db.execute(
+                f"SELECT c.id, s.session_id, c.ts_ms FROM model_calls c JOIN sessions s ON s.id = c.session JOIN models m ON m.id = c.model "
+                f"WHERE s.model_errors > 0 AND m.provider = ? AND m.model = ? AND c.flags & {FLAG_RATE_LIMITED} ORDER BY c.ts_ms DESC LIMIT 1", (provider, model)
+            ).fetchone()  # fmt: skip
+        if newest is None:
+            return RateLimit()
+        call, session_id, ts_ms = newest
+        if call not in self.limits_told:
+            text = ""
+            with contextlib.suppress(QueryError, SourceError):
+                page = self.transcript(session_id, kinds="errors", at_ms=str(ts_ms), limit="1")
+                text = next((e["error"] or "" for e in page["entries"]), "")
+            while len(self.limits_told) >= 100:
+                self.limits_told.pop(next(iter(self.limits_told)))
+            self.limits_told[call] = limits_told(text)
+        return self.limits_told[call]
+
+    # -- the gateway's own sums ---------------------------------------------------------------------------------------
+
+    def reconcile(self, told: Json, start: int, end: int) -> Json:
+        """Our sums beside those that the gateway told (sessions.usage), by UTC day and model, with the reasons for each difference.
+
+        A difference is ours less theirs. The reasons of a row and its rest add up to its difference, and the rows to that of
+        the whole: what nothing explains is the rest, and is shown as such.
+        """
+        labels = {h.label for h in self.homes[1:]}
+        sessions, aggregates = dicts_in(told.get("sessions")), as_dict(told.get("aggregates"))
+        listed = {(str(s.get("agentId")), str(s.get("sessionId"))): s.get("usage") for s in sessions}  # fmt: skip
+        agents = {str(a.get("agentId")) for a in [*sessions, *dicts_in(aggregates.get("byAgent"))]}
+        rows: dict[tuple[str, str, str], Json] = {}
+
+        def row_of(day: str, provider: str, model: str) -> Json:
+            empty = {"day": day, "provider": provider, "model": model, "ours_tokens": 0, "ours_nano_usd": 0, "theirs_tokens": 0, "theirs_nano_usd": 0, "reasons": {}}  # fmt: skip
+            return rows.setdefault((day, provider, model), empty)
+
+        def explain(row: Json, reason: str, tokens: int, nano: int) -> None:
+            if tokens or nano:
+                known = row["reasons"].setdefault(reason, {"tokens": 0, "nano_usd": 0})
+                known["tokens"] += tokens
+                known["nano_usd"] += nano
+
+        for one in dicts_in(aggregates.get("modelDaily")):
+            row = row_of(*(plain(one.get(k) or "unknown", 300) for k in ("date", "provider", "model")))  # fmt: skip
+            row["theirs_tokens"] += whole(one.get("tokens")) or 0
+            row["theirs_nano_usd"] += nano_usd(_amount(one.get("cost")) or 0.0) or 0
+        tokens_sql = "sum(c.input_tokens + c.output_tokens + c.cache_read_tokens + c.cache_write_tokens)"  # fmt: skip
+        with self.ledger.reading() as db:
+            for day, provider, model, agent, session_id, stored, plan, tokens, cost, recorded in db.execute(
+                f"SELECT c.ts_ms / {DAY_MS}, m.provider, m.model, s.agent, s.session_id, s.stored_as, c.flags & {FLAG_PLAN} > 0, {tokens_sql}, sum(c.cost_nano), sum(ifnull(c.recorded_nano, 0)) "
+                "FROM model_calls c JOIN sessions s ON s.id = c.session JOIN models m ON m.id = c.model WHERE c.ts_ms >= ? AND c.ts_ms < ? GROUP BY 1, 2, 3, c.session, 7", (start, end)
+            ):  # fmt: skip
+                row = row_of(day_from_number(day).isoformat(), provider, model)
+                metered = 0 if plan else cost
+                row["ours_tokens"] += tokens
+                row["ours_nano_usd"] += metered
+                if listed.get((agent, session_id)):
+                    explain(row, "plan" if plan else "priced_here", 0, metered - recorded)
+                elif (agent, session_id) in listed:
+                    explain(row, "not_counted", tokens, metered)
+                elif labels and agent.rpartition("@")[2] in labels:
+                    explain(row, "other_home", tokens, metered)
+                elif agent not in agents:
+                    explain(row, "agent_left_out", tokens, metered)
+                else:
+                    is_put_away = stored not in (None, "live", "database")
+                    explain(row, "archived" if is_put_away else "not_listed", tokens, metered)
+            for day, provider, model, agent, session_id, tokens, recorded in db.execute(
+                f"SELECT c.ts_ms / {DAY_MS}, m.provider, m.model, s.agent, s.session_id, {tokens_sql}, sum(ifnull(c.recorded_nano, 0)) FROM call_copies k "
+                "JOIN model_calls c ON c.id = k.call AND c.session <> k.session JOIN sessions s ON s.id = k.session JOIN models m ON m.id = c.model "
+                "WHERE c.ts_ms >= ? AND c.ts_ms < ? GROUP BY 1, 2, 3, k.session", (start, end)
+            ):  # fmt: skip
+                if listed.get((agent, session_id)):
+                    explain(row_of(day_from_number(day).isoformat(), provider, model), "copies", -tokens, -recorded)  # fmt: skip
+        total: Json = {"ours_tokens": 0, "ours_nano_usd": 0, "theirs_tokens": 0, "theirs_nano_usd": 0, "reasons": {}}  # fmt: skip
+        for row in rows.values():
+            row.update(self._difference(row))
+            # The gateway adds doubles: what is left then is less than a millionth of a dollar.
+            if not row["rest_tokens"] and 0 < abs(row["rest_nano_usd"]) <= 1000:
+                explain(row, "rounding", 0, row["rest_nano_usd"])
+                row["rest_nano_usd"] = 0
+            for name in ("ours_tokens", "ours_nano_usd", "theirs_tokens", "theirs_nano_usd"):
+                total[name] += row[name]
+            for reason, amounts in row["reasons"].items():
+                explain(total, reason, amounts["tokens"], amounts["nano_usd"])
+        for one in (total, *rows.values()):
+            one.update(self._difference(one))
+            one["reasons"] = [{"reason": reason, **amounts} for reason, amounts in sorted(one["reasons"].items())]  # fmt: skip
+        ordered = sorted(rows.values(), key=lambda r: (r["provider"], r["model"]))
+        ordered.sort(key=lambda r: r["day"], reverse=True)
+        return {"sessions": len(sessions), "total": total, "rows": ordered}
+
+    @staticmethod
+    def _difference(row: Json) -> Json:
+        """What a row differs by, and what of it is not explained."""
+        out = {}
+        for unit in ("tokens", "nano_usd"):
+            out[f"difference_{unit}"] = row[f"ours_{unit}"] - row[f"theirs_{unit}"]
+            reasons = row["reasons"].values()
+            out[f"rest_{unit}"] = out[f"difference_{unit}"] - sum(r[unit] for r in reasons)
+        return out
 
 
 def file_size(path: Path) -> int:
@@ -9373,6 +11743,396 @@ def write_exports(ledger: Ledger, form: str, folder: Path) -> list[tuple[Path, i
 
 
 ###############################################################################
+# Actions #####################################################################
+###############################################################################
+# What is done to a gateway because a person asked for it, and the record of that. Each
+# action has a connection of its own, with the scopes that its methods need and no more,
+# and ends it. A request is in the ledger before it is sent: nothing is done unrecorded.
+
+#: Every method that Clawmeter can ever change something with, and the scope that it takes. With operator.write, which the
+#: methods that abort are listed under, a connection may abort only runs that it has started (seen in 2026.9.6).
+ACTION_SCOPES: Mapping[str, str] = {
+    "chat.abort": "operator.admin", "sessions.abort": "operator.admin", "cron.add": "operator.admin", "cron.remove": "operator.admin",
+    "cron.run": "operator.admin", "cron.update": "operator.admin", "set-heartbeats": "operator.admin",
+}  # fmt: skip
+#: What is kept of an answer and of parameters, in characters of JSON.
+MAX_RECORDED = 8_000
+
+
+def to_record(value: Any) -> str:
+    """A value as the audit list keeps it: JSON without secrets, of a bounded length."""
+    text = orjson.dumps(redact_value(value), default=str).decode()
+    return text if len(text) <= MAX_RECORDED else orjson.dumps(text[: MAX_RECORDED - 100] + "…").decode()  # fmt: skip
+
+
+class Operation:
+    """One thing that a person wants of a gateway, in one request or several over one connection."""
+
+    def __init__(self, actions: Actions, home: int, methods: Iterable[str], *, kind: str, who: str) -> None:  # fmt: skip
+        self._actions = actions
+        self._home = home
+        self._kind, self._who = kind, who
+        scopes = sorted({ACTION_SCOPES[m] for m in methods})
+        self._connection = GatewayConnection(scopes, state_dir=actions.settings.state_dir)
+        self._is_open = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._connection.close()
+
+    def send(self, method: str, params: Json, target: str, *, timeout_s: float = GatewayConnection.ANSWER_S) -> Any:  # fmt: skip
+        """Send one request and give its answer; it is in the audit list whatever happens. Raises GatewayError."""
+        if method not in ACTION_SCOPES:
+            msg = f"{method} is no method of an action"
+            raise ValueError(msg)
+        actions = self._actions
+        endpoint: Endpoint | GatewayError
+        try:
+            endpoint = actions.find(self._home)
+        except GatewayError as error:
+            endpoint = error
+        url = endpoint.url if isinstance(endpoint, Endpoint) else ""
+        row = actions.begin(self._who, self._kind, target, url, method, params)
+        began = time.monotonic()
+        outcome, told = "not_sent", None
+        try:
+            if isinstance(endpoint, GatewayError):
+                raise endpoint
+            if not self._is_open:
+                self._connection.connect(endpoint)
+                self._is_open = True
+            answer = self._connection.ask(method, params, timeout_s=timeout_s)
+            outcome, told = "ok", answer
+        except GatewayError as error:
+            told = {"code": error.code, "message": str(error)}
+            if isinstance(error, CallRefusedError):
+                outcome = "refused"
+            elif isinstance(error, NoAnswerError):
+                outcome = "no_answer"
+            raise
+        finally:
+            actions.end(row, outcome, told, round((time.monotonic() - began) * 1000))
+        return answer
+
+
+class Step(NamedTuple):
+    """One request of a plan, and what it is about in a person's words."""
+
+    method: str
+    params: Json
+    target: str
+
+
+#: What a person sets of a cron job. Two looks that are the same in these are the same job, whatever ran meanwhile.
+CRON_LOOK = (
+    "agentId", "deleteAfterRun", "delivery", "description", "displayName", "enabled", "name", "payload", "schedule", "sessionKey",
+    "sessionTarget", "wakeMode",
+)  # fmt: skip
+#: Jobs that OpenClaw 2026.9 keeps for itself, by the beginning of their declarationKey; `heartbeat:` is what set-heartbeats stops.
+HEARTBEAT_JOBS = "heartbeat:"
+OWN_JOBS = (HEARTBEAT_JOBS, "skill-collection-review:")
+
+
+def look_of(job: Any) -> str:
+    """A cron job as a person has set it, in a few characters."""
+    row = as_dict(job)
+    text = orjson.dumps({name: row.get(name) for name in CRON_LOOK}, option=orjson.OPT_SORT_KEYS)
+    return blake2b(text, digest_size=16).hexdigest()
+
+
+class Actions:
+    """Does things to gateways, and keeps the list of what was done.
+
+    `state` and `ask` are those of the client that listens to the first home's gateway: what is to be aborted or paused
+    is what it knows. A pause is remembered in the ledger, job by job, before each change; so resuming restores exactly
+    what was changed, also when Clawmeter was killed half-way.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        store: Store,
+        state: GatewayState,
+        *,
+        read_config: Callable[[int], OpenClawConfig],
+        ask: Callable[[str, Json], Any],
+    ) -> None:
+        self.settings = settings
+        self.store = store
+        self.state = state
+        self._read_config = read_config
+        self._ask = ask
+        self._pausing = threading.Lock()
+        state.paused_ms = self._load_pause().get("since_ms")
+
+    def call(
+        self,
+        home: int,
+        steps: tuple[str, Json] | Sequence[tuple[str, Json]],
+        *,
+        kind: str,
+        target: str,
+        who: str,
+        timeout_s: float = GatewayConnection.ANSWER_S,
+    ) -> Any:
+        """Send requests to the gateway of a home, one after the other, and give the answer to the last.
+
+        `kind` says what it is for (`cron.pause`), `target` what it is about in a person's words, `who` whose grant it was
+        (Access.name_of). A request that fails ends it: GatewayError, with the gateway's own words where it has any.
+        """
+        one_or_more = [steps] if isinstance(steps, tuple) else steps
+        answer = None
+        with self.operation(home, [m for m, _ in one_or_more], kind=kind, who=who) as operation:
+            for method, params in one_or_more:
+                answer = operation.send(method, params, target, timeout_s=timeout_s)
+        return answer
+
+    def operation(self, home: int, methods: Iterable[str], *, kind: str, who: str) -> Operation:
+        """An Operation with the scopes of these methods, to be used in a `with`."""
+        return Operation(self, home, methods, kind=kind, who=who)
+
+    def find(self, home: int) -> Endpoint:
+        """Where the gateway of a home is. GatewayError when it cannot be used."""
+        if not self.settings.gateway:
+            raise GatewayError("off", "the gateway is not used (--no-gateway)")
+        return find_endpoint(self.settings, self._read_config(home))
+
+    # -- aborting runs --
+
+    def plan_abort(self, session: str) -> list[Step]:
+        """What aborts the runs of a session, by its id or key. QueryError when the gateway knows of none."""
+        self._check_connected()
+        steps = [step for key, runs in self.state.running(session) for step in self._abort(key, runs)]  # fmt: skip
+        if not steps:
+            raise QueryError("not_running", "the gateway knows of no run of this session", 409)
+        return steps
+
+    def _abort(self, key: str, runs: list[str]) -> list[Step]:
+        if "sessions.abort" in self.state.methods:  # 2026.6 and later
+            return [Step("sessions.abort", {"key": key}, key)]
+        return [Step("chat.abort", {"sessionKey": key} | ({"runId": run} if run else {}), key) for run in runs]  # fmt: skip
+
+    def abort(self, session: str, *, who: str) -> Json:
+        """Abort what runs in a session. QueryError when there is nothing, GatewayError when the gateway refuses."""
+        steps = self.plan_abort(session)
+        with self.operation(
+            0, [s.method for s in steps], kind="session.abort", who=who
+        ) as operation:
+            answers = [as_dict(operation.send(*step)) for step in steps]
+        if not any(a.get("aborted") is True or a.get("abortedRunId") for a in answers):
+            raise QueryError("not_running", "the gateway had no run of this session to abort", 409)
+        return {"aborted": True, "steps": [s._asdict() for s in steps]}
+
+    def _check_connected(self) -> None:
+        state = self.state
+        if state.status != "connected":
+            raise GatewayError(state.status, state.problem or "the gateway is not connected", state.advice)  # fmt: skip
+
+    # -- pausing a gateway --
+
+    def _load_pause(self) -> Json:
+        with self.store.reading() as db:
+            row = db.execute("SELECT value FROM meta WHERE key = 'pause'").fetchone()
+        return as_dict(orjson.loads(row[0])) if row else {}
+
+    def _save_pause(self, pause: Json) -> None:
+        is_over = not pause["jobs"] and not pause["heartbeats"]
+        with self.store.transaction() as db:
+            if is_over:
+                db.execute("DELETE FROM meta WHERE key = 'pause'")
+            else:
+                self.store.set_meta("pause", orjson.dumps(pause).decode())
+        self.state.paused_ms = None if is_over else pause["since_ms"]
+
+    def _cron_jobs(self) -> list[Json]:
+        """All jobs of the gateway, those that are off, too."""
+        jobs: list[Json] = []
+        more: Json = {}
+        while True:
+            answer = as_dict(self._ask("cron.list", {"includeDisabled": True, **more}))
+            rows = answer.get("jobs")
+            jobs += [j for j in rows if isinstance(j, dict) and isinstance(j.get("id"), str)] if isinstance(rows, list) else []  # fmt: skip
+            offset = answer.get("nextOffset")
+            if answer.get("hasMore") is not True or type(offset) is not int or len(jobs) > 10_000:
+                return jobs
+            more = {"offset": offset}
+
+    @staticmethod
+    def _switch(job: Json, *, on: bool) -> Step:
+        """Switch a cron job on or off, unless it is changed before that arrives, where the version can tell."""
+        params: Json = {"id": job["id"], "patch": {"enabled": on}}
+        if isinstance(job.get("configRevision"), str):
+            params["expectedConfigRevision"] = job["configRevision"]
+        return Step("cron.update", params, short_text(job.get("name")) or job["id"])
+
+    def plan_pause(self) -> tuple[list[Step], list[str]]:
+        """(what pauses the gateway: cron jobs off, heartbeats off, runs aborted; jobs that nobody can switch off).
+
+        GatewayError without a gateway.
+        """
+        self._check_connected()
+        jobs: list[Step] = []
+        locked: list[Step] = []
+        for job in self._cron_jobs():
+            declared = str(job.get("declarationKey") or "")
+            if job.get("enabled") is not True or declared.startswith(HEARTBEAT_JOBS):
+                continue
+            (locked if declared.startswith(OWN_JOBS) else jobs).append(self._switch(job, on=False))
+        steps = [
+            *jobs,
+            Step("set-heartbeats", {"enabled": False}, "heartbeats"),
+            *(step for key, runs in self.state.running() for step in self._abort(key, runs)),
+        ]
+        return steps, [step.target for step in locked]
+
+    def plan_resume(self, pause: Json) -> tuple[list[Step], dict[str, str]]:
+        """(what restores the jobs and heartbeats that we switched off, what is left as it is: why by job id)."""
+        self._check_connected()
+        now = {job["id"]: job for job in self._cron_jobs()}
+        steps: list[Step] = []
+        left: dict[str, str] = {}
+        for job_id, known in pause["jobs"].items():
+            job = now.get(job_id)
+            if job is None:
+                left[job_id] = "gone"
+            elif job.get("enabled") is True:
+                left[job_id] = "on"
+            elif known["look"] not in (None, look_of(job)):
+                left[job_id] = "changed"
+            else:
+                steps.append(self._switch(job, on=True))
+        if pause["heartbeats"]:
+            steps.append(Step("set-heartbeats", {"enabled": True}, "heartbeats"))
+        return steps, left
+
+    def pause_state(self) -> Json:
+        """Pause of the API: whether the gateway is paused, and what changing that would send now."""
+        pause = self._load_pause()
+        try:
+            if pause:
+                steps, left = self.plan_resume(pause)
+                return self._describe_pause(pause, steps, left=left)
+            steps, locked = self.plan_pause()
+            return self._describe_pause(pause, steps, locked=locked)
+        except GatewayError as error:
+            return self._describe_pause(pause, [], problems=[str(error)])
+
+    def _describe_pause(
+        self, pause: Json, steps: list[Step], *, left: Mapping[str, str] | None = None, locked: Sequence[str] = (), problems: Sequence[str] = (),
+        names: Mapping[str, Json] | None = None,
+    ) -> Json:  # fmt: skip
+        jobs = pause.get("jobs", {})
+        started = self.state.started_ms()
+        return {
+            "paused": bool(pause), "since_ms": pause.get("since_ms"), "who": pause.get("who"), "heartbeats": bool(pause.get("heartbeats")),
+            "restarted": bool(pause) and started is not None and started > pause["since_ms"], "jobs": [job["name"] for job in jobs.values()],
+            "left": [{"job": (names or jobs)[job_id]["name"], "why": why} for job_id, why in (left or {}).items()],
+            "locked": list(locked), "gateway": self.state.url, "steps": [s._asdict() for s in steps], "problems": list(problems),
+        }  # fmt: skip
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        if not self._pausing.acquire(blocking=False):
+            raise QueryError("busy", "the gateway is being paused or resumed at this moment", 409)
+        try:
+            yield
+        finally:
+            self._pausing.release()
+
+    def pause(self, *, who: str) -> Json:
+        """Pause the gateway. What it refuses is told in `problems`; GatewayError when it cannot be asked any more."""
+        with self._alone():
+            steps, locked = self.plan_pause()
+            # A pause that stopped half-way is gone on with.
+            pause = self._load_pause() or {"since_ms": int(self.store.clock() * 1000), "who": who, "heartbeats": False, "jobs": {}}  # fmt: skip
+            problems = []
+            with self.operation(0, [s.method for s in steps], kind="gateway.pause", who=who) as operation:  # fmt: skip
+                for step in steps:
+                    job_id = step.params["id"] if step.method == "cron.update" else None
+                    if job_id:
+                        pause["jobs"][job_id] = {"name": step.target, "look": None}
+                    elif step.method == "set-heartbeats":
+                        pause["heartbeats"] = True
+                    self._save_pause(pause)
+                    try:
+                        answer = operation.send(*step)
+                    except CallRefusedError as error:
+                        problems.append(f"{step.target}: {error.message}")
+                        if job_id:
+                            del pause["jobs"][job_id]
+                        elif step.method == "set-heartbeats":
+                            pause["heartbeats"] = False
+                    else:
+                        if job_id:
+                            pause["jobs"][job_id]["look"] = look_of(answer)
+                    self._save_pause(pause)
+            return self._describe_pause(self._load_pause(), steps, locked=locked, problems=problems)
+
+    def resume(self, *, who: str) -> Json:
+        """Restore what pause() changed. What was changed by others is left, and told in `left`."""
+        with self._alone():
+            pause = self._load_pause()
+            if not pause:
+                raise QueryError("not_paused", "the gateway is not paused", 409)
+            steps, left = self.plan_resume(pause)
+            problems = []
+            names = dict(pause["jobs"])
+            for job_id in left:
+                del pause["jobs"][job_id]
+            self._save_pause(pause)
+            with self.operation(0, [s.method for s in steps], kind="gateway.resume", who=who) as operation:  # fmt: skip
+                for step in steps:
+                    try:
+                        operation.send(*step)
+                    except CallRefusedError as error:
+                        problems.append(f"{step.target}: {error.message}")
+                        if error.http_status != 409:
+                            continue  # still ours to restore
+                    if step.method == "cron.update":
+                        del pause["jobs"][step.params["id"]]
+                    else:
+                        pause["heartbeats"] = False
+                    self._save_pause(pause)
+            return self._describe_pause(self._load_pause(), steps, left=left, problems=problems, names=names)  # fmt: skip
+
+    # -- the record --
+
+    def begin(self, who: str, kind: str, target: str, gateway: str, method: str, params: Json) -> int:  # fmt: skip
+        """Write down what is about to be sent; its number. StoreError when that cannot be written: then nothing is sent."""
+        row = (int(self.store.clock() * 1000), plain(who), kind, plain(target), gateway, method, to_record(params))  # fmt: skip
+        with self.store.transaction() as db:
+            cursor = db.execute("INSERT INTO actions (ts_ms, who, kind, target, gateway, method, params) VALUES (?, ?, ?, ?, ?, ?, ?)", row)  # fmt: skip
+            return cast("int", cursor.lastrowid)
+
+    def end(self, row: int, outcome: str, answer: Any, duration_ms: int) -> None:
+        """Write down what came of it."""
+        with self.store.transaction() as db:
+            db.execute("UPDATE actions SET outcome = ?, answer = ?, duration_ms = ? WHERE id = ?", (outcome, to_record(answer), duration_ms, row))  # fmt: skip
+
+    def listed(self, *, limit: str | None = None, offset: str | None = None) -> tuple[list[Json], int]:  # fmt: skip
+        """(ActionRow of the API, latest first; how many there are in all)."""
+        most = parse_int(limit, "limit", default=100, least=1, most=MAX_ROWS)
+        skip = parse_int(offset, "offset", default=0, least=0, most=10**9)
+        with self.store.reading() as db:
+            total = db.execute("SELECT count(*) FROM actions").fetchone()[0]
+            rows = db.execute(
+                "SELECT id, ts_ms, who, kind, target, gateway, method, params, outcome, answer, duration_ms FROM actions "
+                "ORDER BY id DESC LIMIT ? OFFSET ?", (most, skip),
+            ).fetchall()  # fmt: skip
+        names = ("id", "ts_ms", "who", "kind", "target", "gateway", "method", "params", "outcome", "answer", "duration_ms")  # fmt: skip
+        out = []
+        for values in rows:
+            row = dict(zip(names, values, strict=True))
+            row["outcome"] = row["outcome"] or "unknown"  # we ended before there was an answer
+            out.append(
+                row | {n: orjson.loads(row[n]) if row[n] else None for n in ("params", "answer")}
+            )
+        return out, total
+
+
+###############################################################################
 # Access ######################################################################
 ###############################################################################
 # Who may ask, and how far that goes: the dashboard token, named tokens, browser
@@ -9699,6 +12459,16 @@ class Access:
             row.id == grant.id and self._is_live(row) for row in rows
         )
 
+    def name_of(self, grant: Grant | None) -> str:
+        """Whose a grant is, in words for the audit list; never a secret."""
+        row = next((r for r in self._current() if grant and r.id == grant.id), None)
+        if grant is None or row is None:
+            return f"{grant.kind} token" if grant else "nobody"
+        if row.kind == "token":
+            return f"token {row.label}"
+        by = next((r.label for r in self._current() if r.id == row.parent), None)
+        return f"browser login {row.id} from {row.remote}" + (f" (token {by})" if by else "")
+
     def is_own_host(self, host: str) -> bool:
         """Tell whether a Host header names this machine; a rebound foreign name does not."""
         match = re.fullmatch(r"(\[[0-9a-f:.]+\]|[^\s:/@\[\]]+)(:[0-9]{1,5})?", host.lower())
@@ -10003,21 +12773,8 @@ class Watcher:
 
     EVENTS = frozenset({"created", "modified", "moved", "deleted"})
     NETWORK = frozenset(
-        {
-            "nfs",
-            "nfs4",
-            "cifs",
-            "smb3",
-            "smbfs",
-            "9p",
-            "fuse.sshfs",
-            "afs",
-            "ceph",
-            "glusterfs",
-            "virtiofs",
-            "drvfs",
-        }
-    )
+        ("nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "fuse.sshfs", "afs", "ceph", "glusterfs", "virtiofs", "drvfs")
+    )  # fmt: skip
 
     def __init__(self, homes: Sequence[OpenClawHome], *, poll: bool) -> None:
         self.homes = homes
@@ -10036,7 +12793,7 @@ class Watcher:
         best, kind = "", ""
         with contextlib.suppress(OSError):
             for part in psutil.disk_partitions(all=True):
-                if str(path).startswith(part.mountpoint) and len(part.mountpoint) > len(best):
+                if path.is_relative_to(part.mountpoint) and len(part.mountpoint) > len(best):
                     best, kind = part.mountpoint, part.fstype
         return kind in self.NETWORK
 
@@ -10141,6 +12898,45 @@ class Watcher:
             self.observer.join(2)
 
 
+#: The gateway counts through all of its transcripts for each answer.
+RECONCILE_S = 30.0
+MOST_RECONCILED_DAYS = 92
+
+
+def is_counted(told: Json) -> bool:
+    """Whether an answer of sessions.usage counts all that there is; 2026.2 has nothing to say about it."""
+    return bool(as_dict(told.get("cacheStatus")).get("status", "fresh") == "fresh")
+
+
+def find_findings(system: Json, delivery: Json, state: GatewayState, gateway: Json | None) -> list[Json]:  # fmt: skip
+    """What of the machine, the gateway and the queue needs attention; `gateway` where port and service were looked at."""
+    out = []
+
+    def find(level: str, kind: str, text: str, what_to_do: str) -> None:
+        out.append({"level": level, "kind": kind, "text": text, "what_to_do": what_to_do})
+
+    for disk in system["disks"]:
+        if disk["used_share"] >= FULL_DISK:
+            level = "bad" if disk["used_share"] >= 0.95 else "warn"
+            find(level, "disk", f"the disk of {disk['path']} is {disk['used_share']:.0%} full, {format_bytes(disk['free_bytes'])} are left", "make room: when it is full, OpenClaw and Clawmeter cannot write")  # fmt: skip
+    memory = system["memory"]
+    if memory["available_bytes"] < LITTLE_MEMORY * memory["total_bytes"]:
+        find("warn", "memory", f"little memory is left: {format_bytes(memory['available_bytes'])} of {format_bytes(memory['total_bytes'])}", "see what uses it: when none is left, the system ends processes")  # fmt: skip
+    for service in gateway["services"] if gateway else ():
+        if service["is_failed"]:
+            find("bad", "service", f"the service {service['name']} has failed", "see why with `openclaw gateway status`, and start it again")  # fmt: skip
+    loop = state.event_loop or {}
+    if loop.get("degraded"):
+        find("warn", "event_loop", "the gateway is slow: its event loop is held up", "see its log for what it does; a restart helps for a while")  # fmt: skip
+    now = system["ts_ms"]
+    if delivery["oldest_ms"] and now - delivery["oldest_ms"] > STUCK_MS:
+        find("warn", "delivery_stuck", f"a message has waited {(now - delivery['oldest_ms']) // MINUTE_MS} minutes to be delivered", "see whether its channel is connected: `openclaw channels status`")  # fmt: skip
+    recent = sum(1 for f in delivery["failures"] if f["failed_ms"] and now - f["failed_ms"] < RECENT_FAILURE_MS)  # fmt: skip
+    if recent:
+        find("warn", "delivery_failed", f"{recent} messages of the last 7 days could not be delivered", "the reasons stand below, under Delivery queue")  # fmt: skip
+    return out
+
+
 class Clawmeter:
     """The application: reads the homes into the ledger and answers questions about it.
 
@@ -10151,6 +12947,7 @@ class Clawmeter:
     FULL_PASS_S = 60.0
     POLL_S = 2.0
     WAL_S = 1.0
+    TOKEN_S = 10.0
 
     def __init__(
         self,
@@ -10170,6 +12967,7 @@ class Clawmeter:
         self.passed = threading.Event()
         self.thread: threading.Thread | None = None
         self.gateway_state = GatewayState(clock=clock)
+        self._tokens: dict[Path, tuple[Any, float, str | None]] = {}
         self.zones: queue.Queue[str] = queue.Queue()
         self.asked_zones: set[str] = set()
         self.lists = ListPrices(cache_dir(self.env))
@@ -10227,9 +13025,10 @@ class Clawmeter:
         if self.store.notice:
             log.warning("%s", self.store.notice)
         self.had_data = not self.store.is_empty()
+        self.crons = CronBook(self.homes, self._ask_gateway, self.gateway_state)
         self.queries = Queries(
             self.store, settings, homes=self.homes, configs=self.configs, clock=self.clock, indexer=self.indexer, want_zone=self.want_zone, status=self.status,
-            gateway=self.gateway_state, env=self.env,
+            gateway=self.gateway_state, crons=self.crons, env=self.env,
         )  # fmt: skip
         self.access = Access(
             settings.state_dir,
@@ -10239,26 +13038,37 @@ class Clawmeter:
         )
         self.stream = Stream()
         self.gateway = self._make_gateway()
+        self.gateway_state.listeners["cron"] = self._take_cron_event
+        self.actions = Actions(
+            settings, self.store, self.gateway_state, read_config=lambda n: read_config(self.homes[n].path, self.env), ask=self.gateway.ask
+        )  # fmt: skip
+        self.system = SystemMonitor(self._places, clock=self.clock)
+        self.delivery = DeliveryQueues(self.homes)
+        self.gateway_log = GatewayLog(
+            lambda params: self.gateway.ask("logs.tail", params, 5.0), self._find_log, self._secrets
+        )
+        self.findings: list[Json] = []
+        self.port_open = Held(10.0, lambda: is_listening(self._gateway_url()))
         self.store.watchers.append(self._announce)
         self.watcher = Watcher(self.homes, poll=settings.poll)
+
+    def _config_signature(self, home: Path) -> tuple[str, int, int, int] | None:
+        """What changes when a home's config does."""
+        path = find_config(home, self.env)
+        with contextlib.suppress(OSError):
+            if path is not None:
+                info = os.stat(path)
+                return str(path), info.st_ino, info.st_size, info.st_mtime_ns
+        return None
 
     def _make_gateway(self) -> GatewayClient:
         """The client of the first home's gateway; it does nothing until it is started."""
         home = self.homes[0].path
-
-        def signature() -> tuple[str, int, int, int] | None:
-            path = find_config(home, self.env)
-            with contextlib.suppress(OSError):
-                if path is not None:
-                    info = os.stat(path)
-                    return str(path), info.st_ino, info.st_size, info.st_mtime_ns
-            return None
-
         return GatewayClient(
             self.settings,
             self.gateway_state,
             read_config=lambda: read_config(home, self.env),
-            signature=signature,
+            signature=lambda: self._config_signature(home),
             publish=self.stream.publish,
             is_watched=lambda: len(self.stream) > 0,
         )
@@ -10266,8 +13076,17 @@ class Clawmeter:
     # -- answers ------------------------------------------------------------------------------------------------------
 
     def gateway_tokens(self) -> list[str]:
-        """The gateway tokens of the homes."""
-        return [c.gateway_token for c in self.configs if c.gateway_token]
+        """The gateway tokens of the homes, as their configs have them now: they may be changed while we run."""
+        now, out = time.monotonic(), []
+        for home in self.homes:
+            seen = self._config_signature(home.path)
+            known = self._tokens.get(home.path)
+            # It may also stand in a file that the config includes.
+            if known is None or known[0] != seen or now > known[1]:
+                token = read_config(home.path, self.env).gateway_token
+                known = self._tokens[home.path] = (seen, now + self.TOKEN_S, token)
+            out += [known[2]] if known[2] else []
+        return out
 
     def problems(self) -> list[str]:
         """What does not work now, one sentence each."""
@@ -10278,6 +13097,7 @@ class Clawmeter:
         """What queries tell about the application itself."""
         return {
             "problems": self.problems(),
+            "findings": self.findings,
             "notice": self.store.notice,
             "uptime_s": round(time.monotonic() - self.began, 1),
         }
@@ -10292,12 +13112,98 @@ class Clawmeter:
             return True, 100.0
         return self.had_data, min(percent, 99.9)
 
+    def _places(self) -> Iterator[tuple[str, Path]]:
+        """What must have room on its disk."""
+        for home in self.homes:
+            yield "OpenClaw", home.path
+        yield "ledger", self.store.path.parent
+
+    def _gateway_url(self) -> str:
+        return self.gateway_state.url or self.settings.gateway_url or self.configs[0].gateway_url
+
+    def _find_log(self) -> Path | None:
+        """The log of the first home's gateway, as a file."""
+        if self.configs[0].log_file:
+            path = Path(self.configs[0].log_file).expanduser()
+            return path if path.is_file() else None
+        temporary = Path(tempfile.gettempdir())
+        owners = {os.stat(self.homes[0].path).st_uid, *([os.getuid()] if hasattr(os, "getuid") else [])}  # fmt: skip
+        folders = [Path("/tmp/openclaw"), temporary / "openclaw", *(temporary / f"openclaw-{uid}" for uid in owners)]  # noqa: S108 - where OpenClaw writes it  # fmt: skip
+        profile = self.homes[0].path.name.removeprefix(".openclaw").lstrip("-")
+        return next((p for f in folders if (p := find_log(f, owners, profile))), None)
+
+    def _secrets(self) -> Iterator[str]:
+        """Secrets that we know, whatever they look like."""
+        yield from self.gateway_tokens()
+        yield from (s for s in (self.settings.gateway_token, self.settings.token) if s)
+
+    def system_health(self) -> Json:
+        """The machine, the gateway's port and service, and what waits to be delivered; and what of it needs attention."""
+        system, delivery = self.system.read(), self.delivery.read()
+        is_connected = self.gateway_state.status == "connected"
+        gateway = {
+            "url": self._gateway_url(), "listening": True if is_connected else bool(self.port_open.get()), "services": self.system.services.get(),
+        }  # fmt: skip
+        self.findings = find_findings(system, delivery, self.gateway_state, gateway)
+        return {"as_of_ms": int(self.clock() * 1000), **system, "gateway": gateway, "delivery": delivery, "findings": self.findings}  # fmt: skip
+
+    def _note_system(self) -> None:
+        """Once a minute: a sample for the last hour, and whether anything of it needs attention."""
+        self.findings = find_findings(self.system.note(), self.delivery.read(), self.gateway_state, None)  # fmt: skip
+        self.gateway_log.forget_unasked()
+
+    def reconcile(self, from_: str | None = None, to: str | None = None) -> Json:
+        """Compare the gateway's own sums with ours, by UTC day and model. Asks the gateway: only when a person wants it."""
+        zone = ZoneInfo("UTC")
+        start, end = self.queries.parse_range(from_, to, zone, "7d")
+        now = int(self.clock() * 1000)
+        end = -(-min(end or now, now + DAY_MS) // DAY_MS) * DAY_MS
+        start = max(start or 0, end - MOST_RECONCILED_DAYS * DAY_MS) // DAY_MS * DAY_MS
+        days = {"startDate": day_of(start, zone).isoformat(), "endDate": day_of(max(start, end - 1), zone).isoformat()}  # fmt: skip
+        answer: Json = {"from_ms": start, "to_ms": end, "as_of_ms": now, "problem": None, "is_fresh": False, "is_utc": True, "sessions": 0, "total": None, "rows": []}  # fmt: skip
+        try:
+            told, is_utc = self._ask_usage(days)
+        except GatewayError as error:
+            return answer | {"problem": str(error)}
+        is_fresh = is_counted(told)
+        return answer | self.queries.reconcile(told, start, end) | {"is_fresh": is_fresh, "is_utc": is_utc}  # fmt: skip
+
+    def _ask_usage(self, days: Json) -> tuple[Json, bool]:
+        """The gateway's sums over all agents, and whether they are by days of UTC. Raises GatewayError."""
+        params = days | {"limit": 1000, "agentScope": "all", "mode": "utc"}
+        until = time.monotonic() + RECONCILE_S
+        while True:
+            try:
+                told = as_dict(self.gateway.ask("sessions.usage", params, RECONCILE_S))
+            except CallRefusedError as error:
+                if "mode" not in params or error.is_unknown:
+                    raise
+                params = days | {
+                    "limit": 1000
+                }  # 2026.2 knows no more: all agents, days of its machine
+                continue
+            # Its first answer after a change is an old one.
+            if is_counted(told) or time.monotonic() > until or self.stopping.wait(2.0):
+                return told, "mode" in params
+
     def want_zone(self, name: str) -> None:
         """Somebody asks for the days of a zone: keep day rows for it from now on."""
         if name not in self.asked_zones and name != "UTC+0":
             self.asked_zones.add(name)
             self.zones.put(name)
             self.watcher.changed.set()
+
+    def _ask_gateway(self, method: str, params: Mapping[str, Any], *, timeout_s: float) -> Any:
+        return self.gateway.ask(method, params, timeout_s)
+
+    def _take_cron_event(self, payload: Json) -> None:
+        """The gateway says that a cron job was added, changed, removed, started or finished."""
+        self.tell_crons(short_text(payload.get("jobId"), 400), short_text(payload.get("action"), 40))  # fmt: skip
+
+    def tell_crons(self, job_id: str | None = None, action: str | None = None) -> None:
+        """Something about cron jobs may have changed: they are read anew, by the pages, too."""
+        self.crons.forget()
+        self.stream.publish("cron", {"id": job_id, "action": action})
 
     def _announce(self, changes: Changes) -> None:
         if not len(self.stream):
@@ -10366,23 +13272,27 @@ class Clawmeter:
     def stop(self) -> None:
         """End the thread and close everything, within three seconds."""
         self.stopping.set()
-        self.indexer.stopping.set()
         self.watcher.changed.set()
         self.stream.close()
         self.gateway.stop()
-        if self.thread is not None:
-            self.thread.join(2.5)
+        until = time.monotonic() + 2.5
+        while self.thread is not None and self.thread.is_alive() and time.monotonic() < until:
+            self.indexer.stop()  # again and again: a first index has many long statements
+            self.thread.join(0.05)
         self.watcher.stop()
         self.stack.close()
 
     def _follow(self) -> None:
         """The thread: a full pass, then what changes. It outlives every error and says it."""
         self.watcher.start()
-        next_full = 0.0
+        next_full = next_note = 0.0
         next_wal = 0.0
         while not self.stopping.is_set():
             try:
                 now = time.monotonic()
+                if now >= next_note:
+                    next_note = now + self.FULL_PASS_S
+                    self._note_system()
                 if now >= next_full:
                     self._full_pass()
                     next_full = time.monotonic() + (
@@ -10398,7 +13308,11 @@ class Clawmeter:
                     self.store.use_zone(self.zones.get())
                     give_back_memory()
                 self.failures.pop("ledger", None)
+            except IndexStoppedError:
+                return
             except StoreError as error:
+                if self.stopping.is_set():
+                    return  # a statement was broken off
                 self._fail(
                     "ledger",
                     f"{error}; nothing is lost, and reading goes on when it can be written again",
@@ -10472,6 +13386,7 @@ class Clawmeter:
         indexes: set[tuple[str, AgentPaths]] = set()
         databases: set[str] = set()
         states: set[tuple[OpenClawHome, str]] = set()
+        is_cron = False
         for path in paths:
             folder, name = os.path.split(path)
             base = path.removesuffix("-wal").removesuffix("-shm")
@@ -10488,6 +13403,7 @@ class Clawmeter:
                     known = (str(home.state_database), str(home.path / "subagents" / "runs.json"))
                     if of_home and (base in known or base.endswith(".jsonl")):
                         states.add((home, base))
+                    is_cron = is_cron or (of_home and name == "jobs.json")
                     continue
                 agent_name, _, rest = path[len(agents_folder) + 1 :].partition(os.sep)
                 agent = AgentPaths(
@@ -10525,6 +13441,8 @@ class Clawmeter:
             for home, path in states:
                 if os.path.isfile(path):
                     self.indexer._read_state(home, path)  # noqa: SLF001
+            if states or is_cron:
+                self.tell_crons()
             if newest:
                 self.indexer.lag_ms = max(0, round((time.time() - newest) * 1000))
         return full
@@ -10544,14 +13462,6 @@ def give_back_memory() -> None:
 
         with contextlib.suppress(OSError, AttributeError):
             ctypes.CDLL(None).malloc_trim(0)
-
-
-def mtime(path: str) -> float:
-    """When a file changed; 0 when it is gone."""
-    try:
-        return os.stat(path).st_mtime
-    except OSError:
-        return 0.0
 
 
 def make_private_dir(path: Path) -> None:
@@ -10761,10 +13671,19 @@ class Route:
     method: str = "GET"
     is_open: bool = False
     media: str = "application/json"
+    #: It sends something to the gateway, which may refuse or not be there.
+    is_action: bool = False
 
     def flask_path(self) -> str:
-        """Return the path as Flask writes it; its last part is any text, slashes included."""
-        return re.sub(r"\{(\w+)\}$", r"<text:\1>", self.path).replace("{", "<").replace("}", ">")
+        """Return the path as Flask writes it; its last part is any text, slashes included.
+
+        Not that of a cron job: OpenClaw's ids have none, and `/run` may follow.
+        """
+        return (
+            re.sub(r"\{(?!cron_id)(\w+)\}$", r"<text:\1>", self.path)
+            .replace("{", "<")
+            .replace("}", ">")
+        )
 
     def arguments(self, given: Mapping[str, list[str]]) -> dict[str, str | None]:
         """Check a query string and return all parameters, `from` as `from_`, None if not given."""
@@ -10946,6 +13865,66 @@ ROUTES = (
         "A memory file of an agent, read from its workspace",
         "MemoryText",
     ),
+    Route(
+        "/api/crons",
+        "crons",
+        "Cron jobs: when they run, how the last runs ended, what they cost",
+        "Crons",
+        (*RANGE, *FILTERS),
+    ),
+    Route(
+        "/api/crons/{cron_id}",
+        "cron",
+        "One cron job with its runs and what each cost",
+        "CronDetail",
+        (*RANGE, *PAGE),
+    ),
+    Route(
+        "/api/crons",
+        "add_cron",
+        "Create a cron job in OpenClaw",
+        "CronChanged",
+        method="POST",
+        is_action=True,
+    ),
+    Route(
+        "/api/crons/{cron_id}",
+        "change_cron",
+        "Change a cron job in OpenClaw, pause or resume it",
+        "CronChanged",
+        method="PATCH",
+        is_action=True,
+    ),
+    Route(
+        "/api/crons/{cron_id}",
+        "drop_cron",
+        "Delete a cron job from OpenClaw",
+        "CronChanged",
+        (Param("expected_revision", "config_revision of the job that was looked at", _NAME),),
+        method="DELETE",
+        is_action=True,
+    ),
+    Route(
+        "/api/crons/{cron_id}/run",
+        "run_cron",
+        "Run a cron job now",
+        "CronStarted",
+        method="POST",
+        is_action=True,
+    ),
+    Route(
+        "/api/cron-preview",
+        "cron_preview",
+        "A schedule in words, and its next three runs",
+        "CronPreview",
+        (
+            Param("kind", "kind of schedule", _one_of("cron every at"), is_required=True),
+            Param("expr", "cron expression", _text(1, MAX_CRON_EXPR)),
+            Param("zone", "time zone of the cron expression", RANGE[2].schema),
+            Param("every_ms", "interval in ms", _integer(1, 10**12)),
+            Param("at", "ISO time of a single run", _text(1, 40)),
+        ),
+    ),
     Route("/api/models", "models", "Cost by model", "[Model]"),
     Route("/api/top-sessions", "top_sessions", "Dearest sessions", "[SessionRow]", PAGE[:1]),
     Route("/api/alerts", "alerts", "Alerts, latest first", "[Alert]"),
@@ -10977,6 +13956,13 @@ ROUTES = (
         "Explanation",
         (*RANGE, *FILTERS, Param("session", "only this session id", _NAME)),
     ),
+    Route(
+        "/api/flow",
+        "flow",
+        "What went from channels through agents to models and tools, as nodes and edges",
+        "Flow",
+        (*RANGE, *FILTERS),
+    ),
     Route("/api/prices", "prices", "Prices that people set", "[SetPrice]"),
     Route("/api/prices", "set_price", "Set the price of a model", "Repriced", method="POST"),
     Route(
@@ -10988,6 +13974,40 @@ ROUTES = (
     ),
     Route("/api/ingest", "ingest", "Read what is new, now", "Ingest", method="POST"),
     Route("/api/health", "health", "Sources, store, process: what is wrong", "Health"),
+    Route(
+        "/api/system-health",
+        "system_health",
+        "Disks, memory, processor, GPU, the gateway's port and service, what waits to be delivered",
+        "SystemHealth",
+    ),
+    Route(
+        "/api/headroom",
+        "headroom",
+        "Requests and tokens per minute of each model against its limits; refusals, retries, failovers",
+        "Headroom",
+        RANGE,
+    ),
+    Route(
+        "/api/logs",
+        "logs",
+        "The last lines of the gateway's log, without secrets, and its errors by kind",
+        "Log",
+        (
+            Param(
+                "level", "this level and above: trace, debug, info, …", _one_of(" ".join(LEVELS))
+            ),
+            Param("subsystem", "only this subsystem", _text(1, 100)),
+            SEARCH,
+            Param("limit", "lines at most (200)", _integer(1, 1000)),
+        ),
+    ),
+    Route(
+        "/api/reconciliation",
+        "reconciliation",
+        "The gateway's own sums beside ours, by UTC day and model, with the reasons for differences",
+        "Reconciliation",
+        RANGE[:2],
+    ),
     Route("/api/stream", "stream", "Changes as they happen", "text", media="text/event-stream"),
     Route(
         "/api/login",
@@ -11000,6 +14020,50 @@ ROUTES = (
     Route("/api/logout", "logout", "End this login", "LoggedOut", method="POST"),
     Route("/api/logins", "logins", "Browsers that are logged in", "[Login]"),
     Route("/api/logins/{login_id}", "end_login", "Log a browser out", "LoggedOut", method="DELETE"),
+    Route(
+        "/api/abort/{session_id}",
+        "abort_plan",
+        "What aborting a session's runs would send to the gateway",
+        "Plan",
+    ),
+    Route(
+        "/api/abort/{session_id}",
+        "abort",
+        "Abort what runs in a session",
+        "Aborted",
+        method="POST",
+        is_action=True,
+    ),
+    Route(
+        "/api/pause",
+        "pause_state",
+        "Whether the gateway is paused, and what changing that would send",
+        "Pause",
+    ),
+    Route(
+        "/api/pause",
+        "pause",
+        "Switch off cron jobs and heartbeats, abort runs",
+        "Pause",
+        method="POST",
+        is_action=True,
+    ),
+    Route(
+        "/api/resume",
+        "resume",
+        "Restore what pausing has switched off",
+        "Pause",
+        method="POST",
+        is_action=True,
+    ),
+    Route("/api/me", "me", "Whose credential this is, and its scope", "Me"),
+    Route(
+        "/api/actions",
+        "actions",
+        "What was asked of the gateway, by whom, and its answers, latest first",
+        "[ActionRow]",
+        PAGE,
+    ),
     Route("/api/openapi.json", "openapi", "This description", "o"),
     Route("/metrics", "metrics", "Totals for Prometheus", "text", media="text/plain"),
     Route("/healthz", "healthz", "Whether the process answers", "Alive", is_open=True),
@@ -11018,7 +14082,7 @@ SHAPES = {
     "cache_write_tokens:i total_tokens:i cost_usd:n cost_nano_usd:i recorded_cost_nano_usd:i "
     "plan_cost_nano_usd:i unpriced_calls:i",
     "Coverage": "complete:b indexed_bytes:i total_bytes:i bad_lines:i unreadable:i "
-    "implausible:i as_of_ms:i",
+    "implausible:i as_of_ms:i first_index:b problems:i",
     "Part": "key:s label:s +Totals",
     "Row": "parts?:[Part] +Part",
     "Before": "from_ms:i to_ms:i totals:Totals rows:[Row]",
@@ -11104,13 +14168,33 @@ SHAPES = {
     "budgets:Budgets all_time:AllTime by_day:ByDay by_cause:[Row] by_agent:[Row] by_model:[Row] "
     "top_sessions:[SessionRow] live:[Subagent|SessionRow] activity:[Activity] attention:[Attention] "
     "source:SourceStrip gateway:Gateway",
-    "Gateway": "status:=off,connecting,connected,unreachable,refused,incompatible,unusable text:s "
-    "url:s? version:s? protocol:i? uptime_s:n? connected_ms:i? suspended:b problem:s? "
-    "what_to_do:s? last_error:s? event_loop:EventLoop? live_runs:i capabilities:[s] missing:[s] "
-    "frames:Frames",
+    "Gateway": "status:=off,connecting,connected,unreachable,refused,pairing,incompatible,unusable text:s "
+    "url:s? version:s? protocol:i? uptime_s:n? connected_ms:i? paused_ms:i? suspended:b problem:s? "
+    "what_to_do:s? last_error:s? event_loop:EventLoop? live_runs:i nodes:[GatewayNode] "
+    "capabilities:[s] missing:[s] frames:Frames",
+    "GatewayNode": "id:s name:s platform:s?",
     "EventLoop": "degraded:b delay_p99_ms:n? utilization:n?",
     "Frames": "received:i malformed:i oversized:i out_of_order:i gaps:i late:i ignored:i "
     "connects:i",
+    "CronSchedule": "kind:s expr:s? tz:s? every_ms:i? anchor_ms:i? at_ms:i? stagger_ms:i?",
+    "CronPayload": "kind:s text:s? model:s? thinking:s? timeout_seconds:i?",
+    "CronDelivery": "mode:s channel:s? to:s? best_effort:b?",
+    "CronBar": "run_at_ms:i status:s? duration_ms:i? cost_nano_usd:i?",
+    "Cron": "id:s source:=gateway,files,ledger name:s display_name:s? description:s? agent_id:s? built_in:b removed:b "
+    "declaration_key:s? enabled:b delete_after_run:b? schedule:CronSchedule schedule_text:s? zone:s? "
+    "next_runs_ms:[i] problem:s? session_target:s? wake_mode:s? payload:CronPayload "
+    "delivery:CronDelivery? created_at_ms:i? config_revision:s "
+    "next_run_at_ms:i? running_at_ms:i? last_run_at_ms:i? last_run_status:s? last_error:s? "
+    "last_duration_ms:i? consecutive_errors:i? runs:i ok_runs:i failed_runs:i success_rate:n? "
+    "average_duration_ms:i? totals:Totals? recent:[CronBar]",
+    "CronAccess": "can_change:b why_not:s?",
+    "Crons": "+CronAccess as_of_ms:i tz:s from_ms:i to_ms:i coverage:Coverage source:=gateway,files "
+    "bad_jobs:i problems:[s] totals:Totals jobs:[Cron]",
+    "CronRun": "run_at_ms:i status:s? duration_ms:i? session:s? run_id:s? error:s? summary:s? "
+    "delivery_status:s? provider:s? model:s? totals:Totals?",
+    "CronDetail": "+CronAccess as_of_ms:i tz:s from_ms:i to_ms:i coverage:Coverage source:=gateway,files "
+    "problems:[s] job:Cron all_time:Totals runs:[CronRun] total:i offset:i limit:i",
+    "CronPreview": "text:s? next_runs_ms:[i] problem:s?",
     "CacheUse": "model_calls:i prompt_tokens:i cache_read_tokens:i cache_write_tokens:i "
     "saved_nano_usd:i? write_cost_nano_usd:i? write_extra_nano_usd:i?",
     "CacheModel": "key:s label:s +CacheUse",
@@ -11118,12 +14202,18 @@ SHAPES = {
     "CacheBreak": "ts_ms:i gap_ms:i lost_tokens:i reason:=compacted,model,expired,changed session:s "
     "agent:s label:s? model:s",
     "Cache": "from_ms:i to_ms:i tz:s totals:CacheUse unpriced_models:[s] rows:[CacheModel] "
-    "days:[CacheDay] breaks:[CacheBreak]",
+    "days:[CacheDay] breaks:[CacheBreak] breaks_from_ms:i",
+    "FlowSums": "model_calls:i total_tokens:i cost_nano_usd:i plan_cost_nano_usd:i "
+    "unpriced_calls:i messages:i? tool_calls:i? errors:i? latency_ms:i?",
+    "FlowNode": "id:s kind:=channel,gateway,agent,model,tool key:s label:s running:i? +FlowSums",
+    "FlowEdge": "from:s to:s +FlowSums",
+    "Flow": "from_ms:i to_ms:i tz:s as_of_ms:i totals:Totals nodes:[FlowNode] edges:[FlowEdge] "
+    "gateway:Gateway coverage:Coverage",
     "Pair": "recorded_nano_usd:i list_nano_usd:i list_differs_percent:n?",
     "PairRow": "key:s label:s +Pair",
     "Comparison": "rows:[PairRow] +Pair",
     "PromptSizes": "system_chars:i files_chars:i skills_chars:i tools_chars:i prompt_tokens:i "
-    "output_tokens:i",
+    "user_tokens:i? output_tokens:i",
     "PromptRow": "session:s agent:s key:s? label:s? model_calls:i cost_nano_usd:i files:[pair] "
     "+PromptSizes",
     "Composition": "from_ms:i to_ms:i tz:s sessions:i measured_sessions:i average:PromptSizes? "
@@ -11150,15 +14240,56 @@ SHAPES = {
     "Home": "path:s found_by:s version:s? problem:s?",
     "Process": "rss_bytes:i threads:i uptime_s:n?",
     "Health": "status:=ok,degraded version:s coverage:Coverage sources:[Source] "
-    "problems:[Problem] implausible:[Implausible] store:Ledger gateway:Gateway homes:[Home] "
+    "problems:[Problem] implausible:[Implausible] lag_ms:i? store:Ledger gateway:Gateway homes:[Home] "
     "process:Process",
+    "Step": "method:s params:o target:s",
+    "Plan": "gateway:s? steps:[Step] problems:[s]",
+    "Aborted": "aborted:b steps:[Step]",
+    "LeftJob": "job:s why:=gone,on,changed",
+    "Pause": "paused:b since_ms:i? who:s? heartbeats:b restarted:b jobs:[s] left:[LeftJob] locked:[s] "
+    "gateway:s? steps:[Step] problems:[s]",
+    "Me": "who:s kind:=dashboard,token,login,gateway scope:s",
+    "ActionRow": "id:i ts_ms:i who:s kind:s target:s gateway:s method:s params:a "
+    "outcome:=ok,refused,no_answer,not_sent,unknown answer:a duration_ms:i?",
+    "SystemHealth": "as_of_ms:i ts_ms:i uptime_s:i cpu:Cpu memory:Memory disks:[Disk] gpus:[Gpu] "
+    "process:OwnProcess history:[Sample] gateway:GatewayCheck delivery:Delivery findings:[Finding]",
+    "Cpu": "count:i used_share:n? load:[n]",
+    "Memory": "total_bytes:i available_bytes:i used_share:n swap_used_bytes:i",
+    "Disk": "path:s holds:[s] total_bytes:i free_bytes:i used_share:n",
+    "Gpu": "name:s used_share:n? memory_used_bytes:i? memory_total_bytes:i? temperature_c:n?",
+    "OwnProcess": "rss_bytes:i cpu_share:n? threads:i",
+    "Sample": "ts_ms:i cpu_share:n memory_share:n rss_bytes:i",
+    "GatewayCheck": "url:s listening:b services:[Service]",
+    "Service": "name:s kind:=systemd,launchd state:s is_running:b is_failed:b",
+    "Delivery": "pending:i failed:i oldest_ms:i? queues:[DeliveryQueue] failures:[FailedDelivery] problem:s?",
+    "DeliveryQueue": "queue:s direction:=out,in pending:i failed:i attempts:i oldest_ms:i?",
+    "FailedDelivery": "queue:s channel:s? error:s attempts:i failed_ms:i?",
+    "Finding": "level:=warn,bad kind:s text:s what_to_do:s",
+    "Headroom": "from_ms:i to_ms:i peak_from_ms:i as_of_ms:i rows:[HeadroomRow]",
+    "HeadroomRow": "provider:s model:s? requests_now:i tokens_now:i requests_peak:i tokens_peak:i "
+    "requests_limit:i? tokens_limit:i? limit_from:s? rate_limited:i model_errors:i "
+    "model_errors_nano_usd:i retries:i retries_nano_usd:i failovers:i failovers_nano_usd:i",
+    "Log": "source:=gateway,file,none path:s? problem:s? skipped_bytes:i other_lines:i "
+    "lines:[LogLine] total:i kept:i subsystems:[s] errors:[LogErrors]",
+    "LogLine": "n:i ts_ms:i? level:=trace,debug,info,warn,error,fatal subsystem:s text:s",
+    "LogErrors": "text:s subsystem:s count:i first_ms:i? last_ms:i?",
+    "Reason": "reason:=archived,not_listed,not_counted,agent_left_out,other_home,copies,priced_here,plan,rounding "
+    "tokens:i nano_usd:i",
+    "Compared": "ours_tokens:i ours_nano_usd:i theirs_tokens:i theirs_nano_usd:i "
+    "difference_tokens:i difference_nano_usd:i rest_tokens:i rest_nano_usd:i reasons:[Reason]",
+    "ComparedDay": "day:s provider:s model:s +Compared",
+    "Reconciliation": "from_ms:i to_ms:i as_of_ms:i problem:s? is_fresh:b is_utc:b sessions:i "
+    "total:Compared? rows:[ComparedDay]",
     "Token": "token:s",
     "LoggedIn": "scope:s expires_ms:i",
     "LoggedOut": "logged_out:b",
     "Login": "id:s scope:s created_ms:i expires_ms:i label:s remote:s? current:b",
     "Alive": "status:s",
     "ErrorText": "code:s message:s",
-    "Error": "error:ErrorText indexed_percent?:n",
+    "CronPatch": "patch:o expected_revision?:s?",
+    "CronChanged": "id:s",
+    "CronStarted": "id:s started:b run_id:s? problems:[s]",
+    "Error": "error:ErrorText indexed_percent?:n job?:Cron",
 }
 _KINDS: dict[str, dict[str, Any]] = {
     "s": {"type": "string"},
@@ -11225,6 +14356,12 @@ def describe_api() -> dict[str, Any]:
     for name in PRICE_BODY:
         schemas["PriceBody"]["properties"][name] |= {"minimum": 0, "maximum": MAX_PRICE}
     schemas["PriceBody"]["properties"]["model"] = _NAME
+    parts: Json = {name: {} for name in CRON_DEFINITION}
+    definition = {"type": "object", "properties": parts, "additionalProperties": False}
+    named = {"properties": {**parts, "name": _NAME}, "required": ["name"]}
+    schemas["CronNew"] = {**definition, **named}
+    schemas["CronPatch"]["additionalProperties"] = False
+    schemas["CronPatch"]["properties"]["patch"] = {**definition, "minProperties": 1}
     schemas["Zone"] = {"type": "string", "enum": sorted(available_timezones())}
     paths: dict[str, Any] = {}
     for route in ROUTES:
@@ -11275,7 +14412,7 @@ def _operation(route: Route) -> dict[str, Any]:
         "400": error("a parameter or the body is wrong; the message names it"),
         "default": error("any other error"),
     }
-    if route.name in {"sessions", "subagents"}:
+    if route.name in {"sessions", "subagents", "actions"}:
         count = {"required": True, "schema": {"type": "integer", "minimum": 0}}
         answers["200"]["headers"] = {"X-Total-Count": count}
     if route.name == "sessions":
@@ -11296,9 +14433,17 @@ def _operation(route: Route) -> dict[str, Any]:
     if route.name == "login":
         answers["429"] = error("too many wrong tokens; Retry-After says how long to wait")
         result["requestBody"] = {"required": True, "content": body("Token")}
+    if route.name in {"add_cron", "change_cron"}:
+        kind = "CronPatch" if route.name == "change_cron" else "CronNew"
+        result["requestBody"] = {"required": True, "content": body(kind)}
     if route.name == "set_price":
         answers["404"] = error("no call of this model is in the ledger")
         result["requestBody"] = {"required": True, "content": body("PriceBody")}
+    if route.is_action:
+        answers["409"] = error("it cannot be done as things are, or they have changed meanwhile")
+        answers["502"] = error("the gateway refused; in its own words")
+        answers["503"] = error("there is no gateway that can be used")
+        answers["504"] = error("the gateway did not answer; it may have been done all the same")
     if route.name in {"set_price", "drop_price"}:
         answers["409"] = error("the price is in clawmeter.toml")
     return result
@@ -11375,6 +14520,125 @@ class Api:
         """Show one session's time axis."""
         return self._meter.queries.timeline(call.args.pop("session") or "", **call.args)
 
+    def crons(self, call: Call) -> object:
+        """List the cron jobs, and say whether they can be changed."""
+        return {**self._meter.queries.crons(**call.args), **self._say_access(call)}
+
+    def cron(self, call: Call, cron_id: str) -> object:
+        """Show one cron job, and say whether it can be changed."""
+        return {**self._meter.queries.cron(cron_id, **call.args), **self._say_access(call)}
+
+    def add_cron(self, call: Call) -> object:
+        """Have the gateway create a job: the body is what `cron.add` takes."""
+        job = read_cron_job(call.request)
+        name = job.get("name")
+        if not isinstance(name, str) or not 1 <= len(name) <= 1000:
+            raise ApiError(400, "bad_body", "a cron job has a name")
+        self._check_gateway()
+        answer = as_dict(self._change_crons(call, "cron.add", job, "cron.create", plain(name)))
+        return {"id": str(as_dict(answer.get("job") or answer).get("id") or "")}
+
+    def change_cron(self, call: Call, cron_id: str) -> object:
+        """Have the gateway change a job, unless somebody else has changed it since."""
+        body = read_json(call.request, "a change", {"patch", "expected_revision"})
+        patch, expected = check_cron_job(body.get("patch")), body.get("expected_revision")
+        if not (expected is None or isinstance(expected, str)):
+            raise ApiError(400, "bad_body", "expected_revision is a text")
+        job = self._find_cron(cron_id)
+        if expected and expected != job["config_revision"]:
+            return self._say_changed(call, cron_id)
+        params: Json = {"id": cron_id, "patch": patch}
+        if expected and not expected.startswith(OWN_REVISION):
+            params["expectedConfigRevision"] = expected
+        kind = "cron.edit"
+        if patch.keys() == {"enabled"}:
+            kind = "cron.enable" if patch["enabled"] is True else "cron.disable"
+        try:
+            self._change_crons(call, "cron.update", params, kind, nameof_cron(job))
+        except CallRefusedError as error:
+            if error.http_status != 409:
+                raise
+            return self._say_changed(call, cron_id)
+        return {"id": cron_id}
+
+    def drop_cron(self, call: Call, cron_id: str) -> object:
+        """Have the gateway delete a job, unless somebody else has changed it since."""
+        job, expected = self._find_cron(cron_id), call.args["expected_revision"]
+        if expected and expected != job["config_revision"]:
+            return self._say_changed(call, cron_id)
+        self._change_crons(call, "cron.remove", {"id": cron_id}, "cron.delete", nameof_cron(job))
+        return {"id": cron_id}
+
+    def run_cron(self, call: Call, cron_id: str) -> object:
+        """Have the gateway run a job now. OpenClaw 2026.2 answers when the run has ended: that is not waited for."""
+        from concurrent.futures import Future
+
+        job = self._find_cron(cron_id)
+        params = {"id": cron_id, "mode": "force"}
+        done: Future[Any] = Future()
+
+        def run() -> None:
+            try:
+                done.set_result(self._change_crons(call, "cron.run", params, "cron.run", nameof_cron(job), LONGEST_RUN_S))  # fmt: skip
+            except Exception as error:  # noqa: BLE001 - of the thread that waits
+                done.set_exception(error)
+
+        threading.Thread(target=run, name="cron-run", daemon=True).start()
+        try:
+            answer = as_dict(done.result(STARTED_S))
+        except TimeoutError:
+            answer = {}
+        started = answer.get("ran") is not False and answer.get("ok") is not False
+        why = plain(answer.get("reason") or "no reason given", 200)
+        return {
+            "id": cron_id, "started": started, "run_id": short_text(answer.get("runId"), 400),
+            "problems": [] if started else [f"the gateway did not run it: {why}"],
+        }  # fmt: skip
+
+    def _change_crons(
+        self,
+        call: Call,
+        method: str,
+        params: Json,
+        kind: str,
+        target: str,
+        timeout_s: float = GatewayConnection.ANSWER_S,
+    ) -> Any:
+        try:
+            return self._meter.actions.call(0, (method, params), kind=kind, target=target, who=self._who(call), timeout_s=timeout_s)  # fmt: skip
+        finally:  # also without an answer: it may have been done
+            self._meter.tell_crons(params.get("id"))
+
+    def _check_gateway(self) -> None:
+        gateway = self._meter.gateway_state
+        if gateway.status != "connected":
+            raise GatewayError(gateway.status, gateway.problem or "the gateway is not connected", gateway.advice)  # fmt: skip
+
+    def _find_cron(self, cron_id: str) -> Json:
+        """A job as the gateway has it now."""
+        self._check_gateway()
+        for job in self._meter.crons.jobs(fresh=True).jobs:
+            if job["id"] == cron_id and job["source"] == "gateway":
+                return job
+        raise ApiError(404, "cron_not_found", "the gateway has no such cron job")
+
+    def _say_changed(self, call: Call, cron_id: str) -> Response:
+        """Answer that the job is not the one any more that was looked at, and give it as it is."""
+        self._meter.tell_crons(cron_id)
+        message = "the job has been changed since you looked at it; this is how it is now"
+        body = {**error_body("cron_changed", message), "job": self._meter.queries.cron(cron_id, limit="1")["job"]}  # fmt: skip
+        return json_response(call.request, body, status=409)
+
+    def _say_access(self, call: Call) -> Json:
+        """Whether cron jobs can be changed now by whoever asks, and if not, why."""
+        gateway = self._meter.gateway_state
+        why = None
+        if gateway.status != "connected":
+            why = gateway.problem or gateway.text
+        elif not (call.grant and call.grant.allows("POST", "/api/crons")):
+            why = "this login may only read"
+        return {"can_change": why is None, "why_not": why}
+
     def cache(self, call: Call) -> object:
         """Say what the prompt cache did."""
         return self._meter.queries.cache(self._meter.store.prices, **call.args)
@@ -11420,6 +14684,24 @@ class Api:
             message = "no call of this model is in the ledger; its name is provider/model"
             raise ApiError(404, "model_not_found", message)
 
+    def system_health(self, _call: Call) -> object:
+        """Look at the machine."""
+        return self._meter.system_health()
+
+    def logs(self, call: Call) -> object:
+        """Send the end of the gateway's log."""
+        args = call.args
+        return self._meter.gateway_log.read(
+            level=args["level"] or LEVELS[0],
+            subsystem=args["subsystem"] or "",
+            q=args["q"] or "",
+            limit=int(args["limit"] or 200),
+        )
+
+    def reconciliation(self, call: Call) -> object:
+        """Ask the gateway for its sums, and compare."""
+        return self._meter.reconcile(**call.args)
+
     def ingest(self, _call: Call) -> object:
         """Read what is new."""
         return self._meter.ingest_now()
@@ -11462,6 +14744,51 @@ class Api:
         response = make_response(page.frames(), "text/event-stream", headers=headers)
         response.call_on_close(page.close)
         return response
+
+    def abort_plan(self, _call: Call, session_id: str) -> object:
+        """Say what aborting a session would send."""
+        self._check_session(session_id)
+        steps, problems = [], []
+        try:
+            steps = [s._asdict() for s in self._meter.actions.plan_abort(session_id)]
+        except (GatewayError, QueryError) as error:
+            problems.append(str(error))
+        return {"gateway": self._meter.gateway_state.url, "steps": steps, "problems": problems}
+
+    def abort(self, call: Call, session_id: str) -> object:
+        """Abort what runs in a session."""
+        self._check_session(session_id)
+        return self._meter.actions.abort(session_id, who=self._who(call))
+
+    def _check_session(self, session_id: str) -> None:
+        # A session of this second is known to the gateway before anything of it is on disk.
+        if not self._meter.gateway_state.running(session_id):
+            self._meter.queries.require_session(session_id)
+
+    def pause_state(self, _call: Call) -> object:
+        """Say whether the gateway is paused."""
+        return self._meter.actions.pause_state()
+
+    def pause(self, call: Call) -> object:
+        """Pause the gateway."""
+        return self._meter.actions.pause(who=self._who(call))
+
+    def resume(self, call: Call) -> object:
+        """Restore what was switched off."""
+        return self._meter.actions.resume(who=self._who(call))
+
+    def me(self, call: Call) -> object:
+        """Say whom this request speaks for."""
+        grant = cast("Grant", call.grant)
+        return {"who": self._who(call), "kind": grant.kind, "scope": grant.scope}
+
+    def _who(self, call: Call) -> str:
+        return self._meter.access.name_of(call.grant)
+
+    def actions(self, call: Call) -> Response:
+        """List what was asked of the gateway, and say how many there are in all."""
+        rows, total = self._meter.actions.listed(**call.args)
+        return json_response(call.request, rows, headers={"X-Total-Count": str(total)})
 
     def login(self, call: Call) -> Response:
         """Exchange a token for a cookie."""
@@ -11605,6 +14932,41 @@ def read_token(request: Request) -> str:
     if not 1 <= len(body["token"]) <= 512:
         raise ApiError(400, "bad_body", "a token has 1 to 512 characters")
     return body["token"]
+
+
+def read_json(request: Request, what: str, names: Collection[str]) -> Json:
+    """Read a JSON object that has no other fields than these; ApiError says what is wrong with it."""
+    if request.mimetype != "application/json":
+        raise ApiError(415, "not_json", f"send {what} as application/json")
+    try:
+        body = orjson.loads(read_body(request))
+    except ValueError as error:
+        raise ApiError(400, "bad_body", "the body is not JSON") from error
+    if not isinstance(body, dict) or not body.keys() <= set(names):
+        raise ApiError(400, "bad_body", f"{what} has {', '.join(sorted(names))}")
+    return body
+
+
+#: How long the answer to `cron.run` is waited for, and how long it may take until OpenClaw 2026.2 gives one.
+STARTED_S = 10.0
+LONGEST_RUN_S = 3600.0
+
+
+def nameof_cron(job: Json) -> str:
+    """What a person calls a cron job."""
+    return str(job["display_name"] or job["name"])
+
+
+def read_cron_job(request: Request) -> Json:
+    """Read a cron job from a body: an object as OpenClaw's `cron.add` takes it."""
+    return check_cron_job(read_json(request, "a cron job", CRON_DEFINITION))
+
+
+def check_cron_job(job: Any) -> Json:
+    """A definition of a job, or a part of one. What it may hold is the gateway's to say, in its own words."""
+    if not isinstance(job, dict) or not job or not job.keys() <= set(CRON_DEFINITION):
+        raise ApiError(400, "bad_body", f"a cron job has {', '.join(CRON_DEFINITION)}")
+    return job
 
 
 #: What a price is made of, in USD per million tokens.
@@ -11793,6 +15155,13 @@ def create_app(meter: Clawmeter) -> Flask:
     @app.errorhandler(QueryError)
     def on_query_error(error: QueryError) -> Response:
         return fail(error.status, error.code, error.message)
+
+    @app.errorhandler(GatewayError)
+    def on_gateway_error(error: GatewayError) -> Response:
+        code = re.sub(r"\W+", "_", error.code.lower())[:60] or "gateway_refused"
+        return fail(
+            error.http_status, code, f"{error}; {error.advice}" if error.advice else str(error)
+        )
 
     @app.errorhandler(ClawmeterError)
     def on_clawmeter_error(error: ClawmeterError) -> Response:
@@ -12349,6 +15718,13 @@ DEMO_CRONS = (
     ("backup-check", "ops", "qwen3:32b", "30 3 * * *", (3.5,), range(7)),
     ("weekly-report", "research", "gemini-3.1-pro-preview", "0 8 * * 1", (8.0,), range(1)),
 )
+#: What each job is told, and how it answers: channel or none.
+DEMO_CRON_TEXTS = {
+    "morning-briefing": ("Look at the calendar, the weather and open errands. Brief me in five lines.", "last"),
+    "inbox-triage": ("Sort the new tickets by urgency. Answer those that the handbook answers.", None),
+    "backup-check": ("Check that last night's backups of all hosts are there and can be read.", None),
+    "weekly-report": ("Sum up last week's findings with their sources, two pages at most.", "last"),
+}
 #: What each tool's arguments are called, in the order the scripts write them.
 DEMO_TOOLS = {
     "exec": ("command",), "read": ("path",), "write": ("path", "content"),
@@ -12610,6 +15986,12 @@ def _demo_workspace(home: Path, agent: str) -> Path:
     return home / ("workspace" if agent == "main" else f"workspace-{agent}")
 
 
+DEMO_RATE_LIMIT = (
+    "429 rate_limit_error: this request would exceed your organization's rate limit of 200,000 "
+    "input tokens per minute"
+)
+
+
 class DemoTalk:
     """Plays scripts: turns them into transcript rows, one at a time.
 
@@ -12778,7 +16160,9 @@ class DemoTalk:
             yield self.call(session, said, 0, "aborted", errorMessage="Request was aborted")
         else:
             if trouble == "failover" and session.usual is None:
-                yield self.call(session, [], 0, "error", errorMessage="529 overloaded_error")
+                is_limited = session.model.provider == "anthropic"
+                error = DEMO_RATE_LIMIT if is_limited else "529 overloaded_error"
+                yield self.call(session, [], 0, "error", errorMessage=error)
                 session.usual = session.model
                 fallback = DEMO_AGENTS[session.agent].models[1]
                 yield self.switch(session, DEMO_MODELS[fallback])
@@ -12907,7 +16291,28 @@ CREATE TABLE task_runs (task_id PRIMARY KEY, runtime, task_kind, source_id, chil
   agent_id, run_id, label, task, status, created_at, started_at, ended_at, error, detail_json);
 CREATE TABLE subagent_runs (run_id PRIMARY KEY, child_session_key, controller_session_key,
   requester_session_key, created_at, payload_json);
+CREATE TABLE delivery_queue_entries (queue_name, id, status, channel, retry_count, last_error,
+  entry_json, enqueued_at, updated_at, failed_at, PRIMARY KEY (queue_name, id));
 """
+#: (channel, status, minutes ago, attempts, what was wrong).
+DEMO_DELIVERIES = (
+    ("telegram", "pending", 0, 0, None),
+    ("slack", "pending", 1, 2, "429 ratelimited, retry after 30 s"),
+    ("discord", "failed", 2_900, 5, "50013 Missing Permissions"),
+    ("telegram", "failed", 4_320, 5, "403 Forbidden: bot was blocked by the user"),
+)
+#: (level, subsystem, text, how often).
+DEMO_LOG = (
+    ("INFO", "gateway/ws", "⇄ res ✓ sessions.list {ms}ms", 30),
+    ("INFO", "agent/embedded", "run {id} done in {ms}ms", 24),
+    ("INFO", "channels/telegram", "message {n} delivered", 16),
+    ("INFO", "cron", "job {id} finished ok in {ms}ms", 8),
+    ("DEBUG", "agent/tools", "exec finished with 0 in {ms}ms", 14),
+    ("WARN", "channels/slack", "rate limited, next try in {n} s", 4),
+    ("WARN", "agent/embedded", "model call took {ms}ms", 3),
+    ("ERROR", "agent/embedded", "529 overloaded_error, falling back to the next model", 2),
+    ("ERROR", "channels/discord", "cannot send message {n}: 50013 Missing Permissions", 1),
+)
 
 
 @contextlib.contextmanager
@@ -12929,6 +16334,17 @@ def _demo_put(db: sqlite3.Connection, table: str, **columns: Any) -> None:
               for value in columns.values()]
     marks = ",".join("?" * len(values))
     db.execute(f"INSERT OR REPLACE INTO {table} ({','.join(columns)}) VALUES ({marks})", values)
+
+
+def _demo_last_words(session: DemoSession) -> str | None:
+    """Give the last text that the agent wrote in a session."""
+    for row in reversed(session.rows):
+        message = row.event.get("message", {})
+        if message.get("role") == "assistant":
+            for block in message["content"]:
+                if block.get("type") == "text":
+                    return str(block["text"])[:400]
+    return None
 
 
 def _demo_put_rows(db: sqlite3.Connection, rows: list[DemoRow], seq: int) -> None:
@@ -13127,6 +16543,7 @@ class DemoHome:
                         self.write_session(db, folder, session)
         with _demo_database(self.home / "state" / "openclaw.sqlite", DEMO_STATE_SCHEMA, 18) as db:
             self.write_state(db)
+        self.write_log(self.home / "logs" / "openclaw.log")
         config = orjson.dumps(self.config(), option=orjson.OPT_INDENT_2)
         (self.home / "openclaw.json").write_bytes(config)
 
@@ -13177,6 +16594,18 @@ class DemoHome:
             archive_sha256=hashlib.sha256(blob).hexdigest(), created_at=gone_ms,
             archive_name=f"{name}.{generation}.zst", published_at=gone_ms)
 
+    def write_log(self, path: Path) -> None:
+        """Write the gateway's log of the last hours."""
+        rng = random.Random(self.now_ms)  # noqa: S311 - its own: the transcripts stay as they are
+        lines = []
+        weights = [often for *_, often in DEMO_LOG]
+        for ts_ms in range(self.now_ms - 6 * HOUR_MS, self.now_ms, 45_000):
+            level, subsystem, text, _ = rng.choices(DEMO_LOG, weights)[0]
+            text = text.format(ms=rng.randrange(20, 9_000), n=rng.randrange(2, 90), id=f"{rng.getrandbits(32):08x}")
+            name, when = orjson.dumps({"subsystem": subsystem}).decode(), _demo_iso(ts_ms + rng.randrange(45_000))
+            lines.append(orjson.dumps({"0": name, "1": text, "_meta": {"logLevelName": level, "name": name, "date": when}, "time": when, "message": text}))
+        self.write_file(path, lines, self.now_ms)
+
     def write_file(self, path: Path, lines: list[bytes], ts_ms: int) -> None:
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(lines[0] if path.suffix == ".zst" else b"\n".join([*lines, b""]))
@@ -13207,27 +16636,49 @@ class DemoHome:
             elif ":cron:" in key:
                 job_id, status = key.split(":")[3], "error" if failed else "ok"
                 name = (session.label or "").removeprefix("Cron: ")
-                states[job_id] = {"lastRunAtMs": started, "lastRunStatus": status,
-                                  "lastDurationMs": ended - started}
+                error = "400 the model is not loaded" if failed else None
+                failures = states[job_id].get("consecutiveErrors", 0)
+                states[job_id] = {"lastRunAtMs": started, "lastRunStatus": status, "lastError": error,
+                                  "lastDurationMs": ended - started,
+                                  "consecutiveErrors": failures + 1 if failed else 0}
                 run_id = f"cron:{job_id}:{started}"
                 _demo_put(
                     db, "task_runs", task_id=self.talk.uuid(), runtime="cron", source_id=job_id,
                     task_kind="automation_run", child_session_key=key, agent_id=session.agent,
                     run_id=run_id, label=name, task=name, created_at=started, started_at=started,
                     status="failed" if failed else "succeeded", ended_at=ended,
-                    error="400 the model is not loaded" if failed else None, detail_json={
+                    error=error, detail_json={
                         "kind": "cron-run", "status": status, "sessionId": session.session_id,
-                        "runId": run_id, "runAtMs": started, "durationMs": ended - started})
+                        "runId": run_id, "runAtMs": started, "durationMs": ended - started,
+                        "summary": None if failed else _demo_last_words(session)})
+        for n, (channel, status, minutes, tries, reason) in enumerate(DEMO_DELIVERIES):
+            ts_ms = self.now_ms - minutes * MINUTE_MS
+            _demo_put(
+                db, "delivery_queue_entries", queue_name="outbound-prepared-v1", id=f"demo-{n}",
+                status=status, channel=channel, retry_count=tries, last_error=reason, entry_json={},
+                enqueued_at=ts_ms, updated_at=ts_ms, failed_at=ts_ms if status == "failed" else None)
         for order, (name, agent, _, expr, _, _) in enumerate(DEMO_CRONS):
-            job_id = self.jobs[name]
+            job_id, (text, announced) = self.jobs[name], DEMO_CRON_TEXTS[name]
+            delivery = {"mode": "announce", "channel": announced} if announced else {"mode": "none"}
             _demo_put(
                 db, "cron_jobs", store_key=str(self.home / "cron" / "jobs.json"), job_id=job_id,
                 name=name, enabled=1, agent_id=agent, payload_kind="agentTurn",
                 state_json=states[job_id], sort_order=order, updated_at=self.now_ms, job_json={
                     "id": job_id, "agentId": agent, "name": name, "enabled": True,
                     "createdAtMs": self.first_ms, "schedule": {"kind": "cron", "expr": expr},
-                    "sessionTarget": "isolated", "wakeMode": "now", "delivery": {"mode": "none"},
-                    "payload": {"kind": "agentTurn", "message": f"Run {name}."}})
+                    "sessionTarget": "isolated", "wakeMode": "now", "delivery": delivery,
+                    "payload": {"kind": "agentTurn", "message": text}})
+        job_id = self.talk.uuid()
+        _demo_put(
+            db, "cron_jobs", store_key=str(self.home / "cron" / "jobs.json"), job_id=job_id,
+            declaration_key="heartbeat:main", name="heartbeat-main", enabled=1, agent_id="main",
+            payload_kind="heartbeat", sort_order=len(DEMO_CRONS), updated_at=self.now_ms,
+            state_json={}, job_json={
+                "id": job_id, "declarationKey": "heartbeat:main", "agentId": "main",
+                "displayName": "Heartbeat (main)", "name": "heartbeat-main", "enabled": True,
+                "createdAtMs": self.upgrade_ms, "payload": {"kind": "heartbeat"},
+                "schedule": {"kind": "every", "everyMs": 1_800_000, "anchorMs": self.upgrade_ms},
+                "sessionTarget": "main", "wakeMode": "next-heartbeat"})
 
     def config(self) -> dict[str, Any]:
         """Make openclaw.json, in the keyed form that the upgrade writes."""
@@ -13258,6 +16709,7 @@ class DemoHome:
                 "defaults": {"workspace": str(self.home / "workspace"), "heartbeat": heartbeat},
                 "ownership": "explicit", "entries": entries},
             "channels": {name: {"enabled": True} for name in ("telegram", "slack", "discord")},
+            "logging": {"level": "debug", "file": str(self.home / "logs" / "openclaw.log")},
         }
 
 
@@ -14387,7 +17839,7 @@ def print_gateway(told: Json, line: Callable[[str, str, str | None], None]) -> N
     elif told["status"] == "off":
         line("ok", "gateway not asked (switched off)", None)
     else:
-        is_wrong = told["status"] in ("refused", "incompatible")
+        is_wrong = told["status"] in ("refused", "pairing", "incompatible")
         line("!!" if is_wrong else "--", told["problem"] or told["text"], told["what_to_do"])
 
 
@@ -14468,7 +17920,8 @@ def cmd_demo(args: argparse.Namespace) -> int:
 def demo_settings(args: argparse.Namespace, root: Path) -> Settings:
     """The settings of a demo in `root`: whatever else is set, its made-up numbers go into a ledger of its own."""
     settings = settings_from(args, homes=[str(root)], state_dir=str(root / "state"))
-    return replace(settings, db=None, agents_dir=None, gateway=False)
+    limits = {"openai/gpt-5.2": RateLimit(500, 800_000), "google": RateLimit(60)}
+    return replace(settings, db=None, agents_dir=None, gateway=False, limits=limits)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -14545,6 +17998,7 @@ INDEX_HTML = r"""<!doctype html>
 <dialog id="help" class="help" aria-labelledby="help-title"></dialog>
 <dialog id="search" class="search" aria-labelledby="search-title"></dialog>
 <dialog id="sheet" class="sheet" aria-labelledby="sheet-title"></dialog>
+<dialog id="confirm" class="sheet is-confirm" aria-labelledby="confirm-title"></dialog>
 </body>
 </html>
 """
@@ -14641,6 +18095,8 @@ main:focus { outline: none; }
 }
 .rail-link[aria-current="page"] .icon { color: var(--accent); }
 .rail-link[aria-disabled] { color: var(--ink-3); opacity: .62; cursor: default; }
+.rail-link { position: relative; }
+.rail-dot { margin-left: auto; color: var(--warn); line-height: 1; }
 .rail-more { display: none; }
 #bar { position: sticky; z-index: 2; top: 0; background: var(--bg); }
 .bar {
@@ -14852,6 +18308,7 @@ progress {
 progress::-webkit-progress-bar { background: var(--line); }
 progress::-webkit-progress-value { background: currentColor; }
 progress::-moz-progress-bar { background: currentColor; }
+progress.is-wide { display: block; width: min(420px, 100%); margin: 12px 0 8px; }
 progress.is-warn { color: var(--warn); } progress.is-bad { color: var(--bad); }
 .range-bar { width: 100%; height: 16px; margin-top: auto; }
 .range-band { fill: var(--ink-3); opacity: .35; }
@@ -15023,6 +18480,21 @@ h3 { margin: 12px 0 4px; font-size: 12px; line-height: 16px; font-weight: 600; c
 .sheet-head { display: flex; align-items: center; justify-content: space-between; gap: 16px; margin-bottom: 8px; }
 .sheet .note { margin: 4px 0 12px; font-size: 13px; }
 .sheet .figure-number { margin-bottom: 4px; }
+.sheet.is-confirm { width: min(560px, calc(100vw - 32px)); margin-top: 12vh; }
+.confirm-words, .confirm-notes { margin-bottom: 12px; color: var(--ink-2); font-size: 13px; line-height: 18px; }
+.requests { display: grid; gap: 8px; max-height: 40vh; margin-bottom: 12px; padding: 12px; overflow: auto; border: 1px solid var(--line); border-radius: 6px; background: var(--bg); }
+.requests li { font-size: 13px; line-height: 18px; }
+.requests code { display: block; white-space: pre-wrap; }
+.requests .method { font-weight: 600; }
+.confirm-fault { display: flex; gap: 8px; margin-bottom: 12px; color: var(--bad); font-size: 13px; line-height: 18px; }
+.confirm-notes { display: grid; gap: 4px; padding-left: 16px; list-style: disc; }
+.act { width: 36px; padding-block: 0; }
+.act .icon-button { height: 20px; }
+.audit .grid-table :is(td, tbody th) { max-width: 240px; vertical-align: top; white-space: normal; font-weight: 400; }
+.audit .grid-table :is(td:first-child, td code) { white-space: nowrap; }
+.confirm-foot { display: flex; justify-content: flex-end; gap: 8px; }
+.button.is-danger { background: var(--bad); border-color: var(--bad); color: var(--surface); font-weight: 600; }
+.button[aria-disabled="true"] { opacity: .6; cursor: default; }
 .formula { font-family: var(--mono); font-size: 13px; }
 .formula-price { display: block; font-size: 12px; line-height: 16px; color: var(--ink-3); white-space: normal; }
 
@@ -15035,6 +18507,7 @@ h3 { margin: 12px 0 4px; font-size: 12px; line-height: 16px; font-weight: 600; c
 .strip .is-warn dd { color: var(--warn); }
 .strip progress { display: inline-block; width: 64px; vertical-align: 3px; margin-left: 4px; }
 .strip .unpriced { line-height: inherit; }
+.strip-actions { display: inline-flex; gap: 12px; margin-left: 8px; }
 
 /* States */
 .is-stale main { --ink: var(--ink-3); --ink-2: var(--ink-3); color: var(--ink-3); }
@@ -15106,6 +18579,7 @@ kbd {
   :root { --rail: 56px; }
   .brand { padding: 0 10px; }
   .rail-link { justify-content: center; }
+  .rail-dot { position: absolute; top: 4px; right: calc(50% - 16px); }
   .rail-name {
     position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%);
     white-space: nowrap;
@@ -15369,6 +18843,18 @@ export function tServer(text, known) {
   const key = String(text).replace(/\d[\d,.]*\d|\d/g, (number) => `{${numbers.push(number)}}`);
   if (!known.includes(key)) return text;
   return t(key, Object.fromEntries(numbers.map((number, i) => [i + 1, number])));
+}
+
+/** A phrase of the server that is made of `known` ones: `{words} on {days}`; what stands in them is said the same way. */
+export function tPhrase(text, known) {
+  if (!messages) return text;
+  for (const one of known) {
+    const names = [...one.matchAll(/\{(\w+)\}/g)].map(([, name]) => name);
+    const form = one.split(/\{\w+\}/).map((part) => part.replace(/[.*+?^${}()|[\]\\]/g, "\\$&")).join("(.+)");
+    const found = new RegExp(`^${form}$`).exec(text);
+    if (found) return t(one, Object.fromEntries(names.map((name, i) => [name, tPhrase(found[i + 1], known)])));
+  }
+  return text;
 }
 
 // Formatters. Unknown is a dash, zero is 0, and the space before a unit never breaks.
@@ -15877,14 +19363,15 @@ export function swatch(slot) {
 }
 
 /** A line over `values` (null is a gap, not a zero), its last point marked. */
-export function sparkline(values, width = 96, height = 28) {
+export function sparkline(values, width = 96, height = 28, { form = formatMoney, top = 0 } = {}) {
   const known = (values ?? []).filter((value) => value !== null);
   if (known.length < 2) return null;
   const least = Math.min(...known);
   const most = Math.max(...known);
   const last = values.length - 1;
+  const full = top || most || 1;
   const x = (i) => round(3 + (i * (width - 6)) / last);
-  const y = (value) => round(height - 3 - (value / (most || 1)) * (height - 6));
+  const y = (value) => round(height - 3 - (value / full) * (height - 6));
   let line = "";
   values.forEach((value, i) => {
     if (value !== null) line += `${i === 0 || values[i - 1] === null ? "M" : "L"}${x(i)} ${y(value)}`;
@@ -15897,7 +19384,7 @@ export function sparkline(values, width = 96, height = 28) {
       preserveAspectRatio="xMinYMid" role="img">
       <title>
         ${t("Between {low} and {high}, last {last}", {
-          low: formatMoney(least), high: formatMoney(most), last: formatMoney(known[known.length - 1]),
+          low: form(least), high: form(most), last: form(known[known.length - 1]),
         })}
       </title>
       <path class="spark-base" d="M3 ${height - 2.5}H${width - 3}"/>
@@ -15978,12 +19465,17 @@ export const LANGUAGES = [["", msg("As the browser")], ["en", "English"], ["zh",
 const CURRENCIES = ["USD", "EUR", "GBP", "CNY", "JPY", "CHF", "INR", "CAD", "AUD", "KRW", "BRL", "SEK"];
 
 // Only what exists is a link; the rest of the rail says what is coming and cannot be pressed.
-export const BUILT = new Set(["overview", "cost", "sessions", "session", "agents"]);
+export const BUILT = new Set(["overview", "flow", "cost", "sessions", "session", "crons", "health", "agents"]);
 const PAGES = [
   ["overview", msg("Overview")], ["flow", msg("Flow")], ["cost", msg("Cost")], ["sessions", msg("Sessions")],
   ["crons", msg("Crons")], ["alerts", msg("Alerts")], ["traces", msg("Traces")], ["fleet", msg("Fleet")],
   ["health", msg("Health")], ["agents", msg("Agents")],
 ];
+/** The second key of `g …`: the first letter of a page's name that no page before it has. */
+const GO_KEYS = PAGES.reduce((keys, [page]) => {
+  const free = [...page].find((letter) => !Object.values(keys).includes(letter));
+  return { ...keys, [page]: free };
+}, {});
 /** Pages that are not in the rail, and the one that is marked there instead. */
 const INSIDE = { session: "sessions" };
 
@@ -16018,6 +19510,7 @@ const ICONS = {
   warn: "M8 2l6.5 11.5h-13zM8 6.5v3.3M8 11.6v.1",
   started: "M5 3.5l7 4.5-7 4.5z",
   ended: "M4 4h8v8H4z",
+  done: "M3 8.5l3.2 3L13 4.5",
   failed: "M4 4l8 8M12 4l-8 8",
   compacted: "M3 4h10M3 12h10M8 5.5v5M6 8h4",
   other: "M3 8h10",
@@ -16165,6 +19658,7 @@ export function slotOf(palette, key) {
 /** The models that an answer draws in colour. */
 export function coloursIn(answer) {
   if (answer?.by_day) return modelKeys(answer);
+  if (answer?.edges) return answer.nodes.filter((node) => node.kind === "model").slice(0, 7).map((node) => node.key);
   const rows = answer?.split === "provider_model" ? answer.parts : answer?.by === "provider_model" ? answer.rows : [];
   return rows.filter((row) => row.key !== OTHER_KEY).slice(0, 7).map((row) => row.key);
 }
@@ -16399,14 +19893,19 @@ export function menu({ name, state, label, button, body, shortcut = "", help = "
 
 // Frame
 
+function problemDot({ coverage }) {
+  const problems = coverage?.problems;
+  return problems ? html`<span class="rail-dot">${dot()}${unseen(tn(problems, "{n} problem", "{n} problems"))}</span>` : null;
+}
+
 export function Rail(state) {
   if (state.needsLogin) return html``;
   const here = INSIDE[state.route.page] ?? state.route.page;
   const entry = ([page, name], i) => {
-    const inside = html`${icon(page)}<span class="rail-name">${t(name)}</span>`;
+    const inside = html`${icon(page)}<span class="rail-name">${t(name)}</span>${page === "health" ? problemDot(state) : null}`;
     const link = BUILT.has(page)
       ? html`
-        <a class="rail-link" href="${hrefTo(state, page)}" data-page="${page}" data-shortcut="g ${page[0]}"
+        <a class="rail-link" href="${hrefTo(state, page)}" data-page="${page}" data-shortcut="g ${GO_KEYS[page]}"
           data-help="${t("Go to {page}", { page: t(name) })}" aria-current="${here === page ? "page" : "false"}">${inside}</a>`
       : html`<a class="rail-link" role="link" aria-disabled="true">${inside}</a>`;
     return html`<li class="${i >= 5 ? "is-extra" : ""}">${link}</li>`;
@@ -16418,7 +19917,7 @@ export function Rail(state) {
         ${PAGES.map(entry)}
         <li class="rail-more">
           <button type="button" class="rail-link" data-action="more" aria-expanded="${state.isMoreOpen ? "true" : "false"}">
-            ${icon("more")}<span class="rail-name">${t("More")}</span>
+            ${icon("more")}<span class="rail-name">${t("More")}</span>${problemDot(state)}
           </button>
         </li>
       </ul>
@@ -16831,6 +20330,10 @@ function attentionWords(one, { coverage, by_model: models }) {
       });
     }
   }
+  if (one.kind === "cron") {
+    const [, name, why] = /^Cron job (.+?) failed: (.+)$/.exec(one.text) ?? [];
+    if (why) return t("Cron job {name} failed: {why}", { name, why });
+  }
   if (one.kind === "unreadable") {
     return tn(coverage.unreadable, "{n} source of OpenClaw cannot be read", "{n} sources of OpenClaw cannot be read");
   }
@@ -16840,7 +20343,7 @@ function attentionWords(one, { coverage, by_model: models }) {
   return one.text;
 }
 
-const ACTIONS = [msg("See health"), msg("Set a price")];
+const ACTIONS = [msg("See health"), msg("Set a price"), msg("See the job")];
 const actionName = (label) => (ACTIONS.includes(label) ? t(label) : label);
 
 function AttentionLine(one, i, overview) {
@@ -17019,29 +20522,87 @@ export function context(row) {
     <span class="context" title="${hint}">${shareBar(share)}<span class="num">${formatPercent(share)}</span></span>`;
 }
 
-function LiveRow(row, depth, state) {
+const DOING = {
+  waiting: [msg("Waiting"), ""], thinking: [msg("Thinking"), ""], answering: [msg("Answering"), ""], tool: [msg("Tool"), ""],
+  retrying: [msg("Retrying"), "is-warn"], compacting: [msg("Compacting"), ""],
+  done: [msg("Done"), "note"], failed: [msg("Failed"), "is-bad"], aborted: [msg("Aborted"), "is-warn"],
+};
+
+/** What a session does now, a tool by its name, or how its last run ended; only the gateway can tell. */
+export function doing({ run }, state) {
+  if (!run || !Object.hasOwn(DOING, run.doing)) return html`${UNKNOWN}`;
+  const [name, kind] = DOING[run.doing];
+  const since = run.running && run.since_ms ? t("for {time}", { time: formatDuration(Math.max(0, state.now - run.since_ms)) }) : "";
+  const word = run.doing === "tool" && run.tool ? html`<code>${bdi(run.tool)}</code>` : t(name);
+  return html`<span class="doing ${kind}" title="${since}">${word}${run.runs > 1 ? html` <span class="note">×${formatCount(run.runs)}</span>` : null}</span>`;
+}
+
+/** How long a session runs: its run where the gateway tells when it began, else since its first entry. */
+function elapsed(row, state) {
+  if (row.run?.running && row.run.started_ms) return Math.max(0, state.now - row.run.started_ms);
   const since = row.state === "running" ? Math.max(0, state.now - state.overview.as_of_ms) : 0;
+  return (row.duration_ms ?? 0) + since;
+}
+
+/** A row with what the gateway says of its run in place of what the ledger says of the whole session. */
+function withRun(row) {
+  const { run } = row;
+  if (!run) return row;
+  return { ...row, model: run.model ?? row.model, context_tokens: run.context_tokens ?? row.context_tokens, context_window: run.context_window ?? row.context_window };
+}
+
+function LiveRow(told, depth, state) {
+  const row = withRun(told);
   return html`
     <tr data-key="${row.id}">
       <td class="state-cell">${row.run_state ? fateMark(row) : stateMark(row)}</td>
       <th scope="row" class="name depth-${Math.min(depth, 4)}" title="${sessionName(row)}">
         ${depth ? html`<span class="branch" aria-hidden="true">└</span>${unseen(`${t("sub-agent")} `)}` : null}
         ${sessionLink(state, row.id, sessionName(row))}${depth ? taskWords(row) : null}${where(row)}
+        ${row.run?.doing ? html`<span class="where">${doing(row, state)}</span>` : null}
       </th>
+      <td class="mid">${doing(row, state)}</td>
       <td class="mid">${bdi(row.agent ?? UNKNOWN)}</td>
       <td class="mid">${bdi(row.channel || row.cause || UNKNOWN)}</td>
       <td class="mid model">${bdi(row.model ?? UNKNOWN)}</td>
       <td class="num wide">${context(row)}</td>
+      <td class="num wide">${tokens(row.total_tokens)}</td>
       <td class="num">${cost(row)}</td>
-      <td class="num">${formatDuration((row.duration_ms ?? 0) + since)}</td>
+      <td class="num">${formatDuration(elapsed(row, state))}</td>
+      ${mayAct(state) ? abortCell(row, state) : null}
     </tr>`;
+}
+
+const ASIDE = { unreachable: msg("Gateway not running: what runs is told from the transcripts."), connecting: msg("Connecting to the gateway.") };
+
+/** How the gateway is, in one quiet line. */
+function GatewayLine(state) {
+  const { gateway, as_of_ms: asOf } = state.overview;
+  if (gateway.status === "off") return null;
+  if (gateway.status !== "connected") {
+    const words = ASIDE[gateway.status] ? t(ASIDE[gateway.status]) : t("Gateway not connected: {why}.", { why: bdi(gateway.problem ?? gateway.text) });
+    return html`<p class="more" data-key="gateway" title="${gateway.what_to_do ?? gateway.problem ?? ""}">${words}</p>`;
+  }
+  const { event_loop: loop } = gateway;
+  const up = gateway.uptime_s === null ? null : gateway.uptime_s * 1000 + Math.max(0, state.now - asOf);
+  const late = loop?.delay_p99_ms ?? null;
+  const busy = (loop?.utilization ?? null) === null ? null : t("{share} busy", { share: formatPercent(loop.utilization) });
+  const parts = [
+    gateway.version ? `OpenClaw ${gateway.version}` : t("OpenClaw, version not told"),
+    up === null ? null : t("up {time}", { time: formatDuration(up) }),
+    late === null ? busy : html`<span title="${busy ?? ""}">${t("event loop {n}\u00a0ms late", { n: formatCount(late) })}</span>`,
+    loop?.degraded ? html`<span class="is-warn">${t("slow")}</span>` : null,
+    gateway.suspended ? html`<span class="is-warn">${t("suspended, takes no new work")}</span>` : null,
+  ].filter(Boolean);
+  return html`<p class="more" data-key="gateway">${t("Gateway")}: ${parts.map((part, i) => html`${i ? " · " : ""}${part}`)}</p>`;
 }
 
 function Now(state) {
   const { live, activity } = state.overview;
   if (!live.length) {
     const last = activity.length ? t("Last activity {time}.", { time: when(activity[0].ts_ms, state) }) : null;
-    return panel({ key: "now", title: t("Now"), wide: "w12", state, body: nothing(html`${t("Nothing is running.")} ${last}`) });
+    const body = html`${nothing(html`${t("Nothing is running.")} ${last}`)}${GatewayLine(state)}`;
+    return panel({ key: "now", title: t("Now"), wide: "w12", state, body });
   }
   const running = live.filter((row) => row.state === "running").length;
   const nested = nestSessions(live);
@@ -17049,15 +20610,15 @@ function Now(state) {
   const table = scrollingTable({
     label: t("{title}, table", { title: t("Live sessions") }),
     heads: html`
-      ${head(html`<span class="state-word">${t("State")}</span>`)}${head(t("Session"))}${head(t("Agent"), "mid")}
-      ${head(t("Channel"), "mid")}${head(t("Model"), "mid")}${head(t("Context"), "num wide")}${head(t("Cost"), "num")}
-      ${head(t("For"), "num")}`,
+      ${head(html`<span class="state-word">${t("State")}</span>`)}${head(t("Session"))}${head(t("Doing"), "mid")}${head(t("Agent"), "mid")}
+      ${head(t("Channel"), "mid")}${head(t("Model"), "mid")}${head(t("Context"), "num wide")}${head(t("Tokens"), "num wide")}${head(t("Cost"), "num")}
+      ${head(t("For"), "num")}${mayAct(state) ? head(unseen(t("Abort run")), "act") : null}`,
     rows: nested.slice(0, SHOWN_ROWS).map(([row, depth]) => LiveRow(row, depth, state)),
   });
   return panel({
     key: "now", title: t("Now"), wide: "w12", state, isSum: true,
     note: tn(running, "{n} session running", "{n} sessions running") + (live.some((row) => row.inferred) ? t(", inferred") : ""),
-    body: html`${table}${hidden > 0 ? html`<p class="more">${t("and {n} more", { n: formatCount(hidden) })}</p>` : null}`,
+    body: html`${table}${hidden > 0 ? html`<p class="more">${t("and {n} more", { n: formatCount(hidden) })}</p>` : null}${GatewayLine(state)}`,
   });
 }
 
@@ -17233,7 +20794,7 @@ function Strip(state) {
     <footer class="strip w12" data-key="strip" aria-label="${t("Sources")}">
       <dl>
         ${item("openclaw", "OpenClaw", version)}
-        ${item("gateway", t("Gateway"), source.gateway === NO_GATEWAY ? t(NO_GATEWAY) : source.gateway)}
+        ${item("gateway", t("Gateway"), html`${source.gateway === NO_GATEWAY ? t(NO_GATEWAY) : bdi(source.gateway)} ${gatewayActions(state.overview.gateway, state)}`)}
         ${item("home", t("Home"), homes)}
         ${item("sources", t("Sources"), html`${counted}, ${read}`)}
         ${faults ? item("faults", t("Not counted"), faults, "is-warn") : null}
@@ -17244,6 +20805,131 @@ function Strip(state) {
         ${item("version", "Clawmeter", state.version)}
       </dl>
     </footer>`;
+}
+
+// Acting on a gateway: the buttons, what a person is asked before anything is sent, and the list of
+// what was. `confirm` of the state is what a page gave to context.confirm(), and what became of it.
+
+/** Whether this person's credential may change something. */
+export const mayAct = (state) => state.scope === "full";
+
+/** A button that aborts what runs in a session; nothing where the gateway knows of no run, or the person may not. */
+export function abortButton(row, state, body = t("Abort run")) {
+  if (!mayAct(state) || !row.run?.running) return null;
+  return html`
+    <button type="button" class="${typeof body === "string" ? "button" : "icon-button"}" data-action="abort-run" data-value="${row.id}"
+      data-name="${sessionName(row)}" title="${t("Abort run")}">${body}</button>`;
+}
+
+const abortCell = (row, state) => html`
+  <td class="act">${abortButton(row, state, html`${icon("ended")}${unseen(`${t("Abort run")} ${sessionName(row)}`)}`)}</td>`;
+
+/** What can be done with the gateway as it is: pause or resume it, and look at what was done. */
+function gatewayActions(gateway, state) {
+  if (!gateway || gateway.status === "off") return null;
+  const isPaused = gateway.paused_ms !== null;
+  const toggle = gateway.status === "connected" && mayAct(state) ? html`
+    <button type="button" class="link" data-action="${isPaused ? "resume-gateway" : "pause-gateway"}" data-key="toggle"
+      title="${isPaused ? t("Paused {time}", { time: formatAbsolute(gateway.paused_ms, zoneOf(state)) }) : ""}">${isPaused ? t("Resume") : t("Pause")}</button>` : null;
+  return html`
+    <span class="strip-actions">
+      ${toggle}<button type="button" class="link" data-action="show-actions" data-key="list">${t("Actions")}</button>
+    </span>`;
+}
+
+/** One request as it will be sent: the method, its parameters, and what it is about. */
+const RequestRow = ({ method, params, target }, i) => html`
+  <li data-key="${i}">
+    <code class="method">${method}</code>
+    <code>${JSON.stringify(params)}</code>
+    ${target ? html`<span class="note">${bdi(target)}</span>` : null}
+  </li>`;
+
+const LEFT = {
+  gone: msg("{job} is gone."), on: msg("{job} is on already."), changed: msg("{job} was changed meanwhile and stays off."),
+};
+
+/** What a person should know before pausing or resuming: what it cannot do, and what it leaves. */
+export function pauseNotes(pause) {
+  if (!pause.paused) {
+    return [
+      pause.locked.length ? t("OpenClaw lets nobody switch off its own jobs: {names}.", { names: pause.locked.join(", ") }) : "",
+      t("Messages that arrive are still answered: no version of OpenClaw can refuse them."),
+      t("OpenClaw forgets that heartbeats are stopped when it restarts."),
+    ].filter(Boolean);
+  }
+  const heartbeats = pause.restarted
+    ? t("The gateway has restarted since: its heartbeats run again already.")
+    : t("Heartbeats are started even if they had been stopped before: OpenClaw does not tell.");
+  return [...pause.left.map(({ job, why }) => t(LEFT[why], { job })), ...(pause.heartbeats ? [heartbeats] : [])];
+}
+
+export function Confirmation({ confirm }) {
+  if (!confirm) return html``;
+  const { title, words, steps, gateway, notes = [], button, isDangerous, isBusy, isDone, fault } = confirm;
+  const isReady = Boolean(steps?.length) && !isBusy;
+  const sent = steps?.length
+    ? html`
+      <p class="confirm-words">${gateway ? t("To the gateway {gateway}:", { gateway: bdi(gateway) }) : t("To the gateway:")}</p>
+      <ol class="requests" tabindex="0" aria-label="${t("What is sent")}">${steps.map(RequestRow)}</ol>`
+    : steps ? nothing(t("There is nothing to send.")) : fault || isDone ? null : nothing(t("Asking the gateway"));
+  return html`
+    <header class="sheet-head"><h2 id="confirm-title">${title}</h2></header>
+    ${words ? html`<p class="confirm-words">${words}</p>` : null}
+    ${sent}
+    ${notes.length ? html`<ul class="confirm-notes">${notes.map((note, i) => html`<li data-key="${i}">${bdi(note)}</li>`)}</ul>` : null}
+    <div role="alert">${fault ? html`<p class="confirm-fault">${icon("bad")}${bdi(fault)}</p>` : null}</div>
+    <footer class="confirm-foot">
+      <button type="button" class="button" data-action="confirm-close">${isDone ? t("Close") : t("Cancel")}</button>
+      ${isDone ? null : html`
+        <button type="button" class="button ${isDangerous ? "is-danger" : "is-first"}" data-action="confirm-send" data-key="send"
+          aria-disabled="${isReady ? "false" : "true"}" aria-busy="${isBusy ? "true" : "false"}">${isBusy ? t("Sending") : button}</button>`}
+    </footer>`;
+}
+
+/** What an action was for; kinds that are not here are shown as they are. */
+const ACTION_KINDS = {
+  "session.abort": msg("Abort run"), "gateway.pause": msg("Pause gateway"), "gateway.resume": msg("Resume gateway"),
+  "cron.create": msg("Create cron job"), "cron.edit": msg("Edit cron job"), "cron.delete": msg("Delete cron job"),
+  "cron.run": msg("Run cron job"), "cron.enable": msg("Enable cron job"), "cron.disable": msg("Disable cron job"),
+};
+const OUTCOMES = {
+  ok: ["is-ok", msg("done")], refused: ["is-bad", msg("refused")], no_answer: ["is-warn", msg("no answer")],
+  not_sent: ["is-bad", msg("not sent")], unknown: ["is-warn", msg("answer not known")],
+};
+const ACTIONS_STEP = 50;
+
+/** The ask for AuditTable: put it among a page's asks while the list is on show. */
+export const auditAsk = (state) => ({
+  key: "actions", path: "/api/actions", params: { limit: state.auditLimit ?? ACTIONS_STEP }, on: ["gateway"],
+});
+
+function AuditRow(row, state) {
+  const [mark, word] = OUTCOMES[row.outcome];
+  const why = row.outcome === "ok" || !row.answer?.message ? null : html`<span class="note">${bdi(row.answer.message)}</span>`;
+  return html`
+    <tr data-key="${row.id}">
+      <td>${when(row.ts_ms, state)}</td>
+      <th scope="row">${Object.hasOwn(ACTION_KINDS, row.kind) ? t(ACTION_KINDS[row.kind]) : row.kind} <span class="note">${bdi(row.target)}</span></th>
+      <td class="mid">${bdi(row.who)}</td>
+      <td class="wide"><code title="${JSON.stringify(row.params)}">${row.method}</code></td>
+      <td><span class="${mark}">${t(word)}</span> ${why}</td>
+    </tr>`;
+}
+
+/** What people asked of the gateway, latest first; `auditAsk` brings it. */
+export function AuditTable(state) {
+  const { data, total, error } = state.answers.actions ?? {};
+  if (!data) return nothing(error ? t("The list could not be read: {why}.", { why: error.message || t("no answer") }) : t("Loading"));
+  if (!data.length) return nothing(t("Nobody has done anything yet: what is sent to a gateway from here is listed with its answer."));
+  const table = scrollingTable({
+    label: t("{title}, table", { title: t("Actions") }), kind: "audit",
+    heads: html`${head(t("When"))}${head(t("Action"))}${head(t("By"), "mid")}${head(t("Request"), "wide")}${head(t("Answer"))}`,
+    rows: data.map((row) => AuditRow(row, state)),
+  });
+  const more = data.length < total ? html`
+    <p class="more"><button type="button" class="link" data-action="more-actions">${t("Show more of {n}", { n: formatCount(total) })}</button></p>` : null;
+  return html`${table}${more}`;
 }
 
 // States
@@ -17279,6 +20965,7 @@ function Empty(state) {
           <div><dt>${t("See what was looked for, and where")}</dt><dd>${command("clawmeter doctor")}</dd></div>
           <div><dt>${t("Look around with made-up data")}</dt><dd>${command("clawmeter demo")}</dd></div>
         </dl>
+        ${GatewayLine(state)}
       </section>
       ${Strip(state)}
     </div>`;
@@ -17364,7 +21051,7 @@ export function Login({ login }) {
 
 function Overview(state) {
   const { overview } = state;
-  if (!overview.all_time.model_calls && !isFiltered(state) && !indexing(state)) return Empty(state);
+  if (!overview.all_time.model_calls && !overview.live.length && !isFiltered(state) && !indexing(state)) return Empty(state);
   return html`
     <div class="grid" data-key="overview">
       ${Figures(state)}
@@ -17391,11 +21078,27 @@ function NoSuchPage(state) {
 }
 
 /** What stands in <main>: the page's own view, or why there is none yet. */
+/** Until the first index is whole the ledger holds nothing: a page of zeros would be a lie. */
+function FirstIndex(state) {
+  const { indexed_bytes: done, total_bytes: all } = state.coverage;
+  const way = indexing(state);
+  return html`
+    <div class="grid" data-key="first-index">
+      <section class="panel w12 empty" data-key="first-index" aria-labelledby="h-first-index">
+        <h2 id="h-first-index">${t("Reading what OpenClaw has kept")}</h2>
+        <p>${t("Every session is read once; after that, what is new takes a moment. The numbers come when all of it is read.")}</p>
+        <progress class="is-wide" max="100" value="${way.percent}" aria-label="${t("Indexed")}"></progress>
+        <p class="note">${indexingWords(way)} · ${t("{done} of {all}", { done: formatBytes(done), all: formatBytes(all) })}</p>
+      </section>
+    </div>`;
+}
+
 export function Page(state, page) {
   if (state.needsLogin) return Login(state);
   if (!BUILT.has(state.route.page)) return NoSuchPage(state);
   if (state.fault) return Failure({ error: state.fault, hasNumbers: false });
   if (!page) return Skeleton(state);
+  if (state.coverage?.first_index && indexing(state)) return FirstIndex(state);
   // The first thing that a page asks for is what it cannot be drawn without.
   const [first] = page.asks(state);
   const answer = first ? state.answers[first.key] : { data: true, error: null };
@@ -17409,8 +21112,19 @@ export function Page(state, page) {
 
 // A page is such an object. parse() and format() are its own part of the address, asks() what it wants
 // from the server now, view() what it looks like; charts() the models under its crosshairs.
-// Others may have actions: {name(element, context)}, keys(event, context), painted(context), and styles:
-// a sheet of their own.
+// Others may have actions: {name(element, context)}, keys(event, context), painted(context), heard(kind,
+// data, context) for each event of the stream (true: it is taken over, nothing need be read soon), and
+// styles: a sheet of their own.
+
+/** What the gateway says of a run goes into its row at once; that it began or ended has more to it. */
+function heardRun(kind, data, { state, dispatch }) {
+  const overview = dataOf(state, "overview");
+  const row = kind === "session" ? overview?.live.find((one) => one.key === data.key && (one.id === data.session || data.session === data.key)) : null;
+  if (!row?.run || row.run.running !== data.running) return false;
+  const live = overview.live.map((one) => (one === row ? { ...one, run: { ...one.run, ...data } } : one));
+  dispatch({ answers: { ...state.answers, overview: { ...state.answers.overview, data: { ...overview, live } } } });
+  return true;
+}
 
 const forOverview = (state) => ({
   ...state, by: state.route.by, overview: dataOf(state, "overview"), usage: dataOf(state, "usage"),
@@ -17420,11 +21134,17 @@ const forOverview = (state) => ({
 export const overviewPage = {
   parse: (params) => ({ by: BREAKDOWNS.includes(params.get("by")) ? params.get("by") : BREAKDOWNS[0] }),
   format: ({ by }) => [["by", by && by !== BREAKDOWNS[0] ? by : ""]],
-  asks: ({ route }) => [
+  asks: ({ route, sheet, auditLimit }) => [
     { key: "overview", path: "/api/overview", params: askParams(route), on: ["usage", "session", "gateway", "health"] },
     { key: "usage", path: "/api/usage", params: { ...askParams(route), by: route.by, limit: 500 }, on: ["usage"] },
+    ...(sheet?.kind === "actions" ? [auditAsk({ auditLimit })] : []),
   ],
+  sheet: (state) => html`
+    <header class="sheet-head"><h2 id="sheet-title">${t("Actions")}</h2>
+      <button type="button" class="link" data-action="sheet-close">${t("Close")}</button></header>
+    ${AuditTable(state)}`,
   view: (state) => Overview(forOverview(state)),
+  heard: heardRun,
   charts: (state) => (dataOf(state, "overview")
     ? { day: { model: dayModel(forOverview(state)), height: CHART_HEIGHT, filterKind: "model" } }
     : {}),
@@ -17458,7 +21178,7 @@ APP_JS = r"""// What changes and what acts: state, the address, fetching, the li
 import { patch, html, t, useFormat, useMessages, dayIn } from "./dom.js";
 import { barLayout, crosshair, tooltip } from "./chart.js";
 import {
-  BUILT, Bar, DEFAULT_RANGE, FILTERS, Help, LANGUAGES, Page, Rail, Search, THEMES,
+  BUILT, Bar, Confirmation, pauseNotes, DEFAULT_RANGE, FILTERS, Help, LANGUAGES, Page, Rail, Search, THEMES,
   addDays, addMonths, assignColours, coloursIn, filterAsk, formatRoute, indexing, isGone, overviewPage, parseRoute,
   rangeDays, searchHits, widthOf, zoneOf,
 } from "./views.js";
@@ -17467,8 +21187,9 @@ const SLOW_MS = 300;           // a quicker answer needs no shimmer
 const LEAST_GAP_MS = 250;      // between two reads of the same numbers under a storm of events
 const STALE_AFTER_MS = 60_000; // without an event: midnight passes, sessions go idle
 const POLL_MS = 15_000;        // when the server has no stream to spare
+const HEARD_MS = 2000;         // what a page took over from an event is looked up after that long, to be sure
 const DOUBLE_CLICK_MS = 250;   // a click waits that long for its second one
-const KINDS = ["usage", "session", "gateway", "health"]; // what the stream announces
+const KINDS = ["usage", "session", "gateway", "cron", "health"]; // what the stream announces
 
 const $ = (id) => document.getElementById(id);
 const remembered = {
@@ -17517,14 +21238,14 @@ let state = {
   serverZone: "",
   zones: Intl.supportedValuesOf?.("timeZone") ?? [],
   now: Date.now(),
-  connection: "connecting",
+  connection: "connecting", scope: "",
   updatedMs: 0,
   coverage: null, source: null,
   answers: {}, fault: null,
   isSlow: false,
   needsLogin: false, login: { isBusy: false, message: "" },
   widths: {}, windows: {},
-  menu: "", calendar: { at: "", start: "" }, filterKind: FILTERS[0][0], filterText: "", search: null, sheet: null,
+  menu: "", calendar: { at: "", start: "" }, filterKind: FILTERS[0][0], filterText: "", search: null, sheet: null, confirm: null,
   lit: null, isTable: false, isAllShown: false, isMoreOpen: false,
 };
 
@@ -17558,6 +21279,8 @@ function render() {
   patch($("sheet"), state.sheet && page()?.sheet ? page().sheet(state) : html``);
   showDialog($("search"), state.search !== null);
   showDialog($("sheet"), state.sheet !== null);
+  patch($("confirm"), Confirmation(state));
+  showDialog($("confirm"), state.confirm !== null);
   if (patch($("main"), Page(state, page()))) {
     watchWidths();
     noteWindows();
@@ -17615,8 +21338,67 @@ function loadStyles(name) {
 /** What a page's actions, keys and painted() get. */
 const context = (event = null) => ({
   get state() { return state; },
-  dispatch, go, say, event, send, refresh: refreshAll,
+  dispatch, go, say, event, send, confirm, refresh: refreshAll,
   read: (path, params = {}) => fetchJson(path, params).then(({ body }) => body),
+});
+
+// Asking before something is sent to a gateway
+
+/**
+ * Ask a person whether to act, showing exactly what will be sent, and act.
+ * { title, words?, button, isDangerous?, done, send: {method, path, body?}, then?(answer) } and either what is sent,
+ * { steps: [{method, params, target?}], gateway?, notes? }, or { plan, notes?(answer) }: the path of an answer with steps and gateway.
+ */
+async function confirm(question) {
+  const mine = { ...question, steps: question.steps ?? null, notes: question.plan ? [] : question.notes, isBusy: false, fault: "" };
+  const isMine = () => state.confirm?.title === mine.title && state.confirm.send === mine.send;
+  dispatchNow({ confirm: mine, menu: "" }, ['#confirm [data-action="confirm-close"]']);
+  if (!question.plan) return;
+  try {
+    const { body } = await fetchJson(question.plan);
+    const { steps, gateway, problems = [] } = body;
+    if (isMine()) dispatch({ confirm: { ...state.confirm, steps, gateway, notes: question.notes?.(body), fault: problems.join("; ") } });
+  } catch (fault) {
+    if (isMine()) dispatch({ confirm: { ...state.confirm, fault: fault.message || t("Clawmeter does not answer. Is it running?") } });
+  }
+}
+
+async function sendConfirmed() {
+  const { steps, isBusy, send: { method, path, body }, done, then } = state.confirm;
+  if (isBusy || !steps?.length) return;
+  dispatch({ confirm: { ...state.confirm, isBusy: true, fault: "" } });
+  const asked = state.confirm;
+  try {
+    const answer = await send(method, path, body);
+    const problems = answer?.problems ?? [];
+    // Done, but not all of it: that stays to be read.
+    const words = t("All but this:");
+    const rest = problems.length ? { ...asked, title: done, words, steps: null, notes: [], isBusy: false, isDone: true, fault: problems.join("; ") } : null;
+    if (state.confirm === asked) dispatch({ confirm: rest });
+    say(done);
+    then?.(answer);
+    refreshAll();
+  } catch (fault) {
+    if (fault.status === 401) askForToken("");
+    else if (state.confirm === asked) {
+      dispatch({ confirm: { ...asked, isBusy: false, fault: fault.message || t("Clawmeter does not answer. Is it running?") } });
+    }
+  }
+}
+
+const abortRun = (element) => confirm({
+  title: t("Abort what runs in {name}?", { name: element.dataset.name }),
+  words: t("What the model has answered so far stays, and is billed."),
+  plan: `/api/abort/${encodeURIComponent(element.dataset.value)}`, button: t("Abort run"), isDangerous: true, done: t("Run aborted"),
+  send: { method: "POST", path: `/api/abort/${encodeURIComponent(element.dataset.value)}` },
+});
+const pauseGateway = () => confirm({
+  title: t("Pause this gateway?"), words: t("Cron jobs and heartbeats are switched off and runs are aborted, until you resume."),
+  plan: "/api/pause", notes: pauseNotes, button: t("Pause gateway"), isDangerous: true, done: t("Gateway paused"), send: { method: "POST", path: "/api/pause" },
+});
+const resumeGateway = () => confirm({
+  title: t("Resume this gateway?"), words: t("What the pause has switched off is switched on again, and nothing else."),
+  plan: "/api/pause", notes: pauseNotes, button: t("Resume gateway"), done: t("Gateway resumed"), send: { method: "POST", path: "/api/resume" },
 });
 
 // Language and numbers: the person's choice, else the browser's.
@@ -17876,15 +21658,33 @@ function refreshOn(kind) {
   for (const { reader, ask: { on } } of readers.values()) if (on.includes(kind)) reader.refresh();
 }
 
+let laterTimer = 0;
+
+/** An event of the stream: what it is about is read anew; not so soon where the page could take it over by itself. */
+function hear(kind, text) {
+  if (page()?.heard?.(kind, JSON.parse(text), context()) !== true) {
+    refreshOn(kind);
+  } else if (!laterTimer) {
+    laterTimer = setTimeout(() => {
+      laterTimer = 0;
+      refreshOn(kind);
+    }, HEARD_MS);
+  }
+}
+
 function refreshIfSeen() {
   if (document.visibilityState === "visible" && !state.needsLogin) refreshAll();
 }
 
-// The stream: one, and only while the page is looked at (a browser allows six connections to a
-// host over all its tabs). We reconnect ourselves because EventSource gives up after a 503.
+// The stream: one for all windows of a browser that are looked at, because a browser allows six
+// connections to a host. The window that holds it says so in localStorage, until when, and passes
+// the news on. We reconnect ourselves because EventSource gives up after a 503.
 
+const HOLD_MS = 5000;
+const me = `${Date.now()}-${Math.random()}`;
+const relay = globalThis.BroadcastChannel ? new BroadcastChannel("clawmeter") : null;
 let stream = null;
-let isStreamOpen = false;
+let isStreamOpen = false; // ours, or that of another window
 let retries = 0;
 let retryTimer = 0;
 
@@ -17894,19 +21694,55 @@ function connectionNow() {
   return retries > 2 ? "polling" : "connecting";
 }
 
+/** The window that holds the stream, if it is another one. */
+function otherHolder() {
+  const holder = relay && remembered.read("stream", null);
+  return holder && holder.id !== me && holder.until > Date.now() ? holder : null;
+}
+
+function holdStream() {
+  if (otherHolder()) {
+    openStream(); // two took it at once: this one follows
+    return;
+  }
+  remembered.write("stream", { id: me, until: Date.now() + HOLD_MS, isOpen: isStreamOpen });
+  clearTimeout(retryTimer);
+  retryTimer = setTimeout(holdStream, HOLD_MS / 3);
+}
+
+function streamOpened() {
+  isStreamOpen = true;
+  if (retries > 0) say(t("Live again"));
+  retries = 0;
+  // What happened between the last answer and this moment was announced to nobody.
+  refreshAll();
+  if (state.connection !== "lost") dispatch({ connection: "live" });
+}
+
 function openStream() {
+  const wasOpen = isStreamOpen;
   closeStream();
   if (document.visibilityState !== "visible" || state.needsLogin) return;
+  const holder = otherHolder();
+  if (holder) {
+    retryTimer = setTimeout(openStream, HOLD_MS / 2); // it may end without a word
+    if (holder.isOpen && wasOpen) isStreamOpen = true;
+    else if (holder.isOpen) streamOpened();
+    return;
+  }
   stream = new EventSource("/api/stream");
+  holdStream();
   stream.onopen = () => {
-    isStreamOpen = true;
-    if (retries > 0) say(t("Live again"));
-    retries = 0;
-    // What happened between the last answer and this moment was announced to nobody.
-    refreshAll();
-    if (state.connection !== "lost") dispatch({ connection: "live" });
+    streamOpened();
+    holdStream();
+    relay?.postMessage("open");
   };
-  for (const kind of KINDS) stream.addEventListener(kind, () => refreshOn(kind));
+  for (const kind of KINDS) {
+    stream.addEventListener(kind, ({ data }) => {
+      hear(kind, data);
+      relay?.postMessage({ kind, data });
+    });
+  }
   stream.onerror = () => {
     closeStream();
     retries += 1;
@@ -17920,10 +21756,24 @@ function openStream() {
 
 function closeStream() {
   clearTimeout(retryTimer);
-  stream?.close();
-  stream = null;
   isStreamOpen = false;
+  if (!stream) return;
+  stream.close();
+  stream = null;
+  if (otherHolder()) return;
+  remembered.write("stream", null);
+  relay?.postMessage("free");
 }
+
+relay?.addEventListener("message", ({ data }) => {
+  if (stream || document.visibilityState !== "visible" || state.needsLogin) return;
+  if (KINDS.includes(data.kind)) {
+    hear(data.kind, data.data);
+  } else {
+    clearTimeout(retryTimer); // "open" or "free": the first to ask after the latter holds it
+    retryTimer = setTimeout(openStream, data === "free" ? Math.random() * 250 : 0);
+  }
+});
 
 function say(words) {
   $("said").textContent = words;
@@ -17943,7 +21793,7 @@ function askForToken(message) {
   for (const { reader } of readers.values()) reader.stop();
   readers.clear();
   resting = {};
-  dispatch({ needsLogin: true, isSlow: false, answers: {}, search: null, sheet: null, menu: "", login: { isBusy: false, message: words } });
+  dispatch({ needsLogin: true, isSlow: false, answers: {}, search: null, sheet: null, confirm: null, menu: "", login: { isBusy: false, message: words } });
   if (!wasNeeded) requestAnimationFrame(() => $("token")?.focus());
 }
 
@@ -18020,7 +21870,7 @@ function followAddress() {
   }
   const before = state.route;
   const route = parseRoute(location.hash, pages);
-  const change = { route, isMoreOpen: false, search: null, sheet: null };
+  const change = { route, isMoreOpen: false, search: null, sheet: null, confirm: null };
   cursor = null;
   if (route.page !== before.page) {
     resting[before.page] = state.answers;
@@ -18112,6 +21962,21 @@ function seriesAt(event, chart) {
   return mark?.dataset.series ?? null;
 }
 
+// A finger scrolls the page, so it drags no span: the first tap shows what is there, the second filters.
+let isTouched = false;
+let isSecondTap = false; // a second time at one place
+function touchDown(event, chart) {
+  const at = chart && { chart: chart.dataset.chart, index: pointAt(event, chart), anchor: null };
+  isSecondTap = at !== null && cursor?.chart === at.chart && cursor.index === at.index;
+  if (at || (cursor && !cursor.isByKey)) moveCursor(at);
+}
+function touchUp(event) {
+  const chart = chartOf(event.target);
+  const series = chart && pointAt(event, chart) === cursor?.index && seriesAt(event, chart);
+  const kind = chart && chartsNow()[chart.dataset.chart].filterKind;
+  if (series && kind) filterBy(kind, series);
+}
+
 let clickTimer = 0;
 document.addEventListener("pointermove", (event) => {
   if (isDragging()) {
@@ -18126,12 +21991,15 @@ document.addEventListener("pointermove", (event) => {
 document.addEventListener("pointerdown", (event) => {
   if (state.menu && !event.target.closest?.("[data-menu]")) dispatch({ menu: "" });
   const chart = chartOf(event.target);
-  // A finger scrolls the page; only a mouse or a pen drags a span.
-  if (!chart || event.button !== 0 || event.pointerType === "touch") return;
+  isTouched = event.pointerType === "touch";
+  if (isTouched) touchDown(event, chart);
+  if (!chart || event.button !== 0 || isTouched) return;
   const index = pointAt(event, chart);
   moveCursor({ chart: chart.dataset.chart, index, anchor: index });
 });
+document.addEventListener("pointercancel", () => { isSecondTap = false; }); // it became a scroll
 document.addEventListener("pointerup", (event) => {
+  if (isTouched && isSecondTap) touchUp(event);
   if (!isDragging()) return;
   const { chart: name, index, anchor } = cursor;
   moveCursor({ chart: name, index, anchor: null });
@@ -18146,7 +22014,7 @@ document.addEventListener("pointerup", (event) => {
   if (series && kind && event.detail < 2) clickTimer = setTimeout(() => filterBy(kind, series), DOUBLE_CLICK_MS);
 });
 document.addEventListener("dblclick", (event) => {
-  if (!chartOf(event.target)) return;
+  if (!chartOf(event.target) || isTouched) return;
   clearTimeout(clickTimer);
   go({ range: DEFAULT_RANGE });
 });
@@ -18301,6 +22169,13 @@ const actions = {
   "search-close": () => dispatch({ search: null }),
   hit: (element) => goTo(element.dataset.value),
   "sheet-close": () => dispatch({ sheet: null }),
+  "confirm-close": () => dispatch({ confirm: null }),
+  "confirm-send": sendConfirmed,
+  "abort-run": abortRun,
+  "pause-gateway": pauseGateway,
+  "resume-gateway": resumeGateway,
+  "show-actions": () => dispatch({ sheet: { kind: "actions" } }),
+  "more-actions": () => dispatch({ auditLimit: (state.auditLimit ?? 50) + 50 }),
   "range-reset": () => go({ range: DEFAULT_RANGE }),
   light: (element) => dispatch({ lit: state.lit === element.dataset.value ? null : element.dataset.value }),
   more: () => dispatch({ isMoreOpen: !state.isMoreOpen }),
@@ -18340,6 +22215,7 @@ function act(element, event) {
 document.addEventListener("click", (event) => {
   if (event.target === $("search")) dispatch({ search: null }); // beside the box: its backdrop
   if (event.target === $("sheet")) dispatch({ sheet: null });
+  if (event.target === $("confirm")) dispatch({ confirm: null });
   const element = event.target.closest("[data-action]");
   if (!element || ["SELECT", "FORM", "INPUT", "TEXTAREA"].includes(element.nodeName)) return;
   if (element.nodeName === "A" && (event.ctrlKey || event.metaKey || event.shiftKey)) return; // a tab of its own
@@ -18348,10 +22224,10 @@ document.addEventListener("click", (event) => {
 });
 document.addEventListener("change", (event) => {
   const element = event.target.closest('select[data-action], input[data-action]:not([type="search"]), textarea[data-action]');
-  if (element) act(element, event);
+  if (element && !("live" in element.dataset)) act(element, event);
 });
 document.addEventListener("input", (event) => {
-  const element = event.target.closest('input[type="search"][data-action]');
+  const element = event.target.closest('input[type="search"][data-action], [data-action][data-live]');
   if (element) act(element, event);
 });
 document.addEventListener("submit", (event) => {
@@ -18368,6 +22244,7 @@ document.addEventListener("close", (event) => {
   // Esc closes a dialog by itself; the state follows.
   if (event.target === $("search") && state.search) dispatch({ search: null });
   if (event.target === $("sheet") && state.sheet) dispatch({ sheet: null });
+  if (event.target === $("confirm") && state.confirm) dispatch({ confirm: null });
 }, true);
 
 /** To the next or previous row of the list that has the focus, else to the first of the page. */
@@ -18400,7 +22277,7 @@ document.addEventListener("keydown", (event) => {
     event.target.click();
     return;
   }
-  if (event.target.closest?.("input, textarea, select, [contenteditable]") || $("help").open || state.sheet) return;
+  if (event.target.closest?.("input, textarea, select, [contenteditable]") || $("help").open || state.sheet || state.confirm) return;
   if (page()?.keys?.(event, context(event))) {
     event.preventDefault();
     return;
@@ -18433,6 +22310,8 @@ document.addEventListener("keydown", (event) => {
 function start() {
   askAll();
   openStream();
+  // What this person may do; without an answer the buttons that act are not there.
+  fetchJson("/api/me").then(({ body }) => dispatch({ scope: body.scope }), () => {});
 }
 
 document.addEventListener("visibilitychange", () => {
@@ -18453,6 +22332,9 @@ addEventListener("hashchange", followAddress);
 setInterval(() => {
   if (document.visibilityState !== "visible" || !state.updatedMs) return;
   const now = serverNow();
+  for (const { reader, ask: { everyMs } } of readers.values()) {
+    if (everyMs && performance.now() - reader.startedMs >= everyMs) reader.refresh();
+  }
   if (now - state.updatedMs > STALE_AFTER_MS && state.connection !== "lost") refreshAll();
   // Seconds are on show only while something runs; else a slower clock will do.
   const isBusy = state.answers.overview?.data?.live.some((row) => row.state === "running");
@@ -19161,7 +23043,7 @@ import {
 } from "./dom.js";
 import { niceTicks, shareBar, swatch } from "./chart.js";
 import {
-  assignColours, bdi, cost, dataOf, fateMark, head, hrefTo, icon, menu, money, nestSessions, nothing, panel, partial,
+  abortButton, assignColours, bdi, cost, dataOf, fateMark, head, hrefTo, icon, menu, money, nestSessions, nothing, panel, partial,
   scrollingTable, sessionName, shareOf, sharePercent, stateMark, taskWords, tokens, unseen, when, widthOf, windowedTable, zoneOf,
 } from "./views.js";
 
@@ -19314,7 +23196,7 @@ function Head(state, session) {
         <h2 id="h-session">${bdi(sessionName(session))}</h2>
         <span class="state is-${session.state}" title="${session.inferred ? t("{state}, inferred from its last entry", { state: stateWord }) : stateWord}">
           <svg class="dot" width="8" height="8" viewBox="0 0 8 8" aria-hidden="true"><circle cx="4" cy="4" r="3"/></svg>${stateWord}</span>
-        <span class="tools">${CompareMenu(state, session)}</span>
+        <span class="tools">${abortButton(session, state)}${CompareMenu(state, session)}</span>
       </header>
       <p class="who">
         ${who.map(([name, value]) => html`<span data-key="${name}"><span class="note">${name}</span> ${bdi(value)}</span>`)}
@@ -20368,7 +24250,7 @@ COST_JS = r"""// The Cost page: what was spent, grouped and split by any two key
 // cache, list prices, what prompts are made of, models without a price.
 
 import {
-  html, msg, t, tn, UNKNOWN, formatClock, formatCount, formatDay, formatDuration, formatExactMoney, formatMoney, formatMonth,
+  html, msg, t, tn, UNKNOWN, dayIn, formatClock, formatCount, formatDay, formatDuration, formatExactMoney, formatMoney, formatMonth,
   formatPercent, formatTokens,
 } from "./dom.js";
 import { lines, stackedBars, swatch, UNITS } from "./chart.js";
@@ -20923,6 +24805,7 @@ function Cache(state) {
     const cacheFigure = (kind, nano) => html`
       <button type="button" class="figure-button" data-action="cache-formula" data-figure="${kind}">${money(nano)}</button>`;
     const model = cacheModel(state);
+    const isCut = data.breaks_from_ms > data.from_ms;
     const line = (row) => html`
       <tr data-key="${row.key}">
         <th scope="row" class="name">${filterName("model", row.key, row.label)}</th>
@@ -20953,7 +24836,7 @@ function Cache(state) {
           ${chartBox("cache", t("{title}. Arrow keys move, Enter selects, Escape leaves.", { title: t("Cache") }), lines(model, widthOf(state, "cache"), CACHE_HEIGHT))}
         </div>
         <div>
-          <h3>${t("Where it broke")}</h3>
+          <h3>${isCut ? t("Where it broke since {day}", { day: formatDay(dayIn(data.breaks_from_ms, data.tz)) }) : t("Where it broke")}</h3>
           ${data.breaks.length ? html`<ol class="activity">${data.breaks.slice(0, 6).map(broke)}</ol>` : nothing(t("No call lost half of what the call before it had in the cache."))}
         </div>
       </div>
@@ -20996,13 +24879,18 @@ const PROMPT_PARTS = [
   ["system_chars", msg("System prompt"), 1], ["files_chars", msg("Memory files"), 2], ["tools_chars", msg("Tools"), 3], ["skills_chars", msg("Skills"), 5],
 ];
 
-/** Tokens of each part of a prompt: characters by four where OpenClaw measured them; what is left is history and the user's words. */
+/** Tokens of each part of a prompt: characters by four where OpenClaw measured them; the message that is answered, by what the prompt grew; what is left is history. */
 export function promptParts(sizes, calls = 1) {
   const fixed = PROMPT_PARTS.map(([key, name, slot]) => ({ key, name, slot, chars: sizes[key], tokens: sizes[key] / CHARS_PER_TOKEN }));
   const known = fixed.reduce((sum, part) => sum + part.tokens, 0);
+  const rest = Math.max(0, sizes.prompt_tokens / calls - known);
+  const user = sizes.user_tokens === null ? null : Math.min(rest, sizes.user_tokens / calls);
   return [
     ...fixed,
-    { key: "history", name: msg("History and user"), slot: 8, chars: null, tokens: Math.max(0, sizes.prompt_tokens / calls - known) },
+    ...(user === null ? [{ key: "history", name: msg("History and user"), slot: 8, chars: null, tokens: rest }] : [
+      { key: "history", name: msg("History"), slot: 8, chars: null, tokens: rest - user },
+      { key: "user", name: msg("User"), slot: 6, chars: null, tokens: user },
+    ]),
     { key: "output", name: msg("Output"), slot: 4, chars: null, tokens: sizes.output_tokens / calls, isCounted: true },
   ];
 }
@@ -21025,7 +24913,7 @@ function Composition(state) {
     if (!data.average) return nothing(t("No session in this range has a report of its prompt; OpenClaw writes one from 2026.4 on."));
     const parts = promptParts(data.average);
     const total = parts.reduce((sum, part) => sum + part.tokens, 0);
-    const mark = (part) => (part.isCounted ? t("measured") : part.chars === null ? t("estimated: the rest") : t("{n} characters measured, tokens estimated", { n: formatCount(part.chars) }));
+    const mark = (part) => (part.isCounted ? t("measured") : part.key === "user" ? t("estimated: what prompts grew by where a message came in") : part.chars === null ? t("estimated: the rest") : t("{n} characters measured, tokens estimated", { n: formatCount(part.chars) }));
     return html`
       <h3>${t("A call on average")}</h3>
       ${promptBar(parts)}
@@ -21289,6 +25177,1843 @@ const actions = {
 };
 
 export const page = { parse, format, asks, view, charts, actions, sheet };
+"""
+
+# language=CSS
+FLOW_CSS = r"""/* Flow */
+.flow { position: relative; }
+.flow-plot { display: block; overflow: visible; }
+.flow-head { font-size: 12px; fill: var(--ink-3); stroke: var(--surface); stroke-width: 4px; paint-order: stroke; }
+.flow-box { fill: var(--surface); stroke: var(--line); }
+.flow-name { font-size: 12px; fill: var(--ink); }
+.is-gateway .flow-name { font-weight: 600; }
+.flow-number { font-size: 11px; fill: var(--ink-3); }
+.flow-errors { font-size: 11px; fill: var(--bad); }
+.flow-live { fill: var(--ok); }
+.flow-card { outline: none; text-decoration: none; }
+a.flow-card, .flow-card[role="button"], a.flow-edge { cursor: pointer; }
+.flow-card:hover .flow-box, .flow-card.is-lit .flow-box { stroke: var(--ink-3); }
+.flow-card:focus-visible .flow-box { stroke: var(--accent); stroke-width: 2; }
+.flow-card.is-dim { opacity: .45; }
+.flow-line, .flow-failed, .flow-hit { fill: none; }
+.flow-edge { stroke-opacity: .3; outline: none; }
+.flow-edge.is-plain { stroke: var(--ink-3); }
+.flow-edge.is-uncounted .flow-line { stroke-dasharray: 2 4; }
+.flow-edge.is-lit { stroke-opacity: .7; }
+.flow-edge.is-dim { stroke-opacity: .1; }
+.flow-failed { stroke: var(--bad); stroke-opacity: .7; }
+.flow-edge.is-dim .flow-failed { stroke-opacity: .25; }
+.flow-hit { stroke: transparent; }
+.pulse { fill: none; stroke: var(--ok); stroke-width: 2; pointer-events: none; }
+.is-stale .flow-plot { opacity: .45; }
+@media (prefers-reduced-motion: no-preference) {
+  @keyframes flow-along { from { stroke-dashoffset: 14; } to { stroke-dashoffset: -100; } }
+  @keyframes flow-fade { to { opacity: 0; } }
+  .pulse { animation: flow-fade 1.2s ease-out forwards; }
+  .pulse.is-path { stroke-dasharray: 14 100; stroke-width: 3; stroke-linecap: round; animation: flow-along .9s ease-in-out forwards; }
+}
+@media (forced-colors: active) { .flow-plot { forced-color-adjust: none; } }
+"""
+
+# language=JavaScript
+FLOW_JS = r"""// The Flow page: what went from channels through the gateway and agents to models, tools and nodes,
+// drawn as cards with ribbons between them, as wide as what went along.
+
+import { html, msg, t, tn, UNKNOWN, formatCount, formatDuration, formatMoney, formatTokens } from "./dom.js";
+import {
+  BUILT, NONE_KEY, OTHER_KEY, askParams, bdi, cost, dataOf, head, hrefTo, money, nothing, panel, rangeName, scrollingTable, segments, slotOf,
+  tokens, widthOf,
+} from "./views.js";
+
+/** What the width of a ribbon stands for: a field of the sums, and how it is written. */
+const SHOWN = {
+  calls: { name: msg("Calls"), field: "model_calls", format: (value) => tn(value, "{n} call", "{n} calls") },
+  tokens: { name: msg("Tokens"), field: "total_tokens", format: (value) => formatTokens(value) },
+  cost: { name: msg("Cost"), field: "cost_nano_usd", format: (value) => formatMoney(value) },
+};
+const KINDS = {
+  channel: { name: msg("Channel"), all: msg("Channels") }, gateway: { name: msg("Gateway"), all: msg("Gateway") },
+  agent: { name: msg("Agent"), all: msg("Agents") }, model: { name: msg("Model"), all: msg("Models") },
+  tool: { name: msg("Tool"), all: msg("Tools") }, node: { name: msg("Node"), all: msg("Nodes") },
+};
+const GATEWAY = "gateway:";
+const NODES_TOOL = "tool:nodes"; // the tool by which agents use nodes
+const NARROW = 640;
+const LONG = 720;
+const MOST = { wide: 10, narrow: 3 }; // cards of a kind before "and 12 more"
+const MOST_EDGES = 200;               // rows of the second table
+const WIDEST = 26;
+const LEAST_FAILED = 0.05;            // share of failed calls from which a ribbon shows them; cards always count them
+const PULSE_MS = 1200;
+
+// The address
+
+const parse = (params) => ({ shown: Object.hasOwn(SHOWN, params.get("show")) ? params.get("show") : "calls" });
+const format = ({ shown = "calls" }) => [["show", shown === "calls" ? "" : shown]];
+const asks = ({ route }) => [
+  { key: "flow", path: "/api/flow", params: askParams(route), on: ["usage", "session", "gateway", "health"], gapMs: 1000 },
+];
+
+// From the answer to what is drawn
+
+function add(a, b) {
+  const sum = (field) => (a[field] === null || b[field] === null ? a[field] ?? b[field] : a[field] + b[field]);
+  const fields = ["model_calls", "total_tokens", "cost_nano_usd", "plan_cost_nano_usd", "unpriced_calls", "messages", "tool_calls", "errors", "running"];
+  const sums = Object.fromEntries(fields.filter((field) => field in a).map((field) => [field, sum(field)]));
+  // What took how long: a tool's calls where they are counted, else model calls.
+  const timed = (one) => (one.latency_ms ? one.tool_calls ?? one.model_calls : 0);
+  const all = timed(a) + timed(b);
+  return { ...a, ...sums, latency_ms: all ? Math.round(((a.latency_ms ?? 0) * timed(a) + (b.latency_ms ?? 0) * timed(b)) / all) : null };
+}
+
+const device = (node) => ({ id: `node:${node.id}`, kind: "node", key: node.id, label: node.name, platform: node.platform });
+
+/** The layers from left to right with the nodes that are drawn, the edges between them, and under which id each node is drawn. */
+export function graphOf(data, shown, most) {
+  const { field } = SHOWN[shown];
+  const drawn = new Map(); // id of the answer -> id in the picture
+  const layers = [];
+  for (const kind of Object.keys(KINDS)) {
+    // Calls that used no tool went no further than to their model.
+    const nodes = kind === "node" ? data.gateway.nodes.map(device)
+      : data.nodes.filter((node) => node.kind === kind && !(kind === "tool" && node.key === NONE_KEY));
+    if (!nodes.length) continue;
+    const ranked = [...nodes].sort((a, b) => (b[field] ?? 0) - (a[field] ?? 0));
+    const rest = ranked.length > most + 1 ? ranked.splice(most) : [];
+    for (const node of ranked) drawn.set(node.id, node.id);
+    for (const node of rest) drawn.set(node.id, `more:${kind}`);
+    if (rest.length) {
+      const whole = rest.reduce((sum, node) => add(sum, node));
+      ranked.push({ ...whole, id: `more:${kind}`, kind, key: "", label: t("and {n} more", { n: formatCount(rest.length) }), members: rest.length });
+    }
+    layers.push({ kind, nodes: ranked, count: nodes.length });
+  }
+  const edges = new Map();
+  const join = (edge, from, to) => {
+    if (!from || !to) return;
+    const id = `${from}>${to}`;
+    edges.set(id, { ...(edges.has(id) ? add(edges.get(id), edge) : edge), id, from, to });
+  };
+  for (const edge of data.edges) join(edge, drawn.get(edge.from), drawn.get(edge.to));
+  // How much went to which node nobody counts: that line has no width of its own and no numbers.
+  if (drawn.has(NODES_TOOL)) for (const node of data.gateway.nodes) join({ isUncounted: true }, drawn.get(NODES_TOOL), drawn.get(`node:${node.id}`));
+  return { layers, edges: [...edges.values()], drawn };
+}
+
+/** Where cards and ribbons are: columns from left to right, in a narrow window rows from top to bottom. */
+export function layoutOf(graph, shown, width) {
+  const isNarrow = width < NARROW;
+  const { field } = SHOWN[shown];
+  const places = new Map();
+  const heads = [];
+  let height = 0;
+  if (isNarrow) {
+    const [each, gap, tall] = [4, 6, 38];
+    const wide = (width - (each - 1) * gap) / each;
+    graph.layers.forEach(({ kind, nodes }) => {
+      heads.push({ kind, x: 0, y: height + 12 });
+      height += 20;
+      nodes.forEach((node, i) => {
+        const isAlone = nodes.length === 1;
+        places.set(node.id, { x: isAlone ? 0 : (i % each) * (wide + gap), y: height + Math.floor(i / each) * (tall + gap), width: isAlone ? width : wide, height: tall });
+      });
+      height += Math.ceil(nodes.length / each) * (tall + gap) - gap + 34;
+    });
+    height -= 34;
+  } else {
+    const [top, gap, tall] = [28, 10, 40];
+    const { length } = graph.layers;
+    const least = 120; // the gateway's name and version
+    const wide = Math.min(180, Math.max(92, (width - least - (length - 1) * 84) / (length - 1)));
+    const widthOfKind = (kind) => (kind === "gateway" ? Math.min(least, wide) : wide);
+    const space = (width - graph.layers.reduce((sum, { kind }) => sum + widthOfKind(kind), 0)) / (length - 1);
+    const high = Math.max(...graph.layers.map(({ nodes }) => nodes.length)) * (tall + gap) - gap;
+    let x = -space;
+    graph.layers.forEach(({ kind, nodes }, column) => {
+      x += space;
+      // The gateway has everything behind it: it is as high as its ribbons.
+      const own = kind === "gateway" ? Math.min(high, 112) : tall;
+      // In the middle beside the longest; where that is longer than a window, at the top.
+      const first = top + (high > LONG ? 0 : (high - (nodes.length * (own + gap) - gap)) / 2);
+      heads.push({ kind, x: Math.round(x), y: 12 });
+      const across = widthOfKind(kind);
+      nodes.forEach((node, row) => places.set(node.id, { x: Math.round(x), y: first + row * (own + gap), width: Math.round(across), height: own, column, row }));
+      x += across;
+    });
+    height = top + high;
+  }
+  // One scale for all ribbons, so that widths can be compared: the thickest card's fit beside it.
+  const whole = Math.max(1, ...graph.layers.filter(({ kind }) => kind !== "gateway").flatMap(({ nodes }) => nodes.map((node) => node[field] ?? 0)));
+  const thick = (edge) => (edge.isUncounted ? 1 : Math.max(0.6, ((edge[field] ?? 0) / whole) * WIDEST));
+  return { isNarrow, width, height, places, heads, ribbons: ribbonsOf(graph.edges, places, thick, isNarrow) };
+}
+
+/** A path for each edge; those of one card lie side by side, ordered so that they do not cross at it. */
+function ribbonsOf(edges, places, thick, isNarrow) {
+  const [along, size] = isNarrow ? ["x", "width"] : ["y", "height"];
+  const middle = (id) => places.get(id)[along] + places.get(id)[size] / 2;
+  const ports = { from: new Map(), to: new Map() };
+  for (const end of ["from", "to"]) {
+    const other = end === "from" ? "to" : "from";
+    const sorted = [...edges].sort((a, b) => middle(a[other]) - middle(b[other]));
+    const sums = new Map();
+    for (const edge of sorted) sums.set(edge[end], (sums.get(edge[end]) ?? 0) + thick(edge));
+    const used = new Map();
+    for (const edge of sorted) {
+      // Many thin ones at one card share its side rather than leave it.
+      const squeeze = Math.min(1, (places.get(edge[end])[size] - 8) / sums.get(edge[end]));
+      const before = used.get(edge[end]) ?? -sums.get(edge[end]) / 2;
+      used.set(edge[end], before + thick(edge));
+      ports[end].set(edge.id, middle(edge[end]) + (before + thick(edge) / 2) * squeeze);
+    }
+  }
+  const point = (n) => Math.round(n * 10) / 10;
+  return edges.map((edge) => {
+    const [start, end] = [places.get(edge.from), places.get(edge.to)];
+    const [a, b] = [point(ports.from.get(edge.id)), point(ports.to.get(edge.id))];
+    if (isNarrow) {
+      const [y, z] = [start.y + start.height, end.y];
+      const bend = point((y + z) / 2);
+      return { edge, thick: point(thick(edge)), path: `M${a} ${y}C${a} ${bend} ${b} ${bend} ${b} ${z}` };
+    }
+    const [x, z] = [point(start.x + start.width), point(end.x)];
+    const bend = point((x + z) / 2);
+    return { edge, thick: point(thick(edge)), path: `M${x} ${a}C${bend} ${a} ${bend} ${b} ${z} ${b}` };
+  });
+}
+
+// Words
+
+function nameOf(node) {
+  if (node.kind === "gateway") return t("Gateway");
+  if (node.key === NONE_KEY) return node.kind === "channel" ? t("No channel") : t("none");
+  return node.key === OTHER_KEY ? t("Other") : node.label;
+}
+
+function gatewayWords(gateway) {
+  if (gateway.status !== "connected") return gateway.status === "unreachable" ? t("not running") : t("not connected");
+  return gateway.version ? `OpenClaw ${gateway.version}` : t("connected");
+}
+
+/** What a card says under its name; the calls of a tool are those it answered, where they are counted. */
+function numberOf(node, shown) {
+  if (node.kind === "node") return node.platform ?? "";
+  const { field, format: write } = SHOWN[shown];
+  return write(shown === "calls" ? node.tool_calls ?? node.model_calls : node[field]);
+}
+
+const errorWords = (count) => tn(count, "{n} error", "{n} errors");
+
+/** All that is known of a node or an edge: [[name, value], …]. */
+function factsOf(one) {
+  if (one.kind === "node") return [[t("Platform"), one.platform ?? UNKNOWN], [t("State"), t("connected")]];
+  if (one.isUncounted) return [[t("Calls"), UNKNOWN]];
+  const facts = [
+    ...(one.messages === null ? [] : [[t("Messages"), formatCount(one.messages)]]),
+    ...(one.tool_calls === null ? [] : [[t("Tool calls"), formatCount(one.tool_calls)]]),
+    [t("Calls"), formatCount(one.model_calls)], [t("Tokens"), tokens(one.total_tokens)], [t("Cost"), cost(one)],
+    [t("Errors"), one.errors === null ? UNKNOWN : one.errors ? html`<span class="is-bad">${formatCount(one.errors)}</span>` : "0"],
+    [t("Mean time"), formatDuration(one.latency_ms)],
+  ];
+  if (one.plan_cost_nano_usd) facts.splice(3, 0, [t("Plan use"), money(one.plan_cost_nano_usd)]);
+  if (one.running) facts.push([t("Running now"), formatCount(one.running)]);
+  return facts;
+}
+
+/** A name that fits in so many pixels of 12 px text; a CJK character is twice as wide. */
+export function fit(text, pixels) {
+  const wide = (mark) => (/[\u1100-\uffdc]/.test(mark) ? 12 : 6.9);
+  const marks = [...text];
+  let used = 0;
+  const end = marks.findIndex((mark) => (used += wide(mark)) > pixels);
+  return end < 0 ? text : `${marks.slice(0, Math.max(1, end - 1)).join("")}…`;
+}
+
+// Where a click leads: the numbers of just that, on the page that has them
+
+const FILTER_KINDS = ["channel", "agent", "model"];
+
+function hrefOf(state, ...nodes) {
+  if (nodes.some((node) => node.members || node.key === OTHER_KEY)) return null;
+  if (nodes.length === 1 && nodes[0].kind === "gateway") return BUILT.has("health") ? hrefTo(state, "health") : null;
+  const known = nodes.filter((node) => FILTER_KINDS.includes(node.kind));
+  const isTool = nodes.some((node) => node.kind === "tool");
+  if (!known.length && !isTool) return null;
+  const filters = { ...state.route.filters, ...Object.fromEntries(known.map((node) => [node.kind, node.key])) };
+  return hrefTo({ ...state, route: { ...state.route, filters } }, "cost", [], isTool ? [["by", "tool"]] : []);
+}
+
+function sessionsHref(state, node) {
+  if (!FILTER_KINDS.includes(node.kind) || node.members || node.key === OTHER_KEY) return null;
+  return hrefTo({ ...state, route: { ...state.route, filters: { ...state.route.filters, [node.kind]: node.key } } }, "sessions");
+}
+
+// The picture
+
+/** What is lit with the card or ribbon under the pointer: its own ribbons, and the cards at their ends; null when nothing is. */
+export function litOf(graph, lit) {
+  const own = graph.edges.filter((edge) => [edge.id, edge.from, edge.to].includes(lit));
+  const isCard = graph.layers.some(({ nodes }) => nodes.some((node) => node.id === lit));
+  return own.length || isCard ? new Set([lit, ...own.flatMap((edge) => [edge.id, edge.from, edge.to])]) : null;
+}
+
+const lightOf = (lit, id) => (lit === null ? "" : lit.has(id) ? "is-lit" : "is-dim");
+
+function Card(node, place, data, lit, state) {
+  const { shown } = state.route;
+  const name = nameOf(node);
+  const href = hrefOf(state, node);
+  const number = numberOf(node, shown);
+  const errors = node.errors || 0;
+  // In a narrow card the unit is left to the buttons above.
+  const short = place.width < 110 && shown === "calls" && node.kind !== "node" ? formatTokens(node.tool_calls ?? node.model_calls) : number;
+  const words = [`${t(KINDS[node.kind].name)} ${name}`, number, errors ? errorWords(errors) : "", node.running ? t("{n} running", { n: formatCount(node.running) }) : ""].filter(Boolean).join(", ");
+  const kind = `flow-card is-${node.kind} ${lightOf(lit, node.id)}`;
+  const edge = place.width < 110 ? 7 : 10;
+  const left = place.x + edge;
+  const room = place.width - 2 * edge - (node.running ? 12 : 0) - (node.kind === "model" ? 14 : 0);
+  const middle = place.y + place.height / 2;
+  const isTall = place.height > 80; // the gateway, which says how it is as well
+  const [first, last] = isTall ? [middle - 12, middle + 20] : [middle - 4, middle + 12];
+  const inside = html`
+    <rect class="flow-box" x="${place.x}" y="${place.y}" width="${place.width}" height="${place.height}" rx="6"/>
+    <g role="img" aria-label="${words}">
+    ${node.kind === "model" && !node.members
+      ? html`<rect class="s${slotOf(state.palette, node.key)}" x="${left}" y="${first - 8}" width="8" height="8" rx="2"/>` : null}
+    <text class="flow-name" x="${left + (node.kind === "model" && !node.members ? 14 : 0)}" y="${first}">${fit(name, room)}</text>
+    ${isTall ? html`<text class="flow-number" x="${left}" y="${first + 16}">${fit(gatewayWords(data.gateway), place.width - 2 * edge)}</text>` : null}
+    <text class="flow-number" x="${left}" y="${last}">${fit(short, place.width - 2 * edge - (errors ? 34 : 0))}</text>
+    ${errors ? html`<text class="flow-errors" x="${place.x + place.width - edge}" y="${last}" text-anchor="end">✕${formatTokens(errors)}</text>` : null}
+    ${node.running ? html`<circle class="flow-live" cx="${place.x + place.width - 11}" cy="${first - 4}" r="3.5"/>` : null}
+    </g>`;
+  const spot = html` data-key="${node.id}" data-light="${node.id}" data-column="${place.column ?? 0}" data-at="${place.row ?? 0}"`;
+  if (href) return html`<a class="${kind}" href="${href}" data-page="cost"${spot}>${inside}</a>`;
+  if (node.members) return html`<g class="${kind}" role="button" tabindex="0" data-action="show-all"${spot}>${inside}</g>`;
+  return html`<g class="${kind}" role="group" tabindex="0"${spot}>${inside}</g>`;
+}
+
+function Ribbon({ edge, thick, path }, nodes, lit, state) {
+  const [from, to] = [nodes.get(edge.from), nodes.get(edge.to)];
+  const model = from.kind === "model" ? from : to.kind === "model" ? to : null;
+  const colour = model && !model.members ? `l${slotOf(state.palette, model.key)}` : "is-plain";
+  const kind = `flow-edge ${colour} ${edge.isUncounted ? "is-uncounted" : ""} ${lightOf(lit, edge.id)}`;
+  const share = edge.errors && edge.model_calls ? edge.errors / edge.model_calls : 0;
+  const inside = html`
+    <path class="flow-line" d="${path}" stroke-width="${thick}"/>
+    ${share >= LEAST_FAILED ? html`<path class="flow-failed" d="${path}" stroke-width="${Math.max(1, Math.round(thick * share * 10) / 10)}"/>` : null}
+    <path class="flow-hit" d="${path}" stroke-width="${Math.max(8, thick)}"/>`;
+  const href = edge.isUncounted ? null : hrefOf(state, from, to);
+  // Reached by pointer only: the keyboard goes from card to card, and the table has every edge.
+  return href
+    ? html`<a class="${kind}" href="${href}" tabindex="-1" aria-hidden="true" data-key="${edge.id}" data-light="${edge.id}">${inside}</a>`
+    : html`<g class="${kind}" data-key="${edge.id}" data-light="${edge.id}">${inside}</g>`;
+}
+
+function Tip(graph, nodes, state) {
+  const edge = graph.edges.find(({ id }) => id === state.lit);
+  const one = edge ?? nodes.get(state.lit);
+  if (!one) return null;
+  const title = edge ? html`${bdi(nameOf(nodes.get(edge.from)))} → ${bdi(nameOf(nodes.get(edge.to)))}` : bdi(nameOf(one));
+  return html`
+    <table class="tip-table">
+      <thead><tr><th scope="row">${title}</th><td class="note">${edge ? "" : t(KINDS[one.kind].name)}</td></tr></thead>
+      <tbody>${factsOf(one).map(([name, value]) => html`<tr><th scope="row">${name}</th><td class="num">${value}</td></tr>`)}</tbody>
+    </table>`;
+}
+
+function Picture(graph, data, state) {
+  const layout = layoutOf(graph, state.route.shown, widthOf(state, "flow"));
+  const nodes = new Map(graph.layers.flatMap((layer) => layer.nodes).map((node) => [node.id, node]));
+  const lit = litOf(graph, state.lit);
+  const counts = new Map(graph.layers.map(({ kind, count }) => [kind, count]));
+  return html`
+    <div class="flow ${layout.isNarrow ? "is-narrow" : ""}" data-measure="flow">
+      <svg class="flow-plot" width="${layout.width}" height="${layout.height}" viewBox="0 0 ${layout.width} ${layout.height}" role="group"
+        aria-label="${t("Flow from channels to tools. Arrow keys move between cards, Enter opens one.")}">
+        <g>${layout.ribbons.map((ribbon) => Ribbon(ribbon, nodes, lit, state))}</g>
+        <g class="pulses" data-key="pulses" data-keep="1"></g>
+        ${layout.heads.map(({ kind, x, y }) => html`
+          <text class="flow-head" data-key="head-${kind}" x="${x}" y="${y}">${t(KINDS[kind].all)}${kind === "gateway" ? "" : ` ${formatCount(counts.get(kind))}`}</text>`)}
+        ${[...nodes.values()].map((node) => Card(node, layout.places.get(node.id), data, lit, state))}
+      </svg>
+      <div class="tip" data-flow-tip aria-hidden="true">${Tip(graph, nodes, state)}</div>
+    </div>`;
+}
+
+// The same as tables
+
+const NUMBERS = [
+  [msg("Messages"), (one) => formatCount(one.messages)], [msg("Tool calls"), (one) => formatCount(one.tool_calls)], [msg("Calls"), (one) => formatCount(one.model_calls)], [msg("Tokens"), (one) => tokens(one.total_tokens)],
+  [msg("Cost"), (one) => cost(one)], [msg("Errors"), (one) => formatCount(one.errors)], [msg("Mean time"), (one) => formatDuration(one.latency_ms)],
+];
+
+function Tables(data, state) {
+  const { field } = SHOWN[state.route.shown];
+  const names = new Map(data.nodes.map((node) => [node.id, node]));
+  const kinds = Object.keys(KINDS);
+  const link = (href, text) => (href ? html`<a class="row-link" href="${href}" data-row>${text}</a>` : text);
+  const heads = NUMBERS.map(([name]) => head(t(name), "num"));
+  const cells = (one) => NUMBERS.map(([, write]) => html`<td class="num">${write(one)}</td>`);
+  const nodes = [...data.nodes].sort((a, b) => kinds.indexOf(a.kind) - kinds.indexOf(b.kind));
+  const edges = [...data.edges].sort((a, b) => b[field] - a[field]);
+  return html`
+    ${scrollingTable({
+      label: t("{title}, table", { title: t("Flow") }), kind: "is-long",
+      heads: html`${head(t("Kind"))}${head(t("Name"))}${heads}${head(t("Running now"), "num")}${head(t("Sessions"))}`,
+      rows: nodes.map((node) => html`
+        <tr data-key="${node.id}">
+          <td>${t(KINDS[node.kind].name)}</td><th scope="row" class="name" title="${nameOf(node)}">${link(hrefOf(state, node), bdi(nameOf(node)))}</th>
+          ${cells(node)}<td class="num">${formatCount(node.running)}</td>
+          <td>${sessionsHref(state, node) ? html`<a href="${sessionsHref(state, node)}">${t("Show")}</a>` : ""}</td>
+        </tr>`),
+    })}
+    <h3>${t("From one to the next")}</h3>
+    ${scrollingTable({
+      label: t("{title}, table", { title: t("From one to the next") }), kind: "is-long",
+      heads: html`${head(t("From"))}${head(t("To"))}${heads}`,
+      rows: edges.slice(0, MOST_EDGES).map((edge) => {
+        const [from, to] = [names.get(edge.from), names.get(edge.to)];
+        return html`
+          <tr data-key="${edge.from}>${edge.to}">
+            <th scope="row" class="name">${bdi(nameOf(from))}</th><td class="mid">${link(hrefOf(state, from, to), bdi(nameOf(to)))}</td>${cells(edge)}
+          </tr>`;
+      }),
+    })}
+    ${edges.length > MOST_EDGES ? html`<p class="more">${t("and {n} more", { n: formatCount(edges.length - MOST_EDGES) })}</p>` : null}`;
+}
+
+const mostOf = (state) => (state.isAllShown ? Infinity : widthOf(state, "flow") < NARROW ? MOST.narrow : MOST.wide);
+const graphNow = (state) => graphOf(dataOf(state, "flow"), state.route.shown, mostOf(state));
+
+function view(state) {
+  const data = dataOf(state, "flow");
+  const { shown } = state.route;
+  const graph = graphNow(state);
+  const isFolded = state.isAllShown || graph.layers.some(({ nodes }) => nodes.some((node) => node.members));
+  const body = data.nodes.length
+    ? state.isTable ? Tables(data, state) : Picture(graph, data, state)
+    : nothing(t("Nothing went through in this range."));
+  return html`
+    <div class="grid" data-key="flow">
+      ${panel({
+        key: "flow", title: t("Flow"), wide: "w12", state, isRanged: true, body,
+        note: html`${rangeName(state.route.range)}, ${tn(data.totals.model_calls, "{n} call", "{n} calls")}, ${cost(data.totals)}`,
+        tools: html`
+          ${segments({ action: "show", label: t("What the width stands for"), chosen: shown, choices: Object.entries(SHOWN).map(([key, { name }]) => [key, t(name)]) })}
+          ${isFolded && !state.isTable ? html`
+            <button type="button" class="link" data-action="show-all">${state.isAllShown ? t("Show the largest") : t("Show all")}</button>` : null}
+          <button type="button" class="link" data-action="table">${state.isTable ? t("Show graph") : t("Show table")}</button>`,
+      })}
+    </div>`;
+}
+
+// Pulses: they come and go beside the drawing, which is not made anew for them
+
+const svg = (name, attributes) => {
+  const element = document.createElementNS("http://www.w3.org/2000/svg", name);
+  for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
+  return element;
+};
+
+/** Light up a card or a ribbon for a moment; once at a time, however many events come. */
+function pulse(ids) {
+  const layer = document.querySelector(".pulses");
+  if (!layer || document.visibilityState !== "visible") return;
+  for (const id of new Set(ids)) {
+    const shape = document.querySelector(`.flow-plot [data-key="${CSS.escape(id)}"]`)?.firstElementChild;
+    if (!shape || [...layer.children].some((one) => one.dataset.of === id)) continue;
+    const copied = shape.nodeName === "path" ? ["d"] : ["x", "y", "width", "height", "rx"];
+    const mark = svg(shape.nodeName, { ...Object.fromEntries(copied.map((name) => [name, shape.getAttribute(name)])), pathLength: 100, "data-of": id });
+    mark.setAttribute("class", shape.nodeName === "path" ? "pulse is-path" : "pulse");
+    layer.append(mark);
+    setTimeout(() => mark.remove(), PULSE_MS);
+  }
+}
+
+/** The ids in the picture along a path of the answer's ids: its cards and the ribbons between them. */
+function wayOf(graph, ids) {
+  const shown = ids.map((id) => graph.drawn.get(id)).filter(Boolean);
+  return [...shown, ...shown.slice(1).map((id, i) => `${shown[i]}>${id}`)];
+}
+
+let before = null; // the answer that was drawn last, and the question it answers
+
+/** What has grown since the last answer has just been used. */
+function pulseGrown(state) {
+  const answer = state.answers.flow;
+  if (!answer?.data || answer.data === before?.data) return;
+  const isSameQuestion = JSON.stringify(answer.askedFor) === JSON.stringify(before?.askedFor);
+  if (before && isSameQuestion) {
+    const graph = graphNow(state);
+    const old = new Map([...before.data.nodes, ...before.data.edges].map((one) => [one.id ?? `${one.from}>${one.to}`, one.model_calls]));
+    const grown = (id, one) => one.model_calls > (old.get(id) ?? 0);
+    pulse([
+      ...answer.data.nodes.filter((node) => grown(node.id, node)).map((node) => graph.drawn.get(node.id)),
+      ...answer.data.edges.filter((edge) => grown(`${edge.from}>${edge.to}`, edge)).map((edge) => `${graph.drawn.get(edge.from)}>${graph.drawn.get(edge.to)}`),
+    ].filter(Boolean));
+  }
+  before = answer;
+}
+
+function heard(kind, data, { state }) {
+  if (kind !== "session" || !dataOf(state, "flow") || state.isTable) return;
+  const agent = /^agent:([^:]+):/.exec(data.key ?? "")?.[1];
+  if (!agent) return;
+  const model = data.provider && data.model ? `model:${data.provider}/${data.model}` : null;
+  pulse(wayOf(graphNow(state), [GATEWAY, `agent:${agent}`, model, data.tool ? `tool:${data.tool}` : null].filter(Boolean)));
+}
+
+// Keys, and where the tooltip stands
+
+function moveFrom(card, key) {
+  const [column, at] = [Number(card.dataset.column), Number(card.dataset.at)];
+  const cards = [...document.querySelectorAll(".flow-card")];
+  if (key === "ArrowUp" || key === "ArrowDown") {
+    const next = at + (key === "ArrowDown" ? 1 : -1);
+    return cards.find((one) => Number(one.dataset.column) === column && Number(one.dataset.at) === next);
+  }
+  const beside = cards.filter((one) => Number(one.dataset.column) === column + (key === "ArrowRight" ? 1 : -1));
+  const middle = (one) => one.getBoundingClientRect().top + one.getBoundingClientRect().height / 2;
+  return beside.sort((a, b) => Math.abs(middle(a) - middle(card)) - Math.abs(middle(b) - middle(card)))[0];
+}
+
+function keys(event, { dispatch }) {
+  const card = event.target.closest?.(".flow-card");
+  if (event.key === "Escape") dispatch({ lit: null });
+  if (!card) return false;
+  if (event.key === "Enter" && card.dataset.action) {
+    dispatch({ isAllShown: true });
+    return true;
+  }
+  if (!event.key.startsWith("Arrow")) return false;
+  moveFrom(card, event.key)?.focus();
+  return true;
+}
+
+function painted({ state }) {
+  pulseGrown(state);
+  const tip = document.querySelector("[data-flow-tip]");
+  const shape = state.lit && document.querySelector(`.flow-plot [data-key="${CSS.escape(state.lit)}"]`);
+  if (!tip || !shape) return;
+  const frame = tip.parentElement.getBoundingClientRect();
+  const box = shape.getBoundingClientRect();
+  const isEdge = state.lit.includes(">");
+  const below = box.bottom - frame.top + 8;
+  const left = isEdge ? box.left + box.width / 2 - frame.left - tip.offsetWidth / 2 : box.left - frame.left;
+  const top = isEdge ? box.top + box.height / 2 - frame.top + 16 : below;
+  const over = box.top - frame.top - tip.offsetHeight - 8;
+  const isRoom = top + tip.offsetHeight <= frame.height || over < 0;
+  const x = Math.max(0, Math.min(left, frame.width - tip.offsetWidth));
+  tip.style.setProperty("transform", `translate(${Math.round(x)}px, ${Math.round(isRoom ? top : over)}px)`);
+}
+
+export const page = {
+  parse, format, asks, view, keys, painted, heard, styles: "flow.css",
+  actions: {
+    show: (element, { go }) => go({ shown: element.dataset.value }),
+    table: (_, { state, dispatch }) => dispatch({ isTable: !state.isTable }),
+    "show-all": (_, { state, dispatch }) => dispatch({ isAllShown: !state.isAllShown }),
+  },
+};
+"""
+
+# language=CSS
+CRONS_CSS = r"""/* Crons */
+.cron-note { margin: 0 0 8px; font-size: 12px; line-height: 16px; }
+.cron-none { padding: 12px 0 8px; }
+@media (min-width: 1100px) {
+  .cron-list .grid-table { table-layout: fixed; }
+  .cron-list .col-schedule { width: 29%; } .cron-list .col-next { width: 128px; } .cron-list .col-last { width: 164px; } .cron-list .col-runs { width: 148px; }
+  .cron-list .col-success { width: 80px; } .cron-list .col-cost { width: 96px; }
+}
+.cron-list .switch-cell { width: 40px; padding-right: 8px; vertical-align: middle; }
+.cron-list td, .cron-list tbody th { height: 49px; }
+.cron-list tr > .mid { max-width: 300px; overflow: hidden; text-overflow: ellipsis; }
+.cron-list .name { width: auto; }
+.never { color: var(--ink-3); }
+.cron-list .sort-mark { right: -12px; }
+.cron-agent { display: block; font-size: 12px; line-height: 16px; color: var(--ink-3); overflow: hidden; text-overflow: ellipsis; }
+.is-off > :not(.switch-cell) { color: var(--ink-2); }
+.mark.is-bad { color: var(--bad); border-color: currentColor; }
+.switch { position: relative; display: inline-block; vertical-align: middle; width: 26px; height: 16px; border-radius: 8px; background: var(--ink-3); }
+.switch::after { content: ""; position: absolute; top: 2px; left: 2px; width: 12px; height: 12px; border-radius: 50%; background: var(--surface); }
+.switch.is-on { background: var(--ok); } .switch.is-on::after { left: 12px; }
+.switch.is-still { opacity: .45; }
+.result { display: inline-flex; align-items: center; gap: 4px; vertical-align: bottom; white-space: nowrap; }
+.result .icon { flex: none; color: var(--ink-3); }
+.result.is-ok { color: inherit; } .result.is-ok .icon { color: var(--ok); } .result.is-warn .icon { color: var(--warn); }
+.result.is-bad, .result.is-bad .icon { color: var(--bad); }
+.last-run .note, .facts .note { font-size: 12px; font-weight: 400; }
+.runs { display: inline-block; vertical-align: middle; }
+.run-bar { fill: var(--ink-3); } .run-bad { fill: var(--bad); }
+.cron-head h2 { font-size: 16px; line-height: 22px; min-width: 0; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
+.cron-head .tools { flex: none; }
+.cron-when { margin: -4px 0 8px; font-size: 13px; color: var(--ink-2); }
+.cron-head .facts { margin-top: 4px; }
+.cron-head .facts { gap: 8px 40px; }
+.cron-head .facts dd:not(.fact-note) { font-size: 16px; line-height: 24px; }
+.cron-head .facts .unpriced { display: block; }
+.facts .fact-note { font-size: 12px; line-height: 16px; font-weight: 400; color: var(--ink-3); }
+.cron-error, .cron-news { margin: 0 0 8px; padding: 6px 10px; border-left: 2px solid var(--bad); font-size: 13px; line-height: 18px; overflow-wrap: anywhere; }
+.cron-news { border-color: var(--ink-3); }
+.cron-lines { display: grid; gap: 6px; font-size: 13px; line-height: 18px; }
+.cron-lines > div { display: grid; grid-template-columns: 92px minmax(0, 1fr); gap: 8px; }
+.cron-lines dt { color: var(--ink-2); }
+.cron-lines dd { overflow-wrap: anywhere; }
+.cron-lines ol { margin: 0; padding: 0; list-style: none; font-variant-numeric: tabular-nums; }
+.cron-id { font-size: 12px; }
+.cron-text {
+  margin: 12px 0 0; padding: 8px 12px; max-height: 320px; overflow: auto; border: 1px solid var(--line); border-radius: 6px;
+  background: var(--bg); font: 12px/17px var(--mono); white-space: pre-wrap; overflow-wrap: anywhere;
+}
+.run-list .said { max-width: 320px; width: 34%; overflow: hidden; text-overflow: ellipsis; color: var(--ink-2); }
+.cron-form { display: grid; gap: 12px; }
+.cron-form .row { display: grid; grid-template-columns: repeat(2, minmax(0, 1fr)); gap: 12px; align-items: start; }
+.cron-form .segments { justify-self: start; }
+.cron-form label, .cron-form .label { display: grid; gap: 3px; font-size: 12px; line-height: 16px; color: var(--ink-2); }
+.cron-form .check { display: flex; align-items: center; gap: 8px; font-size: 13px; }
+.cron-form .field, .cron-form textarea, .cron-form select { width: 100%; color: var(--ink); font-size: 13px; }
+.cron-form textarea {
+  min-height: 96px; padding: 6px 8px; border: 1px solid var(--line); border-radius: 6px; background: var(--bg); font-family: inherit; line-height: 18px; resize: vertical;
+}
+.cron-form .select { width: 100%; } .cron-form .select select { max-width: none; }
+.cron-preview { padding: 8px 12px; border: 1px solid var(--line); border-radius: 6px; background: var(--bg); font-size: 13px; line-height: 18px; min-height: 54px; }
+.cron-preview ol { margin: 0; padding: 0; list-style: none; color: var(--ink-2); font-variant-numeric: tabular-nums; }
+.form-fault { color: var(--bad); font-size: 13px; line-height: 18px; min-height: 18px; }
+.form-buttons { display: flex; justify-content: flex-end; gap: 8px; }
+@media (max-width: 1099px) { [data-key="runs"] { order: 1; } }
+@media (max-width: 639px) {
+  .cron-list .last-run .result { font-size: 0; gap: 0; }
+  .cron-form .row { grid-template-columns: minmax(0, 1fr); }
+  .cron-list .name { width: 50%; }
+  .cron-list tbody td, .cron-list tbody th { padding-right: 8px; }
+  .last-run .note, .cron-list .name .mark { display: none; }
+  .cron-head .panel-head { flex-wrap: wrap; }
+  .cron-head .tools { width: 100%; }
+}
+"""
+
+# language=JavaScript
+CRONS_JS = r"""// Cron jobs: what runs by the clock, when next, how the last runs ended and what they cost; one job
+// with all of its runs. `rest[0]` of the address is the job that is open.
+
+import {
+  html, msg, t, tn, UNKNOWN, dayIn, formatAbsolute, formatClock, formatCount, formatDay, formatDuration, formatMoney, formatPercent, formatTokens, tPhrase,
+} from "./dom.js";
+import {
+  askParams, bdi, command, cost, dataOf, head, hrefTo, icon, mayAct, money, nothing, option, panel, rangeName, scrollingTable,
+  segments, sessionLink, sortHead, unseen, when, zoneOf,
+} from "./views.js";
+
+const LIST = "crons";
+const JOB = "cron";
+const RUNS_AT_ONCE = 50;
+
+// Words
+
+/** The server's words for a schedule, in pieces that can be said in another language. */
+const SCHEDULE_WORDS = [
+  msg("every minute"), msg("every hour"), msg("every day"), msg("every week"), msg("every second"),
+  msg("every {n} seconds"), msg("every {n} minutes"), msg("every {n} hours"), msg("every {n} days"), msg("every {n} weeks"),
+  msg("{words} on weekdays"), msg("{words} on weekends"), msg("{words} every day"), msg("{words} on the last day of the month"),
+  msg("{words} on day {days} of the month"), msg("{words} at minute {n}"), msg("{words} from {from} to {to}"), msg("{words} on {days}"),
+  msg("at {times}"), msg("once, at {time}"), msg("by cron, {expr}"), msg("when a command ends"), msg("when a command says something"),
+  msg("{a} and {b}"), msg("{a}, {b}"), msg("Monday"), msg("Tuesday"), msg("Wednesday"), msg("Thursday"), msg("Friday"),
+  msg("Saturday"), msg("Sunday"),
+];
+
+export const scheduleWords = (job) => {
+  if (!job.schedule_text) return UNKNOWN;
+  // Zone and expression are names: they are said as they are.
+  const { zone } = job;
+  if (!zone) return tPhrase(job.schedule_text, SCHEDULE_WORDS);
+  return t("{words}, {zone}", { words: tPhrase(job.schedule_text.slice(0, -zone.length - 2), SCHEDULE_WORDS), zone });
+};
+
+const RESULTS = {
+  ok: ["done", msg("ok"), "is-ok"],
+  error: ["bad", msg("failed"), "is-bad"],
+  skipped: ["other", msg("skipped"), ""],
+  running: ["started", msg("running"), "is-ok"],
+  interrupted: ["warn", msg("interrupted"), "is-warn"],
+  superseded: ["other", msg("superseded"), ""],
+};
+
+/** How a run ended: an icon and a word, never the colour alone. */
+function Result(status) {
+  const [mark, word, kind] = RESULTS[status] ?? ["other", "", ""];
+  return html`<span class="result ${kind}">${icon(mark, 14)}${word ? t(word) : status ? bdi(status) : t("not recorded")}</span>`;
+}
+
+const nameOf = (job) => job.display_name || job.name;
+
+/** A moment to come: "in 3 h 12 m", from a day on as a date. */
+function until(ms, state) {
+  if (!ms) return html`${UNKNOWN}`;
+  const left = ms - state.now;
+  const zone = zoneOf(state);
+  const text = formatAbsolute(ms, zone);
+  const words = left <= 0 ? t("due now") : left < 86_400_000 ? t("in {time}", { time: formatDuration(left) })
+    : `${formatDay(dayIn(ms, zone))} ${formatClock(ms, zone).slice(0, 5)}`;
+  return html`<time datetime="${new Date(ms).toISOString()}" title="${text}">${words}</time>`;
+}
+
+const isOn = (job) => job.enabled && !job.removed;
+const nextOf = (job) => (isOn(job) ? job.next_runs_ms[0] ?? null : null);
+
+function NextRun(job, state) {
+  if (job.removed) return html`<span class="note">${t("removed")}</span>`;
+  if (!job.enabled) return html`<span class="note">${t("paused")}</span>`;
+  if (job.problem) return html`<span class="is-warn" title="${job.problem}">${t("not known")}</span>`;
+  return until(nextOf(job), state);
+}
+
+/** The last runs as bars: as high as they cost, red where they failed. */
+export function runBars(recent, width = 122, height = 20) {
+  if (!recent.length) return null;
+  const most = Math.max(1, ...recent.map((run) => run.cost_nano_usd ?? 0));
+  const bars = recent.map((run, i) => {
+    const tall = Math.max(3, Math.round(((run.cost_nano_usd ?? 0) / most) * (height - 1)));
+    return html`<rect class="${run.status === "error" ? "run-bad" : "run-bar"}" x="${i * 5}" y="${height - tall}" width="4" height="${tall}"></rect>`;
+  });
+  const failed = recent.filter((run) => run.status === "error").length;
+  const words = t("{runs}, {failed}; dearest {cost}", {
+    runs: tn(recent.length, "last run", "last {n} runs"), failed: tn(failed, "{n} failed", "{n} failed"), cost: formatMoney(Math.max(...recent.map((run) => run.cost_nano_usd ?? 0))),
+  });
+  return html`
+    <svg class="runs" width="${width}" height="${height}" viewBox="0 0 ${width} ${height}" role="img"><title>${words}</title>${bars}</svg>`;
+}
+
+function SuccessRate(job) {
+  if (job.success_rate === null) return html`${UNKNOWN}`;
+  const ended = job.ok_runs + job.failed_runs;
+  return html`<span class="num" title="${t("{ok} of {all} runs in the range", { ok: formatCount(job.ok_runs), all: formatCount(ended) })}">${formatPercent(job.success_rate)}</span>`;
+}
+
+const totalsCost = (totals) => (totals ? cost(totals) : html`<span title="${t("Its work is done in the main session and counted there.")}">${UNKNOWN}</span>`);
+
+// The list
+
+const COLUMNS = [
+  { key: "name", name: msg("Job"), value: (job) => nameOf(job).toLowerCase(), order: "asc" },
+  { key: "schedule", name: msg("Schedule"), kind: "mid", value: (job) => job.schedule_text ?? "", order: "asc" },
+  { key: "next", name: msg("Next run"), value: (job) => nextOf(job) ?? Infinity, order: "asc" },
+  { key: "last", name: msg("Last run"), value: (job) => job.last_run_at_ms ?? 0, order: "desc" },
+  { key: "runs", name: msg("Runs"), kind: "num wide", value: (job) => job.runs, order: "desc" },
+  { key: "success", name: msg("Success"), kind: "num wide", value: (job) => job.success_rate ?? -1, order: "asc" },
+  { key: "cost", name: msg("Cost"), kind: "num", value: (job) => job.totals?.cost_nano_usd ?? -1, order: "desc" },
+];
+const SORTS = COLUMNS.map(({ key }) => key);
+const usualOrder = (sort) => COLUMNS.find(({ key }) => key === sort).order;
+
+export function sortedJobs(jobs, { sort, order }) {
+  const { value } = COLUMNS.find(({ key }) => key === sort);
+  const sign = order === "asc" ? 1 : -1;
+  const compare = (a, b) => (typeof a === "string" ? a.localeCompare(b) : a === b ? 0 : a < b ? -1 : 1);
+  return [...jobs].sort((a, b) => sign * compare(value(a), value(b)) || compare(nameOf(a), nameOf(b)));
+}
+
+function LastRun(job, state) {
+  if (isRunning(job, state)) return html`<span class="result is-ok">${icon("started", 14)}${job.running_at_ms && state.now > job.running_at_ms ? t("running, {time}", { time: formatDuration(state.now - job.running_at_ms) }) : t("running")}</span>`;
+  if (!job.last_run_at_ms) return html`<span class="never">${t("never")}</span>`;
+  return html`${Result(job.last_run_status)} <span class="note">${when(job.last_run_at_ms, state)}</span>`;
+}
+
+function Switch(job, canChange) {
+  const word = job.enabled ? t("On") : t("Off");
+  if (!canChange || job.source !== "gateway") return html`<span class="switch is-still ${job.enabled ? "is-on" : ""}" role="img" aria-label="${word}" title="${word}"></span>`;
+  return html`
+    <button type="button" class="switch ${job.enabled ? "is-on" : ""}" role="switch" aria-checked="${job.enabled ? "true" : "false"}"
+      data-action="toggle" data-value="${job.id}" title="${job.enabled ? t("Pause") : t("Resume")}">${unseen(t("{name} runs by its schedule", { name: nameOf(job) }))}</button>`;
+}
+
+function Row(job, state, canChange) {
+  const failures = job.consecutive_errors > 1 && job.last_run_status === "error"
+    ? html` <span class="mark is-bad">${tn(job.consecutive_errors, "failed {n} time", "failed {n} times")}</span>` : null;
+  return html`
+    <tr data-key="${job.id}" class="${isOn(job) ? "" : "is-off"}">
+      <td class="switch-cell">${Switch(job, canChange)}</td>
+      <th scope="row" class="name">
+        <a class="row-link" href="${hrefTo(state, "crons", [job.id])}" data-row>${bdi(nameOf(job))}</a>${failures}
+        <span class="cron-agent">${bdi(job.agent_id ?? UNKNOWN)}</span>
+      </th>
+      <td class="mid" title="${job.schedule.expr ?? ""}">${bdi(scheduleWords(job))}</td>
+      <td>${NextRun(job, state)}</td>
+      <td class="last-run" title="${job.last_run_status === "error" ? job.last_error ?? "" : ""}">${LastRun(job, state)}</td>
+      <td class="num wide">${runBars(job.recent) ?? UNKNOWN}</td>
+      <td class="num wide">${SuccessRate(job)}</td>
+      <td class="num">${totalsCost(job.totals)}</td>
+    </tr>`;
+}
+
+function Table(jobs, state, label) {
+  const { sort, order } = state.route;
+  const canChange = dataOf(state, LIST).can_change && mayAct(state);
+  return scrollingTable({
+    label, kind: "cron-list",
+    heads: html`${head(unseen(t("On")), "switch-cell")}${COLUMNS.map((column) => sortHead({ value: column.key, name: t(column.name), sort, order, kind: `${column.kind ?? ""} col-${column.key}` }))}`,
+    rows: sortedJobs(jobs, { sort, order }).map((job) => Row(job, state, canChange)),
+  });
+}
+
+/** What stands beside a list that cannot be changed, and what could not be read of it. */
+function Notes(data) {
+  const bad = data.bad_jobs ? tn(data.bad_jobs, "{n} job could not be read", "{n} jobs could not be read") : "";
+  return html`
+    ${data.why_not ? html`<p class="note cron-note">${t("Read from {source}. Changing a job needs the gateway: {why}.", { source: data.source === "files" ? t("OpenClaw's files") : t("the gateway"), why: data.why_not })}</p>` : null}
+    ${bad || data.problems.length ? html`<p class="note is-warn cron-note">${[bad, ...data.problems].filter(Boolean).join(". ")}</p>` : null}`;
+}
+
+function None(data) {
+  return html`
+    <div class="cron-none" data-key="none">
+      ${nothing(t("No cron job yet. Here will be what OpenClaw runs by the clock, when next, and what each run costs."))}
+      <p>${data.can_change ? NewButton() : command('openclaw cron add --name "Morning briefing" --cron "0 7 * * *" --message "Brief me"')}</p>
+    </div>`;
+}
+
+const NewButton = () => html`
+  <button type="button" class="button" data-action="create" data-shortcut="n" data-help="${t("New cron job")}">${t("New cron job")}</button>`;
+
+function List(state) {
+  const data = dataOf(state, LIST);
+  const own = data.jobs.filter((job) => !job.built_in && !job.removed);
+  const builtIn = data.jobs.filter((job) => job.built_in && !job.removed);
+  const removed = data.jobs.filter((job) => job.removed);
+  const part = (key, title, jobs, note) => (jobs.length ? panel({
+    key, wide: "w12", state, isRanged: true, title, note, body: Table(jobs, state, t("{title}, table", { title })),
+  }) : null);
+  return html`
+    <div class="grid" data-key="crons">
+      ${panel({
+        key: "jobs", wide: "w12", state, isRanged: true, title: html`${tn(own.length, "{n} cron job", "{n} cron jobs")} · ${cost(data.totals, true)}`,
+        note: rangeName(state.route.range), tools: data.can_change && own.length ? NewButton() : null,
+        body: html`${Notes(data)}${own.length ? Table(own, state, t("Cron jobs, table")) : None(data)}`,
+      })}
+      ${part("built-in", t("Made by OpenClaw"), builtIn, t("heartbeats, memory and skills"))}
+      ${part("removed", t("No longer there"), removed, t("their cost stays counted"))}
+    </div>`;
+}
+
+// One job
+
+function Fact(name, value, note = null) {
+  return html`<div data-key="${name}"><dt>${name}</dt><dd>${value}</dd>${note ? html`<dd class="fact-note">${note}</dd>` : null}</div>`;
+}
+
+const PAYLOADS = { agentTurn: msg("a turn of the agent"), systemEvent: msg("a note to the main session"), command: msg("a command"), script: msg("a script"), heartbeat: msg("a heartbeat") };
+const TARGETS = { main: msg("the main session"), isolated: msg("a session of its own"), current: msg("the session it was made in") };
+const DELIVERIES = { none: msg("kept to itself"), announce: msg("announced"), webhook: msg("sent to a web address") };
+const wordFor = (table, key) => (key && Object.hasOwn(table, key) ? t(table[key]) : key ?? UNKNOWN);
+
+function deliveryWords({ mode, channel, to }) {
+  const where = [channel === "last" ? t("where the agent was last spoken to") : channel, to].filter(Boolean).join(" ");
+  return where ? `${wordFor(DELIVERIES, mode)}, ${where}` : wordFor(DELIVERIES, mode);
+}
+
+function Definition(job, state) {
+  const { schedule, payload, delivery } = job;
+  const zone = job.zone ?? zoneOf(state);
+  const line = (name, value) => (value === null || value === "" ? null : html`<div data-key="${name}"><dt>${name}</dt><dd>${value}</dd></div>`);
+  const exact = {
+    cron: () => html`<code>${bdi(schedule.expr)}</code>${schedule.tz ? html` ${bdi(schedule.tz)}` : ""}`,
+    every: () => html`<code>${formatCount(schedule.every_ms)} ms</code>`,
+    at: () => html`<code>${schedule.at_ms ? new Date(schedule.at_ms).toISOString() : UNKNOWN}</code>`,
+  }[schedule.kind]?.() ?? html`<code>${bdi(schedule.kind)}</code>`;
+  const runs = job.next_runs_ms.map((ms) => html`<li>${formatAbsolute(ms, zone)}</li>`);
+  return panel({
+    key: "definition", wide: "w4", state, title: t("What it does"),
+    body: html`
+      <dl class="cron-lines">
+        ${line(t("Schedule"), exact)}
+        ${line(t("Next runs"), runs.length ? html`<ol>${runs}</ol>` : job.enabled ? job.problem ?? t("none") : t("none while it is paused"))}
+        ${line(t("Does"), wordFor(PAYLOADS, payload.kind))}
+        ${line(t("In"), wordFor(TARGETS, job.session_target))}
+        ${line(t("Model"), payload.model ? bdi(payload.model) : "")}
+        ${line(t("Thinking"), payload.thinking ? bdi(payload.thinking) : "")}
+        ${line(t("At most"), payload.timeout_seconds ? formatDuration(payload.timeout_seconds * 1000) : "")}
+        ${line(t("Answer"), delivery ? bdi(deliveryWords(delivery)) : "")}
+        ${line(t("Description"), job.description ? bdi(job.description) : "")}
+        ${line(t("Made"), job.created_at_ms ? when(job.created_at_ms, state) : "")}
+        ${line("Id", html`<code class="cron-id">${bdi(job.id)}</code>`)}
+      </dl>
+      ${payload.text ? html`<pre class="cron-text" tabindex="0">${payload.text}</pre>` : null}`,
+  });
+}
+
+function RunRow(run, state) {
+  const said = run.error ?? run.summary ?? "";
+  const tokens = run.totals ? run.totals.total_tokens : null;
+  const at = when(run.run_at_ms, state);
+  return html`
+    <tr data-key="${run.run_at_ms}">
+      <th scope="row">${run.session ? sessionLink(state, run.session, at) : at}</th>
+      <td>${Result(run.status)}</td>
+      <td class="said mid" title="${said}">${bdi(said)}</td>
+      <td class="num">${formatDuration(run.duration_ms)}</td>
+      <td class="num wide">${tokens === null ? UNKNOWN : html`<span title="${tn(tokens, "{n} token", "{n} tokens")}">${formatTokens(tokens)}</span>`}</td>
+      <td class="num">${totalsCost(run.totals)}</td>
+    </tr>`;
+}
+
+function Runs(data, state) {
+  const more = data.total > data.runs.length
+    ? html`<p class="more"><button type="button" class="link" data-action="more-runs">${t("Show {n} more", { n: formatCount(Math.min(RUNS_AT_ONCE, data.total - data.runs.length)) })}</button></p>` : null;
+  return panel({
+    key: "runs", wide: "w8", state, isSum: true, title: tn(data.total, "{n} run", "{n} runs"), note: t("newest first; a run opens its session"),
+    body: data.total ? html`
+      ${scrollingTable({
+        label: t("Runs, table"), kind: "run-list",
+        heads: html`${head(t("When"))}${head(t("Result"))}${head(t("Said"), "mid")}${head(t("Took"), "num")}${head(t("Tokens"), "num wide")}${head(t("Cost"), "num")}`,
+        rows: data.runs.map((run) => RunRow(run, state)),
+      })}${more}` : nothing(t("It has not run yet.")),
+  });
+}
+
+function Buttons(job, data, state) {
+  if (!data.can_change || !mayAct(state) || job.source !== "gateway") return null;
+  const button = (action, word, key, help) => html`
+    <button type="button" class="button" data-action="${action}" data-value="${job.id}" data-key="${action}" data-shortcut="${key}" data-help="${help}">${word}</button>`;
+  return html`
+    ${button("run", t("Run now"), "x", t("Run the job now"))}
+    ${button("toggle", job.enabled ? t("Pause") : t("Resume"), "p", t("Pause or resume the job"))}
+    ${job.built_in ? null : button("edit", t("Edit"), "e", t("Edit the job"))}
+    ${job.built_in ? null : button("remove", t("Delete"), "d", t("Delete the job"))}`;
+}
+
+/** What came of a run that this page asked for, until it has ended; then how it ended. */
+function RunNews(job, state) {
+  const asked = state.cronRun;
+  if (asked?.id !== job.id) return null;
+  if (isRunning(job, state)) return html`<p class="cron-news" role="status">${t("The run is under way.")}</p>`;
+  return html`<p class="cron-news" role="status">${t("The run has ended: {result}.", { result: Result(job.last_run_status) })}</p>`;
+}
+
+function Job(state) {
+  const data = dataOf(state, JOB);
+  if (!data || data.job.id !== state.route.open) {
+    const error = state.answers[JOB]?.error;
+    return html`<div class="grid" data-key="no-job">${panel({
+      key: "no-job", wide: "w12", state, title: t("Cron job"),
+      body: html`${nothing(error?.status === 404 ? t("There is no such cron job, and no run of one in the ledger.") : t("Loading"))}
+        <p><a href="${hrefTo(state, "crons")}">${t("All cron jobs")}</a></p>`,
+    })}</div>`;
+  }
+  const { job, all_time: ever } = data;
+  const perRun = job.totals && job.runs ? job.totals.cost_nano_usd / job.runs : null;
+  return html`
+    <div class="grid" data-key="cron-${job.id}">
+      <section class="panel w12 cron-head" data-key="head" aria-labelledby="h-job">
+        <header class="panel-head">
+          <a class="icon-button" href="${hrefTo(state, "crons")}" title="${t("All cron jobs")}" data-shortcut="u" data-help="${t("Back to the list")}">${icon("left")}${unseen(t("All cron jobs"))}</a>
+          <h2 id="h-job">${bdi(nameOf(job))}</h2>
+          ${job.removed ? html`<span class="mark">${t("removed")}</span>` : job.enabled ? null : html`<span class="mark">${t("paused")}</span>`}
+          ${job.built_in ? html`<span class="mark">${t("made by OpenClaw")}</span>` : null}
+          <span class="tools">${Buttons(job, data, state)}</span>
+        </header>
+        <p class="cron-when">${bdi(scheduleWords(job))}${job.agent_id ? html` · ${bdi(job.agent_id)}` : null}</p>
+        ${Notes(data)}${RunNews(job, state)}
+        ${job.last_run_status === "error" && job.last_error ? html`<p class="cron-error"><b>${t("The last run failed.")}</b> ${bdi(job.last_error)}</p>` : null}
+        <dl class="facts">
+          ${Fact(t("Next run"), NextRun(job, state))}
+          ${Fact(t("Last run"), LastRun(job, state))}
+          ${Fact(t("Success"), SuccessRate(job), job.runs ? tn(job.runs, "{n} run in {range}", "{n} runs in {range}", { range: rangeName(state.route.range) }) : null)}
+          ${Fact(t("Takes"), formatDuration(job.average_duration_ms), t("on average"))}
+          ${Fact(t("Cost"), totalsCost(job.totals), rangeName(state.route.range))}
+          ${Fact(t("Per run"), perRun === null ? UNKNOWN : money(Math.round(perRun)))}
+          ${Fact(t("All time"), job.totals ? cost(ever) : UNKNOWN)}
+        </dl>
+      </section>
+      ${Runs(data, state)}
+      ${Definition(job, state)}
+    </div>`;
+}
+
+/** Whether a job runs: by the gateway's word, or because this page has just asked for it. */
+function isRunning(job, state) {
+  if (job.running_at_ms) return true;
+  const asked = state.cronRun;
+  return asked?.id === job.id && job.last_run_at_ms === asked.before;
+}
+
+// Changing a job: what will be sent stands in the confirmation, word for word
+
+const findJob = (state, id) => [dataOf(state, JOB)?.job, ...dataOf(state, LIST)?.jobs ?? []].find((job) => job?.id === id);
+const pathOf = (job) => `/api/crons/${encodeURIComponent(job.id)}`;
+
+/** The request that changes a job; OpenClaw itself knows revisions since 2026.9, before that the server compares. */
+function updateOf(job, patch) {
+  const params = { id: job.id, patch };
+  return job.config_revision.startsWith("clawmeter:") ? params : { ...params, expectedConfigRevision: job.config_revision };
+}
+
+function confirmUpdate(job, patch, question, { confirm }) {
+  confirm({
+    ...question, steps: [{ method: "cron.update", params: updateOf(job, patch), target: nameOf(job) }],
+    send: { method: "PATCH", path: pathOf(job), body: { patch, expected_revision: job.config_revision } },
+  });
+}
+
+function toggle(job, context) {
+  const name = nameOf(job);
+  confirmUpdate(job, { enabled: !job.enabled }, job.enabled
+    ? { title: t("Pause {name}?", { name }), words: t("It will not run by its schedule until it is resumed."), button: t("Pause job"), done: t("Job paused") }
+    : { title: t("Resume {name}?", { name }), words: t("It will run by its schedule again."), button: t("Resume job"), done: t("Job resumed") }, context);
+}
+
+function runNow(job, { confirm, dispatch }) {
+  const name = nameOf(job);
+  confirm({
+    title: t("Run {name} now?", { name }), words: t("It runs once, beside its schedule, and costs what a run costs."), button: t("Run now"),
+    done: t("Run asked for"), steps: [{ method: "cron.run", params: { id: job.id, mode: "force" }, target: name }],
+    send: { method: "POST", path: `${pathOf(job)}/run` },
+    then: (answer) => answer.started && dispatch({ cronRun: { id: job.id, before: job.last_run_at_ms } }),
+  });
+}
+
+function remove(job, { confirm, state }) {
+  const name = nameOf(job);
+  confirm({
+    title: t("Delete {name}?", { name }), words: t("OpenClaw forgets the job and its runs. What it cost stays counted here."), isDangerous: true,
+    button: t("Delete job"), done: t("Job deleted"), steps: [{ method: "cron.remove", params: { id: job.id }, target: name }],
+    send: { method: "DELETE", path: `${pathOf(job)}?${new URLSearchParams({ expected_revision: job.config_revision })}` },
+    then: () => { location.hash = hrefTo(state, "crons"); },
+  });
+}
+
+// The form: its fields live in state.sheet.form, as texts
+
+const UNITS = [["1000", msg("seconds")], ["60000", msg("minutes")], ["3600000", msg("hours")], ["86400000", msg("days")]];
+const KINDS = [["cron", msg("By the clock")], ["every", msg("At an interval")], ["at", msg("Once")]];
+const TASKS = [["agentTurn", msg("A turn of the agent")], ["systemEvent", msg("A note to the main session")]];
+
+const wallOf = (ms, zone) => formatAbsolute(ms, zone).slice(0, 16).replace(" ", "T");
+
+/** The instant of a local time: "2026-11-22T09:00" in a zone, as epoch ms; NaN for none. */
+export function instantOf(wall, zone) {
+  const wanted = Date.parse(`${wall}Z`);
+  let ms = wanted;
+  // Twice: the first guess may be on the other side of a change of the clocks.
+  for (let i = 0; i < 2 && Number.isFinite(ms); i++) ms += wanted - Date.parse(`${wallOf(ms, zone)}Z`);
+  return ms;
+}
+
+export function formOf(job, zone, now) {
+  const { schedule, payload, delivery } = job ?? { schedule: {}, payload: {}, delivery: null };
+  const everyMs = schedule.every_ms ?? 3_600_000;
+  const [unit] = [...UNITS].reverse().find(([size]) => everyMs % Number(size) === 0) ?? UNITS[0];
+  return {
+    name: job?.name ?? "", description: job?.description ?? "", agent: job?.agent_id ?? "", enabled: job?.enabled ?? true,
+    kind: job ? schedule.kind : "cron", expr: schedule.expr ?? (job ? "" : "0 9 * * 1-5"), tz: schedule.tz ?? "", every: String(everyMs / Number(unit)), unit,
+    at: wallOf(schedule.at_ms ?? now + 3_600_000, zone), zone,
+    task: job ? payload.kind : "agentTurn", text: payload.text ?? "", model: payload.model ?? "",
+    mode: delivery?.mode ?? "none", channel: delivery?.channel ?? "", to: delivery?.to ?? "",
+  };
+}
+
+/** The job as `cron.add` takes it; of what the form does not show, nothing. */
+export function definitionOf(form) {
+  const job = { name: form.name.trim(), enabled: form.enabled };
+  if (form.description.trim()) job.description = form.description.trim();
+  if (form.agent.trim()) job.agentId = form.agent.trim();
+  if (form.kind === "cron") job.schedule = { kind: "cron", expr: form.expr.trim(), ...(form.tz ? { tz: form.tz } : {}) };
+  if (form.kind === "every") job.schedule = { kind: "every", everyMs: Math.round(Number(form.every) * Number(form.unit)) };
+  if (form.kind === "at") {
+    const ms = instantOf(form.at, form.zone);
+    job.schedule = { kind: "at", at: Number.isFinite(ms) ? new Date(ms).toISOString() : "" };
+  }
+  if (form.task === "agentTurn") {
+    Object.assign(job, { sessionTarget: "isolated", wakeMode: "now", payload: { kind: "agentTurn", message: form.text.trim(), ...(form.model.trim() ? { model: form.model.trim() } : {}) } });
+    const where = { ...(form.channel.trim() ? { channel: form.channel.trim() } : {}), ...(form.to.trim() ? { to: form.to.trim() } : {}) };
+    if (form.mode === "none") job.delivery = { mode: "none" };
+    if (form.mode === "announce") job.delivery = { mode: "announce", ...where };
+  }
+  if (form.task === "systemEvent") Object.assign(job, { sessionTarget: "main", wakeMode: "next-heartbeat", payload: { kind: "systemEvent", text: form.text.trim() } });
+  return job;
+}
+
+/** What a person changed in the form, and only that. */
+export function patchOf(before, after) {
+  const [was, is] = [definitionOf(before), definitionOf(after)];
+  const patch = {};
+  for (const key of Object.keys(is)) if (JSON.stringify(is[key]) !== JSON.stringify(was[key])) patch[key] = is[key];
+  if (was.description && !is.description) patch.description = "";
+  if (patch.payload && was.payload?.model && was.payload.kind === patch.payload.kind && !patch.payload.model) patch.payload = { ...patch.payload, model: null };
+  // Where it runs is decided by what it does: it is sent with it, or not at all.
+  if (before.task === after.task) {
+    delete patch.sessionTarget;
+    delete patch.wakeMode;
+  }
+  return patch;
+}
+
+/** What the server is asked about the schedule in the form; null while there is nothing to ask. */
+function previewParams(form) {
+  const { schedule } = definitionOf(form);
+  if (schedule?.kind === "cron") return schedule.expr ? { kind: "cron", expr: schedule.expr.slice(0, 200), zone: schedule.tz } : null;
+  if (schedule?.kind === "every") return schedule.everyMs >= 1 ? { kind: "every", every_ms: Math.min(schedule.everyMs, 1e12) } : null;
+  return schedule?.at ? { kind: "at", at: schedule.at } : null;
+}
+
+function Preview(state) {
+  const { form } = state.sheet;
+  const params = previewParams(form);
+  const answer = state.answers["cron-preview"];
+  if (!params) return html`<div class="cron-preview" role="status">${t("Say when it is to run.")}</div>`;
+  if (!answer?.data) return html`<div class="cron-preview" role="status">${answer?.error ? bdi(answer.error.message) : t("Loading")}</div>`;
+  const { text, problem, next_runs_ms: runs } = answer.data;
+  const zone = form.kind === "cron" && form.tz ? form.tz : zoneOf(state);
+  return html`
+    <div class="cron-preview" role="status">
+      ${problem ? html`<span class="is-bad">${bdi(problem)}</span>` : html`<b>${bdi(text)}</b>`}
+      <ol>${runs.map((ms) => html`<li>${formatAbsolute(ms, zone)}</li>`)}</ol>
+    </div>`;
+}
+
+function Field(name, label, form, more = {}) {
+  const { type = "text", hint = "", list = null, isRequired = false } = more;
+  return html`
+    <label>${label}
+      <input class="field" name="${name}" type="${type}" value="${form[name]}" data-action="form" data-live autocomplete="off" spellcheck="false" maxlength="400"
+        placeholder="${hint}"${list ? html` list="${list}"` : null}${isRequired ? html` required autofocus` : null}>
+    </label>`;
+}
+
+function Choice(name, label, options, form) {
+  return html`
+    <label>${label}
+      <span class="select"><select name="${name}" data-action="form" data-live>${options.map(([value, word]) => option(value, word, form[name]))}</select></span>
+    </label>`;
+}
+
+function ScheduleFields(form, state) {
+  if (!KINDS.some(([kind]) => kind === form.kind)) return html`<p class="note">${t("Its schedule can only be changed in OpenClaw.")}</p>`;
+  const zones = [["", t("the gateway's zone")], ...state.zones.map((one) => [one, one])];
+  const fields = {
+    cron: () => html`${Field("expr", t("Cron expression"), form, { hint: "0 9 * * 1-5" })}${Choice("tz", t("Time zone"), zones, form)}`,
+    every: () => html`${Field("every", t("Every"), form, { type: "number" })}${Choice("unit", t("Unit"), UNITS.map(([size, word]) => [size, t(word)]), form)}`,
+    at: () => html`${Field("at", t("At, {zone}", { zone: form.zone }), form, { type: "datetime-local" })}`,
+  }[form.kind];
+  return html`
+    ${segments({ action: "form-kind", label: t("Schedule"), choices: KINDS.map(([kind, word]) => [kind, t(word)]), chosen: form.kind })}
+    <div class="row" data-key="when-${form.kind}">${fields()}</div>
+    ${Preview(state)}`;
+}
+
+function TaskFields(form) {
+  if (!TASKS.some(([task]) => task === form.task)) return html`<p class="note">${t("What it does can only be changed in OpenClaw.")}</p>`;
+  const modes = [["none", t("kept to itself")], ["announce", t("announced in a channel")]];
+  if (form.mode === "webhook") modes.push(["webhook", t("sent to a web address")]);
+  return html`
+    ${segments({ action: "form-task", label: t("What it does"), choices: TASKS.map(([task, word]) => [task, t(word)]), chosen: form.task })}
+    <label>${form.task === "agentTurn" ? t("What the agent is told") : t("The note")}
+      <textarea name="text" data-action="form" data-live required maxlength="60000">${form.text}</textarea>
+    </label>
+    ${form.task === "agentTurn" ? html`
+      <div class="row" data-key="turn">${Field("model", t("Model"), form, { hint: t("the agent's own") })}${Choice("mode", t("Its answer is"), modes, form)}</div>
+      ${form.mode === "announce" ? html`<div class="row" data-key="to">${Field("channel", t("Channel"), form, { hint: "last" })}${Field("to", t("To whom"), form)}</div>` : null}` : null}`;
+}
+
+function Form(state) {
+  const { job, form, fault } = state.sheet;
+  const now = job ? findJob(state, job.id) : null;
+  const isOld = Boolean(now && now.config_revision !== job.config_revision);
+  const agents = [...new Set((dataOf(state, LIST)?.jobs ?? []).map((one) => one.agent_id).filter(Boolean))];
+  return html`
+    <header class="sheet-head"><h2 id="sheet-title">${job ? t("Edit {name}", { name: nameOf(job) }) : t("New cron job")}</h2>
+      <button type="button" class="link" data-action="sheet-close">${t("Close")}</button></header>
+    <form class="cron-form" data-action="form-submit" novalidate>
+      ${isOld ? html`<p class="cron-error" role="alert">${t("It has been changed meanwhile.")} <button type="button" class="link" data-action="form-renew">${t("Show it as it is now")}</button></p>` : null}
+      <div class="row" data-key="who">${Field("name", t("Name"), form, { isRequired: true })}${Field("agent", t("Agent"), form, { hint: t("the default agent"), list: "cron-agents" })}</div>
+      <datalist id="cron-agents">${agents.map((one) => html`<option value="${one}"></option>`)}</datalist>
+      ${ScheduleFields(form, state)}
+      ${TaskFields(form)}
+      ${Field("description", t("Description"), form)}
+      ${job ? null : html`<label class="check"><input type="checkbox" name="enabled" data-action="form" data-live${form.enabled ? html` checked` : null}> ${t("Runs by its schedule from now on")}</label>`}
+      <p class="form-fault" role="alert">${fault}</p>
+      <div class="form-buttons">
+        <button type="button" class="button" data-action="sheet-close" data-key="cancel">${t("Cancel")}</button>
+        <button type="submit" class="button is-first" data-key="submit">${job ? t("Review the change") : t("Review the job")}</button>
+      </div>
+    </form>`;
+}
+
+function openForm(job, { dispatch, state }) {
+  dispatch({ sheet: { kind: "form", job, form: formOf(job, zoneOf(state), state.now), fault: "" } });
+}
+
+const setForm = (change, { dispatch, state }) => dispatch({ sheet: { ...state.sheet, form: { ...state.sheet.form, ...change }, fault: "" } });
+
+async function submitForm({ state, dispatch, confirm, read }) {
+  const { job, form } = state.sheet;
+  const definition = definitionOf(form);
+  const params = previewParams(form);
+  const refuse = (fault) => dispatch({ sheet: { ...state.sheet, fault } });
+  if (!definition.name) return refuse(t("It needs a name."));
+  if (definition.payload && !form.text.trim()) return refuse(t("Say what it is to do."));
+  if (definition.schedule) {
+    const preview = params ? await read("/api/cron-preview", params).catch((fault) => ({ problem: fault.message })) : { problem: t("Say when it is to run.") };
+    if (preview.problem) return refuse(preview.problem);
+  }
+  const close = () => dispatch({ sheet: null });
+  if (!job) {
+    return confirm({
+      title: t("Create {name}?", { name: definition.name }), button: t("Create job"), done: t("Job created"),
+      steps: [{ method: "cron.add", params: definition }], send: { method: "POST", path: "/api/crons", body: definition },
+      then: ({ id }) => {
+        close();
+        if (id) location.hash = hrefTo(state, "crons", [id]);
+      },
+    });
+  }
+  const patch = patchOf(formOf(job, form.zone, state.now), form);
+  if (!Object.keys(patch).length) return close();
+  return confirmUpdate(job, patch, { title: t("Change {name}?", { name: nameOf(job) }), button: t("Change job"), done: t("Job changed"), then: close }, { confirm });
+}
+
+// The page
+
+export const page = {
+  styles: "crons.css",
+  parse(params, rest) {
+    const sort = SORTS.includes(params.get("sort")) ? params.get("sort") : "next";
+    return { open: rest[0] ?? "", sort, order: ["asc", "desc"].includes(params.get("order")) ? params.get("order") : usualOrder(sort) };
+  },
+  format: ({ sort, order }) => [["sort", sort === "next" ? "" : sort], ["order", order === usualOrder(sort) ? "" : order]],
+  asks(state) {
+    const { route, sheet } = state;
+    const on = ["usage", "cron", "gateway"];
+    const { from, to, tz } = askParams(route);
+    const limit = Math.max(RUNS_AT_ONCE, state.cronRuns?.id === route.open ? state.cronRuns.limit : 0);
+    const asks = [route.open
+      ? { key: JOB, path: `/api/crons/${encodeURIComponent(route.open)}`, params: { from, to, tz, limit }, on }
+      : { key: LIST, path: "/api/crons", params: askParams(route), on }];
+    const preview = sheet?.kind === "form" ? previewParams(sheet.form) : null;
+    if (preview) asks.push({ key: "cron-preview", path: "/api/cron-preview", params: preview, on: [] });
+    return asks;
+  },
+  view: (state) => (state.route.open ? Job(state) : List(state)),
+  sheet: Form,
+  actions: {
+    sort: (element, { state, go }) => {
+      const sort = element.dataset.value;
+      const turned = state.route.order === "asc" ? "desc" : "asc";
+      go({ sort, order: sort === state.route.sort ? turned : usualOrder(sort) }, true);
+    },
+    "more-runs": (_, { state, dispatch }) => dispatch({ cronRuns: { id: state.route.open, limit: dataOf(state, JOB).runs.length + 200 } }),
+    toggle: (element, context) => toggle(findJob(context.state, element.dataset.value), context),
+    run: (element, context) => runNow(findJob(context.state, element.dataset.value), context),
+    remove: (element, context) => remove(findJob(context.state, element.dataset.value), context),
+    edit: (element, context) => openForm(findJob(context.state, element.dataset.value), context),
+    create: (_, context) => openForm(null, context),
+    form: (element, context) => setForm({ [element.name]: element.type === "checkbox" ? element.checked : element.value }, context),
+    "form-kind": (element, context) => setForm({ kind: element.dataset.value }, context),
+    "form-task": (element, context) => setForm({ task: element.dataset.value }, context),
+    "form-renew": (_, context) => openForm(findJob(context.state, context.state.sheet.job.id), context),
+    "form-submit": (_, context) => submitForm(context),
+  },
+};
+"""
+
+# language=CSS
+HEALTH_CSS = r"""/* Health */
+.panel.w6 { grid-column: span 6; }
+.state-line h2 { display: flex; align-items: center; gap: 8px; font-size: 16px; }
+.state-line.is-ok, .state-line.is-warn, .state-line.is-bad { color: inherit; }
+.state-line.is-ok h2 .dot { color: var(--ok); } .state-line.is-warn h2 .icon { color: var(--warn); } .state-line.is-bad h2 .icon { color: var(--bad); }
+.state-line .attention { margin-top: 8px; }
+.w6 .facts { gap: 8px 24px; }
+.w6 .facts dd, .facts .fact-more { font-size: 16px; line-height: 24px; }
+.facts .fact-more { font-size: 13px; font-weight: 400; color: var(--ink-2); }
+.facts .is-warn dd, .facts .is-warn dt { color: var(--warn); }
+.facts .state { color: inherit; }
+.facts + .scroll, .panel[data-key="reconciliation"] .facts { margin-top: 12px; }
+.fact-lines { display: grid; gap: 4px; margin-top: 12px; font-size: 13px; }
+.fact-lines > div { display: grid; grid-template-columns: 128px minmax(0, 1fr); gap: 8px; }
+.fact-lines dt { color: var(--ink-2); }
+.fact-lines dd { overflow-wrap: anywhere; }
+.more .command { white-space: normal; overflow-wrap: anywhere; }
+.advice { margin: 8px 0; max-width: 100ch; font-size: 13px; overflow-wrap: anywhere; }
+.gauges { display: grid; grid-template-columns: repeat(auto-fill, minmax(150px, 1fr)); gap: 16px 24px; }
+.gauge { display: grid; gap: 4px; align-content: start; min-width: 0; }
+.gauge-name { overflow: hidden; font-size: 12px; color: var(--ink-2); text-overflow: ellipsis; white-space: nowrap; }
+.gauge-number { font-size: 20px; line-height: 24px; font-weight: 600; font-variant-numeric: tabular-nums; }
+.gauge .note { font-size: 12px; line-height: 16px; }
+.gauge.is-warn, .gauge.is-bad { color: inherit; }
+.gauge.is-warn .gauge-number, .gauge.is-warn .thin-fore { color: var(--warn); fill: var(--warn); }
+.gauge.is-bad .gauge-number, .gauge.is-bad .thin-fore { color: var(--bad); fill: var(--bad); }
+.part-head { margin: 16px 0 4px; font-size: 13px; font-weight: 600; }
+.faults { display: grid; font-size: 13px; }
+.faults li { padding: 6px 0; border-top: 1px solid var(--line); overflow-wrap: anywhere; }
+.faults li:first-child { border-top: 0; }
+.log-tools { display: flex; flex-wrap: wrap; gap: 8px; align-items: center; margin-bottom: 8px; }
+.log-tools .field { flex: 0 1 260px; min-width: 140px; }
+.log-errors { margin-bottom: 8px; font-size: 13px; }
+.log-errors summary { color: var(--bad); cursor: pointer; }
+.log { max-height: 420px; overflow: auto; border-top: 1px solid var(--line); border-bottom: 1px solid var(--line); }
+.log li { display: grid; grid-template-columns: 76px 60px 150px minmax(0, 1fr); gap: 8px; padding: 3px 4px; font-size: 12px; line-height: 18px; }
+.log li + li { border-top: 1px solid var(--line); }
+.log time { color: var(--ink-3); font-variant-numeric: tabular-nums; white-space: nowrap; }
+.log-name { overflow: hidden; color: var(--ink-2); text-overflow: ellipsis; white-space: nowrap; }
+.log-text { font-family: var(--mono); white-space: pre-wrap; overflow-wrap: anywhere; }
+@media (max-width: 640px) {
+  .fact-lines > div { grid-template-columns: minmax(0, 1fr); gap: 0; }
+  .log li { grid-template-columns: 76px 60px minmax(0, 1fr); }
+  .log-text { grid-column: 1 / -1; }
+}
+@media (max-width: 1100px) { .panel.w6 { grid-column: span 12; } }
+"""
+
+# language=JavaScript
+HEALTH_JS = r"""// Is everything well: the gateway and its log, what is read and what is not, the machine, what waits
+// to be delivered, how near the providers' limits are, and whether the gateway counts as we do.
+
+import {
+  html, msg, t, tn, UNKNOWN, formatAbsolute, formatBytes, formatClock, formatCount, formatDuration, formatMoney, formatPercent, formatTokens,
+} from "./dom.js";
+import { shareBar, sparkline } from "./chart.js";
+import {
+  askParams, bdi, command, dataOf, dot, head, icon, indexingWords, money, nothing, panel, rangeName, readParam,
+  scrollingTable, segments, select, tokens, when, zoneOf,
+} from "./views.js";
+
+const SHOWN_LINES = 300;
+const SHOWN_ROWS = 40;
+const LEVELS = [["", msg("All")], ["info", msg("Info")], ["warn", msg("Warnings")], ["error", msg("Errors")]];
+const LEVEL_NAMES = {
+  trace: msg("trace"), debug: msg("debug"), info: msg("info"), warn: msg("warning"), error: msg("error"), fatal: msg("fatal"),
+};
+const KIND_NAMES = {
+  live: msg("Transcripts"), database: msg("Databases"), reset: msg("Transcripts that were reset"), deleted: msg("Deleted transcripts"),
+  cold: msg("Archived transcripts"), imported: msg("Imported transcripts"), bak: msg("Copies"), checkpoint: msg("Checkpoints"),
+  index: msg("Session lists"),
+};
+const GATEWAY_NAMES = {
+  off: msg("Not connected"), connecting: msg("Connecting"), connected: msg("Connected"), unreachable: msg("Not running"),
+  refused: msg("Refuses"), incompatible: msg("Not compatible"), unusable: msg("Not connected"),
+};
+const REASONS = {
+  archived: msg("sessions that were reset, deleted or archived: the gateway leaves them out"),
+  not_listed: msg("sessions that the gateway does not list any more"),
+  not_counted: msg("sessions that the gateway has not counted yet"),
+  agent_left_out: msg("agents that the gateway leaves out"),
+  other_home: msg("sessions of other homes, which this gateway does not know"),
+  copies: msg("calls that forks have copied: the gateway counts them again"),
+  priced_here: msg("calls that the gateway has no price for, or another one"),
+  plan: msg("use of a plan, which costs no money here"),
+  rounding: msg("rounding of the gateway's sums"),
+};
+
+// Small parts
+
+const fact = (key, name, value, kind = "") => html`<div data-key="${key}" class="${kind}"><dt>${name}</dt><dd>${value}</dd></div>`;
+const mono = (text) => html`<span class="mono"><bdi>${text}</bdi></span>`;
+const waiting = () => nothing(t("Loading"));
+
+function failed(state, key) {
+  const error = state.answers[key]?.error;
+  if (!error || dataOf(state, key)) return null;
+  return nothing(html`${t("This could not be read: {why}.", { why: error.message })}
+    <button type="button" class="link" data-action="retry">${t("Try again")}</button>`);
+}
+
+/** A share as a bar with its number and, where it has one, its last hour. */
+function Gauge({ key, name, share, level = "", text, hint = "", history = null }) {
+  return html`
+    <div class="gauge ${level}" data-key="${key}">
+      <p class="gauge-name" title="${hint}">${name}</p>
+      <p class="gauge-number">${share === null ? UNKNOWN : formatPercent(share)}</p>
+      ${share === null ? null : shareBar(share)}
+      <p class="note">${text}</p>
+      ${history ? sparkline(history, 96, 28, { form: (value) => formatPercent(value), top: 1 }) : null}
+    </div>`;
+}
+
+// The line on top
+
+function findingWords(one, { system, health }) {
+  const disk = system.disks.find(({ used_share: share }) => share >= 0.85);
+  const { memory, delivery } = system;
+  switch (one.kind) {
+    case "disk": return disk ? t("The disk of {path} is {share} full, {size} are left", { path: disk.path, share: formatPercent(disk.used_share), size: formatBytes(disk.free_bytes) }) : one.text;
+    case "memory": return t("Little memory is left: {size} of {all}", { size: formatBytes(memory.available_bytes), all: formatBytes(memory.total_bytes) });
+    case "service": return t("The service of the gateway has failed");
+    case "event_loop": return t("The gateway is slow: its event loop is held up");
+    case "delivery_stuck": return t("A message has waited {time} to be delivered", { time: formatDuration(system.ts_ms - delivery.oldest_ms) });
+    case "delivery_failed": return t("Messages of the last 7 days could not be delivered");
+    default: return health && one.text ? one.text : "";
+  }
+}
+
+const ADVICE = {
+  disk: msg("Make room: when it is full, OpenClaw and Clawmeter cannot write."),
+  memory: msg("See what uses it: when none is left, the system ends processes."),
+  service: msg("See why with openclaw gateway status, and start it again."),
+  event_loop: msg("See its log for what it does; a restart helps for a while."),
+  delivery_stuck: msg("See whether its channel is connected: openclaw channels status."),
+  delivery_failed: msg("The reasons stand below, under Delivery queue."),
+};
+
+/** All that needs attention, worst first. */
+export function troubles(state) {
+  const system = dataOf(state, "system");
+  const health = dataOf(state, "health");
+  const found = system.findings.map((one) => ({ ...one, words: findingWords(one, { system, health }), advice: one.kind in ADVICE ? t(ADVICE[one.kind]) : one.what_to_do }));
+  const told = (health?.problems ?? []).map((one, i) => ({ ...one, kind: `problem-${i}`, words: one.text, advice: one.what_to_do }));
+  return [...told, ...found].sort((a, b) => (a.level === "bad" ? 0 : 1) - (b.level === "bad" ? 0 : 1));
+}
+
+function StateLine(state) {
+  const all = troubles(state);
+  const isBad = all.some((one) => one.level === "bad");
+  const health = dataOf(state, "health");
+  const coverage = health?.coverage;
+  const isIndexing = coverage && !coverage.complete && coverage.total_bytes > coverage.indexed_bytes;
+  const percent = isIndexing ? (100 * coverage.indexed_bytes) / coverage.total_bytes : 100;
+  const words = all.length ? tn(all.length, "{n} thing needs attention", "{n} things need attention") : t("All is well");
+  return html`
+    <section class="panel w12 state-line ${all.length ? (isBad ? "is-bad" : "is-warn") : "is-ok"}" data-key="state" aria-labelledby="h-state">
+      <h2 id="h-state">${all.length ? icon(isBad ? "bad" : "warn") : dot()}<span role="status">${words}</span></h2>
+      ${isIndexing ? html`<p class="note">${indexingWords({ percent, etaS: state.source?.eta_s ?? null })}</p>` : null}
+      ${all.length ? html`
+        <ul class="attention">
+          ${all.slice(0, 12).map((one) => html`
+            <li data-key="${one.kind}" data-row tabindex="-1">
+              <span class="level ${one.level === "bad" ? "is-bad" : "is-warn"}">${icon(one.level === "bad" ? "bad" : "warn")}${one.level === "bad" ? t("Problem") : t("Warning")}</span>
+              <span class="attention-text"><bdi>${one.words}</bdi> <span class="note"><bdi>${one.advice}</bdi></span></span>
+            </li>`)}
+        </ul>
+        ${all.length > 12 ? html`<p class="more">${t("and {n} more", { n: all.length - 12 })}</p>` : null}` : null}
+    </section>`;
+}
+
+// Gateway
+
+function Gateway(state) {
+  const { gateway: check, ts_ms: now } = dataOf(state, "system");
+  const told = dataOf(state, "health")?.gateway;
+  const isOn = told?.status === "connected";
+  const loop = told?.event_loop;
+  const frames = told?.frames;
+  const lost = frames ? frames.malformed + frames.oversized + frames.gaps : 0;
+  const name = told ? t(GATEWAY_NAMES[told.status]) : UNKNOWN;
+  const port = check.listening ? t("open") : t("nobody listens");
+  return panel({
+    key: "gateway", title: t("Gateway"), wide: "w6", state, note: told?.suspended ? t("suspended") : null,
+    body: html`
+      <dl class="facts">
+        ${fact("status", t("State"), html`<span class="state ${isOn ? "is-running" : "is-ended"}">${dot()}${name}</span>`)}
+        ${fact("version", t("Version"), told?.version ? bdi(told.version) : UNKNOWN)}
+        ${fact("uptime", t("Up for"), formatDuration(told?.uptime_s === null || told?.uptime_s === undefined ? null : told.uptime_s * 1000))}
+        ${fact("runs", t("Runs now"), told && isOn ? formatCount(told.live_runs) : UNKNOWN)}
+        ${fact("loop", t("Event loop, p99"), loop?.delay_p99_ms === null || !loop ? UNKNOWN : formatDuration(loop.delay_p99_ms), loop?.degraded ? "is-warn" : "")}
+      </dl>
+      ${told?.problem ? html`<p class="advice">${bdi(told.problem)}${told.what_to_do ? html` <span class="note">${bdi(told.what_to_do)}</span>` : null}</p>` : null}
+      <dl class="fact-lines">
+        ${fact("port", t("Port"), html`${mono(check.url)} <span class="${check.listening ? "is-ok" : "is-warn"}">${port}</span>`)}
+        ${check.services.map((one) => fact(one.name, t("Service"), html`${mono(one.name)} <span class="${one.is_running ? "is-ok" : one.is_failed ? "is-bad" : "note"}">${bdi(one.state)}</span>`))}
+        ${check.services.length ? null : fact("service", t("Service"), html`<span class="note">${t("not set up as one, or not to be seen from here")}</span>`)}
+        ${isOn ? fact("since", t("Connected"), html`${when(told.connected_ms, { ...state, now })}, ${t("protocol {n}", { n: told.protocol ?? UNKNOWN })}`) : null}
+        ${frames ? fact("frames", t("Frames"), html`${tn(frames.received, "{n} received", "{n} received")}${lost ? html`, <span class="is-warn">${tn(lost, "{n} lost or not understood", "{n} lost or not understood")}</span>` : null}`) : null}
+        ${told?.missing.length ? fact("missing", t("Not in this version"), told.missing.join(", ")) : null}
+      </dl>`,
+  });
+}
+
+// The machine
+
+function Machine(state) {
+  const system = dataOf(state, "system");
+  const { cpu, memory, disks, gpus, process, history } = system;
+  const isLow = memory.available_bytes < 0.1 * memory.total_bytes;
+  const held = { OpenClaw: "OpenClaw", ledger: t("ledger") };
+  const loads = cpu.load.map((one) => one.toFixed(one < 10 ? 1 : 0)).join(" ");
+  return panel({
+    key: "machine", title: t("Machine"), wide: "w6", state, note: t("up for {time}", { time: formatDuration(system.uptime_s * 1000) }),
+    body: html`
+      <div class="gauges">
+        ${Gauge({
+          key: "cpu", name: t("Processor"), share: cpu.used_share, history: history.map((one) => one.cpu_share),
+          text: t("{n} cores, load {loads}", { n: cpu.count, loads }), hint: t("load of the last 1, 5 and 15 minutes"),
+        })}
+        ${Gauge({
+          key: "memory", name: t("Memory"), share: memory.used_share, level: isLow ? "is-warn" : "", history: history.map((one) => one.memory_share),
+          text: t("{size} of {all} free", { size: formatBytes(memory.available_bytes), all: formatBytes(memory.total_bytes) }),
+        })}
+        ${disks.map((disk) => Gauge({
+          key: `disk-${disk.path}`, name: t("Disk of {what}", { what: disk.holds.map((one) => held[one] ?? one).join(", ") }), hint: disk.path, share: disk.used_share,
+          level: disk.used_share >= 0.95 ? "is-bad" : disk.used_share >= 0.85 ? "is-warn" : "",
+          text: t("{size} of {all} free", { size: formatBytes(disk.free_bytes), all: formatBytes(disk.total_bytes) }),
+        }))}
+        ${gpus.map((gpu, i) => Gauge({
+          key: `gpu-${i}`, name: bdi(gpu.name), share: gpu.used_share,
+          text: [
+            gpu.memory_total_bytes === null ? "" : t("{size} of {all} used", { size: formatBytes(gpu.memory_used_bytes), all: formatBytes(gpu.memory_total_bytes) }),
+            gpu.temperature_c === null ? "" : `${formatCount(gpu.temperature_c)} °C`,
+          ].filter(Boolean).join(", "),
+        }))}
+      </div>
+      <p class="more">${t("Clawmeter itself: {size}, {share} of a core, {n} threads", {
+        size: formatBytes(process.rss_bytes), share: process.cpu_share === null ? UNKNOWN : formatPercent(process.cpu_share, 1), n: process.threads,
+      })}</p>`,
+  });
+}
+
+// Sources
+
+function sumUp(sources) {
+  const kinds = new Map();
+  for (const one of sources) {
+    const row = kinds.get(one.kind) ?? { kind: one.kind, count: 0, size: 0, indexed: 0, bad: 0, unreadable: 0 };
+    row.count += 1;
+    row.size += one.size_bytes ?? 0;
+    row.indexed += one.indexed_bytes;
+    row.bad += one.bad_lines;
+    row.unreadable += one.state === "unreadable" ? 1 : 0;
+    kinds.set(one.kind, row);
+  }
+  return [...kinds.values()].sort((a, b) => b.size - a.size);
+}
+
+function Sources(state) {
+  const health = dataOf(state, "health");
+  const frame = (note, body) => panel({ key: "sources", title: t("Sources"), wide: "w12", state, note, body });
+  if (!health) return frame(null, failed(state, "health") ?? waiting());
+  const { sources, store, implausible, homes } = health;
+  const rows = sumUp(sources);
+  const faulty = sources.filter((one) => one.state !== "ok" || one.bad_lines);
+  const note = html`${t("lag {time}", { time: formatDuration(health.lag_ms) })}, ${t("ledger {size}", { size: formatBytes(store.size_bytes) })}`;
+  return frame(note, html`
+    ${rows.length ? scrollingTable({
+      label: t("{title}, table", { title: t("Sources") }),
+      heads: html`${head(t("What is read"))}${head(t("Number"), "num")}${head(t("Size"), "num")}${head(t("Read"), "num")}${head(t("Bad lines"), "num")}${head(t("Unreadable"), "num")}`,
+      rows: rows.map((row) => html`
+        <tr data-key="${row.kind}">
+          <th scope="row">${t(KIND_NAMES[row.kind] ?? "Transcripts")}</th>
+          <td class="num">${formatCount(row.count)}</td>
+          <td class="num">${formatBytes(row.size)}</td>
+          <td class="num">${row.kind === "index" || !row.size ? UNKNOWN : formatPercent(Math.min(1, row.indexed / row.size))}</td>
+          <td class="num ${row.bad ? "is-warn" : ""}">${formatCount(row.bad)}</td>
+          <td class="num ${row.unreadable ? "is-bad" : ""}">${formatCount(row.unreadable)}</td>
+        </tr>`),
+    }) : nothing(t("No transcript yet. The first one is here within a second."))}
+    ${sources.length >= 2000 ? html`<p class="more">${t("These are the first {n}, the faulty ones first.", { n: formatCount(sources.length) })}</p>` : null}
+    ${faulty.length ? html`
+      <h3 class="part-head">${t("Not read in full")}</h3>
+      <ul class="faults">
+        ${faulty.slice(0, SHOWN_ROWS).map((one) => html`
+          <li data-key="${one.path}">
+            <p class="mono"><bdi>${one.path}</bdi></p>
+            <p class="note">${one.state === "ok" ? tn(one.bad_lines, "{n} bad line", "{n} bad lines") : t("unreadable")}${one.last_error ? html`: <bdi>${one.last_error}</bdi>` : null}</p>
+          </li>`)}
+      </ul>
+      ${faulty.length > SHOWN_ROWS ? html`<p class="more">${t("and {n} more", { n: formatCount(faulty.length - SHOWN_ROWS) })}</p>` : null}` : null}
+    ${implausible.length ? html`
+      <h3 class="part-head">${t("Left out of the sums, for their numbers cannot be")}</h3>
+      <ul class="faults">
+        ${implausible.slice(0, 10).map((one, i) => html`
+          <li data-key="implausible-${i}"><p>${when(one.ts_ms, state)} <span class="note"><bdi>${one.reason}</bdi></span></p><p class="mono"><bdi>${one.usage}</bdi></p></li>`)}
+      </ul>` : null}
+    <dl class="fact-lines">
+      ${homes.map((one) => fact(one.path, t("Home"), html`${mono(one.path)} <span class="note">${bdi(one.found_by)}${one.version ? html`, OpenClaw ${bdi(one.version)}` : null}</span>${one.problem ? html` <span class="is-warn">${bdi(one.problem)}</span>` : null}`))}
+      ${fact("ledger", t("Ledger"), html`${mono(store.path)} <span class="note">${tn(store.model_calls, "{n} call", "{n} calls")}, ${tn(store.sessions, "{n} session", "{n} sessions")}</span>${store.notice ? html` <span class="is-warn">${bdi(store.notice)}</span>` : null}`)}
+    </dl>`);
+}
+
+// Delivery
+
+function Delivery(state) {
+  const { delivery, ts_ms: now } = dataOf(state, "system");
+  const { queues, failures } = delivery;
+  const oldest = delivery.oldest_ms === null ? null : now - delivery.oldest_ms;
+  const frame = (body) => panel({ key: "delivery", title: t("Delivery queue"), wide: "w12", state, body });
+  if (delivery.problem) return frame(html`<p class="advice is-warn">${bdi(delivery.problem)}</p>`);
+  if (!queues.length) return frame(nothing(t("Nothing has ever waited to be delivered. Messages to and from channels stand here until they have arrived.")));
+  return frame(html`
+    <dl class="facts">
+      ${fact("pending", t("Waiting"), formatCount(delivery.pending))}
+      ${fact("oldest", t("Longest wait"), oldest === null ? UNKNOWN : formatDuration(oldest), oldest > 300_000 ? "is-warn" : "")}
+      ${fact("failed", t("Not delivered"), formatCount(delivery.failed), delivery.failed ? "is-warn" : "")}
+    </dl>
+    ${scrollingTable({
+      label: t("{title}, table", { title: t("Delivery queue") }),
+      heads: html`${head(t("Queue"))}${head(t("Direction"))}${head(t("Waiting"), "num")}${head(t("Longest wait"), "num")}${head(t("Attempts"), "num")}${head(t("Not delivered"), "num")}`,
+      rows: queues.map((one) => html`
+        <tr data-key="${one.direction}-${one.queue}">
+          <th scope="row">${bdi(one.queue)}</th>
+          <td>${one.direction === "in" ? t("to OpenClaw") : t("from OpenClaw")}</td>
+          <td class="num">${formatCount(one.pending)}</td>
+          <td class="num">${one.oldest_ms === null ? UNKNOWN : formatDuration(now - one.oldest_ms)}</td>
+          <td class="num">${formatCount(one.attempts)}</td>
+          <td class="num ${one.failed ? "is-warn" : ""}">${formatCount(one.failed)}</td>
+        </tr>`),
+    })}
+    ${failures.length ? html`
+      <h3 class="part-head">${t("Latest failures")}</h3>
+      <ul class="faults">
+        ${failures.slice(0, 8).map((one, i) => html`
+          <li data-key="failure-${i}">
+            <p>${when(one.failed_ms, state)} <b>${bdi(one.channel ?? one.queue)}</b> <span class="note">${tn(one.attempts, "{n} attempt", "{n} attempts")}</span></p>
+            <p><bdi>${one.error}</bdi></p>
+          </li>`)}
+      </ul>` : null}`);
+}
+
+// Headroom
+
+function rate(now, peak, limit, form) {
+  const share = limit ? peak / limit : 0;
+  return html`
+    <td class="num">${form(now)}</td>
+    <td class="num ${share >= 1 ? "is-bad" : share >= 0.8 ? "is-warn" : ""}">${form(peak)}</td>
+    <td class="num">${limit === null ? html`<span class="note">${UNKNOWN}</span>` : html`${form(limit)} <span class="note">${formatPercent(share)}</span>`}</td>`;
+}
+
+const withCost = (count, nano) => html`${formatCount(count)}${nano ? html` <span class="note" title="${t("what these calls cost")}">${formatMoney(nano)}</span>` : null}`;
+
+function Headroom(state) {
+  const data = dataOf(state, "headroom");
+  const frame = (body) => panel({
+    key: "headroom", title: t("Provider headroom"), wide: "w12", state, isRanged: Boolean(data), body,
+    note: data && data.peak_from_ms > data.from_ms ? t("peaks of the last 7 days") : rangeName(state.route.range),
+  });
+  if (!data) return frame(failed(state, "headroom") ?? waiting());
+  if (!data.rows.length) return frame(nothing(t("No model calls in this range.")));
+  const hasLimit = data.rows.some((row) => row.limit_from);
+  return frame(html`
+    ${scrollingTable({
+      label: t("{title}, table", { title: t("Provider headroom") }), kind: "is-long",
+      heads: html`
+        ${head(t("Model"))}${head(t("Requests a minute"), "num")}${head(t("Peak"), "num")}${head(t("Limit"), "num")}
+        ${head(t("Tokens a minute"), "num")}${head(t("Peak"), "num")}${head(t("Limit"), "num")}
+        ${head(t("Rate limited"), "num")}${head(t("Failed"), "num mid")}${head(t("Retries"), "num mid")}${head(t("Failovers"), "num mid")}`,
+      rows: data.rows.slice(0, SHOWN_ROWS).map((row) => html`
+        <tr data-key="${row.provider}/${row.model ?? ""}">
+          <th scope="row" class="name" title="${row.provider}/${row.model ?? ""}">${row.model === null ? html`${t("all of {provider}", { provider: bdi(row.provider) })}` : html`${bdi(row.model)} <span class="note">${bdi(row.provider)}</span>`}
+            ${row.limit_from === "error" ? html`<span class="mark" title="${t("as a refusal of the provider says")}">${t("told")}</span>` : null}</th>
+          ${rate(row.requests_now, row.requests_peak, row.requests_limit, formatCount)}
+          ${rate(row.tokens_now, row.tokens_peak, row.tokens_limit, formatTokens)}
+          <td class="num ${row.rate_limited ? "is-warn" : ""}">${formatCount(row.rate_limited)}</td>
+          <td class="num mid">${withCost(row.model_errors, row.model_errors_nano_usd)}</td>
+          <td class="num mid">${withCost(row.retries, row.retries_nano_usd)}</td>
+          <td class="num mid">${withCost(row.failovers, row.failovers_nano_usd)}</td>
+        </tr>`),
+    })}
+    <p class="more">${hasLimit ? null : html`${t("No limit is known. Set those of your account in clawmeter.toml:")} ${command('limits."anthropic".requests_per_minute = 50')} `}
+      ${t("What a provider repeats inside one call leaves no trace in a transcript and is not counted here.")}</p>`);
+}
+
+// Log
+
+const levelMark = (level) => html`<span class="log-level ${level === "error" || level === "fatal" ? "is-bad" : level === "warn" ? "is-warn" : "note"}">${t(LEVEL_NAMES[level])}</span>`;
+
+function LogErrors(errors, state) {
+  if (!errors.length) return null;
+  return html`
+    <details class="log-errors" data-key="errors">
+      <summary>${tn(errors.length, "{n} kind of error", "{n} kinds of errors")}</summary>
+      <ul class="faults">
+        ${errors.map((one, i) => html`
+          <li data-key="error-${i}">
+            <p><b class="is-bad">${formatCount(one.count)}×</b> <span class="note">${one.subsystem ? html`${bdi(one.subsystem)}, ` : null}${t("last {time}", { time: when(one.last_ms, state) })}</span></p>
+            <p class="mono"><bdi>${one.text}</bdi></p>
+          </li>`)}
+      </ul>
+    </details>`;
+}
+
+const SOURCE_NAMES = { gateway: msg("through the gateway"), file: msg("from the file") };
+
+function Log(state) {
+  const data = state.frozenLog ?? dataOf(state, "logs");
+  const { route } = state;
+  const isPaused = Boolean(state.frozenLog);
+  const frame = (note, body) => panel({
+    key: "log", title: t("Log of the gateway"), wide: "w12", state, note, body,
+    tools: html`
+      <button type="button" class="link" data-action="pause" data-shortcut="p" data-help="${t("Pause the log, or go on")}" aria-pressed="${isPaused ? "true" : "false"}">
+        ${isPaused ? t("Go on") : t("Pause")}</button>`,
+  });
+  if (!data) return frame(null, failed(state, "logs") ?? waiting());
+  const filters = html`
+    <div class="log-tools" data-key="log-tools">
+      ${segments({ action: "level", label: t("Level"), choices: LEVELS.map(([key, name]) => [key, t(name)]), chosen: route.level })}
+      ${select({
+        action: "subsystem", label: t("Subsystem"), chosen: route.subsystem,
+        options: [["", t("All subsystems")], ...[...new Set([...(route.subsystem ? [route.subsystem] : []), ...data.subsystems])].sort().map((one) => [one, one])],
+      })}
+      <input type="search" class="field" data-action="log-find" value="${route.find}" placeholder="${t("Find in the log")}" aria-label="${t("Find in the log")}"
+        autocomplete="off" spellcheck="false" maxlength="200">
+    </div>`;
+  if (data.source === "none") {
+    return frame(null, nothing(t("There is no log to be seen: the gateway is not connected, and no log file of OpenClaw was found.")));
+  }
+  const note = html`${isPaused ? t("paused") : t("live")}, ${t(SOURCE_NAMES[data.source])} ${mono(data.path ?? "")}`;
+  const zone = zoneOf(state);
+  const isNarrowed = route.level || route.subsystem || route.find;
+  const lines = [...data.lines].reverse();
+  return frame(note, html`
+    ${filters}
+    ${data.problem ? html`<p class="advice is-warn">${bdi(data.problem)}</p>` : null}
+    ${LogErrors(data.errors, state)}
+    ${lines.length ? html`
+      <div class="scroll log" tabindex="0" role="log" aria-label="${t("Lines of the log, newest first")}" aria-live="off">
+        <ol>
+          ${lines.map((line) => html`
+            <li data-key="${line.n}" class="${line.level === "error" || line.level === "fatal" ? "is-error" : ""}">
+              <time title="${line.ts_ms === null ? "" : formatAbsolute(line.ts_ms, zone)}">${line.ts_ms === null ? UNKNOWN : formatClock(line.ts_ms, zone)}</time>
+              ${levelMark(line.level)}
+              <span class="log-name" title="${line.subsystem}"><bdi>${line.subsystem}</bdi></span>
+              <span class="log-text"><bdi>${line.text}</bdi></span>
+            </li>`)}
+        </ol>
+      </div>` : nothing(isNarrowed ? t("No line is like that.") : t("The log has no line yet."))}
+    <p class="more">
+      ${t("{n} of the last {all} lines", { n: formatCount(Math.min(data.total, lines.length)), all: formatCount(data.kept) })}${data.skipped_bytes ? html`, ${t("{size} were too much to follow and are left out", { size: formatBytes(data.skipped_bytes) })}` : null}.
+      ${t("What looks like a secret is taken out.")}
+    </p>`);
+}
+
+// Reconciliation
+
+const signed = (value, form) => html`<span class="num">${value > 0 ? "+" : ""}${form(value)}</span>`;
+const amounts = (one, prefix) => html`
+  <td class="num">${signed(one[`${prefix}tokens`], formatCount)}</td>
+  <td class="num">${signed(one[`${prefix}nano_usd`], money)}</td>`;
+
+function ReconciledRows(rows, isAll) {
+  const differing = rows.filter((row) => row.difference_tokens || row.difference_nano_usd);
+  const shown = (isAll ? rows : differing).slice(0, isAll ? 1000 : SHOWN_ROWS);
+  const others = rows.length - shown.length;
+  const more = others > 0
+    ? html`<p class="more"><button type="button" class="link" data-action="reconcile-all">${tn(others, "Show {n} more row", "Show {n} more rows")}</button></p>`
+    : null;
+  if (!shown.length) return more;
+  return html`
+    <h3 class="part-head">${t("By day and model")}</h3>
+    ${scrollingTable({
+      label: t("{title}, table", { title: t("By day and model") }), kind: "is-long",
+      heads: html`
+        ${head(t("Day, UTC"))}${head(t("Model"))}${head(t("Our tokens"), "num")}${head(t("Our cost"), "num")}${head(t("Its tokens"), "num")}
+        ${head(t("Its cost"), "num")}${head(t("Tokens apart"), "num")}${head(t("Cost apart"), "num")}${head(t("Unexplained"), "num")}`,
+      rows: shown.map((row) => html`
+        <tr data-key="${row.day}-${row.provider}/${row.model}">
+          <th scope="row">${row.day}</th>
+          <td class="mid" title="${row.provider}/${row.model}">${bdi(row.model)}</td>
+          <td class="num">${tokens(row.ours_tokens)}</td><td class="num">${money(row.ours_nano_usd)}</td>
+          <td class="num">${tokens(row.theirs_tokens)}</td><td class="num">${money(row.theirs_nano_usd)}</td>
+          ${amounts(row, "difference_")}
+          <td class="num">${row.rest_tokens || row.rest_nano_usd ? html`<span class="is-warn">${signed(row.rest_tokens, formatCount)} ${signed(row.rest_nano_usd, money)}</span>` : "0"}</td>
+        </tr>`),
+    })}
+    ${more}`;
+}
+
+function Reconciled({ data, isAll }) {
+  const { total } = data;
+  const isSame = !total.difference_tokens && !total.difference_nano_usd;
+  return html`
+    ${data.is_fresh ? null : html`<p class="advice is-warn">${t("The gateway is still counting: its sums are older than ours.")}</p>`}
+    ${data.is_utc ? null : html`<p class="advice">${t("This version of OpenClaw counts the days of its own machine; ours are those of UTC.")}</p>`}
+    <dl class="facts">
+      ${fact("ours", "Clawmeter", html`${money(total.ours_nano_usd)} <span class="fact-more">${tokens(total.ours_tokens)} ${t("tokens")}</span>`)}
+      ${fact("theirs", t("The gateway"), html`${money(total.theirs_nano_usd)} <span class="fact-more">${tokens(total.theirs_tokens)} ${t("tokens")}</span>`)}
+      ${fact("apart", t("Apart"), isSame ? t("nothing") : html`${signed(total.difference_nano_usd, money)} <span class="fact-more">${signed(total.difference_tokens, formatCount)} ${t("tokens")}</span>`)}
+    </dl>
+    ${isSame && !total.reasons.length ? html`<p class="advice is-ok">${t("Both count the same.")}</p>` : scrollingTable({
+      label: t("{title}, table", { title: t("Why they differ") }),
+      heads: html`${head(t("Why they differ"))}${head(t("Tokens"), "num")}${head(t("Cost"), "num")}`,
+      rows: html`
+        ${total.reasons.map((one) => html`<tr data-key="${one.reason}"><th scope="row">${t(REASONS[one.reason])}</th>${amounts(one, "")}</tr>`)}
+        <tr data-key="rest"><th scope="row" class="${total.rest_tokens || total.rest_nano_usd ? "is-warn" : ""}">${t("not explained")}</th>${amounts(total, "rest_")}</tr>`,
+      foot: html`<tr><th scope="row">${t("Apart")}</th>${amounts(total, "difference_")}</tr>`,
+    })}
+    ${ReconciledRows(data.rows, isAll)}`;
+}
+
+function Reconciliation(state) {
+  const { isBusy = false, data = null, error = "", range = "", isAll = false } = state.reconciled ?? {};
+  return panel({
+    key: "reconciliation", title: t("Reconciliation with the gateway"), wide: "w12", state,
+    note: data ? t("{range}, by days of UTC", { range: rangeName(range) }) : null,
+    body: html`
+      <p class="advice">${t("The gateway has sums of its own (sessions.usage). Here they are compared with ours, day by day and model by model. It counts through all of its transcripts for this, so only when you ask.")}</p>
+      <p><button type="button" class="button" data-action="reconcile" aria-disabled="${isBusy ? "true" : "false"}">${isBusy ? t("The gateway is counting") : t("Compare {range}", { range: rangeName(state.route.range) })}</button></p>
+      <div role="status">${error ? html`<p class="advice is-bad">${t("The gateway could not be asked: {why}", { why: bdi(error) })}</p>` : null}</div>
+      ${data ? Reconciled({ data, isAll }) : null}`,
+  });
+}
+
+export function Health(state) {
+  return html`
+    <div class="grid" data-key="health">
+      ${StateLine(state)}
+      ${Gateway(state)}
+      ${Machine(state)}
+      ${Sources(state)}
+      ${Delivery(state)}
+      ${Headroom(state)}
+      ${Log(state)}
+      ${Reconciliation(state)}
+    </div>`;
+}
+
+let typing = 0;
+
+async function reconcile({ state, dispatch, read, say }) {
+  if (state.reconciled?.isBusy) return;
+  const { range } = state.route;
+  const { from, to } = askParams({ ...state.route, filters: {} });
+  dispatch({ reconciled: { ...state.reconciled, isBusy: true, error: "" } });
+  try {
+    const data = await read("/api/reconciliation", { from, to });
+    dispatch({ reconciled: data.problem ? { error: data.problem } : { data, range } });
+    if (!data.problem) say(t("The comparison is there"));
+  } catch (error) {
+    dispatch({ reconciled: { error: error.message } });
+  }
+}
+
+export const page = {
+  styles: "health.css",
+  parse: (params) => ({
+    level: readParam(params, "level", /^(info|warn|error)$/, ""),
+    subsystem: (params.get("subsystem") ?? "").slice(0, 60),
+    find: (params.get("find") ?? "").slice(0, 200),
+  }),
+  format: ({ level, subsystem, find }) => [["level", level], ["subsystem", subsystem], ["find", find]],
+  asks: ({ route }) => {
+    const { from, to, tz } = askParams(route);
+    return [
+      { key: "system", path: "/api/system-health", params: {}, on: ["gateway", "health"], gapMs: 2000, everyMs: 5000 },
+      { key: "health", path: "/api/health", params: {}, on: ["gateway", "health", "usage"], gapMs: 3000, everyMs: 15_000 },
+      { key: "headroom", path: "/api/headroom", params: { from, to, tz }, on: ["usage"], gapMs: 3000, everyMs: 15_000 },
+      { key: "logs", path: "/api/logs", params: { level: route.level, subsystem: route.subsystem, q: route.find, limit: SHOWN_LINES }, on: [], everyMs: 2000 },
+    ];
+  },
+  view: Health,
+  actions: {
+    level: (element, { dispatch, go }) => {
+      dispatch({ frozenLog: null });
+      go({ level: element.dataset.value });
+    },
+    subsystem: (element, { dispatch, go }) => {
+      dispatch({ frozenLog: null });
+      go({ subsystem: element.value });
+    },
+    "log-find": (element, { dispatch, go }) => {
+      clearTimeout(typing);
+      const { value } = element;
+      typing = setTimeout(() => {
+        dispatch({ frozenLog: null });
+        go({ find: value.trim() }, true);
+      }, 150);
+    },
+    pause: (_, { state, dispatch }) => dispatch({ frozenLog: state.frozenLog ? null : dataOf(state, "logs") }),
+    reconcile: (_, context) => reconcile(context),
+    "reconcile-all": (_, { state, dispatch }) => dispatch({ reconciled: { ...state.reconciled, isAll: true } }),
+  },
+};
 """
 
 # language=CSS
@@ -21807,6 +27532,8 @@ export const messages = {
   "The breakdown could not be read: {why}.": "无法读取明细：{why}。",
   "{version} and {n} older": "{version} 与 {n} 个更旧版本", "none found": "未找到", "Sources": "来源", "Gateway": "网关", "not connected": "未连接", "Home": "主目录",
   "{n} file": "{n} 个文件", "{n} files": "{n} 个文件", "{n} database": "{n} 个数据库", "{n} databases": "{n} 个数据库", "Indexed": "已索引",
+  "Reading what OpenClaw has kept": "正在读取 OpenClaw 的存档", "{done} of {all}": "{done}，共 {all}",
+  "Every session is read once; after that, what is new takes a moment. The numbers come when all of it is read.": "每个会话只读一次，之后新增内容即时可见。全部读完后显示数字。",
   "indexed in part": "部分已索引", "{n} unreadable": "{n} 个无法读取", "{n} bad line": "{n} 行损坏", "{n} bad lines": "{n} 行损坏",
   "{n} implausible call": "{n} 次不可信调用", "{n} implausible calls": "{n} 次不可信调用", "{n} session": "{n} 个会话", "{n} sessions": "{n} 个会话",
   "{n} agent": "{n} 个代理", "{n} agents": "{n} 个代理", "Not counted": "未计入", "Lag": "延迟", "Disk": "磁盘", "ledger {size}, {free} free": "账本 {size}，剩余 {free}", "Memory": "内存",
@@ -21846,12 +27573,12 @@ export const messages = {
   "No call in this range has both a recorded cost and a list price.": "此范围内没有同时具有记录费用与标价的调用。",
   "Only calls that have both. The recorded cost counts; the list is a check.": "仅含两者皆有的调用。以记录费用为准；标价用于核对。",
   "Cache": "缓存", "Read from the cache": "读自缓存", "Saved by reads": "读取节省", "Cost of writes": "写入费用", "Net gain": "净收益",
-  "Share of the prompt read from the cache, by day": "每日提示词读自缓存的占比", "Where it broke": "何处失效", "Hit rate": "命中率", "Read": "读取", "Written": "写入", "Saved": "节省",
+  "Share of the prompt read from the cache, by day": "每日提示词读自缓存的占比", "Where it broke": "何处失效", "Where it broke since {day}": "{day} 以来何处失效", "Hit rate": "命中率", "Read": "读取", "Written": "写入", "Saved": "节省",
   "No call lost half of what the call before it had in the cache.": "没有调用丢失前一次调用缓存内容的一半以上。",
   "the context was compacted": "上下文被压缩", "another model": "更换了模型", "after {gap}": "间隔 {gap}", "the prompt changed": "提示词有变",
   "Models compared": "模型对比", "Model, and what for": "模型及用途", "Output per call": "每次调用输出", "Cached": "缓存占比",
-  "What prompts are made of": "提示词构成", "System prompt": "系统提示词", "Memory files": "记忆文件", "Tools": "工具", "Skills": "技能", "History and user": "历史与用户",
-  "A call on average": "平均一次调用", "measured": "实测", "estimated: the rest": "估算：其余部分", "{n} characters measured, tokens estimated": "实测 {n} 个字符，token 为估算",
+  "What prompts are made of": "提示词构成", "System prompt": "系统提示词", "Memory files": "记忆文件", "Tools": "工具", "Skills": "技能", "History and user": "历史与用户", "History": "历史",
+  "A call on average": "平均一次调用", "measured": "实测", "estimated: the rest": "估算：其余部分", "estimated: what prompts grew by where a message came in": "估算：消息到来时提示词的增量", "{n} characters measured, tokens estimated": "实测 {n} 个字符，token 为估算",
   "No session in this range has a report of its prompt; OpenClaw writes one from 2026.4 on.": "此范围内没有会话带有提示词报告；OpenClaw 自 2026.4 起写入。",
   "reported by {n} of {all} sessions": "{all} 个会话中有 {n} 个报告", "Prompt per call": "每次调用提示词", "Largest file": "最大文件", "{n} characters": "{n} 个字符",
   "Models without a price": "没有价格的模型", "in US dollars per million tokens": "美元／百万 token", "as input": "同输入", "Set the price": "设置价格", "Remove": "移除",
@@ -22073,6 +27800,20 @@ export const messages = {
   "{entries} copied": "已复制{entries}",
   "{entries} saved as a file": "已将{entries}保存为文件",
   "Done": "完成",
+
+  // Overview, live
+  "Answering": "回答中", "Retrying": "重试中", "Compacting": "压缩中", "Aborted": "已中止", "Doing": "正在做",
+  "for {time}": "已 {time}", "Gateway not running: what runs is told from the transcripts.": "网关未运行：运行状态由会话记录推断。",
+  "Connecting to the gateway.": "正在连接网关。", "Gateway not connected: {why}.": "网关未连接：{why}。", "{share} busy": "{share} 繁忙",
+  "OpenClaw, version not told": "OpenClaw，版本未知", "up {time}": "已运行 {time}", "event loop {n}\u00a0ms late": "事件循环延迟 {n}\u00a0毫秒", "slow": "缓慢",
+  "suspended, takes no new work": "已暂停，不接受新任务",
+
+  // Flow
+  "Channels": "渠道", "Node": "节点", "Nodes": "节点", "No channel": "无渠道",
+  "not running": "未运行", "connected": "已连接", "Platform": "平台", "Running now": "正在运行", "Mean time": "平均耗时",
+  "{n} running": "{n} 个运行中", "Flow from channels to tools. Arrow keys move between cards, Enter opens one.": "从渠道到工具的流程。方向键在卡片间移动，回车打开。",
+  "Kind": "类型", "From one to the next": "从一处到下一处", "From": "自", "To": "至", "Nothing went through in this range.": "此范围内没有任何调用。",
+  "What the width stands for": "宽度代表什么", "Show the largest": "只显示最大的", "Show all": "全部显示", "Show graph": "显示图",
   "{n} sub-agent": "{n} 个子代理",
   "{n} sub-agents": "{n} 个子代理",
   "{n} failed": "{n} 次失败",
@@ -22095,6 +27836,238 @@ export const messages = {
   "{n} images, not shown": "{n} 张图片，未显示",
   "{n} entry": "{n} 条",
   "{n} entries": "{n} 条",
+
+  // Actions
+  "To the gateway {gateway}:": "发送到网关 {gateway}：", "To the gateway:": "发送到网关：", "What is sent": "将发送的内容",
+  "There is nothing to send.": "没有需要发送的内容。", "Asking the gateway": "正在询问网关", "Cancel": "取消", "Sending": "正在发送",
+  "Abort run": "中止运行", "Resume": "恢复", "Pause": "暂停", "Paused {time}": "暂停于 {time}", "Actions": "操作记录",
+  "Messages that arrive are still answered: no version of OpenClaw can refuse them.": "到达的消息仍会得到回复：任何版本的 OpenClaw 都无法拒收。",
+  "OpenClaw forgets that heartbeats are stopped when it restarts.": "OpenClaw 重启后不再记得心跳已停止。",
+  "OpenClaw lets nobody switch off its own jobs: {names}.": "OpenClaw 不允许关闭其自带任务：{names}。",
+  "{job} is gone.": "{job} 已不存在。", "{job} is on already.": "{job} 已经启用。", "{job} was changed meanwhile and stays off.": "{job} 期间被修改过，保持停用。",
+  "Heartbeats are started even if they had been stopped before: OpenClaw does not tell.": "即使心跳此前已停止也会启动：OpenClaw 无法告知其状态。",
+  "The gateway has restarted since: its heartbeats run again already.": "网关此后已重启：心跳已重新运行。",
+  "Pause gateway": "暂停网关", "Resume gateway": "恢复网关", "Create cron job": "创建定时任务", "Edit cron job": "编辑定时任务",
+  "Delete cron job": "删除定时任务", "Run cron job": "运行定时任务", "Enable cron job": "启用定时任务", "Disable cron job": "停用定时任务",
+  "done": "已完成", "refused": "被拒绝", "not sent": "未发送", "answer not known": "应答未知",
+  "The list could not be read: {why}.": "无法读取列表：{why}。",
+  "Nobody has done anything yet: what is sent to a gateway from here is listed with its answer.": "还没有人执行过操作：从这里发送到网关的内容及其应答会列在这里。",
+  "When": "时间", "Action": "操作", "By": "操作者", "Request": "请求", "Answer": "应答", "Show more of {n}": "显示更多（共 {n} 条）",
+  "Abort what runs in {name}?": "中止 {name} 中的运行？", "What the model has answered so far stays, and is billed.": "模型已回答的内容会保留并计费。",
+  "Run aborted": "运行已中止", "All but this:": "除此之外均已完成：", "Pause this gateway?": "暂停此网关？",
+  "Cron jobs and heartbeats are switched off and runs are aborted, until you resume.": "定时任务和心跳将被关闭，运行将被中止，直到您恢复。",
+  "Gateway paused": "网关已暂停", "Resume this gateway?": "恢复此网关？",
+  "What the pause has switched off is switched on again, and nothing else.": "只重新启用暂停时关闭的内容。", "Gateway resumed": "网关已恢复",
+  // Crons
+  "every minute": "每分钟", "every hour": "每小时", "every day": "每天", "every week": "每周", "every second": "每秒", "every {n} seconds": "每 {n} 秒",
+  "every {n} minutes": "每 {n} 分钟", "every {n} hours": "每 {n} 小时", "every {n} days": "每 {n} 天", "every {n} weeks": "每 {n} 周",
+  "{words} on weekdays": "工作日{words}", "{words} on weekends": "周末{words}", "{words} every day": "每天{words}",
+  "{words} on the last day of the month": "每月最后一天{words}", "{words} on day {days} of the month": "每月 {days} 日{words}",
+  "{words} at minute {n}": "{words}的第 {n} 分钟", "{words} from {from} to {to}": "{from} 至 {to} {words}", "{words} on {days}": "{days}{words}",
+  "at {times}": " {times}", "once, at {time}": "一次，{time}", "by cron, {expr}": "按 cron 表达式 {expr}", "when a command ends": "命令结束时",
+  "when a command says something": "命令有输出时", "{a} and {b}": "{a}和{b}", "{a}, {b}": "{a}、{b}", "Monday": "周一", "Tuesday": "周二",
+  "Wednesday": "周三", "Thursday": "周四", "Friday": "周五", "Saturday": "周六", "Sunday": "周日", "{words}, {zone}": "{words}，{zone}", "ok": "成功",
+  "skipped": "已跳过", "running": "运行中", "interrupted": "已中断", "superseded": "已被取代", "not recorded": "未记录", "due now": "即将运行",
+  "in {time}": "{time}后", "removed": "已删除", "paused": "已暂停", "{runs}, {failed}; dearest {cost}": "{runs}，{failed}；最贵 {cost}",
+  "last run": "最近一次运行", "last {n} runs": "最近 {n} 次运行", "{ok} of {all} runs in the range": "范围内 {all} 次运行中 {ok} 次成功",
+  "Its work is done in the main session and counted there.": "它的工作在主会话中完成，并计入主会话。", "Job": "任务", "Schedule": "计划", "Next run": "下次运行",
+  "Last run": "上次运行", "Runs": "运行", "Success": "成功率", "running, {time}": "运行中，{time}", "never": "从未", "On": "开", "Off": "关",
+  "{name} runs by its schedule": "{name} 按计划运行", "failed {n} time": "失败 {n} 次", "failed {n} times": "连续失败 {n} 次",
+  "{n} job could not be read": "{n} 个任务无法读取", "{n} jobs could not be read": "{n} 个任务无法读取",
+  "Read from {source}. Changing a job needs the gateway: {why}.": "读取自{source}。更改任务需要网关：{why}。", "OpenClaw's files": "OpenClaw 的文件",
+  "the gateway": "网关",
+  "No cron job yet. Here will be what OpenClaw runs by the clock, when next, and what each run costs.": "还没有定时任务。这里会显示 OpenClaw 按时运行什么、下次何时运行、每次运行的费用。",
+  "New cron job": "新建定时任务", "{n} cron job": "{n} 个定时任务", "{n} cron jobs": "{n} 个定时任务", "Cron jobs, table": "定时任务表",
+  "Made by OpenClaw": "由 OpenClaw 创建", "heartbeats, memory and skills": "心跳、记忆与技能", "No longer there": "已不存在",
+  "their cost stays counted": "其费用仍计入", "a turn of the agent": "一轮代理对话", "a note to the main session": "给主会话的提示", "a command": "一条命令",
+  "a script": "一个脚本", "a heartbeat": "一次心跳", "the main session": "主会话", "a session of its own": "单独的会话",
+  "the session it was made in": "创建它的会话", "kept to itself": "不发送", "announced": "发布", "sent to a web address": "发送到网址",
+  "where the agent was last spoken to": "最近与代理交谈之处", "What it does": "任务内容", "Next runs": "接下来的运行", "none while it is paused": "暂停期间没有",
+  "Does": "执行", "In": "位于", "At most": "最长", "Description": "说明", "Made": "创建于", "Show {n} more": "再显示 {n} 条", "{n} run": "{n} 次运行",
+  "{n} runs": "{n} 次运行", "newest first; a run opens its session": "最新在前；点击运行可打开其会话", "Runs, table": "运行表", "Said": "结果说明",
+  "It has not run yet.": "尚未运行。", "Run now": "立即运行", "Run the job now": "立即运行任务", "Pause or resume the job": "暂停或恢复任务", "Edit": "编辑",
+  "Edit the job": "编辑任务", "Delete": "删除", "Delete the job": "删除任务", "The run is under way.": "正在运行。",
+  "The run has ended: {result}.": "运行已结束：{result}。", "There is no such cron job, and no run of one in the ledger.": "没有这个定时任务，账本中也没有它的运行。",
+  "All cron jobs": "所有定时任务", "Back to the list": "返回列表", "made by OpenClaw": "由 OpenClaw 创建", "The last run failed.": "上次运行失败。",
+  "{n} run in {range}": "{range}内 {n} 次运行", "{n} runs in {range}": "{range}内 {n} 次运行", "Takes": "耗时", "on average": "平均", "Per run": "每次运行",
+  "Pause {name}?": "暂停 {name}？", "It will not run by its schedule until it is resumed.": "恢复之前不会按计划运行。", "Pause job": "暂停任务",
+  "Job paused": "任务已暂停", "Resume {name}?": "恢复 {name}？", "It will run by its schedule again.": "它将重新按计划运行。", "Resume job": "恢复任务",
+  "Job resumed": "任务已恢复", "Run {name} now?": "立即运行 {name}？",
+  "It runs once, beside its schedule, and costs what a run costs.": "在计划之外运行一次，费用与一次运行相同。", "Run asked for": "已请求运行",
+  "Delete {name}?": "删除 {name}？",
+  "OpenClaw forgets the job and its runs. What it cost stays counted here.": "OpenClaw 会忘记该任务及其运行。它的费用仍计入此处。", "Delete job": "删除任务",
+  "Job deleted": "任务已删除", "seconds": "秒", "minutes": "分钟", "hours": "小时", "By the clock": "按时刻", "At an interval": "按间隔", "Once": "一次",
+  "A turn of the agent": "一轮代理对话", "A note to the main session": "给主会话的提示", "Say when it is to run.": "请填写何时运行。",
+  "Its schedule can only be changed in OpenClaw.": "其计划只能在 OpenClaw 中更改。", "the gateway's zone": "网关的时区", "Cron expression": "Cron 表达式",
+  "Every": "每", "Unit": "单位", "At, {zone}": "时间，{zone}", "What it does can only be changed in OpenClaw.": "其内容只能在 OpenClaw 中更改。",
+  "announced in a channel": "发布到频道", "What the agent is told": "给代理的指令", "The note": "提示内容", "the agent's own": "代理自己的",
+  "Its answer is": "其回复", "To whom": "发给谁", "Edit {name}": "编辑 {name}", "It has been changed meanwhile.": "它在此期间已被更改。",
+  "Show it as it is now": "显示现在的内容", "the default agent": "默认代理", "Runs by its schedule from now on": "从现在起按计划运行",
+  "Review the change": "检查更改", "Review the job": "检查任务", "It needs a name.": "需要名称。", "Say what it is to do.": "请填写要做什么。",
+  "Create {name}?": "创建 {name}？", "Create job": "创建任务", "Job created": "任务已创建", "Change {name}?": "更改 {name}？", "Change job": "更改任务",
+  "Job changed": "任务已更改", "Cron job {name} failed: {why}": "定时任务 {name} 失败：{why}", "See the job": "查看任务",
+  // Health
+  "Info": "信息",
+  "Warnings": "警告",
+  "trace": "跟踪",
+  "debug": "调试",
+  "info": "信息",
+  "warning": "警告",
+  "fatal": "致命",
+  "Transcripts": "会话记录",
+  "Databases": "数据库",
+  "Transcripts that were reset": "已重置的会话记录",
+  "Deleted transcripts": "已删除的会话记录",
+  "Archived transcripts": "已归档的会话记录",
+  "Imported transcripts": "已导入的会话记录",
+  "Copies": "副本",
+  "Checkpoints": "检查点",
+  "Session lists": "会话列表",
+  "Not connected": "未连接",
+  "Connected": "已连接",
+  "Not running": "未运行",
+  "Refuses": "拒绝连接",
+  "Not compatible": "不兼容",
+  "sessions that were reset, deleted or archived: the gateway leaves them out": "已重置、删除或归档的会话：网关不计入",
+  "sessions that the gateway does not list any more": "网关不再列出的会话",
+  "sessions that the gateway has not counted yet": "网关尚未统计的会话",
+  "agents that the gateway leaves out": "网关未计入的代理",
+  "sessions of other homes, which this gateway does not know": "其他主目录的会话，此网关不知道",
+  "calls that forks have copied: the gateway counts them again": "分叉复制的调用：网关重复计算",
+  "calls that the gateway has no price for, or another one": "网关没有价格或价格不同的调用",
+  "use of a plan, which costs no money here": "套餐用量，此处不计费用",
+  "rounding of the gateway's sums": "网关合计的舍入",
+  "The disk of {path} is {share} full, {size} are left": "{path} 所在磁盘已用 {share}，剩余 {size}",
+  "Little memory is left: {size} of {all}": "内存所剩不多：{all} 中剩余 {size}",
+  "The service of the gateway has failed": "网关服务已失败",
+  "The gateway is slow: its event loop is held up": "网关缓慢：其事件循环被阻塞",
+  "A message has waited {time} to be delivered": "有消息已等待投递 {time}",
+  "Messages of the last 7 days could not be delivered": "最近 7 天有消息未能投递",
+  "Make room: when it is full, OpenClaw and Clawmeter cannot write.": "请腾出空间：磁盘写满后 OpenClaw 和 Clawmeter 都无法写入。",
+  "See what uses it: when none is left, the system ends processes.": "请查看占用者：内存耗尽时系统会结束进程。",
+  "See why with openclaw gateway status, and start it again.": "用 openclaw gateway status 查看原因，然后重新启动。",
+  "See its log for what it does; a restart helps for a while.": "查看其日志了解它在做什么；重启可暂时缓解。",
+  "See whether its channel is connected: openclaw channels status.": "查看其渠道是否已连接：openclaw channels status。",
+  "The reasons stand below, under Delivery queue.": "原因见下方“投递队列”。",
+  "{n} thing needs attention": "{n} 项需要注意",
+  "{n} things need attention": "{n} 项需要注意",
+  "All is well": "一切正常",
+  "open": "开放",
+  "nobody listens": "无人监听",
+  "suspended": "已挂起",
+  "Version": "版本",
+  "Up for": "已运行",
+  "Runs now": "当前运行数",
+  "Event loop, p99": "事件循环 p99",
+  "Port": "端口",
+  "Service": "服务",
+  "not set up as one, or not to be seen from here": "未设为服务，或此处不可见",
+  "protocol {n}": "协议 {n}",
+  "Frames": "帧",
+  "{n} received": "收到 {n} 个",
+  "{n} lost or not understood": "丢失或无法理解 {n} 个",
+  "Not in this version": "此版本没有",
+  "ledger": "账本",
+  "Machine": "机器",
+  "up for {time}": "已运行 {time}",
+  "Processor": "处理器",
+  "{n} cores, load {loads}": "{n} 核，负载 {loads}",
+  "load of the last 1, 5 and 15 minutes": "最近 1、5、15 分钟的负载",
+  "{size} of {all} free": "{all} 中可用 {size}",
+  "Disk of {what}": "{what} 的磁盘",
+  "{size} of {all} used": "{all} 中已用 {size}",
+  "Clawmeter itself: {size}, {share} of a core, {n} threads": "Clawmeter 自身：{size}，单核的 {share}，{n} 个线程",
+  "lag {time}": "延迟 {time}",
+  "ledger {size}": "账本 {size}",
+  "What is read": "读取内容",
+  "Number": "数量",
+  "Size": "大小",
+  "Bad lines": "坏行",
+  "Unreadable": "无法读取",
+  "No transcript yet. The first one is here within a second.": "尚无会话记录。第一条会在一秒内出现。",
+  "These are the first {n}, the faulty ones first.": "以下为前 {n} 个，有问题的在前。",
+  "Not read in full": "未完整读取",
+  "unreadable": "无法读取",
+  "Left out of the sums, for their numbers cannot be": "数值不可能，未计入合计",
+  "Ledger": "账本",
+  "Delivery queue": "投递队列",
+  "Nothing has ever waited to be delivered. Messages to and from channels stand here until they have arrived.": "从未有消息等待投递。渠道收发的消息在送达之前显示于此。",
+  "Longest wait": "最长等待",
+  "Not delivered": "未投递",
+  "Queue": "队列",
+  "Direction": "方向",
+  "Attempts": "尝试次数",
+  "to OpenClaw": "发往 OpenClaw",
+  "from OpenClaw": "来自 OpenClaw",
+  "Latest failures": "最近的失败",
+  "{n} attempt": "{n} 次尝试",
+  "{n} attempts": "{n} 次尝试",
+  "what these calls cost": "这些调用的费用",
+  "Provider headroom": "提供方余量",
+  "peaks of the last 7 days": "最近 7 天的峰值",
+  "Requests a minute": "每分钟请求",
+  "Peak": "峰值",
+  "Limit": "上限",
+  "Tokens a minute": "每分钟令牌",
+  "Rate limited": "被限流",
+  "Retries": "重试",
+  "Failovers": "故障转移",
+  "all of {provider}": "{provider} 合计",
+  "as a refusal of the provider says": "来自提供方的拒绝消息",
+  "told": "告知",
+  "No limit is known. Set those of your account in clawmeter.toml:": "上限未知。请在 clawmeter.toml 中设置您账户的上限：",
+  "What a provider repeats inside one call leaves no trace in a transcript and is not counted here.": "单次调用内部的重试不会留在会话记录中，此处不计。",
+  "{n} kind of error": "{n} 类错误",
+  "{n} kinds of errors": "{n} 类错误",
+  "last {time}": "最近 {time}",
+  "through the gateway": "经由网关",
+  "from the file": "来自文件",
+  "Log of the gateway": "网关日志",
+  "Pause the log, or go on": "暂停或继续日志",
+  "Go on": "继续",
+  "Pause": "暂停",
+  "Level": "级别",
+  "Subsystem": "子系统",
+  "All subsystems": "全部子系统",
+  "Find in the log": "在日志中查找",
+  "There is no log to be seen: the gateway is not connected, and no log file of OpenClaw was found.": "没有可看的日志：网关未连接，也未找到 OpenClaw 的日志文件。",
+  "paused": "已暂停",
+  "live": "实时",
+  "Lines of the log, newest first": "日志行，最新在前",
+  "No line is like that.": "没有符合的行。",
+  "The log has no line yet.": "日志还没有内容。",
+  "{n} of the last {all} lines": "最近 {all} 行中的 {n} 行",
+  "{size} were too much to follow and are left out": "有 {size} 来不及跟读，已略去",
+  "What looks like a secret is taken out.": "疑似机密的内容已去除。",
+  "By day and model": "按日和模型",
+  "Day, UTC": "日期（UTC）",
+  "Our tokens": "我方令牌",
+  "Our cost": "我方费用",
+  "Its tokens": "网关令牌",
+  "Its cost": "网关费用",
+  "Tokens apart": "令牌差",
+  "Cost apart": "费用差",
+  "Unexplained": "未解释",
+  "Show {n} more row": "再显示 {n} 行",
+  "Show {n} more rows": "再显示 {n} 行",
+  "The gateway is still counting: its sums are older than ours.": "网关仍在统计：其合计比我方旧。",
+  "This version of OpenClaw counts the days of its own machine; ours are those of UTC.": "此版本的 OpenClaw 按其机器的日期统计；我方按 UTC 日期。",
+  "tokens": "令牌",
+  "The gateway": "网关",
+  "Apart": "相差",
+  "nothing": "无",
+  "Both count the same.": "两边一致。",
+  "Why they differ": "差异原因",
+  "not explained": "未解释",
+  "Reconciliation with the gateway": "与网关对账",
+  "{range}, by days of UTC": "{range}，按 UTC 日期",
+  "The gateway has sums of its own (sessions.usage). Here they are compared with ours, day by day and model by model. It counts through all of its transcripts for this, so only when you ask.": "网关有自己的合计（sessions.usage）。此处逐日、逐模型与我方比较。为此它要统计全部会话记录，因此仅在您要求时进行。",
+  "The gateway is counting": "网关正在统计",
+  "Compare {range}": "比较{range}",
+  "The gateway could not be asked: {why}": "无法询问网关：{why}",
+  "The comparison is there": "比较结果已就绪",
+  "{n} problem": "{n} 个问题",
+  "{n} problems": "{n} 个问题",
 
   // Agents, and how sub-agents fare
   "Killed": "已终止", "Timed out": "已超时", "It failed.": "它失败了。", "It was killed.": "它被终止了。",
@@ -22127,9 +28100,15 @@ ASSETS: dict[str, tuple[str, str]] = {
     "views.js": ("text/javascript; charset=utf-8", VIEWS_JS),
     "app.js": ("text/javascript; charset=utf-8", APP_JS),
     "cost.js": ("text/javascript; charset=utf-8", COST_JS),
+    "health.css": ("text/css; charset=utf-8", HEALTH_CSS),
+    "health.js": ("text/javascript; charset=utf-8", HEALTH_JS),
+    "flow.css": ("text/css; charset=utf-8", FLOW_CSS),
+    "flow.js": ("text/javascript; charset=utf-8", FLOW_JS),
     "sessions.css": ("text/css; charset=utf-8", SESSIONS_CSS),
     "sessions.js": ("text/javascript; charset=utf-8", SESSIONS_JS),
     "session.js": ("text/javascript; charset=utf-8", SESSION_JS),
+    "crons.css": ("text/css; charset=utf-8", CRONS_CSS),
+    "crons.js": ("text/javascript; charset=utf-8", CRONS_JS),
     "agents.css": ("text/css; charset=utf-8", AGENTS_CSS),
     "agents.js": ("text/javascript; charset=utf-8", AGENTS_JS),
     "zh.js": ("text/javascript; charset=utf-8", ZH_JS),

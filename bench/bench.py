@@ -5,6 +5,7 @@
     python bench/bench.py serve HOME                 restart, API, memory, idle CPU, transcript page
     python bench/bench.py fresh HOME                 append in OpenClaw -> number in the API, on a copy of the home
     python bench/bench.py page HOME                  bytes and requests of the first page
+    python bench/bench.py browse HOME                page changes and scrolling in a real browser ($CLAWMETER_CHROMIUM, playwright)
 
 Peers: npm i --prefix DIR @tokscale/cli-linux-x64-gnu@4.17.0 ccusage@20.0.24. Figures and machine: bench/README.md.
 Run it with the interpreter that has Clawmeter installed, on a machine that does nothing else.
@@ -380,6 +381,81 @@ def page(args: argparse.Namespace) -> None:
         print(f"first page: {len(paths)} requests, {sum(sizes) / 1000:.1f} kB gzipped")
 
 
+#: Goes to a page by its link in the rail; the milliseconds until its numbers are drawn.
+GO = """(page) => new Promise((done) => {
+  const began = performance.now();
+  document.querySelector(`#rail a[href^="#/${page}"]`).click();
+  const look = () => {
+    const isThere = location.hash.startsWith(`#/${page}`) && document.querySelector("main .grid:not([data-key=skeleton]) .num, main .grid:not([data-key=skeleton]) td");
+    if (isThere) setTimeout(() => done(performance.now() - began)); else requestAnimationFrame(look);
+  };
+  requestAnimationFrame(look);
+})"""
+#: Scrolls like a wheel, 120 px a frame for `frames` frames; the milliseconds of each.
+SCROLL = """(frames) => new Promise((done) => {
+  const took = [];
+  let before = performance.now();
+  const step = (now) => {
+    took.push(now - before);
+    before = now;
+    if (took.length >= frames) { done(took.slice(1)); return; }
+    scrollBy(0, 120);
+    requestAnimationFrame(step);
+  };
+  requestAnimationFrame(step);
+})"""
+
+
+def browse(args: argparse.Namespace) -> None:
+    """Page changes, and the frames of scrolling a list of sessions and a transcript."""
+    from playwright.sync_api import sync_playwright
+
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        serving(args.home, Path(folder)) as (connection, token, _, _),
+        sync_playwright() as playwright,
+    ):
+        while b"ready" not in get(connection, token, "/readyz")[1][:20]:
+            time.sleep(0.1)
+        chromium = os.environ["CLAWMETER_CHROMIUM"]
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        tab = browser.new_page(viewport={"width": 1440, "height": 900})
+        url = f"http://{connection.host}:{connection.port}"
+        tab.goto(f"{url}/#token={token}")
+        tab.wait_for_selector(".figure-number")
+        time.sleep(5)  # the other pages are fetched when nothing else is to do
+        pages = [
+            href.split("/")[1].split("?")[0]
+            for href in tab.locator("#rail a").evaluate_all(
+                "all => all.map((a) => a.getAttribute('href'))"
+            )
+            if href.startswith("#/")
+        ]
+        took: dict[str, list[float]] = {page: [] for page in pages}
+        for _ in range(6):
+            for page in [*pages[1:], pages[0]]:
+                took[page].append(tab.evaluate(GO, page))
+                time.sleep(0.7)
+        print("page change, first / then median:")
+        for page, ms in took.items():
+            print(f"  {page} {ms[0]:.0f} / {statistics.median(ms[1:]):.0f} ms, max {max(ms):.0f}")
+        rows = json.loads(get(connection, token, "/api/sessions?sort=message_count&limit=1")[1])
+        for name, address in (
+            ("sessions", "#/sessions?range=all"),
+            ("transcript", f"#/session/{rows[0]['id']}?tab=transcript"),
+        ):
+            tab.goto(f"{url}/{address}")
+            tab.wait_for_selector("main .grid:not([data-key=skeleton])")
+            time.sleep(2)
+            frames = sorted(tab.evaluate(SCROLL, 400))
+            slow = sum(ms > 50 for ms in frames)
+            print(
+                f"scrolling {name}: median {statistics.median(frames):.0f} ms, p95 {frames[int(len(frames) * 0.95)]:.0f} ms, "
+                f"max {frames[-1]:.0f} ms, {slow} of {len(frames)} frames over 50 ms"
+            )
+        browser.close()
+
+
 def main() -> None:
     """Run one of the measurements."""
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # an installation has its bytecode
@@ -391,7 +467,13 @@ def main() -> None:
     sub.add_argument("dir", type=Path)
     sub.add_argument("--large", action="store_true")
     sub.set_defaults(run=make_homes)
-    for name, run in (("cold", cold), ("serve", serve), ("fresh", fresh), ("page", page)):
+    for name, run in (
+        ("cold", cold),
+        ("serve", serve),
+        ("fresh", fresh),
+        ("page", page),
+        ("browse", browse),
+    ):
         sub = commands.add_parser(name)
         sub.add_argument("home", type=Path)
         if name == "cold":

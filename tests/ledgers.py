@@ -185,7 +185,7 @@ Rollup = dict[tuple[Any, ...], dict[str, int]]
 
 
 def expected_rollups(db: sqlite3.Connection) -> dict[str, Rollup]:
-    """Every rollup table, summed here from `model_calls`."""
+    """Every rollup table, summed here from `model_calls` and `messages`."""
     out: dict[str, Any] = defaultdict(lambda: defaultdict(lambda: defaultdict(int)))
     zones = [(z["id"], ZoneInfo(z["name"])) for z in db.execute("SELECT id, name FROM zones")]
     for call in db.execute("SELECT * FROM model_calls"):
@@ -212,6 +212,23 @@ def expected_rollups(db: sqlite3.Connection) -> dict[str, Rollup]:
         for table, key, values in keys:
             for name, value in values.items():
                 out[table][key][name] += value
+    for message in db.execute("SELECT * FROM messages WHERE ts_ms IS NOT NULL"):
+        result, took = message["kind"] == "toolResult", message["duration_ms"]
+        counted = {
+            "user_messages": int(message["kind"] == "user"),
+            "tool_results": int(result),
+            "tool_errors": int(result and message["is_error"]),
+            "compactions": int(message["kind"] == "compaction"),
+            "tool_ms": took if result and took is not None else 0,
+            "timed_results": int(result and took is not None),
+            "nested_calls": int(message["kind"] == "custom" and message["tool"] is not None),
+        }
+        for zone_id, zone in zones:
+            local = dt.datetime.fromtimestamp(message["ts_ms"] / 1000, zone).date()
+            day = (local - dt.date(1970, 1, 1)).days
+            key = (zone_id, day, message["session"], message["tool"] or "")
+            for name, value in counted.items():
+                out["usage_message_days"][key][name] += value
     return {t: {k: dict(v) for k, v in rows.items()} for t, rows in out.items()}
 
 
@@ -222,6 +239,7 @@ ROLLUP_KEYS = {
     "usage_days": ("zone", "day", "session", "model", "heartbeat"),
     "usage_tool_days": ("zone", "day", "tool", "session", "model", "heartbeat"),
     "usage_tool_day_totals": ("zone", "day", "tool"),
+    "usage_message_days": ("zone", "day", "session", "tool"),
     "sessions": ("id",),
 }
 
@@ -237,7 +255,8 @@ def rollup_differences(store: clawmeter.Store) -> list[str]:
                 names = [
                     r["name"]
                     for r in db.execute(f"PRAGMA table_info({table})")
-                    if r["name"] in MEASURES
+                    if r["name"]
+                    in (MESSAGE_MEASURES if table == "usage_message_days" else MEASURES)
                 ]
                 found = {
                     tuple(row[k] for k in keys): {n: row[n] for n in names}
@@ -284,6 +303,7 @@ def rollup_differences(store: clawmeter.Store) -> list[str]:
     return wrong
 
 
+MESSAGE_MEASURES = frozenset({"user_messages", "tool_results", "tool_errors", "compactions", "tool_ms", "timed_results", "nested_calls"})  # fmt: skip
 MEASURES = frozenset({
     "model_calls", "input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "cost_nano",
     "recorded_nano", "plan_nano", "unpriced_calls", "compared_recorded_nano", "compared_list_nano", "tool_calls",

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from browsers import PATIENCE_MS, Visitor, axe_complaints, overflow
 from handmade import HandmadeHome, call, header, lines, raw
-from served import Served
+from served import Served, wait_until
 
 import clawmeter
 
@@ -452,6 +452,20 @@ def test_drag_selects_click_filters_double_click_resets(visit: Any, where: str, 
     expect(page.locator(".chip")).to_contain_text("Model")
 
 
+def test_a_finger_shows_a_bar_first_and_filters_then(visit: Any) -> None:
+    page = visit(has_touch=True, viewport={"width": 390, "height": 844}).go("#/overview?range=7d")
+    page.locator("[data-chart=day] .bars > g").first.wait_for(state="attached")
+    page.locator("[data-chart=day]").evaluate("one => one.scrollIntoView({block: 'center'})")
+    title = page.locator("[data-chart=day] .tip-table thead")
+    page.touchscreen.tap(*bar_middle(page, "day", 4))
+    expect(title).to_be_visible()
+    page.touchscreen.tap(*bar_middle(page, "day", 5))
+    expect(title).to_be_visible()
+    assert "model=" not in address(page)
+    page.touchscreen.tap(*bar_middle(page, "day", 5))
+    wait_for_address(page, "model=")
+
+
 def test_the_chart_is_read_and_used_by_keyboard(page: Page) -> None:
     chart = page.locator("[data-chart=day]")
     chart.focus()
@@ -599,6 +613,31 @@ def test_a_call_appears_and_nothing_else_moves(visit: Any, world: World) -> None
         timeout=PATIENCE_MS,
     )
     assert page.evaluate(marks) == kept
+
+
+def test_twelve_windows_share_one_stream(visit: Any, world: World) -> None:
+    """A browser allows six connections to a server; with a stream for each, the seventh window would stand still."""
+    visitor = visit()
+    pages = [visitor.page, *[visitor.context.new_page() for _ in range(11)]]
+    for page in pages[1:]:
+        page.goto(f"{visitor.url}/#/overview?range=today")
+        page.wait_for_selector(".figure-number")
+    streams = world.served.meter.stream
+    for page in pages:
+        page.wait_for_selector(".live.is-live")
+    wait_until(lambda: len(streams) == 1)
+    pages.pop(0).close()  # it may be the one that held the stream; so may the next
+    pages.pop(0).close()
+    cost = pages[0].locator(".figures section[data-key=today] .figure-number .num")
+    before = nano(cost.get_attribute("title") or "")
+    for n in (1, 2):
+        world.live.go_on(cost=0.25)
+        for page in pages:
+            page.wait_for_function(
+                "(total) => document.querySelector('.figures section[data-key=today] .figure-number .num').title === total",
+                arg=f"${Decimal(before + n * 250_000_000) / 10**9:,.9f}",
+            )
+    wait_until(lambda: len(streams) == 1)
 
 
 def test_a_storm_of_updates_leaves_what_a_person_is_doing(visit: Any, world: World) -> None:

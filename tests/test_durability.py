@@ -157,6 +157,29 @@ def test_killed_in_a_cold_index_with_workers_and_started_again_at_once(
     assert meter.queries.usage(from_="all", by="model")["totals"]["model_calls"] == 480
 
 
+def test_stopping_in_the_first_index_ends_it_and_its_workers(
+    tmp_path: Path, meter_factory: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A home of gigabytes takes a while; a service manager that waits 3 s must not have to kill."""
+    home = HandmadeHome(tmp_path / "home")
+    for n in range(4):
+        calls = [call(f"s{n}-{i}", T0 + i * 1000 + n, text="x" * 40_000) for i in range(60)]
+        home.write(f"s{n}", [header(f"s{n}"), *calls])
+    monkeypatch.setattr(clawmeter.Indexer, "PARALLEL_BYTES", 0)
+    meter = meter_factory(home.path, state_dir=tmp_path / "state")
+    meter.indexer.workers = 2
+    meter.start()
+    pool = wait_until(lambda: meter.indexer.pool)  # its workers are only just starting
+    meter.stop()
+    assert not meter.thread.is_alive()
+    assert all(child.returncode is not None for child in pool.children)
+    again = meter_factory(home.path, state_dir=tmp_path / "state")
+    assert again.store.is_empty()
+    again.indexer.workers = 2
+    again.index()
+    assert again.queries.usage(from_="all", by="model")["totals"]["model_calls"] == 240
+
+
 # --- a second process ----------------------------------------------------------------------------
 
 

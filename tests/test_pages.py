@@ -7,7 +7,8 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from handmade import MINUTE, NOW, T0, HandmadeHome, call, header, lines
+from handmade import MINUTE, NOW, T0, HandmadeHome, call, header, lines, user
+from ledgers import rollup_differences
 
 import clawmeter
 
@@ -262,6 +263,35 @@ def test_the_composition_is_measured_where_openclaw_reported(
         assert row["output_tokens"] == session["output_tokens"]
 
 
+def test_the_message_that_is_answered_is_estimated_from_what_prompts_grew_by(
+    tmp_path: Path, meter_factory: Any
+) -> None:
+    home = HandmadeHome(tmp_path / "home")
+    report = {"systemPrompt": {"chars": 4000, "projectContextChars": 0}}
+    prompts = {  # minute: (tokens of the prompt, whether a message came in before)
+        1: (1300, True),  # 1,000 are OpenClaw's own
+        2: (1700, False),  # a tool's result: still the same 300
+        11: (2500, True),  # 700 more than before, with its answer of 100
+        12: (2600, False),
+    }
+    entries = [header("s")]
+    for minute, (tokens, is_asked) in prompts.items():
+        if is_asked:
+            entries.append(user(f"aa{minute:06}", T0 + minute * MINUTE - 1000))
+        entries.append(call(f"{minute:08}", T0 + minute * MINUTE, (50, 100, tokens - 50, 0)))
+    (home.sessions() / "s.jsonl").write_bytes(lines(entries))
+    home.index({"agent:main:main": {"sessionId": "s", "systemPromptReport": report}})
+    meter = meter_factory(home.state)
+    meter.clock = meter.queries.clock = lambda: NOW / 1000
+    meter.index()
+    (row,) = everything(meter.queries, "composition")["rows"]
+    assert row["prompt_tokens"] == sum(tokens for tokens, _ in prompts.values())
+    assert row["user_tokens"] == 2 * 300 + 2 * 700
+    # From the middle on: what was held is known from the call before.
+    later = everything(meter.queries, "composition", from_=str(T0 + 5 * MINUTE))["rows"][0]
+    assert later["user_tokens"] == 2 * 700
+
+
 def test_recorded_against_list_adds_up_over_models(meter: Any) -> None:
     found = everything(meter.queries, "comparison")
     for figure in ("recorded_nano_usd", "list_nano_usd"):
@@ -302,6 +332,7 @@ def test_a_price_that_is_set_counts_at_once_and_after_a_restart(
         assert now["total_tokens"] == before["total_tokens"]
 
     check(meter.queries)
+    assert rollup_differences(meter.store) == []
     assert [p["model"] for p in client.get("/api/prices").json] == [name]
     path = tmp_path / "state" / "prices.toml"
     assert path.stat().st_mode & 0o777 == 0o600
@@ -310,6 +341,7 @@ def test_a_price_that_is_set_counts_at_once_and_after_a_restart(
     again.index()
     check(again.queries)
     again.set_price(name, None)
+    assert rollup_differences(again.store) == []
     assert again.queries.usage(from_="all", by="day")["totals"] == before
 
 

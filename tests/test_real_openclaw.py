@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-import uuid
 from typing import TYPE_CHECKING, Any
 
 import gateway_client
@@ -169,29 +168,6 @@ def test_every_kind_of_hidden_spend_took_place(driven: lab.RealOpenClaw) -> None
 # --- the gateway, live -----------------------------------------------------------------------------
 
 
-class Operator:
-    """Somebody who starts runs, as a person in the chat would."""
-
-    def __init__(self, real: lab.RealOpenClaw) -> None:
-        self.real = real
-        self.connect()
-
-    def connect(self) -> None:
-        scopes = [*gateway_client.READ_WRITE, "operator.pairing"]
-        config = self.real.state / "openclaw.json"
-        self.gateway = gateway_client.from_config(config, scopes=scopes)
-        self.gateway.connect()
-
-    def run(self, text: str, key: str) -> None:
-        """Start a run; it goes on by itself."""
-        self.gateway.call("agent", {"message": text, "idempotencyKey": str(uuid.uuid4()), "sessionKey": key}, timeout=60)  # fmt: skip
-
-    def devices(self) -> dict[str, list[str]]:
-        """Ids of what waits to be paired and of what is."""
-        found = self.gateway.call("device.pair.list")
-        return {kind: sorted(d["deviceId"] for d in found[kind]) for kind in ("pending", "paired")}
-
-
 def live_row(meter: clawmeter.Clawmeter, key: str) -> dict[str, Any] | None:
     """A session of the Overview of which the gateway says something."""
     rows = meter.queries.overview()["live"]
@@ -200,7 +176,7 @@ def live_row(meter: clawmeter.Clawmeter, key: str) -> dict[str, Any] | None:
 
 def follow_a_gateway(real: lab.RealOpenClaw, meter: clawmeter.Clawmeter, *, tells_tools: bool) -> None:  # fmt: skip
     state = meter.gateway_state
-    operator = Operator(real)
+    operator = lab.Operator(real)
     devices = operator.devices()
     meter.start()
     assert meter.passed.wait(30)

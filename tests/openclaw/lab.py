@@ -8,11 +8,13 @@ import signal
 import socket
 import subprocess
 import sys
+import uuid
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import bill
+import gateway_client
 
 HERE = Path(__file__).resolve().parent
 SCRIPT = HERE / "run_openclaw.sh"
@@ -123,3 +125,26 @@ class RealOpenClaw:
     def bill(self) -> dict[str, Any]:
         """What the transcripts should add up to: see bill.py."""
         return bill.visible_bill(self.mock_log, OLD_VERSIONS.get(self.version, "latest"))
+
+
+class Operator:
+    """Somebody who starts runs, as a person in the chat would."""
+
+    def __init__(self, real: RealOpenClaw) -> None:
+        self.real = real
+        self.connect()
+
+    def connect(self) -> None:
+        scopes = [*gateway_client.READ_WRITE, "operator.pairing"]
+        config = self.real.state / "openclaw.json"
+        self.gateway = gateway_client.from_config(config, scopes=scopes)
+        self.gateway.connect()
+
+    def run(self, text: str, key: str) -> None:
+        """Start a run; it goes on by itself."""
+        self.gateway.call("agent", {"message": text, "idempotencyKey": str(uuid.uuid4()), "sessionKey": key}, timeout=60)  # fmt: skip
+
+    def devices(self) -> dict[str, list[str]]:
+        """Ids of what waits to be paired and of what is."""
+        found = self.gateway.call("device.pair.list")
+        return {kind: sorted(d["deviceId"] for d in found[kind]) for kind in ("pending", "paired")}

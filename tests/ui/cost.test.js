@@ -27,12 +27,12 @@ const cache = {
     { key: "acme/b", label: "b", model_calls: 1, prompt_tokens: 10, cache_read_tokens: 0, cache_write_tokens: 0, saved_nano_usd: null, write_cost_nano_usd: null, write_extra_nano_usd: null },
   ],
   days: [{ key: "2026-11-05", prompt_tokens: 0, cache_read_tokens: 0 }, { key: "2026-11-06", prompt_tokens: 1000, cache_read_tokens: 700 }],
-  breaks: [{ ts_ms: NOW - 5e6, gap_ms: 4e5, lost_tokens: 21_000, reason: "expired", session: "s1", agent: "main", label: null, model: "a" }],
+  breaks_from_ms: 0, breaks: [{ ts_ms: NOW - 5e6, gap_ms: 4e5, lost_tokens: 21_000, reason: "expired", session: "s1", agent: "main", label: null, model: "a" }],
 };
 const composition = {
   from_ms: 0, to_ms: NOW, tz: "UTC", sessions: 4, measured_sessions: 2,
-  average: { system_chars: 4000, files_chars: 8000, skills_chars: 400, tools_chars: 1600, prompt_tokens: 10_000, output_tokens: 500 },
-  rows: [{ session: "s1", agent: "main", key: "agent:main:x", label: null, model_calls: 4, cost_nano_usd: 1e9, prompt_tokens: 40_000, output_tokens: 2000, system_chars: 4000, files_chars: 8000, skills_chars: 400, tools_chars: 1600, files: [["AGENTS.md", 8000]] }],
+  average: { system_chars: 4000, files_chars: 8000, skills_chars: 400, tools_chars: 1600, prompt_tokens: 10_000, user_tokens: 1500, output_tokens: 500 },
+  rows: [{ session: "s1", agent: "main", key: "agent:main:x", label: null, model_calls: 4, cost_nano_usd: 1e9, prompt_tokens: 40_000, user_tokens: null, output_tokens: 2000, system_chars: 4000, files_chars: 8000, skills_chars: 400, tools_chars: 1600, files: [["AGENTS.md", 8000]] }],
 };
 const compared = { recorded_nano_usd: 3e9, list_nano_usd: 3.3e9, list_differs_percent: 10, rows: [{ key: "acme/a", label: "a", recorded_nano_usd: 3e9, list_nano_usd: 3.3e9, list_differs_percent: 10 }] };
 const week = usage("hour_of_week", "", Array.from({ length: 168 }, (_, i) => `${Math.floor(i / 24) + 1}T${String(i % 24).padStart(2, "0")}`));
@@ -165,6 +165,7 @@ test("heat has five steps, nothing is nothing", () => {
 test("the parts of a prompt add up to it, and none is less than nothing", () => {
   const tokens = cost.promptParts(composition.average).map((one) => one.tokens);
   assert.equal(tokens.reduce((a, b) => a + b, 0), 10_500);
+  assert.equal(tokens.at(-2), 1500);
   const small = cost.promptParts({ ...composition.average, prompt_tokens: 10 });
   assert.ok(small.every((one) => one.tokens >= 0));
 });

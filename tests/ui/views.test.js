@@ -17,6 +17,7 @@ function overview(more = {}) {
     budgets: { daily_usd: null, monthly_usd: null }, all_time: { sessions: 3, ...totals(99e9) },
     by_day: { days: ["2026-11-05", "2026-11-06"], partial_last: true, series: [{ key: "opus", label: "opus", cost_nano_usd: [1e9, 2e9], total_nano_usd: 3e9 }, { key: "Other", label: "Other", cost_nano_usd: [1e9, 0], total_nano_usd: 1e9 }] },
     by_cause: [{ key: "user", label: "user", ...totals(3e9) }], by_agent: [{ key: "main", label: "main", ...totals(4e9) }], by_model: [],
+    gateway: { status: "unreachable", text: "not running", version: null, uptime_s: null, suspended: false, problem: "nobody listens", what_to_do: null, event_loop: null, nodes: [] },
     top_sessions: [session("s1")], live: [session("s1")], activity: [{ ts_ms: NOW - 5000, kind: "failed", session: "s1", agent: "main", label: "Inbox", text: "overloaded" }], attention: [],
     source: { openclaw_versions: ["2026.9.6"], homes: ["/home/ada/.openclaw"], agents: 1, sessions: 3, files: 4, databases: 1, indexed_percent: 100, eta_s: null, lag_ms: 210, ledger_bytes: 1e6, disk_free_bytes: 1e9, rss_bytes: 7e7, gateway: "not connected" },
     ...more,
@@ -176,10 +177,54 @@ test("while indexing, every total carries the mark and the strip says how long",
 
 test("an empty home says what will be here and the two commands", () => {
   const none = totals(0, { model_calls: 0 });
-  const answer = overview({ all_time: { sessions: 0, ...none } });
+  const answer = overview({ all_time: { sessions: 0, ...none }, live: [] });
   assert.match(texts(page({ overview: answer })), /No model calls yet .*clawmeter doctor .*clawmeter demo/);
   answer.source = { ...answer.source, homes: [] };
   assert.match(texts(page({ overview: answer })), /No OpenClaw home was found/);
+});
+
+test("a first run is shown before its first call is known", () => {
+  const none = totals(0, { model_calls: 0 });
+  assert.match(texts(page({ overview: overview({ all_time: { sessions: 0, ...none } }) })), /1 session running/);
+});
+
+test("a live row says what the gateway tells of its run, else nothing about now", () => {
+  const run = { running: true, doing: "tool", tool: "exec", since_ms: NOW - 4000, started_ms: NOW - 65_000, runs: 1, model: "haiku", provider: "acme", context_tokens: 50_000, context_window: 100_000 };
+  const row = (more) => texts(/data-key="now".*?<\/section>/s.exec(page({ overview: overview({ live: [session("s1", more)] }) }))[0]);
+  assert.match(row({ run, inferred: false }), /Running .* exec .* haiku 50 % .* 1 m 5 s/);
+  for (const [doing, word] of [["thinking", "Thinking"], ["waiting", "Waiting"], ["retrying", "Retrying"], ["compacting", "Compacting"], ["answering", "Answering"]]) {
+    assert.match(row({ run: { ...run, doing, tool: null } }), new RegExp(word));
+  }
+  assert.match(row({ state: "idle", run: { ...run, running: false, doing: "aborted", tool: null } }), /Idle .* Aborted/);
+  assert.match(row({ run: null }), /Doing .* — .* opus/);
+  assert.match(row({ run: { ...run, doing: "constructor" } }), / — /);
+});
+
+test("what an event says of a run is in its row at once; that one began or ended is looked up", () => {
+  const run = { running: true, doing: "waiting", tool: null, runs: 1 };
+  const told = { session: "s1", key: "agent:main:telegram:direct:1", ...run, doing: "tool", tool: "exec" };
+  const heard = (data, answer = overview({ live: [session("s1", { run }), session("s2", { key: "agent:main:b", run: null })] }), kind = "session") => {
+    const changes = [];
+    const taken = views.overviewPage.heard(kind, data, { state: state({ overview: answer }), dispatch: (change) => changes.push(change) });
+    return [taken, changes.map((one) => one.answers.overview.data.live.map((row) => row.run?.tool ?? null))];
+  };
+  assert.deepEqual(heard(told), [true, [["exec", null]]]);
+  assert.deepEqual(heard({ ...told, session: told.key }), [true, [["exec", null]]]);
+  const others = [{ ...told, running: false }, { ...told, key: "agent:main:b", session: "s2" }, { ...told, session: "s9" }, { ...told, key: "agent:x:y" }];
+  for (const data of others) assert.deepEqual(heard(data), [false, []]);
+  assert.deepEqual(heard(told, null), [false, []]);
+  assert.deepEqual(heard({ calls: 1 }, overview(), "usage"), [false, []]);
+});
+
+test("the gateway is one line, without an alarm", () => {
+  const line = (more) => texts(/<p class="more" data-key="gateway".*?<\/p>/s.exec(page({ overview: overview({ gateway: { ...overview().gateway, ...more } }) }))?.[0] ?? "");
+  assert.match(line({}), /Gateway not running: what runs is told from the transcripts/);
+  assert.equal(line({ status: "off" }), "");
+  assert.match(line({ status: "refused", problem: "wrong <b>token" }), /Gateway not connected: wrong &lt;b&gt;token/);
+  const told = { status: "connected", version: "2026.9.6", uptime_s: 3600, event_loop: { degraded: false, delay_p99_ms: 12.4, utilization: 0.05 } };
+  assert.match(line(told), /Gateway: OpenClaw 2026\.9\.6 · up 1 h · event loop 12 ms late/);
+  assert.match(line({ ...told, suspended: true, event_loop: { degraded: true, delay_p99_ms: null, utilization: 0.97 } }), /97 % busy · slow · suspended/);
+  assert.match(line({ ...told, version: null, uptime_s: null, event_loop: null }), /Gateway: OpenClaw, version not told $/);
 });
 
 test("errors say what failed, why, and offer a retry; with numbers on show they stay", () => {
@@ -211,8 +256,8 @@ test("pages that do not exist are in the rail, disabled, and nothing links to th
   const built = [...views.BUILT].filter((one) => rail.includes(`data-page="${one}"`));
   assert.equal(rail.match(/aria-disabled="true"/g).length, 10 - built.length);
   assert.equal(rail.match(/href=/g).length, built.length);
-  const attention = [{ level: "warn", kind: "x", text: "t", action: { label: "Open", href: "#/health" } }, { level: "warn", kind: "y", text: "t", action: { label: "Run", href: "javascript:alert(1)" } }];
-  assert.ok(!/href="(#\/health|javascript)/.test(page({ overview: overview({ attention }) })));
+  const attention = [{ level: "warn", kind: "x", text: "t", action: { label: "Open", href: "#/nowhere" } }, { level: "warn", kind: "y", text: "t", action: { label: "Run", href: "javascript:alert(1)" } }];
+  assert.ok(!/href="(#\/nowhere|javascript)/.test(page({ overview: overview({ attention }) })));
 });
 
 test("breakdown totals come from the answer, not from the rows on show", () => {
