@@ -6490,6 +6490,13 @@ class FlowGraph:
         self.counts: defaultdict[Any, Counter[str]] = defaultdict(Counter)
         self.has_counts = False
 
+    def copy(self) -> FlowGraph:
+        """One to which sessions that run can be added while this one stays as it is."""
+        other = FlowGraph()
+        other.nodes, other.edges, other.counts = dict(self.nodes), self.edges, self.counts.copy()
+        other.has_counts = self.has_counts
+        return other
+
     def add(self, paths: Iterable[tuple[Sequence[FlowId], Sums]], *, counted: int = 0) -> None:
         """Add what went along all paths through the same kinds; their first nodes, `counted` of them, have it already."""
         nodes: defaultdict[FlowId, list[Sums]] = defaultdict(list)
@@ -8563,14 +8570,8 @@ class Queries:
         """
         with self.ledger.reading() as db:
             query = self._limit_range(db, self._asked(from_, to, tz, given))
-            graph = FlowGraph()
-            kinds = ("channel", "agent", "model")
-            by_calls = self._cells(db, query, ("channel", "agent", "provider_model"), FLOW_MEASURES)
-            paths = ((list(zip(kinds, key, strict=True)), sums) for key, sums in by_calls.items())
-            graph.add(((channel, GATEWAY_NODE, agent, model), sums) for (channel, agent, model), sums in paths)  # fmt: skip
-            by_tool = self._cells(db, replace(query, by="tool", split="provider_model"), ("provider_model", "tool"))  # fmt: skip
-            graph.add((((("model", model), ("tool", tool)), sums) for (model, tool), sums in by_tool.items()), counted=1)  # fmt: skip
-            self._add_messages(db, query, graph)
+            # Kept, because an open page asks at every turn of a run: the ledger has nothing new then.
+            graph = self.lists.get(db, ("flow", query), lambda: self._flow_graph(db, query)).copy()
             if cast("int", query.from_ms) <= self.now_ms() < cast("int", query.to_ms):
                 self._add_running(db, query.filters, graph)
             graph = graph.limited(MAX_FLOW_NODES)
@@ -8594,6 +8595,18 @@ class Queries:
                 ],
                 "gateway": self.gateway.describe(), "coverage": self.coverage(db),
             }  # fmt: skip
+
+    def _flow_graph(self, db: sqlite3.Connection, query: UsageQuery) -> FlowGraph:
+        """What the ledger has of a range."""
+        graph = FlowGraph()
+        kinds = ("channel", "agent", "model")
+        by_calls = self._cells(db, query, ("channel", "agent", "provider_model"), FLOW_MEASURES)
+        paths = ((list(zip(kinds, key, strict=True)), sums) for key, sums in by_calls.items())
+        graph.add(((channel, GATEWAY_NODE, agent, model), sums) for (channel, agent, model), sums in paths)  # fmt: skip
+        by_tool = self._cells(db, replace(query, by="tool", split="provider_model"), ("provider_model", "tool"))  # fmt: skip
+        graph.add((((("model", model), ("tool", tool)), sums) for (model, tool), sums in by_tool.items()), counted=1)  # fmt: skip
+        self._add_messages(db, query, graph)
+        return graph
 
     def _add_messages(self, db: sqlite3.Connection, query: UsageQuery, graph: FlowGraph) -> None:
         """Add messages and what tools gave. Neither belongs to a model or to a call's cause: with such a filter they are not known."""
