@@ -21,8 +21,11 @@ Sections, each using only those above it:
     Store
     Source: session transcripts
     Source: gateway
+    Source: system
+    Cron jobs
     Queries
     Exports
+    Actions
     Access
     Live stream
     Application object
@@ -42,9 +45,11 @@ from __future__ import annotations
 
 import argparse
 import array
+import base64
 import bisect
 import contextlib
 import csv
+import errno
 import gc
 import hashlib
 import hmac
@@ -60,6 +65,7 @@ import queue
 import random
 import re
 import secrets
+import selectors
 import shutil
 import signal
 import socket
@@ -71,16 +77,17 @@ import tempfile
 import threading
 import time
 import tomllib
+import unicodedata
 import urllib.parse
 from calendar import monthrange
 from collections import Counter, defaultdict, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
 from hashlib import blake2b
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, Protocol, TextIO, TypeVar, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, Protocol, Self, TextIO, TypeVar, cast
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
@@ -89,8 +96,11 @@ import pyjson5
 import zstandard
 
 if TYPE_CHECKING:
-    from http.client import HTTPConnection
+    from concurrent.futures import Future
+    from http.client import HTTPConnection, HTTPResponse
+    from typing import NoReturn
 
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
     from flask import Flask, Request, Response
 
 VERSION = "0.1.0"
@@ -205,6 +215,14 @@ class PriceOverride:
 
 
 @dataclass(frozen=True, slots=True)
+class RateLimit:
+    """What a provider allows in a minute, from [limits] in clawmeter.toml; None is not known."""
+
+    requests_per_minute: int | None = None
+    tokens_per_minute: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """Everything a Clawmeter is told from outside; see SETTINGS for the meaning of each name."""
 
@@ -233,6 +251,7 @@ class Settings:
     prices: Mapping[str, PriceOverride] = field(default_factory=dict)
     plan_providers: tuple[str, ...] = ()
     metered_providers: tuple[str, ...] = ()
+    limits: Mapping[str, RateLimit] = field(default_factory=dict)
     open_browser: bool = False
 
     @property
@@ -444,7 +463,7 @@ def load_settings(
         state_dir = found[1]
     path = config_file or state_dir / "clawmeter.toml"
     toml: Json = read_settings_file(path, read_toml_file, flag="--config" if config_file else None)
-    known = [*SETTING_BY_NAME, "homes", "prices", "billing"]
+    known = [*SETTING_BY_NAME, "homes", "prices", "billing", "limits"]
     if unknown := set(toml) - set(known):
         msg = f"{path}: unknown setting {', '.join(sorted(unknown))}; known are {', '.join(known)}"
         raise SettingsError(msg)
@@ -523,7 +542,7 @@ def read_token_file(path: Path) -> str:
 
 
 def parse_toml_tables(toml: Mapping[str, Any], path: str) -> Json:
-    """What clawmeter.toml says beyond SETTINGS: homes, [prices] and [billing]."""
+    """What clawmeter.toml says beyond SETTINGS: homes, [prices], [billing] and [limits]."""
     try:
         homes = tuple(Path(h).expanduser() for h in texts_of(toml.get("homes", ())))
     except TypeError:
@@ -546,7 +565,26 @@ def parse_toml_tables(toml: Mapping[str, Any], path: str) -> Json:
         "prices": {name: parse_price_table(name, t, path) for name, t in prices.items()},
         "plan_providers": plan,
         "metered_providers": metered,
+        "limits": parse_limits(toml.get("limits", {}), path),
     }
+
+
+def parse_limits(tables: Any, origin: str) -> dict[str, RateLimit]:
+    """Read [limits."provider"] and [limits."provider/model"]."""
+    names = [f.name for f in fields(RateLimit)]
+
+    def is_limit(table: Any) -> bool:
+        return (
+            isinstance(table, dict)
+            and bool(table)
+            and set(table) <= set(names)
+            and all(type(n) is int and n > 0 for n in table.values())
+        )
+
+    if not isinstance(tables, dict) or not all(map(is_limit, tables.values())):
+        msg = f'{origin}: a limit is a table, [limits."provider"] or [limits."provider/model"], with {" and ".join(names)} as whole numbers above 0'
+        raise SettingsError(msg)
+    return {name: RateLimit(**table) for name, table in tables.items()}
 
 
 ###############################################################################
@@ -781,6 +819,58 @@ def sound(text: Any) -> str:
     return value.replace("\x00", "\ufffd")
 
 
+#: What stands for a secret that was taken out.
+REDACTED = "[redacted]"
+_NAMES_OF_SECRETS = r"(?:api[_-]?key|access[_-]?key|private[_-]?key|token|secret|passw(?:or)?d|passphrase|authorization|credentials?|cookie)"
+_SCHEMES = r"(?:Bearer|Basic|Token|ApiKey)"
+#: (pattern, what stays of it). Every repetition has an end: log lines are written by others.
+_SECRETS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
+    (re.compile(pattern, re.IGNORECASE), kept)
+    for pattern, kept in (
+        (r"-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----[\s\S]{0,8000}?(?:-----END [A-Z ]{0,40}PRIVATE KEY-----|$)", REDACTED),
+        (r"\b(Bearer|Basic)\s{1,4}[\w.~+/=-]{6,4096}", rf"\1 {REDACTED}"),
+        (r"(://[^/\s:@]{0,200}:)[^@\s/]{1,400}@", rf"\1{REDACTED}@"),
+        # name=value and "name": "value", also with the quotes escaped; `token`, but not `tokens`.
+        (rf"((?:\b|_){_NAMES_OF_SECRETS}\b\\{{0,3}}[\"']?\s{{0,4}}[:=]\s{{0,4}}\\{{0,3}}[\"']?(?:{_SCHEMES}\s{{1,4}})?)(?!{re.escape(REDACTED)}|{_SCHEMES}\s)[^\s\"'\\,;&)}}\]]{{4,4096}}", rf"\1{REDACTED}"),
+        (r"\b(?:sk|pk|rk)[-_][\w-]{16,300}", REDACTED),
+        (r"\b(?:gh[opsur]_|github_pat_|glpat-|xox[abeprs]-|xapp-|hf_|npm_|AIza|ya29\.)[\w.-]{10,300}", REDACTED),
+        (r"\bAKIA[0-9A-Z]{16}\b", REDACTED),
+        (r"\b\d{8,10}:[\w-]{33,64}", REDACTED),  # a Telegram bot
+        (r"\beyJ[\w-]{8,4000}\.[\w-]{8,4000}\.[\w-]{0,4000}", REDACTED),  # a JSON web token
+    )
+)  # fmt: skip
+
+
+def redact(text: str, known: Iterable[str] = ()) -> str:
+    """Take what looks like a secret out of a text, and the secrets that are known."""
+    for secret in known:
+        if len(secret) >= 6:
+            text = text.replace(secret, REDACTED)
+    for pattern, kept in _SECRETS:
+        text = pattern.sub(kept, text)
+    return text
+
+
+_SECRET_NAME = re.compile(_NAMES_OF_SECRETS, re.IGNORECASE)
+
+
+def redact_value(value: Any, limit: int = 2_000) -> Any:
+    """A JSON value without what looks like a secret, by the name it stands under or by its form; long texts are cut."""
+    if isinstance(value, Mapping):
+        return {str(k)[:100]: REDACTED if isinstance(v, str) and _SECRET_NAME.search(str(k)) else redact_value(v, limit) for k, v in value.items()}  # fmt: skip
+    if isinstance(value, (list, tuple)):
+        return [redact_value(v, limit) for v in value[:200]]
+    if isinstance(value, str):
+        text = redact(sound(value[: 4 * limit]))
+        return text if len(text) <= limit else text[: limit - 1] + "…"
+    return value
+
+
+def text_or_none(value: Any) -> str | None:
+    """A non-empty string, made storable; None for anything else."""
+    return sound(value)[:500] if isinstance(value, str) and value else None
+
+
 ###############################################################################
 # OpenClaw home ###############################################################
 ###############################################################################
@@ -863,6 +953,20 @@ class ConfigPrice:
 
 
 @dataclass(frozen=True, slots=True)
+class AgentConfig:
+    """One agent as openclaw.json has it; None where that leaves the choice to OpenClaw."""
+
+    name: str | None = None
+    is_default: bool = False
+    model: str | None = None
+    fallbacks: tuple[str, ...] = ()
+    workspaces: tuple[str, ...] = ()  # where it may be, the likeliest first: the rule has changed
+    heartbeat: Json | None = None  # {every, model, hours}; every is None when it has none
+    tools: Mapping[str, Any] = field(default_factory=dict)  # {profile, allow, deny}
+    channels: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class OpenClawConfig:
     """What we take from openclaw.json. Secrets stay in `gateway_token`, which nothing prints."""
 
@@ -874,8 +978,7 @@ class OpenClawConfig:
     gateway_remote: str | None = None  # gateway.remote.url, in mode `remote`
     gateway_tls: bool = False
     token_problem: str | None = None
-    agents: tuple[str, ...] = ()
-    workspaces: Mapping[str, str] = field(default_factory=dict)
+    agents: Mapping[str, AgentConfig] = field(default_factory=dict)
     log_file: str | None = None
     prices: Mapping[tuple[str, str], ConfigPrice] = field(default_factory=dict)
     base_urls: Mapping[str, str] = field(default_factory=dict)
@@ -964,6 +1067,11 @@ def as_dict(value: Any) -> Json:
     return value if isinstance(value, dict) else {}
 
 
+def dicts_in(value: Any) -> list[Json]:
+    """The objects of a list; none of what is no list."""
+    return [v for v in value if isinstance(v, dict)] if isinstance(value, list) else []
+
+
 def find_config(home: Path, env: Mapping[str, str]) -> Path | None:
     """Where the config of a home is."""
     path = Path(env["OPENCLAW_CONFIG_PATH"]) if env.get("OPENCLAW_CONFIG_PATH") else None
@@ -984,14 +1092,8 @@ def read_config(home: Path, env: Mapping[str, str]) -> OpenClawConfig:
             return OpenClawConfig(problem=f"cannot read {path}: it is not an object")
     except (OSError, ValueError, RecursionError) as error:
         return OpenClawConfig(problem=f"cannot read {path}: {plain(error)}")
-    gateway, agents = as_dict(raw.get("gateway")), as_dict(raw.get("agents"))
+    gateway = as_dict(raw.get("gateway"))
     auth = as_dict(gateway.get("auth"))
-    listed: dict[str, Json] = {}
-    entries = agents.get("entries")
-    if isinstance(entries, dict):
-        listed = {str(k): as_dict(v) for k, v in entries.items()}
-    elif isinstance(agents.get("list"), list):
-        listed = {str(a["id"]): a for a in agents["list"] if isinstance(a, dict) and "id" in a}
     prices: dict[tuple[str, str], ConfigPrice] = {}
     windows: dict[tuple[str, str], int] = {}
     urls: dict[str, str] = {}
@@ -1027,14 +1129,90 @@ def read_config(home: Path, env: Mapping[str, str]) -> OpenClawConfig:
         gateway_remote=str(remote["url"]) if is_remote else None,
         gateway_tls=as_dict(gateway.get("tls")).get("enabled") is True,
         token_problem=complain_of_token(token),
-        agents=tuple(listed),
-        workspaces={k: str(w) for k, v in listed.items() if (w := v.get("workspace") or as_dict(agents.get("defaults")).get("workspace"))},
+        agents=parse_agents(raw, home, env),
         log_file=str(f) if (f := as_dict(raw.get("logging")).get("file")) else None,
         prices=prices,
         base_urls=urls,
         context_windows=windows,
         plan_providers=frozenset(plan),
     )  # fmt: skip
+
+
+def parse_agents(raw: Json, home: Path, env: Mapping[str, str]) -> dict[str, AgentConfig]:
+    """The agents of a config by id, from `agents.entries` (2026.9) or `agents.list`; `main` when it names none.
+
+    Facts: docs of OpenClaw 2026.9.6, concepts/agent-workspace, concepts/multi-agent, gateway/heartbeat.
+    """
+    agents, tools, channels = as_dict(raw.get("agents")), as_dict(raw.get("tools")), as_dict(raw.get("channels"))  # fmt: skip
+    defaults = as_dict(agents.get("defaults"))
+    listed: dict[str, Json] = {}
+    if isinstance(agents.get("entries"), dict):
+        listed = {str(k): as_dict(v) for k, v in agents["entries"].items()}
+    elif isinstance(agents.get("list"), list):
+        listed = {str(a["id"]): a for a in agents["list"] if isinstance(a, dict) and "id" in a}
+    listed = {sound(k)[:64].lower(): v for k, v in listed.items() if k}
+    if not listed:
+        listed = {"main": {}} if agents else {}
+    first = next(iter(listed), None)
+    owner = next((k for k, v in listed.items() if v.get("default") is True), first if len(listed) == 1 else None)  # fmt: skip
+    bindings = raw.get("bindings")
+    bound: dict[str, list[str]] = {}
+    for binding in bindings if isinstance(bindings, list) else ():
+        match = as_dict(as_dict(binding).get("match"))
+        if name := text_or_none(match.get("channel")):
+            bound.setdefault(str(as_dict(binding).get("agentId")).lower(), []).append(name)
+
+    def folder(text: Any) -> Path | None:
+        if not isinstance(text, str) or not text.strip() or "\0" in text:
+            return None
+        path = Path(re.sub(r"^~(?=/|$)", lambda _: env.get("HOME") or str(Path.home()), text.strip()))  # fmt: skip
+        return path if path.is_absolute() else None
+
+    def workspaces(agent: str, entry: Json) -> list[Path]:
+        if own := folder(entry.get("workspace")):
+            return [own]
+        shared = folder(defaults.get("workspace"))
+        whole = [shared or home / "workspace"]
+        if agent == owner:
+            return whole
+        parts = [shared / agent] if shared else []
+        return [*parts, home / f"workspace-{agent}", *(whole if agent == first else ())]
+
+    def heartbeat(agent: str, entry: Json) -> Json | None:
+        common, own = as_dict(defaults.get("heartbeat")), entry.get("heartbeat")
+        if isinstance(own, dict):
+            beat = {**common, **own}
+        elif any(isinstance(v.get("heartbeat"), dict) for v in listed.values()):
+            beat = {"every": "0m"}  # where some have their own, only these have any
+        elif common and agent in (common.get("agentId"), owner):
+            beat = common
+        else:
+            return None
+        every, hours = text_or_none(beat.get("every")), as_dict(beat.get("activeHours"))
+        span = "–".join(sound(hours[n])[:20] for n in ("start", "end") if hours.get(n))
+        is_off = every is not None and not re.search("[1-9]", every)
+        return {"every": None if is_off else every or "30m", "model": text_or_none(beat.get("model")), "hours": span or None}  # fmt: skip
+
+    def names(value: Any) -> list[str]:
+        return [sound(v)[:80] for v in value[:100]] if isinstance(value, list) else []
+
+    out = {}
+    for agent, entry in listed.items():
+        model = entry.get("model") or defaults.get("model")
+        model = model if isinstance(model, dict) else {"primary": model}
+        policy = {**tools, **as_dict(entry.get("tools"))}
+        connected = [sound(k)[:80] for k, v in channels.items() if k != "defaults" and as_dict(v).get("enabled") is not False]  # fmt: skip
+        out[agent] = AgentConfig(
+            name=text_or_none(as_dict(entry.get("identity")).get("name")) or text_or_none(entry.get("name")),
+            is_default=agent == owner,
+            model=text_or_none(model.get("primary")),
+            fallbacks=tuple(names(model.get("fallbacks"))),
+            workspaces=tuple(map(str, workspaces(agent, entry))),
+            heartbeat=heartbeat(agent, entry),
+            tools={"profile": text_or_none(policy.get("profile")), "allow": names(policy.get("allow")), "deny": names(policy.get("deny"))},
+            channels=tuple(dict.fromkeys([*bound.get(agent, ()), *(connected if agent == owner else ())])),
+        )  # fmt: skip
+    return out
 
 
 def complain_of_token(token: Any) -> str | None:
@@ -1259,6 +1437,7 @@ CALL_FIELDS = (
 FLAG_HEARTBEAT = 1
 FLAG_FAILOVER = 2
 FLAG_PLAN = 4
+FLAG_RATE_LIMITED = 8
 
 #: The columns of `messages`, in order: entries that are not model calls.
 MESSAGE_FIELDS = ("entry_key", "session", "ts_ms", "kind", "tool", "is_error", "duration_ms")
@@ -1403,6 +1582,8 @@ HEARTBEAT = re.compile(
     r"(\[[^\]\n]{1,60}\] )?(Read HEARTBEAT\.md if it exists|\[OpenClaw heartbeat poll\])"
 )
 _TOKEN_FIELDS = ("input", "output", "cacheRead", "cacheWrite")
+#: `details.status` of a result that OpenClaw itself counts as failed (2026.9.6: resolveToolResultFailureKind).
+TOOL_FAILURES = ("error", "failed", "blocked", "timeout", "timed_out", "cancelled")
 _Picked = TypeVar("_Picked", bound=msgspec.Struct)
 
 
@@ -1488,6 +1669,7 @@ class EntryDetails(msgspec.Struct, gc=False, rename="camel"):
     exit_code: Any = None
     duration_ms: Any = None
     tool_name: Any = None
+    tool: Any = None  # {id, name, …} of the tool that `tool_call` called
 
 
 class EntryMessage(msgspec.Struct, gc=False, rename="camel"):
@@ -1505,6 +1687,7 @@ class EntryMessage(msgspec.Struct, gc=False, rename="camel"):
     tool_call_id: str | None = None
     is_error: Any = None
     details: EntryDetails | None = None
+    error_message: Any = None
 
 
 class Entry(msgspec.Struct, gc=False, rename="camel"):
@@ -1607,6 +1790,7 @@ class EntryParser:
         "reading",
         "seen",
         "session",
+        "wrapped",
     )
 
     def __init__(
@@ -1623,6 +1807,7 @@ class EntryParser:
         self.session = session_rowid(seen.agent, seen.session_id)
         self.heartbeat: dict[str, bool] = {}
         self.call_ms: dict[str | None, int] = {}
+        self.wrapped: dict[str | None, str] = {}  # call id of a `tool_call`: the tool behind it
         self.model_ids: dict[tuple[Any, Any, Any], int] = {}
         self.nameless: Counter[tuple[Any, ...]] = Counter()
         self.count_nameless: Callable[[], Counter[tuple[Any, ...]]] | None = None
@@ -1714,13 +1899,15 @@ class EntryParser:
         row_tool, failed, duration = None, 0, None
         if role == "toolResult":
             kind, row_tool = "toolResult", message.tool_name or "?"
+            details = message.details
+            if row_tool == "tool_call":
+                row_tool = self.wrapped.get(message.tool_call_id) or wrapped_tool(details) or row_tool  # fmt: skip
             if type(row_tool) is not str or not row_tool.isidentifier():
                 row_tool = sound(row_tool)
-            details = message.details
             failed = 1 if message.is_error else 0
             if details is not None:
                 code = details.exit_code
-                if details.status == "error" or (isinstance(code, int | float) and code > 0):
+                if details.status in TOOL_FAILURES or (isinstance(code, int | float) and code > 0):
                     failed = 1
                 duration = int_or_none(details.duration_ms)
             if duration is None and outer is not None:
@@ -1776,11 +1963,14 @@ class EntryParser:
         if type(content) is list:
             called = [b for b in content if b.type == "toolCall"]
             if called:
-                if when is not None:
-                    for block in called:
-                        if type(block.id) is str:
+                names = [tool_name(b) for b in called]
+                for block, tool in zip(called, names, strict=True):
+                    if type(block.id) is str:
+                        if when is not None:
                             self.call_ms[block.id] = when
-                tools = '["' + '", "'.join([tool_name(b) for b in called]) + '"]'
+                        if block.name == "tool_call":
+                            self.wrapped[block.id] = tool
+                tools = '["' + '", "'.join(names) + '"]'
         tokens_in, tokens_out = usage.input, usage.output
         cached, written = usage.cache_read, usage.cache_write
         cost = usage.cost
@@ -1816,7 +2006,10 @@ class EntryParser:
         flags = FLAG_HEARTBEAT if turn else 0
         if seen.failed_model is not None and seen.failed_model != model_id:
             flags |= FLAG_FAILOVER
-        seen.failed_model = model_id if stop == "error" else None
+        seen.failed_model = None
+        if stop == "error":
+            seen.failed_model = model_id
+            flags |= FLAG_RATE_LIMITED if is_rate_limit(message.error_message) else 0
         reasoning = usage.reasoning_tokens
         latency = (
             when - requested
@@ -1835,6 +2028,29 @@ class EntryParser:
         found = self.model_ids[provider, model, api] = model_rowid(*names)
         self.reading.models[found] = names
         return found
+
+
+_RATE_LIMIT = re.compile(r"(?<![\w.])429\b|rate[ _-]?limit|too many requests|quota exceeded|RESOURCE_EXHAUSTED", re.IGNORECASE)  # fmt: skip
+_LIMITS_TOLD = (
+    # OpenAI: "Rate limit reached for gpt-5 ... on tokens per min (TPM): Limit 30000, Used 29500, Requested 2000"
+    re.compile(r"(?P<what>requests|tokens) per min(?:ute)?\b[^:]{0,12}:\s{0,3}Limit:?\s{0,3}(?P<n>[\d,]{1,15})", re.IGNORECASE),
+    # Anthropic: "... your organization's rate limit of 40,000 input tokens per minute"
+    re.compile(r"rate limit of (?P<n>[\d,]{1,15}) (?:input |output )?(?P<what>requests|tokens) per minute", re.IGNORECASE),
+)  # fmt: skip
+
+
+def is_rate_limit(text: Any) -> bool:
+    """Whether the message of a failed call says that the provider refused for a rate limit."""
+    return isinstance(text, str) and _RATE_LIMIT.search(text[:2000]) is not None
+
+
+def limits_told(text: str) -> RateLimit:
+    """The limits that the message of a refused call names."""
+    found = {}
+    for match in (m for pattern in _LIMITS_TOLD for m in pattern.finditer(text[:4000])):
+        if (n := int(match["n"].replace(",", "") or 0)) > 0:
+            found[f"{match['what'].lower()}_per_minute"] = n
+    return RateLimit(**found)
 
 
 def is_heartbeat_prompt(content: str | Sequence[EntryBlock] | None) -> bool:
@@ -1862,11 +2078,19 @@ def tool_name(block: EntryBlock) -> str:
         if isinstance(arguments, msgspec.Raw):
             arguments = parse_lenient_or_none(bytes(arguments))
         if type(arguments) is dict and type(arguments.get("id")) is str:
-            name = arguments["id"]
+            # By its name, or by its id in the catalogue: openclaw:core:sessions_spawn.
+            name = arguments["id"].rpartition(":")[2] or arguments["id"]
     text = str(name)[:120]
     if _PLAIN_NAME.fullmatch(text):
         return text
     return json.dumps(sound(text))[1:-1].replace("\\", "/").replace('"', "'")
+
+
+def wrapped_tool(details: EntryDetails | None) -> str | None:
+    """The tool whose result stands behind `tool_call` (2026.9.6: `details.tool.name`)."""
+    tool = details.tool if details is not None else None
+    name = tool.get("name") if isinstance(tool, dict) else None
+    return name[:120] if isinstance(name, str) and name else None
 
 
 def parse_lenient(raw: bytes | str) -> Any:
@@ -2307,7 +2531,6 @@ class PriceBook:
 # `usage_days` per zone in use and `usage_tool_days`; all are sums over `model_calls`
 # by one list of MEASURES, moved by delta in the transaction that changes a call.
 
-SCHEMA_VERSION = 1
 APPLICATION_ID = 0x436C614D  # "ClaM"
 
 #: (name, SQL over a row `c` of model_calls): what every rollup and every session sums.
@@ -2449,6 +2672,16 @@ CREATE VIEW usage_by_day AS SELECT
   sum(d.plan_nano) / 1e9 AS plan_cost_usd, sum(d.unpriced_calls) AS unpriced_calls
   FROM usage_days d JOIN zones z ON z.id = d.zone JOIN sessions s ON s.id = d.session JOIN models m ON m.id = d.model GROUP BY 1, 2, 3, 4, 5;
 """
+#: What was asked of a gateway, one row for each request; `outcome` is NULL until there is an answer.
+ACTIONS_SCHEMA = """
+CREATE TABLE actions (
+  id INTEGER PRIMARY KEY, ts_ms INTEGER NOT NULL, who TEXT NOT NULL, kind TEXT NOT NULL, target TEXT NOT NULL, gateway TEXT NOT NULL,
+  method TEXT NOT NULL, params TEXT NOT NULL, outcome TEXT, answer TEXT, duration_ms INTEGER
+);
+"""
+#: What makes a ledger of version n one of version n + 1; a new ledger begins at 0.
+MIGRATIONS = (SCHEMA, ACTIONS_SCHEMA)
+SCHEMA_VERSION = len(MIGRATIONS)
 #: Made anew after a cold index, because filling an index in order costs a third of filling it at random.
 INDEXES = {
     "model_calls_by_entry": "model_calls(entry_key)",
@@ -2693,12 +2926,15 @@ class Store:
 
     def _prepare(self) -> None:
         db = self.db
-        if db.execute("PRAGMA user_version").fetchone()[0] == 0:
+        version = db.execute("PRAGMA user_version").fetchone()[0]
+        if version < SCHEMA_VERSION:
             with self.transaction():
-                for statement in SCHEMA.split(";\n"):
-                    db.execute(statement)
-                self._make_indexes(db)
-                db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+                for statements in MIGRATIONS[version:]:
+                    for statement in statements.split(";\n"):
+                        db.execute(statement)
+                if version == 0:
+                    self._make_indexes(db)
+                    db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
                 db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
         db.executescript(
             "CREATE TEMP TABLE changes (sign INTEGER, "
@@ -3276,14 +3512,14 @@ class Store:
         changes = Changes()
         with self.transaction() as db:
             for run in runs:
-                db.execute("INSERT OR REPLACE INTO subagent_runs VALUES (?, ?, ?, ?, ?, ?, ?, ?)", (run.run_id, run.child_key, run.parent_key, run.label, run.status, run.created_ms, run.started_ms, run.ended_ms))  # fmt: skip
-                for (session,) in db.execute(
-                    "SELECT id FROM sessions WHERE key = ? AND parent_key IS NULL", (run.child_key,)
-                ).fetchall():
-                    db.execute(
-                        "UPDATE sessions SET parent_key = ? WHERE id = ?", (run.parent_key, session)
-                    )
-                    changes.sessions.add(session)
+                row = (run.run_id, run.child_key, run.parent_key, run.label, run.status, run.created_ms, run.started_ms, run.ended_ms)  # fmt: skip
+                known = db.execute("SELECT * FROM subagent_runs WHERE run_id = ?", row[:1])
+                if known.fetchone() == row:
+                    continue
+                db.execute("INSERT OR REPLACE INTO subagent_runs VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)  # fmt: skip
+                db.execute("UPDATE sessions SET parent_key = ? WHERE key = ? AND parent_key IS NULL", (run.parent_key, run.child_key))  # fmt: skip
+                children = db.execute("SELECT id FROM sessions WHERE key = ?", (run.child_key,))
+                changes.sessions.update(session for (session,) in children)
             db.executemany("INSERT OR REPLACE INTO cron_runs VALUES (?, ?, ?, ?, ?)", [(c.job_id, c.run_ms, c.status, c.session_id, c.duration_ms) for c in crons])  # fmt: skip
             for fact in facts:
                 if self._learn_one(db, fact):
@@ -3996,12 +4232,8 @@ def plan_database(
             ]
         unread = [(s, g) for s, g in archives if generations.get(f"archive:{s}") != g]
         fresh += [(place.path, f"archive:{s}", g) for s, g in unread]
-        same_file = (
-            known is not None
-            and known.inode == source.inode
-            and known.position > 0
-            and known.state == "ok"
-        )
+        # Also after it could not be read for a moment: what was read of it until then is kept.
+        same_file = known is not None and known.inode == source.inode and known.position > 0
         bad_rows = {k.removeprefix("bad:"): 0 for k in generations if k.startswith("bad:")}
         if known is None or not same_file:
             sessions = list_database_sessions(db)
@@ -4152,11 +4384,6 @@ def parse_prompt_report(report: Any) -> str | None:
         "skills": pairs(skills.get("entries"), "blockChars"),
     }
     return json.dumps(out, separators=(",", ":"), ensure_ascii=False)
-
-
-def text_or_none(value: Any) -> str | None:
-    """A non-empty string, made storable; None for anything else."""
-    return sound(value)[:500] if isinstance(value, str) and value else None
 
 
 def parse_session_entry(agent: str, key: str, entry: Any) -> Iterator[SessionFacts]:
@@ -4327,11 +4554,9 @@ def read_state_file(home: OpenClawHome, path: str, since_ms: int) -> tuple[State
         if isinstance(run.get("childSessionKey"), str) and isinstance(
             run.get("requesterSessionKey"), str
         ):
-            status = as_dict(run.get("outcome")).get("status") or (
-                "ended" if run.get("endedAt") else "running"
-            )
+            status = run_status(as_dict(run.get("outcome")), run.get("endedAt"), run.get("endedReason"))  # fmt: skip
             out.runs.append(SubagentRun(sound(run_id), sound(run["childSessionKey"]), sound(run["requesterSessionKey"]), text_or_none(run.get("label")),
-                                        sound(status), int_or_none(run.get("createdAt")), int_or_none(run.get("startedAt")), int_or_none(run.get("endedAt"))))  # fmt: skip
+                                        status, int_or_none(run.get("createdAt")), int_or_none(run.get("startedAt")), int_or_none(run.get("endedAt"))))  # fmt: skip
     return out, 0
 
 
@@ -4348,7 +4573,8 @@ def read_state_database(home: OpenClawHome, path: str, since_ms: int, out: State
         if {"runtime", "source_id", "child_session_key", "detail_json", "created_at"} <= columns_of(
             db, "task_runs"
         ):
-            for job, key, raw, created in db.execute("SELECT source_id, child_session_key, detail_json, created_at FROM task_runs WHERE runtime = 'cron' AND created_at >= ?", (since_ms - DAY_MS,)):  # fmt: skip
+            # The rows of one run without details come first: those with details are the better ones.
+            for job, key, raw, created in db.execute("SELECT source_id, child_session_key, detail_json, created_at FROM task_runs WHERE runtime = 'cron' AND created_at >= ? ORDER BY detail_json IS NOT NULL", (since_ms - DAY_MS,)):  # fmt: skip
                 newest = max(newest, created)
                 detail = as_dict(parse_lenient_or_none(raw or b"{}"))
                 out.cron(
@@ -4364,10 +4590,11 @@ def read_state_database(home: OpenClawHome, path: str, since_ms: int, out: State
                 "started_at",
                 "ended_at",
                 "outcome_json",
+                "ended_reason",
                 "payload_json",
             )
             select = ", ".join(c if c in columns else f"NULL AS {c}" for c in names)
-            for run, child, parent, label, created, started, ended, outcome, payload in db.execute(f"SELECT run_id, child_session_key, requester_session_key, {select} FROM subagent_runs"):  # fmt: skip
+            for run, child, parent, label, created, started, ended, outcome, reason, payload in db.execute(f"SELECT run_id, child_session_key, requester_session_key, {select} FROM subagent_runs"):  # fmt: skip
                 body = as_dict(parse_lenient_or_none(payload or b"{}"))
                 execution = as_dict(body.get("execution"))
                 result = (
@@ -4379,10 +4606,46 @@ def read_state_database(home: OpenClawHome, path: str, since_ms: int, out: State
                     started or int_or_none(execution.get("startedAt")),
                     ended or int_or_none(execution.get("endedAt")),
                 )
-                status = result.get("status") or ("ended" if done else "running")
+                status = run_status(result, done, text_of(reason) or body.get("endedReason"))
                 out.runs.append(SubagentRun(text_of(run) or "", text_of(child) or "", text_of(parent) or "", text_of(label) or text_or_none(body.get("label")),
-                                            sound(status), created, began, done))  # fmt: skip
+                                            status, created, began, done))  # fmt: skip
     return newest
+
+
+def run_status(outcome: Json, ended: Any, reason: Any) -> str:
+    """How a run of a sub-agent ended, as OpenClaw words it; `running` before it has.
+
+    A killed one has the outcome of an error: only its reason tells (2026.9.6: resolveSubagentSessionStatus).
+    """
+    if reason == "subagent-killed":
+        return "killed"
+    return sound(outcome.get("status") or ("ended" if ended else "running"))
+
+
+MAX_TASK = 1000
+
+
+def read_subagent_tasks(path: str) -> dict[str, str]:
+    """What each sub-agent was told to do, by run id, from subagents/runs.json or state/openclaw.sqlite. Raises SourceError.
+
+    A task is a message: it is read when somebody looks, and never kept in the ledger.
+    """
+    tasks: dict[str, Any] = {}
+    if path.endswith(".json"):
+        try:
+            raw = Path(path).read_bytes()
+        except OSError as error:
+            msg = f"cannot read {path}: {error.strerror}"
+            raise SourceError(msg) from error
+        runs = as_dict(as_dict(parse_lenient_or_none(raw)).get("runs"))
+        tasks = {sound(run_id): as_dict(run).get("task") for run_id, run in runs.items()}
+    else:
+        with open_foreign(path) as db:
+            columns = columns_of(db, "subagent_runs")
+            if {"run_id", "payload_json"} <= columns:
+                for run_id, raw in db.execute("SELECT run_id, payload_json FROM subagent_runs ORDER BY created_at DESC LIMIT 2000"):  # fmt: skip
+                    tasks[text_of(run_id) or ""] = as_dict(parse_lenient_or_none(raw or b"{}")).get("task")  # fmt: skip
+    return {run_id: sound(task)[:MAX_TASK] for run_id, task in tasks.items() if isinstance(task, str) and task}  # fmt: skip
 
 
 # -- the indexer ------------------------------------------------------------------------------------------------------
@@ -4408,10 +4671,9 @@ class Progress:
         )
 
 
-#: A piece of work for a worker process: files, or sessions of a database.
-Task = tuple[
-    str, str, str, str, bool, list[str], int
-]  # kind file|database, path, source kind, agent, compressed, session ids, last rowid
+#: A piece of work for a worker process, a file or sessions of a database: kind file|database, path, source kind, agent,
+#: compressed, session ids, last rowid, bytes.
+Task = tuple[str, str, str, str, bool, list[str], int, int]
 
 
 SEEN_FIELDS = tuple(f.name for f in fields(SessionSeen))
@@ -4460,12 +4722,13 @@ def unpack_reading(data: bytes) -> tuple[Reading, Source | None, int]:
 
 def work(tasks: Iterable[Task], send: Callable[[bytes], None]) -> None:
     """Read what the tasks name and send packed readings: the body of a worker process."""
-    for kind, path, source_kind, agent, compressed, session_ids, upto in tasks:
+    for kind, path, source_kind, agent, compressed, session_ids, upto, size in tasks:
         done = 0
         try:
             if kind == "database":
                 for reading in read_database_sessions(path, agent, session_ids, upto):
                     send(pack_reading(reading, None, 0))
+                send(pack_reading(Reading(), None, size))
                 continue
             place = TranscriptPath(path, source_kind, agent, session_ids[0], compressed)
             for reading, source in read_transcript_file(
@@ -4735,24 +4998,11 @@ class Indexer:
         self, places: Sequence[TranscriptPath], on_progress: Callable[[Progress], None] | None
     ) -> None:
         """Fill an empty ledger; in worker processes when there is much to read."""
-        tasks: list[tuple[int, Task]] = []
+        tasks: list[Task] = []
         plans: list[tuple[TranscriptPath, DatabasePlan]] = []
         for place in places:
             if place.kind != "database":
-                tasks.append(
-                    (
-                        self._size(place),
-                        (
-                            "file",
-                            place.path,
-                            place.kind,
-                            place.agent,
-                            place.compressed,
-                            [place.session_id],
-                            0,
-                        ),
-                    )
-                )
+                tasks.append(("file", place.path, place.kind, place.agent, place.compressed, [place.session_id], 0, self._size(place)))  # fmt: skip
                 continue
             try:
                 plan = plan_database(place, None, {})
@@ -4770,16 +5020,11 @@ class Indexer:
                     group.append(sid)
                     weight += count * per_row
                     if weight > BLOCK_BYTES:
-                        tasks.append(
-                            (
-                                weight,
-                                (*head, group, plan.source.position),
-                            )
-                        )
+                        tasks.append((*head, group, plan.source.position, weight))
                         group, weight = [], 0
                 if group:
-                    tasks.append((weight, (*head, group, plan.source.position)))
-        tasks.sort(key=lambda t: -t[0])
+                    tasks.append((*head, group, plan.source.position, weight))
+        tasks.sort(key=lambda task: -task[-1])
         bad: Counter[tuple[str, str]] = Counter()
         for reading, source, done in self._run(tasks):
             if self.stopping.is_set():
@@ -4817,22 +5062,21 @@ class Indexer:
             self._keep(plan.source)
             self.store.add(reading, [plan.source], plan.generations)
 
-    def _run(
-        self, tasks: Sequence[tuple[int, Task]]
-    ) -> Iterator[tuple[Reading, Source | None, int]]:
-        total = sum(size for size, _ in tasks)
+    def _run(self, tasks: Sequence[Task]) -> Iterator[tuple[Reading, Source | None, int]]:
+        total = sum(task[-1] for task in tasks)
         if self.workers < 2 or total < self.PARALLEL_BYTES:
             frames: deque[bytes] = deque()
-            for _, task in tasks:
+            for task in tasks:
                 work([task], frames.append)
                 while frames:
                     yield unpack_reading(frames.popleft())
             return
-        shares: list[tuple[int, list[Task]]] = [(0, []) for _ in range(self.workers)]
-        for size, task in tasks:  # longest first, each to the worker with the least so far
-            lightest = min(range(self.workers), key=lambda i: shares[i][0])
-            shares[lightest] = (shares[lightest][0] + size, [*shares[lightest][1], task])
-        self.pool = WorkerPool([s for _, s in shares])
+        loads, shares = [0] * self.workers, [list[Task]() for _ in range(self.workers)]
+        for task in tasks:  # longest first, each to the worker with the least so far
+            lightest = loads.index(min(loads))
+            loads[lightest] += task[-1]
+            shares[lightest].append(task)
+        self.pool = WorkerPool(shares)
         try:
             yield from self.pool
         finally:
@@ -4849,6 +5093,10 @@ class Indexer:
             )
         except FileNotFoundError:
             return 0  # renamed or deleted since it was listed: the next pass sees where to
+        except DatabaseChangedError as error:
+            if place.path not in self.known:
+                self._unreadable(place, error)
+            return 0  # somebody writes: as its signature is another one now, it is looked at again within a second
         except (OSError, SourceError) as error:
             self._unreadable(place, error)
             return 0
@@ -5055,6 +5303,8 @@ class Indexer:
 
 #: Protocol versions that we speak: 3 is OpenClaw 2026.2, 4 is 2026.4 and later.
 PROTOCOLS = (3, 4)
+#: All that the connection which stays open is allowed to do.
+READ_SCOPE = "operator.read"
 #: The largest message that is looked at. A list of 100 sessions takes 0.3 MB; gateways may send up to 25 MB.
 MAX_MESSAGE_BYTES = 8 << 20
 #: A message that claims to be larger than this is no message: the connection is given up.
@@ -5074,14 +5324,44 @@ ROW_SLACK_MS = 5_000
 class GatewayError(SourceError):
     """The gateway cannot be used now: `status` is a word of GatewayState, `advice` says what to do."""
 
+    http_status = 503
+
     def __init__(self, status: str, text: str, advice: str | None = None) -> None:
         super().__init__(text)
         self.status = status
         self.advice = advice
+        self.code = f"gateway_{status}"
 
 
 class TokenRefusedError(GatewayError):
     """The gateway knows another token."""
+
+
+class CallRefusedError(GatewayError):
+    """The gateway answered a call with an error: `code` is its word for it, `message` its sentence."""
+
+    http_status = 502
+
+    def __init__(self, method: str, error: Json) -> None:
+        self.message = plain(error.get("message") or error.get("code") or "no reason given", 500)
+        super().__init__("refused", f"{method}: {self.message}")
+        self.code = plain(as_dict(error.get("details")).get("code") or error.get("code") or "", 60)
+        if self.code == "CRON_JOB_CHANGED":  # 2026.9: by another hand, since we looked at it
+            self.http_status = 409
+
+    @property
+    def is_unknown(self) -> bool:
+        """Whether this version of OpenClaw does not have the method."""
+        return "unknown method" in self.message
+
+
+class NoAnswerError(GatewayError):
+    """A request was sent, and whether it was done is not known."""
+
+    http_status = 504
+
+    def __init__(self, text: str) -> None:
+        super().__init__("no_answer", text)
 
 
 def is_loopback(address: str) -> bool:
@@ -5095,6 +5375,13 @@ def is_loopback(address: str) -> bool:
     return bool((getattr(parsed, "ipv4_mapped", None) or parsed).is_loopback)
 
 
+def is_public(address: str) -> bool:
+    """Tell whether an address is out on the internet: no private network, no tailnet."""
+    import ipaddress
+
+    return ipaddress.ip_address(address.partition("%")[0]).is_global
+
+
 # -- where it is ------------------------------------------------------------------------------------------------------
 
 
@@ -5104,6 +5391,8 @@ class Endpoint:
 
     url: str
     tokens: tuple[str, ...] = field(default=(), repr=False)
+    #: Not on this machine: it takes tokens only from devices that it knows.
+    is_remote: bool = False
 
 
 GIVE_TOKEN = "give its token with OPENCLAW_GATEWAY_TOKEN, or as gateway_token in clawmeter.toml"  # noqa: S105 - a sentence
@@ -5112,14 +5401,7 @@ GIVE_TOKEN = "give its token with OPENCLAW_GATEWAY_TOKEN, or as gateway_token in
 def find_endpoint(settings: Settings, config: OpenClawConfig) -> Endpoint:
     """Where the gateway of a home is and how to log in. GatewayError when that cannot be known."""
     url = settings.gateway_url or config.gateway_url
-    parts = urllib.parse.urlsplit(url)
-    host = parts.hostname or ""
-    if host != "localhost" and not is_loopback(host):
-        raise GatewayError(
-            "unusable",
-            f"the gateway {url} is on another machine: it wants a device identity, which this Clawmeter does not have yet",
-            "run Clawmeter beside the gateway, or open a tunnel (ssh -N -L 18789:127.0.0.1:18789 HOST) and name it with --gateway-url ws://127.0.0.1:18789",
-        )
+    host = urllib.parse.urlsplit(url).hostname or ""
     tokens = tuple(dict.fromkeys(t for t in (settings.gateway_token, config.gateway_token) if t))
     if settings.gateway_url is None and config.gateway_auth in ("password", "trusted-proxy"):
         raise GatewayError(
@@ -5129,7 +5411,7 @@ def find_endpoint(settings: Settings, config: OpenClawConfig) -> Endpoint:
         )
     if not tokens and config.gateway_auth != "none":
         raise GatewayError("unusable", config.token_problem or "openclaw.json has no gateway.auth.token", GIVE_TOKEN)  # fmt: skip
-    return Endpoint(url, tokens)
+    return Endpoint(url, tokens, is_remote=host != "localhost" and not is_loopback(host))
 
 
 # -- frames -----------------------------------------------------------------------------------------------------------
@@ -5314,7 +5596,8 @@ class GatewayState:
     def __init__(self, *, clock: Callable[[], float] = time.time) -> None:
         self.lock = threading.RLock()
         self.clock = clock
-        self.status = "off"  # off connecting connected unreachable refused incompatible unusable
+        #: off, connecting, connected, unreachable, refused, pairing, incompatible or unusable
+        self.status = "off"
         self.url: str | None = None
         self.version: str | None = None
         self.protocol: int | None = None
@@ -5326,12 +5609,18 @@ class GatewayState:
         self.event_loop: Json | None = None
         self.nodes: list[Json] = []  # devices that lend their tools: what OpenClaw calls nodes
         self.capabilities: dict[str, bool] = {}
+        #: Methods that the gateway lists. Not all that it has.
+        self.methods: frozenset[str] = frozenset()
+        #: Since when Clawmeter holds this gateway paused (see Actions).
+        self.paused_ms: int | None = None
         self.counts: Counter[str] = Counter()
         self.sessions: dict[str, LiveSession] = {}  # least recently heard of first
         self._began: float | None = None  # when the gateway started, by our monotonic clock
         self._run_keys: dict[str, str] = {}
         self._ended: dict[str, int] = {}
         self._changed: set[str] = set()
+        #: Who else wants to know of an event, by its name: called with its payload, by the thread that reads.
+        self.listeners: dict[str, Callable[[Json], None]] = {}
 
     # -- the connection --
 
@@ -5363,6 +5652,8 @@ class GatewayState:
             self.connected_ms = int(self.clock() * 1000)
             self._began = time.monotonic() - uptime / 1000 if type(uptime) is int and 0 <= uptime < 1 << 45 else None  # fmt: skip
             self.capabilities = {}
+            listed = as_dict(hello.get("features")).get("methods")
+            self.methods = frozenset(m for m in listed[:2_000] if isinstance(m, str)) if isinstance(listed, list) else frozenset()  # fmt: skip
             self._take_suspension(as_dict(snapshot.get("suspension")))
             self._take_health(as_dict(snapshot.get("health")))
             self._take_presence(snapshot)
@@ -5385,8 +5676,11 @@ class GatewayState:
         if self.status == "connected":
             version = f", OpenClaw {self.version}" if self.version else ""
             slow = as_dict(self.event_loop).get("degraded")
-            return f"connected{version}{', suspended' if self.is_suspended else ''}{', slow' if slow else ''}"  # fmt: skip
-        words = {"off": "not connected", "unreachable": "not running", "refused": "refuses", "incompatible": "not compatible", "unusable": "not connected"}  # fmt: skip
+            marks = {"paused": self.paused_ms, "suspended": self.is_suspended, "slow": slow}
+            return ", ".join(
+                [f"connected{version}", *(word for word, is_so in marks.items() if is_so)]
+            )
+        words = {"off": "not connected", "unreachable": "not running", "refused": "refuses", "pairing": "waits for approval", "incompatible": "not compatible", "unusable": "not connected"}  # fmt: skip
         return words.get(self.status, self.status)
 
     def describe(self) -> Json:
@@ -5395,7 +5689,7 @@ class GatewayState:
             return {
                 "status": self.status, "text": self.text, "url": self.url, "version": self.version, "protocol": self.protocol,
                 "uptime_s": round(time.monotonic() - self._began, 1) if self._began is not None else None, "connected_ms": self.connected_ms,
-                "suspended": self.is_suspended, "problem": self.problem, "what_to_do": self.advice, "last_error": self.last_error,
+                "paused_ms": self.paused_ms, "suspended": self.is_suspended, "problem": self.problem, "what_to_do": self.advice, "last_error": self.last_error,
                 "event_loop": self.event_loop, "live_runs": sum(len(s.runs) for s in self.sessions.values()), "nodes": self.nodes,
                 "capabilities": sorted(c for c, can in self.capabilities.items() if can),
                 "missing": sorted(c for c, can in self.capabilities.items() if not can),
@@ -5409,6 +5703,17 @@ class GatewayState:
             if self.status != "connected":
                 return []
             return [LiveView(s.key, s.session_id, s.updated_ms, s.describe()) for s in self.sessions.values() if s.runs or s.updated_ms > since]  # fmt: skip
+
+    def started_ms(self) -> int | None:
+        """When the gateway started, if it has said so."""
+        with self.lock:
+            began = self._began
+        return None if began is None else int((self.clock() - time.monotonic() + began) * 1000)
+
+    def running(self, session: str | None = None) -> list[tuple[str, list[str]]]:
+        """(key, ids of its runs) of sessions that run; with a session id or key only of that. A run's id may be unknown: ""."""
+        with self.lock:
+            return [(s.key, list(s.runs)) for s in self.sessions.values() if s.runs and session in (None, s.session_id, s.key)]  # fmt: skip
 
     def has_runs(self) -> bool:
         """Whether anything runs."""
@@ -5457,6 +5762,8 @@ class GatewayState:
         if take:
             with self.lock:
                 take(payload)
+        if listener := self.listeners.get(frame.name):
+            listener(payload)
 
     def take_list(self, answer: Any) -> None:
         """The answer of sessions.list: what all sessions do now."""
@@ -5717,11 +6024,304 @@ class GatewayState:
         self.nodes = sorted(nodes.values(), key=lambda n: (n["name"], n["id"]))
 
 
+#: States of the connection that a person has to do something about.
+GATEWAY_TROUBLE = ("refused", "incompatible")
 #: Counters of a GatewayState that the API shows. `ignored`: what was said cannot be, or was one too many.
 FRAME_COUNTS = ("received", "malformed", "oversized", "out_of_order", "gaps", "late", "ignored", "connects")  # fmt: skip
 
 
 # -- the connection ---------------------------------------------------------------------------------------------------
+
+
+class DeviceIdentity:
+    """Who this Clawmeter is to gateways on other machines: an Ed25519 key, kept in the state directory.
+
+    A device's id is the SHA-256 of its raw public key. What is signed was observed on 2026.2.12 to 2026.9.6.
+    """
+
+    def __init__(self, key: Ed25519PrivateKey) -> None:
+        self._key = key
+        self._public = key.public_key().public_bytes_raw()
+        self.id = hashlib.sha256(self._public).hexdigest()
+
+    @classmethod
+    def load(cls, state_dir: Path) -> DeviceIdentity:
+        """The key of a state directory, made when it is first needed. GatewayError when it cannot be kept."""
+        # Here, not at the top: it takes 30 ms, and few gateways are on another machine.
+        from cryptography.exceptions import UnsupportedAlgorithm
+        from cryptography.hazmat.primitives import serialization
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+        path = state_dir / "device.pem"
+        try:
+            if not path.exists():
+                private = serialization.PrivateFormat.PKCS8
+                pem = Ed25519PrivateKey.generate().private_bytes(serialization.Encoding.PEM, private, serialization.NoEncryption())  # fmt: skip
+                write_private(path, pem)
+            key = serialization.load_pem_private_key(path.read_bytes(), None)
+            if isinstance(key, Ed25519PrivateKey):
+                return cls(key)
+            problem = "it holds another kind of key"
+        except (OSError, ValueError, TypeError, UnsupportedAlgorithm) as error:
+            problem = plain(error)
+        raise GatewayError("unusable", f"cannot use the device key {path}: {problem}", "delete it for a new one, which has to be approved again")  # fmt: skip
+
+    def sign(self, params: Json, challenge: Json) -> Json:
+        """`device` of a connect request: proof that the key is here, good for this challenge only."""
+        signed_at = moment_ms(challenge.get("ts")) or int(time.time() * 1000)
+        nonce = str(challenge.get("nonce") or "")
+        client = params["client"]
+        text = "|".join((
+            "v2", self.id, client["id"], client["mode"], params["role"], ",".join(params["scopes"]), str(signed_at),
+            as_dict(params.get("auth")).get("token") or "", nonce,
+        ))  # fmt: skip
+        signature = self._key.sign(text.encode())
+        return {"id": self.id, "publicKey": url_base64(self._public), "signature": url_base64(signature), "signedAt": signed_at, "nonce": nonce}  # fmt: skip
+
+
+def url_base64(data: bytes) -> str:
+    """Base64 for addresses, without padding."""
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+class GatewayConnection:
+    """One WebSocket connection to a gateway: hello, frames in, requests out. For one thread; only shut() is for others.
+
+    GatewayClient keeps one open that may only read. An action has its own, with the scopes that it needs, for as long
+    as it takes. `count` is told of what came; a byte through `bell` ends a wait.
+    """
+
+    CONNECT_S = 5.0
+    HANDSHAKE_S = 20.0  # a gateway that is starting takes its time
+    ANSWER_S = 30.0
+
+    def __init__(
+        self,
+        scopes: Sequence[str] = (READ_SCOPE,),
+        *,
+        caps: Sequence[str] = (),
+        state_dir: Path | None = None,
+        count: Callable[[str, int], None] = lambda _what, _n: None,
+        bell: socket.socket | None = None,
+    ) -> None:
+        self.scopes, self.caps = list(scopes), list(caps)
+        self.state_dir = state_dir
+        self.count = count
+        self.bell = bell
+        self.early: list[Frame] = []  # what came in one piece with the answer to `connect`
+        self.is_restarting = False  # it was closed because the gateway restarts
+        self._is_shut = False
+        self._end: ConnectionError | None = None  # what the gateway closed it with
+        self._socket: socket.socket | None = None
+        self._ws: Any = None
+        self._reader: FrameReader | None = None
+        self._selector: selectors.BaseSelector | None = None
+        self._sent = 0
+
+    def shut(self) -> None:
+        """Wake the thread that waits for the gateway, and let it do no more than say goodbye."""
+        self._is_shut = True
+        if sock := self._socket:
+            with contextlib.suppress(OSError):
+                sock.shutdown(socket.SHUT_RD)
+
+    def close(self) -> None:
+        """Say goodbye, if there is somebody to say it to."""
+        sock, ws, self._socket, self._ws, self._reader = self._socket, self._ws, None, None, None
+        selector, self._selector = self._selector, None
+        if selector is not None:
+            selector.close()
+        if sock is not None:
+            with contextlib.suppress(Exception):  # what is left of a connection that is over
+                sock.settimeout(0.2)
+                if ws is not None and ws.connected:
+                    ws.send_close()
+            with contextlib.suppress(OSError):
+                sock.close()
+
+    # -- getting in --
+
+    def connect(self, endpoint: Endpoint) -> Json:
+        """Open the connection and say hello with each of the tokens; the gateway's hello. GatewayError when that fails."""
+        import websocket
+
+        refused: TokenRefusedError | None = None
+        for token in endpoint.tokens or (None,):
+            try:
+                self._open(endpoint)
+                return self._say_hello(endpoint, token)
+            except TokenRefusedError as error:
+                refused = error
+                self.close()
+            except (OSError, websocket.WebSocketException) as error:
+                what = "nobody listens" if isinstance(error, ConnectionRefusedError) else plain(error) or type(error).__name__  # fmt: skip
+                msg = f"no gateway at {endpoint.url}: {what}"
+                raise GatewayError("unreachable", msg, "start it with `openclaw gateway`; until then everything comes from the files") from error  # fmt: skip
+        raise cast("TokenRefusedError", refused)
+
+    def _open(self, endpoint: Endpoint) -> None:
+        import ssl
+
+        import websocket
+
+        parts = urllib.parse.urlsplit(endpoint.url)
+        port = parts.port or (443 if parts.scheme == "wss" else 80)
+        # Our own socket: stop() can end it at any moment, and no proxy of the environment comes between.
+        self._socket = socket.create_connection((parts.hostname or "", port), self.CONNECT_S)
+        if parts.scheme == "wss":
+            # On loopback nobody signs certificates: there the token is what tells who we are.
+            context = ssl.create_default_context() if endpoint.is_remote else ssl._create_unverified_context()  # noqa: S323, SLF001  # fmt: skip
+            self._socket = context.wrap_socket(self._socket, server_hostname=parts.hostname)
+        elif endpoint.is_remote and is_public(self._socket.getpeername()[0]):
+            raise GatewayError("unusable", f"{endpoint.url} is across the internet, where anybody could read the token", "give a wss:// address, or a tunnel (ssh -N -L 18789:127.0.0.1:18789 HOST)")  # fmt: skip
+        self._ws = websocket.WebSocket(enable_multithread=False)
+        # With an Origin, 2026.6 and later take us for a web page and refuse.
+        self._ws.connect(endpoint.url, timeout=self.CONNECT_S, socket=self._socket, suppress_origin=True, redirect_limit=0)  # fmt: skip
+        self._reader = FrameReader(self._socket)
+        self._end = None
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(self._socket, selectors.EVENT_READ)
+        if self.bell is not None:
+            self._selector.register(self.bell, selectors.EVENT_READ)
+
+    def _say_hello(self, endpoint: Endpoint, token: str | None) -> Json:
+        """The handshake: challenge, connect, hello-ok."""
+        until = time.monotonic() + self.HANDSHAKE_S
+        rid = ""
+        while not self._is_shut:
+            left = until - time.monotonic()
+            if left <= 0:
+                raise ConnectionError("it accepted the connection, but does not answer")
+            frames = self.receive(left)
+            for n, frame in enumerate(frames, 1):
+                if frame.kind == "event" and frame.name == "connect.challenge" and not rid:
+                    rid = self.send("connect", self._hello(endpoint, token, as_dict(frame.payload)))
+                elif frame.kind == "res" and frame.name == rid:
+                    self.early = frames[n:]
+                    if not frame.ok:
+                        raise refusal_of(frame.error)
+                    return as_dict(frame.payload)
+        raise ConnectionError("stopped")
+
+    def _hello(self, endpoint: Endpoint, token: str | None, challenge: Json) -> Json:
+        """Parameters of `connect`: as the gateway's own backend clients, which on loopback need no device and are not listed as one."""
+        client = {"id": "gateway-client", "displayName": "clawmeter", "version": VERSION, "platform": sys.platform, "mode": "backend"}  # fmt: skip
+        params: Json = {
+            "minProtocol": PROTOCOLS[0], "maxProtocol": PROTOCOLS[-1], "client": client, "role": "operator", "scopes": self.scopes,
+            "caps": self.caps,
+        }  # fmt: skip
+        if token:
+            params["auth"] = {"token": token}
+        if endpoint.is_remote and self.state_dir is not None:
+            params["device"] = DeviceIdentity.load(self.state_dir).sign(params, challenge)
+        return params
+
+    # -- frames --
+
+    def receive(self, timeout_s: float) -> list[Frame]:
+        """Frames that come within a time; none is fine. OSError when the connection ends."""
+        sock, reader = self._socket, self._reader
+        if sock is None or reader is None:
+            raise ConnectionError("not connected")
+        if self._end is not None:
+            raise self._end
+        if not self._wait_for_bytes(sock, timeout_s):
+            return []
+        sock.settimeout(timeout_s)
+        before = reader.oversized
+        try:
+            messages = reader.receive()
+        except TimeoutError:
+            return []
+        self.count("oversized", reader.oversized - before)
+        frames = []
+        for opcode, payload in messages:
+            if opcode == 9:
+                sock.settimeout(self.CONNECT_S)
+                self._ws.pong(payload)
+            elif opcode == 8:
+                code = int.from_bytes(payload[:2], "big")
+                self.is_restarting = code == 1012  # `service restart`
+                self._end = ConnectionError(f"closed by the gateway ({code} {plain(payload[2:].decode(errors='replace'), 80)})".replace(" )", ")"))  # fmt: skip
+            elif opcode == 1:
+                self.count("received", 1)
+                if frame := parse_frame(payload):
+                    frames.append(frame)
+                else:
+                    self.count("malformed", 1)
+        # A refusal and the close behind it come in one piece: the reason first.
+        if self._end is not None and not frames:
+            raise self._end
+        return frames
+
+    def _wait_for_bytes(self, sock: socket.socket, timeout_s: float) -> bool:
+        """Wait until the gateway says something or the bell rings; whether there is something to read."""
+        if self._selector is None or (hasattr(sock, "pending") and sock.pending()):
+            return True  # TLS may have read on
+        ready = [key.fileobj for key, _ in self._selector.select(timeout_s)]
+        if self.bell is not None and self.bell in ready:
+            with contextlib.suppress(OSError):
+                self.bell.recv(4096)
+        return sock in ready
+
+    def send(self, method: str, params: Json) -> str:
+        """Send a request; its id. OSError when the connection is over."""
+        self._sent += 1
+        rid = f"clawmeter-{self._sent}"
+        if self._socket is None:
+            raise ConnectionError("not connected")
+        self._socket.settimeout(self.CONNECT_S)
+        self._ws.send(orjson.dumps({"type": "req", "id": rid, "method": method, "params": params}).decode())  # fmt: skip
+        return rid
+
+    def ask(self, method: str, params: Json, *, timeout_s: float = ANSWER_S) -> Any:
+        """Send a request and wait for its answer. CallRefusedError with the gateway's words, NoAnswerError without any."""
+        import websocket
+
+        until = time.monotonic() + timeout_s
+        try:
+            rid = self.send(method, params)
+            while (left := until - time.monotonic()) > 0:
+                for frame in self.receive(left):
+                    if frame.kind == "res" and frame.name == rid:
+                        if not frame.ok:
+                            raise CallRefusedError(method, frame.error)
+                        return frame.payload
+        except (OSError, websocket.WebSocketException) as error:
+            raise NoAnswerError(f"{method}: {plain(error)}; it may have been done all the same") from error  # fmt: skip
+        raise NoAnswerError(
+            f"{method}: no answer in {timeout_s:g} s; it may have been done all the same"
+        )
+
+
+def refusal_of(error: Json) -> GatewayError:
+    """What a refused handshake means. 2026.2 has messages only, later versions codes."""
+    details = as_dict(error.get("details"))
+    code = str(details.get("code") or error.get("code") or "")
+    text = plain(error.get("message") or code or "no reason given")
+    if code == "PROTOCOL_MISMATCH" or "protocol mismatch" in text:
+        theirs = plain(details.get("expectedProtocol", "another one"), 20)
+        return GatewayError("incompatible", f"the gateway speaks protocol {theirs}, this Clawmeter {PROTOCOLS[0]} to {PROTOCOLS[-1]}", "update the older one of the two")  # fmt: skip
+    if "TOKEN_MISMATCH" in code or "token mismatch" in text or "unauthorized" in text.lower():
+        return TokenRefusedError("refused", f"the gateway refuses the token: {text}", GIVE_TOKEN)
+    if code == "PAIRING_REQUIRED" or (code == "NOT_PAIRED" and "pairing" in text):
+        # What a gateway says goes into a command that a person types: only what can be an id.
+        request = re.fullmatch(r"[\w-]{1,64}", str(details.get("requestId") or ""))
+        approve = f"openclaw devices approve {request[0]}" if request else "openclaw devices list, then openclaw devices approve REQUEST"  # fmt: skip
+        return GatewayError("pairing", f"the gateway wants this Clawmeter to be approved: {text}", f"on its machine: {approve}")  # fmt: skip
+    if code in ("DEVICE_IDENTITY_REQUIRED", "NOT_PAIRED"):
+        return GatewayError("refused", f"the gateway wants a device identity from this address: {text}", GIVE_TOKEN)  # fmt: skip
+    if error.get("retryable") is True or code in ("UNAVAILABLE", "AUTH_RATE_LIMITED"):
+        return GatewayError("unreachable", f"the gateway is not ready: {text}")
+    return GatewayError("refused", f"the gateway refuses: {text}")
+
+
+class Asked(NamedTuple):
+    """A request that is under way; `answer` is for whoever waits in another thread."""
+
+    method: str
+    until: float
+    answer: Future[Any] | None = None
 
 
 class GatewayClient:
@@ -5731,8 +6331,6 @@ class GatewayClient:
     `is_watched` says whether there are any.
     """
 
-    CONNECT_S = 5.0
-    HANDSHAKE_S = 20.0  # a gateway that is starting takes its time
     ANSWER_S = 30.0
     FIRST_DELAY_S = 1.0
     LONGEST_DELAY_S = 60.0
@@ -5767,15 +6365,14 @@ class GatewayClient:
         self.stopping = threading.Event()
         self.thread: threading.Thread | None = None
         self.random = random.Random()  # noqa: S311 - spreads reconnects
-        self._socket: socket.socket | None = None
-        self._ws: Any = None
-        self._reader: FrameReader | None = None
+        self._connection = GatewayConnection()
         self._config = OpenClawConfig()
         self._seen: Any = None  # signature of the config that was read
         self._must_read = True
-        self._early: list[Frame] = []  # what came in one piece with the answer to `connect`
-        self._pending: dict[str, tuple[str, float]] = {}
-        self._asked = 0
+        self._pending: dict[str, Asked] = {}
+        #: What other threads ask; a byte through the pair of sockets wakes ours, which alone sends and reads.
+        self._questions: queue.SimpleQueue[tuple[Asked, Json]] = queue.SimpleQueue()
+        self._bell: tuple[socket.socket, socket.socket] | None = None
         self._failures = 0
         self._seq: int | None = None
         self._old = 0  # frames in a row that were older than the last
@@ -5790,15 +6387,42 @@ class GatewayClient:
     def start(self) -> None:
         """Connect, and stay connected, in a thread."""
         self.state.set_status("connecting")
+        self._bell = socket.socketpair()
+        for end in self._bell:
+            end.setblocking(False)
         self.thread = threading.Thread(target=self._run, name="gateway", daemon=True)
         self.thread.start()
 
     def stop(self) -> None:
         """End the thread, within a second."""
         self.stopping.set()
-        self._shut()
+        self._connection.shut()
         if self.thread is not None:
             self.thread.join(1.0)
+        bell, self._bell = self._bell, None
+        for end in bell or ():
+            end.close()
+
+    def ask(self, method: str, params: Mapping[str, Any] | None = None, timeout_s: float = ANSWER_S) -> Any:  # fmt: skip
+        """Ask over the one connection, from any thread, and wait for the answer. Only what `operator.read` allows.
+
+        Raises GatewayError; CallRefusedError, which is one, where the gateway answers with an error.
+        """
+        from concurrent.futures import CancelledError, Future
+
+        state, bell = self.state, self._bell
+        if state.status != "connected" or bell is None:
+            raise GatewayError(state.status, state.problem or "the gateway is not connected", state.advice)  # fmt: skip
+        answer: Future[Any] = Future()
+        self._questions.put((Asked(method, time.monotonic() + timeout_s, answer), dict(params or {})))  # fmt: skip
+        with contextlib.suppress(OSError):  # full: it rings already
+            bell[1].send(b"?")
+        try:
+            return answer.result(timeout_s)
+        except (TimeoutError, CancelledError):
+            answer.cancel()
+            msg = f"{method}: no answer in {timeout_s:g} s"
+            raise GatewayError("unreachable", msg) from None
 
     def probe(self) -> Json:
         """Connect once, say what came of it, and leave."""
@@ -5858,49 +6482,34 @@ class GatewayClient:
         told = self.state.describe()
         self.publish("gateway", {k: told[k] for k in ("status", "text", "version", "suspended")})
 
-    def _shut(self) -> None:
-        """Wake the thread if it waits for the gateway; it can still say goodbye."""
-        if sock := self._socket:
-            with contextlib.suppress(OSError):
-                sock.shutdown(socket.SHUT_RD)
-
     def _close(self) -> None:
-        sock, ws, self._socket, self._ws, self._reader = self._socket, self._ws, None, None, None
-        if sock is not None:
-            with contextlib.suppress(Exception):  # what is left of a connection that is over
-                sock.settimeout(0.2)
-                if ws is not None and ws.connected:
-                    ws.send_close()
-            with contextlib.suppress(OSError):
-                sock.close()
+        self._drop_questions()
+        self._connection.close()
 
     # -- getting in --
 
     def _connect(self) -> None:
         """Open a connection and say hello. GatewayError when that fails."""
-        import websocket
-
         seen = self.signature()
         if self._must_read or seen is None or seen != self._seen:
             self._config, self._seen, self._must_read = self.read_config(), seen, False
         endpoint = find_endpoint(self.settings, self._config)
         self.state.url = endpoint.url
-        refused: TokenRefusedError | None = None
-        for token in endpoint.tokens or (None,):
-            try:
-                self._open(endpoint.url)
-                hello = self._say_hello(token)
-                break
-            except TokenRefusedError as error:
-                refused = error
-                self._close()
-            except (OSError, websocket.WebSocketException) as error:
-                what = "nobody listens" if isinstance(error, ConnectionRefusedError) else plain(error) or type(error).__name__  # fmt: skip
-                msg = f"no gateway at {endpoint.url}: {what}"
-                raise GatewayError("unreachable", msg, "start it with `openclaw gateway`; until then everything comes from the files") from error  # fmt: skip
-        else:
+        self._connection = GatewayConnection(
+            (READ_SCOPE,), caps=("tool-events",), state_dir=self.settings.state_dir, count=self.state.count,
+            bell=self._bell[0] if self._bell else None,
+        )  # fmt: skip
+        if self.stopping.is_set():
+            self._connection.shut()
+        try:
+            hello = self._connection.connect(endpoint)
+        except TokenRefusedError:
             self._must_read = True  # it may hold a new one, also in a file that it includes
-            raise cast("TokenRefusedError", refused)
+            raise
+        self._pending.clear()
+        self._seq, self._old = None, 0
+        self._resync_at = None
+        self._listed_at = 0.0
         self.state.take_hello(hello, endpoint.url)
         if self.state.version is None:
             self.state.version = self._config.version
@@ -5908,75 +6517,6 @@ class GatewayClient:
         tick = as_dict(hello.get("policy")).get("tickIntervalMs")
         tick_s = tick / 1000 if type(tick) is int else self.TICK_S
         self._tick_s = min(max(tick_s, self.LEAST_TICK_S), 10 * self.TICK_S)
-
-    def _open(self, url: str) -> None:
-        import ssl
-
-        import websocket
-
-        parts = urllib.parse.urlsplit(url)
-        port = parts.port or (443 if parts.scheme == "wss" else 80)
-        # Our own socket: stop() can end it at any moment, and no proxy of the environment comes between.
-        self._socket = socket.create_connection((parts.hostname or "", port), self.CONNECT_S)
-        if parts.scheme == "wss":
-            # On loopback, and nobody signs certificates for it: the token is what tells who we are.
-            context = ssl._create_unverified_context()  # noqa: S323, SLF001
-            self._socket = context.wrap_socket(self._socket, server_hostname=parts.hostname)
-        self._ws = websocket.WebSocket(enable_multithread=False)
-        # With an Origin, 2026.6 and later take us for a web page and refuse.
-        self._ws.connect(url, timeout=self.CONNECT_S, socket=self._socket, suppress_origin=True, redirect_limit=0)  # fmt: skip
-        self._reader = FrameReader(self._socket)
-        self._pending.clear()
-        self._seq, self._old = None, 0
-        self._resync_at = None
-        self._listed_at = 0.0
-
-    def _say_hello(self, token: str | None) -> Json:
-        """The handshake: challenge, connect, hello-ok."""
-        until = time.monotonic() + self.HANDSHAKE_S
-        rid = ""
-        while not self.stopping.is_set():
-            left = until - time.monotonic()
-            if left <= 0:
-                raise ConnectionError("it accepted the connection, but does not answer")
-            frames = self._receive(left)
-            for n, frame in enumerate(frames, 1):
-                if frame.kind == "event" and frame.name == "connect.challenge" and not rid:
-                    rid = self._send("connect", self._hello(token))
-                elif frame.kind == "res" and frame.name == rid:
-                    self._pending.clear()
-                    self._early = frames[n:]
-                    if not frame.ok:
-                        raise self._refusal(frame.error)
-                    return as_dict(frame.payload)
-        raise ConnectionError("stopped")
-
-    @staticmethod
-    def _hello(token: str | None) -> Json:
-        """Parameters of `connect`: as the gateway's own backend clients, which need no device and are not listed as one."""
-        params: Json = {
-            "minProtocol": PROTOCOLS[0], "maxProtocol": PROTOCOLS[-1],
-            "client": {"id": "gateway-client", "displayName": "clawmeter", "version": VERSION, "platform": sys.platform, "mode": "backend"},
-            "role": "operator", "scopes": ["operator.read"], "caps": ["tool-events"],
-        }  # fmt: skip
-        return params | ({"auth": {"token": token}} if token else {})
-
-    @staticmethod
-    def _refusal(error: Json) -> GatewayError:
-        """What a refused handshake means. 2026.2 has messages only, later versions codes."""
-        details = as_dict(error.get("details"))
-        code = str(details.get("code") or error.get("code") or "")
-        text = plain(error.get("message") or code or "no reason given")
-        if code == "PROTOCOL_MISMATCH" or "protocol mismatch" in text:
-            theirs = plain(details.get("expectedProtocol", "another one"), 20)
-            return GatewayError("incompatible", f"the gateway speaks protocol {theirs}, this Clawmeter {PROTOCOLS[0]} to {PROTOCOLS[-1]}", "update the older one of the two")  # fmt: skip
-        if "TOKEN_MISMATCH" in code or "token mismatch" in text or "unauthorized" in text.lower():
-            return TokenRefusedError("refused", f"the gateway refuses the token: {text}", GIVE_TOKEN)  # fmt: skip
-        if code in ("DEVICE_IDENTITY_REQUIRED", "NOT_PAIRED", "PAIRING_REQUIRED"):
-            return GatewayError("refused", f"the gateway wants a device identity, which this Clawmeter does not have yet: {text}", GIVE_TOKEN)  # fmt: skip
-        if error.get("retryable") is True or code in ("UNAVAILABLE", "AUTH_RATE_LIMITED"):
-            return GatewayError("unreachable", f"the gateway is not ready: {text}")
-        return GatewayError("refused", f"the gateway refuses: {text}")
 
     # -- listening --
 
@@ -5987,68 +6527,56 @@ class GatewayClient:
         try:
             self._ask("sessions.subscribe")
             self._ask("sessions.list")
-            for frame in self._early:
+            for frame in self._connection.early:
                 self._take(frame)
             heard = time.monotonic()
             while not self.stopping.is_set():
+                self._send_questions()
                 now = time.monotonic()
                 # The gateway ticks: two and a half without a word, and nobody is there any more.
                 silent_at = heard + 2.5 * self._tick_s
                 if now >= silent_at:
                     raise ConnectionError(f"no tick in {now - heard:.0f} s")
                 wake_at = min(silent_at, now + self.IDLE_S, self._due(now))
-                frames = self._receive(max(wake_at - now, 0.001))
+                frames = self._connection.receive(max(wake_at - now, 0.001))
                 if frames:
                     heard = time.monotonic()
                 for frame in frames:
                     self._take(frame)
                 self._do_due(time.monotonic())
         except (OSError, websocket.WebSocketException) as error:
+            self._is_restarting = self._is_restarting or self._connection.is_restarting
             msg = f"the connection to the gateway ended: {plain(error)}"
             raise GatewayError("unreachable", msg) from error
 
-    def _receive(self, timeout_s: float) -> list[Frame]:
-        """Frames that come within a time; none is fine. OSError when the connection ends."""
-        sock, reader = self._socket, self._reader
-        if sock is None or reader is None:
-            raise ConnectionError("not connected")
-        sock.settimeout(timeout_s)
-        before = reader.oversized
-        try:
-            messages = reader.receive()
-        except TimeoutError:
-            return []
-        self.state.count("oversized", reader.oversized - before)
-        frames = []
-        for opcode, payload in messages:
-            if opcode == 9:
-                sock.settimeout(self.CONNECT_S)
-                self._ws.pong(payload)
-            elif opcode == 8:
-                code = int.from_bytes(payload[:2], "big")
-                # 1012 is `service restart`.
-                self._is_restarting = self._is_restarting or code == 1012
-                raise ConnectionError(f"closed by the gateway ({code} {plain(payload[2:].decode(errors='replace'), 80)})".replace(" )", ")"))  # fmt: skip
-            elif opcode == 1:
-                self.state.count("received")
-                if frame := parse_frame(payload):
-                    frames.append(frame)
-                else:
-                    self.state.count("malformed")
-        return frames
+    def _send_questions(self) -> None:
+        """Ask what other threads want to know."""
+        while True:
+            try:
+                asked, params = self._questions.get_nowait()
+            except queue.Empty:
+                return
+            # Nobody may be waiting any more.
+            if asked.answer and asked.answer.set_running_or_notify_cancel():
+                self._send(asked.method, params, asked)
 
-    def _send(self, method: str, params: Json) -> str:
-        self._asked += 1
-        rid = f"clawmeter-{self._asked}"
-        self._pending[rid] = (method, time.monotonic() + self.ANSWER_S)
-        if self._socket is not None:
-            self._socket.settimeout(self.CONNECT_S)
-        self._ws.send(orjson.dumps({"type": "req", "id": rid, "method": method, "params": params}).decode())  # fmt: skip
-        return rid
+    def _drop_questions(self) -> None:
+        """The connection is over: whoever waits for an answer gets none."""
+        waiting = list(self._pending.values())
+        self._pending.clear()
+        while not self._questions.empty():
+            waiting.append(self._questions.get()[0])
+        for answer in (asked.answer for asked in waiting):
+            if answer and not answer.done():
+                answer.set_exception(GatewayError("unreachable", "the connection to the gateway ended"))  # fmt: skip
+
+    def _send(self, method: str, params: Json, asked: Asked | None = None) -> None:
+        rid = self._connection.send(method, params)
+        self._pending[rid] = asked or Asked(method, time.monotonic() + self.ANSWER_S)
 
     def _ask(self, method: str) -> None:
         """Ask without waiting; the answer comes among the frames. Only ever what `operator.read` allows."""
-        if all(method != asked for asked, _ in self._pending.values()):
+        if all(method != p.method or p.answer for p in self._pending.values()):
             if method == "sessions.list":
                 self._listed_at, self._resync_at = time.monotonic(), None
             self._send(method, {})
@@ -6093,9 +6621,16 @@ class GatewayClient:
             self._resync_at = max(time.monotonic(), self._listed_at + self.RESYNC_S)
 
     def _take_answer(self, frame: Frame) -> None:
-        method, _ = self._pending.pop(frame.name, (None, 0.0))
-        if method is None:
+        asked = self._pending.pop(frame.name, None)
+        if asked is None:
             self.state.count("ignored")
+            return
+        method = asked.method
+        if asked.answer:
+            if frame.ok:
+                asked.answer.set_result(frame.payload)
+            else:
+                asked.answer.set_exception(CallRefusedError(method, frame.error))
         elif frame.ok:
             self.state.can(method, really=True)
             if method == "sessions.list":
@@ -6112,7 +6647,7 @@ class GatewayClient:
 
     def _due(self, now: float) -> float:
         """When something is to be done without a frame."""
-        times = [self._resync_at or math.inf, *(until for _, until in self._pending.values())]
+        times = [self._resync_at or math.inf, *(asked.until for asked in self._pending.values())]
         if self.state._changed:  # noqa: SLF001 - one machine in two parts
             times.append(self._flush_at)
         if self.is_watched():
@@ -6128,10 +6663,12 @@ class GatewayClient:
         return self._listed_at + self.POLL_S if self.state.has_runs() else math.inf
 
     def _do_due(self, now: float) -> None:
-        for rid, (method, until) in list(self._pending.items()):
-            if now >= until:
+        for rid, asked in list(self._pending.items()):
+            if now >= asked.until:
                 del self._pending[rid]
-                self.state.last_error = f"{method}: no answer in {self.ANSWER_S:.0f} s"
+                self.state.last_error = f"{asked.method}: no answer in time"
+                if asked.answer:
+                    asked.answer.set_exception(TimeoutError())
         if self._resync_at is not None and now >= self._resync_at:
             # One that is under way may have been answered before the gap.
             self._resync_at = now + self.RESYNC_S
@@ -6144,6 +6681,1207 @@ class GatewayClient:
                 self._flush_at = now + self.FLUSH_S
                 for change in changes if self.is_watched() else ():
                     self.publish("session", change)
+
+
+###############################################################################
+# Source: system ##############################################################
+###############################################################################
+# The machine under OpenClaw: disks, memory, processor, GPU, the gateway's port, service
+# and log, and what waits to be delivered. Read when somebody looks, and once a minute
+# for the last hour; nothing of it is kept on disk. Only the log's secrets are taken out
+# here: whatever of it leaves this section has passed redact().
+
+#: A disk this full needs attention, and memory with so little left.
+FULL_DISK = 0.85
+LITTLE_MEMORY = 0.1
+#: A message that waits longer for its delivery than this is stuck.
+STUCK_MS = 5 * MINUTE_MS
+#: A delivery that failed longer ago than this is history.
+RECENT_FAILURE_MS = 7 * DAY_MS
+COMMAND_S = 2.0
+
+
+class Held:
+    """A value that is read anew when it is older than `hold_s`; any thread may ask."""
+
+    def __init__(self, hold_s: float, read: Callable[[], Any]) -> None:
+        self.hold_s = hold_s
+        self.read = read
+        self.lock = threading.Lock()
+        self.value: Any = None
+        self.until = -math.inf
+
+    def get(self) -> Any:
+        """The value, at most `hold_s` old."""
+        with self.lock:
+            if time.monotonic() >= self.until:
+                self.value = self.read()
+                self.until = time.monotonic() + self.hold_s
+            return self.value
+
+
+def run_command(*command: str) -> str | None:
+    """What a command of the system prints; None where there is none, or it fails or hangs."""
+    try:
+        done = subprocess.run(
+            command, capture_output=True, timeout=COMMAND_S, check=True, stdin=subprocess.DEVNULL
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout[:100_000].decode("utf-8", "replace")
+
+
+# -- the machine ------------------------------------------------------------------------------------------------------
+
+
+def read_disks(places: Iterable[tuple[str, Path]]) -> list[Json]:
+    """How full the file systems are that hold these places; one row for each file system."""
+    import psutil
+
+    rows: dict[int, Json] = {}
+    for what, path in places:
+        try:
+            device, usage = os.stat(path).st_dev, psutil.disk_usage(str(path))
+        except OSError:
+            continue
+        room = usage.used + usage.free  # without what is kept for root, as df counts
+        row = {"path": str(path), "holds": [], "total_bytes": room, "free_bytes": usage.free, "used_share": usage.used / room if room else 0.0}  # fmt: skip
+        holds = rows.setdefault(device, row)["holds"]
+        if what not in holds:
+            holds.append(what)
+    return list(rows.values())
+
+
+def number_or_none(text: str) -> float | None:
+    """A number that a command or the kernel printed; None for what is none, as "[N/A]"."""
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None
+
+
+def read_gpus(drm: Path = Path("/sys/class/drm")) -> list[Json]:
+    """What nvidia-smi or the kernel tells of graphics processors that can be measured; usually nothing."""
+    gpus: list[Json] = []
+    if command := shutil.which("nvidia-smi"):
+        fields = "name,utilization.gpu,memory.used,memory.total,temperature.gpu"
+        told = run_command(command, f"--query-gpu={fields}", "--format=csv,noheader,nounits") or ""
+        for line in told.splitlines()[:16]:
+            name, *rest = (part.strip() for part in line.rsplit(",", 4))
+            if len(rest) == 4:
+                busy, used, total, heat = map(number_or_none, rest)
+                gpus.append(describe_gpu(name, busy, used and used * 2**20, total and total * 2**20, heat))  # fmt: skip
+    for busy_file in sorted(drm.glob("card[0-9]*/device/gpu_busy_percent"))[:16]:
+        folder = busy_file.parent
+
+        def number(name: str, folder: Path = folder) -> float | None:
+            try:
+                return number_or_none((folder / name).read_text(encoding="ascii"))
+            except (OSError, ValueError):
+                return None
+
+        used, total = number("mem_info_vram_used"), number("mem_info_vram_total")
+        gpus.append(describe_gpu(folder.parent.name, number("gpu_busy_percent"), used, total, None))
+    return gpus
+
+
+def describe_gpu(name: str, busy_percent: float | None, used: float | None, total: float | None, heat_c: float | None) -> Json:  # fmt: skip
+    """Gpu of the API."""
+    return {
+        "name": plain(name, 80), "used_share": None if busy_percent is None else busy_percent / 100,
+        "memory_used_bytes": None if used is None else int(used), "memory_total_bytes": None if total is None else int(total), "temperature_c": heat_c,
+    }  # fmt: skip
+
+
+def read_services() -> list[Json]:
+    """The gateway as a service of this user: systemd or launchd, where OpenClaw has put it there.
+
+    Fact: units openclaw-gateway[-<profile>].service, before 2026.2 clawdbot-gateway; labels ai.openclaw.gateway and
+    ai.openclaw.<profile> (OpenClaw 2026.9.6, src/daemon/constants.ts).
+    """
+    if systemctl := shutil.which("systemctl"):
+        told = run_command(systemctl, "--user", "list-units", "--all", "--type=service", "--plain", "--no-legend", "--no-pager", "openclaw-gateway*", "clawdbot-gateway*")  # fmt: skip
+        units = [line.split(None, 4) for line in (told or "").splitlines()[:16]]
+        return [
+            {"name": plain(u[0], 120), "kind": "systemd", "state": plain(f"{u[2]} ({u[3]})", 60), "is_running": u[2] == "active", "is_failed": u[2] == "failed"}
+            for u in units if len(u) >= 4
+        ]  # fmt: skip
+    if launchctl := shutil.which("launchctl"):
+        jobs = [line.split() for line in (run_command(launchctl, "list") or "").splitlines()]
+        return [
+            {"name": plain(label, 120), "kind": "launchd", "state": "running" if pid != "-" else f"stopped (exit {plain(code, 10)})",
+             "is_running": pid != "-", "is_failed": pid == "-" and code not in ("0", "-15")}
+            for pid, code, label in (job for job in jobs if len(job) == 3) if label.startswith("ai.openclaw.")
+        ][:16]  # fmt: skip
+    return []
+
+
+def is_listening(url: str, timeout_s: float = 0.5) -> bool:
+    """Whether somebody accepts connections at the address of a gateway."""
+    parts = urllib.parse.urlsplit(url)
+    try:
+        address = (parts.hostname or "", parts.port or (443 if parts.scheme == "wss" else 80))
+        with socket.create_connection(address, timeout_s):
+            return True
+    except (OSError, ValueError):
+        return False
+
+
+class SystemMonitor:
+    """Measures the machine and this process; keeps one sample a minute for an hour."""
+
+    HOLD_S = 2.0
+    SLOW_HOLD_S = 30.0  # what needs a command
+
+    def __init__(
+        self,
+        places: Callable[[], Iterable[tuple[str, Path]]],
+        *,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.places = places
+        self.clock = clock
+        self.lock = threading.Lock()
+        self.history: deque[Json] = deque(maxlen=60)
+        self.gpus = Held(self.SLOW_HOLD_S, read_gpus)
+        self.services = Held(self.SLOW_HOLD_S, read_services)
+        self._now = Held(self.HOLD_S, self._measure)
+        self._busy: tuple[float, float] | None = None  # (busy, all) seconds of all cores, ever
+        self._own: tuple[float, float] | None = None  # (seconds of ours, when)
+        self._sampled = -math.inf
+
+    def read(self) -> Json:
+        """The machine now, with the last hour and what a command tells."""
+        now = self._now.get()
+        with self.lock:
+            history = list(self.history)
+        return {**now, "gpus": self.gpus.get(), "history": history}
+
+    def note(self) -> Json:
+        """Measure for the last hour, once a minute; without commands."""
+        return cast("Json", self._now.get())
+
+    def _measure(self) -> Json:
+        import psutil
+
+        times = psutil.cpu_times()
+        spent = sum(times) - getattr(times, "guest", 0) - getattr(times, "guest_nice", 0)
+        busy = spent - times.idle - getattr(times, "iowait", 0)
+        process = psutil.Process()
+        used = process.cpu_times()
+        own, when = used.user + used.system, time.monotonic()
+        memory = psutil.virtual_memory()
+        with self.lock:
+            before, self._busy = self._busy, (busy, spent)
+            own_before, self._own = self._own, (own, when)
+        cpu = (busy - before[0]) / (spent - before[1]) if before and spent > before[1] else None
+        share = (own - own_before[0]) / (when - own_before[1]) if own_before and when > own_before[1] else None  # fmt: skip
+        now = int(self.clock() * 1000)
+        answer: Json = {
+            "ts_ms": now, "uptime_s": round(max(0.0, self.clock() - psutil.boot_time())),
+            "cpu": {"count": psutil.cpu_count() or 1, "used_share": None if cpu is None else min(1.0, max(0.0, cpu)), "load": list(psutil.getloadavg())},
+            "memory": {"total_bytes": memory.total, "available_bytes": memory.available, "used_share": 1 - memory.available / memory.total, "swap_used_bytes": psutil.swap_memory().used},
+            "disks": read_disks(self.places()),
+            "process": {"rss_bytes": process.memory_info().rss, "cpu_share": share, "threads": threading.active_count()},
+        }  # fmt: skip
+        if when - self._sampled >= 55 and cpu is not None:
+            self._sampled = when
+            with self.lock:
+                self.history.append({"ts_ms": now, "cpu_share": answer["cpu"]["used_share"], "memory_share": answer["memory"]["used_share"], "rss_bytes": answer["process"]["rss_bytes"]})  # fmt: skip
+        return answer
+
+
+# -- the delivery queue -----------------------------------------------------------------------------------------------
+
+#: Folders of 2026.2 and their queues; files `<id>.json`, failed ones in `failed/`, and a `.delivered` for each that has arrived.
+QUEUE_FOLDERS = {"delivery-queue": "outbound", "session-delivery-queue": "session"}
+#: (table, name, time it came, attempts, time of the failure, its text): outgoing messages since 2026.6, incoming ones since 2026.9.
+QUEUE_TABLES = (
+    ("delivery_queue_entries", "out", "enqueued_at", "retry_count", "channel"),
+    ("channel_ingress_events", "in", "received_at", "attempts", "channel_id"),
+)
+MAX_QUEUE_FILES = 2000
+MAX_QUEUE_FILE_BYTES = 1 << 20
+MAX_FAILURES = 20
+#: Rows that stay behind once a message has arrived.
+_QUEUE_DONE = "('completed', 'delivered', 'done', 'failed')"
+
+
+@dataclass(slots=True)
+class QueueReading:
+    """What waits in the queues of one home, and what could not be delivered."""
+
+    queues: dict[tuple[str, str], Json] = field(default_factory=dict)
+    failures: list[Json] = field(default_factory=list)
+    problem: str | None = None
+
+    def queue(self, name: str, direction: str) -> Json:
+        """The row of a queue."""
+        empty = {"queue": plain(name, 60), "direction": direction, "pending": 0, "failed": 0, "attempts": 0, "oldest_ms": None}  # fmt: skip
+        return self.queues.setdefault((name, direction), empty)
+
+    def fail(self, queue: str, channel: Any, error: Any, attempts: Any, failed_ms: Any) -> None:
+        """A message could not be delivered."""
+        self.failures.append({
+            "queue": plain(queue, 60), "channel": plain(channel, 60) if channel else None, "error": redact(plain(error or "no reason given", 400)),
+            "attempts": whole(attempts) or 0, "failed_ms": moment_ms(failed_ms),
+        })  # fmt: skip
+
+
+def read_queue_database(path: str, out: QueueReading) -> None:
+    """Count what waits in state/openclaw.sqlite (2026.6 and later). Raises SourceError."""
+    with open_foreign(path) as db:
+        for table, direction, came, attempts, channel in QUEUE_TABLES:
+            wanted = {"queue_name", "status", came, attempts, channel, "failed_at", "last_error"}
+            if not wanted <= columns_of(db, table):
+                continue
+            waits = f"status NOT IN {_QUEUE_DONE}"
+            for name, pending, failed, oldest, tries in db.execute(
+                f"SELECT queue_name, sum({waits}), sum(status = 'failed'), min(iif({waits}, {came}, NULL)), "
+                f"sum(iif({waits}, {attempts}, 0)) FROM {table} GROUP BY 1 ORDER BY 1 LIMIT 100"
+            ):
+                out.queue(text_of(name) or "", direction).update(pending=pending, failed=failed, oldest_ms=moment_ms(oldest), attempts=tries)  # fmt: skip
+            for name, where, error, tries, failed_at in db.execute(
+                f"SELECT queue_name, {channel}, last_error, {attempts}, failed_at FROM {table} WHERE status = 'failed' "
+                f"ORDER BY failed_at DESC LIMIT {MAX_FAILURES}"
+            ):
+                out.fail(text_of(name) or "", text_of(where), text_of(error), tries, failed_at)
+
+
+def read_queue_folder(folder: Path, name: str, out: QueueReading) -> None:
+    """Count what waits in a folder of files (2026.2)."""
+    names = scan_names(str(folder))[:MAX_QUEUE_FILES]
+    failed = [f"failed/{n}" for n in scan_names(str(folder / "failed"))[:MAX_QUEUE_FILES]]
+    arrived = {n.removesuffix(".delivered") for n in names if n.endswith(".delivered")}
+    for file in (n for n in (*names, *failed) if n.endswith(".json")):
+        if file.removesuffix(".json") in arrived:
+            continue
+        row = out.queue(name, "out")
+        entry = as_dict(parse_lenient_or_none(read_small_file(folder / file)))
+        tries = whole(entry.get("retryCount")) or 0
+        if file.startswith("failed/"):
+            row["failed"] += 1
+            failed_ms = entry.get("failedAt") or entry.get("lastAttemptAt") or round(mtime(str(folder / file)) * 1000)  # fmt: skip
+            out.fail(name, entry.get("channel"), entry.get("lastError"), tries, failed_ms)
+        else:
+            row["pending"] += 1
+            row["attempts"] += tries
+            came = moment_ms(entry.get("enqueuedAt")) or round(mtime(str(folder / file)) * 1000)
+            row["oldest_ms"] = min(came, row["oldest_ms"] or came)
+
+
+def read_small_file(path: Path) -> bytes:
+    """The bytes of a regular file, as many as a queue entry may have; none if it is gone."""
+    try:
+        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+        with os.fdopen(handle, "rb") as file:
+            return file.read(MAX_QUEUE_FILE_BYTES) if stat.S_ISREG(os.fstat(handle).st_mode) else b""  # fmt: skip
+    except OSError:
+        return b""
+
+
+def mtime(path: str) -> float:
+    """When a file changed; 0 when it is gone."""
+    try:
+        return os.stat(path).st_mtime
+    except OSError:
+        return 0.0
+
+
+class DeliveryQueues:
+    """What waits to be delivered in all homes; a database is read again only when it has changed."""
+
+    def __init__(self, homes: Sequence[OpenClawHome]) -> None:
+        self.homes = homes
+        self.lock = threading.Lock()
+        self._known: dict[str, tuple[Any, QueueReading]] = {}
+
+    def read(self) -> Json:
+        """Delivery of the API."""
+        readings = [self._read_home(home) for home in self.homes]
+        queues: dict[tuple[str, str], Json] = {}
+        for key, row in (item for r in readings for item in r.queues.items()):
+            if known := queues.get(key):
+                for count in ("pending", "failed", "attempts"):
+                    known[count] += row[count]
+                known["oldest_ms"] = min((t for t in (known["oldest_ms"], row["oldest_ms"]) if t), default=None)  # fmt: skip
+            else:
+                queues[key] = dict(row)
+        failures = sorted((f for r in readings for f in r.failures), key=lambda f: -(f["failed_ms"] or 0))  # fmt: skip
+        return {
+            "pending": sum(q["pending"] for q in queues.values()), "failed": sum(q["failed"] for q in queues.values()),
+            "oldest_ms": min((q["oldest_ms"] for q in queues.values() if q["oldest_ms"]), default=None),
+            "queues": list(queues.values()), "failures": failures[:MAX_FAILURES], "problem": next((r.problem for r in readings if r.problem), None),
+        }  # fmt: skip
+
+    def _read_home(self, home: OpenClawHome) -> QueueReading:
+        path = str(home.state_database)
+        reading = QueueReading()
+        if os.path.isfile(path):
+            try:
+                signature = database_signature(path)
+                with self.lock:
+                    known = self._known.get(path)
+                if known is None or known[0] != signature:
+                    known = signature, QueueReading()
+                    read_queue_database(path, known[1])
+                    with self.lock:
+                        self._known[path] = known
+                reading.queues = {key: dict(row) for key, row in known[1].queues.items()}
+                reading.failures = list(known[1].failures)
+            except SourceError as error:
+                reading.problem = plain(error)
+        for folder, name in QUEUE_FOLDERS.items():
+            read_queue_folder(home.path / folder, name, reading)
+        return reading
+
+
+# -- the gateway's log ------------------------------------------------------------------------------------------------
+
+LEVELS = ("trace", "debug", "info", "warn", "error", "fatal")
+MAX_LOG_TEXT = 2000
+_LOG_NAME = re.compile(r"(?:openclaw|clawdbot)(?:-[\w-]{1,60})?-\d{4}-\d\d-\d\d(?:\.\d{1,3})?\.log")
+
+
+class LogLine(NamedTuple):
+    """One record of the gateway's log, without its secrets."""
+
+    ts_ms: int | None
+    level: str
+    subsystem: str
+    text: str
+
+
+def parse_log_line(raw: bytes | str, secrets: Iterable[str] = ()) -> LogLine | None:
+    """Turn a line of the gateway's log into a LogLine; None for what is no record of it.
+
+    Fact: tslog's JSON; the name is in _meta.name or "0" as {"subsystem": "gateway/ws"}, the text in `message` or, in
+    2026.2, in "0", "1", … (OpenClaw 2026.2.12 to 2026.9.6).
+    """
+    value = parse_lenient_or_none(raw)
+    if not isinstance(value, dict) or not isinstance(value.get("_meta"), dict):
+        return None
+    meta = value["_meta"]
+    name = as_dict(parse_lenient_or_none(str(meta.get("name") or value.get("0") or "")[:2000]))
+    parts = [p for k, p in sorted(value.items()) if k.isdigit()]
+    if name and parts and as_dict(parse_lenient_or_none(str(parts[0])[:2000])) == name:
+        parts = parts[1:]
+    told = value.get("message")
+    if not isinstance(told, str):
+        told = " ".join(p if isinstance(p, str) else json.dumps(p) for p in parts)
+    level = str(meta.get("logLevelName") or "info").lower()
+    try:
+        ts_ms = parse_iso_ms(str(value.get("time") or meta.get("date")))
+    except ValueError:
+        ts_ms = None
+    subsystem = name.get("subsystem") or name.get("module") or name.get("plugin") or ""
+    # First without its secrets, then cut: half a secret is one.
+    text = sound(redact(told[: 4 * MAX_LOG_TEXT], secrets))
+    return LogLine(ts_ms, level if level in LEVELS else "info", plain(redact(str(subsystem)), 60), text[:MAX_LOG_TEXT])  # fmt: skip
+
+
+def shape_of(text: str) -> str:
+    """The first line of a message without its numbers and ids: what repetitions have in common."""
+    line = text.partition("\n")[0][:300]
+    return re.sub(
+        r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b|\b(?=\w*\d)[0-9a-f]{7,64}\b|\d+",
+        "#",
+        line,
+    )
+
+
+def find_log(folder: Path, owners: Iterable[int], profile: str = "") -> Path | None:
+    """The newest log in OpenClaw's folder for temporary files; None where there is none that is this user's.
+
+    That of the profile, if it has one of its own.
+    """
+    try:
+        about = os.lstat(folder)
+        # Anybody may make /tmp/openclaw.
+        if not stat.S_ISDIR(about.st_mode) or about.st_uid not in owners:
+            return None
+        names = scan_names(str(folder))
+    except OSError:
+        return None
+    for prefix in dict.fromkeys((f"openclaw-{profile}" if profile else "openclaw", "openclaw", "clawdbot")):  # fmt: skip
+        found = [folder / n for n in names if re.fullmatch(rf"{re.escape(prefix)}-\d{{4}}-\d\d-\d\d\.log", n)]  # fmt: skip
+        if found:
+            return max(found, key=lambda p: mtime(str(p)))
+    return None
+
+
+class GatewayLog:
+    """The last lines of a gateway's log, followed from question to question, and forgotten when nobody asks any more.
+
+    `ask` puts a question of logs.tail to the gateway and raises GatewayError when that cannot be; `find` gives the file
+    to read then.
+    """
+
+    MOST = 2000
+    FIRST_BYTES = 500_000
+    STEP_BYTES = 1_000_000
+    FORGET_S = 120.0
+
+    def __init__(
+        self,
+        ask: Callable[[Json], Any],
+        find: Callable[[], Path | None],
+        secrets: Callable[[], Iterable[str]] = tuple,
+    ) -> None:
+        self.ask = ask
+        self.find = find
+        self.secrets = secrets
+        self.lock = threading.Lock()
+        self._forget()
+
+    def _forget(self) -> None:
+        self.lines: deque[tuple[int, LogLine]] = deque(maxlen=self.MOST)
+        self.source = "none"
+        self.path: str | None = None
+        self.problem: str | None = None
+        self.skipped_bytes = self.others = self._count = 0
+        self._cursor: int | None = None
+        self._inode = 0
+        self._asked = time.monotonic()
+
+    def forget_unasked(self) -> None:
+        """Let go of the lines when nobody has looked for a while."""
+        with self.lock:
+            if self.lines and time.monotonic() - self._asked > self.FORGET_S:
+                self._forget()
+
+    def read(self, *, level: str, subsystem: str, q: str, limit: int) -> Json:
+        """Log of the API: the newest lines that the filters leave, and all errors by kind."""
+        with self.lock:
+            self._asked = time.monotonic()
+            self._follow()
+            lines = list(self.lines)
+            answer: Json = {"source": self.source, "path": self.path, "problem": self.problem, "skipped_bytes": self.skipped_bytes, "other_lines": self.others}  # fmt: skip
+        least, wanted = LEVELS.index(level), q.lower()
+        chosen = [
+            (n, line) for n, line in lines
+            if LEVELS.index(line.level) >= least and subsystem in ("", line.subsystem) and wanted in f"{line.subsystem} {line.text}".lower()
+        ]  # fmt: skip
+        names = Counter(line.subsystem for _, line in lines if line.subsystem)
+        return answer | {
+            "lines": [{"n": n, **line._asdict()} for n, line in chosen[-limit:]], "total": len(chosen), "kept": len(lines),
+            "subsystems": [name for name, _ in names.most_common(100)], "errors": self._group(line for _, line in lines),
+        }  # fmt: skip
+
+    @staticmethod
+    def _group(lines: Iterable[LogLine]) -> list[Json]:
+        groups: dict[tuple[str, str], Json] = {}
+        for line in lines:
+            if line.level not in ("error", "fatal"):
+                continue
+            group = groups.setdefault((line.subsystem, shape_of(line.text)), {"count": 0, "first_ms": line.ts_ms})  # fmt: skip
+            group.update(count=group["count"] + 1, subsystem=line.subsystem, text=line.text.partition("\n")[0][:300], last_ms=line.ts_ms)  # fmt: skip
+        return sorted(groups.values(), key=lambda g: (-g["count"], -(g["last_ms"] or 0)))[:20]
+
+    # -- following --
+
+    def _follow(self) -> None:
+        try:
+            self._ask_gateway()
+            self.problem = None
+        except GatewayError as error:
+            try:
+                self._read_file()
+            except OSError as failure:
+                self.problem = f"cannot read {self.path}: {failure.strerror}"
+            else:
+                self.problem = None if self.path else plain(error)
+
+    def _switch(self, source: str, path: str | None) -> None:
+        if (source, path) != (self.source, self.path):
+            if source != self.source:
+                self._forget()
+            self.source, self.path, self._cursor = source, path, None
+
+    def _take(self, raws: Iterable[bytes | str]) -> None:
+        secrets = [*self.secrets()]
+        for raw in raws:
+            if not raw:
+                continue
+            line = parse_log_line(raw, secrets)
+            if line is None:
+                self.others += 1
+            elif " logs.tail " in line.text and "id=clawmeter-" in line.text:
+                continue  # our own question: each look would make a line
+            else:
+                self._count += 1
+                self.lines.append((self._count, line))
+
+    def _ask_gateway(self) -> None:
+        for _ in range(4):  # a busy log comes in pieces
+            params = {"limit": 1000, "maxBytes": self.FIRST_BYTES}
+            cursor = self._cursor if self.source == "gateway" else None
+            answer = as_dict(self.ask(params if cursor is None else params | {"cursor": cursor}))
+            path, lines = plain(answer.get("file") or "", 300), answer.get("lines")
+            is_other = path != self.path or self.source != "gateway"
+            self._switch("gateway", path)
+            if is_other and cursor is not None:
+                continue  # the next day's file: its beginning, not what stands behind the old one's end
+            self.skipped_bytes += whole(answer.get("skippedBytes")) or 0
+            if isinstance(lines, list):
+                self._take(line for line in lines if isinstance(line, str))
+            self._cursor = whole(answer.get("cursor"))
+            if cursor is None or self._cursor is None or self._cursor >= (whole(answer.get("size")) or 0):  # fmt: skip
+                return
+
+    def _read_file(self) -> None:
+        path = self.find()
+        if path is None:
+            self._switch("none", None)
+            return
+        is_first = self.source != "file"
+        old, inode = self.path, self._inode
+        info = os.stat(path)
+        if not is_first and info.st_ino != inode and old is not None:
+            # It was renamed or a new day began: what was written to the old one meanwhile comes first.
+            folder = path.parent
+            for name in (n for n in scan_names(str(folder)) if _LOG_NAME.fullmatch(n)):
+                if os.stat(folder / name).st_ino == inode:
+                    self._read_from(folder / name)
+                    break
+            self._cursor = 0
+        if is_first:
+            self._switch("file", str(path))
+        self.path = str(path)
+        self._read_from(path)
+
+    def _read_from(self, path: Path) -> None:
+        """Take the whole lines behind the cursor; the last part where that is too much."""
+        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+        with os.fdopen(handle, "rb") as file:
+            info = os.fstat(handle)
+            if not stat.S_ISREG(info.st_mode):
+                raise OSError(0, "it is no file")
+            start = self._cursor
+            if start is None or start > info.st_size:  # the first time, or it was emptied
+                start = max(0, info.st_size - self.FIRST_BYTES)
+            elif info.st_size - start > self.STEP_BYTES:
+                self.skipped_bytes += info.st_size - self.STEP_BYTES - start
+                start = info.st_size - self.STEP_BYTES
+            file.seek(max(0, start - 1))
+            is_inside = start > 0 and file.read(1) != b"\n"
+            data = file.read(info.st_size - start)
+        end = data.rfind(b"\n") + 1
+        self._inode, self._cursor = info.st_ino, start + end
+        lines = data[:end].splitlines()
+        self._take(lines[is_inside:])
+
+
+###############################################################################
+# Cron jobs ###################################################################
+###############################################################################
+# What OpenClaw runs by the clock: the jobs as the gateway lists them or as they lie on
+# disk in every era, their schedules in words, and when they run next. What they cost is
+# in the ledger (Queries); CronBook is where the jobs of a Clawmeter come from.
+
+#: What is taken of a home, whatever its files hold.
+MAX_CRON_JOBS = 2000
+MAX_CRON_FILE = 32 << 20
+MAX_CRON_ROW = 1 << 20
+MAX_CRON_RUNS = 500
+MAX_CRON_TEXT = 64_000
+MAX_CRON_EXPR = 200
+#: Runs that are told in advance.
+NEXT_RUNS = 3
+#: A revision of a job that is ours, not OpenClaw's.
+OWN_REVISION = "clawmeter:"
+WEEKDAYS = ("Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday")
+MONTHS = ("January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November", "December")  # fmt: skip
+
+
+class ScheduleError(ClawmeterError):
+    """A schedule that says nothing about when."""
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """When a job runs. `kind` is OpenClaw's word: cron, every, at; the others start by events, not by the clock."""
+
+    kind: str
+    expr: str | None = None
+    tz: str | None = None
+    every_ms: int | None = None
+    anchor_ms: int | None = None
+    at_ms: int | None = None
+    stagger_ms: int | None = None
+
+    @classmethod
+    def parse(cls, raw: Json) -> Schedule:
+        """Read a schedule as OpenClaw writes it; what is not as it should be is None."""
+        at = raw.get("at") if raw.get("at") is not None else raw.get("atMs")
+        at_ms = int_or_none(at)
+        if isinstance(at, str):
+            with contextlib.suppress(ValueError, OverflowError):
+                at_ms = parse_iso_ms(at)
+        if at_ms is not None and not 0 <= at_ms < LATEST_MS:
+            at_ms = None
+
+        def count(name: str) -> int | None:
+            value = int_or_none(raw.get(name))
+            return value if value is not None and 0 <= value < LATEST_MS else None
+
+        def text(name: str) -> str | None:
+            value = raw.get(name)
+            return plain(value, MAX_CRON_EXPR) if isinstance(value, str) and value.strip() else None
+
+        return cls(
+            text("kind") or "?", text("expr"), text("tz"), count("everyMs"), count("anchorMs"), at_ms, count("staggerMs")
+        )  # fmt: skip
+
+    def zone_name(self) -> str | None:
+        """The zone in which a cron expression is meant: its own, else the machine's, as OpenClaw has it."""
+        return ((self.tz or "").strip() or machine_zone()) if self.kind == "cron" else None
+
+    def zone(self) -> ZoneInfo:
+        """That zone. ScheduleError when there is none of its name."""
+        name = self.zone_name() or "UTC"
+        if not is_zone(name):
+            msg = f"unknown time zone {name}"
+            raise ScheduleError(msg)
+        return ZoneInfo(name)
+
+    def next_runs(self, after_ms: int, count: int = NEXT_RUNS, *, job_id: str = "") -> list[int]:
+        """The next runs after an instant, in epoch ms; none when there is no further. ScheduleError when it cannot be told."""
+        if self.kind == "at":
+            if self.at_ms is None:
+                raise ScheduleError("not a time")
+            return [self.at_ms] if self.at_ms > after_ms else []
+        if self.kind == "every":
+            if not self.every_ms:
+                raise ScheduleError("no interval")
+            anchor = self.anchor_ms if self.anchor_ms is not None else after_ms
+            steps = max(0, (after_ms - anchor) // self.every_ms + 1)
+            first = anchor + steps * self.every_ms
+            return [first + n * self.every_ms for n in range(count)]
+        if self.kind != "cron":
+            raise ScheduleError("started by an event, not by the clock")
+        offset = self._stagger(job_id)
+        runs = []
+        for moment in self._occurrences(after_ms - offset):
+            runs.append(moment + offset)
+            if len(runs) == count:
+                break
+        return runs
+
+    def _stagger(self, job_id: str) -> int:
+        """By how much OpenClaw moves this job away from the full hour: always the same for one job.
+
+        Fact: resolveStableCronOffsetMs of OpenClaw 2026.9.6.
+        """
+        if not job_id or not self.stagger_ms or self.stagger_ms <= 1:
+            return 0
+        return int.from_bytes(hashlib.sha256(job_id.encode()).digest()[:4], "big") % self.stagger_ms
+
+    def _occurrences(self, after_ms: int) -> Iterator[int]:
+        """The instants of a cron expression after one, by the wall clock of its zone.
+
+        A time that the clocks skip is no run, one that they show twice is one run, at the first (OpenClaw 2026.9.6).
+        """
+        from croniter import croniter
+
+        zone = self.zone()
+        fields = tidy_cron_fields(self.expr)
+        try:
+            # Without its zone: croniter finds wall times, and which instant they are is decided here.
+            start = datetime.fromtimestamp(after_ms / 1000, zone).replace(tzinfo=None, fold=0)
+            # One second earlier, because the same wall time may come twice and the first one counts.
+            found = croniter(" ".join(fields), start - timedelta(seconds=1), ret_type=datetime, second_at_beginning=True, max_years_between_matches=9)  # fmt: skip
+            while True:
+                wall = found.get_next(datetime)
+                instant = wall.replace(tzinfo=zone)
+                if instant.astimezone(UTC).astimezone(zone).replace(tzinfo=None) != wall:
+                    continue  # the clocks skip it
+                moment = round(instant.timestamp() * 1000)
+                if moment > after_ms:
+                    yield moment
+        except (ValueError, KeyError, IndexError, TypeError, ArithmeticError) as error:
+            # croniter's own errors are ValueErrors; some expressions that it does not know raise others.
+            if type(error).__name__ == "CroniterBadDateError":
+                return  # no further date fits
+            msg = f"this expression cannot be computed here: {self.expr}"
+            raise ScheduleError(msg) from error
+
+    def describe(self) -> str:
+        """The schedule in words: `every 30 minutes`, `at 09:00 on weekdays, Europe/Berlin`."""
+        if self.kind == "at":
+            return f"once, at {iso_ms(self.at_ms)[:16].replace('T', ' ')} UTC" if self.at_ms is not None else "once, at an unknown time"  # fmt: skip
+        if self.kind == "every":
+            return describe_interval(self.every_ms) if self.every_ms else "at an unknown interval"
+        if self.kind == "on-exit":
+            return "when a command ends"
+        if self.kind == "stream":
+            return "when a command says something"
+        if self.kind != "cron":
+            return f"by {self.kind}"
+        try:
+            words = describe_cron(tidy_cron_fields(self.expr))
+        except ScheduleError:
+            words = None
+        return f"{words or f'by cron, {self.expr}'}, {self.zone_name()}"
+
+    def render(self) -> Json:
+        """CronSchedule of the API."""
+        return {
+            "kind": self.kind, "expr": self.expr, "tz": self.tz, "every_ms": self.every_ms, "anchor_ms": self.anchor_ms, "at_ms": self.at_ms,
+            "stagger_ms": self.stagger_ms,
+        }  # fmt: skip
+
+
+_CRON_ALIASES: Mapping[str, str] = {
+    "@yearly": "0 0 1 1 *", "@annually": "0 0 1 1 *", "@monthly": "0 0 1 * *", "@weekly": "0 0 * * 0", "@daily": "0 0 * * *",
+    "@midnight": "0 0 * * *", "@hourly": "0 * * * *",
+}  # fmt: skip
+_CRON_NAMES = re.compile("|".join(n[:3] for n in (*MONTHS, *WEEKDAYS)), re.IGNORECASE)
+
+
+def tidy_cron_fields(expr: str | None) -> list[str]:
+    """The five fields of a cron expression, or six with the seconds first. ScheduleError for what is none.
+
+    croniter knows letters that OpenClaw does not: H and R would give a time of its own choice.
+    """
+    text = (expr or "").strip()
+    fields = [field.replace("?", "*") for field in _CRON_ALIASES.get(text.lower(), text).split()]
+    if len(text) > MAX_CRON_EXPR or len(fields) not in (5, 6):
+        msg = f"not a cron expression: {plain(text, 80)}"
+        raise ScheduleError(msg)
+    for cron_field in fields:
+        if not re.fullmatch(r"[0-9*/,#L-]+", _CRON_NAMES.sub("1", cron_field)):
+            msg = f"not a cron expression: {plain(text, 80)}"
+            raise ScheduleError(msg)
+    return fields
+
+
+def list_words(words: Sequence[str]) -> str:
+    """Several words as one phrase: `Monday, Wednesday and Friday`."""
+    return " and ".join(([", ".join(words[:-1])] if len(words) > 1 else []) + list(words[-1:]))
+
+
+def describe_interval(ms: int) -> str:
+    """`every hour`, `every 90 seconds`: in the largest unit that it is a whole number of."""
+    for unit, size in (("week", 7 * DAY_MS), ("day", DAY_MS), ("hour", HOUR_MS), ("minute", MINUTE_MS), ("second", 1000)):  # fmt: skip
+        if ms % size == 0:
+            return f"every {unit}" if ms == size else f"every {ms // size} {unit}s"
+    return f"every {ms} milliseconds"
+
+
+def expand_cron_field(
+    field_text: str, low: int, high: int, names: Sequence[str] = ()
+) -> list[int] | None:
+    """The numbers of a field without a star, ascending; None for one with a star, or one that is too clever."""
+    if "*" in field_text:
+        return None
+    numbered = {name[:3].lower(): str(n) for n, name in enumerate(names, low)}
+    found: set[int] = set()
+    for part in field_text.lower().split(","):
+        match = re.fullmatch(
+            r"([a-z]{3}|[0-9]{1,2})(?:-([a-z]{3}|[0-9]{1,2})(?:/([0-9]{1,2}))?)?", part
+        )
+        if not match:
+            return None
+        ends = [numbered.get(one, one) for one in match.groups()[:2] if one]
+        if not all(one.isdigit() for one in ends):
+            return None
+        first, last = int(ends[0]), int(ends[-1])
+        if not low <= first <= last <= high or match[3] == "0":
+            return None
+        found.update(range(first, last + 1, int(match[3] or 1)))
+    return sorted(found)
+
+
+def describe_cron(fields: Sequence[str]) -> str | None:
+    """A cron expression in words, without its zone; None where words would be longer than the expression."""
+    if len(fields) == 6:
+        if fields[0] != "0":
+            return None
+        fields = fields[1:]
+    minute, hour, day, month, weekday = fields
+    days = _describe_days(day, month, weekday)
+    if days is None:
+        return None
+    at = f" {days}" if days else ""
+    minutes = expand_cron_field(minute, 0, 59)
+    hours = expand_cron_field(hour, 0, 23)
+    step = re.fullmatch(r"\*(?:/([0-9]{1,2}))?", minute)
+    if step:
+        every = int(step[1] or 1)
+        if not every or 60 % every:
+            return None
+        words = "every minute" if every == 1 else f"every {every} minutes"
+        if hour == "*":
+            return words + at
+        if hours and hours == list(range(hours[0], hours[-1] + 1)):
+            return f"{words} from {hours[0]:02d}:00 to {hours[-1]:02d}:59{at}"
+        return None
+    if minutes is None:
+        return None
+    hour_step = re.fullmatch(r"\*(?:/([0-9]{1,2}))?", hour)
+    if hour_step and len(minutes) == 1:
+        every = int(hour_step[1] or 1)
+        if not every or 24 % every:
+            return None
+        past = f" at minute {minutes[0]}" if minutes[0] else ""
+        return ("every hour" if every == 1 else f"every {every} hours") + past + at
+    if hours is None:
+        return None
+    if len(minutes) == 1 and len(hours) > 4 and hours == list(range(hours[0], hours[-1] + 1)):
+        return f"every hour from {hours[0]:02d}:{minutes[0]:02d} to {hours[-1]:02d}:{minutes[0]:02d}{at}"
+    if len(minutes) * len(hours) > 6:
+        return None
+    times = [f"{h:02d}:{m:02d}" for h in hours for m in minutes]
+    return f"at {list_words(times)}{at or ' every day'}"
+
+
+def _describe_days(day: str, month: str, weekday: str) -> str | None:
+    """On which days, empty for all of them; None when that is too much to say."""
+    names = [(n % 7) for n in expand_cron_field(weekday, 0, 7, WEEKDAYS) or []]
+    if weekday != "*":
+        if not names or (day, month) != ("*", "*"):
+            return None
+        chosen = set(names)
+        if chosen == {1, 2, 3, 4, 5}:
+            return "on weekdays"
+        if chosen == {0, 6}:
+            return "on weekends"
+        return "on " + list_words([WEEKDAYS[n % 7] for n in range(1, 8) if n % 7 in chosen])
+    if day == "*":
+        return "" if month == "*" else None
+    numbers = expand_cron_field(day, 1, 31)
+    last = day.upper() == "L"
+    if month == "*" and (last or (numbers and len(numbers) <= 4)):
+        return "on the last day of the month" if last else f"on day {list_words([str(n) for n in numbers or ()])} of the month"  # fmt: skip
+    months = expand_cron_field(month, 1, 12, MONTHS)
+    if numbers and months and len(numbers) == len(months) == 1:
+        return f"on {numbers[0]} {MONTHS[months[0] - 1]}"
+    return None
+
+
+# -- jobs as OpenClaw has them ----------------------------------------------------------------------------------------
+
+
+def _clip(value: Any, limit: int = 500) -> str | None:
+    """A text for people, of a bounded length; None for anything else."""
+    if not isinstance(value, str) or not value:
+        return None
+    return sound(value if len(value) <= limit else value[: limit - 1] + "…")
+
+
+def _flag(value: Any) -> bool | None:
+    return value if type(value) is bool else None
+
+
+def render_payload(raw: Json) -> Json:
+    """CronPayload of the API: what the job does, in one text whatever its kind."""
+    text = raw.get("message", raw.get("text", raw.get("script")))
+    argv = raw.get("argv")
+    if text is None and isinstance(argv, list):
+        text = " ".join(str(part) for part in argv[:100])
+    return {
+        "kind": _clip(raw.get("kind"), 40) or "?", "text": _clip(text, MAX_CRON_TEXT), "model": _clip(raw.get("model")),
+        "thinking": _clip(raw.get("thinking"), 40), "timeout_seconds": int_or_none(raw.get("timeoutSeconds")),
+    }  # fmt: skip
+
+
+def render_delivery(raw: Json) -> Json:
+    """CronDelivery of the API. Of a webhook's address only the host: the rest is as good as a password."""
+    mode, to = _clip(raw.get("mode"), 40) or "?", _clip(raw.get("to"))
+    if to and re.match(r"https?://", to, re.IGNORECASE):
+        host = urllib.parse.urlsplit(to).netloc.rpartition("@")[2]
+        to = f"{to.partition('://')[0].lower()}://{host}/…"
+    return {"mode": mode, "channel": _clip(raw.get("channel")), "to": to, "best_effort": _flag(raw.get("bestEffort"))}  # fmt: skip
+
+
+#: What a job is, apart from what has become of it.
+CRON_DEFINITION = (
+    "name", "displayName", "description", "agentId", "sessionKey", "enabled", "deleteAfterRun", "schedule", "pacing", "trigger", "sessionTarget",
+    "wakeMode", "payload", "delivery", "failureAlert",
+)  # fmt: skip
+
+
+def cron_revision(raw: Json) -> str:
+    """What changes when somebody changes the job: OpenClaw's own word since 2026.9, before that a digest of its definition."""
+    told = _clip(raw.get("configRevision"), 200)
+    if told:
+        return told
+    definition = {name: raw[name] for name in CRON_DEFINITION if raw.get(name) is not None}
+    return f"{OWN_REVISION}{blake2b(json.dumps(definition, sort_keys=True).encode(), digest_size=12).hexdigest()}"  # fmt: skip
+
+
+def parse_cron_job(raw: Any) -> Json:
+    """One job as the API shows it, without what depends on the time. ScheduleError when it is no job."""
+    if not isinstance(raw, dict):
+        raise ScheduleError("a cron job is not an object")
+    job_id = raw.get("id") or raw.get("jobId")
+    if not isinstance(job_id, str) or not 0 < len(job_id) <= 400:
+        raise ScheduleError("a cron job has no id")
+    state, payload, delivery = (as_dict(raw.get(name)) for name in ("state", "payload", "delivery"))
+    schedule = Schedule.parse(as_dict(raw.get("schedule")))
+    key = _clip(raw.get("declarationKey"))
+    kind = payload.get("kind")
+    return {
+        "id": sound(job_id), "name": _clip(raw.get("name"), 200) or sound(job_id), "display_name": _clip(raw.get("displayName"), 200),
+        "description": _clip(raw.get("description"), 2000), "agent_id": _clip(raw.get("agentId"), 200) or _clip(raw.get("effectiveAgentId"), 200),
+        # Jobs that OpenClaw makes by itself (heartbeats, memory, reviews of skills) have a declaration key; so have
+        # those of an add-on, which a person does not edit either.
+        "built_in": key is not None or kind == "heartbeat", "declaration_key": key, "removed": False,
+        "enabled": raw.get("enabled") is not False, "delete_after_run": _flag(raw.get("deleteAfterRun")),
+        "schedule": schedule.render(), "schedule_text": schedule.describe(), "zone": schedule.zone_name(), "session_target": _clip(raw.get("sessionTarget"), 400),
+        "wake_mode": _clip(raw.get("wakeMode"), 40), "payload": render_payload(payload), "delivery": render_delivery(delivery) if delivery else None,
+        "created_at_ms": moment_ms(raw.get("createdAtMs")),
+        "config_revision": cron_revision(raw), "next_run_at_ms": moment_ms(raw.get("nextRunAtMs")) or moment_ms(state.get("nextRunAtMs")),
+        "running_at_ms": moment_ms(state.get("runningAtMs")), "last_run_at_ms": moment_ms(state.get("lastRunAtMs")),
+        "last_run_status": _clip(state.get("lastRunStatus") or state.get("lastStatus"), 40), "last_error": _clip(state.get("lastError"), 2000),
+        "last_duration_ms": int_or_none(state.get("lastDurationMs")), "consecutive_errors": int_or_none(state.get("consecutiveErrors")),
+    }  # fmt: skip
+
+
+def with_next_runs(job: Json, now_ms: int) -> Json:
+    """The job with its next runs: OpenClaw's own word for the first, where it is still to come."""
+    raw = job["schedule"]
+    schedule = Schedule(**raw)
+    problem, runs = None, []
+    if job["enabled"]:
+        told = job["next_run_at_ms"]
+        try:
+            if told and told > now_ms:
+                runs = [told, *schedule.next_runs(told, NEXT_RUNS - 1, job_id=job["id"])]
+            else:
+                runs = schedule.next_runs(now_ms, job_id=job["id"])
+        except ScheduleError as error:
+            runs = [told] if told and told > now_ms else []
+            problem = str(error) if schedule.kind in ("cron", "every", "at") else None
+    runs = [run for run in runs[:NEXT_RUNS] if run < LATEST_MS]
+    return {**job, "next_runs_ms": runs, "problem": problem}
+
+
+@dataclass(frozen=True, slots=True)
+class CronJobs:
+    """The jobs of a home at one moment, and what could not be read of them."""
+
+    source: str  # gateway | files
+    jobs: tuple[Json, ...]
+    bad_jobs: int = 0
+    problems: tuple[str, ...] = ()
+
+    @classmethod
+    def parse(cls, source: str, raws: Iterable[Any], problems: Iterable[str] = ()) -> CronJobs:
+        """Parse what a list holds; a job that is none is counted, and the others go on."""
+        jobs: dict[str, Json] = {}
+        told = list(problems)
+        bad = 0
+        for raw in raws:
+            try:
+                job = parse_cron_job(raw)
+            except ScheduleError as error:
+                bad += 1
+                told.append(str(error))
+                continue
+            if len(jobs) < MAX_CRON_JOBS:
+                jobs.setdefault(job["id"], {**job, "source": source})
+        return cls(source, tuple(jobs.values()), bad, tuple(dict.fromkeys(told))[:5])
+
+
+def read_cron_jobs(home: OpenClawHome) -> CronJobs:
+    """The jobs of a home from its files, in whichever era it is. Raises SourceError when they are there but cannot be read."""
+    suffix = f"@{home.label}" if home.label else ""
+    raws = _read_job_table(home)
+    problems: list[str] = []
+    if raws is None:
+        raws, problems = _read_job_file(home.path / "cron" / "jobs.json")
+    listed = CronJobs.parse("files", raws, problems)
+    if suffix:
+        listed = replace(listed, jobs=tuple({**j, "agent_id": j["agent_id"] and j["agent_id"] + suffix} for j in listed.jobs))  # fmt: skip
+    return listed
+
+
+def _read_job_file(path: Path) -> tuple[list[Any], list[str]]:
+    """Cron jobs of 2026.2 to 2026.4: {"version": 1, "jobs": […]}."""
+    try:
+        if path.stat().st_size > MAX_CRON_FILE:
+            return [], [f"{path} is too large to be read"]
+        value = parse_lenient_or_none(path.read_bytes())
+    except FileNotFoundError:
+        return [], []
+    except OSError as error:
+        msg = f"cannot read {path}: {error.strerror}"
+        raise SourceError(msg) from error
+    jobs = value if isinstance(value, list) else as_dict(value).get("jobs")
+    return (jobs, []) if isinstance(jobs, list) else ([], [f"{path} holds no list of cron jobs"])
+
+
+def _read_job_table(home: OpenClawHome) -> list[Any] | None:
+    """Cron jobs of 2026.6 and later, from state/openclaw.sqlite; None where that has none. Raises SourceError."""
+    path = home.state_database
+    if not path.is_file():
+        return None
+    jobs: list[Any] = []
+    with open_foreign(str(path)) as db:
+        columns = columns_of(db, "cron_jobs")
+        if not {"job_id", "job_json", "state_json"} <= columns:
+            return None
+        order = "sort_order" if "sort_order" in columns else "job_id"
+        enabled_now = "enabled" if "enabled" in columns else "NULL"
+        sql = f"SELECT job_id, substr(job_json, 1, ?), substr(state_json, 1, ?), {enabled_now} FROM cron_jobs ORDER BY {order} LIMIT ?"
+        for job_id, raw, state, enabled in db.execute(sql, (MAX_CRON_ROW, MAX_CRON_ROW, MAX_CRON_JOBS)):  # fmt: skip
+            job = parse_lenient_or_none(raw or b"")
+            if not isinstance(job, dict):
+                jobs.append(None)
+                continue
+            job = {"id": text_of(job_id), **job, "state": as_dict(parse_lenient_or_none(state or b""))}  # fmt: skip
+            if enabled is not None:
+                job["enabled"] = bool(enabled)
+            jobs.append(job)
+    return jobs
+
+
+def parse_cron_run(raw: Json) -> Json:
+    """What the log of a run says beside what the ledger keeps; the record is the same in all eras."""
+    diagnostics = as_dict(raw.get("diagnostics"))
+    return {
+        "run_at_ms": moment_ms(raw.get("runAtMs")) or moment_ms(raw.get("ts")), "status": _clip(raw.get("status"), 40),
+        "duration_ms": int_or_none(raw.get("durationMs")), "session_id": _clip(raw.get("sessionId"), 400), "run_id": _clip(raw.get("runId"), 400),
+        "error": _clip(raw.get("error"), 2000) or _clip(diagnostics.get("summary"), 2000), "summary": _clip(raw.get("summary"), 4000),
+        "delivery_status": _clip(raw.get("deliveryStatus"), 40), "provider": _clip(raw.get("provider")), "model": _clip(raw.get("model")),
+    }  # fmt: skip
+
+
+def read_cron_runs(home: OpenClawHome, job_id: str) -> list[Json]:
+    """What the files of a home say about the latest runs of one job. Raises SourceError."""
+    raws: list[Any] = []
+    # An id is a name that OpenClaw chose; one that leads out of the folder is none.
+    if re.fullmatch(r"[\w-]{1,200}", job_id):
+        with contextlib.suppress(OSError):
+            path = home.path / "cron" / "runs" / f"{job_id}.jsonl"
+            with open(path, "rb") as file:
+                file.seek(max(0, os.fstat(file.fileno()).st_size - (4 << 20)))
+                raws = [parse_lenient_or_none(line) for line in file.read().splitlines()[-MAX_CRON_RUNS:]]  # fmt: skip
+    if home.state_database.is_file():
+        with open_foreign(str(home.state_database)) as db:
+            if {"job_id", "ts", "entry_json"} <= columns_of(db, "cron_run_logs"):
+                rows = db.execute("SELECT entry_json FROM cron_run_logs WHERE job_id = ? ORDER BY ts DESC LIMIT ?", (job_id, MAX_CRON_RUNS))  # fmt: skip
+                raws += [parse_lenient_or_none(raw or b"") for (raw,) in rows]
+            if {"runtime", "source_id", "created_at", "detail_json"} <= (columns := columns_of(db, "task_runs")):  # fmt: skip
+                error = "error" if "error" in columns else "NULL"
+                sql = f"SELECT created_at, {error}, detail_json FROM task_runs WHERE runtime = 'cron' AND source_id = ? AND detail_json IS NOT NULL ORDER BY created_at DESC LIMIT ?"
+                for created, text, raw in db.execute(sql, (job_id, MAX_CRON_RUNS)):
+                    raws.append({"runAtMs": created, "error": text_of(text), **{k: v for k, v in as_dict(parse_lenient_or_none(raw)).items() if v is not None}})  # fmt: skip
+    return [parse_cron_run(raw) for raw in raws if isinstance(raw, dict)]
+
+
+class KeptJobs:
+    """One answer about jobs that holds for a moment, or until something changes. Any thread may ask; one reads."""
+
+    def __init__(self, read: Callable[[], CronJobs], fresh_s: float, clock: Callable[[], float]) -> None:  # fmt: skip
+        self.read = read
+        self.fresh_s = fresh_s
+        self.clock = clock
+        self.changes = 0
+        self.lock = threading.Lock()
+        self._found: tuple[float, int, CronJobs] | None = None
+
+    def get(self, *, fresh: bool = False) -> CronJobs:
+        """The answer; read anew when it is old, or `fresh` is wanted."""
+        with self.lock:
+            found = self._found
+            if fresh or found is None or found[1] != self.changes or self.clock() - found[0] > self.fresh_s:  # fmt: skip
+                changes = self.changes  # what changes while we read makes the answer old at once
+                found = self._found = (self.clock(), changes, self.read())
+            return found[2]
+
+
+class CronBook:
+    """Where the jobs of a Clawmeter come from: the gateway while it is there, else the files. Asked only when somebody looks."""
+
+    FRESH_S = 2.0
+    STORED_S = 60.0
+    ASK_S = 10.0
+
+    def __init__(
+        self,
+        homes: Sequence[OpenClawHome],
+        ask: Callable[..., Any],
+        state: GatewayState,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.homes = homes
+        self.ask = ask
+        self.state = state
+        self._jobs = KeptJobs(self._read, self.FRESH_S, clock)
+        # Who follows the files says when they change (forget): this is for what is missed.
+        self._stored = KeptJobs(lambda: self._read_files(self.homes), self.STORED_S, clock)
+
+    def forget(self) -> None:
+        """Something changed: read anew when somebody looks."""
+        self._jobs.changes += 1
+        self._stored.changes += 1
+
+    def jobs(self, *, fresh: bool = False) -> CronJobs:
+        """All jobs of all homes."""
+        return self._jobs.get(fresh=fresh)
+
+    def stored(self) -> CronJobs:
+        """All jobs as the files have them: without a word to the gateway, for what looks often."""
+        return self._stored.get()
+
+    def _read(self) -> CronJobs:
+        if self.state.status != "connected":
+            return self._read_files(self.homes)
+        try:
+            listed = CronJobs.parse("gateway", self._ask_jobs())
+        except GatewayError as error:
+            files = self._read_files(self.homes)
+            return replace(files, problems=(f"the gateway does not list its cron jobs: {error}", *files.problems))  # fmt: skip
+        others = self._read_files(self.homes[1:])
+        return replace(listed, jobs=(*listed.jobs, *others.jobs), bad_jobs=listed.bad_jobs + others.bad_jobs, problems=(*listed.problems, *others.problems))  # fmt: skip
+
+    def _ask_jobs(self) -> list[Any]:
+        """cron.list: all at once in 2026.2, by pages later, where 2026.2 would refuse to be asked for one."""
+        raws: list[Any] = []
+        params: Json = {"includeDisabled": True}
+        while True:
+            answer = as_dict(self.ask("cron.list", params, timeout_s=self.ASK_S))
+            page = answer.get("jobs")
+            raws += page if isinstance(page, list) else []
+            after = answer.get("nextOffset")
+            if answer.get("hasMore") is not True or type(after) is not int or not len(raws) <= after <= MAX_CRON_JOBS:  # fmt: skip
+                return raws
+            params = {"includeDisabled": True, "offset": after, "limit": 200}
+
+    @staticmethod
+    def _read_files(homes: Sequence[OpenClawHome]) -> CronJobs:
+        jobs: list[Json] = []
+        problems: list[str] = []
+        bad = 0
+        for home in homes:
+            try:
+                found = read_cron_jobs(home)
+            except SourceError as error:
+                problems.append(str(error))
+                continue
+            jobs += found.jobs
+            problems += found.problems
+            bad += found.bad_jobs
+        return CronJobs("files", tuple(jobs), bad, tuple(problems))
+
+    def runs(self, job_id: str) -> list[Json]:
+        """What is said about the latest runs of a job: error, summary, delivery."""
+        if self.state.status == "connected":
+            with contextlib.suppress(GatewayError):
+                answer = as_dict(self.ask("cron.runs", {"id": job_id, "limit": 200}, timeout_s=self.ASK_S))  # fmt: skip
+                entries = answer.get("entries")
+                if isinstance(entries, list):
+                    return [parse_cron_run(e) for e in entries[:MAX_CRON_RUNS] if isinstance(e, dict)]  # fmt: skip
+        out: list[Json] = []
+        for home in self.homes:
+            with contextlib.suppress(SourceError):  # the list of jobs says what cannot be read
+                out += read_cron_runs(home, job_id)
+        return out
 
 
 ###############################################################################
@@ -6242,10 +7980,25 @@ SESSION_HAS: Mapping[str, str] = {
     "unpriced": "s.unpriced_calls > 0",
 }
 SESSION_STATES = ("running", "idle", "ended")
+#: What an event of a kind may have beside where it happened.
+_EVENT: Json = {
+    "provider": None, "model": None, "stop_reason": None, "total_tokens": None, "output_tokens": None, "cost_nano_usd": None,
+    "duration_ms": None, "tools": [], "tool": None, "is_error": False,
+}  # fmt: skip
+#: How a sub-agent fares, and OpenClaw's words for it: of its runs, of its session.
+SUBAGENT_STATES: Mapping[str, tuple[str, ...]] = {
+    "running": ("running", "queued"), "done": ("ok", "done", "ended", "succeeded"), "failed": ("error", "failed"),
+    "killed": ("killed", "aborted", "cancelled"), "timed_out": ("timeout", "timed_out"),
+}  # fmt: skip
+_IS_SUBAGENT = "(s.cause = 'subagent' OR s.parent IS NOT NULL)"
+#: A session key may have had several runs: the last one counts.
+_LAST_RUN = "LEFT JOIN subagent_runs r ON r.run_id = (SELECT run_id FROM subagent_runs WHERE child_key = s.key ORDER BY created_ms DESC LIMIT 1)"
 #: A list is made anew for each page up to here, which costs least; below it is kept in order for the next pages.
 SHALLOW_ROWS = 500
 #: A session's turns that are told one by one: beyond, the first ones are only counted.
 MAX_TURNS = 2000
+#: Runs of a cron job in its picture of a line's height.
+RECENT_RUNS = 24
 #: Stretches in the picture of one turn; it is some hundred pixels wide.
 MAX_STRETCHES = 60
 
@@ -6279,6 +8032,16 @@ _SESSION_FILTER_SQL: Mapping[str, str] = {
         for name in ("model", "provider")
     },
 }
+
+
+def known_status(status: str | None) -> str | None:
+    """How a run ended; None where its record does not say."""
+    return None if status in (None, "", "?") else status
+
+
+def clip_payload(payload: Json) -> Json:
+    """A payload with its text cut to what fits on a line."""
+    return {**payload, "text": payload["text"] and plain(payload["text"], 200)}
 
 
 def like_pattern(text: str) -> str:
@@ -6730,6 +8493,13 @@ def hour_of_week(hour: str) -> str:
     return f"{date.fromisoformat(hour[:10]).isoweekday()}{hour[10:13]}"
 
 
+#: What a provider limits, per minute; and what its refusals and failures come to, in the order of the query.
+RATES = ("requests", "tokens")
+TROUBLES = ("rate_limited", "model_errors", "model_errors_nano_usd", "retries", "retries_nano_usd", "failovers", "failovers_nano_usd")  # fmt: skip
+#: Peaks are looked for in so many days at most.
+PEAK_DAYS = 7
+
+
 class Queries:
     """Questions and answers. Parameters are raw strings or None; answers are plain JSON values."""
 
@@ -6745,8 +8515,11 @@ class Queries:
         want_zone: Callable[[str], None] | None = None,
         status: Callable[[], Json] | None = None,
         gateway: GatewayState | None = None,
+        crons: CronBook | None = None,
+        env: Mapping[str, str] | None = None,
     ) -> None:
         self.ledger = ledger
+        self.env = os.environ if env is None else env
         self.settings = settings
         self.homes = homes
         self.configs = configs
@@ -6755,11 +8528,14 @@ class Queries:
         self.want_zone = want_zone
         self.status = status
         self.gateway = gateway or GatewayState(clock=clock)
+        self.cron_book = crons
         self.default_zone = settings.zone()
         self.lists = Kept(12)
         self.maps: dict[Any, TranscriptMap] = {}
+        self.tasks: dict[str, tuple[Any, dict[str, str]]] = {}  # path: its signature, its tasks
         self.coverages = Kept(4)  # one for each connection of the pool
         self.maps_lock = threading.Lock()
+        self.limits_told: dict[int, RateLimit] = {}  # by the call that was refused
         self.windows = {k: v for c in reversed(configs) for k, v in c.context_windows.items()}
 
     # -- parameters ---------------------------------------------------------------------------------------------------
@@ -7219,9 +8995,14 @@ class Queries:
         """C of the API: how much of what OpenClaw has on disk the numbers cover."""
         # Every answer has it and it looks at every source, so it is kept for as long as nothing has been written.
         if not (self.indexer and self.indexer.complete):
-            return self._read_coverage(db)
-        found = self.coverages.get(db, "coverage", lambda: self._read_coverage(db))
-        return {**found, "as_of_ms": self.now_ms()}
+            found = self._read_coverage(db)
+        else:
+            found = self.coverages.get(db, "coverage", lambda: self._read_coverage(db))
+            found = {**found, "as_of_ms": self.now_ms()}
+        status = self.status() if self.status else {}
+        problems = len(status.get("problems", ())) + len(status.get("findings", ())) + found["unreadable"]  # fmt: skip
+        problems += (found["bad_lines"] > 0) + (self.gateway.status in GATEWAY_TROUBLE)
+        return {**found, "problems": problems}
 
     def _read_coverage(self, db: sqlite3.Connection) -> Json:
         kinds = ", ".join(f"'{k}'" for k in RANKS)
@@ -7241,10 +9022,8 @@ class Queries:
                 min(progress.indexed_bytes, progress.total_bytes),
                 False,
             )
-        elif (
-            not (self.indexer and self.indexer.complete)
-            and not db.execute("SELECT 1 FROM sources LIMIT 1").fetchone()
-        ):
+        is_empty = not db.execute("SELECT 1 FROM sources LIMIT 1").fetchone()
+        if is_empty and not (self.indexer and self.indexer.complete):
             complete = False
         as_of = self.now_ms()
         if self.indexer is None:
@@ -7252,7 +9031,7 @@ class Queries:
             as_of = row[0] if row else as_of
         return {
             "complete": complete, "indexed_bytes": done, "total_bytes": size, "bad_lines": bad, "unreadable": unreadable,
-            "implausible": implausible, "as_of_ms": as_of,
+            "implausible": implausible, "as_of_ms": as_of, "first_index": is_empty and not complete,
         }  # fmt: skip
 
     # -- the endpoints of the ClawMeter seed --------------------------------------------------------------------------
@@ -7586,6 +9365,11 @@ class Queries:
             "thinking_level": row["thinking_level"], "stored_as": row["stored_as"], **total,
         }  # fmt: skip
 
+    def require_session(self, session_id: str) -> None:
+        """Raise QueryError when the ledger has no session with this id or key."""
+        with self.ledger.reading() as db:
+            self._find_session(db, session_id)
+
     @staticmethod
     def _find_session(db: sqlite3.Connection, session_id: str) -> int:
         """The ledger id of a session by its id, or by its key (the newest that has it)."""
@@ -7633,9 +9417,10 @@ class Queries:
             ]  # fmt: skip
             return {
                 **row,
+                "spawned": self._subagent_runs(db, {rowid: row}).get(rowid),
                 "models": sorted(models, key=lambda m: (-m["cost_nano_usd"], -m["total_tokens"])),
                 "tools": self._tools(db, rowid),
-                "subagents": self._session_rows(db, children),
+                "subagents": self._subagent_rows(db, children),
                 "prompt": orjson.loads(prompt) if prompt else None,
                 "copied_calls": sum(c["calls"] for c in copied),
                 "copied_from": copied,
@@ -7780,33 +9565,91 @@ class Queries:
         return turns
 
     def subagents(
-        self, *, limit: str | None = None, offset: str | None = None, session: str | None = None
-    ) -> list[Json]:
-        """Sub-agent sessions, newest first: task label, parent, depth, status, own and tree cost. Of a `session`: all below it."""
+        self, *, limit: str | None = None, offset: str | None = None, session: str | None = None, status: str | None = None,
+        **filters: str | None,
+    ) -> tuple[list[Json], int]:  # fmt: skip
+        """A page of sub-agents, newest first, and how many there are: task, parent, depth, status, own and tree cost.
+
+        Of a `session`: all below it. `filters` are those of sessions.
+        """
         most = parse_int(limit, "limit", default=100, least=1, most=MAX_ROWS)
         skip = parse_int(offset, "offset", default=0, least=0, most=10**9)
+        question = self._session_question(None, None, **filters)
+        where, params = f"{question.where} AND {_IS_SUBAGENT}", list(question.params)
         with self.ledger.reading() as db:
             if session:
                 top = self._find_session(db, session)
-                which = "id IN (WITH RECURSIVE tree(id) AS (SELECT id FROM sessions WHERE parent = ? UNION SELECT k.id FROM sessions k JOIN tree t ON k.parent = t.id) SELECT id FROM tree) AND id <> ?"
-                params: tuple[int, ...] = (top, top)
-            else:
-                which, params = "(cause = 'subagent' OR parent IS NOT NULL)", ()
-            ids = [r[0] for r in db.execute(f"SELECT id FROM sessions WHERE {which} ORDER BY ifnull(last_ms, 0) DESC, id LIMIT ? OFFSET ?", (*params, most, skip))]  # fmt: skip
-            rows = self._session_rows(db, ids)
-            for rowid, row in zip(ids, rows, strict=True):
-                run = db.execute("SELECT run_id, label, status, created_ms, started_ms, ended_ms FROM subagent_runs WHERE child_key = ? ORDER BY created_ms DESC LIMIT 1", (row["key"],)).fetchone()  # fmt: skip
-                names = (
-                    "run_id",
-                    "run_label",
-                    "run_status",
-                    "run_created_ms",
-                    "run_started_ms",
-                    "run_ended_ms",
-                )
-                depth = max(1, self._count_ancestors(db, rowid))
-                row.update(zip(names, run or (None,) * 6, strict=True), depth=depth)
-            return rows
+                where += " AND s.id IN (WITH RECURSIVE tree(id) AS (SELECT id FROM sessions WHERE parent = ? UNION SELECT k.id FROM sessions k JOIN tree t ON k.parent = t.id) SELECT id FROM tree) AND s.id <> ?"
+                params += [top, top]
+            if status:
+                where += f" AND {self._subagent_state_sql(self._live_rows(db))} = ?"
+                params.append(parse_choice(status, "status", SUBAGENT_STATES, ""))
+            tables = f"sessions s {_LAST_RUN if status else ''} WHERE {where}"
+            total = db.execute(f"SELECT count(*) FROM {tables}", params).fetchone()[0]
+            ids = [r[0] for r in db.execute(f"SELECT s.id FROM {tables} ORDER BY ifnull(s.last_ms, 0) DESC, s.id LIMIT ? OFFSET ?", (*params, most, skip))]  # fmt: skip
+            return self._subagent_rows(db, ids), total
+
+    def _subagent_state_sql(self, live: Mapping[int, LiveView]) -> str:
+        """How the sub-agent s fares, r being its last run: by the gateway's word, its run's, its session's, its last entry's."""
+
+        def word(column: str) -> str:
+            cases = " ".join(
+                f"WHEN '{theirs}' THEN '{ours}'"
+                for ours, words in SUBAGENT_STATES.items() if ours != "running" for theirs in words
+            )  # fmt: skip
+            return f"CASE {column} {cases} END"
+
+        now = self.now_ms()
+        told = ", ".join(str(i) for i, view in live.items() if view.run["running"])
+        return (
+            f"CASE WHEN s.id IN ({told}) THEN 'running' ELSE coalesce({word('r.status')}, {word('s.status')}, "
+            f"iif({self._state_sql(now, live)} = 'running', 'running', NULL)) END"
+        )
+
+    def _subagent_rows(self, db: sqlite3.Connection, ids: Sequence[int]) -> list[Json]:
+        """Rows of the session list, in the order of the ids; those of sub-agents with what is known about their runs."""
+        rows = dict(zip(ids, self._session_rows(db, ids), strict=True))
+        for rowid, facts in self._subagent_runs(db, rows).items():
+            rows[rowid].update(facts)
+        return list(rows.values())
+
+    def _subagent_runs(self, db: sqlite3.Connection, rows: Mapping[int, Json]) -> dict[int, Json]:
+        """SubagentRun of the API for those of some sessions, by ledger id, that are sub-agents."""
+        ids = list(rows)
+        out: dict[int, Json] = {}
+        now, state = self.now_ms(), self._subagent_state_sql(self._live_rows(db))
+        tasks: dict[str, str] | None = None
+        for start in range(0, len(ids), 500):
+            part = ids[start : start + 500]
+            marks = ", ".join("?" * len(part))
+            for rowid, fate, run_id, label, status, created, started, ended in db.execute(
+                f"SELECT s.id, {state}, r.run_id, r.label, r.status, r.created_ms, r.started_ms, r.ended_ms FROM sessions s {_LAST_RUN} "
+                f"WHERE s.id IN ({marks}) AND {_IS_SUBAGENT}", part
+            ):  # fmt: skip
+                row = rows[rowid]
+                tasks = self._read_tasks() if tasks is None and run_id else tasks
+                began = started or created or row["started_ms"]
+                until = now if fate == "running" else ended or row["last_activity_ms"]
+                out[rowid] = {
+                    "depth": max(1, self._count_ancestors(db, rowid)), "task": (tasks or {}).get(run_id), "run_state": fate,
+                    "runtime_ms": max(0, until - began) if began and until else None, "run_id": run_id, "run_label": label, "run_status": status,
+                    "run_created_ms": created, "run_started_ms": started, "run_ended_ms": ended,
+                }  # fmt: skip
+        return out
+
+    def _read_tasks(self) -> dict[str, str]:
+        """The tasks of all sub-agents that OpenClaw still knows, read again when its files have changed."""
+        out: dict[str, str] = {}
+        for home in self.homes:
+            for path in (str(home.path / "subagents" / "runs.json"), str(home.state_database)):
+                # A task is an extra: where it cannot be read, the reader of the state says why.
+                with contextlib.suppress(SourceError):
+                    signature = database_signature(path)
+                    known = self.tasks.get(path)
+                    if known is None or known[0] != signature:
+                        known = self.tasks[path] = (settled(signature), read_subagent_tasks(path))
+                    out.update(known[1])
+        return out
 
     @staticmethod
     def _count_ancestors(db: sqlite3.Connection, rowid: int) -> int:
@@ -7817,6 +9660,300 @@ class Queries:
             if parent is None or parent[0] is None or parent[0] in seen:
                 return len(seen) - 1
             seen.append(parent[0])
+
+    # -- cron jobs ----------------------------------------------------------------------------------------------------
+
+    def crons(
+        self, *, from_: str | None = None, to: str | None = None, tz: str | None = None, agent: str | None = None,
+        model: str | None = None, provider: str | None = None, channel: str | None = None, cause: str | None = None,
+    ) -> Json:  # fmt: skip
+        """All cron jobs: when they run, how the last runs ended, what they cost in the range."""
+        listed = self.cron_book.jobs() if self.cron_book else CronJobs("files", ())
+        zone, now = self.zone(tz), self.now_ms()
+        start, end = self.parse_range(from_, to, zone)
+        filters = filters_of(agent=agent, model=model, provider=provider, channel=channel, cause=cause)  # fmt: skip
+        with self.ledger.reading() as db:
+            query = self._limit_range(db, UsageQuery(start, end, zone, "cron_job", filters))
+            costs = self._cron_costs(db, query)
+            jobs = self._cron_rows(db, query, listed.jobs, costs)
+            return {
+                "as_of_ms": now, "tz": zone.key, "from_ms": query.from_ms, "to_ms": query.to_ms, "coverage": self.coverage(db),
+                "source": listed.source, "bad_jobs": listed.bad_jobs, "problems": list(listed.problems),
+                "totals": Sums([sum(of_all) for of_all in zip(*(s.values for s in costs.values()), strict=True)]).render(),
+                # The list needs to know them apart, not to read them all.
+                "jobs": [{**job, "payload": clip_payload(job["payload"])} for job in jobs if not agent or job["agent_id"] == agent],
+            }  # fmt: skip
+
+    def cron(
+        self, cron_id: str, *, from_: str | None = None, to: str | None = None, tz: str | None = None, limit: str | None = None,
+        offset: str | None = None,
+    ) -> Json:  # fmt: skip
+        """One cron job with its runs, newest first, each with what it cost."""
+        most = parse_int(limit, "limit", default=50, least=1, most=MAX_ROWS)
+        skip = parse_int(offset, "offset", default=0, least=0, most=10**9)
+        book = self.cron_book
+        listed = book.jobs() if book else CronJobs("files", ())
+        told = {run["run_at_ms"]: run for run in (book.runs(cron_id) if book else ()) if run["run_at_ms"]}  # fmt: skip
+        zone, now = self.zone(tz), self.now_ms()
+        start, end = self.parse_range(from_, to, zone)
+        with self.ledger.reading() as db:
+            query = self._limit_range(db, UsageQuery(start, end, zone, "cron_job"))
+            jobs = [job for job in listed.jobs if job["id"] == cron_id]
+            cost = self._cron_costs(db, query).get(cron_id)
+            runs = self._cron_runs(db, cron_id, told)
+            if not jobs:
+                if not runs:
+                    raise QueryError("cron_not_found", "there is no such cron job", 404)
+                cost = cost or Sums()
+            [job] = self._cron_rows(db, query, jobs, {} if cost is None else {cron_id: cost})
+            ever = db.execute(f"SELECT {self._sums('s')} FROM sessions s WHERE s.cron_job = ?", (cron_id,)).fetchone()  # fmt: skip
+            return {
+                "as_of_ms": now, "tz": zone.key, "from_ms": query.from_ms, "to_ms": query.to_ms, "coverage": self.coverage(db),
+                "source": listed.source, "problems": list(listed.problems), "job": job, "all_time": Sums([v or 0 for v in ever]).render(),
+                "runs": self._render_runs(db, cron_id, runs[skip : skip + most], told), "total": len(runs), "offset": skip, "limit": most,
+            }  # fmt: skip
+
+    def cron_preview(
+        self, *, kind: str | None = None, expr: str | None = None, zone: str | None = None, every_ms: str | None = None,
+        at: str | None = None,
+    ) -> Json:  # fmt: skip
+        """A schedule that somebody is writing: in words, and when it would run."""
+        every = parse_int(every_ms, "every_ms", default=0, least=0, most=10**13)
+        schedule = Schedule.parse({"kind": kind, "expr": expr, "tz": zone, "everyMs": every or None, "at": at})  # fmt: skip
+        try:
+            runs = schedule.next_runs(self.now_ms())
+        except ScheduleError as error:
+            return {"text": None, "next_runs_ms": [], "problem": str(error)}
+        return {"text": schedule.describe(), "next_runs_ms": [run for run in runs if run < LATEST_MS], "problem": None if runs else "no further run"}  # fmt: skip
+
+    def _cron_costs(self, db: sqlite3.Connection, query: UsageQuery) -> dict[str, Sums]:
+        """What each cron job cost in a range: the rows of by=cron_job."""
+        cells = self._cells(db, query, ("cron_job",))
+        return {key: sums for (key,), sums in cells.items() if key != NONE_KEY}
+
+    def _cron_rows(
+        self,
+        db: sqlite3.Connection,
+        query: UsageQuery,
+        jobs: Sequence[Json],
+        costs: Mapping[str, Sums],
+    ) -> list[Json]:
+        """Cron of the API for each job, and for those that are gone and left costs in the range."""
+        owners = self.lists.get(db, "cron owners", lambda: self._read_cron_owners(db))
+        span = (query.from_ms, query.to_ms)
+        counted = {
+            job: figures for job, *figures in db.execute(
+                "SELECT job_id, count(*), sum(status = 'ok'), sum(status = 'error'), avg(duration_ms) FROM cron_runs WHERE run_ms >= ? AND run_ms < ? GROUP BY job_id", span)
+        }  # fmt: skip
+        known = {job["id"] for job in jobs}
+        gone = []
+        for job_id in costs:
+            if job_id not in known:
+                agent, label = owners.get(job_id, (None, None))
+                name = re.sub(r"^(Automation|Cron): ", "", label or "") or job_id
+                gone.append({**parse_cron_job({"id": job_id, "name": name, "agentId": agent, "enabled": False}), "source": "ledger", "removed": True, "schedule_text": None})  # fmt: skip
+        out = []
+        for job in (*jobs, *gone):
+            runs, ok, failed, duration = counted.get(job["id"], (0, 0, 0, None))
+            cost = costs.get(job["id"])
+            # What a job tells the main session to do is done in that session's next turn: nobody can say which
+            # of its calls that was.
+            is_apart = cost is not None or job["session_target"] not in ("main", "current")
+            out.append({
+                **with_next_runs(job, self.now_ms()), "agent_id": job["agent_id"] or owners.get(job["id"], (None, None))[0],
+                "runs": runs, "ok_runs": ok, "failed_runs": failed, "success_rate": ok / (ok + failed) if ok + failed else None,
+                "average_duration_ms": None if duration is None else round(duration),
+                "totals": (cost or Sums()).render() if is_apart else None, "recent": self._recent_runs(db, job["id"]),
+            })  # fmt: skip
+        return out
+
+    @staticmethod
+    def _read_cron_owners(db: sqlite3.Connection) -> dict[str, tuple[str | None, str | None]]:
+        """Agent and label of the latest session of each cron job."""
+        rows = db.execute("SELECT cron_job, agent, label, max(ifnull(last_ms, 0)) FROM sessions WHERE cron_job IS NOT NULL GROUP BY cron_job")  # fmt: skip
+        return {job: (agent, label) for job, agent, label, _ in rows}
+
+    def _recent_runs(self, db: sqlite3.Connection, job_id: str) -> list[Json]:
+        """The last runs of a job, oldest first, for a small picture."""
+        rows = db.execute("SELECT run_ms, status, session_id, duration_ms FROM cron_runs WHERE job_id = ? ORDER BY run_ms DESC LIMIT ?", (job_id, RECENT_RUNS)).fetchall()  # fmt: skip
+        rows.reverse()
+        sums = self._run_sums(db, job_id, [(ms, sid) for ms, _, sid, _ in rows])
+        return [
+            {"run_at_ms": ms, "status": known_status(status), "duration_ms": duration, "cost_nano_usd": sums[ms].render()["cost_nano_usd"] if ms in sums else None}
+            for ms, status, _, duration in rows
+        ]  # fmt: skip
+
+    @staticmethod
+    def _cron_runs(
+        db: sqlite3.Connection, job_id: str, told: Mapping[int, Json]
+    ) -> list[tuple[int, str | None, str | None, int | None]]:
+        """All runs of a job, newest first: (time, status, session, duration).
+
+        By the ledger, by what is told now, and by sessions whose run left no record.
+        """
+        runs = {ms: (ms, known_status(status), sid, duration) for ms, status, sid, duration in db.execute("SELECT run_ms, status, session_id, duration_ms FROM cron_runs WHERE job_id = ?", (job_id,))}  # fmt: skip
+        for ms, run in told.items():
+            before = runs.get(ms, (ms, None, None, None))
+            runs[ms] = (ms, before[1] or run["status"], before[2] or run["session_id"], before[3] if before[3] is not None else run["duration_ms"])  # fmt: skip
+        seen = {sid for _, _, sid, _ in runs.values()}
+        for sid, began in db.execute("SELECT session_id, ifnull(header_ms, first_ms) FROM sessions WHERE cron_job = ? AND model_calls > 0", (job_id,)):  # fmt: skip
+            if sid not in seen:
+                at = next(ms for ms in itertools.count(began or 0) if ms not in runs)
+                runs[at] = (at, None, sid, None)
+        return sorted(runs.values(), key=operator.itemgetter(0), reverse=True)
+
+    def _render_runs(
+        self,
+        db: sqlite3.Connection,
+        job_id: str,
+        runs: Sequence[tuple[int, str | None, str | None, int | None]],
+        told: Mapping[int, Json],
+    ) -> list[Json]:
+        sums = self._run_sums(db, job_id, [(ms, sid) for ms, _, sid, _ in runs])
+        ids = [sid for _, _, sid, _ in runs if sid]
+        there: set[str] = set()
+        for start in range(0, len(ids), 500):
+            part = ids[start : start + 500]
+            there.update(r[0] for r in db.execute(f"SELECT s.session_id FROM sessions s WHERE s.session_id IN ({', '.join('?' * len(part))}) AND {_IS_SESSION}", part))  # fmt: skip
+        names = ("run_id", "error", "summary", "delivery_status", "provider", "model")
+        return [
+            {
+                "run_at_ms": ms, "status": status, "duration_ms": duration, "session": sid if sid in there else None,
+                **{name: told[ms][name] if ms in told else None for name in names}, "totals": sums[ms].render() if ms in sums else None,
+            }
+            for ms, status, sid, duration in runs
+        ]  # fmt: skip
+
+    @staticmethod
+    def _run_sums(
+        db: sqlite3.Connection, job_id: str, runs: Sequence[tuple[int, str | None]]
+    ) -> dict[int, Sums]:
+        """What each of these runs (time, session) cost; one that is not apart from other use has no sum.
+
+        A run is a session of its own as a rule. Of one that several runs share, a run has the calls until the next.
+        """
+        ids = list({sid for _, sid in runs if sid})
+        starts: dict[str, set[int]] = defaultdict(set)
+        for ms, sid in runs:
+            if sid:
+                starts[sid].add(ms)
+        sums: dict[int, Sums] = {}
+        for at in range(0, len(ids), 500):
+            part = ids[at : at + 500]
+            marks = ", ".join("?" * len(part))
+            for sid, ms in db.execute(f"SELECT session_id, run_ms FROM cron_runs WHERE job_id = ? AND session_id IN ({marks})", (job_id, *part)):  # fmt: skip
+                starts[sid].add(ms)
+            columns = ", ".join(f"s.{m}" for m in _TOTAL_MEASURES)
+            for rowid, sid, *values in db.execute(f"SELECT s.id, s.session_id, {columns} FROM sessions s WHERE s.session_id IN ({marks}) AND s.cron_job = ?", (*part, job_id)).fetchall():  # fmt: skip
+                began = sorted(starts[sid])
+                for ms in began:
+                    sums.setdefault(ms, Sums())
+                if len(began) == 1:
+                    sums[began[0]].add(values)
+                    continue
+                measures = dict(MEASURES)
+                for ts, *call in db.execute(f"SELECT c.ts_ms, {', '.join(measures[m] for m in _TOTAL_MEASURES)} FROM model_calls c WHERE c.session = ?", (rowid,)):  # fmt: skip
+                    sums[began[max(0, bisect.bisect_right(began, ts) - 1)]].add(call)
+        return sums
+
+    # -- agents -------------------------------------------------------------------------------------------------------
+
+    def agents(
+        self, *, from_: str | None = None, to: str | None = None, tz: str | None = None, agent: str | None = None, **filters: str | None
+    ) -> Json:  # fmt: skip
+        """Every agent of the configs, of the disk and of the ledger: what it is, what it spent in a range, what it does now."""
+        zone = self.zone(tz)
+        start, end = self.parse_range(from_, to, zone)
+        with self.ledger.reading() as db:
+            query = self._limit_range(db, UsageQuery(start, end, zone, "agent", filters_of(agent=agent, **filters)))  # fmt: skip
+            return {
+                "as_of_ms": self.now_ms(), "tz": zone.key, "from_ms": query.from_ms, "to_ms": query.to_ms,
+                "rows": [r for r in self._agent_rows(db, query) if agent in (None, r["id"])],
+                "totals": self.totals(db, query.from_ms, query.to_ms, zone, query.filters).render(), "coverage": self.coverage(db),
+            }  # fmt: skip
+
+    def agent(
+        self, agent: str, *, from_: str | None = None, to: str | None = None, tz: str | None = None, **filters: str | None
+    ) -> Json:  # fmt: skip
+        """One agent in full: its row, what its spend was for, its last sessions and its memory files."""
+        zone = self.zone(tz)
+        start, end = self.parse_range(from_, to, zone)
+        with self.ledger.reading() as db:
+            query = self._limit_range(db, UsageQuery(start, end, zone, "agent", filters_of(agent=agent, **filters)))  # fmt: skip
+            row = next((r for r in self._agent_rows(db, query) if r["id"] == agent), None)
+            if row is None:
+                msg = f"no agent {plain(agent, 80)} in a config, on disk or in the ledger"
+                raise QueryError("agent_not_found", msg, 404)
+
+            def grouped(by: str) -> list[Json]:
+                answer = self.answer(db, replace(query, by=by, limit=8))
+                return [r for r in answer["rows"] if r["model_calls"]]
+
+            last = [r[0] for r in db.execute(f"SELECT s.id FROM sessions s WHERE s.agent = ? AND {_IS_SESSION} ORDER BY s.last_ms DESC LIMIT 8", (sound(agent),))]  # fmt: skip
+            days = self.answer(db, replace(query, by="day"))["rows"] if row["model_calls"] else []
+            files, problem = list_memory_files(row["workspace"])
+            return {
+                **row, "as_of_ms": self.now_ms(), "tz": zone.key, "from_ms": query.from_ms, "to_ms": query.to_ms,
+                "by_model": grouped("provider_model"), "by_channel": grouped("channel"), "by_cause": grouped("cause"), "by_tool": grouped("tool"),
+                "spark_nano_usd": [r["cost_nano_usd"] for r in days[-90:]], "recent": self._subagent_rows(db, last),
+                "files": files, "files_problem": problem, "coverage": self.coverage(db),
+            }  # fmt: skip
+
+    def _agent_rows(self, db: sqlite3.Connection, query: UsageQuery) -> list[Json]:
+        """Agents by what they cost in a range; those that exist only in the ledger are there as well."""
+        known: dict[str, tuple[AgentConfig | None, OpenClawHome, bool]] = {}
+        for home in self.homes:
+            suffix = f"@{home.label}" if home.label else ""
+            configured = read_config(home.path, self.env).agents
+            with contextlib.suppress(SourceError):  # said by the reader of its sessions
+                for found in home.agents():
+                    known[found.name] = (None, home, True)
+            for name, entry in configured.items():
+                on_disk = known.get(name + suffix, (None, home, False))[2]
+                known[name + suffix] = (entry, home, on_disk)
+        now, live = self.now_ms(), self._live_rows(db)
+        used = {
+            agent: (count, last, running, idle, orjson.loads(channels))
+            for agent, count, last, running, idle, channels in db.execute(
+                f"SELECT agent, sum(is_one), max(last_ms), sum(is_one AND state = 'running'), sum(is_one AND state = 'idle'), json_group_array(DISTINCT channel) FROM "
+                f"(SELECT s.agent, s.last_ms, s.channel, {_IS_SESSION} AS is_one, {self._state_sql(now, live)} AS state FROM sessions s) GROUP BY agent"
+            )
+        }  # fmt: skip
+        spent = {r["key"]: r for r in self.answer(db, query)["rows"]}
+        out = []
+        for agent in sorted({*known, *used}):
+            config, place, on_disk = known.get(agent) or (None, None, False)
+            count, last, running, idle, heard = used.get(agent, (0, None, 0, 0, []))
+            told = config or AgentConfig()
+            folder = find_workspace(config, place, agent)
+            files, _ = list_memory_files(folder)
+            out.append({
+                "id": agent, "name": told.name, "is_default": told.is_default, "configured": config is not None, "on_disk": on_disk,
+                "state": "running" if running else "idle" if idle else "ended" if last else None, "running": running or 0, "sessions": count or 0,
+                "last_activity_ms": last, "model": told.model, "fallbacks": list(told.fallbacks), "workspace": folder, "heartbeat": told.heartbeat,
+                "channels": list(dict.fromkeys([*told.channels, *sorted(filter(None, heard))]))[:100], "tools": {"profile": None, "allow": [], "deny": [], **told.tools}, "files_count": len(files),
+                "files_bytes": sum(f["size_bytes"] for f in files), "files_changed_ms": max((f["changed_ms"] for f in files), default=None),
+                **{k: v for k, v in spent.get(agent, {**Sums().render()}).items() if k not in ("key", "label")},
+            })  # fmt: skip
+        return sorted(out, key=lambda r: (-r["cost_nano_usd"], -r["total_tokens"], r["id"]))
+
+    def memory_file(self, agent: str, name: str) -> Json:
+        """The text of one of an agent's memory files. QueryError for what is none, or leads out of its workspace."""
+        base, _, label = agent.partition("@")
+        home = next((h for h in self.homes if h.label == label), None)
+        config = read_config(home.path, self.env).agents.get(base) if home else None
+        folder = find_workspace(config, home, agent)
+        if folder is None:
+            raise QueryError("file_not_found", f"no workspace of agent {plain(agent, 80)} is known", 404)  # fmt: skip
+        try:
+            data, info = read_memory_file(folder, name)
+        except OSError as error:
+            msg = f"cannot read {plain(name)}: {error.strerror or plain(error)}"
+            raise QueryError("file_not_read", msg, 404) from error
+        return {
+            "agent": agent, "name": name, "size_bytes": info.st_size, "changed_ms": info.st_mtime_ns // 10**6,
+            "text": sound(data[:MAX_MEMORY_BYTES].decode("utf-8", "replace")), "clipped": len(data) > MAX_MEMORY_BYTES,
+        }  # fmt: skip
 
     # -- transcripts --------------------------------------------------------------------------------------------------
 
@@ -7957,9 +10094,6 @@ class Queries:
             def grouped(by: str) -> list[Json]:
                 return cast("list[Json]", self.answer(db, replace(query, by=by))["rows"])
 
-            told = self._live_rows(db)
-            running = ", ".join(str(i) for i, view in told.items() if view.run["running"])
-            live = [r[0] for r in db.execute(f"SELECT s.id FROM sessions s WHERE ((s.last_ms > ? AND s.last_ms <= ?) OR s.id IN ({running})){condition} ORDER BY ({self._state_sql(now, told)} = 'running') DESC, s.last_ms DESC LIMIT 20", (now - IDLE_MS, now + DAY_MS, *values))]  # fmt: skip
             ever = db.execute(
                 f"SELECT count(*) FROM sessions s WHERE s.model_calls > 0{condition}", values
             ).fetchone()[0]
@@ -7974,10 +10108,83 @@ class Queries:
                 "all_time": {"sessions": ever, **self.totals(db, None, None, zone, filters).render()},
                 "by_day": self._stacked_days(db, query, by_model, now),
                 "by_cause": grouped("cause"), "by_agent": grouped("agent"), "by_model": by_model,
-                "top_sessions": self._dearest(db, query), "live": self._session_rows(db, live), "activity": self._activity(db, now, condition, values),
+                "top_sessions": self._dearest(db, query), "live": self._live_sessions(db, now, condition, values), "activity": self._activity(db, now, condition, values),
                 "attention": self._attention(coverage, by_model), "source": self._source_strip(db, coverage),
                 "gateway": self.gateway.describe(),
             }  # fmt: skip
+
+    def _live_sessions(
+        self, db: sqlite3.Connection, now: int, condition: str = "", values: Sequence[Any] = (), most: int = 20
+    ) -> list[Json]:  # fmt: skip
+        """Sessions that run or were active a moment ago, running ones first, sub-agents with what they are to do."""
+        told = self._live_rows(db)
+        running = ", ".join(str(i) for i, view in told.items() if view.run["running"])
+        ids = [r[0] for r in db.execute(f"SELECT s.id FROM sessions s WHERE ((s.last_ms > ? AND s.last_ms <= ?) OR s.id IN ({running})){condition} ORDER BY ({self._state_sql(now, told)} = 'running') DESC, s.last_ms DESC LIMIT ?", (now - IDLE_MS, now + DAY_MS, *values, most))]  # fmt: skip
+        return self._subagent_rows(db, ids)
+
+    def live(self, *, limit: str | None = None) -> Json:
+        """What runs now or did a moment ago, as the first page shows it, and the gateway."""
+        most = parse_int(limit, "limit", default=20, least=1, most=500)
+        with self.ledger.reading() as db:
+            now = self.now_ms()
+            rows = self._live_sessions(db, now, most=most)
+        return {"as_of_ms": now, "rows": rows, "gateway": self.gateway.describe()}
+
+    def events(self, *, after: str | None = None, limit: str | None = None) -> Json:
+        """What came into the ledger after a `cursor` of an earlier answer, oldest first; without one only the cursor.
+
+        Calls, messages, results of tools and compactions of the last day, and `started` before the first of a session.
+        """
+        most = parse_int(limit, "limit", default=500, least=1, most=MAX_ROWS)
+        with self.ledger.reading() as db:
+            ends = [db.execute(f"SELECT ifnull(max(id), 0) FROM {t}").fetchone()[0] for t in ("model_calls", "messages")]  # fmt: skip
+            items: list[Json] = []
+            if after is not None:
+                items, ends = self._events_after(db, [int(n) for n in after.split("-")], ends, most)
+        return {"cursor": "-".join(map(str, ends)), "events": items}
+
+    def _events_after(
+        self, db: sqlite3.Connection, after: Sequence[int], ends: list[int], most: int
+    ) -> tuple[list[Json], list[int]]:
+        """(events, cursor) of the rows of model_calls and of messages above these ids."""
+        since = self.now_ms() - DAY_MS
+        session = "s.id, s.session_id, s.agent, s.key, s.label, s.channel, s.cause, (SELECT p.session_id FROM sessions p WHERE p.id = s.parent)"
+        found: list[tuple[int, Json]] = []
+
+        def take(who: Sequence[Any], ts: int, kind: str, **more: Any) -> None:
+            names = ("session", "agent", "key", "label", "channel", "cause", "parent_session")
+            found.append((who[0], {"ts_ms": ts, "kind": kind, **dict(zip(names, who[1:], strict=True)), **_EVENT, **more}))  # fmt: skip
+
+        rows = db.execute(
+            f"SELECT c.id, c.ts_ms, m.provider, m.model, c.stop_reason, c.input_tokens + c.output_tokens + c.cache_read_tokens + c.cache_write_tokens, "
+            f"c.output_tokens, iif(c.basis = 'unpriced', NULL, c.cost_nano), c.latency_ms, c.tools, {session} "
+            "FROM model_calls c JOIN sessions s ON s.id = c.session JOIN models m ON m.id = c.model WHERE c.id > ? AND c.ts_ms > ? ORDER BY c.id LIMIT ?", (after[0], since, most)
+        ).fetchall()  # fmt: skip
+        if len(rows) == most:
+            ends[0] = rows[-1][0]
+        for _, ts, provider, model, stop, total, out, cost, latency, tools, *who in rows:
+            take(who, ts, "model_call", provider=provider, model=model, stop_reason=stop, total_tokens=total, output_tokens=out,
+                 cost_nano_usd=cost, duration_ms=latency, tools=orjson.loads(tools) if tools else [], is_error=stop == "error")  # fmt: skip
+        rows = db.execute(
+            f"SELECT e.id, e.ts_ms, e.kind, e.tool, e.is_error, e.duration_ms, {session} FROM messages e JOIN sessions s ON s.id = e.session "
+            "WHERE e.id > ? AND e.ts_ms > ? AND e.kind IN ('user', 'toolResult', 'compaction', 'reset') ORDER BY e.id LIMIT ?", (after[1], since, most)
+        ).fetchall()  # fmt: skip
+        if len(rows) == most:
+            ends[1] = rows[-1][0]
+        for _, ts, kind, tool, failed, duration, *who in rows:
+            word = {"user": "message", "toolResult": "tool"}.get(kind, kind)
+            take(who, ts, word, tool=tool, duration_ms=duration, is_error=bool(failed))
+        found.sort(key=lambda one: one[1]["ts_ms"])
+        items: list[Json] = []
+        new = {i for i, _ in found if not db.execute(
+            "SELECT EXISTS(SELECT 1 FROM model_calls WHERE session = ?1 AND id <= ?2) OR EXISTS(SELECT 1 FROM messages WHERE session = ?1 AND id <= ?3)", (i, *after)
+        ).fetchone()[0]}  # fmt: skip
+        for rowid, item in found:
+            if rowid in new:
+                new.discard(rowid)
+                items.append({**item, **_EVENT, "kind": "started"})
+            items.append(item)
+        return items, ends
 
     def _dearest(self, db: sqlite3.Connection, query: UsageQuery) -> list[Json]:
         """The ten sessions that cost most in a range, with what they and their sub-agents cost in it."""
@@ -8179,6 +10386,7 @@ class Queries:
             {"level": "bad", "kind": "problem", "text": text, "action": see}
             for text in status.get("problems", [])[:2]
         ]
+        out += self._failed_crons()
         if coverage["unreadable"]:
             text = f"{coverage['unreadable']} source{'s' if coverage['unreadable'] != 1 else ''} of OpenClaw cannot be read"
             out.append(
@@ -8217,6 +10425,19 @@ class Queries:
                 }
             )
         return out[:5]
+
+    def _failed_crons(self) -> list[Json]:
+        """Cron jobs that are on and whose last run failed, as far as the files know; one line each, the latest three."""
+        jobs = self.cron_book.stored().jobs if self.cron_book else ()
+        failed = [job for job in jobs if job["enabled"] and job["last_run_status"] == "error"]
+        failed.sort(key=lambda job: -(job["last_run_at_ms"] or 0))
+        out = []
+        for job in failed[:3]:
+            name = plain(job["display_name"] or job["name"], 60)
+            why = plain(job["last_error"] or "no reason given", 160)
+            href = f"#/crons/{urllib.parse.quote(job['id'], safe='')}"
+            out.append({"level": "bad", "kind": "cron", "text": f"Cron job {name} failed: {why}", "action": {"label": "See the job", "href": href}})  # fmt: skip
+        return out
 
     def _source_strip(self, db: sqlite3.Connection, coverage: Json) -> Json:
         files, databases = db.execute("SELECT ifnull(sum(kind <> 'database'), 0), ifnull(sum(kind = 'database'), 0) FROM sources WHERE kind <> 'index' AND state <> 'gone'").fetchone()  # fmt: skip
@@ -8264,12 +10485,13 @@ class Queries:
             last = next(
                 (s["last_error"] for s in sources if s["bad_lines"] and s["last_error"]), None
             )
-            problems.append({"level": "warn", "text": f"{coverage['bad_lines']} lines could not be read; the last one: {last}", "what_to_do": "nothing is lost but these lines; a line that is finished later is read then"})  # fmt: skip
+            problems.append({"level": "warn", "text": f"{coverage['bad_lines']} line{'s' * (coverage['bad_lines'] > 1)} could not be read; the last one: {last}", "what_to_do": "nothing is lost but these lines; a line that is finished later is read then"})  # fmt: skip
         gateway = self.gateway.describe()
-        if gateway["status"] in ("refused", "incompatible"):
+        if gateway["status"] in GATEWAY_TROUBLE:
             problems.append({"level": "warn", "text": gateway["problem"], "what_to_do": gateway["what_to_do"] or "see the log of the gateway"})  # fmt: skip
         return {
             "status": "degraded" if any(p["level"] == "bad" for p in problems) else "ok", "version": VERSION, "coverage": coverage, "sources": sources,
+            "lag_ms": self.indexer.lag_ms if self.indexer else None,
             "problems": problems, "implausible": implausible,
             "store": {"path": str(self.ledger.path), "size_bytes": file_size(self.ledger.path), "sessions": counts[0], "model_calls": counts[1], "messages": counts[2], "notice": status.get("notice")},
             "gateway": gateway,
@@ -8716,6 +10938,182 @@ class Queries:
             "parts": parts,
         }
 
+    # -- headroom -----------------------------------------------------------------------------------------------------
+
+    def headroom(self, *, from_: str | None = None, to: str | None = None, tz: str | None = None) -> Json:  # fmt: skip
+        """Requests and tokens per minute of each model, now and at most, against its limits; refusals and what they cost."""
+        now = self.now_ms()
+        start, end = self.parse_range(from_, to, self.zone(tz))
+        start, end = start or 0, end or now + 1
+        # Minutes are counted call by call, so not for years; refusals are.
+        first = max(start, min(end, now + 1) - PEAK_DAYS * DAY_MS)
+        with self.ledger.reading() as db:
+            rows = self.lists.get(db, ("headroom", start, end, first), lambda: self._read_headroom(db, start, end, first))  # fmt: skip
+            current = self._per_minute(db, now - MINUTE_MS + 1, now + 1, by_minute=False)
+        rows = [row | {f"{what}_now": n for what, n in zip(RATES, current.get((row["provider"], row["model"]), (0, 0)), strict=True)} for row in rows]  # fmt: skip
+        for row in rows:
+            limit, row["limit_from"] = self._find_limit(row["provider"], row["model"]), "settings"
+            if limit == RateLimit():
+                limit, row["limit_from"] = self._limit_told(row["provider"], row["model"], row["rate_limited"]), "error"  # fmt: skip
+            if limit == RateLimit():
+                row["limit_from"] = None
+            row |= {f"{what}_limit": getattr(limit, f"{what}_per_minute") for what in RATES}
+        rows.sort(key=lambda r: (-max((r[f"{w}_peak"] / r[f"{w}_limit"] for w in RATES if r[f"{w}_limit"]), default=0), -r["requests_peak"], r["provider"], r["model"] or ""))  # fmt: skip
+        return {"from_ms": start, "to_ms": end, "peak_from_ms": first, "as_of_ms": now, "rows": rows}  # fmt: skip
+
+    def _find_limit(self, provider: str, model: str | None) -> RateLimit:
+        return self.settings.limits.get(f"{provider}/{model}" if model else provider, RateLimit())
+
+    def _per_minute(self, db: sqlite3.Connection, start: int, end: int, *, by_minute: bool = True) -> dict[tuple[str, str | None], tuple[int, int]]:  # fmt: skip
+        """(most requests, most tokens) in a minute of each model, and of each provider that has a limit of its own."""
+        minute = f"c.ts_ms / {MINUTE_MS}" if by_minute else "0"
+        sums: Counter[tuple[str, str | None, int, str]] = Counter()
+        for provider, model, at, calls, used in db.execute(
+            f"SELECT m.provider, m.model, {minute}, count(*), sum(c.input_tokens + c.output_tokens + c.cache_write_tokens "
+            # Anthropic does not count what comes from the cache, the others do.
+            "+ iif(m.provider LIKE '%anthropic%' OR m.api LIKE 'anthropic%', 0, c.cache_read_tokens)) "
+            "FROM model_calls c JOIN models m ON m.id = c.model WHERE c.ts_ms >= ? AND c.ts_ms < ? GROUP BY 1, 2, 3", (start, end)
+        ):  # fmt: skip
+            for name in (model, None) if provider in self.settings.limits else (model,):
+                sums[provider, name, at, "requests"] += calls
+                sums[provider, name, at, "tokens"] += used
+        peaks: dict[tuple[str, str | None], dict[str, int]] = defaultdict(lambda: dict.fromkeys(RATES, 0))  # fmt: skip
+        for (provider, name, _, what), n in sums.items():
+            peak = peaks[provider, name]
+            peak[what] = max(peak[what], n)
+        return {key: (peak["requests"], peak["tokens"]) for key, peak in peaks.items()}
+
+    def _read_headroom(self, db: sqlite3.Connection, start: int, end: int, first: int) -> list[Json]:  # fmt: skip
+        rows: dict[tuple[str, str | None], Json] = {}
+
+        def row_of(provider: str, model: str | None) -> Json:
+            empty = {"provider": provider, "model": model, "requests_peak": 0, "tokens_peak": 0, **dict.fromkeys(TROUBLES, 0)}  # fmt: skip
+            return rows.setdefault((provider, model), empty)
+
+        for (provider, model), (requests, tokens) in self._per_minute(db, first, end).items():
+            row_of(provider, model).update(requests_peak=requests, tokens_peak=tokens)
+        # What follows a failed call in its session: the same model is a retry, another one a failover.
+        for provider, model, *counts in db.execute(
+            f"SELECT m.provider, m.model, sum(x.flags & {FLAG_RATE_LIMITED} > 0), sum(x.failed), sum(x.failed * x.cost), "
+            "sum(x.again), sum(x.again * x.cost), sum(x.other), sum(x.other * x.cost) FROM ("
+            f"SELECT c.model, c.flags, c.ts_ms, iif(c.flags & {FLAG_PLAN}, 0, c.cost_nano) AS cost, ifnull(c.stop_reason = 'error', 0) AS failed, "
+            f"c.flags & {FLAG_FAILOVER} > 0 AS other, c.flags & {FLAG_FAILOVER} = 0 AND lag(c.stop_reason, 1, '') OVER (PARTITION BY c.session ORDER BY c.ts_ms, c.id) = 'error' AS again "
+            "FROM model_calls c WHERE c.session IN (SELECT id FROM sessions WHERE model_errors > 0) AND c.ts_ms >= ? AND c.ts_ms < ?) x "
+            "JOIN models m ON m.id = x.model WHERE x.ts_ms >= ? GROUP BY 1, 2 HAVING sum(x.failed + x.again + x.other) > 0", (start - DAY_MS, end, start)
+        ):  # fmt: skip
+            row_of(provider, model).update(zip(TROUBLES, (int(n or 0) for n in counts), strict=True))  # fmt: skip
+        for (provider, model), row in list(rows.items()):
+            if model is not None and (provider, None) in rows:
+                total = rows[provider, None]
+                total.update({name: total[name] + row[name] for name in TROUBLES})
+        return list(rows.values())
+
+    def _limit_told(self, provider: str, model: str | None, refusals: int) -> RateLimit:
+        """The limit that the newest refusals of a model name in their texts, which stand in the transcripts."""
+        if not refusals or model is None:
+            return RateLimit()
+        with self.ledger.reading() as db:
+            newest = db.execute(
+                f"SELECT c.id, s.session_id, c.ts_ms FROM model_calls c JOIN sessions s ON s.id = c.session JOIN models m ON m.id = c.model "
+                f"WHERE s.model_errors > 0 AND m.provider = ? AND m.model = ? AND c.flags & {FLAG_RATE_LIMITED} ORDER BY c.ts_ms DESC LIMIT 1", (provider, model)
+            ).fetchone()  # fmt: skip
+        if newest is None:
+            return RateLimit()
+        call, session_id, ts_ms = newest
+        if call not in self.limits_told:
+            text = ""
+            with contextlib.suppress(QueryError, SourceError):
+                page = self.transcript(session_id, kinds="errors", at_ms=str(ts_ms), limit="1")
+                text = next((e["error"] or "" for e in page["entries"]), "")
+            while len(self.limits_told) >= 100:
+                self.limits_told.pop(next(iter(self.limits_told)))
+            self.limits_told[call] = limits_told(text)
+        return self.limits_told[call]
+
+    # -- the gateway's own sums ---------------------------------------------------------------------------------------
+
+    def reconcile(self, told: Json, start: int, end: int) -> Json:
+        """Our sums beside those that the gateway told (sessions.usage), by UTC day and model, with the reasons for each difference.
+
+        A difference is ours less theirs. The reasons of a row and its rest add up to its difference, and the rows to that of
+        the whole: what nothing explains is the rest, and is shown as such.
+        """
+        labels = {h.label for h in self.homes[1:]}
+        sessions, aggregates = dicts_in(told.get("sessions")), as_dict(told.get("aggregates"))
+        listed = {(str(s.get("agentId")), str(s.get("sessionId"))): s.get("usage") for s in sessions}  # fmt: skip
+        agents = {str(a.get("agentId")) for a in [*sessions, *dicts_in(aggregates.get("byAgent"))]}
+        rows: dict[tuple[str, str, str], Json] = {}
+
+        def row_of(day: str, provider: str, model: str) -> Json:
+            empty = {"day": day, "provider": provider, "model": model, "ours_tokens": 0, "ours_nano_usd": 0, "theirs_tokens": 0, "theirs_nano_usd": 0, "reasons": {}}  # fmt: skip
+            return rows.setdefault((day, provider, model), empty)
+
+        def explain(row: Json, reason: str, tokens: int, nano: int) -> None:
+            if tokens or nano:
+                known = row["reasons"].setdefault(reason, {"tokens": 0, "nano_usd": 0})
+                known["tokens"] += tokens
+                known["nano_usd"] += nano
+
+        for one in dicts_in(aggregates.get("modelDaily")):
+            row = row_of(*(plain(one.get(k) or "unknown", 300) for k in ("date", "provider", "model")))  # fmt: skip
+            row["theirs_tokens"] += whole(one.get("tokens")) or 0
+            row["theirs_nano_usd"] += nano_usd(_amount(one.get("cost")) or 0.0) or 0
+        tokens_sql = "sum(c.input_tokens + c.output_tokens + c.cache_read_tokens + c.cache_write_tokens)"  # fmt: skip
+        with self.ledger.reading() as db:
+            for day, provider, model, agent, session_id, stored, plan, tokens, cost, recorded in db.execute(
+                f"SELECT c.ts_ms / {DAY_MS}, m.provider, m.model, s.agent, s.session_id, s.stored_as, c.flags & {FLAG_PLAN} > 0, {tokens_sql}, sum(c.cost_nano), sum(ifnull(c.recorded_nano, 0)) "
+                "FROM model_calls c JOIN sessions s ON s.id = c.session JOIN models m ON m.id = c.model WHERE c.ts_ms >= ? AND c.ts_ms < ? GROUP BY 1, 2, 3, c.session, 7", (start, end)
+            ):  # fmt: skip
+                row = row_of(day_from_number(day).isoformat(), provider, model)
+                metered = 0 if plan else cost
+                row["ours_tokens"] += tokens
+                row["ours_nano_usd"] += metered
+                if listed.get((agent, session_id)):
+                    explain(row, "plan" if plan else "priced_here", 0, metered - recorded)
+                elif (agent, session_id) in listed:
+                    explain(row, "not_counted", tokens, metered)
+                elif labels and agent.rpartition("@")[2] in labels:
+                    explain(row, "other_home", tokens, metered)
+                elif agent not in agents:
+                    explain(row, "agent_left_out", tokens, metered)
+                else:
+                    is_put_away = stored not in (None, "live", "database")
+                    explain(row, "archived" if is_put_away else "not_listed", tokens, metered)
+            for day, provider, model, agent, session_id, tokens, recorded in db.execute(
+                f"SELECT c.ts_ms / {DAY_MS}, m.provider, m.model, s.agent, s.session_id, {tokens_sql}, sum(ifnull(c.recorded_nano, 0)) FROM call_copies k "
+                "JOIN model_calls c ON c.id = k.call AND c.session <> k.session JOIN sessions s ON s.id = k.session JOIN models m ON m.id = c.model "
+                "WHERE c.ts_ms >= ? AND c.ts_ms < ? GROUP BY 1, 2, 3, k.session", (start, end)
+            ):  # fmt: skip
+                if listed.get((agent, session_id)):
+                    explain(row_of(day_from_number(day).isoformat(), provider, model), "copies", -tokens, -recorded)  # fmt: skip
+        total: Json = {"ours_tokens": 0, "ours_nano_usd": 0, "theirs_tokens": 0, "theirs_nano_usd": 0, "reasons": {}}  # fmt: skip
+        for row in rows.values():
+            row.update(self._difference(row))
+            # The gateway adds doubles: what is left then is less than a millionth of a dollar.
+            if not row["rest_tokens"] and 0 < abs(row["rest_nano_usd"]) <= 1000:
+                explain(row, "rounding", 0, row["rest_nano_usd"])
+                row["rest_nano_usd"] = 0
+            for name in ("ours_tokens", "ours_nano_usd", "theirs_tokens", "theirs_nano_usd"):
+                total[name] += row[name]
+            for reason, amounts in row["reasons"].items():
+                explain(total, reason, amounts["tokens"], amounts["nano_usd"])
+        for one in (total, *rows.values()):
+            one.update(self._difference(one))
+            one["reasons"] = [{"reason": reason, **amounts} for reason, amounts in sorted(one["reasons"].items())]  # fmt: skip
+        ordered = sorted(rows.values(), key=lambda r: (r["provider"], r["model"]))
+        ordered.sort(key=lambda r: r["day"], reverse=True)
+        return {"sessions": len(sessions), "total": total, "rows": ordered}
+
+    @staticmethod
+    def _difference(row: Json) -> Json:
+        """What a row differs by, and what of it is not explained."""
+        out = {}
+        for unit in ("tokens", "nano_usd"):
+            out[f"difference_{unit}"] = row[f"ours_{unit}"] - row[f"theirs_{unit}"]
+            reasons = row["reasons"].values()
+            out[f"rest_{unit}"] = out[f"difference_{unit}"] - sum(r[unit] for r in reasons)
+        return out
+
 
 def file_size(path: Path) -> int:
     """Bytes of a SQLite file and its WAL; 0 when there is none."""
@@ -8909,7 +11307,7 @@ def render_entry(entry: Json, source: str, most: int = MAX_TEXT) -> Json | None:
     code = details.get("exitCode")
     out["is_error"] = (
         bool(message.get("isError"))
-        or details.get("status") == "error"
+        or details.get("status") in TOOL_FAILURES
         or (isinstance(code, int) and code > 0)
         or out["stop_reason"] == "error"
     )
@@ -8957,7 +11355,7 @@ ENTRY_KINDS = ("messages", "tools", "errors", "thinking")
 _KIND_WORDS: Mapping[str, tuple[bytes, ...]] = {
     "messages": (b'"user"', b'"assistant"'),
     "tools": (b'"toolCall"', b"oolResult", b"oolName"),
-    "errors": (b"rror", b"exitCode"),
+    "errors": (b"rror", b"exitCode", *(f'"{word}"'.encode() for word in TOOL_FAILURES)),
     "thinking": (b'"thinking"',),
 }
 #: Words that stand in JSON as they are. No slashes, which some writers escape, and nothing that JSON is laid out with.
@@ -9131,6 +11529,120 @@ def find_in_transcript(
     return None, None
 
 
+# -- memory files, read when somebody opens one -----------------------------------------------------------------------
+
+#: What an agent is told about itself and keeps in mind, at the top of its workspace; its notes are in memory/*.md.
+MEMORY_NAMES = (
+    "MEMORY.md", "SOUL.md", "IDENTITY.md", "USER.md", "AGENTS.md", "TOOLS.md", "HEARTBEAT.md", "BOOTSTRAP.md", "BOOT.md",
+)  # fmt: skip
+MAX_MEMORY_BYTES = 1_000_000
+MAX_MEMORY_FILES = 1000  # notes of an agent; a year has 365
+
+
+def find_workspace(config: AgentConfig | None, home: OpenClawHome | None, agent: str) -> str | None:
+    """The workspace of an agent: the first of the places where it may be that is there."""
+    places: Iterable[str] = config.workspaces if config else ()
+    if config is None and home is not None:
+        name = agent.partition("@")[0]
+        places = [str(home.path / ("workspace" if name == "main" else f"workspace-{name}"))]
+    places = list(places)
+    return next((p for p in places if os.path.isdir(p)), places[0] if config and places else None)
+
+
+@contextlib.contextmanager
+def open_inside(
+    folder: str, parts: Sequence[str], *, is_folder: bool = False
+) -> Iterator[tuple[int, os.stat_result]]:
+    """(descriptor, facts) of a plain file below a folder, or of the folder itself. Raises OSError for anything else.
+
+    Step by step from descriptor to descriptor: no link is followed on the way, and what is swapped meanwhile leads
+    nowhere else. What a FIFO or a device is, is seen before it is opened. The folder itself may be reached by a link.
+    """
+    if os.open not in os.supports_dir_fd:
+        raise OSError(errno.ENOTSUP, "not possible on this system")
+    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
+    with contextlib.ExitStack() as stack:
+        here = os.open(folder, flags | os.O_DIRECTORY)
+        stack.callback(os.close, here)
+        info = os.fstat(here)
+        for part in parts:
+            info = os.stat(part, dir_fd=here, follow_symlinks=False)
+            if complaint := complain_of_file(info, is_folder=is_folder or part is not parts[-1]):
+                raise OSError(errno.EINVAL, complaint)
+            there = os.open(part, flags | os.O_NOFOLLOW, dir_fd=here)
+            stack.callback(os.close, there)
+            opened = os.fstat(there)
+            if (opened.st_dev, opened.st_ino, opened.st_mode) != (info.st_dev, info.st_ino, info.st_mode):  # fmt: skip
+                raise OSError(errno.ESTALE, "it changed while it was opened")
+            here, info = there, opened
+        yield here, info
+
+
+def complain_of_file(info: os.stat_result, *, is_folder: bool = False) -> str | None:
+    """Why something in a workspace is not opened; None for a plain file (or folder)."""
+    if stat.S_ISLNK(info.st_mode):
+        return "it is a link, which may lead out of the workspace"
+    if not (stat.S_ISDIR if is_folder else stat.S_ISREG)(info.st_mode):
+        return "it is not a folder" if is_folder else "it is not a plain file"
+    # Under a second name it may be any file of this disk; OpenClaw takes no such file either.
+    return "it is a hard link, and may be a file of somewhere else" if info.st_nlink > 1 and not is_folder else None  # fmt: skip
+
+
+def memory_parts(name: str) -> list[str] | None:
+    """The way to a memory file in a workspace by its name; None for a name that none has."""
+    if name in MEMORY_NAMES:
+        return [name]
+    folder, _, note = name.partition("/")
+    is_note = folder == "memory" and note.endswith(".md") and len(note) <= 200
+    # isprintable: no control, direction or zero-width characters, which make one name look like another.
+    return [folder, note] if is_note and "/" not in note and "\\" not in note and note[0] != "." and note.isprintable() else None  # fmt: skip
+
+
+def list_memory_files(folder: str | None) -> tuple[list[Json], str | None]:
+    """(MemoryFile of the API for each, newest notes first, why there are none)."""
+    if folder is None:
+        return [], "its workspace is not known"
+    found: list[Json] = []
+
+    def take(place: int, names: Iterable[str], prefix: str = "") -> None:
+        for name in names:
+            with contextlib.suppress(FileNotFoundError):  # deleted since
+                info = os.stat(name, dir_fd=place, follow_symlinks=False)
+                problem = complain_of_file(info)
+                if memory_parts(prefix + name) is None:
+                    problem = "its name has characters that cannot be seen"
+                found.append({
+                    "name": plain(prefix + name), "size_bytes": 0 if problem else info.st_size,
+                    "changed_ms": 0 if problem else info.st_mtime_ns // 10**6, "problem": problem,
+                })  # fmt: skip
+
+    where = folder
+    try:
+        with open_inside(folder, []) as (place, _):
+            there = set(os.listdir(place))
+            take(place, [n for n in MEMORY_NAMES if n in there])
+        if "memory" in there:
+            where = f"{folder}/memory"
+            with open_inside(folder, ["memory"], is_folder=True) as (place, _):
+                names = sorted((n for n in os.listdir(place) if n.endswith(".md")), reverse=True)
+                take(place, names[:MAX_MEMORY_FILES], "memory/")
+    except OSError as error:
+        return found, f"cannot list {where}: {error.strerror}"
+    return found, None
+
+
+def read_memory_file(folder: str, name: str) -> tuple[bytes, os.stat_result]:
+    """(its bytes, at most one more than MAX_MEMORY_BYTES, its facts). Raises OSError for what is no memory file."""
+    parts = memory_parts(name)
+    if parts is None:
+        raise OSError(errno.EINVAL, "it is not the name of a memory file")
+    with open_inside(folder, parts) as (descriptor, info):
+        data = b""
+        while len(data) <= MAX_MEMORY_BYTES and (more := os.read(descriptor, MAX_MEMORY_BYTES + 1 - len(data))):  # fmt: skip
+            data += more
+    return data, info
+
+
 ###############################################################################
 # Exports #####################################################################
 ###############################################################################
@@ -9250,6 +11762,396 @@ def write_exports(ledger: Ledger, form: str, folder: Path) -> list[tuple[Path, i
             with contextlib.suppress(OSError):
                 path.unlink()
     return out
+
+
+###############################################################################
+# Actions #####################################################################
+###############################################################################
+# What is done to a gateway because a person asked for it, and the record of that. Each
+# action has a connection of its own, with the scopes that its methods need and no more,
+# and ends it. A request is in the ledger before it is sent: nothing is done unrecorded.
+
+#: Every method that Clawmeter can ever change something with, and the scope that it takes. With operator.write, which the
+#: methods that abort are listed under, a connection may abort only runs that it has started (seen in 2026.9.6).
+ACTION_SCOPES: Mapping[str, str] = {
+    "chat.abort": "operator.admin", "sessions.abort": "operator.admin", "cron.add": "operator.admin", "cron.remove": "operator.admin",
+    "cron.run": "operator.admin", "cron.update": "operator.admin", "set-heartbeats": "operator.admin",
+}  # fmt: skip
+#: What is kept of an answer and of parameters, in characters of JSON.
+MAX_RECORDED = 8_000
+
+
+def to_record(value: Any) -> str:
+    """A value as the audit list keeps it: JSON without secrets, of a bounded length."""
+    text = orjson.dumps(redact_value(value), default=str).decode()
+    return text if len(text) <= MAX_RECORDED else orjson.dumps(text[: MAX_RECORDED - 100] + "…").decode()  # fmt: skip
+
+
+class Operation:
+    """One thing that a person wants of a gateway, in one request or several over one connection."""
+
+    def __init__(self, actions: Actions, home: int, methods: Iterable[str], *, kind: str, who: str) -> None:  # fmt: skip
+        self._actions = actions
+        self._home = home
+        self._kind, self._who = kind, who
+        scopes = sorted({ACTION_SCOPES[m] for m in methods})
+        self._connection = GatewayConnection(scopes, state_dir=actions.settings.state_dir)
+        self._is_open = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._connection.close()
+
+    def send(self, method: str, params: Json, target: str, *, timeout_s: float = GatewayConnection.ANSWER_S) -> Any:  # fmt: skip
+        """Send one request and give its answer; it is in the audit list whatever happens. Raises GatewayError."""
+        if method not in ACTION_SCOPES:
+            msg = f"{method} is no method of an action"
+            raise ValueError(msg)
+        actions = self._actions
+        endpoint: Endpoint | GatewayError
+        try:
+            endpoint = actions.find(self._home)
+        except GatewayError as error:
+            endpoint = error
+        url = endpoint.url if isinstance(endpoint, Endpoint) else ""
+        row = actions.begin(self._who, self._kind, target, url, method, params)
+        began = time.monotonic()
+        outcome, told = "not_sent", None
+        try:
+            if isinstance(endpoint, GatewayError):
+                raise endpoint
+            if not self._is_open:
+                self._connection.connect(endpoint)
+                self._is_open = True
+            answer = self._connection.ask(method, params, timeout_s=timeout_s)
+            outcome, told = "ok", answer
+        except GatewayError as error:
+            told = {"code": error.code, "message": str(error)}
+            if isinstance(error, CallRefusedError):
+                outcome = "refused"
+            elif isinstance(error, NoAnswerError):
+                outcome = "no_answer"
+            raise
+        finally:
+            actions.end(row, outcome, told, round((time.monotonic() - began) * 1000))
+        return answer
+
+
+class Step(NamedTuple):
+    """One request of a plan, and what it is about in a person's words."""
+
+    method: str
+    params: Json
+    target: str
+
+
+#: What a person sets of a cron job. Two looks that are the same in these are the same job, whatever ran meanwhile.
+CRON_LOOK = (
+    "agentId", "deleteAfterRun", "delivery", "description", "displayName", "enabled", "name", "payload", "schedule", "sessionKey",
+    "sessionTarget", "wakeMode",
+)  # fmt: skip
+#: Jobs that OpenClaw 2026.9 keeps for itself, by the beginning of their declarationKey; `heartbeat:` is what set-heartbeats stops.
+HEARTBEAT_JOBS = "heartbeat:"
+OWN_JOBS = (HEARTBEAT_JOBS, "skill-collection-review:")
+
+
+def look_of(job: Any) -> str:
+    """A cron job as a person has set it, in a few characters."""
+    row = as_dict(job)
+    text = orjson.dumps({name: row.get(name) for name in CRON_LOOK}, option=orjson.OPT_SORT_KEYS)
+    return blake2b(text, digest_size=16).hexdigest()
+
+
+class Actions:
+    """Does things to gateways, and keeps the list of what was done.
+
+    `state` and `ask` are those of the client that listens to the first home's gateway: what is to be aborted or paused
+    is what it knows. A pause is remembered in the ledger, job by job, before each change; so resuming restores exactly
+    what was changed, also when Clawmeter was killed half-way.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        store: Store,
+        state: GatewayState,
+        *,
+        read_config: Callable[[int], OpenClawConfig],
+        ask: Callable[[str, Json], Any],
+    ) -> None:
+        self.settings = settings
+        self.store = store
+        self.state = state
+        self._read_config = read_config
+        self._ask = ask
+        self._pausing = threading.Lock()
+        state.paused_ms = self._load_pause().get("since_ms")
+
+    def call(
+        self,
+        home: int,
+        steps: tuple[str, Json] | Sequence[tuple[str, Json]],
+        *,
+        kind: str,
+        target: str,
+        who: str,
+        timeout_s: float = GatewayConnection.ANSWER_S,
+    ) -> Any:
+        """Send requests to the gateway of a home, one after the other, and give the answer to the last.
+
+        `kind` says what it is for (`cron.pause`), `target` what it is about in a person's words, `who` whose grant it was
+        (Access.name_of). A request that fails ends it: GatewayError, with the gateway's own words where it has any.
+        """
+        one_or_more = [steps] if isinstance(steps, tuple) else steps
+        answer = None
+        with self.operation(home, [m for m, _ in one_or_more], kind=kind, who=who) as operation:
+            for method, params in one_or_more:
+                answer = operation.send(method, params, target, timeout_s=timeout_s)
+        return answer
+
+    def operation(self, home: int, methods: Iterable[str], *, kind: str, who: str) -> Operation:
+        """An Operation with the scopes of these methods, to be used in a `with`."""
+        return Operation(self, home, methods, kind=kind, who=who)
+
+    def find(self, home: int) -> Endpoint:
+        """Where the gateway of a home is. GatewayError when it cannot be used."""
+        if not self.settings.gateway:
+            raise GatewayError("off", "the gateway is not used (--no-gateway)")
+        return find_endpoint(self.settings, self._read_config(home))
+
+    # -- aborting runs --
+
+    def plan_abort(self, session: str) -> list[Step]:
+        """What aborts the runs of a session, by its id or key. QueryError when the gateway knows of none."""
+        self._check_connected()
+        steps = [step for key, runs in self.state.running(session) for step in self._abort(key, runs)]  # fmt: skip
+        if not steps:
+            raise QueryError("not_running", "the gateway knows of no run of this session", 409)
+        return steps
+
+    def _abort(self, key: str, runs: list[str]) -> list[Step]:
+        if "sessions.abort" in self.state.methods:  # 2026.6 and later
+            return [Step("sessions.abort", {"key": key}, key)]
+        return [Step("chat.abort", {"sessionKey": key} | ({"runId": run} if run else {}), key) for run in runs]  # fmt: skip
+
+    def abort(self, session: str, *, who: str) -> Json:
+        """Abort what runs in a session. QueryError when there is nothing, GatewayError when the gateway refuses."""
+        steps = self.plan_abort(session)
+        with self.operation(
+            0, [s.method for s in steps], kind="session.abort", who=who
+        ) as operation:
+            answers = [as_dict(operation.send(*step)) for step in steps]
+        if not any(a.get("aborted") is True or a.get("abortedRunId") for a in answers):
+            raise QueryError("not_running", "the gateway had no run of this session to abort", 409)
+        return {"aborted": True, "steps": [s._asdict() for s in steps]}
+
+    def _check_connected(self) -> None:
+        state = self.state
+        if state.status != "connected":
+            raise GatewayError(state.status, state.problem or "the gateway is not connected", state.advice)  # fmt: skip
+
+    # -- pausing a gateway --
+
+    def _load_pause(self) -> Json:
+        with self.store.reading() as db:
+            row = db.execute("SELECT value FROM meta WHERE key = 'pause'").fetchone()
+        return as_dict(orjson.loads(row[0])) if row else {}
+
+    def _save_pause(self, pause: Json) -> None:
+        is_over = not pause["jobs"] and not pause["heartbeats"]
+        with self.store.transaction() as db:
+            if is_over:
+                db.execute("DELETE FROM meta WHERE key = 'pause'")
+            else:
+                self.store.set_meta("pause", orjson.dumps(pause).decode())
+        self.state.paused_ms = None if is_over else pause["since_ms"]
+
+    def _cron_jobs(self) -> list[Json]:
+        """All jobs of the gateway, those that are off, too."""
+        jobs: list[Json] = []
+        more: Json = {}
+        while True:
+            answer = as_dict(self._ask("cron.list", {"includeDisabled": True, **more}))
+            rows = answer.get("jobs")
+            jobs += [j for j in rows if isinstance(j, dict) and isinstance(j.get("id"), str)] if isinstance(rows, list) else []  # fmt: skip
+            offset = answer.get("nextOffset")
+            if answer.get("hasMore") is not True or type(offset) is not int or len(jobs) > 10_000:
+                return jobs
+            more = {"offset": offset}
+
+    @staticmethod
+    def _switch(job: Json, *, on: bool) -> Step:
+        """Switch a cron job on or off, unless it is changed before that arrives, where the version can tell."""
+        params: Json = {"id": job["id"], "patch": {"enabled": on}}
+        if isinstance(job.get("configRevision"), str):
+            params["expectedConfigRevision"] = job["configRevision"]
+        return Step("cron.update", params, short_text(job.get("name")) or job["id"])
+
+    def plan_pause(self) -> tuple[list[Step], list[str]]:
+        """(what pauses the gateway: cron jobs off, heartbeats off, runs aborted; jobs that nobody can switch off).
+
+        GatewayError without a gateway.
+        """
+        self._check_connected()
+        jobs: list[Step] = []
+        locked: list[Step] = []
+        for job in self._cron_jobs():
+            declared = str(job.get("declarationKey") or "")
+            if job.get("enabled") is not True or declared.startswith(HEARTBEAT_JOBS):
+                continue
+            (locked if declared.startswith(OWN_JOBS) else jobs).append(self._switch(job, on=False))
+        steps = [
+            *jobs,
+            Step("set-heartbeats", {"enabled": False}, "heartbeats"),
+            *(step for key, runs in self.state.running() for step in self._abort(key, runs)),
+        ]
+        return steps, [step.target for step in locked]
+
+    def plan_resume(self, pause: Json) -> tuple[list[Step], dict[str, str]]:
+        """(what restores the jobs and heartbeats that we switched off, what is left as it is: why by job id)."""
+        self._check_connected()
+        now = {job["id"]: job for job in self._cron_jobs()}
+        steps: list[Step] = []
+        left: dict[str, str] = {}
+        for job_id, known in pause["jobs"].items():
+            job = now.get(job_id)
+            if job is None:
+                left[job_id] = "gone"
+            elif job.get("enabled") is True:
+                left[job_id] = "on"
+            elif known["look"] not in (None, look_of(job)):
+                left[job_id] = "changed"
+            else:
+                steps.append(self._switch(job, on=True))
+        if pause["heartbeats"]:
+            steps.append(Step("set-heartbeats", {"enabled": True}, "heartbeats"))
+        return steps, left
+
+    def pause_state(self) -> Json:
+        """Pause of the API: whether the gateway is paused, and what changing that would send now."""
+        pause = self._load_pause()
+        try:
+            if pause:
+                steps, left = self.plan_resume(pause)
+                return self._describe_pause(pause, steps, left=left)
+            steps, locked = self.plan_pause()
+            return self._describe_pause(pause, steps, locked=locked)
+        except GatewayError as error:
+            return self._describe_pause(pause, [], problems=[str(error)])
+
+    def _describe_pause(
+        self, pause: Json, steps: list[Step], *, left: Mapping[str, str] | None = None, locked: Sequence[str] = (), problems: Sequence[str] = (),
+        names: Mapping[str, Json] | None = None,
+    ) -> Json:  # fmt: skip
+        jobs = pause.get("jobs", {})
+        started = self.state.started_ms()
+        return {
+            "paused": bool(pause), "since_ms": pause.get("since_ms"), "who": pause.get("who"), "heartbeats": bool(pause.get("heartbeats")),
+            "restarted": bool(pause) and started is not None and started > pause["since_ms"], "jobs": [job["name"] for job in jobs.values()],
+            "left": [{"job": (names or jobs)[job_id]["name"], "why": why} for job_id, why in (left or {}).items()],
+            "locked": list(locked), "gateway": self.state.url, "steps": [s._asdict() for s in steps], "problems": list(problems),
+        }  # fmt: skip
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        if not self._pausing.acquire(blocking=False):
+            raise QueryError("busy", "the gateway is being paused or resumed at this moment", 409)
+        try:
+            yield
+        finally:
+            self._pausing.release()
+
+    def pause(self, *, who: str) -> Json:
+        """Pause the gateway. What it refuses is told in `problems`; GatewayError when it cannot be asked any more."""
+        with self._alone():
+            steps, locked = self.plan_pause()
+            # A pause that stopped half-way is gone on with.
+            pause = self._load_pause() or {"since_ms": int(self.store.clock() * 1000), "who": who, "heartbeats": False, "jobs": {}}  # fmt: skip
+            problems = []
+            with self.operation(0, [s.method for s in steps], kind="gateway.pause", who=who) as operation:  # fmt: skip
+                for step in steps:
+                    job_id = step.params["id"] if step.method == "cron.update" else None
+                    if job_id:
+                        pause["jobs"][job_id] = {"name": step.target, "look": None}
+                    elif step.method == "set-heartbeats":
+                        pause["heartbeats"] = True
+                    self._save_pause(pause)
+                    try:
+                        answer = operation.send(*step)
+                    except CallRefusedError as error:
+                        problems.append(f"{step.target}: {error.message}")
+                        if job_id:
+                            del pause["jobs"][job_id]
+                        elif step.method == "set-heartbeats":
+                            pause["heartbeats"] = False
+                    else:
+                        if job_id:
+                            pause["jobs"][job_id]["look"] = look_of(answer)
+                    self._save_pause(pause)
+            return self._describe_pause(self._load_pause(), steps, locked=locked, problems=problems)
+
+    def resume(self, *, who: str) -> Json:
+        """Restore what pause() changed. What was changed by others is left, and told in `left`."""
+        with self._alone():
+            pause = self._load_pause()
+            if not pause:
+                raise QueryError("not_paused", "the gateway is not paused", 409)
+            steps, left = self.plan_resume(pause)
+            problems = []
+            names = dict(pause["jobs"])
+            for job_id in left:
+                del pause["jobs"][job_id]
+            self._save_pause(pause)
+            with self.operation(0, [s.method for s in steps], kind="gateway.resume", who=who) as operation:  # fmt: skip
+                for step in steps:
+                    try:
+                        operation.send(*step)
+                    except CallRefusedError as error:
+                        problems.append(f"{step.target}: {error.message}")
+                        if error.http_status != 409:
+                            continue  # still ours to restore
+                    if step.method == "cron.update":
+                        del pause["jobs"][step.params["id"]]
+                    else:
+                        pause["heartbeats"] = False
+                    self._save_pause(pause)
+            return self._describe_pause(self._load_pause(), steps, left=left, problems=problems, names=names)  # fmt: skip
+
+    # -- the record --
+
+    def begin(self, who: str, kind: str, target: str, gateway: str, method: str, params: Json) -> int:  # fmt: skip
+        """Write down what is about to be sent; its number. StoreError when that cannot be written: then nothing is sent."""
+        row = (int(self.store.clock() * 1000), plain(who), kind, plain(target), gateway, method, to_record(params))  # fmt: skip
+        with self.store.transaction() as db:
+            cursor = db.execute("INSERT INTO actions (ts_ms, who, kind, target, gateway, method, params) VALUES (?, ?, ?, ?, ?, ?, ?)", row)  # fmt: skip
+            return cast("int", cursor.lastrowid)
+
+    def end(self, row: int, outcome: str, answer: Any, duration_ms: int) -> None:
+        """Write down what came of it."""
+        with self.store.transaction() as db:
+            db.execute("UPDATE actions SET outcome = ?, answer = ?, duration_ms = ? WHERE id = ?", (outcome, to_record(answer), duration_ms, row))  # fmt: skip
+
+    def listed(self, *, limit: str | None = None, offset: str | None = None) -> tuple[list[Json], int]:  # fmt: skip
+        """(ActionRow of the API, latest first; how many there are in all)."""
+        most = parse_int(limit, "limit", default=100, least=1, most=MAX_ROWS)
+        skip = parse_int(offset, "offset", default=0, least=0, most=10**9)
+        with self.store.reading() as db:
+            total = db.execute("SELECT count(*) FROM actions").fetchone()[0]
+            rows = db.execute(
+                "SELECT id, ts_ms, who, kind, target, gateway, method, params, outcome, answer, duration_ms FROM actions "
+                "ORDER BY id DESC LIMIT ? OFFSET ?", (most, skip),
+            ).fetchall()  # fmt: skip
+        names = ("id", "ts_ms", "who", "kind", "target", "gateway", "method", "params", "outcome", "answer", "duration_ms")  # fmt: skip
+        out = []
+        for values in rows:
+            row = dict(zip(names, values, strict=True))
+            row["outcome"] = row["outcome"] or "unknown"  # we ended before there was an answer
+            out.append(
+                row | {n: orjson.loads(row[n]) if row[n] else None for n in ("params", "answer")}
+            )
+        return out, total
 
 
 ###############################################################################
@@ -9578,6 +12480,16 @@ class Access:
         return grant.kind == "gateway" or any(
             row.id == grant.id and self._is_live(row) for row in rows
         )
+
+    def name_of(self, grant: Grant | None) -> str:
+        """Whose a grant is, in words for the audit list; never a secret."""
+        row = next((r for r in self._current() if grant and r.id == grant.id), None)
+        if grant is None or row is None:
+            return f"{grant.kind} token" if grant else "nobody"
+        if row.kind == "token":
+            return f"token {row.label}"
+        by = next((r.label for r in self._current() if r.id == row.parent), None)
+        return f"browser login {row.id} from {row.remote}" + (f" (token {by})" if by else "")
 
     def is_own_host(self, host: str) -> bool:
         """Tell whether a Host header names this machine; a rebound foreign name does not."""
@@ -10008,6 +12920,45 @@ class Watcher:
             self.observer.join(2)
 
 
+#: The gateway counts through all of its transcripts for each answer.
+RECONCILE_S = 30.0
+MOST_RECONCILED_DAYS = 92
+
+
+def is_counted(told: Json) -> bool:
+    """Whether an answer of sessions.usage counts all that there is; 2026.2 has nothing to say about it."""
+    return bool(as_dict(told.get("cacheStatus")).get("status", "fresh") == "fresh")
+
+
+def find_findings(system: Json, delivery: Json, state: GatewayState, gateway: Json | None) -> list[Json]:  # fmt: skip
+    """What of the machine, the gateway and the queue needs attention; `gateway` where port and service were looked at."""
+    out = []
+
+    def find(level: str, kind: str, text: str, what_to_do: str) -> None:
+        out.append({"level": level, "kind": kind, "text": text, "what_to_do": what_to_do})
+
+    for disk in system["disks"]:
+        if disk["used_share"] >= FULL_DISK:
+            level = "bad" if disk["used_share"] >= 0.95 else "warn"
+            find(level, "disk", f"the disk of {disk['path']} is {disk['used_share']:.0%} full, {format_bytes(disk['free_bytes'])} are left", "make room: when it is full, OpenClaw and Clawmeter cannot write")  # fmt: skip
+    memory = system["memory"]
+    if memory["available_bytes"] < LITTLE_MEMORY * memory["total_bytes"]:
+        find("warn", "memory", f"little memory is left: {format_bytes(memory['available_bytes'])} of {format_bytes(memory['total_bytes'])}", "see what uses it: when none is left, the system ends processes")  # fmt: skip
+    for service in gateway["services"] if gateway else ():
+        if service["is_failed"]:
+            find("bad", "service", f"the service {service['name']} has failed", "see why with `openclaw gateway status`, and start it again")  # fmt: skip
+    loop = state.event_loop or {}
+    if loop.get("degraded"):
+        find("warn", "event_loop", "the gateway is slow: its event loop is held up", "see its log for what it does; a restart helps for a while")  # fmt: skip
+    now = system["ts_ms"]
+    if delivery["oldest_ms"] and now - delivery["oldest_ms"] > STUCK_MS:
+        find("warn", "delivery_stuck", f"a message has waited {(now - delivery['oldest_ms']) // MINUTE_MS} minutes to be delivered", "see whether its channel is connected: `openclaw channels status`")  # fmt: skip
+    recent = sum(1 for f in delivery["failures"] if f["failed_ms"] and now - f["failed_ms"] < RECENT_FAILURE_MS)  # fmt: skip
+    if recent:
+        find("warn", "delivery_failed", f"{recent} messages of the last 7 days could not be delivered", "the reasons stand below, under Delivery queue")  # fmt: skip
+    return out
+
+
 class Clawmeter:
     """The application: reads the homes into the ledger and answers questions about it.
 
@@ -10018,6 +12969,7 @@ class Clawmeter:
     FULL_PASS_S = 60.0
     POLL_S = 2.0
     WAL_S = 1.0
+    TOKEN_S = 10.0
 
     def __init__(
         self,
@@ -10037,6 +12989,7 @@ class Clawmeter:
         self.passed = threading.Event()
         self.thread: threading.Thread | None = None
         self.gateway_state = GatewayState(clock=clock)
+        self._tokens: dict[Path, tuple[Any, float, str | None]] = {}
         self.zones: queue.Queue[str] = queue.Queue()
         self.asked_zones: set[str] = set()
         self.lists = ListPrices(cache_dir(self.env))
@@ -10094,9 +13047,10 @@ class Clawmeter:
         if self.store.notice:
             log.warning("%s", self.store.notice)
         self.had_data = not self.store.is_empty()
+        self.crons = CronBook(self.homes, self._ask_gateway, self.gateway_state)
         self.queries = Queries(
             self.store, settings, homes=self.homes, configs=self.configs, clock=self.clock, indexer=self.indexer, want_zone=self.want_zone, status=self.status,
-            gateway=self.gateway_state,
+            gateway=self.gateway_state, crons=self.crons, env=self.env,
         )  # fmt: skip
         self.access = Access(
             settings.state_dir,
@@ -10106,26 +13060,37 @@ class Clawmeter:
         )
         self.stream = Stream()
         self.gateway = self._make_gateway()
+        self.gateway_state.listeners["cron"] = self._take_cron_event
+        self.actions = Actions(
+            settings, self.store, self.gateway_state, read_config=lambda n: read_config(self.homes[n].path, self.env), ask=self.gateway.ask
+        )  # fmt: skip
+        self.system = SystemMonitor(self._places, clock=self.clock)
+        self.delivery = DeliveryQueues(self.homes)
+        self.gateway_log = GatewayLog(
+            lambda params: self.gateway.ask("logs.tail", params, 5.0), self._find_log, self._secrets
+        )
+        self.findings: list[Json] = []
+        self.port_open = Held(10.0, lambda: is_listening(self._gateway_url()))
         self.store.watchers.append(self._announce)
         self.watcher = Watcher(self.homes, poll=settings.poll)
+
+    def _config_signature(self, home: Path) -> tuple[str, int, int, int] | None:
+        """What changes when a home's config does."""
+        path = find_config(home, self.env)
+        with contextlib.suppress(OSError):
+            if path is not None:
+                info = os.stat(path)
+                return str(path), info.st_ino, info.st_size, info.st_mtime_ns
+        return None
 
     def _make_gateway(self) -> GatewayClient:
         """The client of the first home's gateway; it does nothing until it is started."""
         home = self.homes[0].path
-
-        def signature() -> tuple[str, int, int, int] | None:
-            path = find_config(home, self.env)
-            with contextlib.suppress(OSError):
-                if path is not None:
-                    info = os.stat(path)
-                    return str(path), info.st_ino, info.st_size, info.st_mtime_ns
-            return None
-
         return GatewayClient(
             self.settings,
             self.gateway_state,
             read_config=lambda: read_config(home, self.env),
-            signature=signature,
+            signature=lambda: self._config_signature(home),
             publish=self.stream.publish,
             is_watched=lambda: len(self.stream) > 0,
         )
@@ -10133,8 +13098,17 @@ class Clawmeter:
     # -- answers ------------------------------------------------------------------------------------------------------
 
     def gateway_tokens(self) -> list[str]:
-        """The gateway tokens of the homes."""
-        return [c.gateway_token for c in self.configs if c.gateway_token]
+        """The gateway tokens of the homes, as their configs have them now: they may be changed while we run."""
+        now, out = time.monotonic(), []
+        for home in self.homes:
+            seen = self._config_signature(home.path)
+            known = self._tokens.get(home.path)
+            # It may also stand in a file that the config includes.
+            if known is None or known[0] != seen or now > known[1]:
+                token = read_config(home.path, self.env).gateway_token
+                known = self._tokens[home.path] = (seen, now + self.TOKEN_S, token)
+            out += [known[2]] if known[2] else []
+        return out
 
     def problems(self) -> list[str]:
         """What does not work now, one sentence each."""
@@ -10145,6 +13119,7 @@ class Clawmeter:
         """What queries tell about the application itself."""
         return {
             "problems": self.problems(),
+            "findings": self.findings,
             "notice": self.store.notice,
             "uptime_s": round(time.monotonic() - self.began, 1),
         }
@@ -10159,12 +13134,98 @@ class Clawmeter:
             return True, 100.0
         return self.had_data, min(percent, 99.9)
 
+    def _places(self) -> Iterator[tuple[str, Path]]:
+        """What must have room on its disk."""
+        for home in self.homes:
+            yield "OpenClaw", home.path
+        yield "ledger", self.store.path.parent
+
+    def _gateway_url(self) -> str:
+        return self.gateway_state.url or self.settings.gateway_url or self.configs[0].gateway_url
+
+    def _find_log(self) -> Path | None:
+        """The log of the first home's gateway, as a file."""
+        if self.configs[0].log_file:
+            path = Path(self.configs[0].log_file).expanduser()
+            return path if path.is_file() else None
+        temporary = Path(tempfile.gettempdir())
+        owners = {os.stat(self.homes[0].path).st_uid, *([os.getuid()] if hasattr(os, "getuid") else [])}  # fmt: skip
+        folders = [Path("/tmp/openclaw"), temporary / "openclaw", *(temporary / f"openclaw-{uid}" for uid in owners)]  # noqa: S108 - where OpenClaw writes it  # fmt: skip
+        profile = self.homes[0].path.name.removeprefix(".openclaw").lstrip("-")
+        return next((p for f in folders if (p := find_log(f, owners, profile))), None)
+
+    def _secrets(self) -> Iterator[str]:
+        """Secrets that we know, whatever they look like."""
+        yield from self.gateway_tokens()
+        yield from (s for s in (self.settings.gateway_token, self.settings.token) if s)
+
+    def system_health(self) -> Json:
+        """The machine, the gateway's port and service, and what waits to be delivered; and what of it needs attention."""
+        system, delivery = self.system.read(), self.delivery.read()
+        is_connected = self.gateway_state.status == "connected"
+        gateway = {
+            "url": self._gateway_url(), "listening": True if is_connected else bool(self.port_open.get()), "services": self.system.services.get(),
+        }  # fmt: skip
+        self.findings = find_findings(system, delivery, self.gateway_state, gateway)
+        return {"as_of_ms": int(self.clock() * 1000), **system, "gateway": gateway, "delivery": delivery, "findings": self.findings}  # fmt: skip
+
+    def _note_system(self) -> None:
+        """Once a minute: a sample for the last hour, and whether anything of it needs attention."""
+        self.findings = find_findings(self.system.note(), self.delivery.read(), self.gateway_state, None)  # fmt: skip
+        self.gateway_log.forget_unasked()
+
+    def reconcile(self, from_: str | None = None, to: str | None = None) -> Json:
+        """Compare the gateway's own sums with ours, by UTC day and model. Asks the gateway: only when a person wants it."""
+        zone = ZoneInfo("UTC")
+        start, end = self.queries.parse_range(from_, to, zone, "7d")
+        now = int(self.clock() * 1000)
+        end = -(-min(end or now, now + DAY_MS) // DAY_MS) * DAY_MS
+        start = max(start or 0, end - MOST_RECONCILED_DAYS * DAY_MS) // DAY_MS * DAY_MS
+        days = {"startDate": day_of(start, zone).isoformat(), "endDate": day_of(max(start, end - 1), zone).isoformat()}  # fmt: skip
+        answer: Json = {"from_ms": start, "to_ms": end, "as_of_ms": now, "problem": None, "is_fresh": False, "is_utc": True, "sessions": 0, "total": None, "rows": []}  # fmt: skip
+        try:
+            told, is_utc = self._ask_usage(days)
+        except GatewayError as error:
+            return answer | {"problem": str(error)}
+        is_fresh = is_counted(told)
+        return answer | self.queries.reconcile(told, start, end) | {"is_fresh": is_fresh, "is_utc": is_utc}  # fmt: skip
+
+    def _ask_usage(self, days: Json) -> tuple[Json, bool]:
+        """The gateway's sums over all agents, and whether they are by days of UTC. Raises GatewayError."""
+        params = days | {"limit": 1000, "agentScope": "all", "mode": "utc"}
+        until = time.monotonic() + RECONCILE_S
+        while True:
+            try:
+                told = as_dict(self.gateway.ask("sessions.usage", params, RECONCILE_S))
+            except CallRefusedError as error:
+                if "mode" not in params or error.is_unknown:
+                    raise
+                params = days | {
+                    "limit": 1000
+                }  # 2026.2 knows no more: all agents, days of its machine
+                continue
+            # Its first answer after a change is an old one.
+            if is_counted(told) or time.monotonic() > until or self.stopping.wait(2.0):
+                return told, "mode" in params
+
     def want_zone(self, name: str) -> None:
         """Somebody asks for the days of a zone: keep day rows for it from now on."""
         if name not in self.asked_zones and name != "UTC+0":
             self.asked_zones.add(name)
             self.zones.put(name)
             self.watcher.changed.set()
+
+    def _ask_gateway(self, method: str, params: Mapping[str, Any], *, timeout_s: float) -> Any:
+        return self.gateway.ask(method, params, timeout_s)
+
+    def _take_cron_event(self, payload: Json) -> None:
+        """The gateway says that a cron job was added, changed, removed, started or finished."""
+        self.tell_crons(short_text(payload.get("jobId"), 400), short_text(payload.get("action"), 40))  # fmt: skip
+
+    def tell_crons(self, job_id: str | None = None, action: str | None = None) -> None:
+        """Something about cron jobs may have changed: they are read anew, by the pages, too."""
+        self.crons.forget()
+        self.stream.publish("cron", {"id": job_id, "action": action})
 
     def _announce(self, changes: Changes) -> None:
         if not len(self.stream):
@@ -10246,11 +13307,14 @@ class Clawmeter:
     def _follow(self) -> None:
         """The thread: a full pass, then what changes. It outlives every error and says it."""
         self.watcher.start()
-        next_full = 0.0
+        next_full = next_note = 0.0
         next_wal = 0.0
         while not self.stopping.is_set():
             try:
                 now = time.monotonic()
+                if now >= next_note:
+                    next_note = now + self.FULL_PASS_S
+                    self._note_system()
                 if now >= next_full:
                     self._full_pass()
                     next_full = time.monotonic() + (
@@ -10344,6 +13408,7 @@ class Clawmeter:
         indexes: set[tuple[str, AgentPaths]] = set()
         databases: set[str] = set()
         states: set[tuple[OpenClawHome, str]] = set()
+        is_cron = False
         for path in paths:
             folder, name = os.path.split(path)
             base = path.removesuffix("-wal").removesuffix("-shm")
@@ -10360,6 +13425,7 @@ class Clawmeter:
                     known = (str(home.state_database), str(home.path / "subagents" / "runs.json"))
                     if of_home and (base in known or base.endswith(".jsonl")):
                         states.add((home, base))
+                    is_cron = is_cron or (of_home and name == "jobs.json")
                     continue
                 agent_name, _, rest = path[len(agents_folder) + 1 :].partition(os.sep)
                 agent = AgentPaths(
@@ -10397,6 +13463,8 @@ class Clawmeter:
             for home, path in states:
                 if os.path.isfile(path):
                     self.indexer._read_state(home, path)  # noqa: SLF001
+            if states or is_cron:
+                self.tell_crons()
             if newest:
                 self.indexer.lag_ms = max(0, round((time.time() - newest) * 1000))
         return full
@@ -10416,14 +13484,6 @@ def give_back_memory() -> None:
 
         with contextlib.suppress(OSError, AttributeError):
             ctypes.CDLL(None).malloc_trim(0)
-
-
-def mtime(path: str) -> float:
-    """When a file changed; 0 when it is gone."""
-    try:
-        return os.stat(path).st_mtime
-    except OSError:
-        return 0.0
 
 
 def make_private_dir(path: Path) -> None:
@@ -10633,10 +13693,19 @@ class Route:
     method: str = "GET"
     is_open: bool = False
     media: str = "application/json"
+    #: It sends something to the gateway, which may refuse or not be there.
+    is_action: bool = False
 
     def flask_path(self) -> str:
-        """Return the path as Flask writes it; its last part is any text, slashes included."""
-        return re.sub(r"\{(\w+)\}$", r"<text:\1>", self.path).replace("{", "<").replace("}", ">")
+        """Return the path as Flask writes it; its last part is any text, slashes included.
+
+        Not that of a cron job: OpenClaw's ids have none, and `/run` may follow.
+        """
+        return (
+            re.sub(r"\{(?!cron_id)(\w+)\}$", r"<text:\1>", self.path)
+            .replace("{", "<")
+            .replace("}", ">")
+        )
 
     def arguments(self, given: Mapping[str, list[str]]) -> dict[str, str | None]:
         """Check a query string and return all parameters, `from` as `from_`, None if not given."""
@@ -10767,9 +13836,116 @@ ROUTES = (
     Route(
         "/api/subagents",
         "subagents",
-        "Sub-agents, newest first",
+        "Sub-agents, newest first; X-Total-Count says how many there are in all",
         "[Subagent]",
-        (*PAGE, Param("session", "only those below this session", _NAME)),
+        (
+            *(*PAGE, SEARCH, *FILTERS, *RANGE),
+            Param("session", "only those below this session", _NAME),
+            Param(
+                "status", "only those that fare so", _one_of("running done failed killed timed_out")
+            ),
+        ),
+    ),
+    Route(
+        "/api/live",
+        "live",
+        "What runs now or did a moment ago, and the gateway",
+        "Live",
+        (Param("limit", "rows at most (20)", _integer(1, 500)),),
+    ),
+    Route(
+        "/api/events",
+        "events",
+        "What came into the ledger after a cursor: calls, tools, errors, new sessions",
+        "Events",
+        (
+            Param(
+                "after",
+                "the cursor of an earlier answer",
+                {"type": "string", "pattern": "^[0-9]{1,15}-[0-9]{1,15}$"},
+            ),
+            PAGE[0],
+        ),
+    ),
+    Route(
+        "/api/agents",
+        "agents",
+        "Agents: what they are, what they cost and do; also those that OpenClaw has deleted",
+        "Agents",
+        (*RANGE, *FILTERS),
+    ),
+    Route(
+        "/api/agents/{agent}",
+        "agent",
+        "One agent in full",
+        "AgentDetail",
+        (*RANGE, *FILTERS[1:]),
+    ),
+    Route(
+        "/api/memory/{agent}/{name}",
+        "memory_file",
+        "A memory file of an agent, read from its workspace",
+        "MemoryText",
+    ),
+    Route(
+        "/api/crons",
+        "crons",
+        "Cron jobs: when they run, how the last runs ended, what they cost",
+        "Crons",
+        (*RANGE, *FILTERS),
+    ),
+    Route(
+        "/api/crons/{cron_id}",
+        "cron",
+        "One cron job with its runs and what each cost",
+        "CronDetail",
+        (*RANGE, *PAGE),
+    ),
+    Route(
+        "/api/crons",
+        "add_cron",
+        "Create a cron job in OpenClaw",
+        "CronChanged",
+        method="POST",
+        is_action=True,
+    ),
+    Route(
+        "/api/crons/{cron_id}",
+        "change_cron",
+        "Change a cron job in OpenClaw, pause or resume it",
+        "CronChanged",
+        method="PATCH",
+        is_action=True,
+    ),
+    Route(
+        "/api/crons/{cron_id}",
+        "drop_cron",
+        "Delete a cron job from OpenClaw",
+        "CronChanged",
+        (Param("expected_revision", "config_revision of the job that was looked at", _NAME),),
+        method="DELETE",
+        is_action=True,
+    ),
+    Route(
+        "/api/crons/{cron_id}/run",
+        "run_cron",
+        "Run a cron job now",
+        "CronStarted",
+        method="POST",
+        is_action=True,
+    ),
+    Route(
+        "/api/cron-preview",
+        "cron_preview",
+        "A schedule in words, and its next three runs",
+        "CronPreview",
+        (
+            Param("kind", "kind of schedule", _one_of("cron every at"), is_required=True),
+            Param("expr", "cron expression", _text(1, MAX_CRON_EXPR)),
+            Param("zone", "time zone of the cron expression", RANGE[2].schema),
+            Param("every_ms", "interval in ms", _integer(1, 10**12)),
+            Param("at", "ISO time of a single run", _text(1, 40)),
+        ),
     ),
     Route("/api/models", "models", "Cost by model", "[Model]"),
     Route("/api/top-sessions", "top_sessions", "Dearest sessions", "[SessionRow]", PAGE[:1]),
@@ -10820,6 +13996,40 @@ ROUTES = (
     ),
     Route("/api/ingest", "ingest", "Read what is new, now", "Ingest", method="POST"),
     Route("/api/health", "health", "Sources, store, process: what is wrong", "Health"),
+    Route(
+        "/api/system-health",
+        "system_health",
+        "Disks, memory, processor, GPU, the gateway's port and service, what waits to be delivered",
+        "SystemHealth",
+    ),
+    Route(
+        "/api/headroom",
+        "headroom",
+        "Requests and tokens per minute of each model against its limits; refusals, retries, failovers",
+        "Headroom",
+        RANGE,
+    ),
+    Route(
+        "/api/logs",
+        "logs",
+        "The last lines of the gateway's log, without secrets, and its errors by kind",
+        "Log",
+        (
+            Param(
+                "level", "this level and above: trace, debug, info, …", _one_of(" ".join(LEVELS))
+            ),
+            Param("subsystem", "only this subsystem", _text(1, 100)),
+            SEARCH,
+            Param("limit", "lines at most (200)", _integer(1, 1000)),
+        ),
+    ),
+    Route(
+        "/api/reconciliation",
+        "reconciliation",
+        "The gateway's own sums beside ours, by UTC day and model, with the reasons for differences",
+        "Reconciliation",
+        RANGE[:2],
+    ),
     Route("/api/stream", "stream", "Changes as they happen", "text", media="text/event-stream"),
     Route(
         "/api/login",
@@ -10832,6 +14042,50 @@ ROUTES = (
     Route("/api/logout", "logout", "End this login", "LoggedOut", method="POST"),
     Route("/api/logins", "logins", "Browsers that are logged in", "[Login]"),
     Route("/api/logins/{login_id}", "end_login", "Log a browser out", "LoggedOut", method="DELETE"),
+    Route(
+        "/api/abort/{session_id}",
+        "abort_plan",
+        "What aborting a session's runs would send to the gateway",
+        "Plan",
+    ),
+    Route(
+        "/api/abort/{session_id}",
+        "abort",
+        "Abort what runs in a session",
+        "Aborted",
+        method="POST",
+        is_action=True,
+    ),
+    Route(
+        "/api/pause",
+        "pause_state",
+        "Whether the gateway is paused, and what changing that would send",
+        "Pause",
+    ),
+    Route(
+        "/api/pause",
+        "pause",
+        "Switch off cron jobs and heartbeats, abort runs",
+        "Pause",
+        method="POST",
+        is_action=True,
+    ),
+    Route(
+        "/api/resume",
+        "resume",
+        "Restore what pausing has switched off",
+        "Pause",
+        method="POST",
+        is_action=True,
+    ),
+    Route("/api/me", "me", "Whose credential this is, and its scope", "Me"),
+    Route(
+        "/api/actions",
+        "actions",
+        "What was asked of the gateway, by whom, and its answers, latest first",
+        "[ActionRow]",
+        PAGE,
+    ),
     Route("/api/openapi.json", "openapi", "This description", "o"),
     Route("/metrics", "metrics", "Totals for Prometheus", "text", media="text/plain"),
     Route("/healthz", "healthz", "Whether the process answers", "Alive", is_open=True),
@@ -10850,7 +14104,7 @@ SHAPES = {
     "cache_write_tokens:i total_tokens:i cost_usd:n cost_nano_usd:i recorded_cost_nano_usd:i "
     "plan_cost_nano_usd:i unpriced_calls:i",
     "Coverage": "complete:b indexed_bytes:i total_bytes:i bad_lines:i unreadable:i "
-    "implausible:i as_of_ms:i",
+    "implausible:i as_of_ms:i first_index:b problems:i",
     "Part": "key:s label:s +Totals",
     "Row": "parts?:[Part] +Part",
     "Before": "from_ms:i to_ms:i totals:Totals rows:[Row]",
@@ -10875,9 +14129,9 @@ SHAPES = {
     "tools_schema_chars:i files:[pair] tools:[pair] skills:[pair]",
     "StoredIn": "path:s kind:s state:s",
     "CopiedFrom": "session:s calls:i",
-    "Session": "models:[SessionModel] tools:[ToolUse] subagents:[SessionRow] prompt:Prompt? "
+    "Session": "models:[SessionModel] tools:[ToolUse] subagents:[Subagent] prompt:Prompt? "
     "copied_calls:i copied_from:[CopiedFrom] sources:[StoredIn] as_of_ms:i coverage:Coverage "
-    "+SessionRow",
+    "spawned:SubagentRun? +SessionRow",
     "SessionList": "rows:[SessionRow] offset:i limit:i total:i totals:Totals as_of_ms:i tz:s "
     "coverage:Coverage",
     "Turn": "n:i from_ms:i to_ms:i duration_ms:i models:[s] new_model:s? is_heartbeat:b "
@@ -10886,8 +14140,26 @@ SHAPES = {
     "stretches:[stretch] +Totals",
     "Turns": "session:s turns:[Turn] total:i skipped:i skipped_totals:Totals coverage:Coverage",
     "FoundEntry": "session:s n:i? next:i? total:i",
-    "Subagent": "depth:i run_id:s? run_label:s? run_status:s? run_created_ms:i? "
-    "run_started_ms:i? run_ended_ms:i? +SessionRow",
+    "SubagentRun": "depth:i task:s? run_state:=running,done,failed,killed,timed_out? "
+    "runtime_ms:i? run_id:s? run_label:s? run_status:s? run_created_ms:i? run_started_ms:i? "
+    "run_ended_ms:i?",
+    "Subagent": "+SubagentRun +SessionRow",
+    "Heartbeat": "every:s? model:s? hours:s?",
+    "ToolPolicy": "profile:s? allow:[s] deny:[s]",
+    "Agent": "id:s name:s? is_default:b configured:b on_disk:b state:=running,idle,ended? running:i "
+    "sessions:i last_activity_ms:i? model:s? fallbacks:[s] workspace:s? heartbeat:Heartbeat? "
+    "channels:[s] tools:ToolPolicy files_count:i files_bytes:i files_changed_ms:i? +Totals",
+    "Agents": "as_of_ms:i tz:s from_ms:i to_ms:i rows:[Agent] totals:Totals coverage:Coverage",
+    "MemoryFile": "name:s size_bytes:i changed_ms:i problem:s?",
+    "AgentDetail": "as_of_ms:i tz:s from_ms:i to_ms:i by_model:[Row] by_channel:[Row] by_cause:[Row] "
+    "by_tool:[Row] spark_nano_usd:[i] recent:[Subagent|SessionRow] files:[MemoryFile] "
+    "files_problem:s? coverage:Coverage +Agent",
+    "MemoryText": "agent:s name:s size_bytes:i changed_ms:i text:s clipped:b",
+    "Live": "as_of_ms:i rows:[Subagent|SessionRow] gateway:Gateway",
+    "Event": "ts_ms:i kind:=started,message,model_call,tool,compaction,reset session:s agent:s "
+    "key:s? label:s? channel:s? cause:s parent_session:s? provider:s? model:s? stop_reason:s? "
+    "total_tokens:i? output_tokens:i? cost_nano_usd:i? duration_ms:i? tools:[s] tool:s? is_error:b",
+    "Events": "cursor:s events:[Event]",
     "TimelineCall": "ts_ms:i kind:=model_call latency_ms:i? provider:s model:s stop_reason:s? "
     "input_tokens:i output_tokens:i cache_read_tokens:i cache_write_tokens:i cost_nano_usd:i? "
     "cost_basis:s billing_mode:=metered,plan tools:[s] is_heartbeat:b is_failover:b",
@@ -10916,16 +14188,35 @@ SHAPES = {
     "Budgets": "daily_usd:n? monthly_usd:n?",
     "Overview": "as_of_ms:i tz:s from_ms:i to_ms:i coverage:Coverage figures:Figures "
     "budgets:Budgets all_time:AllTime by_day:ByDay by_cause:[Row] by_agent:[Row] by_model:[Row] "
-    "top_sessions:[SessionRow] live:[SessionRow] activity:[Activity] attention:[Attention] "
+    "top_sessions:[SessionRow] live:[Subagent|SessionRow] activity:[Activity] attention:[Attention] "
     "source:SourceStrip gateway:Gateway",
-    "Gateway": "status:=off,connecting,connected,unreachable,refused,incompatible,unusable text:s "
-    "url:s? version:s? protocol:i? uptime_s:n? connected_ms:i? suspended:b problem:s? "
+    "Gateway": "status:=off,connecting,connected,unreachable,refused,pairing,incompatible,unusable text:s "
+    "url:s? version:s? protocol:i? uptime_s:n? connected_ms:i? paused_ms:i? suspended:b problem:s? "
     "what_to_do:s? last_error:s? event_loop:EventLoop? live_runs:i nodes:[GatewayNode] "
     "capabilities:[s] missing:[s] frames:Frames",
     "GatewayNode": "id:s name:s platform:s?",
     "EventLoop": "degraded:b delay_p99_ms:n? utilization:n?",
     "Frames": "received:i malformed:i oversized:i out_of_order:i gaps:i late:i ignored:i "
     "connects:i",
+    "CronSchedule": "kind:s expr:s? tz:s? every_ms:i? anchor_ms:i? at_ms:i? stagger_ms:i?",
+    "CronPayload": "kind:s text:s? model:s? thinking:s? timeout_seconds:i?",
+    "CronDelivery": "mode:s channel:s? to:s? best_effort:b?",
+    "CronBar": "run_at_ms:i status:s? duration_ms:i? cost_nano_usd:i?",
+    "Cron": "id:s source:=gateway,files,ledger name:s display_name:s? description:s? agent_id:s? built_in:b removed:b "
+    "declaration_key:s? enabled:b delete_after_run:b? schedule:CronSchedule schedule_text:s? zone:s? "
+    "next_runs_ms:[i] problem:s? session_target:s? wake_mode:s? payload:CronPayload "
+    "delivery:CronDelivery? created_at_ms:i? config_revision:s "
+    "next_run_at_ms:i? running_at_ms:i? last_run_at_ms:i? last_run_status:s? last_error:s? "
+    "last_duration_ms:i? consecutive_errors:i? runs:i ok_runs:i failed_runs:i success_rate:n? "
+    "average_duration_ms:i? totals:Totals? recent:[CronBar]",
+    "CronAccess": "can_change:b why_not:s?",
+    "Crons": "+CronAccess as_of_ms:i tz:s from_ms:i to_ms:i coverage:Coverage source:=gateway,files "
+    "bad_jobs:i problems:[s] totals:Totals jobs:[Cron]",
+    "CronRun": "run_at_ms:i status:s? duration_ms:i? session:s? run_id:s? error:s? summary:s? "
+    "delivery_status:s? provider:s? model:s? totals:Totals?",
+    "CronDetail": "+CronAccess as_of_ms:i tz:s from_ms:i to_ms:i coverage:Coverage source:=gateway,files "
+    "problems:[s] job:Cron all_time:Totals runs:[CronRun] total:i offset:i limit:i",
+    "CronPreview": "text:s? next_runs_ms:[i] problem:s?",
     "CacheUse": "model_calls:i prompt_tokens:i cache_read_tokens:i cache_write_tokens:i "
     "saved_nano_usd:i? write_cost_nano_usd:i? write_extra_nano_usd:i?",
     "CacheModel": "key:s label:s +CacheUse",
@@ -10971,15 +14262,56 @@ SHAPES = {
     "Home": "path:s found_by:s version:s? problem:s?",
     "Process": "rss_bytes:i threads:i uptime_s:n?",
     "Health": "status:=ok,degraded version:s coverage:Coverage sources:[Source] "
-    "problems:[Problem] implausible:[Implausible] store:Ledger gateway:Gateway homes:[Home] "
+    "problems:[Problem] implausible:[Implausible] lag_ms:i? store:Ledger gateway:Gateway homes:[Home] "
     "process:Process",
+    "Step": "method:s params:o target:s",
+    "Plan": "gateway:s? steps:[Step] problems:[s]",
+    "Aborted": "aborted:b steps:[Step]",
+    "LeftJob": "job:s why:=gone,on,changed",
+    "Pause": "paused:b since_ms:i? who:s? heartbeats:b restarted:b jobs:[s] left:[LeftJob] locked:[s] "
+    "gateway:s? steps:[Step] problems:[s]",
+    "Me": "who:s kind:=dashboard,token,login,gateway scope:s",
+    "ActionRow": "id:i ts_ms:i who:s kind:s target:s gateway:s method:s params:a "
+    "outcome:=ok,refused,no_answer,not_sent,unknown answer:a duration_ms:i?",
+    "SystemHealth": "as_of_ms:i ts_ms:i uptime_s:i cpu:Cpu memory:Memory disks:[Disk] gpus:[Gpu] "
+    "process:OwnProcess history:[Sample] gateway:GatewayCheck delivery:Delivery findings:[Finding]",
+    "Cpu": "count:i used_share:n? load:[n]",
+    "Memory": "total_bytes:i available_bytes:i used_share:n swap_used_bytes:i",
+    "Disk": "path:s holds:[s] total_bytes:i free_bytes:i used_share:n",
+    "Gpu": "name:s used_share:n? memory_used_bytes:i? memory_total_bytes:i? temperature_c:n?",
+    "OwnProcess": "rss_bytes:i cpu_share:n? threads:i",
+    "Sample": "ts_ms:i cpu_share:n memory_share:n rss_bytes:i",
+    "GatewayCheck": "url:s listening:b services:[Service]",
+    "Service": "name:s kind:=systemd,launchd state:s is_running:b is_failed:b",
+    "Delivery": "pending:i failed:i oldest_ms:i? queues:[DeliveryQueue] failures:[FailedDelivery] problem:s?",
+    "DeliveryQueue": "queue:s direction:=out,in pending:i failed:i attempts:i oldest_ms:i?",
+    "FailedDelivery": "queue:s channel:s? error:s attempts:i failed_ms:i?",
+    "Finding": "level:=warn,bad kind:s text:s what_to_do:s",
+    "Headroom": "from_ms:i to_ms:i peak_from_ms:i as_of_ms:i rows:[HeadroomRow]",
+    "HeadroomRow": "provider:s model:s? requests_now:i tokens_now:i requests_peak:i tokens_peak:i "
+    "requests_limit:i? tokens_limit:i? limit_from:s? rate_limited:i model_errors:i "
+    "model_errors_nano_usd:i retries:i retries_nano_usd:i failovers:i failovers_nano_usd:i",
+    "Log": "source:=gateway,file,none path:s? problem:s? skipped_bytes:i other_lines:i "
+    "lines:[LogLine] total:i kept:i subsystems:[s] errors:[LogErrors]",
+    "LogLine": "n:i ts_ms:i? level:=trace,debug,info,warn,error,fatal subsystem:s text:s",
+    "LogErrors": "text:s subsystem:s count:i first_ms:i? last_ms:i?",
+    "Reason": "reason:=archived,not_listed,not_counted,agent_left_out,other_home,copies,priced_here,plan,rounding "
+    "tokens:i nano_usd:i",
+    "Compared": "ours_tokens:i ours_nano_usd:i theirs_tokens:i theirs_nano_usd:i "
+    "difference_tokens:i difference_nano_usd:i rest_tokens:i rest_nano_usd:i reasons:[Reason]",
+    "ComparedDay": "day:s provider:s model:s +Compared",
+    "Reconciliation": "from_ms:i to_ms:i as_of_ms:i problem:s? is_fresh:b is_utc:b sessions:i "
+    "total:Compared? rows:[ComparedDay]",
     "Token": "token:s",
     "LoggedIn": "scope:s expires_ms:i",
     "LoggedOut": "logged_out:b",
     "Login": "id:s scope:s created_ms:i expires_ms:i label:s remote:s? current:b",
     "Alive": "status:s",
     "ErrorText": "code:s message:s",
-    "Error": "error:ErrorText indexed_percent?:n",
+    "CronPatch": "patch:o expected_revision?:s?",
+    "CronChanged": "id:s",
+    "CronStarted": "id:s started:b run_id:s? problems:[s]",
+    "Error": "error:ErrorText indexed_percent?:n job?:Cron",
 }
 _KINDS: dict[str, dict[str, Any]] = {
     "s": {"type": "string"},
@@ -11046,6 +14378,12 @@ def describe_api() -> dict[str, Any]:
     for name in PRICE_BODY:
         schemas["PriceBody"]["properties"][name] |= {"minimum": 0, "maximum": MAX_PRICE}
     schemas["PriceBody"]["properties"]["model"] = _NAME
+    parts: Json = {name: {} for name in CRON_DEFINITION}
+    definition = {"type": "object", "properties": parts, "additionalProperties": False}
+    named = {"properties": {**parts, "name": _NAME}, "required": ["name"]}
+    schemas["CronNew"] = {**definition, **named}
+    schemas["CronPatch"]["additionalProperties"] = False
+    schemas["CronPatch"]["properties"]["patch"] = {**definition, "minProperties": 1}
     schemas["Zone"] = {"type": "string", "enum": sorted(available_timezones())}
     paths: dict[str, Any] = {}
     for route in ROUTES:
@@ -11096,9 +14434,10 @@ def _operation(route: Route) -> dict[str, Any]:
         "400": error("a parameter or the body is wrong; the message names it"),
         "default": error("any other error"),
     }
-    if route.name == "sessions":
+    if route.name in {"sessions", "subagents", "actions"}:
         count = {"required": True, "schema": {"type": "integer", "minimum": 0}}
         answers["200"]["headers"] = {"X-Total-Count": count}
+    if route.name == "sessions":
         first = "$response.body#/0/id"
         answers["200"]["links"] = {
             "session": {"operationId": "session", "parameters": {"session_id": first}},
@@ -11116,9 +14455,17 @@ def _operation(route: Route) -> dict[str, Any]:
     if route.name == "login":
         answers["429"] = error("too many wrong tokens; Retry-After says how long to wait")
         result["requestBody"] = {"required": True, "content": body("Token")}
+    if route.name in {"add_cron", "change_cron"}:
+        kind = "CronPatch" if route.name == "change_cron" else "CronNew"
+        result["requestBody"] = {"required": True, "content": body(kind)}
     if route.name == "set_price":
         answers["404"] = error("no call of this model is in the ledger")
         result["requestBody"] = {"required": True, "content": body("PriceBody")}
+    if route.is_action:
+        answers["409"] = error("it cannot be done as things are, or they have changed meanwhile")
+        answers["502"] = error("the gateway refused; in its own words")
+        answers["503"] = error("there is no gateway that can be used")
+        answers["504"] = error("the gateway did not answer; it may have been done all the same")
     if route.name in {"set_price", "drop_price"}:
         answers["409"] = error("the price is in clawmeter.toml")
     return result
@@ -11174,6 +14521,11 @@ class Api:
         rows, total = self._meter.queries.sessions(**call.args)
         return json_response(call.request, rows, headers={"X-Total-Count": str(total)})
 
+    def subagents(self, call: Call) -> Response:
+        """List sub-agents, and say how many there are in all."""
+        rows, total = self._meter.queries.subagents(**call.args)
+        return json_response(call.request, rows, headers={"X-Total-Count": str(total)})
+
     def sessions_csv(self, call: Call) -> Response:
         """Send the sessions of a list as CSV."""
         rows = self._meter.queries.export_sessions(**call.args)
@@ -11189,6 +14541,125 @@ class Api:
     def timeline(self, call: Call) -> object:
         """Show one session's time axis."""
         return self._meter.queries.timeline(call.args.pop("session") or "", **call.args)
+
+    def crons(self, call: Call) -> object:
+        """List the cron jobs, and say whether they can be changed."""
+        return {**self._meter.queries.crons(**call.args), **self._say_access(call)}
+
+    def cron(self, call: Call, cron_id: str) -> object:
+        """Show one cron job, and say whether it can be changed."""
+        return {**self._meter.queries.cron(cron_id, **call.args), **self._say_access(call)}
+
+    def add_cron(self, call: Call) -> object:
+        """Have the gateway create a job: the body is what `cron.add` takes."""
+        job = read_cron_job(call.request)
+        name = job.get("name")
+        if not isinstance(name, str) or not 1 <= len(name) <= 1000:
+            raise ApiError(400, "bad_body", "a cron job has a name")
+        self._check_gateway()
+        answer = as_dict(self._change_crons(call, "cron.add", job, "cron.create", plain(name)))
+        return {"id": str(as_dict(answer.get("job") or answer).get("id") or "")}
+
+    def change_cron(self, call: Call, cron_id: str) -> object:
+        """Have the gateway change a job, unless somebody else has changed it since."""
+        body = read_json(call.request, "a change", {"patch", "expected_revision"})
+        patch, expected = check_cron_job(body.get("patch")), body.get("expected_revision")
+        if not (expected is None or isinstance(expected, str)):
+            raise ApiError(400, "bad_body", "expected_revision is a text")
+        job = self._find_cron(cron_id)
+        if expected and expected != job["config_revision"]:
+            return self._say_changed(call, cron_id)
+        params: Json = {"id": cron_id, "patch": patch}
+        if expected and not expected.startswith(OWN_REVISION):
+            params["expectedConfigRevision"] = expected
+        kind = "cron.edit"
+        if patch.keys() == {"enabled"}:
+            kind = "cron.enable" if patch["enabled"] is True else "cron.disable"
+        try:
+            self._change_crons(call, "cron.update", params, kind, nameof_cron(job))
+        except CallRefusedError as error:
+            if error.http_status != 409:
+                raise
+            return self._say_changed(call, cron_id)
+        return {"id": cron_id}
+
+    def drop_cron(self, call: Call, cron_id: str) -> object:
+        """Have the gateway delete a job, unless somebody else has changed it since."""
+        job, expected = self._find_cron(cron_id), call.args["expected_revision"]
+        if expected and expected != job["config_revision"]:
+            return self._say_changed(call, cron_id)
+        self._change_crons(call, "cron.remove", {"id": cron_id}, "cron.delete", nameof_cron(job))
+        return {"id": cron_id}
+
+    def run_cron(self, call: Call, cron_id: str) -> object:
+        """Have the gateway run a job now. OpenClaw 2026.2 answers when the run has ended: that is not waited for."""
+        from concurrent.futures import Future
+
+        job = self._find_cron(cron_id)
+        params = {"id": cron_id, "mode": "force"}
+        done: Future[Any] = Future()
+
+        def run() -> None:
+            try:
+                done.set_result(self._change_crons(call, "cron.run", params, "cron.run", nameof_cron(job), LONGEST_RUN_S))  # fmt: skip
+            except Exception as error:  # noqa: BLE001 - of the thread that waits
+                done.set_exception(error)
+
+        threading.Thread(target=run, name="cron-run", daemon=True).start()
+        try:
+            answer = as_dict(done.result(STARTED_S))
+        except TimeoutError:
+            answer = {}
+        started = answer.get("ran") is not False and answer.get("ok") is not False
+        why = plain(answer.get("reason") or "no reason given", 200)
+        return {
+            "id": cron_id, "started": started, "run_id": short_text(answer.get("runId"), 400),
+            "problems": [] if started else [f"the gateway did not run it: {why}"],
+        }  # fmt: skip
+
+    def _change_crons(
+        self,
+        call: Call,
+        method: str,
+        params: Json,
+        kind: str,
+        target: str,
+        timeout_s: float = GatewayConnection.ANSWER_S,
+    ) -> Any:
+        try:
+            return self._meter.actions.call(0, (method, params), kind=kind, target=target, who=self._who(call), timeout_s=timeout_s)  # fmt: skip
+        finally:  # also without an answer: it may have been done
+            self._meter.tell_crons(params.get("id"))
+
+    def _check_gateway(self) -> None:
+        gateway = self._meter.gateway_state
+        if gateway.status != "connected":
+            raise GatewayError(gateway.status, gateway.problem or "the gateway is not connected", gateway.advice)  # fmt: skip
+
+    def _find_cron(self, cron_id: str) -> Json:
+        """A job as the gateway has it now."""
+        self._check_gateway()
+        for job in self._meter.crons.jobs(fresh=True).jobs:
+            if job["id"] == cron_id and job["source"] == "gateway":
+                return job
+        raise ApiError(404, "cron_not_found", "the gateway has no such cron job")
+
+    def _say_changed(self, call: Call, cron_id: str) -> Response:
+        """Answer that the job is not the one any more that was looked at, and give it as it is."""
+        self._meter.tell_crons(cron_id)
+        message = "the job has been changed since you looked at it; this is how it is now"
+        body = {**error_body("cron_changed", message), "job": self._meter.queries.cron(cron_id, limit="1")["job"]}  # fmt: skip
+        return json_response(call.request, body, status=409)
+
+    def _say_access(self, call: Call) -> Json:
+        """Whether cron jobs can be changed now by whoever asks, and if not, why."""
+        gateway = self._meter.gateway_state
+        why = None
+        if gateway.status != "connected":
+            why = gateway.problem or gateway.text
+        elif not (call.grant and call.grant.allows("POST", "/api/crons")):
+            why = "this login may only read"
+        return {"can_change": why is None, "why_not": why}
 
     def cache(self, call: Call) -> object:
         """Say what the prompt cache did."""
@@ -11235,6 +14706,24 @@ class Api:
             message = "no call of this model is in the ledger; its name is provider/model"
             raise ApiError(404, "model_not_found", message)
 
+    def system_health(self, _call: Call) -> object:
+        """Look at the machine."""
+        return self._meter.system_health()
+
+    def logs(self, call: Call) -> object:
+        """Send the end of the gateway's log."""
+        args = call.args
+        return self._meter.gateway_log.read(
+            level=args["level"] or LEVELS[0],
+            subsystem=args["subsystem"] or "",
+            q=args["q"] or "",
+            limit=int(args["limit"] or 200),
+        )
+
+    def reconciliation(self, call: Call) -> object:
+        """Ask the gateway for its sums, and compare."""
+        return self._meter.reconcile(**call.args)
+
     def ingest(self, _call: Call) -> object:
         """Read what is new."""
         return self._meter.ingest_now()
@@ -11277,6 +14766,51 @@ class Api:
         response = make_response(page.frames(), "text/event-stream", headers=headers)
         response.call_on_close(page.close)
         return response
+
+    def abort_plan(self, _call: Call, session_id: str) -> object:
+        """Say what aborting a session would send."""
+        self._check_session(session_id)
+        steps, problems = [], []
+        try:
+            steps = [s._asdict() for s in self._meter.actions.plan_abort(session_id)]
+        except (GatewayError, QueryError) as error:
+            problems.append(str(error))
+        return {"gateway": self._meter.gateway_state.url, "steps": steps, "problems": problems}
+
+    def abort(self, call: Call, session_id: str) -> object:
+        """Abort what runs in a session."""
+        self._check_session(session_id)
+        return self._meter.actions.abort(session_id, who=self._who(call))
+
+    def _check_session(self, session_id: str) -> None:
+        # A session of this second is known to the gateway before anything of it is on disk.
+        if not self._meter.gateway_state.running(session_id):
+            self._meter.queries.require_session(session_id)
+
+    def pause_state(self, _call: Call) -> object:
+        """Say whether the gateway is paused."""
+        return self._meter.actions.pause_state()
+
+    def pause(self, call: Call) -> object:
+        """Pause the gateway."""
+        return self._meter.actions.pause(who=self._who(call))
+
+    def resume(self, call: Call) -> object:
+        """Restore what was switched off."""
+        return self._meter.actions.resume(who=self._who(call))
+
+    def me(self, call: Call) -> object:
+        """Say whom this request speaks for."""
+        grant = cast("Grant", call.grant)
+        return {"who": self._who(call), "kind": grant.kind, "scope": grant.scope}
+
+    def _who(self, call: Call) -> str:
+        return self._meter.access.name_of(call.grant)
+
+    def actions(self, call: Call) -> Response:
+        """List what was asked of the gateway, and say how many there are in all."""
+        rows, total = self._meter.actions.listed(**call.args)
+        return json_response(call.request, rows, headers={"X-Total-Count": str(total)})
 
     def login(self, call: Call) -> Response:
         """Exchange a token for a cookie."""
@@ -11420,6 +14954,41 @@ def read_token(request: Request) -> str:
     if not 1 <= len(body["token"]) <= 512:
         raise ApiError(400, "bad_body", "a token has 1 to 512 characters")
     return body["token"]
+
+
+def read_json(request: Request, what: str, names: Collection[str]) -> Json:
+    """Read a JSON object that has no other fields than these; ApiError says what is wrong with it."""
+    if request.mimetype != "application/json":
+        raise ApiError(415, "not_json", f"send {what} as application/json")
+    try:
+        body = orjson.loads(read_body(request))
+    except ValueError as error:
+        raise ApiError(400, "bad_body", "the body is not JSON") from error
+    if not isinstance(body, dict) or not body.keys() <= set(names):
+        raise ApiError(400, "bad_body", f"{what} has {', '.join(sorted(names))}")
+    return body
+
+
+#: How long the answer to `cron.run` is waited for, and how long it may take until OpenClaw 2026.2 gives one.
+STARTED_S = 10.0
+LONGEST_RUN_S = 3600.0
+
+
+def nameof_cron(job: Json) -> str:
+    """What a person calls a cron job."""
+    return str(job["display_name"] or job["name"])
+
+
+def read_cron_job(request: Request) -> Json:
+    """Read a cron job from a body: an object as OpenClaw's `cron.add` takes it."""
+    return check_cron_job(read_json(request, "a cron job", CRON_DEFINITION))
+
+
+def check_cron_job(job: Any) -> Json:
+    """A definition of a job, or a part of one. What it may hold is the gateway's to say, in its own words."""
+    if not isinstance(job, dict) or not job or not job.keys() <= set(CRON_DEFINITION):
+        raise ApiError(400, "bad_body", f"a cron job has {', '.join(CRON_DEFINITION)}")
+    return job
 
 
 #: What a price is made of, in USD per million tokens.
@@ -11608,6 +15177,13 @@ def create_app(meter: Clawmeter) -> Flask:
     @app.errorhandler(QueryError)
     def on_query_error(error: QueryError) -> Response:
         return fail(error.status, error.code, error.message)
+
+    @app.errorhandler(GatewayError)
+    def on_gateway_error(error: GatewayError) -> Response:
+        code = re.sub(r"\W+", "_", error.code.lower())[:60] or "gateway_refused"
+        return fail(
+            error.http_status, code, f"{error}; {error.advice}" if error.advice else str(error)
+        )
 
     @app.errorhandler(ClawmeterError)
     def on_clawmeter_error(error: ClawmeterError) -> Response:
@@ -12101,6 +15677,7 @@ class DemoSession:
     label: str | None = None
     parent: DemoSession | None = None
     depth: int = 0
+    task: str = ""  # of a sub-agent
     fork_of: tuple[DemoSession, str] | None = None
     fate: str = "live"  # live, reset or deleted
     status: str = "done"
@@ -12163,6 +15740,13 @@ DEMO_CRONS = (
     ("backup-check", "ops", "qwen3:32b", "30 3 * * *", (3.5,), range(7)),
     ("weekly-report", "research", "gemini-3.1-pro-preview", "0 8 * * 1", (8.0,), range(1)),
 )
+#: What each job is told, and how it answers: channel or none.
+DEMO_CRON_TEXTS = {
+    "morning-briefing": ("Look at the calendar, the weather and open errands. Brief me in five lines.", "last"),
+    "inbox-triage": ("Sort the new tickets by urgency. Answer those that the handbook answers.", None),
+    "backup-check": ("Check that last night's backups of all hosts are there and can be read.", None),
+    "weekly-report": ("Sum up last week's findings with their sources, two pages at most.", "last"),
+}
 #: What each tool's arguments are called, in the order the scripts write them.
 DEMO_TOOLS = {
     "exec": ("command",), "read": ("path",), "write": ("path", "content"),
@@ -12184,6 +15768,54 @@ DEMO_WORDS = {
     "topic": ("heat pumps", "e-ink displays", "balcony solar", "cargo bikes", "night trains"),
     "n": ("4", "5", "6", "7", "8", "9", "12"),
 }
+#: Files of a workspace: "=== name", then its text.
+DEMO_MEMORY = """
+=== IDENTITY.md
+# %(name)s
+
+You are %(name)s. Your job: %(job)s.
+=== SOUL.md
+# Who you are
+
+- **Plain.** Say what is so, in as few words as it takes.
+- **Careful.** Ask before you spend money, send a message to somebody new, or delete anything.
+- **Calm.** An error is a fact, not a drama: say what failed, why, and what you try next.
+
+> Be the colleague who is missed when away.
+=== USER.md
+# The people you work for
+
+- Time zone: the one of this machine
+- Mornings before nine are quiet, weekends too
+- Prefers one message with an answer over five with progress
+=== AGENTS.md
+# How you work
+
+1. Read `MEMORY.md` and the note of today and of yesterday.
+2. Do the task. Hand longer searches to a sub-agent.
+3. Write what will matter tomorrow into `memory/`, one file a day.
+
+## Tools
+
+| tool | use it for |
+|---|---|
+| `exec` | commands in %(home)s |
+| `web_search` | what is newer than you |
+| `memory_search` | what was said before |
+=== HEARTBEAT.md
+# Every half hour
+
+- [x] anything in the inbox that cannot wait?
+- [ ] a job that failed since the last time?
+- [ ] nothing: say HEARTBEAT_OK
+=== MEMORY.md
+# What lasts
+
+- The oven runs hot: minus ten degrees
+- Invoices go out on the first working day of a month
+- Backups are on `elm`, keys are **not**
+- House rules: [wiki](https://wiki.example/house-rules)
+"""
 #: "# agent: title", then > says the user, ~ thinks, < answers, & label: task starts a sub-agent,
 #: "tool: arguments => result" (=! when it fails). A line that begins with a space goes on.
 DEMO_SCRIPTS = r"""
@@ -12376,6 +16008,12 @@ def _demo_workspace(home: Path, agent: str) -> Path:
     return home / ("workspace" if agent == "main" else f"workspace-{agent}")
 
 
+DEMO_RATE_LIMIT = (
+    "429 rate_limit_error: this request would exceed your organization's rate limit of 200,000 "
+    "input tokens per minute"
+)
+
+
 class DemoTalk:
     """Plays scripts: turns them into transcript rows, one at a time.
 
@@ -12513,14 +16151,15 @@ class DemoTalk:
         yield self.message(
             session, 5 if is_nested else took_ms, role="toolResult", toolCallId=call_id,
             toolName=name, content=content, isError=failed and not is_new,
-            details={"status": "completed", "exitCode": int(failed), "durationMs": took_ms})
+            details={"status": "completed", "exitCode": int(failed), "durationMs": took_ms,
+                     **({"tool": {"id": f"openclaw:core:{tool}", "name": tool}} if is_nested else {})})
 
     def spawn(self, session: DemoSession, label: str, task: str) -> Iterator[DemoRow]:
         """Start a sub-agent and wait for it."""
         base = session.key if session.depth else f"agent:{session.agent}"
         model = DEMO_MODELS[DEMO_AGENTS[session.agent].models[2]]
         child = DemoSession(session.agent, f"{base}:subagent:{self.uuid()}", self.uuid(), model, 0,
-                            label=label, parent=session, depth=session.depth + 1)
+                            label=label, parent=session, depth=session.depth + 1, task=task)
         order = {"task": task, "label": label}
         accepted = orjson.dumps({"status": "accepted", "childSessionKey": child.key}).decode()
         yield from self.tool(session, "sessions_spawn", order, accepted, [])
@@ -12543,7 +16182,9 @@ class DemoTalk:
             yield self.call(session, said, 0, "aborted", errorMessage="Request was aborted")
         else:
             if trouble == "failover" and session.usual is None:
-                yield self.call(session, [], 0, "error", errorMessage="529 overloaded_error")
+                is_limited = session.model.provider == "anthropic"
+                error = DEMO_RATE_LIMIT if is_limited else "529 overloaded_error"
+                yield self.call(session, [], 0, "error", errorMessage=error)
                 session.usual = session.model
                 fallback = DEMO_AGENTS[session.agent].models[1]
                 yield self.switch(session, DEMO_MODELS[fallback])
@@ -12672,7 +16313,28 @@ CREATE TABLE task_runs (task_id PRIMARY KEY, runtime, task_kind, source_id, chil
   agent_id, run_id, label, task, status, created_at, started_at, ended_at, error, detail_json);
 CREATE TABLE subagent_runs (run_id PRIMARY KEY, child_session_key, controller_session_key,
   requester_session_key, created_at, payload_json);
+CREATE TABLE delivery_queue_entries (queue_name, id, status, channel, retry_count, last_error,
+  entry_json, enqueued_at, updated_at, failed_at, PRIMARY KEY (queue_name, id));
 """
+#: (channel, status, minutes ago, attempts, what was wrong).
+DEMO_DELIVERIES = (
+    ("telegram", "pending", 0, 0, None),
+    ("slack", "pending", 1, 2, "429 ratelimited, retry after 30 s"),
+    ("discord", "failed", 2_900, 5, "50013 Missing Permissions"),
+    ("telegram", "failed", 4_320, 5, "403 Forbidden: bot was blocked by the user"),
+)
+#: (level, subsystem, text, how often).
+DEMO_LOG = (
+    ("INFO", "gateway/ws", "⇄ res ✓ sessions.list {ms}ms", 30),
+    ("INFO", "agent/embedded", "run {id} done in {ms}ms", 24),
+    ("INFO", "channels/telegram", "message {n} delivered", 16),
+    ("INFO", "cron", "job {id} finished ok in {ms}ms", 8),
+    ("DEBUG", "agent/tools", "exec finished with 0 in {ms}ms", 14),
+    ("WARN", "channels/slack", "rate limited, next try in {n} s", 4),
+    ("WARN", "agent/embedded", "model call took {ms}ms", 3),
+    ("ERROR", "agent/embedded", "529 overloaded_error, falling back to the next model", 2),
+    ("ERROR", "channels/discord", "cannot send message {n}: 50013 Missing Permissions", 1),
+)
 
 
 @contextlib.contextmanager
@@ -12694,6 +16356,17 @@ def _demo_put(db: sqlite3.Connection, table: str, **columns: Any) -> None:
               for value in columns.values()]
     marks = ",".join("?" * len(values))
     db.execute(f"INSERT OR REPLACE INTO {table} ({','.join(columns)}) VALUES ({marks})", values)
+
+
+def _demo_last_words(session: DemoSession) -> str | None:
+    """Give the last text that the agent wrote in a session."""
+    for row in reversed(session.rows):
+        message = row.event.get("message", {})
+        if message.get("role") == "assistant":
+            for block in message["content"]:
+                if block.get("type") == "text":
+                    return str(block["text"])[:400]
+    return None
 
 
 def _demo_put_rows(db: sqlite3.Connection, rows: list[DemoRow], seq: int) -> None:
@@ -12881,8 +16554,7 @@ class DemoHome:
         for name, agent in DEMO_AGENTS.items():
             workspace = _demo_workspace(self.home, name)
             workspace.mkdir()
-            text = f"# {agent.name}\n\nYou are {agent.name}. Your job: {agent.job}.\n"
-            (workspace / "IDENTITY.md").write_text(text, encoding="utf-8")
+            self.write_memory(workspace, name, agent)
             folder = self.home / "agents" / name
             path = folder / "agent" / "openclaw-agent.sqlite"
             with _demo_database(path, DEMO_AGENT_SCHEMA, 23) as db:
@@ -12893,8 +16565,28 @@ class DemoHome:
                         self.write_session(db, folder, session)
         with _demo_database(self.home / "state" / "openclaw.sqlite", DEMO_STATE_SCHEMA, 18) as db:
             self.write_state(db)
+        self.write_log(self.home / "logs" / "openclaw.log")
         config = orjson.dumps(self.config(), option=orjson.OPT_INDENT_2)
         (self.home / "openclaw.json").write_bytes(config)
+
+    def write_memory(self, workspace: Path, name: str, agent: DemoAgent) -> None:
+        """Write what an agent is told each time, and a note for each day on which it worked."""
+        (workspace / "memory").mkdir()
+        places = {"name": agent.name, "job": agent.job, "home": str(workspace)}
+        for part in DEMO_MEMORY.strip().split("\n=== "):
+            title, _, text = part.removeprefix("=== ").partition("\n")
+            self.write_file(workspace / title, [(text.strip() % places).encode()], self.first_ms)
+        days: dict[str, list[DemoSession]] = defaultdict(list)
+        for session in self.sessions.values():
+            if session.agent == name and session.topics and not session.parent:
+                days[time.strftime("%Y-%m-%d", time.localtime(session.first_ms / 1000))].append(session)
+        for day, sessions in sorted(days.items())[-20:]:
+            lines = [f"# {day}", ""]
+            for session in sessions[:6]:
+                lines.append(f"## {session.label or session.topics[0]}")
+                lines += [f"- {topic}: done, nothing open" for topic in session.topics[:4]] + [""]
+            last_ms = min(max(s.first_ms for s in sessions) + HOUR_MS, self.now_ms)
+            self.write_file(workspace / "memory" / f"{day}.md", ["\n".join(lines).encode()], last_ms)
 
     def write_session(self, db: sqlite3.Connection, folder: Path, session: DemoSession) -> None:
         """Write a session where it belongs: database, or archive of its time."""
@@ -12924,6 +16616,18 @@ class DemoHome:
             archive_sha256=hashlib.sha256(blob).hexdigest(), created_at=gone_ms,
             archive_name=f"{name}.{generation}.zst", published_at=gone_ms)
 
+    def write_log(self, path: Path) -> None:
+        """Write the gateway's log of the last hours."""
+        rng = random.Random(self.now_ms)  # noqa: S311 - its own: the transcripts stay as they are
+        lines = []
+        weights = [often for *_, often in DEMO_LOG]
+        for ts_ms in range(self.now_ms - 6 * HOUR_MS, self.now_ms, 45_000):
+            level, subsystem, text, _ = rng.choices(DEMO_LOG, weights)[0]
+            text = text.format(ms=rng.randrange(20, 9_000), n=rng.randrange(2, 90), id=f"{rng.getrandbits(32):08x}")
+            name, when = orjson.dumps({"subsystem": subsystem}).decode(), _demo_iso(ts_ms + rng.randrange(45_000))
+            lines.append(orjson.dumps({"0": name, "1": text, "_meta": {"logLevelName": level, "name": name, "date": when}, "time": when, "message": text}))
+        self.write_file(path, lines, self.now_ms)
+
     def write_file(self, path: Path, lines: list[bytes], ts_ms: int) -> None:
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(lines[0] if path.suffix == ".zst" else b"\n".join([*lines, b""]))
@@ -12949,32 +16653,54 @@ class DemoHome:
                     db, "subagent_runs", run_id=run_id, child_session_key=key, created_at=started,
                     controller_session_key=parent, requester_session_key=parent, payload_json={
                         "runId": run_id, "childSessionKey": key, "requesterSessionKey": parent,
-                        "task": session.topics[0], "label": session.label, "createdAt": started,
+                        "task": session.task, "label": session.label, "createdAt": started,
                         "execution": execution})
             elif ":cron:" in key:
                 job_id, status = key.split(":")[3], "error" if failed else "ok"
                 name = (session.label or "").removeprefix("Cron: ")
-                states[job_id] = {"lastRunAtMs": started, "lastRunStatus": status,
-                                  "lastDurationMs": ended - started}
+                error = "400 the model is not loaded" if failed else None
+                failures = states[job_id].get("consecutiveErrors", 0)
+                states[job_id] = {"lastRunAtMs": started, "lastRunStatus": status, "lastError": error,
+                                  "lastDurationMs": ended - started,
+                                  "consecutiveErrors": failures + 1 if failed else 0}
                 run_id = f"cron:{job_id}:{started}"
                 _demo_put(
                     db, "task_runs", task_id=self.talk.uuid(), runtime="cron", source_id=job_id,
                     task_kind="automation_run", child_session_key=key, agent_id=session.agent,
                     run_id=run_id, label=name, task=name, created_at=started, started_at=started,
                     status="failed" if failed else "succeeded", ended_at=ended,
-                    error="400 the model is not loaded" if failed else None, detail_json={
+                    error=error, detail_json={
                         "kind": "cron-run", "status": status, "sessionId": session.session_id,
-                        "runId": run_id, "runAtMs": started, "durationMs": ended - started})
+                        "runId": run_id, "runAtMs": started, "durationMs": ended - started,
+                        "summary": None if failed else _demo_last_words(session)})
+        for n, (channel, status, minutes, tries, reason) in enumerate(DEMO_DELIVERIES):
+            ts_ms = self.now_ms - minutes * MINUTE_MS
+            _demo_put(
+                db, "delivery_queue_entries", queue_name="outbound-prepared-v1", id=f"demo-{n}",
+                status=status, channel=channel, retry_count=tries, last_error=reason, entry_json={},
+                enqueued_at=ts_ms, updated_at=ts_ms, failed_at=ts_ms if status == "failed" else None)
         for order, (name, agent, _, expr, _, _) in enumerate(DEMO_CRONS):
-            job_id = self.jobs[name]
+            job_id, (text, announced) = self.jobs[name], DEMO_CRON_TEXTS[name]
+            delivery = {"mode": "announce", "channel": announced} if announced else {"mode": "none"}
             _demo_put(
                 db, "cron_jobs", store_key=str(self.home / "cron" / "jobs.json"), job_id=job_id,
                 name=name, enabled=1, agent_id=agent, payload_kind="agentTurn",
                 state_json=states[job_id], sort_order=order, updated_at=self.now_ms, job_json={
                     "id": job_id, "agentId": agent, "name": name, "enabled": True,
                     "createdAtMs": self.first_ms, "schedule": {"kind": "cron", "expr": expr},
-                    "sessionTarget": "isolated", "wakeMode": "now", "delivery": {"mode": "none"},
-                    "payload": {"kind": "agentTurn", "message": f"Run {name}."}})
+                    "sessionTarget": "isolated", "wakeMode": "now", "delivery": delivery,
+                    "payload": {"kind": "agentTurn", "message": text}})
+        job_id = self.talk.uuid()
+        _demo_put(
+            db, "cron_jobs", store_key=str(self.home / "cron" / "jobs.json"), job_id=job_id,
+            declaration_key="heartbeat:main", name="heartbeat-main", enabled=1, agent_id="main",
+            payload_kind="heartbeat", sort_order=len(DEMO_CRONS), updated_at=self.now_ms,
+            state_json={}, job_json={
+                "id": job_id, "declarationKey": "heartbeat:main", "agentId": "main",
+                "displayName": "Heartbeat (main)", "name": "heartbeat-main", "enabled": True,
+                "createdAtMs": self.upgrade_ms, "payload": {"kind": "heartbeat"},
+                "schedule": {"kind": "every", "everyMs": 1_800_000, "anchorMs": self.upgrade_ms},
+                "sessionTarget": "main", "wakeMode": "next-heartbeat"})
 
     def config(self) -> dict[str, Any]:
         """Make openclaw.json, in the keyed form that the upgrade writes."""
@@ -12990,7 +16716,7 @@ class DemoHome:
             entries[name] = {"workspace": str(_demo_workspace(self.home, name)),
                              "identity": {"name": agent.name, "theme": agent.job},
                              "model": {"primary": usual, "fallbacks": [fallback]}}
-        heartbeat = {"every": "30m", "model": f"anthropic/{DEMO_HEARTBEAT_MODEL}",
+        heartbeat = {"agentId": "main", "every": "30m", "model": f"anthropic/{DEMO_HEARTBEAT_MODEL}",
                      "activeHours": {"start": "07:00", "end": "23:00"}}
         return {
             "meta": {"lastTouchedVersion": "2026.9.6"},
@@ -13005,6 +16731,7 @@ class DemoHome:
                 "defaults": {"workspace": str(self.home / "workspace"), "heartbeat": heartbeat},
                 "ownership": "explicit", "entries": entries},
             "channels": {name: {"enabled": True} for name in ("telegram", "slack", "discord")},
+            "logging": {"level": "debug", "file": str(self.home / "logs" / "openclaw.log")},
         }
 
 
@@ -13241,6 +16968,11 @@ def build_parser() -> argparse.ArgumentParser:
     sub.add_argument("--out-dir", type=Path, default=Path(), help="folder to write into (.)")
     sub = command("status", cmd_status, "print the state of ledger and server in short")
     sub.add_argument("--json", action="store_true", default=False, help="as JSON")
+    sub = command("tail", cmd_tail, "print what happens, as it happens, until Ctrl-C")
+    sub.add_argument("--agent", default=None, help="only this agent")
+    sub.add_argument(
+        "--json", action="store_true", default=False, help="a JSON object a line, as /api/events"
+    )
     command("doctor", cmd_doctor, "say what was found, what cannot be read, and what to do")
     sub = command("demo", cmd_demo, "serve a made-up OpenClaw home", serving)
     sub.add_argument("--days", type=int, default=60, help="days of history (60)")
@@ -13472,6 +17204,37 @@ def ask_server(settings: Settings, path: str, method: str = "GET") -> tuple[int,
     """(status, body) of a request to the running server with the local credential. ClawmeterError when it cannot be reached."""
     import http.client
 
+    connection, answer = open_server(settings, path, method)
+    try:
+        return answer.status, answer.read()
+    except (OSError, http.client.HTTPException) as error:
+        msg = f"the running Clawmeter did not finish its answer to {plain(path)}: {error}"
+        raise ClawmeterError(msg) from error
+    finally:
+        connection.close()
+
+
+def ask_json(settings: Settings, path: str) -> Json:
+    """What the running server answers, with the local credential. Raises ClawmeterError."""
+    status, body = ask_server(settings, path)
+    if status != 200:
+        refuse_server(status, body)
+    return as_dict(parse_lenient_or_none(body))
+
+
+def refuse_server(status: int, body: bytes) -> NoReturn:
+    """Raise what an answer of the running server says is wrong."""
+    told = as_dict(as_dict(parse_lenient_or_none(body)).get("error")).get("message")
+    msg = f"the running Clawmeter refused: {plain(told or f'status {status}')}"
+    raise ClawmeterError(msg)
+
+
+def open_server(
+    settings: Settings, path: str, method: str = "GET", *, timeout_s: float = 600
+) -> tuple[HTTPConnection, HTTPResponse]:
+    """A request to the running server with the local credential, and the answer to be read. Raises ClawmeterError."""
+    import http.client
+
     where = read_server_file(settings)
     if where is None:
         msg = f"no Clawmeter is serving from the state directory {settings.state_dir}; start one with `clawmeter`"
@@ -13479,16 +17242,14 @@ def ask_server(settings: Settings, path: str, method: str = "GET") -> tuple[int,
     access = Access(settings.state_dir, settings=settings, gateway_tokens=list)
     path = f"/{sound(path).removeprefix('/')}"
     path = urllib.parse.quote(path, safe="/?&=%:+,;@!$'()*~")
-    connection = connect_to(where["url"], timeout_s=600)
+    connection = connect_to(where["url"], timeout_s=timeout_s)
     try:
         connection.request(method, path, headers={"Authorization": f"Bearer {access.load_token()}"})
-        answer = connection.getresponse()
-        return answer.status, answer.read()
+        return connection, connection.getresponse()
     except (OSError, http.client.HTTPException) as error:
+        connection.close()
         msg = f"cannot reach the Clawmeter at {where['url']}: {error}; start it again with `clawmeter`"
         raise ClawmeterError(msg) from error
-    finally:
-        connection.close()
 
 
 def connect_to(address: str, *, timeout_s: float) -> HTTPConnection:
@@ -13503,6 +17264,12 @@ def connect_to(address: str, *, timeout_s: float) -> HTTPConnection:
             cast("str", url.hostname), url.port, timeout=timeout_s, context=context
         )
     return http.client.HTTPConnection(cast("str", url.hostname), url.port, timeout=timeout_s)
+
+
+def is_serving(settings: Settings) -> bool:
+    """Whether a server of this state directory answers."""
+    where = read_server_file(settings)
+    return where is not None and is_answering(where["url"])
 
 
 def is_answering(address: str) -> bool:
@@ -13533,12 +17300,9 @@ def cmd_ingest(args: argparse.Namespace) -> int:
         meter = Clawmeter(settings)
     except LedgerBusyError:
         status, body = ask_server(settings, "/api/ingest", "POST")
-        answer = as_dict(parse_lenient_or_none(body))
         if status >= 400:
-            say(
-                f"the running Clawmeter refused: {plain(as_dict(answer.get('error')).get('message'))}"
-            )
-            return 1
+            refuse_server(status, body)
+        answer = as_dict(parse_lenient_or_none(body))
     else:
         try:
             line = ProgressLine()
@@ -13774,9 +17538,14 @@ def cmd_status(args: argparse.Namespace) -> int:
         summary = queries.summary()
         with queries.ledger.reading() as db:
             coverage = queries.coverage(db)
-    gateway = ask_gateway(settings, queries.homes[0])
+        live = queries.live()
+        if url:
+            live = ask_json(settings, "/api/live")  # with the gateway's word
+        else:
+            live["gateway"] = ask_gateway(settings, queries.homes[0])
+    gateway = live["gateway"]
     if args.json:
-        print_json({"server": url, "summary": summary, "coverage": coverage, "gateway": gateway})
+        print_json({"server": url, "summary": summary, "coverage": coverage, "gateway": gateway, "live": live["rows"]})  # fmt: skip
         return 0
     print(f"server   {url or 'not running'}")
     print(
@@ -13789,7 +17558,199 @@ def cmd_status(args: argparse.Namespace) -> int:
         f"sources  {format_bytes(coverage['total_bytes'])}, {coverage['bad_lines']} bad lines, {coverage['unreadable']} unreadable"
     )
     print(f"gateway  {plain(gateway['text'])}")
+    running = [row for row in live["rows"] if row["state"] == "running"]
+    print(f"live     {len(running)} running, {len(live['rows']) - len(running)} idle")
+    for row in running[:10]:
+        run = row["run"] or {}
+        doing = run.get("tool") if run.get("doing") == "tool" else run.get("doing") or "running"
+        share = f", context {100 * row['context_tokens'] / row['context_window']:.0f} %" if row["context_tokens"] and row["context_window"] else ""  # fmt: skip
+        print(f"         {plain(row['agent'], 20)}  {session_name(row)}: {plain(doing, 40)}{share}, {format_usd(row['cost_nano_usd'])}")  # fmt: skip
     return 0
+
+
+def session_name(row: Json) -> str:
+    """What a person calls a session: its label, else its key behind the agent, else its id; safe on a terminal."""
+    key = re.sub(r"^agent:[^:]+:", "", row["key"] or "")
+    return plain(row["label"] or key or (row.get("session") or row["id"])[:8], 40)
+
+
+class Tail:
+    """Tells what happens, each thing once: what came into the ledger, what sessions do, how the gateway is.
+
+    `ask(name, **params)` answers the queries `live` and `events`; `write` gets one event after the other.
+    """
+
+    def __init__(
+        self, ask: Callable[..., Json], write: Callable[[Json], None], *, agent: str | None = None
+    ) -> None:
+        self.ask = ask
+        self.write = write
+        self.agent = agent
+        self.cursor: str | None = None
+        self.since_ms = 0  # what an index under way finds of an earlier time is no news
+        self.running: dict[str, tuple[Json, Any]] = {}  # session id: (its row, what it did)
+        self.gateway: tuple[Any, ...] | None = None
+
+    def step(self) -> None:
+        """Look once, and tell what is new."""
+        live = self.ask("live", limit="200")
+        self.since_ms = self.since_ms or live["as_of_ms"] - MINUTE_MS
+        gateway = live["gateway"]
+        state = (gateway["status"], gateway["text"])
+        if state != self.gateway:
+            self.gateway = state
+            self.write({"ts_ms": live["as_of_ms"], "kind": "gateway", "status": state[0], "text": state[1], "problem": gateway["problem"]})  # fmt: skip
+        items = self._changes(live)
+        cursor, self.cursor = "", self.cursor or self.ask("events")["cursor"]
+        while cursor != self.cursor:  # the same again: that was all
+            cursor = self.cursor
+            answer = self.ask("events", after=cursor)
+            self.cursor = answer["cursor"]
+            items += [e for e in answer["events"] if e["ts_ms"] >= self.since_ms]
+        for item in sorted(items, key=lambda one: one["ts_ms"]):
+            if self.agent in (None, item["agent"]):
+                self.write(item)
+
+    def _changes(self, live: Json) -> list[Json]:
+        """Which sessions began or ceased to run, and what they do meanwhile."""
+        before, self.running = self.running, {}
+        items: list[Json] = []
+
+        def tell(row: Json, ts_ms: int | None, kind: str, **more: Any) -> None:
+            who = {n: row[n] for n in ("agent", "key", "label", "channel", "cause", "parent_session", "cost_nano_usd")}  # fmt: skip
+            items.append({"ts_ms": ts_ms or live["as_of_ms"], "kind": kind, "session": row["id"], **who, **more})  # fmt: skip
+
+        for row in live["rows"]:
+            run, known = row["run"] or {}, before.pop(row["id"], None)
+            if row["state"] != "running":
+                if known:
+                    outcome = run.get("doing") or row.get("run_state")
+                    tell(row, row["last_activity_ms"], "ended", outcome=outcome)
+                continue
+            doing = (run.get("doing"), run.get("tool"))
+            self.running[row["id"]] = (row, doing)
+            if known is None:
+                tell(row, run.get("started_ms") or row["last_activity_ms"], "running")
+            if doing[0] in ("tool", "retrying", "compacting") and (known is None or known[1] != doing):  # fmt: skip
+                tell(row, run.get("since_ms"), "doing", doing=doing[0], tool=doing[1])
+        for row, _ in before.values():
+            tell(row, None, "ended", outcome=None)
+        return items
+
+
+#: Colours of a terminal, for those kinds of events that have one.
+_TAIL_COLOURS = {"started": "32", "running": "32", "ended": "2", "gateway": "36", "failed": "31"}
+
+
+def format_event(item: Json, zone: ZoneInfo, *, is_coloured: bool) -> str:
+    """One event as a line for a terminal. Names are what somebody else chose: no control characters get through."""
+    kind = item["kind"]
+    has_failed = item.get("is_error") or item.get("outcome") == "failed" or item.get("stop_reason") == "aborted"  # fmt: skip
+    took = item.get("duration_ms")
+    lasted = f"{took / 1000:.1f} s" if took is not None else None
+    cost = item.get("cost_nano_usd")
+    words: list[str | None]
+    if kind == "gateway":
+        words = [item["text"], item["problem"]]
+    elif kind == "model_call":
+        tokens = f"{format_count(item['total_tokens'])} tokens"
+        money = format_usd(cost) if cost is not None else "no price"
+        called = f"calls {', '.join(item['tools'])}" if item["tools"] else None
+        words = [item["model"], tokens, money, lasted, item["stop_reason"] if has_failed else called]  # fmt: skip
+    elif kind == "tool":
+        words = [item["tool"], lasted, "failed" if has_failed else None]
+    elif kind == "doing":
+        words = [f"runs {item['tool']}" if item["doing"] == "tool" else item["doing"]]
+    elif kind == "ended":
+        words = [item["outcome"], f"{format_usd(cost)} in all"]
+    elif kind in ("started", "running"):
+        words = [item["channel"] or item["cause"], "sub-agent" if item["parent_session"] else None]
+    else:
+        words = []
+    text = ", ".join(plain(word, 80) for word in words if word)
+    clock = datetime.fromtimestamp(item["ts_ms"] / 1000, zone).strftime("%H:%M:%S")
+    name = "" if kind == "gateway" else session_name(item)
+    shown = {"model_call": "call"}.get(kind, kind)
+    line = f"{clock}  {plain(item.get('agent') or 'OpenClaw', 12):12}  {fit(name, 28)}  {shown:10}  {text}".rstrip()
+    colour = _TAIL_COLOURS.get("failed" if has_failed else kind)
+    return f"\x1b[{colour}m{line}\x1b[0m" if is_coloured and colour else line
+
+
+def fit(text: str, cells: int) -> str:
+    """A text in so many cells of a terminal, cut or filled; Chinese characters take two."""
+
+    def width(text: str) -> int:
+        return sum(2 if unicodedata.east_asian_width(char) in "WF" else 1 for char in text)
+
+    if width(text) > cells:
+        while width(text) > cells - 1:
+            text = text[:-1]
+        text += "…"
+    return text + " " * (cells - width(text))
+
+
+def cmd_tail(args: argparse.Namespace) -> int:
+    """Say what happens until somebody ends it."""
+    settings = settings_from(args)
+    out = sys.stdout
+    if isinstance(out, io.TextIOWrapper):
+        out.reconfigure(line_buffering=True)  # a line is there when it has happened, also in a pipe
+    is_coloured = out.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"  # fmt: skip
+
+    def write(item: Json) -> None:
+        # ASCII: what a terminal takes for a command can also stand above 127.
+        print(json.dumps(item) if args.json else format_event(item, settings.zone(), is_coloured=is_coloured))  # fmt: skip
+
+    if is_serving(settings):
+        follow_server(settings, Tail(lambda name, **given: ask_json(settings, f"/api/{name}?{urllib.parse.urlencode(given)}"), write, agent=args.agent))  # fmt: skip
+        return 0
+    meter = Clawmeter(settings)
+    try:
+        say("No Clawmeter is serving: reading OpenClaw's files here. One can be started when this has ended.")  # fmt: skip
+        line = ProgressLine()
+        meter.index(line)
+        line.done()
+        page = meter.stream.subscribe()
+        meter.start()
+        meter.passed.wait()  # from here on nothing is missed
+        tail = Tail(lambda name, **given: getattr(meter.queries, name)(**given), write, agent=args.agent)  # fmt: skip
+        tail.step()
+        for _ in page.frames():
+            tail.step()
+    finally:
+        meter.stop()
+    return 0
+
+
+def follow_server(settings: Settings, tail: Tail) -> None:
+    """Look whenever the running server says that something is new; wait for it when it is gone."""
+    import http.client
+
+    is_lost = False
+    while True:
+        connection: HTTPConnection | None = None
+        try:
+            tail.step()
+            connection, stream = open_server(settings, "/api/stream", timeout_s=60)
+            if stream.status != 200:
+                refuse_server(stream.status, stream.read())
+            if is_lost:
+                say("The server is back.")
+            is_lost = False
+            tail.step()  # what happened before it listened
+            while line := stream.readline():
+                if line == b"\n":  # the end of an event, or of the sign that there is none
+                    tail.step()
+        except (ClawmeterError, OSError, http.client.HTTPException) as error:
+            if is_serving(settings) and isinstance(error, ClawmeterError):
+                raise  # it is there, and refuses
+        finally:
+            if connection is not None:
+                connection.close()
+        if not is_lost and not is_serving(settings):
+            say("The server has ended; waiting for it to start again (Ctrl-C ends this).")
+            is_lost = True
+        threading.Event().wait(1)
 
 
 def cmd_doctor(args: argparse.Namespace) -> int:
@@ -13900,7 +17861,7 @@ def print_gateway(told: Json, line: Callable[[str, str, str | None], None]) -> N
     elif told["status"] == "off":
         line("ok", "gateway not asked (switched off)", None)
     else:
-        is_wrong = told["status"] in ("refused", "incompatible")
+        is_wrong = told["status"] in ("refused", "pairing", "incompatible")
         line("!!" if is_wrong else "--", told["problem"] or told["text"], told["what_to_do"])
 
 
@@ -13981,7 +17942,8 @@ def cmd_demo(args: argparse.Namespace) -> int:
 def demo_settings(args: argparse.Namespace, root: Path) -> Settings:
     """The settings of a demo in `root`: whatever else is set, its made-up numbers go into a ledger of its own."""
     settings = settings_from(args, homes=[str(root)], state_dir=str(root / "state"))
-    return replace(settings, db=None, agents_dir=None, gateway=False)
+    limits = {"openai/gpt-5.2": RateLimit(500, 800_000), "google": RateLimit(60)}
+    return replace(settings, db=None, agents_dir=None, gateway=False, limits=limits)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -14058,6 +18020,7 @@ INDEX_HTML = r"""<!doctype html>
 <dialog id="help" class="help" aria-labelledby="help-title"></dialog>
 <dialog id="search" class="search" aria-labelledby="search-title"></dialog>
 <dialog id="sheet" class="sheet" aria-labelledby="sheet-title"></dialog>
+<dialog id="confirm" class="sheet is-confirm" aria-labelledby="confirm-title"></dialog>
 </body>
 </html>
 """
@@ -14154,6 +18117,8 @@ main:focus { outline: none; }
 }
 .rail-link[aria-current="page"] .icon { color: var(--accent); }
 .rail-link[aria-disabled] { color: var(--ink-3); opacity: .62; cursor: default; }
+.rail-link { position: relative; }
+.rail-dot { margin-left: auto; color: var(--warn); line-height: 1; }
 .rail-more { display: none; }
 #bar { position: sticky; z-index: 2; top: 0; background: var(--bg); }
 .bar {
@@ -14365,6 +18330,7 @@ progress {
 progress::-webkit-progress-bar { background: var(--line); }
 progress::-webkit-progress-value { background: currentColor; }
 progress::-moz-progress-bar { background: currentColor; }
+progress.is-wide { display: block; width: min(420px, 100%); margin: 12px 0 8px; }
 progress.is-warn { color: var(--warn); } progress.is-bad { color: var(--bad); }
 .range-bar { width: 100%; height: 16px; margin-top: auto; }
 .range-band { fill: var(--ink-3); opacity: .35; }
@@ -14468,6 +18434,7 @@ th.num { text-align: right; }
 .state.is-running .dot { color: var(--ok); }
 .state.is-idle .dot { fill: none; stroke: currentColor; stroke-width: 1.5; }
 .state.is-ended { color: var(--ink-3); }
+.state.is-bad { color: var(--bad); }
 .grid-table tbody .depth-1 { padding-left: 16px; }
 .grid-table tbody .depth-2 { padding-left: 32px; }
 .grid-table tbody .depth-3 { padding-left: 48px; }
@@ -14535,6 +18502,21 @@ h3 { margin: 12px 0 4px; font-size: 12px; line-height: 16px; font-weight: 600; c
 .sheet-head { display: flex; align-items: center; justify-content: space-between; gap: 16px; margin-bottom: 8px; }
 .sheet .note { margin: 4px 0 12px; font-size: 13px; }
 .sheet .figure-number { margin-bottom: 4px; }
+.sheet.is-confirm { width: min(560px, calc(100vw - 32px)); margin-top: 12vh; }
+.confirm-words, .confirm-notes { margin-bottom: 12px; color: var(--ink-2); font-size: 13px; line-height: 18px; }
+.requests { display: grid; gap: 8px; max-height: 40vh; margin-bottom: 12px; padding: 12px; overflow: auto; border: 1px solid var(--line); border-radius: 6px; background: var(--bg); }
+.requests li { font-size: 13px; line-height: 18px; }
+.requests code { display: block; white-space: pre-wrap; }
+.requests .method { font-weight: 600; }
+.confirm-fault { display: flex; gap: 8px; margin-bottom: 12px; color: var(--bad); font-size: 13px; line-height: 18px; }
+.confirm-notes { display: grid; gap: 4px; padding-left: 16px; list-style: disc; }
+.act { width: 36px; padding-block: 0; }
+.act .icon-button { height: 20px; }
+.audit .grid-table :is(td, tbody th) { max-width: 240px; vertical-align: top; white-space: normal; font-weight: 400; }
+.audit .grid-table :is(td:first-child, td code) { white-space: nowrap; }
+.confirm-foot { display: flex; justify-content: flex-end; gap: 8px; }
+.button.is-danger { background: var(--bad); border-color: var(--bad); color: var(--surface); font-weight: 600; }
+.button[aria-disabled="true"] { opacity: .6; cursor: default; }
 .formula { font-family: var(--mono); font-size: 13px; }
 .formula-price { display: block; font-size: 12px; line-height: 16px; color: var(--ink-3); white-space: normal; }
 
@@ -14547,6 +18529,7 @@ h3 { margin: 12px 0 4px; font-size: 12px; line-height: 16px; font-weight: 600; c
 .strip .is-warn dd { color: var(--warn); }
 .strip progress { display: inline-block; width: 64px; vertical-align: 3px; margin-left: 4px; }
 .strip .unpriced { line-height: inherit; }
+.strip-actions { display: inline-flex; gap: 12px; margin-left: 8px; }
 
 /* States */
 .is-stale main { --ink: var(--ink-3); --ink-2: var(--ink-3); color: var(--ink-3); }
@@ -14618,6 +18601,7 @@ kbd {
   :root { --rail: 56px; }
   .brand { padding: 0 10px; }
   .rail-link { justify-content: center; }
+  .rail-dot { position: absolute; top: 4px; right: calc(50% - 16px); }
   .rail-name {
     position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%);
     white-space: nowrap;
@@ -14881,6 +18865,18 @@ export function tServer(text, known) {
   const key = String(text).replace(/\d[\d,.]*\d|\d/g, (number) => `{${numbers.push(number)}}`);
   if (!known.includes(key)) return text;
   return t(key, Object.fromEntries(numbers.map((number, i) => [i + 1, number])));
+}
+
+/** A phrase of the server that is made of `known` ones: `{words} on {days}`; what stands in them is said the same way. */
+export function tPhrase(text, known) {
+  if (!messages) return text;
+  for (const one of known) {
+    const names = [...one.matchAll(/\{(\w+)\}/g)].map(([, name]) => name);
+    const form = one.split(/\{\w+\}/).map((part) => part.replace(/[.*+?^${}()|[\]\\]/g, "\\$&")).join("(.+)");
+    const found = new RegExp(`^${form}$`).exec(text);
+    if (found) return t(one, Object.fromEntries(names.map((name, i) => [name, tPhrase(found[i + 1], known)])));
+  }
+  return text;
 }
 
 // Formatters. Unknown is a dash, zero is 0, and the space before a unit never breaks.
@@ -15389,14 +19385,15 @@ export function swatch(slot) {
 }
 
 /** A line over `values` (null is a gap, not a zero), its last point marked. */
-export function sparkline(values, width = 96, height = 28) {
+export function sparkline(values, width = 96, height = 28, { form = formatMoney, top = 0 } = {}) {
   const known = (values ?? []).filter((value) => value !== null);
   if (known.length < 2) return null;
   const least = Math.min(...known);
   const most = Math.max(...known);
   const last = values.length - 1;
+  const full = top || most || 1;
   const x = (i) => round(3 + (i * (width - 6)) / last);
-  const y = (value) => round(height - 3 - (value / (most || 1)) * (height - 6));
+  const y = (value) => round(height - 3 - (value / full) * (height - 6));
   let line = "";
   values.forEach((value, i) => {
     if (value !== null) line += `${i === 0 || values[i - 1] === null ? "M" : "L"}${x(i)} ${y(value)}`;
@@ -15409,7 +19406,7 @@ export function sparkline(values, width = 96, height = 28) {
       preserveAspectRatio="xMinYMid" role="img">
       <title>
         ${t("Between {low} and {high}, last {last}", {
-          low: formatMoney(least), high: formatMoney(most), last: formatMoney(known[known.length - 1]),
+          low: form(least), high: form(most), last: form(known[known.length - 1]),
         })}
       </title>
       <path class="spark-base" d="M3 ${height - 2.5}H${width - 3}"/>
@@ -15490,12 +19487,17 @@ export const LANGUAGES = [["", msg("As the browser")], ["en", "English"], ["zh",
 const CURRENCIES = ["USD", "EUR", "GBP", "CNY", "JPY", "CHF", "INR", "CAD", "AUD", "KRW", "BRL", "SEK"];
 
 // Only what exists is a link; the rest of the rail says what is coming and cannot be pressed.
-export const BUILT = new Set(["overview", "flow", "cost", "sessions", "session"]);
+export const BUILT = new Set(["overview", "flow", "cost", "sessions", "session", "crons", "health", "agents"]);
 const PAGES = [
   ["overview", msg("Overview")], ["flow", msg("Flow")], ["cost", msg("Cost")], ["sessions", msg("Sessions")],
   ["crons", msg("Crons")], ["alerts", msg("Alerts")], ["traces", msg("Traces")], ["fleet", msg("Fleet")],
   ["health", msg("Health")], ["agents", msg("Agents")],
 ];
+/** The second key of `g …`: the first letter of a page's name that no page before it has. */
+const GO_KEYS = PAGES.reduce((keys, [page]) => {
+  const free = [...page].find((letter) => !Object.values(keys).includes(letter));
+  return { ...keys, [page]: free };
+}, {});
 /** Pages that are not in the rail, and the one that is marked there instead. */
 const INSIDE = { session: "sessions" };
 
@@ -15530,6 +19532,7 @@ const ICONS = {
   warn: "M8 2l6.5 11.5h-13zM8 6.5v3.3M8 11.6v.1",
   started: "M5 3.5l7 4.5-7 4.5z",
   ended: "M4 4h8v8H4z",
+  done: "M3 8.5l3.2 3L13 4.5",
   failed: "M4 4l8 8M12 4l-8 8",
   compacted: "M3 4h10M3 12h10M8 5.5v5M6 8h4",
   other: "M3 8h10",
@@ -15912,14 +19915,19 @@ export function menu({ name, state, label, button, body, shortcut = "", help = "
 
 // Frame
 
+function problemDot({ coverage }) {
+  const problems = coverage?.problems;
+  return problems ? html`<span class="rail-dot">${dot()}${unseen(tn(problems, "{n} problem", "{n} problems"))}</span>` : null;
+}
+
 export function Rail(state) {
   if (state.needsLogin) return html``;
   const here = INSIDE[state.route.page] ?? state.route.page;
   const entry = ([page, name], i) => {
-    const inside = html`${icon(page)}<span class="rail-name">${t(name)}</span>`;
+    const inside = html`${icon(page)}<span class="rail-name">${t(name)}</span>${page === "health" ? problemDot(state) : null}`;
     const link = BUILT.has(page)
       ? html`
-        <a class="rail-link" href="${hrefTo(state, page)}" data-page="${page}" data-shortcut="g ${page[0]}"
+        <a class="rail-link" href="${hrefTo(state, page)}" data-page="${page}" data-shortcut="g ${GO_KEYS[page]}"
           data-help="${t("Go to {page}", { page: t(name) })}" aria-current="${here === page ? "page" : "false"}">${inside}</a>`
       : html`<a class="rail-link" role="link" aria-disabled="true">${inside}</a>`;
     return html`<li class="${i >= 5 ? "is-extra" : ""}">${link}</li>`;
@@ -15931,7 +19939,7 @@ export function Rail(state) {
         ${PAGES.map(entry)}
         <li class="rail-more">
           <button type="button" class="rail-link" data-action="more" aria-expanded="${state.isMoreOpen ? "true" : "false"}">
-            ${icon("more")}<span class="rail-name">${t("More")}</span>
+            ${icon("more")}<span class="rail-name">${t("More")}</span>${problemDot(state)}
           </button>
         </li>
       </ul>
@@ -16344,6 +20352,10 @@ function attentionWords(one, { coverage, by_model: models }) {
       });
     }
   }
+  if (one.kind === "cron") {
+    const [, name, why] = /^Cron job (.+?) failed: (.+)$/.exec(one.text) ?? [];
+    if (why) return t("Cron job {name} failed: {why}", { name, why });
+  }
   if (one.kind === "unreadable") {
     return tn(coverage.unreadable, "{n} source of OpenClaw cannot be read", "{n} sources of OpenClaw cannot be read");
   }
@@ -16353,7 +20365,7 @@ function attentionWords(one, { coverage, by_model: models }) {
   return one.text;
 }
 
-const ACTIONS = [msg("See health"), msg("Set a price")];
+const ACTIONS = [msg("See health"), msg("Set a price"), msg("See the job")];
 const actionName = (label) => (ACTIONS.includes(label) ? t(label) : label);
 
 function AttentionLine(one, i, overview) {
@@ -16506,6 +20518,20 @@ export function stateMark(row) {
   return html`<span class="state is-${key}" title="${hint}">${dot()}<span class="state-word">${name}</span></span>`;
 }
 
+const FATES = { running: msg("Running"), done: msg("Done"), failed: msg("Failed"), killed: msg("Killed"), timed_out: msg("Timed out") };
+const FATE_ICONS = { done: "ended", failed: "failed", killed: "ended", timed_out: "warn" };
+
+/** How a sub-agent fares: a sign and a word. */
+export function fateMark(row) {
+  const name = t(FATES[row.run_state]);
+  if (row.run_state === "running") return html`<span class="state is-running" title="${name}">${dot()}<span class="state-word">${name}</span></span>`;
+  const kind = row.run_state === "done" ? "is-ended" : "is-bad";
+  return html`<span class="state ${kind}" title="${name}">${icon(FATE_ICONS[row.run_state], 10)}<span class="state-word">${name}</span></span>`;
+}
+
+/** What a sub-agent is to do, behind its name; its first line. */
+export const taskWords = (row) => (row.task ? html` <span class="note task" title="${row.task}">${bdi(row.task.split("\n", 1)[0].slice(0, 160))}</span>` : null);
+
 /** Agent and channel under the name, where the window has no room for their columns. */
 export const where = (row) => html`
   <span class="where">${bdi(row.agent ?? UNKNOWN)} · ${bdi(row.channel || row.cause || UNKNOWN)}</span>`;
@@ -16551,10 +20577,10 @@ function LiveRow(told, depth, state) {
   const row = withRun(told);
   return html`
     <tr data-key="${row.id}">
-      <td class="state-cell">${stateMark(row)}</td>
+      <td class="state-cell">${row.run_state ? fateMark(row) : stateMark(row)}</td>
       <th scope="row" class="name depth-${Math.min(depth, 4)}" title="${sessionName(row)}">
         ${depth ? html`<span class="branch" aria-hidden="true">└</span>${unseen(`${t("sub-agent")} `)}` : null}
-        ${sessionLink(state, row.id, sessionName(row))}${where(row)}
+        ${sessionLink(state, row.id, sessionName(row))}${depth ? taskWords(row) : null}${where(row)}
         ${row.run?.doing ? html`<span class="where">${doing(row, state)}</span>` : null}
       </th>
       <td class="mid">${doing(row, state)}</td>
@@ -16565,6 +20591,7 @@ function LiveRow(told, depth, state) {
       <td class="num wide">${tokens(row.total_tokens)}</td>
       <td class="num">${cost(row)}</td>
       <td class="num">${formatDuration(elapsed(row, state))}</td>
+      ${mayAct(state) ? abortCell(row, state) : null}
     </tr>`;
 }
 
@@ -16607,7 +20634,7 @@ function Now(state) {
     heads: html`
       ${head(html`<span class="state-word">${t("State")}</span>`)}${head(t("Session"))}${head(t("Doing"), "mid")}${head(t("Agent"), "mid")}
       ${head(t("Channel"), "mid")}${head(t("Model"), "mid")}${head(t("Context"), "num wide")}${head(t("Tokens"), "num wide")}${head(t("Cost"), "num")}
-      ${head(t("For"), "num")}`,
+      ${head(t("For"), "num")}${mayAct(state) ? head(unseen(t("Abort run")), "act") : null}`,
     rows: nested.slice(0, SHOWN_ROWS).map(([row, depth]) => LiveRow(row, depth, state)),
   });
   return panel({
@@ -16789,7 +20816,7 @@ function Strip(state) {
     <footer class="strip w12" data-key="strip" aria-label="${t("Sources")}">
       <dl>
         ${item("openclaw", "OpenClaw", version)}
-        ${item("gateway", t("Gateway"), source.gateway === NO_GATEWAY ? t(NO_GATEWAY) : source.gateway)}
+        ${item("gateway", t("Gateway"), html`${source.gateway === NO_GATEWAY ? t(NO_GATEWAY) : bdi(source.gateway)} ${gatewayActions(state.overview.gateway, state)}`)}
         ${item("home", t("Home"), homes)}
         ${item("sources", t("Sources"), html`${counted}, ${read}`)}
         ${faults ? item("faults", t("Not counted"), faults, "is-warn") : null}
@@ -16800,6 +20827,131 @@ function Strip(state) {
         ${item("version", "Clawmeter", state.version)}
       </dl>
     </footer>`;
+}
+
+// Acting on a gateway: the buttons, what a person is asked before anything is sent, and the list of
+// what was. `confirm` of the state is what a page gave to context.confirm(), and what became of it.
+
+/** Whether this person's credential may change something. */
+export const mayAct = (state) => state.scope === "full";
+
+/** A button that aborts what runs in a session; nothing where the gateway knows of no run, or the person may not. */
+export function abortButton(row, state, body = t("Abort run")) {
+  if (!mayAct(state) || !row.run?.running) return null;
+  return html`
+    <button type="button" class="${typeof body === "string" ? "button" : "icon-button"}" data-action="abort-run" data-value="${row.id}"
+      data-name="${sessionName(row)}" title="${t("Abort run")}">${body}</button>`;
+}
+
+const abortCell = (row, state) => html`
+  <td class="act">${abortButton(row, state, html`${icon("ended")}${unseen(`${t("Abort run")} ${sessionName(row)}`)}`)}</td>`;
+
+/** What can be done with the gateway as it is: pause or resume it, and look at what was done. */
+function gatewayActions(gateway, state) {
+  if (!gateway || gateway.status === "off") return null;
+  const isPaused = gateway.paused_ms !== null;
+  const toggle = gateway.status === "connected" && mayAct(state) ? html`
+    <button type="button" class="link" data-action="${isPaused ? "resume-gateway" : "pause-gateway"}" data-key="toggle"
+      title="${isPaused ? t("Paused {time}", { time: formatAbsolute(gateway.paused_ms, zoneOf(state)) }) : ""}">${isPaused ? t("Resume") : t("Pause")}</button>` : null;
+  return html`
+    <span class="strip-actions">
+      ${toggle}<button type="button" class="link" data-action="show-actions" data-key="list">${t("Actions")}</button>
+    </span>`;
+}
+
+/** One request as it will be sent: the method, its parameters, and what it is about. */
+const RequestRow = ({ method, params, target }, i) => html`
+  <li data-key="${i}">
+    <code class="method">${method}</code>
+    <code>${JSON.stringify(params)}</code>
+    ${target ? html`<span class="note">${bdi(target)}</span>` : null}
+  </li>`;
+
+const LEFT = {
+  gone: msg("{job} is gone."), on: msg("{job} is on already."), changed: msg("{job} was changed meanwhile and stays off."),
+};
+
+/** What a person should know before pausing or resuming: what it cannot do, and what it leaves. */
+export function pauseNotes(pause) {
+  if (!pause.paused) {
+    return [
+      pause.locked.length ? t("OpenClaw lets nobody switch off its own jobs: {names}.", { names: pause.locked.join(", ") }) : "",
+      t("Messages that arrive are still answered: no version of OpenClaw can refuse them."),
+      t("OpenClaw forgets that heartbeats are stopped when it restarts."),
+    ].filter(Boolean);
+  }
+  const heartbeats = pause.restarted
+    ? t("The gateway has restarted since: its heartbeats run again already.")
+    : t("Heartbeats are started even if they had been stopped before: OpenClaw does not tell.");
+  return [...pause.left.map(({ job, why }) => t(LEFT[why], { job })), ...(pause.heartbeats ? [heartbeats] : [])];
+}
+
+export function Confirmation({ confirm }) {
+  if (!confirm) return html``;
+  const { title, words, steps, gateway, notes = [], button, isDangerous, isBusy, isDone, fault } = confirm;
+  const isReady = Boolean(steps?.length) && !isBusy;
+  const sent = steps?.length
+    ? html`
+      <p class="confirm-words">${gateway ? t("To the gateway {gateway}:", { gateway: bdi(gateway) }) : t("To the gateway:")}</p>
+      <ol class="requests" tabindex="0" aria-label="${t("What is sent")}">${steps.map(RequestRow)}</ol>`
+    : steps ? nothing(t("There is nothing to send.")) : fault || isDone ? null : nothing(t("Asking the gateway"));
+  return html`
+    <header class="sheet-head"><h2 id="confirm-title">${title}</h2></header>
+    ${words ? html`<p class="confirm-words">${words}</p>` : null}
+    ${sent}
+    ${notes.length ? html`<ul class="confirm-notes">${notes.map((note, i) => html`<li data-key="${i}">${bdi(note)}</li>`)}</ul>` : null}
+    <div role="alert">${fault ? html`<p class="confirm-fault">${icon("bad")}${bdi(fault)}</p>` : null}</div>
+    <footer class="confirm-foot">
+      <button type="button" class="button" data-action="confirm-close">${isDone ? t("Close") : t("Cancel")}</button>
+      ${isDone ? null : html`
+        <button type="button" class="button ${isDangerous ? "is-danger" : "is-first"}" data-action="confirm-send" data-key="send"
+          aria-disabled="${isReady ? "false" : "true"}" aria-busy="${isBusy ? "true" : "false"}">${isBusy ? t("Sending") : button}</button>`}
+    </footer>`;
+}
+
+/** What an action was for; kinds that are not here are shown as they are. */
+const ACTION_KINDS = {
+  "session.abort": msg("Abort run"), "gateway.pause": msg("Pause gateway"), "gateway.resume": msg("Resume gateway"),
+  "cron.create": msg("Create cron job"), "cron.edit": msg("Edit cron job"), "cron.delete": msg("Delete cron job"),
+  "cron.run": msg("Run cron job"), "cron.enable": msg("Enable cron job"), "cron.disable": msg("Disable cron job"),
+};
+const OUTCOMES = {
+  ok: ["is-ok", msg("done")], refused: ["is-bad", msg("refused")], no_answer: ["is-warn", msg("no answer")],
+  not_sent: ["is-bad", msg("not sent")], unknown: ["is-warn", msg("answer not known")],
+};
+const ACTIONS_STEP = 50;
+
+/** The ask for AuditTable: put it among a page's asks while the list is on show. */
+export const auditAsk = (state) => ({
+  key: "actions", path: "/api/actions", params: { limit: state.auditLimit ?? ACTIONS_STEP }, on: ["gateway"],
+});
+
+function AuditRow(row, state) {
+  const [mark, word] = OUTCOMES[row.outcome];
+  const why = row.outcome === "ok" || !row.answer?.message ? null : html`<span class="note">${bdi(row.answer.message)}</span>`;
+  return html`
+    <tr data-key="${row.id}">
+      <td>${when(row.ts_ms, state)}</td>
+      <th scope="row">${Object.hasOwn(ACTION_KINDS, row.kind) ? t(ACTION_KINDS[row.kind]) : row.kind} <span class="note">${bdi(row.target)}</span></th>
+      <td class="mid">${bdi(row.who)}</td>
+      <td class="wide"><code title="${JSON.stringify(row.params)}">${row.method}</code></td>
+      <td><span class="${mark}">${t(word)}</span> ${why}</td>
+    </tr>`;
+}
+
+/** What people asked of the gateway, latest first; `auditAsk` brings it. */
+export function AuditTable(state) {
+  const { data, total, error } = state.answers.actions ?? {};
+  if (!data) return nothing(error ? t("The list could not be read: {why}.", { why: error.message || t("no answer") }) : t("Loading"));
+  if (!data.length) return nothing(t("Nobody has done anything yet: what is sent to a gateway from here is listed with its answer."));
+  const table = scrollingTable({
+    label: t("{title}, table", { title: t("Actions") }), kind: "audit",
+    heads: html`${head(t("When"))}${head(t("Action"))}${head(t("By"), "mid")}${head(t("Request"), "wide")}${head(t("Answer"))}`,
+    rows: data.map((row) => AuditRow(row, state)),
+  });
+  const more = data.length < total ? html`
+    <p class="more"><button type="button" class="link" data-action="more-actions">${t("Show more of {n}", { n: formatCount(total) })}</button></p>` : null;
+  return html`${table}${more}`;
 }
 
 // States
@@ -16948,11 +21100,27 @@ function NoSuchPage(state) {
 }
 
 /** What stands in <main>: the page's own view, or why there is none yet. */
+/** Until the first index is whole the ledger holds nothing: a page of zeros would be a lie. */
+function FirstIndex(state) {
+  const { indexed_bytes: done, total_bytes: all } = state.coverage;
+  const way = indexing(state);
+  return html`
+    <div class="grid" data-key="first-index">
+      <section class="panel w12 empty" data-key="first-index" aria-labelledby="h-first-index">
+        <h2 id="h-first-index">${t("Reading what OpenClaw has kept")}</h2>
+        <p>${t("Every session is read once; after that, what is new takes a moment. The numbers come when all of it is read.")}</p>
+        <progress class="is-wide" max="100" value="${way.percent}" aria-label="${t("Indexed")}"></progress>
+        <p class="note">${indexingWords(way)} · ${t("{done} of {all}", { done: formatBytes(done), all: formatBytes(all) })}</p>
+      </section>
+    </div>`;
+}
+
 export function Page(state, page) {
   if (state.needsLogin) return Login(state);
   if (!BUILT.has(state.route.page)) return NoSuchPage(state);
   if (state.fault) return Failure({ error: state.fault, hasNumbers: false });
   if (!page) return Skeleton(state);
+  if (state.coverage?.first_index && indexing(state)) return FirstIndex(state);
   // The first thing that a page asks for is what it cannot be drawn without.
   const [first] = page.asks(state);
   const answer = first ? state.answers[first.key] : { data: true, error: null };
@@ -16988,10 +21156,15 @@ const forOverview = (state) => ({
 export const overviewPage = {
   parse: (params) => ({ by: BREAKDOWNS.includes(params.get("by")) ? params.get("by") : BREAKDOWNS[0] }),
   format: ({ by }) => [["by", by && by !== BREAKDOWNS[0] ? by : ""]],
-  asks: ({ route }) => [
+  asks: ({ route, sheet, auditLimit }) => [
     { key: "overview", path: "/api/overview", params: askParams(route), on: ["usage", "session", "gateway", "health"] },
     { key: "usage", path: "/api/usage", params: { ...askParams(route), by: route.by, limit: 500 }, on: ["usage"] },
+    ...(sheet?.kind === "actions" ? [auditAsk({ auditLimit })] : []),
   ],
+  sheet: (state) => html`
+    <header class="sheet-head"><h2 id="sheet-title">${t("Actions")}</h2>
+      <button type="button" class="link" data-action="sheet-close">${t("Close")}</button></header>
+    ${AuditTable(state)}`,
   view: (state) => Overview(forOverview(state)),
   heard: heardRun,
   charts: (state) => (dataOf(state, "overview")
@@ -17027,7 +21200,7 @@ APP_JS = r"""// What changes and what acts: state, the address, fetching, the li
 import { patch, html, t, useFormat, useMessages, dayIn } from "./dom.js";
 import { barLayout, crosshair, tooltip } from "./chart.js";
 import {
-  BUILT, Bar, DEFAULT_RANGE, FILTERS, Help, LANGUAGES, Page, Rail, Search, THEMES,
+  BUILT, Bar, Confirmation, pauseNotes, DEFAULT_RANGE, FILTERS, Help, LANGUAGES, Page, Rail, Search, THEMES,
   addDays, addMonths, assignColours, coloursIn, filterAsk, formatRoute, indexing, isGone, overviewPage, parseRoute,
   rangeDays, searchHits, widthOf, zoneOf,
 } from "./views.js";
@@ -17038,7 +21211,7 @@ const STALE_AFTER_MS = 60_000; // without an event: midnight passes, sessions go
 const POLL_MS = 15_000;        // when the server has no stream to spare
 const HEARD_MS = 2000;         // what a page took over from an event is looked up after that long, to be sure
 const DOUBLE_CLICK_MS = 250;   // a click waits that long for its second one
-const KINDS = ["usage", "session", "gateway", "health"]; // what the stream announces
+const KINDS = ["usage", "session", "gateway", "cron", "health"]; // what the stream announces
 
 const $ = (id) => document.getElementById(id);
 const remembered = {
@@ -17087,14 +21260,14 @@ let state = {
   serverZone: "",
   zones: Intl.supportedValuesOf?.("timeZone") ?? [],
   now: Date.now(),
-  connection: "connecting",
+  connection: "connecting", scope: "",
   updatedMs: 0,
   coverage: null, source: null,
   answers: {}, fault: null,
   isSlow: false,
   needsLogin: false, login: { isBusy: false, message: "" },
   widths: {}, windows: {},
-  menu: "", calendar: { at: "", start: "" }, filterKind: FILTERS[0][0], filterText: "", search: null, sheet: null,
+  menu: "", calendar: { at: "", start: "" }, filterKind: FILTERS[0][0], filterText: "", search: null, sheet: null, confirm: null,
   lit: null, isTable: false, isAllShown: false, isMoreOpen: false,
 };
 
@@ -17128,6 +21301,8 @@ function render() {
   patch($("sheet"), state.sheet && page()?.sheet ? page().sheet(state) : html``);
   showDialog($("search"), state.search !== null);
   showDialog($("sheet"), state.sheet !== null);
+  patch($("confirm"), Confirmation(state));
+  showDialog($("confirm"), state.confirm !== null);
   if (patch($("main"), Page(state, page()))) {
     watchWidths();
     noteWindows();
@@ -17185,8 +21360,67 @@ function loadStyles(name) {
 /** What a page's actions, keys and painted() get. */
 const context = (event = null) => ({
   get state() { return state; },
-  dispatch, go, say, event, send, refresh: refreshAll,
+  dispatch, go, say, event, send, confirm, refresh: refreshAll,
   read: (path, params = {}) => fetchJson(path, params).then(({ body }) => body),
+});
+
+// Asking before something is sent to a gateway
+
+/**
+ * Ask a person whether to act, showing exactly what will be sent, and act.
+ * { title, words?, button, isDangerous?, done, send: {method, path, body?}, then?(answer) } and either what is sent,
+ * { steps: [{method, params, target?}], gateway?, notes? }, or { plan, notes?(answer) }: the path of an answer with steps and gateway.
+ */
+async function confirm(question) {
+  const mine = { ...question, steps: question.steps ?? null, notes: question.plan ? [] : question.notes, isBusy: false, fault: "" };
+  const isMine = () => state.confirm?.title === mine.title && state.confirm.send === mine.send;
+  dispatchNow({ confirm: mine, menu: "" }, ['#confirm [data-action="confirm-close"]']);
+  if (!question.plan) return;
+  try {
+    const { body } = await fetchJson(question.plan);
+    const { steps, gateway, problems = [] } = body;
+    if (isMine()) dispatch({ confirm: { ...state.confirm, steps, gateway, notes: question.notes?.(body), fault: problems.join("; ") } });
+  } catch (fault) {
+    if (isMine()) dispatch({ confirm: { ...state.confirm, fault: fault.message || t("Clawmeter does not answer. Is it running?") } });
+  }
+}
+
+async function sendConfirmed() {
+  const { steps, isBusy, send: { method, path, body }, done, then } = state.confirm;
+  if (isBusy || !steps?.length) return;
+  dispatch({ confirm: { ...state.confirm, isBusy: true, fault: "" } });
+  const asked = state.confirm;
+  try {
+    const answer = await send(method, path, body);
+    const problems = answer?.problems ?? [];
+    // Done, but not all of it: that stays to be read.
+    const words = t("All but this:");
+    const rest = problems.length ? { ...asked, title: done, words, steps: null, notes: [], isBusy: false, isDone: true, fault: problems.join("; ") } : null;
+    if (state.confirm === asked) dispatch({ confirm: rest });
+    say(done);
+    then?.(answer);
+    refreshAll();
+  } catch (fault) {
+    if (fault.status === 401) askForToken("");
+    else if (state.confirm === asked) {
+      dispatch({ confirm: { ...asked, isBusy: false, fault: fault.message || t("Clawmeter does not answer. Is it running?") } });
+    }
+  }
+}
+
+const abortRun = (element) => confirm({
+  title: t("Abort what runs in {name}?", { name: element.dataset.name }),
+  words: t("What the model has answered so far stays, and is billed."),
+  plan: `/api/abort/${encodeURIComponent(element.dataset.value)}`, button: t("Abort run"), isDangerous: true, done: t("Run aborted"),
+  send: { method: "POST", path: `/api/abort/${encodeURIComponent(element.dataset.value)}` },
+});
+const pauseGateway = () => confirm({
+  title: t("Pause this gateway?"), words: t("Cron jobs and heartbeats are switched off and runs are aborted, until you resume."),
+  plan: "/api/pause", notes: pauseNotes, button: t("Pause gateway"), isDangerous: true, done: t("Gateway paused"), send: { method: "POST", path: "/api/pause" },
+});
+const resumeGateway = () => confirm({
+  title: t("Resume this gateway?"), words: t("What the pause has switched off is switched on again, and nothing else."),
+  plan: "/api/pause", notes: pauseNotes, button: t("Resume gateway"), done: t("Gateway resumed"), send: { method: "POST", path: "/api/resume" },
 });
 
 // Language and numbers: the person's choice, else the browser's.
@@ -17470,7 +21704,7 @@ function refreshIfSeen() {
 
 const HOLD_MS = 5000;
 const me = `${Date.now()}-${Math.random()}`;
-const others = globalThis.BroadcastChannel ? new BroadcastChannel("clawmeter") : null;
+const relay = globalThis.BroadcastChannel ? new BroadcastChannel("clawmeter") : null;
 let stream = null;
 let isStreamOpen = false; // ours, or that of another window
 let retries = 0;
@@ -17484,7 +21718,7 @@ function connectionNow() {
 
 /** The window that holds the stream, if it is another one. */
 function otherHolder() {
-  const holder = others && remembered.read("stream", null);
+  const holder = relay && remembered.read("stream", null);
   return holder && holder.id !== me && holder.until > Date.now() ? holder : null;
 }
 
@@ -17523,12 +21757,12 @@ function openStream() {
   stream.onopen = () => {
     streamOpened();
     holdStream();
-    others?.postMessage("open");
+    relay?.postMessage("open");
   };
   for (const kind of KINDS) {
     stream.addEventListener(kind, ({ data }) => {
       hear(kind, data);
-      others?.postMessage({ kind, data });
+      relay?.postMessage({ kind, data });
     });
   }
   stream.onerror = () => {
@@ -17550,10 +21784,10 @@ function closeStream() {
   stream = null;
   if (otherHolder()) return;
   remembered.write("stream", null);
-  others?.postMessage("free");
+  relay?.postMessage("free");
 }
 
-others?.addEventListener("message", ({ data }) => {
+relay?.addEventListener("message", ({ data }) => {
   if (stream || document.visibilityState !== "visible" || state.needsLogin) return;
   if (KINDS.includes(data.kind)) {
     hear(data.kind, data.data);
@@ -17581,7 +21815,7 @@ function askForToken(message) {
   for (const { reader } of readers.values()) reader.stop();
   readers.clear();
   resting = {};
-  dispatch({ needsLogin: true, isSlow: false, answers: {}, search: null, sheet: null, menu: "", login: { isBusy: false, message: words } });
+  dispatch({ needsLogin: true, isSlow: false, answers: {}, search: null, sheet: null, confirm: null, menu: "", login: { isBusy: false, message: words } });
   if (!wasNeeded) requestAnimationFrame(() => $("token")?.focus());
 }
 
@@ -17658,7 +21892,7 @@ function followAddress() {
   }
   const before = state.route;
   const route = parseRoute(location.hash, pages);
-  const change = { route, isMoreOpen: false, search: null, sheet: null };
+  const change = { route, isMoreOpen: false, search: null, sheet: null, confirm: null };
   cursor = null;
   if (route.page !== before.page) {
     resting[before.page] = state.answers;
@@ -17957,6 +22191,13 @@ const actions = {
   "search-close": () => dispatch({ search: null }),
   hit: (element) => goTo(element.dataset.value),
   "sheet-close": () => dispatch({ sheet: null }),
+  "confirm-close": () => dispatch({ confirm: null }),
+  "confirm-send": sendConfirmed,
+  "abort-run": abortRun,
+  "pause-gateway": pauseGateway,
+  "resume-gateway": resumeGateway,
+  "show-actions": () => dispatch({ sheet: { kind: "actions" } }),
+  "more-actions": () => dispatch({ auditLimit: (state.auditLimit ?? 50) + 50 }),
   "range-reset": () => go({ range: DEFAULT_RANGE }),
   light: (element) => dispatch({ lit: state.lit === element.dataset.value ? null : element.dataset.value }),
   more: () => dispatch({ isMoreOpen: !state.isMoreOpen }),
@@ -17996,6 +22237,7 @@ function act(element, event) {
 document.addEventListener("click", (event) => {
   if (event.target === $("search")) dispatch({ search: null }); // beside the box: its backdrop
   if (event.target === $("sheet")) dispatch({ sheet: null });
+  if (event.target === $("confirm")) dispatch({ confirm: null });
   const element = event.target.closest("[data-action]");
   if (!element || ["SELECT", "FORM", "INPUT", "TEXTAREA"].includes(element.nodeName)) return;
   if (element.nodeName === "A" && (event.ctrlKey || event.metaKey || event.shiftKey)) return; // a tab of its own
@@ -18004,10 +22246,10 @@ document.addEventListener("click", (event) => {
 });
 document.addEventListener("change", (event) => {
   const element = event.target.closest('select[data-action], input[data-action]:not([type="search"]), textarea[data-action]');
-  if (element) act(element, event);
+  if (element && !("live" in element.dataset)) act(element, event);
 });
 document.addEventListener("input", (event) => {
-  const element = event.target.closest('input[type="search"][data-action]');
+  const element = event.target.closest('input[type="search"][data-action], [data-action][data-live]');
   if (element) act(element, event);
 });
 document.addEventListener("submit", (event) => {
@@ -18024,6 +22266,7 @@ document.addEventListener("close", (event) => {
   // Esc closes a dialog by itself; the state follows.
   if (event.target === $("search") && state.search) dispatch({ search: null });
   if (event.target === $("sheet") && state.sheet) dispatch({ sheet: null });
+  if (event.target === $("confirm") && state.confirm) dispatch({ confirm: null });
 }, true);
 
 /** To the next or previous row of the list that has the focus, else to the first of the page. */
@@ -18056,7 +22299,7 @@ document.addEventListener("keydown", (event) => {
     event.target.click();
     return;
   }
-  if (event.target.closest?.("input, textarea, select, [contenteditable]") || $("help").open || state.sheet) return;
+  if (event.target.closest?.("input, textarea, select, [contenteditable]") || $("help").open || state.sheet || state.confirm) return;
   if (page()?.keys?.(event, context(event))) {
     event.preventDefault();
     return;
@@ -18089,6 +22332,8 @@ document.addEventListener("keydown", (event) => {
 function start() {
   askAll();
   openStream();
+  // What this person may do; without an answer the buttons that act are not there.
+  fetchJson("/api/me").then(({ body }) => dispatch({ scope: body.scope }), () => {});
 }
 
 document.addEventListener("visibilitychange", () => {
@@ -18109,6 +22354,9 @@ addEventListener("hashchange", followAddress);
 setInterval(() => {
   if (document.visibilityState !== "visible" || !state.updatedMs) return;
   const now = serverNow();
+  for (const { reader, ask: { everyMs } } of readers.values()) {
+    if (everyMs && performance.now() - reader.startedMs >= everyMs) reader.refresh();
+  }
   if (now - state.updatedMs > STALE_AFTER_MS && state.connection !== "lost") refreshAll();
   // Seconds are on show only while something runs; else a slower clock will do.
   const isBusy = state.answers.overview?.data?.live.some((row) => row.state === "running");
@@ -18817,8 +23065,8 @@ import {
 } from "./dom.js";
 import { niceTicks, shareBar, swatch } from "./chart.js";
 import {
-  assignColours, bdi, cost, dataOf, head, hrefTo, icon, menu, money, nestSessions, nothing, panel,
-  partial, scrollingTable, sessionName, shareOf, sharePercent, tokens, unseen, when, widthOf, windowedTable, zoneOf,
+  abortButton, assignColours, bdi, cost, dataOf, fateMark, head, hrefTo, icon, menu, money, nestSessions, nothing, panel, partial,
+  scrollingTable, sessionName, shareOf, sharePercent, stateMark, taskWords, tokens, unseen, when, widthOf, windowedTable, zoneOf,
 } from "./views.js";
 
 const KINDS = [
@@ -18893,6 +23141,8 @@ const PUT_AWAY = {
   checkpoint: msg("Of this session only a copy is left. Its transcript is read from there."),
 };
 
+const FATE_WORDS = { failed: msg("It failed."), killed: msg("It was killed."), timed_out: msg("Its time ran out.") };
+
 /** Sentences about what is unusual with a session. */
 export function fateWords(session, link) {
   const words = [];
@@ -18901,6 +23151,9 @@ export function fateWords(session, link) {
   if (!kinds.length) words.push(t("OpenClaw no longer has this transcript. The ledger keeps its numbers."));
   else if (!isLive && kinds[0] in PUT_AWAY) words.push(t(PUT_AWAY[kinds[0]]));
   if (session.parent_session) words.push(t("Sub-agent of {session}.", { session: link(session.parent_session, session.parent_key) }));
+  const { run_state: fate, task } = session.spawned ?? {};
+  if (FATE_WORDS[fate]) words.push(t(FATE_WORDS[fate]));
+  if (task) words.push(t("Its task: {task}", { task: bdi(task) }));
   for (const { session: from, calls } of session.copied_from) {
     words.push(t("Forked: {calls} copied from {session}, and counted there.", {
       calls: tn(calls, "{n} call was", "{n} calls were"), session: link(from, null),
@@ -18965,7 +23218,7 @@ function Head(state, session) {
         <h2 id="h-session">${bdi(sessionName(session))}</h2>
         <span class="state is-${session.state}" title="${session.inferred ? t("{state}, inferred from its last entry", { state: stateWord }) : stateWord}">
           <svg class="dot" width="8" height="8" viewBox="0 0 8 8" aria-hidden="true"><circle cx="4" cy="4" r="3"/></svg>${stateWord}</span>
-        <span class="tools">${CompareMenu(state, session)}</span>
+        <span class="tools">${abortButton(session, state)}${CompareMenu(state, session)}</span>
       </header>
       <p class="who">
         ${who.map(([name, value]) => html`<span data-key="${name}"><span class="note">${name}</span> ${bdi(value)}</span>`)}
@@ -19354,21 +23607,26 @@ function Below(session, state) {
   const nested = nestSessions([...rows].sort((a, b) => (a.started_ms ?? 0) - (b.started_ms ?? 0)));
   const line = ([row, depth]) => html`
     <tr data-key="${row.agent}/${row.id}">
-      <th scope="row" class="name depth-${Math.min(4, depth)}" title="${sessionName(row)}">
-        ${depth ? html`<span class="branch" aria-hidden="true">└</span>` : null}<a href="${hrefTo(state, "session", [row.id])}">${bdi(row.run_label || sessionName(row))}</a>
-        ${row.run_status && row.run_status !== "ok" && row.run_status !== "done" ? html`<span class="mark"><bdi>${row.run_status}</bdi></span>` : null}
+      <td class="state-cell">${row.run_state ? fateMark(row) : stateMark(row)}</td>
+      <th scope="row" class="name depth-${Math.min(4, depth)}" title="${row.run_label || sessionName(row)}">
+        ${depth ? html`<span class="branch" aria-hidden="true">└</span>` : null}<a href="${hrefTo(state, "session", [row.id])}">${bdi(row.run_label || sessionName(row))}</a>${taskWords(row)}
       </th>
-      <td class="num">${formatDuration(row.duration_ms)}</td>
+      <td class="mid model">${bdi(row.model ?? UNKNOWN)}</td>
+      <td class="num">${formatDuration(row.runtime_ms ?? row.duration_ms)}</td>
+      <td class="num wide">${tokens(row.total_tokens)}</td>
+      <td class="num wide">${formatCount(row.tool_calls)}${row.tool_errors ? html` <span class="mark is-bad" title="${tn(row.tool_errors, "{n} error", "{n} errors")}">${formatCount(row.tool_errors)}</span>` : null}</td>
       <td class="num">${cost(row)}</td>
-      <td class="num">${row.tree_cost_nano_usd > row.cost_nano_usd ? money(row.tree_cost_nano_usd) : html`<span class="note">${money(row.tree_cost_nano_usd)}</span>`}</td>
+      <td class="num wide">${row.tree_cost_nano_usd > row.cost_nano_usd ? money(row.tree_cost_nano_usd) : html`<span class="note">${money(row.tree_cost_nano_usd)}</span>`}</td>
     </tr>`;
   return panel({
     key: "below", title: t("Sub-agents"), wide: "", state,
     note: html`${tn(nested.length, "{n} session", "{n} sessions")}, ${money(session.tree_cost_nano_usd - session.cost_nano_usd)}`,
-    body: html`
-      <div class="side-scroll" tabindex="0" role="group" aria-label="${t("Sub-agents, table")}">
-      <table class="grid-table side-table"><thead><tr>${head(t("Session"))}${head(t("Lasted"), "num")}${head(t("Own cost"), "num")}${head(t("Tree cost"), "num")}</tr></thead>
-      <tbody>${nested.map(line)}</tbody></table></div>`,
+    body: scrollingTable({
+      label: t("Sub-agents, table"), kind: "below",
+      heads: html`${head(html`<span class="state-word">${t("State")}</span>`)}${head(t("Session"))}${head(t("Model"), "mid")}${head(t("Lasted"), "num")}
+        ${head(t("Tokens"), "num wide")}${head(t("Tools"), "num wide")}${head(t("Own cost"), "num")}${head(t("Tree cost"), "num wide")}`,
+      rows: nested.map(line),
+    }),
   });
 }
 
@@ -19411,9 +23669,9 @@ function Stored(session, state) {
 
 function Timeline(state, session) {
   return html`
-    <div class="w8 side" data-key="middle">${Turns(state)}${Turn(state, session)}</div>
+    <div class="w8 side" data-key="middle">${Turns(state)}${Turn(state, session)}${Below(session, state)}</div>
     <div class="w4 side" data-key="side">
-      ${Models(session, state)}${ToolTable(session, state)}${Below(session, state)}${Prompt(session, state)}${Stored(session, state)}
+      ${Models(session, state)}${ToolTable(session, state)}${Prompt(session, state)}${Stored(session, state)}
     </div>`;
 }
 
@@ -21481,6 +25739,1736 @@ export const page = {
 };
 """
 
+# language=CSS
+CRONS_CSS = r"""/* Crons */
+.cron-note { margin: 0 0 8px; font-size: 12px; line-height: 16px; }
+.cron-none { padding: 12px 0 8px; }
+@media (min-width: 1100px) {
+  .cron-list .grid-table { table-layout: fixed; }
+  .cron-list .col-schedule { width: 29%; } .cron-list .col-next { width: 128px; } .cron-list .col-last { width: 164px; } .cron-list .col-runs { width: 148px; }
+  .cron-list .col-success { width: 80px; } .cron-list .col-cost { width: 96px; }
+}
+.cron-list .switch-cell { width: 40px; padding-right: 8px; vertical-align: middle; }
+.cron-list td, .cron-list tbody th { height: 49px; }
+.cron-list tr > .mid { max-width: 300px; overflow: hidden; text-overflow: ellipsis; }
+.cron-list .name { width: auto; }
+.never { color: var(--ink-3); }
+.cron-list .sort-mark { right: -12px; }
+.cron-agent { display: block; font-size: 12px; line-height: 16px; color: var(--ink-3); overflow: hidden; text-overflow: ellipsis; }
+.is-off > :not(.switch-cell) { color: var(--ink-2); }
+.mark.is-bad { color: var(--bad); border-color: currentColor; }
+.switch { position: relative; display: inline-block; vertical-align: middle; width: 26px; height: 16px; border-radius: 8px; background: var(--ink-3); }
+.switch::after { content: ""; position: absolute; top: 2px; left: 2px; width: 12px; height: 12px; border-radius: 50%; background: var(--surface); }
+.switch.is-on { background: var(--ok); } .switch.is-on::after { left: 12px; }
+.switch.is-still { opacity: .45; }
+.result { display: inline-flex; align-items: center; gap: 4px; vertical-align: bottom; white-space: nowrap; }
+.result .icon { flex: none; color: var(--ink-3); }
+.result.is-ok { color: inherit; } .result.is-ok .icon { color: var(--ok); } .result.is-warn .icon { color: var(--warn); }
+.result.is-bad, .result.is-bad .icon { color: var(--bad); }
+.last-run .note, .facts .note { font-size: 12px; font-weight: 400; }
+.runs { display: inline-block; vertical-align: middle; }
+.run-bar { fill: var(--ink-3); } .run-bad { fill: var(--bad); }
+.cron-head h2 { font-size: 16px; line-height: 22px; min-width: 0; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
+.cron-head .tools { flex: none; }
+.cron-when { margin: -4px 0 8px; font-size: 13px; color: var(--ink-2); }
+.cron-head .facts { margin-top: 4px; }
+.cron-head .facts { gap: 8px 40px; }
+.cron-head .facts dd:not(.fact-note) { font-size: 16px; line-height: 24px; }
+.cron-head .facts .unpriced { display: block; }
+.facts .fact-note { font-size: 12px; line-height: 16px; font-weight: 400; color: var(--ink-3); }
+.cron-error, .cron-news { margin: 0 0 8px; padding: 6px 10px; border-left: 2px solid var(--bad); font-size: 13px; line-height: 18px; overflow-wrap: anywhere; }
+.cron-news { border-color: var(--ink-3); }
+.cron-lines { display: grid; gap: 6px; font-size: 13px; line-height: 18px; }
+.cron-lines > div { display: grid; grid-template-columns: 92px minmax(0, 1fr); gap: 8px; }
+.cron-lines dt { color: var(--ink-2); }
+.cron-lines dd { overflow-wrap: anywhere; }
+.cron-lines ol { margin: 0; padding: 0; list-style: none; font-variant-numeric: tabular-nums; }
+.cron-id { font-size: 12px; }
+.cron-text {
+  margin: 12px 0 0; padding: 8px 12px; max-height: 320px; overflow: auto; border: 1px solid var(--line); border-radius: 6px;
+  background: var(--bg); font: 12px/17px var(--mono); white-space: pre-wrap; overflow-wrap: anywhere;
+}
+.run-list .said { max-width: 320px; width: 34%; overflow: hidden; text-overflow: ellipsis; color: var(--ink-2); }
+.cron-form { display: grid; gap: 12px; }
+.cron-form .row { display: grid; grid-template-columns: repeat(2, minmax(0, 1fr)); gap: 12px; align-items: start; }
+.cron-form .segments { justify-self: start; }
+.cron-form label, .cron-form .label { display: grid; gap: 3px; font-size: 12px; line-height: 16px; color: var(--ink-2); }
+.cron-form .check { display: flex; align-items: center; gap: 8px; font-size: 13px; }
+.cron-form .field, .cron-form textarea, .cron-form select { width: 100%; color: var(--ink); font-size: 13px; }
+.cron-form textarea {
+  min-height: 96px; padding: 6px 8px; border: 1px solid var(--line); border-radius: 6px; background: var(--bg); font-family: inherit; line-height: 18px; resize: vertical;
+}
+.cron-form .select { width: 100%; } .cron-form .select select { max-width: none; }
+.cron-preview { padding: 8px 12px; border: 1px solid var(--line); border-radius: 6px; background: var(--bg); font-size: 13px; line-height: 18px; min-height: 54px; }
+.cron-preview ol { margin: 0; padding: 0; list-style: none; color: var(--ink-2); font-variant-numeric: tabular-nums; }
+.form-fault { color: var(--bad); font-size: 13px; line-height: 18px; min-height: 18px; }
+.form-buttons { display: flex; justify-content: flex-end; gap: 8px; }
+@media (max-width: 1099px) { [data-key="runs"] { order: 1; } }
+@media (max-width: 639px) {
+  .cron-list .last-run .result { font-size: 0; gap: 0; }
+  .cron-form .row { grid-template-columns: minmax(0, 1fr); }
+  .cron-list .name { width: 50%; }
+  .cron-list tbody td, .cron-list tbody th { padding-right: 8px; }
+  .last-run .note, .cron-list .name .mark { display: none; }
+  .cron-head .panel-head { flex-wrap: wrap; }
+  .cron-head .tools { width: 100%; }
+}
+"""
+
+# language=JavaScript
+CRONS_JS = r"""// Cron jobs: what runs by the clock, when next, how the last runs ended and what they cost; one job
+// with all of its runs. `rest[0]` of the address is the job that is open.
+
+import {
+  html, msg, t, tn, UNKNOWN, dayIn, formatAbsolute, formatClock, formatCount, formatDay, formatDuration, formatMoney, formatPercent, formatTokens, tPhrase,
+} from "./dom.js";
+import {
+  askParams, bdi, command, cost, dataOf, head, hrefTo, icon, mayAct, money, nothing, option, panel, rangeName, scrollingTable,
+  segments, sessionLink, sortHead, unseen, when, zoneOf,
+} from "./views.js";
+
+const LIST = "crons";
+const JOB = "cron";
+const RUNS_AT_ONCE = 50;
+
+// Words
+
+/** The server's words for a schedule, in pieces that can be said in another language. */
+const SCHEDULE_WORDS = [
+  msg("every minute"), msg("every hour"), msg("every day"), msg("every week"), msg("every second"),
+  msg("every {n} seconds"), msg("every {n} minutes"), msg("every {n} hours"), msg("every {n} days"), msg("every {n} weeks"),
+  msg("{words} on weekdays"), msg("{words} on weekends"), msg("{words} every day"), msg("{words} on the last day of the month"),
+  msg("{words} on day {days} of the month"), msg("{words} at minute {n}"), msg("{words} from {from} to {to}"), msg("{words} on {days}"),
+  msg("at {times}"), msg("once, at {time}"), msg("by cron, {expr}"), msg("when a command ends"), msg("when a command says something"),
+  msg("{a} and {b}"), msg("{a}, {b}"), msg("Monday"), msg("Tuesday"), msg("Wednesday"), msg("Thursday"), msg("Friday"),
+  msg("Saturday"), msg("Sunday"),
+];
+
+export const scheduleWords = (job) => {
+  if (!job.schedule_text) return UNKNOWN;
+  // Zone and expression are names: they are said as they are.
+  const { zone } = job;
+  if (!zone) return tPhrase(job.schedule_text, SCHEDULE_WORDS);
+  return t("{words}, {zone}", { words: tPhrase(job.schedule_text.slice(0, -zone.length - 2), SCHEDULE_WORDS), zone });
+};
+
+const RESULTS = {
+  ok: ["done", msg("ok"), "is-ok"],
+  error: ["bad", msg("failed"), "is-bad"],
+  skipped: ["other", msg("skipped"), ""],
+  running: ["started", msg("running"), "is-ok"],
+  interrupted: ["warn", msg("interrupted"), "is-warn"],
+  superseded: ["other", msg("superseded"), ""],
+};
+
+/** How a run ended: an icon and a word, never the colour alone. */
+function Result(status) {
+  const [mark, word, kind] = RESULTS[status] ?? ["other", "", ""];
+  return html`<span class="result ${kind}">${icon(mark, 14)}${word ? t(word) : status ? bdi(status) : t("not recorded")}</span>`;
+}
+
+const nameOf = (job) => job.display_name || job.name;
+
+/** A moment to come: "in 3 h 12 m", from a day on as a date. */
+function until(ms, state) {
+  if (!ms) return html`${UNKNOWN}`;
+  const left = ms - state.now;
+  const zone = zoneOf(state);
+  const text = formatAbsolute(ms, zone);
+  const words = left <= 0 ? t("due now") : left < 86_400_000 ? t("in {time}", { time: formatDuration(left) })
+    : `${formatDay(dayIn(ms, zone))} ${formatClock(ms, zone).slice(0, 5)}`;
+  return html`<time datetime="${new Date(ms).toISOString()}" title="${text}">${words}</time>`;
+}
+
+const isOn = (job) => job.enabled && !job.removed;
+const nextOf = (job) => (isOn(job) ? job.next_runs_ms[0] ?? null : null);
+
+function NextRun(job, state) {
+  if (job.removed) return html`<span class="note">${t("removed")}</span>`;
+  if (!job.enabled) return html`<span class="note">${t("paused")}</span>`;
+  if (job.problem) return html`<span class="is-warn" title="${job.problem}">${t("not known")}</span>`;
+  return until(nextOf(job), state);
+}
+
+/** The last runs as bars: as high as they cost, red where they failed. */
+export function runBars(recent, width = 122, height = 20) {
+  if (!recent.length) return null;
+  const most = Math.max(1, ...recent.map((run) => run.cost_nano_usd ?? 0));
+  const bars = recent.map((run, i) => {
+    const tall = Math.max(3, Math.round(((run.cost_nano_usd ?? 0) / most) * (height - 1)));
+    return html`<rect class="${run.status === "error" ? "run-bad" : "run-bar"}" x="${i * 5}" y="${height - tall}" width="4" height="${tall}"></rect>`;
+  });
+  const failed = recent.filter((run) => run.status === "error").length;
+  const words = t("{runs}, {failed}; dearest {cost}", {
+    runs: tn(recent.length, "last run", "last {n} runs"), failed: tn(failed, "{n} failed", "{n} failed"), cost: formatMoney(Math.max(...recent.map((run) => run.cost_nano_usd ?? 0))),
+  });
+  return html`
+    <svg class="runs" width="${width}" height="${height}" viewBox="0 0 ${width} ${height}" role="img"><title>${words}</title>${bars}</svg>`;
+}
+
+function SuccessRate(job) {
+  if (job.success_rate === null) return html`${UNKNOWN}`;
+  const ended = job.ok_runs + job.failed_runs;
+  return html`<span class="num" title="${t("{ok} of {all} runs in the range", { ok: formatCount(job.ok_runs), all: formatCount(ended) })}">${formatPercent(job.success_rate)}</span>`;
+}
+
+const totalsCost = (totals) => (totals ? cost(totals) : html`<span title="${t("Its work is done in the main session and counted there.")}">${UNKNOWN}</span>`);
+
+// The list
+
+const COLUMNS = [
+  { key: "name", name: msg("Job"), value: (job) => nameOf(job).toLowerCase(), order: "asc" },
+  { key: "schedule", name: msg("Schedule"), kind: "mid", value: (job) => job.schedule_text ?? "", order: "asc" },
+  { key: "next", name: msg("Next run"), value: (job) => nextOf(job) ?? Infinity, order: "asc" },
+  { key: "last", name: msg("Last run"), value: (job) => job.last_run_at_ms ?? 0, order: "desc" },
+  { key: "runs", name: msg("Runs"), kind: "num wide", value: (job) => job.runs, order: "desc" },
+  { key: "success", name: msg("Success"), kind: "num wide", value: (job) => job.success_rate ?? -1, order: "asc" },
+  { key: "cost", name: msg("Cost"), kind: "num", value: (job) => job.totals?.cost_nano_usd ?? -1, order: "desc" },
+];
+const SORTS = COLUMNS.map(({ key }) => key);
+const usualOrder = (sort) => COLUMNS.find(({ key }) => key === sort).order;
+
+export function sortedJobs(jobs, { sort, order }) {
+  const { value } = COLUMNS.find(({ key }) => key === sort);
+  const sign = order === "asc" ? 1 : -1;
+  const compare = (a, b) => (typeof a === "string" ? a.localeCompare(b) : a === b ? 0 : a < b ? -1 : 1);
+  return [...jobs].sort((a, b) => sign * compare(value(a), value(b)) || compare(nameOf(a), nameOf(b)));
+}
+
+function LastRun(job, state) {
+  if (isRunning(job, state)) return html`<span class="result is-ok">${icon("started", 14)}${job.running_at_ms && state.now > job.running_at_ms ? t("running, {time}", { time: formatDuration(state.now - job.running_at_ms) }) : t("running")}</span>`;
+  if (!job.last_run_at_ms) return html`<span class="never">${t("never")}</span>`;
+  return html`${Result(job.last_run_status)} <span class="note">${when(job.last_run_at_ms, state)}</span>`;
+}
+
+function Switch(job, canChange) {
+  const word = job.enabled ? t("On") : t("Off");
+  if (!canChange || job.source !== "gateway") return html`<span class="switch is-still ${job.enabled ? "is-on" : ""}" role="img" aria-label="${word}" title="${word}"></span>`;
+  return html`
+    <button type="button" class="switch ${job.enabled ? "is-on" : ""}" role="switch" aria-checked="${job.enabled ? "true" : "false"}"
+      data-action="toggle" data-value="${job.id}" title="${job.enabled ? t("Pause") : t("Resume")}">${unseen(t("{name} runs by its schedule", { name: nameOf(job) }))}</button>`;
+}
+
+function Row(job, state, canChange) {
+  const failures = job.consecutive_errors > 1 && job.last_run_status === "error"
+    ? html` <span class="mark is-bad">${tn(job.consecutive_errors, "failed {n} time", "failed {n} times")}</span>` : null;
+  return html`
+    <tr data-key="${job.id}" class="${isOn(job) ? "" : "is-off"}">
+      <td class="switch-cell">${Switch(job, canChange)}</td>
+      <th scope="row" class="name">
+        <a class="row-link" href="${hrefTo(state, "crons", [job.id])}" data-row>${bdi(nameOf(job))}</a>${failures}
+        <span class="cron-agent">${bdi(job.agent_id ?? UNKNOWN)}</span>
+      </th>
+      <td class="mid" title="${job.schedule.expr ?? ""}">${bdi(scheduleWords(job))}</td>
+      <td>${NextRun(job, state)}</td>
+      <td class="last-run" title="${job.last_run_status === "error" ? job.last_error ?? "" : ""}">${LastRun(job, state)}</td>
+      <td class="num wide">${runBars(job.recent) ?? UNKNOWN}</td>
+      <td class="num wide">${SuccessRate(job)}</td>
+      <td class="num">${totalsCost(job.totals)}</td>
+    </tr>`;
+}
+
+function Table(jobs, state, label) {
+  const { sort, order } = state.route;
+  const canChange = dataOf(state, LIST).can_change && mayAct(state);
+  return scrollingTable({
+    label, kind: "cron-list",
+    heads: html`${head(unseen(t("On")), "switch-cell")}${COLUMNS.map((column) => sortHead({ value: column.key, name: t(column.name), sort, order, kind: `${column.kind ?? ""} col-${column.key}` }))}`,
+    rows: sortedJobs(jobs, { sort, order }).map((job) => Row(job, state, canChange)),
+  });
+}
+
+/** What stands beside a list that cannot be changed, and what could not be read of it. */
+function Notes(data) {
+  const bad = data.bad_jobs ? tn(data.bad_jobs, "{n} job could not be read", "{n} jobs could not be read") : "";
+  return html`
+    ${data.why_not ? html`<p class="note cron-note">${t("Read from {source}. Changing a job needs the gateway: {why}.", { source: data.source === "files" ? t("OpenClaw's files") : t("the gateway"), why: data.why_not })}</p>` : null}
+    ${bad || data.problems.length ? html`<p class="note is-warn cron-note">${[bad, ...data.problems].filter(Boolean).join(". ")}</p>` : null}`;
+}
+
+function None(data) {
+  return html`
+    <div class="cron-none" data-key="none">
+      ${nothing(t("No cron job yet. Here will be what OpenClaw runs by the clock, when next, and what each run costs."))}
+      <p>${data.can_change ? NewButton() : command('openclaw cron add --name "Morning briefing" --cron "0 7 * * *" --message "Brief me"')}</p>
+    </div>`;
+}
+
+const NewButton = () => html`
+  <button type="button" class="button" data-action="create" data-shortcut="n" data-help="${t("New cron job")}">${t("New cron job")}</button>`;
+
+function List(state) {
+  const data = dataOf(state, LIST);
+  const own = data.jobs.filter((job) => !job.built_in && !job.removed);
+  const builtIn = data.jobs.filter((job) => job.built_in && !job.removed);
+  const removed = data.jobs.filter((job) => job.removed);
+  const part = (key, title, jobs, note) => (jobs.length ? panel({
+    key, wide: "w12", state, isRanged: true, title, note, body: Table(jobs, state, t("{title}, table", { title })),
+  }) : null);
+  return html`
+    <div class="grid" data-key="crons">
+      ${panel({
+        key: "jobs", wide: "w12", state, isRanged: true, title: html`${tn(own.length, "{n} cron job", "{n} cron jobs")} · ${cost(data.totals, true)}`,
+        note: rangeName(state.route.range), tools: data.can_change && own.length ? NewButton() : null,
+        body: html`${Notes(data)}${own.length ? Table(own, state, t("Cron jobs, table")) : None(data)}`,
+      })}
+      ${part("built-in", t("Made by OpenClaw"), builtIn, t("heartbeats, memory and skills"))}
+      ${part("removed", t("No longer there"), removed, t("their cost stays counted"))}
+    </div>`;
+}
+
+// One job
+
+function Fact(name, value, note = null) {
+  return html`<div data-key="${name}"><dt>${name}</dt><dd>${value}</dd>${note ? html`<dd class="fact-note">${note}</dd>` : null}</div>`;
+}
+
+const PAYLOADS = { agentTurn: msg("a turn of the agent"), systemEvent: msg("a note to the main session"), command: msg("a command"), script: msg("a script"), heartbeat: msg("a heartbeat") };
+const TARGETS = { main: msg("the main session"), isolated: msg("a session of its own"), current: msg("the session it was made in") };
+const DELIVERIES = { none: msg("kept to itself"), announce: msg("announced"), webhook: msg("sent to a web address") };
+const wordFor = (table, key) => (key && Object.hasOwn(table, key) ? t(table[key]) : key ?? UNKNOWN);
+
+function deliveryWords({ mode, channel, to }) {
+  const where = [channel === "last" ? t("where the agent was last spoken to") : channel, to].filter(Boolean).join(" ");
+  return where ? `${wordFor(DELIVERIES, mode)}, ${where}` : wordFor(DELIVERIES, mode);
+}
+
+function Definition(job, state) {
+  const { schedule, payload, delivery } = job;
+  const zone = job.zone ?? zoneOf(state);
+  const line = (name, value) => (value === null || value === "" ? null : html`<div data-key="${name}"><dt>${name}</dt><dd>${value}</dd></div>`);
+  const exact = {
+    cron: () => html`<code>${bdi(schedule.expr)}</code>${schedule.tz ? html` ${bdi(schedule.tz)}` : ""}`,
+    every: () => html`<code>${formatCount(schedule.every_ms)} ms</code>`,
+    at: () => html`<code>${schedule.at_ms ? new Date(schedule.at_ms).toISOString() : UNKNOWN}</code>`,
+  }[schedule.kind]?.() ?? html`<code>${bdi(schedule.kind)}</code>`;
+  const runs = job.next_runs_ms.map((ms) => html`<li>${formatAbsolute(ms, zone)}</li>`);
+  return panel({
+    key: "definition", wide: "w4", state, title: t("What it does"),
+    body: html`
+      <dl class="cron-lines">
+        ${line(t("Schedule"), exact)}
+        ${line(t("Next runs"), runs.length ? html`<ol>${runs}</ol>` : job.enabled ? job.problem ?? t("none") : t("none while it is paused"))}
+        ${line(t("Does"), wordFor(PAYLOADS, payload.kind))}
+        ${line(t("In"), wordFor(TARGETS, job.session_target))}
+        ${line(t("Model"), payload.model ? bdi(payload.model) : "")}
+        ${line(t("Thinking"), payload.thinking ? bdi(payload.thinking) : "")}
+        ${line(t("At most"), payload.timeout_seconds ? formatDuration(payload.timeout_seconds * 1000) : "")}
+        ${line(t("Answer"), delivery ? bdi(deliveryWords(delivery)) : "")}
+        ${line(t("Description"), job.description ? bdi(job.description) : "")}
+        ${line(t("Made"), job.created_at_ms ? when(job.created_at_ms, state) : "")}
+        ${line("Id", html`<code class="cron-id">${bdi(job.id)}</code>`)}
+      </dl>
+      ${payload.text ? html`<pre class="cron-text" tabindex="0">${payload.text}</pre>` : null}`,
+  });
+}
+
+function RunRow(run, state) {
+  const said = run.error ?? run.summary ?? "";
+  const tokens = run.totals ? run.totals.total_tokens : null;
+  const at = when(run.run_at_ms, state);
+  return html`
+    <tr data-key="${run.run_at_ms}">
+      <th scope="row">${run.session ? sessionLink(state, run.session, at) : at}</th>
+      <td>${Result(run.status)}</td>
+      <td class="said mid" title="${said}">${bdi(said)}</td>
+      <td class="num">${formatDuration(run.duration_ms)}</td>
+      <td class="num wide">${tokens === null ? UNKNOWN : html`<span title="${tn(tokens, "{n} token", "{n} tokens")}">${formatTokens(tokens)}</span>`}</td>
+      <td class="num">${totalsCost(run.totals)}</td>
+    </tr>`;
+}
+
+function Runs(data, state) {
+  const more = data.total > data.runs.length
+    ? html`<p class="more"><button type="button" class="link" data-action="more-runs">${t("Show {n} more", { n: formatCount(Math.min(RUNS_AT_ONCE, data.total - data.runs.length)) })}</button></p>` : null;
+  return panel({
+    key: "runs", wide: "w8", state, isSum: true, title: tn(data.total, "{n} run", "{n} runs"), note: t("newest first; a run opens its session"),
+    body: data.total ? html`
+      ${scrollingTable({
+        label: t("Runs, table"), kind: "run-list",
+        heads: html`${head(t("When"))}${head(t("Result"))}${head(t("Said"), "mid")}${head(t("Took"), "num")}${head(t("Tokens"), "num wide")}${head(t("Cost"), "num")}`,
+        rows: data.runs.map((run) => RunRow(run, state)),
+      })}${more}` : nothing(t("It has not run yet.")),
+  });
+}
+
+function Buttons(job, data, state) {
+  if (!data.can_change || !mayAct(state) || job.source !== "gateway") return null;
+  const button = (action, word, key, help) => html`
+    <button type="button" class="button" data-action="${action}" data-value="${job.id}" data-key="${action}" data-shortcut="${key}" data-help="${help}">${word}</button>`;
+  return html`
+    ${button("run", t("Run now"), "x", t("Run the job now"))}
+    ${button("toggle", job.enabled ? t("Pause") : t("Resume"), "p", t("Pause or resume the job"))}
+    ${job.built_in ? null : button("edit", t("Edit"), "e", t("Edit the job"))}
+    ${job.built_in ? null : button("remove", t("Delete"), "d", t("Delete the job"))}`;
+}
+
+/** What came of a run that this page asked for, until it has ended; then how it ended. */
+function RunNews(job, state) {
+  const asked = state.cronRun;
+  if (asked?.id !== job.id) return null;
+  if (isRunning(job, state)) return html`<p class="cron-news" role="status">${t("The run is under way.")}</p>`;
+  return html`<p class="cron-news" role="status">${t("The run has ended: {result}.", { result: Result(job.last_run_status) })}</p>`;
+}
+
+function Job(state) {
+  const data = dataOf(state, JOB);
+  if (!data || data.job.id !== state.route.open) {
+    const error = state.answers[JOB]?.error;
+    return html`<div class="grid" data-key="no-job">${panel({
+      key: "no-job", wide: "w12", state, title: t("Cron job"),
+      body: html`${nothing(error?.status === 404 ? t("There is no such cron job, and no run of one in the ledger.") : t("Loading"))}
+        <p><a href="${hrefTo(state, "crons")}">${t("All cron jobs")}</a></p>`,
+    })}</div>`;
+  }
+  const { job, all_time: ever } = data;
+  const perRun = job.totals && job.runs ? job.totals.cost_nano_usd / job.runs : null;
+  return html`
+    <div class="grid" data-key="cron-${job.id}">
+      <section class="panel w12 cron-head" data-key="head" aria-labelledby="h-job">
+        <header class="panel-head">
+          <a class="icon-button" href="${hrefTo(state, "crons")}" title="${t("All cron jobs")}" data-shortcut="u" data-help="${t("Back to the list")}">${icon("left")}${unseen(t("All cron jobs"))}</a>
+          <h2 id="h-job">${bdi(nameOf(job))}</h2>
+          ${job.removed ? html`<span class="mark">${t("removed")}</span>` : job.enabled ? null : html`<span class="mark">${t("paused")}</span>`}
+          ${job.built_in ? html`<span class="mark">${t("made by OpenClaw")}</span>` : null}
+          <span class="tools">${Buttons(job, data, state)}</span>
+        </header>
+        <p class="cron-when">${bdi(scheduleWords(job))}${job.agent_id ? html` · ${bdi(job.agent_id)}` : null}</p>
+        ${Notes(data)}${RunNews(job, state)}
+        ${job.last_run_status === "error" && job.last_error ? html`<p class="cron-error"><b>${t("The last run failed.")}</b> ${bdi(job.last_error)}</p>` : null}
+        <dl class="facts">
+          ${Fact(t("Next run"), NextRun(job, state))}
+          ${Fact(t("Last run"), LastRun(job, state))}
+          ${Fact(t("Success"), SuccessRate(job), job.runs ? tn(job.runs, "{n} run in {range}", "{n} runs in {range}", { range: rangeName(state.route.range) }) : null)}
+          ${Fact(t("Takes"), formatDuration(job.average_duration_ms), t("on average"))}
+          ${Fact(t("Cost"), totalsCost(job.totals), rangeName(state.route.range))}
+          ${Fact(t("Per run"), perRun === null ? UNKNOWN : money(Math.round(perRun)))}
+          ${Fact(t("All time"), job.totals ? cost(ever) : UNKNOWN)}
+        </dl>
+      </section>
+      ${Runs(data, state)}
+      ${Definition(job, state)}
+    </div>`;
+}
+
+/** Whether a job runs: by the gateway's word, or because this page has just asked for it. */
+function isRunning(job, state) {
+  if (job.running_at_ms) return true;
+  const asked = state.cronRun;
+  return asked?.id === job.id && job.last_run_at_ms === asked.before;
+}
+
+// Changing a job: what will be sent stands in the confirmation, word for word
+
+const findJob = (state, id) => [dataOf(state, JOB)?.job, ...dataOf(state, LIST)?.jobs ?? []].find((job) => job?.id === id);
+const pathOf = (job) => `/api/crons/${encodeURIComponent(job.id)}`;
+
+/** The request that changes a job; OpenClaw itself knows revisions since 2026.9, before that the server compares. */
+function updateOf(job, patch) {
+  const params = { id: job.id, patch };
+  return job.config_revision.startsWith("clawmeter:") ? params : { ...params, expectedConfigRevision: job.config_revision };
+}
+
+function confirmUpdate(job, patch, question, { confirm }) {
+  confirm({
+    ...question, steps: [{ method: "cron.update", params: updateOf(job, patch), target: nameOf(job) }],
+    send: { method: "PATCH", path: pathOf(job), body: { patch, expected_revision: job.config_revision } },
+  });
+}
+
+function toggle(job, context) {
+  const name = nameOf(job);
+  confirmUpdate(job, { enabled: !job.enabled }, job.enabled
+    ? { title: t("Pause {name}?", { name }), words: t("It will not run by its schedule until it is resumed."), button: t("Pause job"), done: t("Job paused") }
+    : { title: t("Resume {name}?", { name }), words: t("It will run by its schedule again."), button: t("Resume job"), done: t("Job resumed") }, context);
+}
+
+function runNow(job, { confirm, dispatch }) {
+  const name = nameOf(job);
+  confirm({
+    title: t("Run {name} now?", { name }), words: t("It runs once, beside its schedule, and costs what a run costs."), button: t("Run now"),
+    done: t("Run asked for"), steps: [{ method: "cron.run", params: { id: job.id, mode: "force" }, target: name }],
+    send: { method: "POST", path: `${pathOf(job)}/run` },
+    then: (answer) => answer.started && dispatch({ cronRun: { id: job.id, before: job.last_run_at_ms } }),
+  });
+}
+
+function remove(job, { confirm, state }) {
+  const name = nameOf(job);
+  confirm({
+    title: t("Delete {name}?", { name }), words: t("OpenClaw forgets the job and its runs. What it cost stays counted here."), isDangerous: true,
+    button: t("Delete job"), done: t("Job deleted"), steps: [{ method: "cron.remove", params: { id: job.id }, target: name }],
+    send: { method: "DELETE", path: `${pathOf(job)}?${new URLSearchParams({ expected_revision: job.config_revision })}` },
+    then: () => { location.hash = hrefTo(state, "crons"); },
+  });
+}
+
+// The form: its fields live in state.sheet.form, as texts
+
+const UNITS = [["1000", msg("seconds")], ["60000", msg("minutes")], ["3600000", msg("hours")], ["86400000", msg("days")]];
+const KINDS = [["cron", msg("By the clock")], ["every", msg("At an interval")], ["at", msg("Once")]];
+const TASKS = [["agentTurn", msg("A turn of the agent")], ["systemEvent", msg("A note to the main session")]];
+
+const wallOf = (ms, zone) => formatAbsolute(ms, zone).slice(0, 16).replace(" ", "T");
+
+/** The instant of a local time: "2026-11-22T09:00" in a zone, as epoch ms; NaN for none. */
+export function instantOf(wall, zone) {
+  const wanted = Date.parse(`${wall}Z`);
+  let ms = wanted;
+  // Twice: the first guess may be on the other side of a change of the clocks.
+  for (let i = 0; i < 2 && Number.isFinite(ms); i++) ms += wanted - Date.parse(`${wallOf(ms, zone)}Z`);
+  return ms;
+}
+
+export function formOf(job, zone, now) {
+  const { schedule, payload, delivery } = job ?? { schedule: {}, payload: {}, delivery: null };
+  const everyMs = schedule.every_ms ?? 3_600_000;
+  const [unit] = [...UNITS].reverse().find(([size]) => everyMs % Number(size) === 0) ?? UNITS[0];
+  return {
+    name: job?.name ?? "", description: job?.description ?? "", agent: job?.agent_id ?? "", enabled: job?.enabled ?? true,
+    kind: job ? schedule.kind : "cron", expr: schedule.expr ?? (job ? "" : "0 9 * * 1-5"), tz: schedule.tz ?? "", every: String(everyMs / Number(unit)), unit,
+    at: wallOf(schedule.at_ms ?? now + 3_600_000, zone), zone,
+    task: job ? payload.kind : "agentTurn", text: payload.text ?? "", model: payload.model ?? "",
+    mode: delivery?.mode ?? "none", channel: delivery?.channel ?? "", to: delivery?.to ?? "",
+  };
+}
+
+/** The job as `cron.add` takes it; of what the form does not show, nothing. */
+export function definitionOf(form) {
+  const job = { name: form.name.trim(), enabled: form.enabled };
+  if (form.description.trim()) job.description = form.description.trim();
+  if (form.agent.trim()) job.agentId = form.agent.trim();
+  if (form.kind === "cron") job.schedule = { kind: "cron", expr: form.expr.trim(), ...(form.tz ? { tz: form.tz } : {}) };
+  if (form.kind === "every") job.schedule = { kind: "every", everyMs: Math.round(Number(form.every) * Number(form.unit)) };
+  if (form.kind === "at") {
+    const ms = instantOf(form.at, form.zone);
+    job.schedule = { kind: "at", at: Number.isFinite(ms) ? new Date(ms).toISOString() : "" };
+  }
+  if (form.task === "agentTurn") {
+    Object.assign(job, { sessionTarget: "isolated", wakeMode: "now", payload: { kind: "agentTurn", message: form.text.trim(), ...(form.model.trim() ? { model: form.model.trim() } : {}) } });
+    const where = { ...(form.channel.trim() ? { channel: form.channel.trim() } : {}), ...(form.to.trim() ? { to: form.to.trim() } : {}) };
+    if (form.mode === "none") job.delivery = { mode: "none" };
+    if (form.mode === "announce") job.delivery = { mode: "announce", ...where };
+  }
+  if (form.task === "systemEvent") Object.assign(job, { sessionTarget: "main", wakeMode: "next-heartbeat", payload: { kind: "systemEvent", text: form.text.trim() } });
+  return job;
+}
+
+/** What a person changed in the form, and only that. */
+export function patchOf(before, after) {
+  const [was, is] = [definitionOf(before), definitionOf(after)];
+  const patch = {};
+  for (const key of Object.keys(is)) if (JSON.stringify(is[key]) !== JSON.stringify(was[key])) patch[key] = is[key];
+  if (was.description && !is.description) patch.description = "";
+  if (patch.payload && was.payload?.model && was.payload.kind === patch.payload.kind && !patch.payload.model) patch.payload = { ...patch.payload, model: null };
+  // Where it runs is decided by what it does: it is sent with it, or not at all.
+  if (before.task === after.task) {
+    delete patch.sessionTarget;
+    delete patch.wakeMode;
+  }
+  return patch;
+}
+
+/** What the server is asked about the schedule in the form; null while there is nothing to ask. */
+function previewParams(form) {
+  const { schedule } = definitionOf(form);
+  if (schedule?.kind === "cron") return schedule.expr ? { kind: "cron", expr: schedule.expr.slice(0, 200), zone: schedule.tz } : null;
+  if (schedule?.kind === "every") return schedule.everyMs >= 1 ? { kind: "every", every_ms: Math.min(schedule.everyMs, 1e12) } : null;
+  return schedule?.at ? { kind: "at", at: schedule.at } : null;
+}
+
+function Preview(state) {
+  const { form } = state.sheet;
+  const params = previewParams(form);
+  const answer = state.answers["cron-preview"];
+  if (!params) return html`<div class="cron-preview" role="status">${t("Say when it is to run.")}</div>`;
+  if (!answer?.data) return html`<div class="cron-preview" role="status">${answer?.error ? bdi(answer.error.message) : t("Loading")}</div>`;
+  const { text, problem, next_runs_ms: runs } = answer.data;
+  const zone = form.kind === "cron" && form.tz ? form.tz : zoneOf(state);
+  return html`
+    <div class="cron-preview" role="status">
+      ${problem ? html`<span class="is-bad">${bdi(problem)}</span>` : html`<b>${bdi(text)}</b>`}
+      <ol>${runs.map((ms) => html`<li>${formatAbsolute(ms, zone)}</li>`)}</ol>
+    </div>`;
+}
+
+function Field(name, label, form, more = {}) {
+  const { type = "text", hint = "", list = null, isRequired = false } = more;
+  return html`
+    <label>${label}
+      <input class="field" name="${name}" type="${type}" value="${form[name]}" data-action="form" data-live autocomplete="off" spellcheck="false" maxlength="400"
+        placeholder="${hint}"${list ? html` list="${list}"` : null}${isRequired ? html` required autofocus` : null}>
+    </label>`;
+}
+
+function Choice(name, label, options, form) {
+  return html`
+    <label>${label}
+      <span class="select"><select name="${name}" data-action="form" data-live>${options.map(([value, word]) => option(value, word, form[name]))}</select></span>
+    </label>`;
+}
+
+function ScheduleFields(form, state) {
+  if (!KINDS.some(([kind]) => kind === form.kind)) return html`<p class="note">${t("Its schedule can only be changed in OpenClaw.")}</p>`;
+  const zones = [["", t("the gateway's zone")], ...state.zones.map((one) => [one, one])];
+  const fields = {
+    cron: () => html`${Field("expr", t("Cron expression"), form, { hint: "0 9 * * 1-5" })}${Choice("tz", t("Time zone"), zones, form)}`,
+    every: () => html`${Field("every", t("Every"), form, { type: "number" })}${Choice("unit", t("Unit"), UNITS.map(([size, word]) => [size, t(word)]), form)}`,
+    at: () => html`${Field("at", t("At, {zone}", { zone: form.zone }), form, { type: "datetime-local" })}`,
+  }[form.kind];
+  return html`
+    ${segments({ action: "form-kind", label: t("Schedule"), choices: KINDS.map(([kind, word]) => [kind, t(word)]), chosen: form.kind })}
+    <div class="row" data-key="when-${form.kind}">${fields()}</div>
+    ${Preview(state)}`;
+}
+
+function TaskFields(form) {
+  if (!TASKS.some(([task]) => task === form.task)) return html`<p class="note">${t("What it does can only be changed in OpenClaw.")}</p>`;
+  const modes = [["none", t("kept to itself")], ["announce", t("announced in a channel")]];
+  if (form.mode === "webhook") modes.push(["webhook", t("sent to a web address")]);
+  return html`
+    ${segments({ action: "form-task", label: t("What it does"), choices: TASKS.map(([task, word]) => [task, t(word)]), chosen: form.task })}
+    <label>${form.task === "agentTurn" ? t("What the agent is told") : t("The note")}
+      <textarea name="text" data-action="form" data-live required maxlength="60000">${form.text}</textarea>
+    </label>
+    ${form.task === "agentTurn" ? html`
+      <div class="row" data-key="turn">${Field("model", t("Model"), form, { hint: t("the agent's own") })}${Choice("mode", t("Its answer is"), modes, form)}</div>
+      ${form.mode === "announce" ? html`<div class="row" data-key="to">${Field("channel", t("Channel"), form, { hint: "last" })}${Field("to", t("To whom"), form)}</div>` : null}` : null}`;
+}
+
+function Form(state) {
+  const { job, form, fault } = state.sheet;
+  const now = job ? findJob(state, job.id) : null;
+  const isOld = Boolean(now && now.config_revision !== job.config_revision);
+  const agents = [...new Set((dataOf(state, LIST)?.jobs ?? []).map((one) => one.agent_id).filter(Boolean))];
+  return html`
+    <header class="sheet-head"><h2 id="sheet-title">${job ? t("Edit {name}", { name: nameOf(job) }) : t("New cron job")}</h2>
+      <button type="button" class="link" data-action="sheet-close">${t("Close")}</button></header>
+    <form class="cron-form" data-action="form-submit" novalidate>
+      ${isOld ? html`<p class="cron-error" role="alert">${t("It has been changed meanwhile.")} <button type="button" class="link" data-action="form-renew">${t("Show it as it is now")}</button></p>` : null}
+      <div class="row" data-key="who">${Field("name", t("Name"), form, { isRequired: true })}${Field("agent", t("Agent"), form, { hint: t("the default agent"), list: "cron-agents" })}</div>
+      <datalist id="cron-agents">${agents.map((one) => html`<option value="${one}"></option>`)}</datalist>
+      ${ScheduleFields(form, state)}
+      ${TaskFields(form)}
+      ${Field("description", t("Description"), form)}
+      ${job ? null : html`<label class="check"><input type="checkbox" name="enabled" data-action="form" data-live${form.enabled ? html` checked` : null}> ${t("Runs by its schedule from now on")}</label>`}
+      <p class="form-fault" role="alert">${fault}</p>
+      <div class="form-buttons">
+        <button type="button" class="button" data-action="sheet-close" data-key="cancel">${t("Cancel")}</button>
+        <button type="submit" class="button is-first" data-key="submit">${job ? t("Review the change") : t("Review the job")}</button>
+      </div>
+    </form>`;
+}
+
+function openForm(job, { dispatch, state }) {
+  dispatch({ sheet: { kind: "form", job, form: formOf(job, zoneOf(state), state.now), fault: "" } });
+}
+
+const setForm = (change, { dispatch, state }) => dispatch({ sheet: { ...state.sheet, form: { ...state.sheet.form, ...change }, fault: "" } });
+
+async function submitForm({ state, dispatch, confirm, read }) {
+  const { job, form } = state.sheet;
+  const definition = definitionOf(form);
+  const params = previewParams(form);
+  const refuse = (fault) => dispatch({ sheet: { ...state.sheet, fault } });
+  if (!definition.name) return refuse(t("It needs a name."));
+  if (definition.payload && !form.text.trim()) return refuse(t("Say what it is to do."));
+  if (definition.schedule) {
+    const preview = params ? await read("/api/cron-preview", params).catch((fault) => ({ problem: fault.message })) : { problem: t("Say when it is to run.") };
+    if (preview.problem) return refuse(preview.problem);
+  }
+  const close = () => dispatch({ sheet: null });
+  if (!job) {
+    return confirm({
+      title: t("Create {name}?", { name: definition.name }), button: t("Create job"), done: t("Job created"),
+      steps: [{ method: "cron.add", params: definition }], send: { method: "POST", path: "/api/crons", body: definition },
+      then: ({ id }) => {
+        close();
+        if (id) location.hash = hrefTo(state, "crons", [id]);
+      },
+    });
+  }
+  const patch = patchOf(formOf(job, form.zone, state.now), form);
+  if (!Object.keys(patch).length) return close();
+  return confirmUpdate(job, patch, { title: t("Change {name}?", { name: nameOf(job) }), button: t("Change job"), done: t("Job changed"), then: close }, { confirm });
+}
+
+// The page
+
+export const page = {
+  styles: "crons.css",
+  parse(params, rest) {
+    const sort = SORTS.includes(params.get("sort")) ? params.get("sort") : "next";
+    return { open: rest[0] ?? "", sort, order: ["asc", "desc"].includes(params.get("order")) ? params.get("order") : usualOrder(sort) };
+  },
+  format: ({ sort, order }) => [["sort", sort === "next" ? "" : sort], ["order", order === usualOrder(sort) ? "" : order]],
+  asks(state) {
+    const { route, sheet } = state;
+    const on = ["usage", "cron", "gateway"];
+    const { from, to, tz } = askParams(route);
+    const limit = Math.max(RUNS_AT_ONCE, state.cronRuns?.id === route.open ? state.cronRuns.limit : 0);
+    const asks = [route.open
+      ? { key: JOB, path: `/api/crons/${encodeURIComponent(route.open)}`, params: { from, to, tz, limit }, on }
+      : { key: LIST, path: "/api/crons", params: askParams(route), on }];
+    const preview = sheet?.kind === "form" ? previewParams(sheet.form) : null;
+    if (preview) asks.push({ key: "cron-preview", path: "/api/cron-preview", params: preview, on: [] });
+    return asks;
+  },
+  view: (state) => (state.route.open ? Job(state) : List(state)),
+  sheet: Form,
+  actions: {
+    sort: (element, { state, go }) => {
+      const sort = element.dataset.value;
+      const turned = state.route.order === "asc" ? "desc" : "asc";
+      go({ sort, order: sort === state.route.sort ? turned : usualOrder(sort) }, true);
+    },
+    "more-runs": (_, { state, dispatch }) => dispatch({ cronRuns: { id: state.route.open, limit: dataOf(state, JOB).runs.length + 200 } }),
+    toggle: (element, context) => toggle(findJob(context.state, element.dataset.value), context),
+    run: (element, context) => runNow(findJob(context.state, element.dataset.value), context),
+    remove: (element, context) => remove(findJob(context.state, element.dataset.value), context),
+    edit: (element, context) => openForm(findJob(context.state, element.dataset.value), context),
+    create: (_, context) => openForm(null, context),
+    form: (element, context) => setForm({ [element.name]: element.type === "checkbox" ? element.checked : element.value }, context),
+    "form-kind": (element, context) => setForm({ kind: element.dataset.value }, context),
+    "form-task": (element, context) => setForm({ task: element.dataset.value }, context),
+    "form-renew": (_, context) => openForm(findJob(context.state, context.state.sheet.job.id), context),
+    "form-submit": (_, context) => submitForm(context),
+  },
+};
+"""
+
+# language=CSS
+HEALTH_CSS = r"""/* Health */
+.panel.w6 { grid-column: span 6; }
+.state-line h2 { display: flex; align-items: center; gap: 8px; font-size: 16px; }
+.state-line.is-ok, .state-line.is-warn, .state-line.is-bad { color: inherit; }
+.state-line.is-ok h2 .dot { color: var(--ok); } .state-line.is-warn h2 .icon { color: var(--warn); } .state-line.is-bad h2 .icon { color: var(--bad); }
+.state-line .attention { margin-top: 8px; }
+.w6 .facts { gap: 8px 24px; }
+.w6 .facts dd, .facts .fact-more { font-size: 16px; line-height: 24px; }
+.facts .fact-more { font-size: 13px; font-weight: 400; color: var(--ink-2); }
+.facts .is-warn dd, .facts .is-warn dt { color: var(--warn); }
+.facts .state { color: inherit; }
+.facts + .scroll, .panel[data-key="reconciliation"] .facts { margin-top: 12px; }
+.fact-lines { display: grid; gap: 4px; margin-top: 12px; font-size: 13px; }
+.fact-lines > div { display: grid; grid-template-columns: 128px minmax(0, 1fr); gap: 8px; }
+.fact-lines dt { color: var(--ink-2); }
+.fact-lines dd { overflow-wrap: anywhere; }
+.more .command { white-space: normal; overflow-wrap: anywhere; }
+.advice { margin: 8px 0; max-width: 100ch; font-size: 13px; overflow-wrap: anywhere; }
+.gauges { display: grid; grid-template-columns: repeat(auto-fill, minmax(150px, 1fr)); gap: 16px 24px; }
+.gauge { display: grid; gap: 4px; align-content: start; min-width: 0; }
+.gauge-name { overflow: hidden; font-size: 12px; color: var(--ink-2); text-overflow: ellipsis; white-space: nowrap; }
+.gauge-number { font-size: 20px; line-height: 24px; font-weight: 600; font-variant-numeric: tabular-nums; }
+.gauge .note { font-size: 12px; line-height: 16px; }
+.gauge.is-warn, .gauge.is-bad { color: inherit; }
+.gauge.is-warn .gauge-number, .gauge.is-warn .thin-fore { color: var(--warn); fill: var(--warn); }
+.gauge.is-bad .gauge-number, .gauge.is-bad .thin-fore { color: var(--bad); fill: var(--bad); }
+.part-head { margin: 16px 0 4px; font-size: 13px; font-weight: 600; }
+.faults { display: grid; font-size: 13px; }
+.faults li { padding: 6px 0; border-top: 1px solid var(--line); overflow-wrap: anywhere; }
+.faults li:first-child { border-top: 0; }
+.log-tools { display: flex; flex-wrap: wrap; gap: 8px; align-items: center; margin-bottom: 8px; }
+.log-tools .field { flex: 0 1 260px; min-width: 140px; }
+.log-errors { margin-bottom: 8px; font-size: 13px; }
+.log-errors summary { color: var(--bad); cursor: pointer; }
+.log { max-height: 420px; overflow: auto; border-top: 1px solid var(--line); border-bottom: 1px solid var(--line); }
+.log li { display: grid; grid-template-columns: 76px 60px 150px minmax(0, 1fr); gap: 8px; padding: 3px 4px; font-size: 12px; line-height: 18px; }
+.log li + li { border-top: 1px solid var(--line); }
+.log time { color: var(--ink-3); font-variant-numeric: tabular-nums; white-space: nowrap; }
+.log-name { overflow: hidden; color: var(--ink-2); text-overflow: ellipsis; white-space: nowrap; }
+.log-text { font-family: var(--mono); white-space: pre-wrap; overflow-wrap: anywhere; }
+@media (max-width: 640px) {
+  .fact-lines > div { grid-template-columns: minmax(0, 1fr); gap: 0; }
+  .log li { grid-template-columns: 76px 60px minmax(0, 1fr); }
+  .log-text { grid-column: 1 / -1; }
+}
+@media (max-width: 1100px) { .panel.w6 { grid-column: span 12; } }
+"""
+
+# language=JavaScript
+HEALTH_JS = r"""// Is everything well: the gateway and its log, what is read and what is not, the machine, what waits
+// to be delivered, how near the providers' limits are, and whether the gateway counts as we do.
+
+import {
+  html, msg, t, tn, UNKNOWN, formatAbsolute, formatBytes, formatClock, formatCount, formatDuration, formatMoney, formatPercent, formatTokens,
+} from "./dom.js";
+import { shareBar, sparkline } from "./chart.js";
+import {
+  askParams, bdi, command, dataOf, dot, head, icon, indexingWords, money, nothing, panel, rangeName, readParam,
+  scrollingTable, segments, select, tokens, when, zoneOf,
+} from "./views.js";
+
+const SHOWN_LINES = 300;
+const SHOWN_ROWS = 40;
+const LEVELS = [["", msg("All")], ["info", msg("Info")], ["warn", msg("Warnings")], ["error", msg("Errors")]];
+const LEVEL_NAMES = {
+  trace: msg("trace"), debug: msg("debug"), info: msg("info"), warn: msg("warning"), error: msg("error"), fatal: msg("fatal"),
+};
+const KIND_NAMES = {
+  live: msg("Transcripts"), database: msg("Databases"), reset: msg("Transcripts that were reset"), deleted: msg("Deleted transcripts"),
+  cold: msg("Archived transcripts"), imported: msg("Imported transcripts"), bak: msg("Copies"), checkpoint: msg("Checkpoints"),
+  index: msg("Session lists"),
+};
+const GATEWAY_NAMES = {
+  off: msg("Not connected"), connecting: msg("Connecting"), connected: msg("Connected"), unreachable: msg("Not running"),
+  refused: msg("Refuses"), incompatible: msg("Not compatible"), unusable: msg("Not connected"),
+};
+const REASONS = {
+  archived: msg("sessions that were reset, deleted or archived: the gateway leaves them out"),
+  not_listed: msg("sessions that the gateway does not list any more"),
+  not_counted: msg("sessions that the gateway has not counted yet"),
+  agent_left_out: msg("agents that the gateway leaves out"),
+  other_home: msg("sessions of other homes, which this gateway does not know"),
+  copies: msg("calls that forks have copied: the gateway counts them again"),
+  priced_here: msg("calls that the gateway has no price for, or another one"),
+  plan: msg("use of a plan, which costs no money here"),
+  rounding: msg("rounding of the gateway's sums"),
+};
+
+// Small parts
+
+const fact = (key, name, value, kind = "") => html`<div data-key="${key}" class="${kind}"><dt>${name}</dt><dd>${value}</dd></div>`;
+const mono = (text) => html`<span class="mono"><bdi>${text}</bdi></span>`;
+const waiting = () => nothing(t("Loading"));
+
+function failed(state, key) {
+  const error = state.answers[key]?.error;
+  if (!error || dataOf(state, key)) return null;
+  return nothing(html`${t("This could not be read: {why}.", { why: error.message })}
+    <button type="button" class="link" data-action="retry">${t("Try again")}</button>`);
+}
+
+/** A share as a bar with its number and, where it has one, its last hour. */
+function Gauge({ key, name, share, level = "", text, hint = "", history = null }) {
+  return html`
+    <div class="gauge ${level}" data-key="${key}">
+      <p class="gauge-name" title="${hint}">${name}</p>
+      <p class="gauge-number">${share === null ? UNKNOWN : formatPercent(share)}</p>
+      ${share === null ? null : shareBar(share)}
+      <p class="note">${text}</p>
+      ${history ? sparkline(history, 96, 28, { form: (value) => formatPercent(value), top: 1 }) : null}
+    </div>`;
+}
+
+// The line on top
+
+function findingWords(one, { system, health }) {
+  const disk = system.disks.find(({ used_share: share }) => share >= 0.85);
+  const { memory, delivery } = system;
+  switch (one.kind) {
+    case "disk": return disk ? t("The disk of {path} is {share} full, {size} are left", { path: disk.path, share: formatPercent(disk.used_share), size: formatBytes(disk.free_bytes) }) : one.text;
+    case "memory": return t("Little memory is left: {size} of {all}", { size: formatBytes(memory.available_bytes), all: formatBytes(memory.total_bytes) });
+    case "service": return t("The service of the gateway has failed");
+    case "event_loop": return t("The gateway is slow: its event loop is held up");
+    case "delivery_stuck": return t("A message has waited {time} to be delivered", { time: formatDuration(system.ts_ms - delivery.oldest_ms) });
+    case "delivery_failed": return t("Messages of the last 7 days could not be delivered");
+    default: return health && one.text ? one.text : "";
+  }
+}
+
+const ADVICE = {
+  disk: msg("Make room: when it is full, OpenClaw and Clawmeter cannot write."),
+  memory: msg("See what uses it: when none is left, the system ends processes."),
+  service: msg("See why with openclaw gateway status, and start it again."),
+  event_loop: msg("See its log for what it does; a restart helps for a while."),
+  delivery_stuck: msg("See whether its channel is connected: openclaw channels status."),
+  delivery_failed: msg("The reasons stand below, under Delivery queue."),
+};
+
+/** All that needs attention, worst first. */
+export function troubles(state) {
+  const system = dataOf(state, "system");
+  const health = dataOf(state, "health");
+  const found = system.findings.map((one) => ({ ...one, words: findingWords(one, { system, health }), advice: one.kind in ADVICE ? t(ADVICE[one.kind]) : one.what_to_do }));
+  const told = (health?.problems ?? []).map((one, i) => ({ ...one, kind: `problem-${i}`, words: one.text, advice: one.what_to_do }));
+  return [...told, ...found].sort((a, b) => (a.level === "bad" ? 0 : 1) - (b.level === "bad" ? 0 : 1));
+}
+
+function StateLine(state) {
+  const all = troubles(state);
+  const isBad = all.some((one) => one.level === "bad");
+  const health = dataOf(state, "health");
+  const coverage = health?.coverage;
+  const isIndexing = coverage && !coverage.complete && coverage.total_bytes > coverage.indexed_bytes;
+  const percent = isIndexing ? (100 * coverage.indexed_bytes) / coverage.total_bytes : 100;
+  const words = all.length ? tn(all.length, "{n} thing needs attention", "{n} things need attention") : t("All is well");
+  return html`
+    <section class="panel w12 state-line ${all.length ? (isBad ? "is-bad" : "is-warn") : "is-ok"}" data-key="state" aria-labelledby="h-state">
+      <h2 id="h-state">${all.length ? icon(isBad ? "bad" : "warn") : dot()}<span role="status">${words}</span></h2>
+      ${isIndexing ? html`<p class="note">${indexingWords({ percent, etaS: state.source?.eta_s ?? null })}</p>` : null}
+      ${all.length ? html`
+        <ul class="attention">
+          ${all.slice(0, 12).map((one) => html`
+            <li data-key="${one.kind}" data-row tabindex="-1">
+              <span class="level ${one.level === "bad" ? "is-bad" : "is-warn"}">${icon(one.level === "bad" ? "bad" : "warn")}${one.level === "bad" ? t("Problem") : t("Warning")}</span>
+              <span class="attention-text"><bdi>${one.words}</bdi> <span class="note"><bdi>${one.advice}</bdi></span></span>
+            </li>`)}
+        </ul>
+        ${all.length > 12 ? html`<p class="more">${t("and {n} more", { n: all.length - 12 })}</p>` : null}` : null}
+    </section>`;
+}
+
+// Gateway
+
+function Gateway(state) {
+  const { gateway: check, ts_ms: now } = dataOf(state, "system");
+  const told = dataOf(state, "health")?.gateway;
+  const isOn = told?.status === "connected";
+  const loop = told?.event_loop;
+  const frames = told?.frames;
+  const lost = frames ? frames.malformed + frames.oversized + frames.gaps : 0;
+  const name = told ? t(GATEWAY_NAMES[told.status]) : UNKNOWN;
+  const port = check.listening ? t("open") : t("nobody listens");
+  return panel({
+    key: "gateway", title: t("Gateway"), wide: "w6", state, note: told?.suspended ? t("suspended") : null,
+    body: html`
+      <dl class="facts">
+        ${fact("status", t("State"), html`<span class="state ${isOn ? "is-running" : "is-ended"}">${dot()}${name}</span>`)}
+        ${fact("version", t("Version"), told?.version ? bdi(told.version) : UNKNOWN)}
+        ${fact("uptime", t("Up for"), formatDuration(told?.uptime_s === null || told?.uptime_s === undefined ? null : told.uptime_s * 1000))}
+        ${fact("runs", t("Runs now"), told && isOn ? formatCount(told.live_runs) : UNKNOWN)}
+        ${fact("loop", t("Event loop, p99"), loop?.delay_p99_ms === null || !loop ? UNKNOWN : formatDuration(loop.delay_p99_ms), loop?.degraded ? "is-warn" : "")}
+      </dl>
+      ${told?.problem ? html`<p class="advice">${bdi(told.problem)}${told.what_to_do ? html` <span class="note">${bdi(told.what_to_do)}</span>` : null}</p>` : null}
+      <dl class="fact-lines">
+        ${fact("port", t("Port"), html`${mono(check.url)} <span class="${check.listening ? "is-ok" : "is-warn"}">${port}</span>`)}
+        ${check.services.map((one) => fact(one.name, t("Service"), html`${mono(one.name)} <span class="${one.is_running ? "is-ok" : one.is_failed ? "is-bad" : "note"}">${bdi(one.state)}</span>`))}
+        ${check.services.length ? null : fact("service", t("Service"), html`<span class="note">${t("not set up as one, or not to be seen from here")}</span>`)}
+        ${isOn ? fact("since", t("Connected"), html`${when(told.connected_ms, { ...state, now })}, ${t("protocol {n}", { n: told.protocol ?? UNKNOWN })}`) : null}
+        ${frames ? fact("frames", t("Frames"), html`${tn(frames.received, "{n} received", "{n} received")}${lost ? html`, <span class="is-warn">${tn(lost, "{n} lost or not understood", "{n} lost or not understood")}</span>` : null}`) : null}
+        ${told?.missing.length ? fact("missing", t("Not in this version"), told.missing.join(", ")) : null}
+      </dl>`,
+  });
+}
+
+// The machine
+
+function Machine(state) {
+  const system = dataOf(state, "system");
+  const { cpu, memory, disks, gpus, process, history } = system;
+  const isLow = memory.available_bytes < 0.1 * memory.total_bytes;
+  const held = { OpenClaw: "OpenClaw", ledger: t("ledger") };
+  const loads = cpu.load.map((one) => one.toFixed(one < 10 ? 1 : 0)).join(" ");
+  return panel({
+    key: "machine", title: t("Machine"), wide: "w6", state, note: t("up for {time}", { time: formatDuration(system.uptime_s * 1000) }),
+    body: html`
+      <div class="gauges">
+        ${Gauge({
+          key: "cpu", name: t("Processor"), share: cpu.used_share, history: history.map((one) => one.cpu_share),
+          text: t("{n} cores, load {loads}", { n: cpu.count, loads }), hint: t("load of the last 1, 5 and 15 minutes"),
+        })}
+        ${Gauge({
+          key: "memory", name: t("Memory"), share: memory.used_share, level: isLow ? "is-warn" : "", history: history.map((one) => one.memory_share),
+          text: t("{size} of {all} free", { size: formatBytes(memory.available_bytes), all: formatBytes(memory.total_bytes) }),
+        })}
+        ${disks.map((disk) => Gauge({
+          key: `disk-${disk.path}`, name: t("Disk of {what}", { what: disk.holds.map((one) => held[one] ?? one).join(", ") }), hint: disk.path, share: disk.used_share,
+          level: disk.used_share >= 0.95 ? "is-bad" : disk.used_share >= 0.85 ? "is-warn" : "",
+          text: t("{size} of {all} free", { size: formatBytes(disk.free_bytes), all: formatBytes(disk.total_bytes) }),
+        }))}
+        ${gpus.map((gpu, i) => Gauge({
+          key: `gpu-${i}`, name: bdi(gpu.name), share: gpu.used_share,
+          text: [
+            gpu.memory_total_bytes === null ? "" : t("{size} of {all} used", { size: formatBytes(gpu.memory_used_bytes), all: formatBytes(gpu.memory_total_bytes) }),
+            gpu.temperature_c === null ? "" : `${formatCount(gpu.temperature_c)} °C`,
+          ].filter(Boolean).join(", "),
+        }))}
+      </div>
+      <p class="more">${t("Clawmeter itself: {size}, {share} of a core, {n} threads", {
+        size: formatBytes(process.rss_bytes), share: process.cpu_share === null ? UNKNOWN : formatPercent(process.cpu_share, 1), n: process.threads,
+      })}</p>`,
+  });
+}
+
+// Sources
+
+function sumUp(sources) {
+  const kinds = new Map();
+  for (const one of sources) {
+    const row = kinds.get(one.kind) ?? { kind: one.kind, count: 0, size: 0, indexed: 0, bad: 0, unreadable: 0 };
+    row.count += 1;
+    row.size += one.size_bytes ?? 0;
+    row.indexed += one.indexed_bytes;
+    row.bad += one.bad_lines;
+    row.unreadable += one.state === "unreadable" ? 1 : 0;
+    kinds.set(one.kind, row);
+  }
+  return [...kinds.values()].sort((a, b) => b.size - a.size);
+}
+
+function Sources(state) {
+  const health = dataOf(state, "health");
+  const frame = (note, body) => panel({ key: "sources", title: t("Sources"), wide: "w12", state, note, body });
+  if (!health) return frame(null, failed(state, "health") ?? waiting());
+  const { sources, store, implausible, homes } = health;
+  const rows = sumUp(sources);
+  const faulty = sources.filter((one) => one.state !== "ok" || one.bad_lines);
+  const note = html`${t("lag {time}", { time: formatDuration(health.lag_ms) })}, ${t("ledger {size}", { size: formatBytes(store.size_bytes) })}`;
+  return frame(note, html`
+    ${rows.length ? scrollingTable({
+      label: t("{title}, table", { title: t("Sources") }),
+      heads: html`${head(t("What is read"))}${head(t("Number"), "num")}${head(t("Size"), "num")}${head(t("Read"), "num")}${head(t("Bad lines"), "num")}${head(t("Unreadable"), "num")}`,
+      rows: rows.map((row) => html`
+        <tr data-key="${row.kind}">
+          <th scope="row">${t(KIND_NAMES[row.kind] ?? "Transcripts")}</th>
+          <td class="num">${formatCount(row.count)}</td>
+          <td class="num">${formatBytes(row.size)}</td>
+          <td class="num">${row.kind === "index" || !row.size ? UNKNOWN : formatPercent(Math.min(1, row.indexed / row.size))}</td>
+          <td class="num ${row.bad ? "is-warn" : ""}">${formatCount(row.bad)}</td>
+          <td class="num ${row.unreadable ? "is-bad" : ""}">${formatCount(row.unreadable)}</td>
+        </tr>`),
+    }) : nothing(t("No transcript yet. The first one is here within a second."))}
+    ${sources.length >= 2000 ? html`<p class="more">${t("These are the first {n}, the faulty ones first.", { n: formatCount(sources.length) })}</p>` : null}
+    ${faulty.length ? html`
+      <h3 class="part-head">${t("Not read in full")}</h3>
+      <ul class="faults">
+        ${faulty.slice(0, SHOWN_ROWS).map((one) => html`
+          <li data-key="${one.path}">
+            <p class="mono"><bdi>${one.path}</bdi></p>
+            <p class="note">${one.state === "ok" ? tn(one.bad_lines, "{n} bad line", "{n} bad lines") : t("unreadable")}${one.last_error ? html`: <bdi>${one.last_error}</bdi>` : null}</p>
+          </li>`)}
+      </ul>
+      ${faulty.length > SHOWN_ROWS ? html`<p class="more">${t("and {n} more", { n: formatCount(faulty.length - SHOWN_ROWS) })}</p>` : null}` : null}
+    ${implausible.length ? html`
+      <h3 class="part-head">${t("Left out of the sums, for their numbers cannot be")}</h3>
+      <ul class="faults">
+        ${implausible.slice(0, 10).map((one, i) => html`
+          <li data-key="implausible-${i}"><p>${when(one.ts_ms, state)} <span class="note"><bdi>${one.reason}</bdi></span></p><p class="mono"><bdi>${one.usage}</bdi></p></li>`)}
+      </ul>` : null}
+    <dl class="fact-lines">
+      ${homes.map((one) => fact(one.path, t("Home"), html`${mono(one.path)} <span class="note">${bdi(one.found_by)}${one.version ? html`, OpenClaw ${bdi(one.version)}` : null}</span>${one.problem ? html` <span class="is-warn">${bdi(one.problem)}</span>` : null}`))}
+      ${fact("ledger", t("Ledger"), html`${mono(store.path)} <span class="note">${tn(store.model_calls, "{n} call", "{n} calls")}, ${tn(store.sessions, "{n} session", "{n} sessions")}</span>${store.notice ? html` <span class="is-warn">${bdi(store.notice)}</span>` : null}`)}
+    </dl>`);
+}
+
+// Delivery
+
+function Delivery(state) {
+  const { delivery, ts_ms: now } = dataOf(state, "system");
+  const { queues, failures } = delivery;
+  const oldest = delivery.oldest_ms === null ? null : now - delivery.oldest_ms;
+  const frame = (body) => panel({ key: "delivery", title: t("Delivery queue"), wide: "w12", state, body });
+  if (delivery.problem) return frame(html`<p class="advice is-warn">${bdi(delivery.problem)}</p>`);
+  if (!queues.length) return frame(nothing(t("Nothing has ever waited to be delivered. Messages to and from channels stand here until they have arrived.")));
+  return frame(html`
+    <dl class="facts">
+      ${fact("pending", t("Waiting"), formatCount(delivery.pending))}
+      ${fact("oldest", t("Longest wait"), oldest === null ? UNKNOWN : formatDuration(oldest), oldest > 300_000 ? "is-warn" : "")}
+      ${fact("failed", t("Not delivered"), formatCount(delivery.failed), delivery.failed ? "is-warn" : "")}
+    </dl>
+    ${scrollingTable({
+      label: t("{title}, table", { title: t("Delivery queue") }),
+      heads: html`${head(t("Queue"))}${head(t("Direction"))}${head(t("Waiting"), "num")}${head(t("Longest wait"), "num")}${head(t("Attempts"), "num")}${head(t("Not delivered"), "num")}`,
+      rows: queues.map((one) => html`
+        <tr data-key="${one.direction}-${one.queue}">
+          <th scope="row">${bdi(one.queue)}</th>
+          <td>${one.direction === "in" ? t("to OpenClaw") : t("from OpenClaw")}</td>
+          <td class="num">${formatCount(one.pending)}</td>
+          <td class="num">${one.oldest_ms === null ? UNKNOWN : formatDuration(now - one.oldest_ms)}</td>
+          <td class="num">${formatCount(one.attempts)}</td>
+          <td class="num ${one.failed ? "is-warn" : ""}">${formatCount(one.failed)}</td>
+        </tr>`),
+    })}
+    ${failures.length ? html`
+      <h3 class="part-head">${t("Latest failures")}</h3>
+      <ul class="faults">
+        ${failures.slice(0, 8).map((one, i) => html`
+          <li data-key="failure-${i}">
+            <p>${when(one.failed_ms, state)} <b>${bdi(one.channel ?? one.queue)}</b> <span class="note">${tn(one.attempts, "{n} attempt", "{n} attempts")}</span></p>
+            <p><bdi>${one.error}</bdi></p>
+          </li>`)}
+      </ul>` : null}`);
+}
+
+// Headroom
+
+function rate(now, peak, limit, form) {
+  const share = limit ? peak / limit : 0;
+  return html`
+    <td class="num">${form(now)}</td>
+    <td class="num ${share >= 1 ? "is-bad" : share >= 0.8 ? "is-warn" : ""}">${form(peak)}</td>
+    <td class="num">${limit === null ? html`<span class="note">${UNKNOWN}</span>` : html`${form(limit)} <span class="note">${formatPercent(share)}</span>`}</td>`;
+}
+
+const withCost = (count, nano) => html`${formatCount(count)}${nano ? html` <span class="note" title="${t("what these calls cost")}">${formatMoney(nano)}</span>` : null}`;
+
+function Headroom(state) {
+  const data = dataOf(state, "headroom");
+  const frame = (body) => panel({
+    key: "headroom", title: t("Provider headroom"), wide: "w12", state, isRanged: Boolean(data), body,
+    note: data && data.peak_from_ms > data.from_ms ? t("peaks of the last 7 days") : rangeName(state.route.range),
+  });
+  if (!data) return frame(failed(state, "headroom") ?? waiting());
+  if (!data.rows.length) return frame(nothing(t("No model calls in this range.")));
+  const hasLimit = data.rows.some((row) => row.limit_from);
+  return frame(html`
+    ${scrollingTable({
+      label: t("{title}, table", { title: t("Provider headroom") }), kind: "is-long",
+      heads: html`
+        ${head(t("Model"))}${head(t("Requests a minute"), "num")}${head(t("Peak"), "num")}${head(t("Limit"), "num")}
+        ${head(t("Tokens a minute"), "num")}${head(t("Peak"), "num")}${head(t("Limit"), "num")}
+        ${head(t("Rate limited"), "num")}${head(t("Failed"), "num mid")}${head(t("Retries"), "num mid")}${head(t("Failovers"), "num mid")}`,
+      rows: data.rows.slice(0, SHOWN_ROWS).map((row) => html`
+        <tr data-key="${row.provider}/${row.model ?? ""}">
+          <th scope="row" class="name" title="${row.provider}/${row.model ?? ""}">${row.model === null ? html`${t("all of {provider}", { provider: bdi(row.provider) })}` : html`${bdi(row.model)} <span class="note">${bdi(row.provider)}</span>`}
+            ${row.limit_from === "error" ? html`<span class="mark" title="${t("as a refusal of the provider says")}">${t("told")}</span>` : null}</th>
+          ${rate(row.requests_now, row.requests_peak, row.requests_limit, formatCount)}
+          ${rate(row.tokens_now, row.tokens_peak, row.tokens_limit, formatTokens)}
+          <td class="num ${row.rate_limited ? "is-warn" : ""}">${formatCount(row.rate_limited)}</td>
+          <td class="num mid">${withCost(row.model_errors, row.model_errors_nano_usd)}</td>
+          <td class="num mid">${withCost(row.retries, row.retries_nano_usd)}</td>
+          <td class="num mid">${withCost(row.failovers, row.failovers_nano_usd)}</td>
+        </tr>`),
+    })}
+    <p class="more">${hasLimit ? null : html`${t("No limit is known. Set those of your account in clawmeter.toml:")} ${command('limits."anthropic".requests_per_minute = 50')} `}
+      ${t("What a provider repeats inside one call leaves no trace in a transcript and is not counted here.")}</p>`);
+}
+
+// Log
+
+const levelMark = (level) => html`<span class="log-level ${level === "error" || level === "fatal" ? "is-bad" : level === "warn" ? "is-warn" : "note"}">${t(LEVEL_NAMES[level])}</span>`;
+
+function LogErrors(errors, state) {
+  if (!errors.length) return null;
+  return html`
+    <details class="log-errors" data-key="errors">
+      <summary>${tn(errors.length, "{n} kind of error", "{n} kinds of errors")}</summary>
+      <ul class="faults">
+        ${errors.map((one, i) => html`
+          <li data-key="error-${i}">
+            <p><b class="is-bad">${formatCount(one.count)}×</b> <span class="note">${one.subsystem ? html`${bdi(one.subsystem)}, ` : null}${t("last {time}", { time: when(one.last_ms, state) })}</span></p>
+            <p class="mono"><bdi>${one.text}</bdi></p>
+          </li>`)}
+      </ul>
+    </details>`;
+}
+
+const SOURCE_NAMES = { gateway: msg("through the gateway"), file: msg("from the file") };
+
+function Log(state) {
+  const data = state.frozenLog ?? dataOf(state, "logs");
+  const { route } = state;
+  const isPaused = Boolean(state.frozenLog);
+  const frame = (note, body) => panel({
+    key: "log", title: t("Log of the gateway"), wide: "w12", state, note, body,
+    tools: html`
+      <button type="button" class="link" data-action="pause" data-shortcut="p" data-help="${t("Pause the log, or go on")}" aria-pressed="${isPaused ? "true" : "false"}">
+        ${isPaused ? t("Go on") : t("Pause")}</button>`,
+  });
+  if (!data) return frame(null, failed(state, "logs") ?? waiting());
+  const filters = html`
+    <div class="log-tools" data-key="log-tools">
+      ${segments({ action: "level", label: t("Level"), choices: LEVELS.map(([key, name]) => [key, t(name)]), chosen: route.level })}
+      ${select({
+        action: "subsystem", label: t("Subsystem"), chosen: route.subsystem,
+        options: [["", t("All subsystems")], ...[...new Set([...(route.subsystem ? [route.subsystem] : []), ...data.subsystems])].sort().map((one) => [one, one])],
+      })}
+      <input type="search" class="field" data-action="log-find" value="${route.find}" placeholder="${t("Find in the log")}" aria-label="${t("Find in the log")}"
+        autocomplete="off" spellcheck="false" maxlength="200">
+    </div>`;
+  if (data.source === "none") {
+    return frame(null, nothing(t("There is no log to be seen: the gateway is not connected, and no log file of OpenClaw was found.")));
+  }
+  const note = html`${isPaused ? t("paused") : t("live")}, ${t(SOURCE_NAMES[data.source])} ${mono(data.path ?? "")}`;
+  const zone = zoneOf(state);
+  const isNarrowed = route.level || route.subsystem || route.find;
+  const lines = [...data.lines].reverse();
+  return frame(note, html`
+    ${filters}
+    ${data.problem ? html`<p class="advice is-warn">${bdi(data.problem)}</p>` : null}
+    ${LogErrors(data.errors, state)}
+    ${lines.length ? html`
+      <div class="scroll log" tabindex="0" role="log" aria-label="${t("Lines of the log, newest first")}" aria-live="off">
+        <ol>
+          ${lines.map((line) => html`
+            <li data-key="${line.n}" class="${line.level === "error" || line.level === "fatal" ? "is-error" : ""}">
+              <time title="${line.ts_ms === null ? "" : formatAbsolute(line.ts_ms, zone)}">${line.ts_ms === null ? UNKNOWN : formatClock(line.ts_ms, zone)}</time>
+              ${levelMark(line.level)}
+              <span class="log-name" title="${line.subsystem}"><bdi>${line.subsystem}</bdi></span>
+              <span class="log-text"><bdi>${line.text}</bdi></span>
+            </li>`)}
+        </ol>
+      </div>` : nothing(isNarrowed ? t("No line is like that.") : t("The log has no line yet."))}
+    <p class="more">
+      ${t("{n} of the last {all} lines", { n: formatCount(Math.min(data.total, lines.length)), all: formatCount(data.kept) })}${data.skipped_bytes ? html`, ${t("{size} were too much to follow and are left out", { size: formatBytes(data.skipped_bytes) })}` : null}.
+      ${t("What looks like a secret is taken out.")}
+    </p>`);
+}
+
+// Reconciliation
+
+const signed = (value, form) => html`<span class="num">${value > 0 ? "+" : ""}${form(value)}</span>`;
+const amounts = (one, prefix) => html`
+  <td class="num">${signed(one[`${prefix}tokens`], formatCount)}</td>
+  <td class="num">${signed(one[`${prefix}nano_usd`], money)}</td>`;
+
+function ReconciledRows(rows, isAll) {
+  const differing = rows.filter((row) => row.difference_tokens || row.difference_nano_usd);
+  const shown = (isAll ? rows : differing).slice(0, isAll ? 1000 : SHOWN_ROWS);
+  const others = rows.length - shown.length;
+  const more = others > 0
+    ? html`<p class="more"><button type="button" class="link" data-action="reconcile-all">${tn(others, "Show {n} more row", "Show {n} more rows")}</button></p>`
+    : null;
+  if (!shown.length) return more;
+  return html`
+    <h3 class="part-head">${t("By day and model")}</h3>
+    ${scrollingTable({
+      label: t("{title}, table", { title: t("By day and model") }), kind: "is-long",
+      heads: html`
+        ${head(t("Day, UTC"))}${head(t("Model"))}${head(t("Our tokens"), "num")}${head(t("Our cost"), "num")}${head(t("Its tokens"), "num")}
+        ${head(t("Its cost"), "num")}${head(t("Tokens apart"), "num")}${head(t("Cost apart"), "num")}${head(t("Unexplained"), "num")}`,
+      rows: shown.map((row) => html`
+        <tr data-key="${row.day}-${row.provider}/${row.model}">
+          <th scope="row">${row.day}</th>
+          <td class="mid" title="${row.provider}/${row.model}">${bdi(row.model)}</td>
+          <td class="num">${tokens(row.ours_tokens)}</td><td class="num">${money(row.ours_nano_usd)}</td>
+          <td class="num">${tokens(row.theirs_tokens)}</td><td class="num">${money(row.theirs_nano_usd)}</td>
+          ${amounts(row, "difference_")}
+          <td class="num">${row.rest_tokens || row.rest_nano_usd ? html`<span class="is-warn">${signed(row.rest_tokens, formatCount)} ${signed(row.rest_nano_usd, money)}</span>` : "0"}</td>
+        </tr>`),
+    })}
+    ${more}`;
+}
+
+function Reconciled({ data, isAll }) {
+  const { total } = data;
+  const isSame = !total.difference_tokens && !total.difference_nano_usd;
+  return html`
+    ${data.is_fresh ? null : html`<p class="advice is-warn">${t("The gateway is still counting: its sums are older than ours.")}</p>`}
+    ${data.is_utc ? null : html`<p class="advice">${t("This version of OpenClaw counts the days of its own machine; ours are those of UTC.")}</p>`}
+    <dl class="facts">
+      ${fact("ours", "Clawmeter", html`${money(total.ours_nano_usd)} <span class="fact-more">${tokens(total.ours_tokens)} ${t("tokens")}</span>`)}
+      ${fact("theirs", t("The gateway"), html`${money(total.theirs_nano_usd)} <span class="fact-more">${tokens(total.theirs_tokens)} ${t("tokens")}</span>`)}
+      ${fact("apart", t("Apart"), isSame ? t("nothing") : html`${signed(total.difference_nano_usd, money)} <span class="fact-more">${signed(total.difference_tokens, formatCount)} ${t("tokens")}</span>`)}
+    </dl>
+    ${isSame && !total.reasons.length ? html`<p class="advice is-ok">${t("Both count the same.")}</p>` : scrollingTable({
+      label: t("{title}, table", { title: t("Why they differ") }),
+      heads: html`${head(t("Why they differ"))}${head(t("Tokens"), "num")}${head(t("Cost"), "num")}`,
+      rows: html`
+        ${total.reasons.map((one) => html`<tr data-key="${one.reason}"><th scope="row">${t(REASONS[one.reason])}</th>${amounts(one, "")}</tr>`)}
+        <tr data-key="rest"><th scope="row" class="${total.rest_tokens || total.rest_nano_usd ? "is-warn" : ""}">${t("not explained")}</th>${amounts(total, "rest_")}</tr>`,
+      foot: html`<tr><th scope="row">${t("Apart")}</th>${amounts(total, "difference_")}</tr>`,
+    })}
+    ${ReconciledRows(data.rows, isAll)}`;
+}
+
+function Reconciliation(state) {
+  const { isBusy = false, data = null, error = "", range = "", isAll = false } = state.reconciled ?? {};
+  return panel({
+    key: "reconciliation", title: t("Reconciliation with the gateway"), wide: "w12", state,
+    note: data ? t("{range}, by days of UTC", { range: rangeName(range) }) : null,
+    body: html`
+      <p class="advice">${t("The gateway has sums of its own (sessions.usage). Here they are compared with ours, day by day and model by model. It counts through all of its transcripts for this, so only when you ask.")}</p>
+      <p><button type="button" class="button" data-action="reconcile" aria-disabled="${isBusy ? "true" : "false"}">${isBusy ? t("The gateway is counting") : t("Compare {range}", { range: rangeName(state.route.range) })}</button></p>
+      <div role="status">${error ? html`<p class="advice is-bad">${t("The gateway could not be asked: {why}", { why: bdi(error) })}</p>` : null}</div>
+      ${data ? Reconciled({ data, isAll }) : null}`,
+  });
+}
+
+export function Health(state) {
+  return html`
+    <div class="grid" data-key="health">
+      ${StateLine(state)}
+      ${Gateway(state)}
+      ${Machine(state)}
+      ${Sources(state)}
+      ${Delivery(state)}
+      ${Headroom(state)}
+      ${Log(state)}
+      ${Reconciliation(state)}
+    </div>`;
+}
+
+let typing = 0;
+
+async function reconcile({ state, dispatch, read, say }) {
+  if (state.reconciled?.isBusy) return;
+  const { range } = state.route;
+  const { from, to } = askParams({ ...state.route, filters: {} });
+  dispatch({ reconciled: { ...state.reconciled, isBusy: true, error: "" } });
+  try {
+    const data = await read("/api/reconciliation", { from, to });
+    dispatch({ reconciled: data.problem ? { error: data.problem } : { data, range } });
+    if (!data.problem) say(t("The comparison is there"));
+  } catch (error) {
+    dispatch({ reconciled: { error: error.message } });
+  }
+}
+
+export const page = {
+  styles: "health.css",
+  parse: (params) => ({
+    level: readParam(params, "level", /^(info|warn|error)$/, ""),
+    subsystem: (params.get("subsystem") ?? "").slice(0, 60),
+    find: (params.get("find") ?? "").slice(0, 200),
+  }),
+  format: ({ level, subsystem, find }) => [["level", level], ["subsystem", subsystem], ["find", find]],
+  asks: ({ route }) => {
+    const { from, to, tz } = askParams(route);
+    return [
+      { key: "system", path: "/api/system-health", params: {}, on: ["gateway", "health"], gapMs: 2000, everyMs: 5000 },
+      { key: "health", path: "/api/health", params: {}, on: ["gateway", "health", "usage"], gapMs: 3000, everyMs: 15_000 },
+      { key: "headroom", path: "/api/headroom", params: { from, to, tz }, on: ["usage"], gapMs: 3000, everyMs: 15_000 },
+      { key: "logs", path: "/api/logs", params: { level: route.level, subsystem: route.subsystem, q: route.find, limit: SHOWN_LINES }, on: [], everyMs: 2000 },
+    ];
+  },
+  view: Health,
+  actions: {
+    level: (element, { dispatch, go }) => {
+      dispatch({ frozenLog: null });
+      go({ level: element.dataset.value });
+    },
+    subsystem: (element, { dispatch, go }) => {
+      dispatch({ frozenLog: null });
+      go({ subsystem: element.value });
+    },
+    "log-find": (element, { dispatch, go }) => {
+      clearTimeout(typing);
+      const { value } = element;
+      typing = setTimeout(() => {
+        dispatch({ frozenLog: null });
+        go({ find: value.trim() }, true);
+      }, 150);
+    },
+    pause: (_, { state, dispatch }) => dispatch({ frozenLog: state.frozenLog ? null : dataOf(state, "logs") }),
+    reconcile: (_, context) => reconcile(context),
+    "reconcile-all": (_, { state, dispatch }) => dispatch({ reconciled: { ...state.reconciled, isAll: true } }),
+  },
+};
+"""
+
+# language=CSS
+AGENTS_CSS = r"""/* Agents */
+.agent-list { margin: 0 -16px -12px; }
+.agent-list tr > :first-child { padding-left: 16px; }
+.agent-list tr > :last-child { padding-right: 16px; }
+.agent-list .name { width: 24%; }
+.agent-list .bar-cell { width: 12%; }
+.agent-name .state { margin-right: 8px; }
+.agent-list .mark { margin-left: 6px; }
+.agent-head h2 { font-size: 16px; line-height: 22px; overflow: hidden; text-overflow: ellipsis; }
+.agent-head .back { display: grid; place-items: center; width: 24px; height: 24px; margin-left: -6px; border-radius: 6px; color: var(--ink-2); }
+.agent-head .back:hover { background: var(--line); }
+.agent-facts { display: grid; grid-template-columns: repeat(4, minmax(0, 1fr)); gap: 12px 16px; margin-top: 4px; }
+.agent-facts dt { font-size: 12px; line-height: 16px; color: var(--ink-2); }
+.agent-facts dd { font-size: 13px; line-height: 18px; overflow-wrap: anywhere; }
+.agent-facts .is-number dd { font-size: 20px; line-height: 28px; font-weight: 600; letter-spacing: -.01em; }
+.agent-facts .is-number .num { text-align: left; }
+.agent-facts .note { display: block; font-size: 12px; line-height: 16px; font-weight: 400; letter-spacing: 0; }
+.agent-side .panel { scroll-margin-top: 112px; }
+.agent-side { display: grid; grid-template-columns: minmax(0, 1fr); gap: 16px; align-content: start; }
+.agent-pair { display: grid; grid-template-columns: repeat(2, minmax(0, 1fr)); gap: 16px; }
+.files h3:first-child { margin-top: 0; }
+.files-scroll { max-height: 560px; overflow: auto; margin: 0 -8px; padding: 0 8px; }
+.files li { display: flex; align-items: baseline; gap: 8px; padding: 4px 8px; margin: 0 -8px; border-radius: 6px; font-size: 13px; line-height: 18px; }
+.files li:hover { background: var(--bg); }
+.files a { flex: 1; min-width: 0; color: inherit; text-decoration: none; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
+.files a:hover { text-decoration: underline; text-underline-offset: 2px; }
+.files li.is-open { background: color-mix(in srgb, var(--accent) 8%, var(--surface)); --ink-3: var(--ink-2); }
+.files li.is-refused > span:first-of-type { flex: 1; min-width: 0; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; color: var(--ink-2); }
+.files .note { font-size: 12px; white-space: nowrap; }
+.files .is-warn { color: var(--warn); }
+.file-text { max-width: 92ch; font-size: 13px; line-height: 20px; overflow-wrap: anywhere; }
+.file-text > * { margin: 0 0 8px; white-space: pre-wrap; }
+.file-text .md-h { font-weight: 600; margin-top: 16px; }
+.file-text .md-h:first-child { margin-top: 0; }
+.file-text .md-h1 { font-size: 18px; line-height: 24px; } .file-text .md-h2 { font-size: 15px; line-height: 22px; }
+.file-text ul { padding-left: 18px; white-space: normal; }
+.file-text li { list-style: disc; margin: 2px 0; white-space: pre-wrap; }
+.file-text li.md-in-1 { margin-left: 18px; } .file-text li.md-in-2 { margin-left: 36px; } .file-text li.md-in-3 { margin-left: 54px; }
+.file-text li.md-task, .file-text li.md-n { list-style: none; margin-left: -16px; }
+.file-text blockquote { padding-left: 12px; border-left: 2px solid var(--line); color: var(--ink-2); }
+.file-text hr { height: 0; border: 0; border-top: 1px solid var(--line); }
+.file-text code { padding: 0 3px; border-radius: 3px; background: var(--bg); font: 12px/18px var(--mono); }
+.file-text pre, .file-source {
+  padding: 8px 12px; overflow: auto; border: 1px solid var(--line); border-radius: 6px; background: var(--bg);
+  font: 12px/17px var(--mono); white-space: pre-wrap; overflow-wrap: anywhere;
+}
+.file-source { max-height: 75vh; }
+.md-url { color: var(--ink-3); font: 12px/18px var(--mono); }
+.hidden-char { padding: 0 3px; border: 1px solid currentColor; border-radius: 3px; background: none; color: var(--warn); font: 10px/14px var(--mono); }
+.file-notice { display: flex; align-items: center; gap: 6px; margin-bottom: 8px; font-size: 12px; line-height: 16px; color: var(--warn); }
+@media (max-width: 1279px) { .agent-pair { grid-template-columns: minmax(0, 1fr); } }
+@media (max-width: 639px) {
+  .agent-list { margin: 0 -12px -12px; }
+  .agent-list tr > :first-child { padding-left: 12px; } .agent-list tr > :last-child { padding-right: 12px; }
+  .agent-list .name { width: 60%; }
+  .agent-facts { grid-template-columns: repeat(2, minmax(0, 1fr)); }
+  .files-scroll { max-height: 280px; }
+}
+"""
+
+# language=JavaScript
+AGENTS_JS = r"""// The agents: what each is, what it costs and does; one agent with its memory files, which are shown
+// as text: nothing in them is a link, an image or markup of its own, and what hides is marked.
+
+import { html, t, tn, UNKNOWN, formatBytes, formatCount, formatPercent } from "./dom.js";
+import { shareBar, sparkline } from "./chart.js";
+import {
+  askParams, bdi, cost, dataOf, fateMark, head, hrefTo, icon, nothing, panel, partial, rangeName, scrollingTable, segments, sessionLink,
+  sessionName, shareOf, sharePercent, sortedHead, stateMark, tokens, unseen, when,
+} from "./views.js";
+
+const LONGEST_LAID_OUT = 200_000; // characters; a longer file is shown as its source
+const idOf = ({ route }) => route.rest[0] ?? "";
+const agentKey = (state) => `agent ${idOf(state)}`;
+const fileKey = (state) => `file ${idOf(state)} ${state.route.file}`;
+
+/** What a person calls an agent: its name, with the id behind it where that is another word. */
+function agentName(row) {
+  const isOther = row.name && row.name.toLowerCase() !== row.id.toLowerCase();
+  return html`${bdi(row.name || row.id)}${isOther ? html` <span class="note">${bdi(row.id)}</span>` : null}`;
+}
+
+const isDeleted = (row) => !row.configured && !row.on_disk;
+
+function agentMarks(row) {
+  const mark = (name, why) => html`<span class="mark" title="${why}">${name}</span>`;
+  if (isDeleted(row)) return mark(t("deleted"), t("OpenClaw no longer has this agent; the ledger keeps its numbers"));
+  if (!row.configured) return mark(t("not configured"), t("openclaw.json does not name this agent; its folder is there"));
+  return row.is_default ? mark(t("default"), t("takes what is sent to no other agent")) : null;
+}
+
+const stateOf = (row) => (row.state ? stateMark({ ...row, inferred: false }) : html`<span class="state is-ended" title="${t("has never run")}"></span>`);
+
+function heartbeatWords({ heartbeat }) {
+  if (!heartbeat) return UNKNOWN;
+  if (!heartbeat.every) return t("off");
+  return html`${t("every {time}", { time: bdi(heartbeat.every) })}${heartbeat.hours ? html`<span class="note"> ${bdi(heartbeat.hours)}</span>` : null}`;
+}
+
+const list = (names, most = 3) => (names.length
+  ? html`${names.slice(0, most).map((name, i) => html`${i ? ", " : ""}${bdi(name)}`)}${names.length > most ? t(" and {n} more", { n: names.length - most }) : ""}`
+  : UNKNOWN);
+
+/** A model without its provider. */
+const modelName = (row) => row.model?.replace(/^[^/]+\//, "") ?? UNKNOWN;
+
+function Row(row, total, state) {
+  return html`
+    <tr data-key="${row.id}">
+      <td class="state-cell">${stateOf(row)}</td>
+      <th scope="row" class="name" title="${row.name || row.id}">
+        <a class="row-link" href="${hrefTo(state, "agents", [row.id])}" data-row>${agentName(row)}</a>${agentMarks(row)}
+        <span class="where">${bdi(modelName(row))}</span>
+      </th>
+      <td class="mid model" title="${row.model ?? ""}">${bdi(modelName(row))}</td>
+      <td class="mid wide">${list(row.channels, 2)}</td>
+      <td class="wide">${heartbeatWords(row)}</td>
+      <td class="num wide">${row.files_count ? html`<span title="${formatBytes(row.files_bytes)}">${formatCount(row.files_count)}</span>` : UNKNOWN}</td>
+      <td class="num wide">${formatCount(row.sessions)}</td>
+      <td class="num mid">${tokens(row.total_tokens)}</td>
+      <td class="num">${cost(row)}</td>
+      <td class="bar-cell mid">${shareBar(shareOf(row.cost_nano_usd, total))}</td>
+      <td class="num share wide">${sharePercent(row.cost_nano_usd, total)}</td>
+      <td class="num">${when(row.last_activity_ms, state)}</td>
+    </tr>`;
+}
+
+function Agents(state) {
+  const { rows, totals } = dataOf(state, "agents");
+  const running = rows.reduce((sum, row) => sum + row.running, 0);
+  const table = scrollingTable({
+    label: t("Agents, table"), kind: "agent-list",
+    heads: html`
+      ${head(html`<span class="state-word">${t("State")}</span>`)}${head(t("Agent"))}${head(t("Model"), "mid")}${head(t("Channels"), "mid wide")}${head(t("Heartbeat"), "wide")}${head(t("Files"), "num wide")}
+      ${head(t("Sessions"), "num wide")}${head(t("Tokens"), "num mid")}${sortedHead(t("Cost"))}${head(unseen(t("Share as a bar")), "mid")}
+      ${head(t("Share"), "num wide")}${head(t("Last active"), "num")}`,
+    rows: rows.map((row) => Row(row, totals.cost_nano_usd, state)),
+  });
+  const words = running ? tn(running, "{n} session running", "{n} sessions running") : t("nothing runs");
+  return html`
+    <div class="grid" data-key="agents">
+      ${panel({
+        key: "agents", wide: "w12", state, isRanged: true, title: html`${tn(rows.length, "{n} agent", "{n} agents")} · ${cost(totals, true)}`,
+        note: `${rangeName(state.route.range)}, ${words}`,
+        body: rows.length ? table : nothing(t("No agent is in openclaw.json, and none has left a folder.")),
+      })}
+    </div>`;
+}
+
+// One agent
+
+function Fact(key, name, value, kind = "") {
+  return html`<div data-key="${key}" class="${kind}"><dt>${name}</dt><dd>${value}</dd></div>`;
+}
+
+function toolWords({ tools }) {
+  const parts = [];
+  if (tools.profile) parts.push(t("profile {name}", { name: bdi(tools.profile) }));
+  if (tools.allow.length) parts.push(html`${t("only")} ${list(tools.allow, 6)}`);
+  if (tools.deny.length) parts.push(html`${t("without")} ${list(tools.deny, 6)}`);
+  return parts.length ? parts.map((part, i) => html`${i ? "; " : ""}${part}`) : t("as OpenClaw sets them");
+}
+
+function Head(row, state) {
+  const perSession = row.sessions ? tn(row.sessions, "{n} session ever", "{n} sessions ever") : t("no session yet");
+  return html`
+    <section class="panel w12 agent-head" data-key="head" aria-labelledby="h-agent">
+      <header class="panel-head agent-name">
+        <a class="back" href="${hrefTo(state, "agents")}" title="${t("All agents")}" data-shortcut="u" data-help="${t("All agents")}">${icon("left")}${unseen(t("All agents"))}</a>
+        <h2 id="h-agent">${agentName(row)}</h2>${row.state ? stateMark({ ...row, inferred: false }) : null}${agentMarks(row)}
+        <span class="tools"><a href="${hrefTo({ ...state, route: { ...state.route, filters: { ...state.route.filters, agent: row.id } } }, "sessions")}" data-page="sessions">${t("Its sessions")}</a></span>
+      </header>
+      <dl class="agent-facts">
+        ${Fact("cost", t("Cost"), html`${cost(row, true)} ${partial(state)}<span class="note">${rangeName(state.route.range)}</span>`, "is-number")}
+        ${Fact("days", t("By day"), row.spark_nano_usd.some(Boolean) ? sparkline(row.spark_nano_usd, 160) : UNKNOWN)}
+        ${Fact("tokens", t("Tokens"), html`${tokens(row.total_tokens)}<span class="note">${tn(row.model_calls, "{n} call", "{n} calls")}</span>`, "is-number")}
+        ${Fact("sessions", t("Running"), html`<span class="num">${formatCount(row.running)}</span><span class="note">${perSession}, ${t("last active")} ${when(row.last_activity_ms, state)}</span>`, "is-number")}
+        ${Fact("model", t("Model"), html`${bdi(row.model ?? UNKNOWN)}${row.fallbacks.length ? html`<span class="note">${t("then")} ${list(row.fallbacks)}</span>` : null}`)}
+        ${Fact("heartbeat", t("Heartbeat"), html`${heartbeatWords(row)}${row.heartbeat?.model ? html`<span class="note">${bdi(row.heartbeat.model)}</span>` : null}`)}
+        ${Fact("channels", t("Channels"), list(row.channels, 8))}
+        ${Fact("tools", t("Tools"), toolWords(row))}
+      </dl>
+    </section>`;
+}
+
+function Files(row, state) {
+  const line = (file) => {
+    const size = html`<span class="note">${file.problem ? null : html`${formatBytes(file.size_bytes)} · ${when(file.changed_ms, state)}`}</span>`;
+    const name = html`<bdi>${show(file.name.replace(/^memory\//, ""))}</bdi>`;
+    if (file.problem) {
+      return html`
+        <li class="is-refused" data-key="${file.name}"><span>${name}</span>
+          <span class="note is-warn" title="${file.problem}">${icon("warn", 12)} ${t("not opened")}${unseen(`: ${file.problem}`)}</span></li>`;
+    }
+    const isOpen = state.route.file === file.name;
+    return html`
+      <li data-key="${file.name}" class="${isOpen ? "is-open" : ""}">
+        <a href="${hrefTo(state, "agents", [row.id], [["file", file.name]])}" data-row aria-current="${isOpen ? "true" : "false"}" title="${file.name}">${name}</a>${size}</li>`;
+  };
+  const notes = row.files.filter((file) => file.name.startsWith("memory/"));
+  const own = row.files.filter((file) => !file.name.startsWith("memory/"));
+  const group = (name, files) => (files.length ? html`<h3>${name}</h3><ul>${files.map(line)}</ul>` : null);
+  const why = row.files_problem ? nothing(row.files_problem) : row.files.length ? null : nothing(t("No memory file is in this workspace."));
+  return panel({
+    key: "files", title: t("Memory files"), wide: "", state, note: row.files.length ? tn(row.files.length, "{n} file", "{n} files") : null,
+    body: html`
+      <div class="files files-scroll" tabindex="0" role="group" aria-label="${t("Memory files")}">
+        ${group(t("What it is told each time"), own)}${group(t("Notes it wrote"), notes)}${why}
+      </div>
+      ${row.workspace ? html`<p class="more">${t("in {folder}", { folder: html`<code class="mono">${bdi(row.workspace)}</code>` })}</p>` : null}`,
+  });
+}
+
+// Text of a file. Characters that nobody sees can make text read one way and mean another: they are
+// shown by their numbers. A joiner inside an emoji is no such thing, nor is the mark at a file's start.
+
+const HIDDEN_CHARS = /[\u00ad\u061c\u180e\u200b\u200c\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff]|(?<!\p{Extended_Pictographic}|\p{Emoji_Modifier}|\ufe0f)\u200d|[\u{e0000}-\u{e007f}]/gu;
+
+/** A text with what hides in it made visible: [parts, how many]. */
+export function revealed(text) {
+  const parts = [];
+  let at = 0;
+  let count = 0;
+  for (const found of text.matchAll(HIDDEN_CHARS)) {
+    const code = `U+${found[0].codePointAt(0).toString(16).toUpperCase().padStart(4, "0")}`;
+    parts.push(text.slice(at, found.index), html`<mark class="hidden-char" title="${t("a character that cannot be seen")}">${code}</mark>`);
+    at = found.index + found[0].length;
+    count += 1;
+  }
+  return [[...parts, text.slice(at)], count];
+}
+
+const show = (text) => revealed(text)[0];
+const INLINE = /(`[^`\n]{1,500}`)|\*\*([^*\n]{1,500})\*\*|(!?)\[([^\]\n]{0,300})\]\(([^)\n]{0,2000})\)/g;
+
+/** Code, bold, and links as what they are called with the address behind it. */
+function inline(text) {
+  const parts = [];
+  let at = 0;
+  for (const found of text.matchAll(INLINE)) {
+    const [whole, code, bold, image, name, url] = found;
+    parts.push(show(text.slice(at, found.index)));
+    if (code) parts.push(html`<code>${show(code.slice(1, -1))}</code>`);
+    else if (bold) parts.push(html`<b>${show(bold)}</b>`);
+    else parts.push(html`${image ? t("Image: ") : ""}${show(name)} <span class="md-url">(${show(url)})</span>`);
+    at = found.index + whole.length;
+  }
+  return [...parts, show(text.slice(at))];
+}
+
+/** Markdown as plain blocks: headings, lists, quotes, code. All of it is text, HTML and comments too. */
+export function layOut(text) {
+  const blocks = [];
+  let items = [];
+  let lines = [];
+  const endLines = () => {
+    if (lines.length) blocks.push(html`<p>${inline(lines.join("\n"))}</p>`);
+    lines = [];
+  };
+  const endItems = () => {
+    if (items.length) blocks.push(html`<ul>${items}</ul>`);
+    items = [];
+  };
+  let table = [];
+  const endTable = () => {
+    if (table.length) blocks.push(html`<pre>${show(table.join("\n"))}</pre>`);
+    table = [];
+  };
+  let fence = null;
+  for (const line of text.split(/\r\n|\n|\r/)) {
+    const rail = /^\s{0,3}(```|~~~)/.exec(line)?.[1];
+    if (fence) {
+      if (rail === fence.rail) {
+        blocks.push(html`<pre>${show(fence.lines.join("\n"))}</pre>`);
+        fence = null;
+      } else fence.lines.push(line);
+      continue;
+    }
+    if (/^\s*\|.*\|\s*$/.test(line)) { // a table: its columns stand in line as they were typed
+      endItems();
+      endLines();
+      table.push(line);
+      continue;
+    }
+    endTable();
+    const title = /^(#{1,6})\s+(.*)$/.exec(line);
+    const item = /^(\s*)([-*+]|\d{1,9}[.)])\s+(\[[ xX]\]\s+)?(.*)$/.exec(line);
+    if (item && !/^\s*([-*_]\s*){3,}$/.test(line)) {
+      endLines();
+      const [, indent, sign, task, words] = item;
+      const kind = `md-in-${Math.min(3, Math.floor(indent.replace(/\t/g, "  ").length / 2))} ${task ? "md-task" : /\d/.test(sign) ? "md-n" : ""}`;
+      const before = task ? (/x/i.test(task) ? "☑ " : "☐ ") : /\d/.test(sign) ? `${sign} ` : "";
+      items.push(html`<li class="${kind}">${before}${inline(words)}</li>`);
+      continue;
+    }
+    endItems();
+    if (rail || title || !line.trim() || /^\s{0,3}>/.test(line) || /^\s*([-*_]\s*){3,}$/.test(line)) endLines();
+    if (rail) fence = { rail, lines: [] };
+    else if (title) blocks.push(html`<p class="md-h md-h${title[1].length}" role="heading" aria-level="${Math.min(6, title[1].length + 2)}">${inline(title[2])}</p>`);
+    else if (/^\s{0,3}>/.test(line)) blocks.push(html`<blockquote>${inline(line.replace(/^\s{0,3}>\s?/, ""))}</blockquote>`);
+    else if (/^\s*([-*_]\s*){3,}$/.test(line)) blocks.push(html`<hr>`);
+    else if (line.trim()) lines.push(line);
+  }
+  if (fence) blocks.push(html`<pre>${show(fence.lines.join("\n"))}</pre>`);
+  endTable();
+  endItems();
+  endLines();
+  return blocks;
+}
+
+function FileView(state) {
+  const { file, isSource } = state.route;
+  const answer = state.answers[fileKey(state)];
+  const close = html`<a class="icon-button" href="${hrefTo(state, "agents", [idOf(state)])}" title="${t("Close")}">${icon("close", 12)}${unseen(t("Close"))}</a>`;
+  if (!answer?.data) {
+    const why = answer?.error ? t("This file could not be read: {why}.", { why: answer.error.message }) : t("Loading");
+    return panel({ key: "file", title: bdi(file), wide: "", state, tools: close, body: nothing(why) });
+  }
+  const { text, clipped, size_bytes: size, changed_ms: changed } = answer.data;
+  const whole = text.replace(/^\ufeff/, "");
+  const isLong = whole.length > LONGEST_LAID_OUT;
+  const hidden = revealed(whole)[1];
+  const notices = [
+    hidden ? tn(hidden, "{n} character that cannot be seen is marked", "{n} characters that cannot be seen are marked") : "",
+    clipped ? t("the first {size} of it", { size: formatBytes(1e6) }) : "",
+  ].filter(Boolean);
+  const choice = segments({ action: "source", label: t("Show as"), choices: [["", t("Text")], ["1", t("Source")]], chosen: isSource ? "1" : "" });
+  return panel({
+    key: "file", title: bdi(file), wide: "", state, tools: html`${isLong ? null : choice}${close}`,
+    note: html`${formatBytes(size)} · ${when(changed, state)}`,
+    body: html`
+      ${notices.length ? html`<p class="file-notice">${icon("warn", 12)}${notices.join("; ")}</p>` : null}
+      ${isSource || isLong ? html`<pre class="file-source" tabindex="0">${show(whole)}</pre>`
+        : html`<div class="file-text">${whole.trim() ? layOut(whole) : nothing(t("This file is empty."))}</div>`}`,
+  });
+}
+
+function Shares(key, title, rows, total, state) {
+  return panel({
+    key, title, wide: "", state, isRanged: true,
+    body: rows.length ? html`
+      <table class="shares">
+        <thead class="unseen"><tr>${head(t("Name"))}<td></td>${head(t("Cost"))}${head(t("Share"))}</tr></thead>
+        <tbody>${rows.map((row) => html`
+          <tr data-key="${row.key}"><th scope="row" class="name" title="${row.label}">${row.key === "(none)" ? t("none") : bdi(row.label)}</th>
+            <td class="bar-cell">${shareBar(shareOf(row.cost_nano_usd, total))}</td><td class="num">${cost(row)}</td>
+            <td class="num share">${formatPercent(total ? row.cost_nano_usd / total : null)}</td></tr>`)}</tbody>
+      </table>` : nothing(t("Nothing in this range.")),
+  });
+}
+
+function Recent(row, state) {
+  const line = (one) => html`
+    <tr data-key="${one.id}">
+      <td class="state-cell">${one.run_state ? fateMark(one) : stateMark(one)}</td>
+      <th scope="row" class="name" title="${sessionName(one)}">${sessionLink(state, one.id, sessionName(one))}</th>
+      <td class="mid">${bdi(one.channel || one.cause || UNKNOWN)}</td>
+      <td class="num wide">${tokens(one.total_tokens)}</td>
+      <td class="num">${cost(one)}</td>
+      <td class="num">${when(one.last_activity_ms, state)}</td>
+    </tr>`;
+  return panel({
+    key: "recent", title: t("Last sessions"), wide: "", state,
+    body: row.recent.length ? scrollingTable({
+      label: t("{title}, table", { title: t("Last sessions") }),
+      heads: html`${head(html`<span class="state-word">${t("State")}</span>`)}${head(t("Session"))}${head(t("Channel"), "mid")}${head(t("Tokens"), "num wide")}${head(t("Cost"), "num")}${head(t("Last active"), "num")}`,
+      rows: row.recent.map(line),
+    }) : nothing(t("No session yet.")),
+  });
+}
+
+function Agent(state) {
+  const row = dataOf(state, agentKey(state));
+  if (!row) {
+    return html`
+      <section class="panel empty" data-key="missing">
+        <h2>${t("There is no such agent")}</h2>
+        <p>${t("No config, no folder and no session knows {agent}.", { agent: bdi(idOf(state)) })}</p>
+        <p><a href="${hrefTo(state, "agents")}">${t("All agents")}</a></p>
+      </section>`;
+  }
+  const total = row.cost_nano_usd;
+  return html`
+    <div class="grid" data-key="agent-${row.id}">
+      ${Head(row, state)}
+      <div class="w4 agent-side" data-key="side">${Files(row, state)}</div>
+      <div class="w8 agent-side" data-key="middle">
+        ${state.route.file ? FileView(state) : null}
+        ${Recent(row, state)}
+        <div class="agent-pair" data-key="shares">
+          ${Shares("by-model", t("By model"), row.by_model, total, state)}${Shares("by-tool", t("By tool"), row.by_tool, total, state)}
+          ${Shares("by-channel", t("By channel"), row.by_channel, total, state)}${Shares("by-cause", t("By cause"), row.by_cause, total, state)}
+        </div>
+      </div>
+    </div>`;
+}
+
+let shownFile = "";
+
+export const page = {
+  styles: "agents.css",
+  parse: (params) => ({ file: (params.get("file") ?? "").slice(0, 300), isSource: params.get("source") === "1" }),
+  format: ({ file, isSource }) => [["file", file ?? ""], ["source", file && isSource ? "1" : ""]],
+  asks: (state) => {
+    const { route } = state;
+    const params = askParams(route);
+    if (!idOf(state)) return [{ key: "agents", path: "/api/agents", params, on: ["usage", "session"], gapMs: 1000 }];
+    const asks = [{ key: agentKey(state), path: `/api/agents/${encodeURIComponent(idOf(state))}`, params: { ...params, agent: null }, on: ["usage", "session"], gapMs: 1000 }];
+    if (route.file) {
+      const path = `/api/memory/${encodeURIComponent(idOf(state))}/${encodeURIComponent(route.file)}`;
+      asks.push({ key: fileKey(state), path, params: {}, on: ["usage"], gapMs: 2000 });
+    }
+    return asks;
+  },
+  view: (state) => (idOf(state) ? Agent(state) : Agents(state)),
+  actions: {
+    source: (element, { go }) => go({ isSource: element.dataset.value === "1" }, true),
+  },
+  painted({ state }) {
+    // On a phone the file comes below the list: it is brought into sight once, when it is opened.
+    const name = state.route.file ? fileKey(state) : "";
+    const isHere = Boolean(state.answers[name]?.data);
+    if (name === shownFile || (name && !isHere)) return;
+    shownFile = name;
+    const place = document.querySelector('[data-key="file"]');
+    if (name && place && place.getBoundingClientRect().top > innerHeight * 0.8) place.scrollIntoView({ block: "start" });
+  },
+};
+"""
+
 # language=JavaScript
 ZH_JS = r"""// Chinese, by the English text (dom.js, t()). {names} stay as they are; {1}, {2} stand for the numbers
 // in words of the server. Loaded only when Chinese is chosen.
@@ -21566,6 +27554,8 @@ export const messages = {
   "The breakdown could not be read: {why}.": "无法读取明细：{why}。",
   "{version} and {n} older": "{version} 与 {n} 个更旧版本", "none found": "未找到", "Sources": "来源", "Gateway": "网关", "not connected": "未连接", "Home": "主目录",
   "{n} file": "{n} 个文件", "{n} files": "{n} 个文件", "{n} database": "{n} 个数据库", "{n} databases": "{n} 个数据库", "Indexed": "已索引",
+  "Reading what OpenClaw has kept": "正在读取 OpenClaw 的存档", "{done} of {all}": "{done}，共 {all}",
+  "Every session is read once; after that, what is new takes a moment. The numbers come when all of it is read.": "每个会话只读一次，之后新增内容即时可见。全部读完后显示数字。",
   "indexed in part": "部分已索引", "{n} unreadable": "{n} 个无法读取", "{n} bad line": "{n} 行损坏", "{n} bad lines": "{n} 行损坏",
   "{n} implausible call": "{n} 次不可信调用", "{n} implausible calls": "{n} 次不可信调用", "{n} session": "{n} 个会话", "{n} sessions": "{n} 个会话",
   "{n} agent": "{n} 个代理", "{n} agents": "{n} 个代理", "Not counted": "未计入", "Lag": "延迟", "Disk": "磁盘", "ledger {size}, {free} free": "账本 {size}，剩余 {free}", "Memory": "内存",
@@ -21868,6 +27858,258 @@ export const messages = {
   "{n} images, not shown": "{n} 张图片，未显示",
   "{n} entry": "{n} 条",
   "{n} entries": "{n} 条",
+
+  // Actions
+  "To the gateway {gateway}:": "发送到网关 {gateway}：", "To the gateway:": "发送到网关：", "What is sent": "将发送的内容",
+  "There is nothing to send.": "没有需要发送的内容。", "Asking the gateway": "正在询问网关", "Cancel": "取消", "Sending": "正在发送",
+  "Abort run": "中止运行", "Resume": "恢复", "Pause": "暂停", "Paused {time}": "暂停于 {time}", "Actions": "操作记录",
+  "Messages that arrive are still answered: no version of OpenClaw can refuse them.": "到达的消息仍会得到回复：任何版本的 OpenClaw 都无法拒收。",
+  "OpenClaw forgets that heartbeats are stopped when it restarts.": "OpenClaw 重启后不再记得心跳已停止。",
+  "OpenClaw lets nobody switch off its own jobs: {names}.": "OpenClaw 不允许关闭其自带任务：{names}。",
+  "{job} is gone.": "{job} 已不存在。", "{job} is on already.": "{job} 已经启用。", "{job} was changed meanwhile and stays off.": "{job} 期间被修改过，保持停用。",
+  "Heartbeats are started even if they had been stopped before: OpenClaw does not tell.": "即使心跳此前已停止也会启动：OpenClaw 无法告知其状态。",
+  "The gateway has restarted since: its heartbeats run again already.": "网关此后已重启：心跳已重新运行。",
+  "Pause gateway": "暂停网关", "Resume gateway": "恢复网关", "Create cron job": "创建定时任务", "Edit cron job": "编辑定时任务",
+  "Delete cron job": "删除定时任务", "Run cron job": "运行定时任务", "Enable cron job": "启用定时任务", "Disable cron job": "停用定时任务",
+  "done": "已完成", "refused": "被拒绝", "not sent": "未发送", "answer not known": "应答未知",
+  "The list could not be read: {why}.": "无法读取列表：{why}。",
+  "Nobody has done anything yet: what is sent to a gateway from here is listed with its answer.": "还没有人执行过操作：从这里发送到网关的内容及其应答会列在这里。",
+  "When": "时间", "Action": "操作", "By": "操作者", "Request": "请求", "Answer": "应答", "Show more of {n}": "显示更多（共 {n} 条）",
+  "Abort what runs in {name}?": "中止 {name} 中的运行？", "What the model has answered so far stays, and is billed.": "模型已回答的内容会保留并计费。",
+  "Run aborted": "运行已中止", "All but this:": "除此之外均已完成：", "Pause this gateway?": "暂停此网关？",
+  "Cron jobs and heartbeats are switched off and runs are aborted, until you resume.": "定时任务和心跳将被关闭，运行将被中止，直到您恢复。",
+  "Gateway paused": "网关已暂停", "Resume this gateway?": "恢复此网关？",
+  "What the pause has switched off is switched on again, and nothing else.": "只重新启用暂停时关闭的内容。", "Gateway resumed": "网关已恢复",
+  // Crons
+  "every minute": "每分钟", "every hour": "每小时", "every day": "每天", "every week": "每周", "every second": "每秒", "every {n} seconds": "每 {n} 秒",
+  "every {n} minutes": "每 {n} 分钟", "every {n} hours": "每 {n} 小时", "every {n} days": "每 {n} 天", "every {n} weeks": "每 {n} 周",
+  "{words} on weekdays": "工作日{words}", "{words} on weekends": "周末{words}", "{words} every day": "每天{words}",
+  "{words} on the last day of the month": "每月最后一天{words}", "{words} on day {days} of the month": "每月 {days} 日{words}",
+  "{words} at minute {n}": "{words}的第 {n} 分钟", "{words} from {from} to {to}": "{from} 至 {to} {words}", "{words} on {days}": "{days}{words}",
+  "at {times}": " {times}", "once, at {time}": "一次，{time}", "by cron, {expr}": "按 cron 表达式 {expr}", "when a command ends": "命令结束时",
+  "when a command says something": "命令有输出时", "{a} and {b}": "{a}和{b}", "{a}, {b}": "{a}、{b}", "Monday": "周一", "Tuesday": "周二",
+  "Wednesday": "周三", "Thursday": "周四", "Friday": "周五", "Saturday": "周六", "Sunday": "周日", "{words}, {zone}": "{words}，{zone}", "ok": "成功",
+  "skipped": "已跳过", "running": "运行中", "interrupted": "已中断", "superseded": "已被取代", "not recorded": "未记录", "due now": "即将运行",
+  "in {time}": "{time}后", "removed": "已删除", "paused": "已暂停", "{runs}, {failed}; dearest {cost}": "{runs}，{failed}；最贵 {cost}",
+  "last run": "最近一次运行", "last {n} runs": "最近 {n} 次运行", "{ok} of {all} runs in the range": "范围内 {all} 次运行中 {ok} 次成功",
+  "Its work is done in the main session and counted there.": "它的工作在主会话中完成，并计入主会话。", "Job": "任务", "Schedule": "计划", "Next run": "下次运行",
+  "Last run": "上次运行", "Runs": "运行", "Success": "成功率", "running, {time}": "运行中，{time}", "never": "从未", "On": "开", "Off": "关",
+  "{name} runs by its schedule": "{name} 按计划运行", "failed {n} time": "失败 {n} 次", "failed {n} times": "连续失败 {n} 次",
+  "{n} job could not be read": "{n} 个任务无法读取", "{n} jobs could not be read": "{n} 个任务无法读取",
+  "Read from {source}. Changing a job needs the gateway: {why}.": "读取自{source}。更改任务需要网关：{why}。", "OpenClaw's files": "OpenClaw 的文件",
+  "the gateway": "网关",
+  "No cron job yet. Here will be what OpenClaw runs by the clock, when next, and what each run costs.": "还没有定时任务。这里会显示 OpenClaw 按时运行什么、下次何时运行、每次运行的费用。",
+  "New cron job": "新建定时任务", "{n} cron job": "{n} 个定时任务", "{n} cron jobs": "{n} 个定时任务", "Cron jobs, table": "定时任务表",
+  "Made by OpenClaw": "由 OpenClaw 创建", "heartbeats, memory and skills": "心跳、记忆与技能", "No longer there": "已不存在",
+  "their cost stays counted": "其费用仍计入", "a turn of the agent": "一轮代理对话", "a note to the main session": "给主会话的提示", "a command": "一条命令",
+  "a script": "一个脚本", "a heartbeat": "一次心跳", "the main session": "主会话", "a session of its own": "单独的会话",
+  "the session it was made in": "创建它的会话", "kept to itself": "不发送", "announced": "发布", "sent to a web address": "发送到网址",
+  "where the agent was last spoken to": "最近与代理交谈之处", "What it does": "任务内容", "Next runs": "接下来的运行", "none while it is paused": "暂停期间没有",
+  "Does": "执行", "In": "位于", "At most": "最长", "Description": "说明", "Made": "创建于", "Show {n} more": "再显示 {n} 条", "{n} run": "{n} 次运行",
+  "{n} runs": "{n} 次运行", "newest first; a run opens its session": "最新在前；点击运行可打开其会话", "Runs, table": "运行表", "Said": "结果说明",
+  "It has not run yet.": "尚未运行。", "Run now": "立即运行", "Run the job now": "立即运行任务", "Pause or resume the job": "暂停或恢复任务", "Edit": "编辑",
+  "Edit the job": "编辑任务", "Delete": "删除", "Delete the job": "删除任务", "The run is under way.": "正在运行。",
+  "The run has ended: {result}.": "运行已结束：{result}。", "There is no such cron job, and no run of one in the ledger.": "没有这个定时任务，账本中也没有它的运行。",
+  "All cron jobs": "所有定时任务", "Back to the list": "返回列表", "made by OpenClaw": "由 OpenClaw 创建", "The last run failed.": "上次运行失败。",
+  "{n} run in {range}": "{range}内 {n} 次运行", "{n} runs in {range}": "{range}内 {n} 次运行", "Takes": "耗时", "on average": "平均", "Per run": "每次运行",
+  "Pause {name}?": "暂停 {name}？", "It will not run by its schedule until it is resumed.": "恢复之前不会按计划运行。", "Pause job": "暂停任务",
+  "Job paused": "任务已暂停", "Resume {name}?": "恢复 {name}？", "It will run by its schedule again.": "它将重新按计划运行。", "Resume job": "恢复任务",
+  "Job resumed": "任务已恢复", "Run {name} now?": "立即运行 {name}？",
+  "It runs once, beside its schedule, and costs what a run costs.": "在计划之外运行一次，费用与一次运行相同。", "Run asked for": "已请求运行",
+  "Delete {name}?": "删除 {name}？",
+  "OpenClaw forgets the job and its runs. What it cost stays counted here.": "OpenClaw 会忘记该任务及其运行。它的费用仍计入此处。", "Delete job": "删除任务",
+  "Job deleted": "任务已删除", "seconds": "秒", "minutes": "分钟", "hours": "小时", "By the clock": "按时刻", "At an interval": "按间隔", "Once": "一次",
+  "A turn of the agent": "一轮代理对话", "A note to the main session": "给主会话的提示", "Say when it is to run.": "请填写何时运行。",
+  "Its schedule can only be changed in OpenClaw.": "其计划只能在 OpenClaw 中更改。", "the gateway's zone": "网关的时区", "Cron expression": "Cron 表达式",
+  "Every": "每", "Unit": "单位", "At, {zone}": "时间，{zone}", "What it does can only be changed in OpenClaw.": "其内容只能在 OpenClaw 中更改。",
+  "announced in a channel": "发布到频道", "What the agent is told": "给代理的指令", "The note": "提示内容", "the agent's own": "代理自己的",
+  "Its answer is": "其回复", "To whom": "发给谁", "Edit {name}": "编辑 {name}", "It has been changed meanwhile.": "它在此期间已被更改。",
+  "Show it as it is now": "显示现在的内容", "the default agent": "默认代理", "Runs by its schedule from now on": "从现在起按计划运行",
+  "Review the change": "检查更改", "Review the job": "检查任务", "It needs a name.": "需要名称。", "Say what it is to do.": "请填写要做什么。",
+  "Create {name}?": "创建 {name}？", "Create job": "创建任务", "Job created": "任务已创建", "Change {name}?": "更改 {name}？", "Change job": "更改任务",
+  "Job changed": "任务已更改", "Cron job {name} failed: {why}": "定时任务 {name} 失败：{why}", "See the job": "查看任务",
+  // Health
+  "Info": "信息",
+  "Warnings": "警告",
+  "trace": "跟踪",
+  "debug": "调试",
+  "info": "信息",
+  "warning": "警告",
+  "fatal": "致命",
+  "Transcripts": "会话记录",
+  "Databases": "数据库",
+  "Transcripts that were reset": "已重置的会话记录",
+  "Deleted transcripts": "已删除的会话记录",
+  "Archived transcripts": "已归档的会话记录",
+  "Imported transcripts": "已导入的会话记录",
+  "Copies": "副本",
+  "Checkpoints": "检查点",
+  "Session lists": "会话列表",
+  "Not connected": "未连接",
+  "Connected": "已连接",
+  "Not running": "未运行",
+  "Refuses": "拒绝连接",
+  "Not compatible": "不兼容",
+  "sessions that were reset, deleted or archived: the gateway leaves them out": "已重置、删除或归档的会话：网关不计入",
+  "sessions that the gateway does not list any more": "网关不再列出的会话",
+  "sessions that the gateway has not counted yet": "网关尚未统计的会话",
+  "agents that the gateway leaves out": "网关未计入的代理",
+  "sessions of other homes, which this gateway does not know": "其他主目录的会话，此网关不知道",
+  "calls that forks have copied: the gateway counts them again": "分叉复制的调用：网关重复计算",
+  "calls that the gateway has no price for, or another one": "网关没有价格或价格不同的调用",
+  "use of a plan, which costs no money here": "套餐用量，此处不计费用",
+  "rounding of the gateway's sums": "网关合计的舍入",
+  "The disk of {path} is {share} full, {size} are left": "{path} 所在磁盘已用 {share}，剩余 {size}",
+  "Little memory is left: {size} of {all}": "内存所剩不多：{all} 中剩余 {size}",
+  "The service of the gateway has failed": "网关服务已失败",
+  "The gateway is slow: its event loop is held up": "网关缓慢：其事件循环被阻塞",
+  "A message has waited {time} to be delivered": "有消息已等待投递 {time}",
+  "Messages of the last 7 days could not be delivered": "最近 7 天有消息未能投递",
+  "Make room: when it is full, OpenClaw and Clawmeter cannot write.": "请腾出空间：磁盘写满后 OpenClaw 和 Clawmeter 都无法写入。",
+  "See what uses it: when none is left, the system ends processes.": "请查看占用者：内存耗尽时系统会结束进程。",
+  "See why with openclaw gateway status, and start it again.": "用 openclaw gateway status 查看原因，然后重新启动。",
+  "See its log for what it does; a restart helps for a while.": "查看其日志了解它在做什么；重启可暂时缓解。",
+  "See whether its channel is connected: openclaw channels status.": "查看其渠道是否已连接：openclaw channels status。",
+  "The reasons stand below, under Delivery queue.": "原因见下方“投递队列”。",
+  "{n} thing needs attention": "{n} 项需要注意",
+  "{n} things need attention": "{n} 项需要注意",
+  "All is well": "一切正常",
+  "open": "开放",
+  "nobody listens": "无人监听",
+  "suspended": "已挂起",
+  "Version": "版本",
+  "Up for": "已运行",
+  "Runs now": "当前运行数",
+  "Event loop, p99": "事件循环 p99",
+  "Port": "端口",
+  "Service": "服务",
+  "not set up as one, or not to be seen from here": "未设为服务，或此处不可见",
+  "protocol {n}": "协议 {n}",
+  "Frames": "帧",
+  "{n} received": "收到 {n} 个",
+  "{n} lost or not understood": "丢失或无法理解 {n} 个",
+  "Not in this version": "此版本没有",
+  "ledger": "账本",
+  "Machine": "机器",
+  "up for {time}": "已运行 {time}",
+  "Processor": "处理器",
+  "{n} cores, load {loads}": "{n} 核，负载 {loads}",
+  "load of the last 1, 5 and 15 minutes": "最近 1、5、15 分钟的负载",
+  "{size} of {all} free": "{all} 中可用 {size}",
+  "Disk of {what}": "{what} 的磁盘",
+  "{size} of {all} used": "{all} 中已用 {size}",
+  "Clawmeter itself: {size}, {share} of a core, {n} threads": "Clawmeter 自身：{size}，单核的 {share}，{n} 个线程",
+  "lag {time}": "延迟 {time}",
+  "ledger {size}": "账本 {size}",
+  "What is read": "读取内容",
+  "Number": "数量",
+  "Size": "大小",
+  "Bad lines": "坏行",
+  "Unreadable": "无法读取",
+  "No transcript yet. The first one is here within a second.": "尚无会话记录。第一条会在一秒内出现。",
+  "These are the first {n}, the faulty ones first.": "以下为前 {n} 个，有问题的在前。",
+  "Not read in full": "未完整读取",
+  "unreadable": "无法读取",
+  "Left out of the sums, for their numbers cannot be": "数值不可能，未计入合计",
+  "Ledger": "账本",
+  "Delivery queue": "投递队列",
+  "Nothing has ever waited to be delivered. Messages to and from channels stand here until they have arrived.": "从未有消息等待投递。渠道收发的消息在送达之前显示于此。",
+  "Longest wait": "最长等待",
+  "Not delivered": "未投递",
+  "Queue": "队列",
+  "Direction": "方向",
+  "Attempts": "尝试次数",
+  "to OpenClaw": "发往 OpenClaw",
+  "from OpenClaw": "来自 OpenClaw",
+  "Latest failures": "最近的失败",
+  "{n} attempt": "{n} 次尝试",
+  "{n} attempts": "{n} 次尝试",
+  "what these calls cost": "这些调用的费用",
+  "Provider headroom": "提供方余量",
+  "peaks of the last 7 days": "最近 7 天的峰值",
+  "Requests a minute": "每分钟请求",
+  "Peak": "峰值",
+  "Limit": "上限",
+  "Tokens a minute": "每分钟令牌",
+  "Rate limited": "被限流",
+  "Retries": "重试",
+  "Failovers": "故障转移",
+  "all of {provider}": "{provider} 合计",
+  "as a refusal of the provider says": "来自提供方的拒绝消息",
+  "told": "告知",
+  "No limit is known. Set those of your account in clawmeter.toml:": "上限未知。请在 clawmeter.toml 中设置您账户的上限：",
+  "What a provider repeats inside one call leaves no trace in a transcript and is not counted here.": "单次调用内部的重试不会留在会话记录中，此处不计。",
+  "{n} kind of error": "{n} 类错误",
+  "{n} kinds of errors": "{n} 类错误",
+  "last {time}": "最近 {time}",
+  "through the gateway": "经由网关",
+  "from the file": "来自文件",
+  "Log of the gateway": "网关日志",
+  "Pause the log, or go on": "暂停或继续日志",
+  "Go on": "继续",
+  "Pause": "暂停",
+  "Level": "级别",
+  "Subsystem": "子系统",
+  "All subsystems": "全部子系统",
+  "Find in the log": "在日志中查找",
+  "There is no log to be seen: the gateway is not connected, and no log file of OpenClaw was found.": "没有可看的日志：网关未连接，也未找到 OpenClaw 的日志文件。",
+  "paused": "已暂停",
+  "live": "实时",
+  "Lines of the log, newest first": "日志行，最新在前",
+  "No line is like that.": "没有符合的行。",
+  "The log has no line yet.": "日志还没有内容。",
+  "{n} of the last {all} lines": "最近 {all} 行中的 {n} 行",
+  "{size} were too much to follow and are left out": "有 {size} 来不及跟读，已略去",
+  "What looks like a secret is taken out.": "疑似机密的内容已去除。",
+  "By day and model": "按日和模型",
+  "Day, UTC": "日期（UTC）",
+  "Our tokens": "我方令牌",
+  "Our cost": "我方费用",
+  "Its tokens": "网关令牌",
+  "Its cost": "网关费用",
+  "Tokens apart": "令牌差",
+  "Cost apart": "费用差",
+  "Unexplained": "未解释",
+  "Show {n} more row": "再显示 {n} 行",
+  "Show {n} more rows": "再显示 {n} 行",
+  "The gateway is still counting: its sums are older than ours.": "网关仍在统计：其合计比我方旧。",
+  "This version of OpenClaw counts the days of its own machine; ours are those of UTC.": "此版本的 OpenClaw 按其机器的日期统计；我方按 UTC 日期。",
+  "tokens": "令牌",
+  "The gateway": "网关",
+  "Apart": "相差",
+  "nothing": "无",
+  "Both count the same.": "两边一致。",
+  "Why they differ": "差异原因",
+  "not explained": "未解释",
+  "Reconciliation with the gateway": "与网关对账",
+  "{range}, by days of UTC": "{range}，按 UTC 日期",
+  "The gateway has sums of its own (sessions.usage). Here they are compared with ours, day by day and model by model. It counts through all of its transcripts for this, so only when you ask.": "网关有自己的合计（sessions.usage）。此处逐日、逐模型与我方比较。为此它要统计全部会话记录，因此仅在您要求时进行。",
+  "The gateway is counting": "网关正在统计",
+  "Compare {range}": "比较{range}",
+  "The gateway could not be asked: {why}": "无法询问网关：{why}",
+  "The comparison is there": "比较结果已就绪",
+  "{n} problem": "{n} 个问题",
+  "{n} problems": "{n} 个问题",
+
+  // Agents, and how sub-agents fare
+  "Killed": "已终止", "Timed out": "已超时", "It failed.": "它失败了。", "It was killed.": "它被终止了。",
+  "Its time ran out.": "它超时了。", "Its task: {task}": "任务：{task}", "not configured": "未配置", "default": "默认",
+  "OpenClaw no longer has this agent; the ledger keeps its numbers": "OpenClaw 中已没有此代理；账本保留其数字",
+  "openclaw.json does not name this agent; its folder is there": "openclaw.json 中没有此代理，但其文件夹还在",
+  "takes what is sent to no other agent": "接收未发给其他代理的内容", "has never run": "从未运行", "off": "关闭", "every {time}": "每 {time}",
+  "Agents, table": "代理，表格", "Channels": "渠道", "Heartbeat": "心跳", "Files": "文件", "nothing runs": "没有正在运行的",
+  "No agent is in openclaw.json, and none has left a folder.": "openclaw.json 中没有代理，也没有代理留下文件夹。",
+  "profile {name}": "配置 {name}", "only": "仅", "without": "不含", "as OpenClaw sets them": "由 OpenClaw 决定",
+  "{n} session ever": "共 {n} 个会话", "{n} sessions ever": "共 {n} 个会话", "no session yet": "尚无会话", "All agents": "所有代理",
+  "Its sessions": "它的会话", "By day": "按日", "last active": "最近活动", "then": "其后为", "not opened": "未打开",
+  "No memory file is in this workspace.": "此工作区中没有记忆文件。", "What it is told each time": "每次都会告知它的内容",
+  "Notes it wrote": "它写下的笔记", "in {folder}": "位于 {folder}", "a character that cannot be seen": "不可见字符", "Image: ": "图片：",
+  "This file could not be read: {why}.": "无法读取此文件：{why}。",
+  "{n} character that cannot be seen is marked": "已标出 {n} 个不可见字符", "{n} characters that cannot be seen are marked": "已标出 {n} 个不可见字符",
+  "the first {size} of it": "仅显示前 {size}", "Show as": "显示方式", "Source": "源文本", "This file is empty.": "此文件为空。",
+  "Last sessions": "最近的会话", "No session yet.": "尚无会话。", "There is no such agent": "没有这个代理",
+  "No config, no folder and no session knows {agent}.": "配置、文件夹和会话中都没有 {agent}。",
+  "By model": "按模型", "By tool": "按工具", "By channel": "按渠道",
 };
 """
 
@@ -21880,11 +28122,17 @@ ASSETS: dict[str, tuple[str, str]] = {
     "views.js": ("text/javascript; charset=utf-8", VIEWS_JS),
     "app.js": ("text/javascript; charset=utf-8", APP_JS),
     "cost.js": ("text/javascript; charset=utf-8", COST_JS),
+    "health.css": ("text/css; charset=utf-8", HEALTH_CSS),
+    "health.js": ("text/javascript; charset=utf-8", HEALTH_JS),
     "flow.css": ("text/css; charset=utf-8", FLOW_CSS),
     "flow.js": ("text/javascript; charset=utf-8", FLOW_JS),
     "sessions.css": ("text/css; charset=utf-8", SESSIONS_CSS),
     "sessions.js": ("text/javascript; charset=utf-8", SESSIONS_JS),
     "session.js": ("text/javascript; charset=utf-8", SESSION_JS),
+    "crons.css": ("text/css; charset=utf-8", CRONS_CSS),
+    "crons.js": ("text/javascript; charset=utf-8", CRONS_JS),
+    "agents.css": ("text/css; charset=utf-8", AGENTS_CSS),
+    "agents.js": ("text/javascript; charset=utf-8", AGENTS_JS),
     "zh.js": ("text/javascript; charset=utf-8", ZH_JS),
 }
 ASSET_DIGEST = hashlib.sha256("\0".join(text for _, text in ASSETS.values()).encode()).hexdigest()[

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import hashlib
+import inspect
 import json
 import socket
 import threading
@@ -66,7 +67,15 @@ class Connection:
                 request = json.loads(self._read())
                 self.requests.append(request)
                 for answer in self.gateway.answer(request):
-                    self.say({"type": "res", "id": request["id"], **answer})
+                    frame = encode(
+                        json.dumps({"type": "res", "id": request["id"], **answer}).encode()
+                    )
+                    # As a real one does, in one piece with the reason.
+                    is_refused = request["method"] == "connect" and not answer["ok"]
+                    self.raw(
+                        frame
+                        + (encode((1008).to_bytes(2, "big") + b"refused", 8) if is_refused else b"")
+                    )
                     if request["method"] == "connect" and answer["ok"]:
                         self.is_in.set()
         self.is_over.set()
@@ -125,7 +134,11 @@ class Connection:
 
 
 class FakeGateway:
-    """Listens, and lets in whoever has the token. `answers` says what a method gives: a payload, or an error as {"error": …}."""
+    """Listens, and lets in whoever has the token.
+
+    `answers` says what a method gives: a payload, an error as {"error": …}, "silence", or a function of the parameters (or of
+    nothing) that gives one of these.
+    """
 
     def __init__(self, version: str = "2026.9.6", port: int = 0) -> None:
         self.token: str | None = TOKEN
@@ -155,7 +168,7 @@ class FakeGateway:
             return [{"ok": True, "payload": self.hello}]
         found = self.answers.get(request["method"])
         if callable(found):
-            found = found()
+            found = found(request["params"]) if inspect.signature(found).parameters else found()
         if found is None:
             return [{"ok": False, "error": {"code": "INVALID_REQUEST", "message": f"unknown method: {request['method']}"}}]  # fmt: skip
         if found == "silence":

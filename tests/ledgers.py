@@ -96,7 +96,7 @@ def family(queries: clawmeter.Queries) -> dict[str, Any]:
     out = {
         r["id"]: (r["parent_session"], r["tree_cost_nano_usd"]) for r in rows if r["model_calls"]
     }
-    subs = {r["id"]: (r["depth"], r["run_status"]) for r in queries.subagents(limit="10000")}
+    subs = {r["id"]: (r["depth"], r["run_status"]) for r in queries.subagents(limit="10000")[0]}
     return {"sessions": out, "subagents": subs}
 
 

@@ -218,6 +218,7 @@ def test_status(small: CommandLine) -> None:
         "spent",
         "sources",
         "gateway",
+        "live",
     ]
     assert "not running" in lines[0]
     assert "3 model calls in 2 sessions" in lines[1]

@@ -27,6 +27,8 @@ from handmade import (
 )
 from make_home import OLD_EVENTS
 
+import clawmeter
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -633,3 +635,47 @@ def test_real_home_before_and_after_its_real_upgrade(
     for by in ("model", "agent", "provider", "session", "tool", "total of model"):
         assert after[by] == before[by]
     assert ledgers.rollup_differences(reader.meter.store) == []
+
+
+def test_a_first_index_says_how_far_it_is(tmp_path: Path, meter_factory: Any) -> None:
+    home = HandmadeHome(tmp_path / "home")
+    database = home.database()
+    for n in range(8):
+        for entry in session_of(f"s{n}", 30):
+            database.add(f"s{n}", [{**entry, "pad": "x" * 40_000}])
+    meter = meter_factory(home.state)
+    steps: list[int] = []
+    meter.index(lambda progress: steps.append(progress.indexed_bytes))
+    total = meter.indexer.progress.total_bytes
+    assert steps == sorted(steps)
+    assert steps[-1] == total
+    assert any(total / 10 < done < total * 0.9 for done in steps)
+
+
+def test_a_database_that_cannot_be_read_for_a_while_is_read_on_from_where_it_was(
+    tmp_path: Path, meter_factory: Any
+) -> None:
+    """Not anew: a home may have gigabytes."""
+    home = HandmadeHome(tmp_path / "home")
+    database = home.database()
+    for n in range(3):
+        database.add(f"s{n}", session_of(f"s{n}", 5))
+    meter = meter_factory(home.state)
+    meter.index()
+    database.add("s1", [call("later", T0 + 9 * MINUTE)])
+    with database.path.open("r+b") as file:
+        head = file.read(16)
+        file.seek(0)
+        file.write(b"\0" * 16)
+        file.flush()
+        meter.index()
+        assert meter.indexer.known[str(database.path)].state == "unreadable"
+        assert meter.queries.usage(from_="all")["totals"]["model_calls"] == 15
+        file.seek(0)
+        file.write(head)
+    told: list[clawmeter.Changes] = []
+    meter.store.watchers.append(told.append)
+    meter.index()
+    assert meter.indexer.known[str(database.path)].state == "ok"
+    assert meter.queries.usage(from_="all")["totals"]["model_calls"] == 16
+    assert [len(changes.sessions) for changes in told] == [1]

@@ -8,6 +8,8 @@ import os
 import socket
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -28,11 +30,17 @@ from handmade import HandmadeHome, header, user
 from served import PATIENCE_S, Served, process_env, wait_until
 
 import clawmeter
-from clawmeter import GatewayClient, GatewayError, GatewayState, OpenClawConfig, Settings
+from clawmeter import (
+    CallRefusedError,
+    GatewayClient,
+    GatewayError,
+    GatewayState,
+    OpenClawConfig,
+    Settings,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
 MAIN = "agent:main:main"
 Json = dict[str, Any]
@@ -100,6 +108,66 @@ def now_ms() -> int:
     return int(time.time() * 1000)
 
 
+# --- asking ------------------------------------------------------------------------------------------
+
+
+def test_an_answer_comes_back_to_whoever_asked(gateway: FakeGateway, listen: Any) -> None:
+    gateway.answers |= {f"method.{n}": {"n": n} for n in range(20)}
+    listener = listen()
+    listener.wait_for(status="connected")
+    with ThreadPoolExecutor(20) as pool:
+        answers = list(pool.map(lambda n: listener.client.ask(f"method.{n}", {"limit": n}), range(20)))  # fmt: skip
+    assert answers == [{"n": n} for n in range(20)]
+    asked = {r["method"]: r["params"] for r in gateway.client().requests}
+    assert asked["method.7"] == {"limit": 7}
+    assert len(gateway.connections) == 1
+
+
+def test_a_question_does_not_stand_in_for_the_lists_own(gateway: FakeGateway, listen: Any) -> None:
+    listener = listen()
+    listener.wait_for(capabilities=["sessions.list", "sessions.subscribe"])
+    gateway.answers["sessions.list"] = {"sessions": [row(status="running", hasActiveRun=True)]}
+    assert listener.client.ask("sessions.list")["sessions"]
+    assert listener.state.sessions == {}  # the asker's, not the state's
+
+
+def test_a_refused_question_says_so_in_the_words_of_the_gateway(gateway: FakeGateway, listen: Any) -> None:  # fmt: skip
+    gateway.answers["cron.list"] = {"error": {"code": "FORBIDDEN", "message": "missing scope: operator.read"}}  # fmt: skip
+    listener = listen()
+    listener.wait_for(status="connected")
+    with pytest.raises(CallRefusedError, match="cron.list: missing scope: operator.read") as refused:  # fmt: skip
+        listener.client.ask("cron.list")
+    assert (refused.value.code, refused.value.is_unknown) == ("FORBIDDEN", False)
+    with pytest.raises(CallRefusedError) as unknown:
+        listener.client.ask("no.such")
+    assert unknown.value.is_unknown
+    assert listener.state.describe()["last_error"] is None
+
+
+def test_a_question_without_an_answer_ends_in_its_time(gateway: FakeGateway, listen: Any) -> None:
+    gateway.answers["logs.tail"] = "silence"
+    listener = listen()
+    with pytest.raises(GatewayError, match="not connected|no gateway|connecting"):
+        Listener(gateway, Path()).client.ask("logs.tail")
+    listener.wait_for(status="connected")
+    with pytest.raises(GatewayError, match="logs.tail: no answer in 0.05 s"):
+        listener.client.ask("logs.tail", timeout_s=0.05)
+    gateway.answers["logs.tail"] = {"lines": []}
+    assert listener.client.ask("logs.tail") == {"lines": []}
+
+
+def test_whoever_waits_is_told_when_the_connection_ends(gateway: FakeGateway, listen: Any) -> None:
+    gateway.answers["logs.tail"] = "silence"
+    listener = listen()
+    listener.wait_for(status="connected")
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(listener.client.ask, "logs.tail", None, PATIENCE_S)
+        wait_until(lambda: gateway.client().asked("logs.tail"), "the question")
+        gateway.client().drop()
+        with pytest.raises(GatewayError, match="connection to the gateway ended"):
+            waiting.result(PATIENCE_S)
+
+
 # --- getting in ----------------------------------------------------------------------------------
 
 
@@ -139,6 +207,7 @@ def test_a_method_that_an_older_version_does_not_know_is_missing_and_no_error(li
     [
         ({"code": "INVALID_REQUEST", "message": "protocol mismatch", "details": {"code": "PROTOCOL_MISMATCH", "expectedProtocol": 6}}, "incompatible", "speaks protocol 6, this Clawmeter 3 to 4"),
         ({"code": "INVALID_REQUEST", "message": "protocol mismatch"}, "incompatible", "another one"),
+        ({"code": "NOT_PAIRED", "message": "pairing required", "details": {"code": "PAIRING_REQUIRED", "requestId": "r-1"}}, "pairing", "be approved"),
         ({"code": "NOT_PAIRED", "message": "device identity required", "details": {"code": "DEVICE_IDENTITY_REQUIRED"}}, "refused", "device identity"),
         ({"code": "INVALID_REQUEST", "message": "unauthorized: gateway token mismatch (x)"}, "refused", "refuses the token"),
         ({"code": "UNAVAILABLE", "message": "gateway starting", "retryable": True}, "unreachable", "not ready: gateway starting"),
@@ -185,7 +254,6 @@ def config_of(tmp_path: Path, **gateway: Any) -> OpenClawConfig:
         ({"auth": {"mode": "token", "token": {"source": "env", "id": "HUSH"}}}, "reference to a secret"),
         ({"auth": {"token": "${NOT_SET}"}}, "this variable is not set here"),
         ({}, "has no gateway.auth.token"),
-        ({"mode": "remote", "remote": {"url": "wss://gateway.example:443", "token": "hush"}}, "on another machine"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_used_has_a_clear_answer(tmp_path: Path, config: Json, words: str) -> None:
@@ -209,6 +277,9 @@ def test_where_a_gateway_is(tmp_path: Path) -> None:
     assert found(config_of(tmp_path, tls={"enabled": True}, auth={"token": "a"}))[0] == "wss://127.0.0.1:18789"  # fmt: skip
     tunnel = {"mode": "remote", "remote": {"url": "ws://127.0.0.1:7", "token": "far"}}
     assert found(config_of(tmp_path, **tunnel)) == ("ws://127.0.0.1:7", ("far",))
+    far = {"mode": "remote", "remote": {"url": "wss://gateway.example", "token": "far"}}
+    assert found(config_of(tmp_path, **far)) == ("wss://gateway.example", ("far",))
+    assert [clawmeter.find_endpoint(Settings(state_dir=tmp_path, gateway_url=url), plain).is_remote for url in ("ws://10.0.0.1:1", "ws://[::1]:1", "ws://localhost:1")] == [True, False, False]  # fmt: skip
     secret = config_of(tmp_path, auth={"token": "hush"})
     assert "hush" not in repr(clawmeter.find_endpoint(Settings(state_dir=tmp_path), secret))
 
@@ -453,10 +524,10 @@ def test_a_connection_without_ticks_is_given_up(listen: Any) -> None:
     gateway.stop()
 
 
-def test_a_port_that_answers_nothing_is_no_gateway(tmp_path: Path, listen: Any) -> None:
+def test_a_port_that_answers_nothing_is_no_gateway(listen: Any, monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
     with socket.create_server(("127.0.0.1", 0)) as silent:
         listener = listen(start=False)
-        listener.client.CONNECT_S = 0.05
+        monkeypatch.setattr(clawmeter.GatewayConnection, "CONNECT_S", 0.05)
         listener.config = OpenClawConfig(gateway_token=TOKEN, gateway_port=silent.getsockname()[1])  # fmt: skip
         listener.client.start()
         listener.wait_for(status="unreachable")

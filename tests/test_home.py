@@ -250,8 +250,10 @@ def test_json5_with_all_that_we_take(config: Any) -> None:
     )
     assert found.gateway_token == "secret"
     assert found.log_file == "/var/log/openclaw.log"
-    assert found.agents == ("main", "ops")
-    assert found.workspaces == {"main": "/w", "ops": "/ops"}
+    assert {k: a.workspaces[0] for k, a in found.agents.items()} == {
+        "main": "/w/main",
+        "ops": "/ops",
+    }
     assert found.base_urls == {"acme": "https://acme.example"}
     assert found.context_windows == {("acme", "a-1"): 200_000}
     assert found.plan_providers == {"anthropic"}
@@ -266,8 +268,7 @@ def test_agents_by_entries_as_openclaw_writes_them_since_2026_9(config: Any) -> 
         "defaults": {"workspace": "/w"}, "entries": {"main": {}, "ops": {"workspace": "/ops"}, "odd": 5},
         "list": [{"id": "left over"}],
     }}))  # fmt: skip
-    assert found.agents == ("main", "ops", "odd")
-    assert found.workspaces == {"main": "/w", "ops": "/ops", "odd": "/w"}
+    assert {k: a.workspaces[0] for k, a in found.agents.items()} == {"main": "/w/main", "ops": "/ops", "odd": "/w/odd"}  # fmt: skip
 
 
 def test_empty_config_has_the_defaults_of_openclaw(config: Any) -> None:
@@ -364,9 +365,9 @@ def test_includes(tmp_path: Path, config: Any) -> None:
     assert found.problem is None
     assert (found.gateway_port, found.gateway_bind) == (2, "tailnet")
     assert (found.gateway_token, found.gateway_auth) == ("from auth", "password")
-    assert found.agents == ("main", "second", "own")
+    assert list(found.agents) == ["main", "second", "own"]
     assert found.prices[("acme", "a")].input == 1
-    assert config('{"agents": {"list": {"$include": "list.json"}}}').agents == ("only",)
+    assert config('{"agents": {"list": {"$include": "list.json"}}}').agents.keys() == {"only"}
 
 
 @pytest.mark.parametrize(("include", "said"), [

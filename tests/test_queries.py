@@ -516,7 +516,7 @@ def test_empty_ledger_answers(tmp_path: Any, meter_factory: Any) -> None:
             assert bool(answer["rows"]) == (by in BY_TIME)
     assert queries.sessions() == ([], 0)
     assert queries.overview()
-    assert queries.subagents() == []
+    assert queries.subagents() == ([], 0)
 
 
 @pytest.mark.parametrize(
@@ -710,7 +710,7 @@ def trees(reader: Reader) -> dict[str, int]:
 
 
 def depths(reader: Reader) -> dict[str, int]:
-    return {r["id"]: r["depth"] for r in reader.meter.queries.subagents()}
+    return {r["id"]: r["depth"] for r in reader.meter.queries.subagents()[0]}
 
 
 def test_tree_of_any_depth(family: Any) -> None:

@@ -194,7 +194,8 @@ def test_subagents_of_a_session_are_all_below_it(meter: Any) -> None:
     parents = {row["parent_session"] for row in rows.values() if row["parent_session"]}
     assert parents
     for parent in parents:
-        below = meter.queries.subagents(session=parent)
+        below, count = meter.queries.subagents(session=parent)
+        assert count == len(below)
         assert {r["id"] for r in below if r["parent_session"] == parent} == {
             r["id"] for r in rows.values() if r["parent_session"] == parent
         }

@@ -148,7 +148,7 @@ def test_subagents_roll_up_to_the_session_that_spawned_them(
     home = home_factory(era, seed=4, copy=False, sessions=60, messages=1500)
     meter = meter_factory(home.path)
     meter.index()
-    listed = meter.queries.subagents(limit="1000")
+    listed, _ = meter.queries.subagents(limit="1000")
     rows = {r["key"]: r for r in listed}
     cost: dict[str, int] = {}
     children: dict[str, list[str]] = {}

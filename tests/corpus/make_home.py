@@ -568,7 +568,7 @@ class Home:
             ("g",),
         )
 
-    def tool_result(self, par: str, t: int, call: str, tool: str, text: str, failed: bool) -> Ev:
+    def tool_result(self, par: str, t: int, call: str, tool: str, text: str, failed: bool, inner: Optional[str] = None) -> Ev:
         st = self.style(t)
         i = self.eid(st)
         if not failed:
@@ -579,6 +579,8 @@ class Home:
             det, err = f'{{"status":"completed","exitCode":1,"durationMs":{self.bits(12)}}}', "true"
         else:
             det, err = f'{{"status":"completed","exitCode":1,"durationMs":{self.bits(12)}}}', "false"
+        if inner:  # latest: whose result it is, behind the wrapper
+            det = f'{{"tool":{{"id":"openclaw:core:{inner}","source":"openclaw","name":"{inner}"}},{det[1:]}'
         return (
             f'{{"type":"message","id":"{i}","parentId":"{par}","timestamp":"{iso(t)}","message":{{"role":"toolResult","toolCallId":"{call}",'
             f'"toolName":"{tool}","content":[{{"type":"text","text":"{text}"}}],"details":{det},"isError":{err},"timestamp":{t - 1}}}}}',
@@ -587,7 +589,7 @@ class Home:
             par,
             t,
             None,
-            ("t", tool, failed),
+            ("t", inner or tool, failed),
         )
 
     def nested_tool(self, par: str, t: int, call: str, tool: str) -> Ev:
@@ -699,7 +701,7 @@ class Home:
                     ev = self.nested_tool(par, t, call, inner)
                     yield ev
                     par, made = ev[1], made + 1
-                ev = self.tool_result(par, t + 1, call, tool, text(lt), rnd() < 0.06)
+                ev = self.tool_result(par, t + 1, call, tool, text(lt), rnd() < 0.06, inner if wrapped else None)
                 t += 1
                 yield ev
                 par, made = ev[1], made + 1

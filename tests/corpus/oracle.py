@@ -247,7 +247,8 @@ class Oracle:
             if role == "toolResult":
                 d = m.get("details") if isinstance(m.get("details"), dict) else {}
                 if m.get("isError") or d.get("status") == "error" or (d.get("exitCode") or 0) > 0:
-                    terr[m.get("toolName")] += 1
+                    wrapped = d["tool"].get("name") if isinstance(d.get("tool"), dict) else None
+                    terr[wrapped or m.get("toolName")] += 1
             if role == "custom" and isinstance(m.get("details"), dict) and m["details"].get("toolName"):
                 nested[m["details"]["toolName"]] += 1
             if role != "assistant":

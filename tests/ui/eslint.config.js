@@ -6,7 +6,7 @@ export default [
       ecmaVersion: 2022,
       sourceType: "module",
       globals: Object.fromEntries([
-        "AbortController", "BigInt", "Blob", "CSS", "EventSource", "Intl", "ResizeObserver", "URL", "URLSearchParams", "addEventListener",
+        "AbortController", "BigInt", "Blob", "BroadcastChannel", "CSS", "EventSource", "Intl", "ResizeObserver", "URL", "URLSearchParams", "addEventListener",
         "clearTimeout", "document", "fetch", "getSelection", "globalThis", "history", "innerHeight", "localStorage", "location", "navigator",
         "performance", "requestAnimationFrame", "scrollTo", "setInterval", "setTimeout", "window",
       ].map((name) => [name, "readonly"])),
