@@ -8264,17 +8264,28 @@ class FlowGraph:
         self.nodes: dict[FlowId, Sums] = {}
         self.edges: dict[tuple[FlowId, FlowId], Sums] = {}
         self.running: Counter[FlowId] = Counter()  # sessions that run through a node now
-        self.counts: defaultdict[Any, Counter[str]] = defaultdict(
-            Counter
-        )  # FLOW_COUNTS of a node or an edge
+        #: FLOW_COUNTS of a node or an edge.
+        self.counts: defaultdict[Any, Counter[str]] = defaultdict(Counter)
         self.has_counts = False
 
-    def add(self, path: Sequence[FlowId], values: Sequence[int], *, counted: int = 0) -> None:
-        """Add what went along a path; its first nodes, `counted` of them, have it already."""
-        for node in path[counted:]:
-            self._sum(self.nodes, node, values)
-        for edge in itertools.pairwise(path):
-            self._sum(self.edges, edge, values)
+    def copy(self) -> FlowGraph:
+        """One to which sessions that run can be added while this one stays as it is."""
+        other = FlowGraph()
+        other.nodes, other.edges, other.counts = dict(self.nodes), self.edges, self.counts.copy()
+        other.has_counts = self.has_counts
+        return other
+
+    def add(self, paths: Iterable[tuple[Sequence[FlowId], Sums]], *, counted: int = 0) -> None:
+        """Add what went along all paths through the same kinds; their first nodes, `counted` of them, have it already."""
+        nodes: defaultdict[FlowId, list[Sums]] = defaultdict(list)
+        edges: defaultdict[tuple[FlowId, FlowId], list[Sums]] = defaultdict(list)
+        for path, sums in paths:
+            for node in path[counted:]:
+                nodes[node].append(sums)
+            for edge in itertools.pairwise(path):
+                edges[edge].append(sums)
+        self.nodes.update((node, Sums.total(rows)) for node, rows in nodes.items())
+        self.edges.update((edge, Sums.total(rows)) for edge, rows in edges.items())
 
     def count(
         self, channel: FlowId, agent: FlowId, tool: FlowId, counts: Mapping[str, int]
@@ -8318,6 +8329,8 @@ class FlowGraph:
         for node in self.ranked():
             places[node[0]] += 1
             names[node] = node if places[node[0]] <= most else (node[0], OTHER_KEY)
+        if max(places.values(), default=0) <= most:
+            return self
         out = FlowGraph()
         out.has_counts = self.has_counts
         for node, sums in self.nodes.items():
@@ -10794,15 +10807,8 @@ class Queries:
         """
         with self.ledger.reading() as db:
             query = self._limit_range(db, self._asked(from_, to, tz, given))
-            graph = FlowGraph()
-            keys = ("channel", "agent", "provider_model")
-            for key, sums in self._cells(db, query, keys, FLOW_MEASURES).items():
-                channel, agent, model = zip(("channel", "agent", "model"), key, strict=True)
-                graph.add((channel, GATEWAY_NODE, agent, model), sums.values)
-            by_tool = self._cells(db, replace(query, by="tool", split="provider_model"), ("provider_model", "tool"))  # fmt: skip
-            for (model_name, tool), sums in by_tool.items():
-                graph.add((("model", model_name), ("tool", tool)), sums.values, counted=1)
-            self._add_messages(db, query, graph)
+            # Kept, because an open page asks at every turn of a run: the ledger has nothing new then.
+            graph = self.lists.get(db, ("flow", query), lambda: self._flow_graph(db, query)).copy()
             if cast("int", query.from_ms) <= self.now_ms() < cast("int", query.to_ms):
                 self._add_running(db, query.filters, graph)
             graph = graph.limited(MAX_FLOW_NODES)
@@ -10827,6 +10833,18 @@ class Queries:
                 "gateway": self.gateway.describe(), "coverage": self.coverage(db),
             }  # fmt: skip
 
+    def _flow_graph(self, db: sqlite3.Connection, query: UsageQuery) -> FlowGraph:
+        """What the ledger has of a range."""
+        graph = FlowGraph()
+        kinds = ("channel", "agent", "model")
+        by_calls = self._cells(db, query, ("channel", "agent", "provider_model"), FLOW_MEASURES)
+        paths = ((list(zip(kinds, key, strict=True)), sums) for key, sums in by_calls.items())
+        graph.add(((channel, GATEWAY_NODE, agent, model), sums) for (channel, agent, model), sums in paths)  # fmt: skip
+        by_tool = self._cells(db, replace(query, by="tool", split="provider_model"), ("provider_model", "tool"))  # fmt: skip
+        graph.add((((("model", model), ("tool", tool)), sums) for (model, tool), sums in by_tool.items()), counted=1)  # fmt: skip
+        self._add_messages(db, query, graph)
+        return graph
+
     def _add_messages(self, db: sqlite3.Connection, query: UsageQuery, graph: FlowGraph) -> None:
         """Add messages and what tools gave. Neither belongs to a model or to a call's cause: with such a filter they are not known."""
         if any(name not in ("agent", "channel") for name, _ in query.filters):
@@ -10836,7 +10854,11 @@ class Queries:
         values = [value for _, value in query.filters]
         sums = ", ".join(f"sum(u.{n})" for n in FLOW_COUNTS)
         for rows, params in self._message_segments(db, query):
-            sql = f"SELECT {BY_SQL['channel']}, s.agent, u.tool, {sums} FROM {rows} JOIN sessions s ON s.id = u.session WHERE true{conditions} GROUP BY 1, 2, 3"
+            # Messages by channel and agent, what tools gave by tool alone.
+            key = (
+                f"iif(u.tool = '', {BY_SQL['channel']}, ''), iif(u.tool = '', s.agent, ''), u.tool"
+            )
+            sql = f"SELECT {key}, {sums} FROM {rows} JOIN sessions s ON s.id = u.session WHERE true{conditions} GROUP BY 1, 2, 3"
             for channel, agent, tool, *counts in db.execute(sql, (*params, *values)):
                 graph.count(("channel", channel), ("agent", agent), ("tool", tool), dict(zip(FLOW_COUNTS, counts, strict=True)))  # fmt: skip
 

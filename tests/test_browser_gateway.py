@@ -91,8 +91,10 @@ def follow_on_the_page(real: lab.RealOpenClaw, who: Onlooker, *, tells_tools: bo
     who.sees(flow.locator('[data-key="model:mock/mock-priced"]'), "mock-priced")
 
     if can_suspend:
-        asked = operator.gateway.call("gateway.suspend.prepare", {"requestId": str(uuid.uuid4())})
-        assert asked["status"] == "ready"
+        asked = operator.gateway.call(
+            "gateway.suspend.prepare", {"requestId": str(uuid.uuid4()), "drain": True}
+        )
+        assert asked["status"] in ("ready", "draining")
         who.sees(gateway, "suspended, takes no new work")
         operator.gateway.call("gateway.suspend.resume", {"suspensionId": asked["suspensionId"]})
         wait_until(lambda: "suspended" not in gateway.inner_text(), "its end on the page", PATIENCE_S)  # fmt: skip

@@ -207,8 +207,11 @@ def test_day_rows_of_messages_follow_the_ledger(tmp_path: Path, meter_factory: A
 
 def test_beyond_a_hundred_of_a_kind_the_smallest_are_one() -> None:
     graph = FlowGraph()
+    graph.add(
+        ((("agent", f"a{n}"), ("model", f"m{n % 3}")), clawmeter.Sums([1, n, 0, 0, 0, 1000 - n, 0, 0, 0, n % 2, 10]))
+        for n in range(150)
+    )  # fmt: skip
     for n in range(150):
-        graph.add((("agent", f"a{n}"), ("model", f"m{n % 3}")), [1, n, 0, 0, 0, 1000 - n, 0, 0, 0, n % 2, 10])  # fmt: skip
         graph.run([("agent", f"a{n}")])
     whole = graph.limited(100)
     agents = [node for node in whole.ranked() if node[0] == "agent"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import json
 import os
@@ -817,6 +818,20 @@ def test_overview_takes_the_word_of_the_gateway(home: HandmadeHome, gateway: Fak
             overview = served.get("/api/overview")
             assert overview["source"]["gateway"] == "not running"
             assert {(r["state"], r["inferred"]) for r in overview["live"]} == {("running", True)}
+    finally:
+        served.stop()
+
+
+def test_fifty_open_pages_cost_one_connection(home: HandmadeHome, gateway: FakeGateway, meter_factory: Any) -> None:  # fmt: skip
+    served = Served(meter_factory(home.path, gateway=True, gateway_url=gateway.url, gateway_token=TOKEN))  # fmt: skip
+    try:
+        with contextlib.ExitStack() as stack:
+            pages = [stack.enter_context(served.events()) for _ in range(50)]
+            gateway.client().say(tool("start", seq=1, sessionKey="agent:main:one", ts=now_ms()))
+            wait_until(lambda: all(page.of("session") for page in pages), "the event on every page")
+            assert {page.of("session")[0]["tool"] for page in pages} == {"exec"}
+            assert len(gateway.connections) == 1
+            assert gateway.connections[0].asked("sessions.list") == 1
     finally:
         served.stop()
 
