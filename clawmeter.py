@@ -20612,7 +20612,7 @@ function LiveRow(told, depth, state) {
       <td class="num wide">${tokens(row.total_tokens)}</td>
       <td class="num">${cost(row)}</td>
       <td class="num">${formatDuration(elapsed(row, state))}</td>
-      ${mayAct(state) ? abortCell(row, state) : null}
+      ${canAbort(state) ? abortCell(row, state) : null}
     </tr>`;
 }
 
@@ -20655,7 +20655,7 @@ function Now(state) {
     heads: html`
       ${head(html`<span class="state-word">${t("State")}</span>`)}${head(t("Session"))}${head(t("Doing"), "mid")}${head(t("Agent"), "mid")}
       ${head(t("Channel"), "mid")}${head(t("Model"), "mid")}${head(t("Context"), "num wide")}${head(t("Tokens"), "num wide")}${head(t("Cost"), "num")}
-      ${head(t("For"), "num")}${mayAct(state) ? head(unseen(t("Abort run")), "act") : null}`,
+      ${head(t("For"), "num")}${canAbort(state) ? head(unseen(t("Abort run")), "act") : null}`,
     rows: nested.slice(0, SHOWN_ROWS).map(([row, depth]) => LiveRow(row, depth, state)),
   });
   return panel({
@@ -20864,6 +20864,8 @@ export function abortButton(row, state, body = t("Abort run")) {
       data-name="${sessionName(row)}" title="${t("Abort run")}">${body}</button>`;
 }
 
+/** Whether anything on Overview can be aborted: else the column would be empty. */
+const canAbort = (state) => mayAct(state) && state.overview.live.some((row) => row.run?.running);
 const abortCell = (row, state) => html`
   <td class="act">${abortButton(row, state, html`${icon("ended")}${unseen(`${t("Abort run")} ${sessionName(row)}`)}`)}</td>`;
 
