@@ -150,16 +150,16 @@ def real_homes(tmp_path: Path) -> Any:
 def openclaw_starter(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Any]:
-    """Start a real OpenClaw: openclaw_starter(version) -> lab.RealOpenClaw, up and undriven."""
+    """Start a real OpenClaw: openclaw_starter(version, bind="lan") -> lab.RealOpenClaw, up and undriven."""
     reason = lab.missing()
     if reason:
         pytest.skip(f"no real OpenClaw: {reason}")
     started: list[lab.RealOpenClaw] = []
 
-    def start(version: str = lab.VERSION) -> lab.RealOpenClaw:
+    def start(version: str = lab.VERSION, **options: Any) -> lab.RealOpenClaw:
         # Not below pytest's own directory: OpenClaw puts a socket into its home, and the path of a
         # socket has at most 107 bytes.
-        real = lab.RealOpenClaw(tmp_path_factory.mktemp("oc"), version)
+        real = lab.RealOpenClaw(tmp_path_factory.mktemp("oc"), version, **options)
         started.append(real)
         real.up()
         return real

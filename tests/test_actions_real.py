@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import socket
 import uuid
@@ -177,13 +176,7 @@ def test_a_gateway_on_another_machine_is_listened_to_once_it_has_approved_us(
     openclaw_starter: Any, meter_factory: Any
 ) -> None:
     """Its own network address makes it one: it wants a device, and so does every action that needs more."""
-    real: lab.RealOpenClaw = openclaw_starter()
-    real.down()
-    config = json.loads((real.state / "openclaw.json").read_text())
-    config["gateway"] |= {"bind": "lan", "controlUi": {"enabled": False}}
-    (real.state / "openclaw.json").write_text(json.dumps(config))
-    real.up()
-
+    real: lab.RealOpenClaw = openclaw_starter(bind="lan")
     meter = meter_factory(real.home, gateway=True, gateway_url=f"ws://{own_address()}:{real.port}")
     meter.gateway.REFUSED_DELAY_S = meter.gateway.LONGEST_DELAY_S = 1.0
     meter.gateway.start()

@@ -55,6 +55,7 @@ class RealOpenClaw:
     home: Path
     version: str = VERSION
     port: int = 0
+    bind: str = "loopback"
 
     @property
     def state(self) -> Path:
@@ -90,7 +91,7 @@ class RealOpenClaw:
                     stdout=out,
                     stderr=subprocess.STDOUT,
                     stdin=subprocess.DEVNULL,
-                    env={**os.environ, "PYTHON": sys.executable},
+                    env={**os.environ, "PYTHON": sys.executable, "LAB_BIND": self.bind},
                     timeout=timeout,
                     check=False,
                 )

@@ -9,6 +9,7 @@ GENERATION is feb, mid or latest (run_openclaw.sh knows which version is which).
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -83,7 +84,7 @@ def config(
         "gateway": {
             "mode": "local",
             "port": port,
-            "bind": "loopback",
+            "bind": os.environ.get("LAB_BIND", "loopback"),
             "auth": {"mode": "token", "token": token},
             "controlUi": {"enabled": True},
         },
