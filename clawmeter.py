@@ -23632,7 +23632,7 @@ function Below(session, state) {
     <tr data-key="${row.agent}/${row.id}">
       <td class="state-cell">${row.run_state ? fateMark(row) : stateMark(row)}</td>
       <th scope="row" class="name depth-${Math.min(4, depth)}" title="${row.run_label || sessionName(row)}">
-        ${depth ? html`<span class="branch" aria-hidden="true">└</span>` : null}<a href="${hrefTo(state, "session", [row.id])}">${bdi(row.run_label || sessionName(row))}</a>${taskWords(row)}
+        ${depth ? html`<span class="branch" aria-hidden="true">└</span>` : null}<a class="row-link" href="${hrefTo(state, "session", [row.id])}">${bdi(row.run_label || sessionName(row))}</a>${taskWords(row)}
       </th>
       <td class="mid model">${bdi(row.model ?? UNKNOWN)}</td>
       <td class="num">${formatDuration(row.runtime_ms ?? row.duration_ms)}</td>
@@ -23645,7 +23645,7 @@ function Below(session, state) {
     key: "below", title: t("Sub-agents"), wide: "", state,
     note: html`${tn(nested.length, "{n} session", "{n} sessions")}, ${money(session.tree_cost_nano_usd - session.cost_nano_usd)}`,
     body: scrollingTable({
-      label: t("Sub-agents, table"), kind: "below",
+      label: t("Sub-agents, table"), kind: rows.length > 12 ? "is-long" : "",
       heads: html`${head(html`<span class="state-word">${t("State")}</span>`)}${head(t("Session"))}${head(t("Model"), "mid")}${head(t("Lasted"), "num")}
         ${head(t("Tokens"), "num wide")}${head(t("Tools"), "num wide")}${head(t("Own cost"), "num")}${head(t("Tree cost"), "num wide")}`,
       rows: nested.map(line),
