@@ -7812,7 +7812,15 @@ class CronBook:
         self.homes = homes
         self.ask = ask
         self.state = state
+        self.clock = clock
         self._jobs = KeptJobs(self._read, self.FRESH_S, clock)
+        self._runs_lock = threading.Lock()
+        self._runs: tuple[str, int, float, list[Json]] = (
+            "",
+            0,
+            0.0,
+            [],
+        )  # of the job that was looked at last
         # Who follows the files says when they change (forget): this is for what is missed.
         self._stored = KeptJobs(lambda: self._read_files(self.homes), self.STORED_S, clock)
 
@@ -7871,6 +7879,13 @@ class CronBook:
 
     def runs(self, job_id: str) -> list[Json]:
         """What is said about the latest runs of a job: error, summary, delivery."""
+        with self._runs_lock:
+            changes, now = self._jobs.changes, self.clock()
+            if self._runs[:2] != (job_id, changes) or now - self._runs[2] > self.FRESH_S:
+                self._runs = (job_id, changes, now, self._read_runs(job_id))
+            return self._runs[3]
+
+    def _read_runs(self, job_id: str) -> list[Json]:
         if self.state.status == "connected":
             with contextlib.suppress(GatewayError):
                 answer = as_dict(self.ask("cron.runs", {"id": job_id, "limit": 200}, timeout_s=self.ASK_S))  # fmt: skip
@@ -11796,7 +11811,7 @@ class Operation:
         self._kind, self._who = kind, who
         scopes = sorted({ACTION_SCOPES[m] for m in methods})
         self._connection = GatewayConnection(scopes, state_dir=actions.settings.state_dir)
-        self._is_open = False
+        self._endpoint: Endpoint | None = None  # once it is open
 
     def __enter__(self) -> Self:
         return self
@@ -11810,21 +11825,14 @@ class Operation:
             msg = f"{method} is no method of an action"
             raise ValueError(msg)
         actions = self._actions
-        endpoint: Endpoint | GatewayError
-        try:
-            endpoint = actions.find(self._home)
-        except GatewayError as error:
-            endpoint = error
-        url = endpoint.url if isinstance(endpoint, Endpoint) else ""
-        row = actions.begin(self._who, self._kind, target, url, method, params)
+        row = actions.begin(self._who, self._kind, target, method, params)
         began = time.monotonic()
         outcome, told = "not_sent", None
         try:
-            if isinstance(endpoint, GatewayError):
-                raise endpoint
-            if not self._is_open:
+            if self._endpoint is None:
+                endpoint = actions.find(self._home)
                 self._connection.connect(endpoint)
-                self._is_open = True
+                self._endpoint = endpoint
             answer = self._connection.ask(method, params, timeout_s=timeout_s)
             outcome, told = "ok", answer
         except GatewayError as error:
@@ -11835,7 +11843,8 @@ class Operation:
                 outcome = "no_answer"
             raise
         finally:
-            actions.end(row, outcome, told, round((time.monotonic() - began) * 1000))
+            url = "" if self._endpoint is None else self._endpoint.url
+            actions.end(row, url, outcome, told, round((time.monotonic() - began) * 1000))
         return answer
 
 
@@ -11880,12 +11889,14 @@ class Actions:
         *,
         read_config: Callable[[int], OpenClawConfig],
         ask: Callable[[str, Json], Any],
+        is_kept: bool,
     ) -> None:
         self.settings = settings
         self.store = store
         self.state = state
         self._read_config = read_config
         self._ask = ask
+        self._is_kept = is_kept  # the ledger outlives this process
         self._pausing = threading.Lock()
         state.paused_ms = self._load_pause().get("since_ms")
 
@@ -11994,6 +12005,8 @@ class Actions:
 
         GatewayError without a gateway.
         """
+        if not self._is_kept:
+            raise GatewayError("unusable", "without history nothing would remember what a pause has switched off", "start Clawmeter with history")  # fmt: skip
         self._check_connected()
         jobs: list[Step] = []
         locked: list[Step] = []
@@ -12121,17 +12134,24 @@ class Actions:
 
     # -- the record --
 
-    def begin(self, who: str, kind: str, target: str, gateway: str, method: str, params: Json) -> int:  # fmt: skip
+    def begin(self, who: str, kind: str, target: str, method: str, params: Json) -> int:
         """Write down what is about to be sent; its number. StoreError when that cannot be written: then nothing is sent."""
-        row = (int(self.store.clock() * 1000), plain(who), kind, plain(target), gateway, method, to_record(params))  # fmt: skip
+        row = (
+            int(self.store.clock() * 1000),
+            plain(who),
+            kind,
+            plain(target),
+            method,
+            to_record(params),
+        )
         with self.store.transaction() as db:
-            cursor = db.execute("INSERT INTO actions (ts_ms, who, kind, target, gateway, method, params) VALUES (?, ?, ?, ?, ?, ?, ?)", row)  # fmt: skip
+            cursor = db.execute("INSERT INTO actions (ts_ms, who, kind, target, gateway, method, params) VALUES (?, ?, ?, ?, '', ?, ?)", row)  # fmt: skip
             return cast("int", cursor.lastrowid)
 
-    def end(self, row: int, outcome: str, answer: Any, duration_ms: int) -> None:
+    def end(self, row: int, gateway: str, outcome: str, answer: Any, duration_ms: int) -> None:
         """Write down what came of it."""
         with self.store.transaction() as db:
-            db.execute("UPDATE actions SET outcome = ?, answer = ?, duration_ms = ? WHERE id = ?", (outcome, to_record(answer), duration_ms, row))  # fmt: skip
+            db.execute("UPDATE actions SET gateway = ?, outcome = ?, answer = ?, duration_ms = ? WHERE id = ?", (gateway, outcome, to_record(answer), duration_ms, row))  # fmt: skip
 
     def listed(self, *, limit: str | None = None, offset: str | None = None) -> tuple[list[Json], int]:  # fmt: skip
         """(ActionRow of the API, latest first; how many there are in all)."""
@@ -13062,7 +13082,8 @@ class Clawmeter:
         self.gateway = self._make_gateway()
         self.gateway_state.listeners["cron"] = self._take_cron_event
         self.actions = Actions(
-            settings, self.store, self.gateway_state, read_config=lambda n: read_config(self.homes[n].path, self.env), ask=self.gateway.ask
+            settings, self.store, self.gateway_state, read_config=lambda n: read_config(self.homes[n].path, self.env), ask=self.gateway.ask,
+            is_kept=self.temporary is None,
         )  # fmt: skip
         self.system = SystemMonitor(self._places, clock=self.clock)
         self.delivery = DeliveryQueues(self.homes)
@@ -26495,7 +26516,7 @@ import {
 } from "./dom.js";
 import { shareBar, sparkline } from "./chart.js";
 import {
-  askParams, bdi, command, dataOf, dot, head, icon, indexingWords, money, nothing, panel, rangeName, readParam,
+  AuditTable, askParams, auditAsk, bdi, command, dataOf, dot, head, icon, indexingWords, money, nothing, panel, rangeName, readParam,
   scrollingTable, segments, select, tokens, when, zoneOf,
 } from "./views.js";
 
@@ -26977,6 +26998,7 @@ export function Health(state) {
       ${Headroom(state)}
       ${Log(state)}
       ${Reconciliation(state)}
+      ${panel({ key: "audit", title: t("Actions"), wide: "w12", state, body: AuditTable(state) })}
     </div>`;
 }
 
@@ -27004,13 +27026,15 @@ export const page = {
     find: (params.get("find") ?? "").slice(0, 200),
   }),
   format: ({ level, subsystem, find }) => [["level", level], ["subsystem", subsystem], ["find", find]],
-  asks: ({ route }) => {
+  asks: (state) => {
+    const { route } = state;
     const { from, to, tz } = askParams(route);
     return [
       { key: "system", path: "/api/system-health", params: {}, on: ["gateway", "health"], gapMs: 2000, everyMs: 5000 },
       { key: "health", path: "/api/health", params: {}, on: ["gateway", "health", "usage"], gapMs: 3000, everyMs: 15_000 },
       { key: "headroom", path: "/api/headroom", params: { from, to, tz }, on: ["usage"], gapMs: 3000, everyMs: 15_000 },
       { key: "logs", path: "/api/logs", params: { level: route.level, subsystem: route.subsystem, q: route.find, limit: SHOWN_LINES }, on: [], everyMs: 2000 },
+      auditAsk(state),
     ];
   },
   view: Health,
@@ -28047,13 +28071,11 @@ export const messages = {
   "Log of the gateway": "网关日志",
   "Pause the log, or go on": "暂停或继续日志",
   "Go on": "继续",
-  "Pause": "暂停",
   "Level": "级别",
   "Subsystem": "子系统",
   "All subsystems": "全部子系统",
   "Find in the log": "在日志中查找",
   "There is no log to be seen: the gateway is not connected, and no log file of OpenClaw was found.": "没有可看的日志：网关未连接，也未找到 OpenClaw 的日志文件。",
-  "paused": "已暂停",
   "live": "实时",
   "Lines of the log, newest first": "日志行，最新在前",
   "No line is like that.": "没有符合的行。",
@@ -28097,7 +28119,7 @@ export const messages = {
   "OpenClaw no longer has this agent; the ledger keeps its numbers": "OpenClaw 中已没有此代理；账本保留其数字",
   "openclaw.json does not name this agent; its folder is there": "openclaw.json 中没有此代理，但其文件夹还在",
   "takes what is sent to no other agent": "接收未发给其他代理的内容", "has never run": "从未运行", "off": "关闭", "every {time}": "每 {time}",
-  "Agents, table": "代理，表格", "Channels": "渠道", "Heartbeat": "心跳", "Files": "文件", "nothing runs": "没有正在运行的",
+  "Agents, table": "代理，表格", "Heartbeat": "心跳", "Files": "文件", "nothing runs": "没有正在运行的",
   "No agent is in openclaw.json, and none has left a folder.": "openclaw.json 中没有代理，也没有代理留下文件夹。",
   "profile {name}": "配置 {name}", "only": "仅", "without": "不含", "as OpenClaw sets them": "由 OpenClaw 决定",
   "{n} session ever": "共 {n} 个会话", "{n} sessions ever": "共 {n} 个会话", "no session yet": "尚无会话", "All agents": "所有代理",

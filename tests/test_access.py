@@ -9,6 +9,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from handmade import HandmadeHome
 
 from clawmeter import Access, Attempts, ClawmeterError, create_app, is_loopback
 
@@ -732,6 +733,25 @@ def test_the_token_in_openclaws_config_is_the_gateways(meter: Any, home: MadeHom
     answer = client.get("/api/usage", headers=bearer(token), environ_base=lan)
     assert answer.status_code == 401
     assert log_in(client, token).status_code == 401
+
+
+def test_a_gateway_token_that_was_changed_is_the_gateways_at_once(tmp_path: Path, meter_factory: Any) -> None:  # fmt: skip
+    home = HandmadeHome(tmp_path / "home", gateway={"auth": {"token": "tok-old"}})
+    home.sessions()
+    meter = meter_factory(home.path)
+    client = create_app(meter).test_client()
+    assert client.get("/api/usage", headers=bearer("tok-old")).status_code == 200
+    config = home.state / "openclaw.json"
+    config.write_text('{"gateway": {"auth": {"token": "tok-of-today"}}}')
+    assert client.get("/api/usage", headers=bearer("tok-of-today")).status_code == 200
+    assert client.get("/api/usage", headers=bearer("tok-old")).status_code == 401
+    # In a file that the config includes: after a while, here none.
+    meter.TOKEN_S = 0
+    config.with_name("auth.json5").write_text('{gateway: {auth: {token: "tok-1"}}}')
+    config.write_text('{$include: "./auth.json5"}')
+    assert meter.gateway_tokens() == ["tok-1"]
+    config.with_name("auth.json5").write_text('{gateway: {auth: {token: "tok-2"}}}')
+    assert meter.gateway_tokens() == ["tok-2"]
 
 
 def test_gateway_token_works_on_loopback(gateway_client: Any) -> None:

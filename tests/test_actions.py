@@ -93,7 +93,7 @@ def test_what_was_sent_and_answered_is_listed_without_secrets(
     assert len(row["params"]["name"]) == 2000
     text = json.dumps(row)
     assert not any(secret in text for secret in ("hush", key, "abcdefgh1234", TOKEN))
-    assert row["params"]["payload"]["message"] == "use [redacted] and [redacted]"
+    assert row["params"]["payload"]["message"] == "use [redacted] and Bearer [redacted]"
 
 
 def test_a_record_has_a_bounded_length(meter: clawmeter.Clawmeter, gateway: FakeGateway) -> None:
@@ -169,7 +169,7 @@ def test_the_list_outlives_a_restart(gateway: FakeGateway, tmp_path: Path, meter
     first = meter_factory(home, gateway=True, state_dir=tmp_path / "state")
     call(first)
     # As after a kill: it was sent, and there is no answer.
-    row = first.actions.begin("x", "k", "t", gateway.url, "cron.run", {})
+    row = first.actions.begin("x", "k", "t", "cron.run", {})
     first.stop()
     rows, total = meter_factory(home, state_dir=tmp_path / "state").actions.listed()
     assert total == 2
@@ -316,8 +316,8 @@ def test_a_pause_that_is_cut_short_can_be_undone_and_gone_on_with(following: Any
     def cut(params: Json) -> Any:
         if params["id"] == "a":
             return update(params)
-        gateway.connections[-1].drop()  # after it was done, before the answer
         update(params)
+        gateway.connections[-1].drop()  # after it was done, before the answer
         return "silence"
 
     gateway.answers["cron.update"] = cut
@@ -349,6 +349,17 @@ def test_what_a_gateway_refuses_is_told_and_the_rest_goes_on(following: Any, gat
     jobs.refused = set()
     assert meter.actions.resume(who="me")["paused"] is False
     assert jobs.on() == {"a", "b"}
+
+
+def test_a_pause_that_nothing_would_remember_is_refused(gateway: FakeGateway, tmp_path: Path, meter_factory: Any) -> None:  # fmt: skip
+    jobs = Jobs(gateway, "a")
+    meter = meter_factory(home_of(tmp_path, gateway), gateway=True, history=False)
+    meter.gateway.start()
+    wait_until(lambda: meter.gateway_state.status == "connected", "a connection")
+    with pytest.raises(GatewayError, match="without history"):
+        meter.actions.pause(who="me")
+    assert "without history" in meter.actions.pause_state()["problems"][0]
+    assert jobs.asked == []
 
 
 def test_without_a_gateway_a_pause_is_still_told(following: Any, gateway: FakeGateway) -> None:

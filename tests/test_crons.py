@@ -492,6 +492,17 @@ def test_fifty_lookers_ask_the_gateway_once() -> None:
     assert len(asked.calls) == 2
 
 
+def test_runs_are_asked_for_once_while_nothing_changes() -> None:
+    asked = Asked(cron_runs={"entries": [{"runAtMs": T0, "status": "ok", "summary": "hi"}, None, 7]})  # fmt: skip
+    book = book_of(asked, clock=lambda: 0.0)
+    assert [run["summary"] for run in book.runs("j") + book.runs("j")] == ["hi", "hi"]
+    assert len(asked.calls) == 1
+    book.runs("k")
+    book.forget()
+    book.runs("k")
+    assert [params["id"] for _, params in asked.calls] == ["j", "k", "k"]
+
+
 def test_what_changes_while_it_is_read_is_read_again() -> None:
     book = book_of(Asked(cron_list={"jobs": []}), clock=lambda: 0.0)
     asked: Any = book.ask

