@@ -27855,7 +27855,7 @@ export const messages = {
   "suspended, takes no new work": "已暂停，不接受新任务",
 
   // Flow
-  "Node": "节点", "Nodes": "节点", "No channel": "无渠道",
+  "Channels": "渠道", "Node": "节点", "Nodes": "节点", "No channel": "无渠道",
   "not running": "未运行", "connected": "已连接", "Platform": "平台", "Running now": "正在运行", "Mean time": "平均耗时",
   "{n} running": "{n} 个运行中", "Flow from channels to tools. Arrow keys move between cards, Enter opens one.": "从渠道到工具的流程。方向键在卡片间移动，回车打开。",
   "Kind": "类型", "From one to the next": "从一处到下一处", "From": "自", "To": "至", "Nothing went through in this range.": "此范围内没有任何调用。",
