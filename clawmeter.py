@@ -25527,7 +25527,7 @@ function Card(node, place, data, lit, state) {
       ? html`<rect class="s${slotOf(state.palette, node.key)}" x="${left}" y="${first - 8}" width="8" height="8" rx="2"/>` : null}
     <text class="flow-name" x="${left + (node.kind === "model" && !node.members ? 14 : 0)}" y="${first}">${fit(name, room)}</text>
     ${isTall ? html`<text class="flow-number" x="${left}" y="${first + 16}">${fit(gatewayWords(data.gateway), place.width - 2 * edge)}</text>` : null}
-    <text class="flow-number" x="${left}" y="${last}">${fit(short, place.width - 2 * edge - (errors ? 34 : 0))}</text>
+    <text class="flow-number" x="${left}" y="${last}">${fit(short, place.width - 2 * edge - (errors ? 12 + 6 * formatTokens(errors).length : 0))}</text>
     ${errors ? html`<text class="flow-errors" x="${place.x + place.width - edge}" y="${last}" text-anchor="end">✕${formatTokens(errors)}</text>` : null}
     ${node.running ? html`<circle class="flow-live" cx="${place.x + place.width - 11}" cy="${first - 4}" r="3.5"/>` : null}
     </g>`;
