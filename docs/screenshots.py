@@ -24,6 +24,11 @@ SHOTS = (
     ("sessions-light.png", "sessions", "light", 1440, 1000),
     ("session-light.png", "session", "light", 1440, 1000),
     ("session-dark.png", "session", "dark", 1440, 1000),
+    ("flow-light.png", "flow", "light", 1440, 760),
+    ("flow-dark.png", "flow", "dark", 1440, 760),
+    ("crons-light.png", "crons", "light", 1440, 560),
+    ("health-light.png", "health", "light", 1440, 1000),
+    ("agents-light.png", "agents", "light", 1440, 420),
 )
 
 

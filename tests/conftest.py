@@ -146,7 +146,7 @@ def real_homes(tmp_path: Path) -> Any:
 # --- a real OpenClaw -----------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def openclaw_starter(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Any]:

@@ -122,7 +122,7 @@ def test_pausing_and_resuming_restores_exactly_what_was_changed(
     still_on = {name for name, job in cron_jobs(operator).items() if job["enabled"]}
     assert still_on == set(plan["locked"]) == set(answer["locked"])
     wait_until(lambda: not run_of(meter, "agent:main:paused")["running"], "the end of the run")
-    assert meter.gateway_state.describe()["text"].endswith(", paused")
+    assert ", paused" in meter.gateway_state.describe()["text"]
 
     # Meanwhile others work, and Clawmeter is restarted.
     operator.call("cron.update", {"id": ids["edited"], "patch": {"schedule": {"kind": "every", "everyMs": 7_200_000}}})  # fmt: skip
