@@ -7974,7 +7974,7 @@ SESSION_SORTS: Mapping[str, str] = {
     "last_activity_ms": "s.last_ms", "started_ms": "ifnull(s.header_ms, s.first_ms)", "duration_ms": "s.last_ms - ifnull(s.header_ms, s.first_ms)",
     "total_cost": "s.cost_nano", "tree_cost_nano_usd": "ifnull(t.cost_nano, s.cost_nano)", "message_count": "s.model_calls",
     "total_tokens": _TOKENS, "tool_calls": "s.tool_calls", "tool_errors": "s.tool_errors", "model_errors": "s.model_errors",
-    "errors": "s.tool_errors + s.model_errors", "context_share": "s.context_tokens * 1.0 / ifnull(nullif(s.context_window, 0), w.tokens)",
+    "errors": "s.tool_errors + s.model_errors", "context_share": "nullif(s.context_tokens, 0) * 1.0 / ifnull(nullif(s.context_window, 0), w.tokens)",
     "agent": "s.agent", "model": "m.model", "channel": "s.channel", "cause": "s.cause", "label": "ifnull(s.label, s.key)", "id": "s.session_id",
 }  # fmt: skip
 SESSION_TEXT_SORTS = frozenset({"agent", "model", "channel", "cause", "label", "id"})
@@ -9376,7 +9376,7 @@ class Queries:
             "duration_ms": row["last_ms"] - began if row["last_ms"] is not None and began is not None else None,
             "tree_cost_nano_usd": tree_nano, "parent_session": parent, "parent_key": row["parent_key"], "tool_calls": row["tool_calls"],
             "tool_errors": row["tool_errors"], "model_errors": row["model_errors"], "aborts": row["aborts"], "failovers": row["failovers"],
-            "compactions": row["compactions"], "user_messages": row["user_messages"], "context_tokens": row["context_tokens"], "context_window": window,
+            "compactions": row["compactions"], "user_messages": row["user_messages"], "context_tokens": row["context_tokens"] or None, "context_window": window,
             "thinking_level": row["thinking_level"], "stored_as": row["stored_as"], **total,
         }  # fmt: skip
 

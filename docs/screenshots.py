@@ -56,6 +56,8 @@ def main() -> None:
                 time.sleep(0.1)
             url = json.loads(found[0].read_text())["url"]
             token = wait_for(found[0].with_name("token")).read_text().strip()
+            while requests.get(f"{url}/readyz", timeout=20).status_code != 200:
+                time.sleep(0.1)
             with sync_playwright() as play:
                 chromium = os.environ.get("CLAWMETER_CHROMIUM") or shutil.which("chromium")
                 browser = play.chromium.launch(
