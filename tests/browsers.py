@@ -54,7 +54,7 @@ class Visitor:
     def go(self, address: str) -> Page:
         """Open a page of the application by its address, and wait for its numbers."""
         self.page.goto(f"{self.url}/{address}")
-        self.page.wait_for_selector("main .grid:not([data-key=skeleton])")
+        self.page.wait_for_selector("main .grid:not([data-key=skeleton], [data-key=first-index])")
         return self.page
 
     def settle(self) -> Page:

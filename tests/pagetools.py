@@ -52,14 +52,15 @@ def npm_folder() -> Path:
     wanted = (UI_TESTS / "package.json").read_bytes()
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     folder = cache / "clawmeter-tests" / f"npm-{hashlib.sha256(wanted).hexdigest()[:12]}"
-    if not (folder / "done").exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "package.json").write_bytes(wanted)
-        options = ["--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error"]
-        done = subprocess.run(
-            [npm, "install", *options], cwd=folder, capture_output=True, text=True, check=False
-        )
-        if done.returncode:
-            pytest.skip(f"npm install failed: {done.stderr.strip()[-300:]}")
-        (folder / "done").touch()
+    with clawmeter.lock_file(folder.with_name(f"{folder.name}.lock")):  # tests run in two processes
+        if not (folder / "done").exists():
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / "package.json").write_bytes(wanted)
+            options = ["--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error"]
+            done = subprocess.run(
+                [npm, "install", *options], cwd=folder, capture_output=True, text=True, check=False
+            )
+            if done.returncode:
+                pytest.skip(f"npm install failed: {done.stderr.strip()[-300:]}")
+            (folder / "done").touch()
     return folder

@@ -822,7 +822,7 @@ def test_axe_finds_nothing(visit: Any, theme: str, width: int) -> None:
     for where, then in STATES:
         page = visitor.go(where)
         page.reload()
-        page.wait_for_selector("main .grid:not([data-key=skeleton])")
+        page.wait_for_selector("main .grid:not([data-key=skeleton], [data-key=first-index])")
         visitor.settle()
         if then:
             then(page)

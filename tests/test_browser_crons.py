@@ -339,6 +339,9 @@ def test_hostile_names_and_texts_are_text(
         job_of(EVIL, description=EVIL, agentId=EVIL, sessionTarget=EVIL, schedule={"kind": EVIL, "expr": EVIL, "tz": EVIL},
                payload={"kind": EVIL, "message": EVIL, "model": EVIL}, delivery={"mode": EVIL, "to": EVIL}, state={"lastRunStatus": EVIL, "lastError": EVIL, "lastRunAtMs": NOW_MS}),
     ]  # fmt: skip
+    crons.jobs[0]["id"] = EVIL.replace(
+        "/", ""
+    )  # an id with a slash has no address; OpenClaw's are UUIDs
     page = visit(meter, "#/crons")
     page.locator(".cron-list tbody a").click()
     page.get_by_role("button", name="Run now").wait_for()

@@ -119,7 +119,7 @@ def test_line_on_top_says_what_is_wrong_and_the_rail_has_a_dot(visit: Callable[.
     expect(line).to_contain_text("Messages of the last 7 days could not be delivered")
     expect(line).to_contain_text("1 line could not be read")
     page.goto(page.url.split("#")[0] + "#/overview")
-    expect(page.locator(".rail .rail-dot")).to_be_visible()
+    expect(page.locator(".rail-link[data-page=health] .rail-dot")).to_be_visible()
     expect(page.locator(".rail-link[data-page=health]")).to_contain_text("problem")
 
 
