@@ -11,6 +11,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -164,9 +165,11 @@ def openclaw_starter(
         real.up()
         return real
 
-    yield start
-    for real in started:
-        real.down()
+    # One at a time on a machine: OpenClaws keep locks and leases in one temporary directory.
+    with clawmeter.lock_file(Path(tempfile.gettempdir()) / "clawmeter-tests-openclaw.lock"):
+        yield start
+        for real in started:
+            real.down()
 
 
 # --- Clawmeter -----------------------------------------------------------------------------------
