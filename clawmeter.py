@@ -830,9 +830,9 @@ _SECRETS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----[\s\S]{0,8000}?(?:-----END [A-Z ]{0,40}PRIVATE KEY-----|$)", REDACTED),
         (r"\b(Bearer|Basic)\s{1,4}[\w.~+/=-]{6,4096}", rf"\1 {REDACTED}"),
         (r"(://[^/\s:@]{0,200}:)[^@\s/]{1,400}@", rf"\1{REDACTED}@"),
-        # name=value and "name": "value", also with the quotes escaped; `token`, but not `tokens`.
-        (rf"((?:\b|_){_NAMES_OF_SECRETS}\b\\{{0,3}}[\"']?\s{{0,4}}[:=]\s{{0,4}}\\{{0,3}}[\"']?(?:{_SCHEMES}\s{{1,4}})?)(?!{re.escape(REDACTED)}|{_SCHEMES}\s)[^\s\"'\\,;&)}}\]]{{4,4096}}", rf"\1{REDACTED}"),
-        (r"\b(?:sk|pk|rk)[-_][\w-]{16,300}", REDACTED),
+        # name=value and "name": "value", also with the quotes escaped; `token` and `gatewayToken`, but not `tokens`.
+        (rf"(\b[\w-]{{0,40}}?{_NAMES_OF_SECRETS}\b\\{{0,3}}[\"']?\s{{0,4}}[:=]\s{{0,4}}\\{{0,3}}[\"']?(?:{_SCHEMES}\s{{1,4}})?)(?!{re.escape(REDACTED)}|{_SCHEMES}\s)[^\s\"'\\,;&)}}\]]{{4,4096}}", rf"\1{REDACTED}"),
+        (r"\b(?:sk|pk|rk|gsk|cm)[-_][\w-]{16,300}", REDACTED),  # cm_: our own
         (r"\b(?:gh[opsur]_|github_pat_|glpat-|xox[abeprs]-|xapp-|hf_|npm_|AIza|ya29\.)[\w.-]{10,300}", REDACTED),
         (r"\bAKIA[0-9A-Z]{16}\b", REDACTED),
         (r"\b\d{8,10}:[\w-]{33,64}", REDACTED),  # a Telegram bot
@@ -851,7 +851,8 @@ def redact(text: str, known: Iterable[str] = ()) -> str:
     return text
 
 
-_SECRET_NAME = re.compile(_NAMES_OF_SECRETS, re.IGNORECASE)
+#: A name in a structure says more than one in a sentence: passwd, tokenV2, apiKeys.
+_SECRET_NAME = re.compile(rf"passw|api_?-?key|{_NAMES_OF_SECRETS}", re.IGNORECASE)
 
 
 def redact_value(value: Any, limit: int = 2_000) -> Any:
@@ -19489,6 +19490,7 @@ export const RANGES = [
   ["365d", msg("365 days")], ["week", msg("This week")], ["month", msg("This month")], ["all", msg("All time")],
 ];
 /** What every page can be narrowed to; one value each, in the address and in every question. */
+export const SEARCH_LENGTH = 200; // characters of a searched text that are asked for; the server's limit
 export const FILTERS = [
   ["agent", msg("Agent")], ["model", msg("Model")], ["provider", msg("Provider")], ["channel", msg("Channel")],
   ["cause", msg("Cause")],
@@ -20180,16 +20182,20 @@ function Settings(state) {
   });
 }
 
-/** What `/` finds: pages are known here, the rest comes from the server. */
+/** Whether the answer on show is of what stands in the field. */
+export const isSearched = ({ search: { text }, answers }) => !text.trim() || answers.search?.askedFor?.q === text.trim().slice(0, SEARCH_LENGTH);
+
+/** What `/` finds: pages are known here, the rest comes from the server. Of an earlier answer, what the text has, too. */
 export function searchHits(state) {
   const { text } = state.search;
   const wanted = text.trim().toLowerCase();
-  const found = wanted ? dataOf(state, "search") : null;
+  const results = (wanted && dataOf(state, "search")?.results) || [];
+  const found = isSearched(state) ? results : results.filter((hit) => `${hit.label}\n${hit.key}`.toLowerCase().includes(wanted));
   const pages = PAGES.filter(([page, name]) => BUILT.has(page) && (!wanted || t(name).toLowerCase().includes(wanted)))
     .map(([page, name]) => ({ kind: t("Page"), name: t(name), note: "", href: hrefTo(state, page) }));
   const narrowed = (filters) => ({ ...state, route: { ...state.route, filters: { ...state.route.filters, ...filters } } });
   const at = BUILT.has("cost") ? "cost" : "overview";
-  const more = (found?.results ?? []).map((hit) => {
+  const more = found.map((hit) => {
     if (hit.kind === "session") {
       const href = BUILT.has("session") ? hrefTo(state, "session", [hit.key]) : null;
       const note = [hit.agent, hit.channel, formatAgo(hit.last_activity_ms, state.now, zoneOf(state))].filter(Boolean).join(" · ");
@@ -20201,11 +20207,15 @@ export function searchHits(state) {
   return [...more.filter((hit) => hit.href), ...pages];
 }
 
+/** Which hit is marked: the chosen one as long as it is found, else the first. */
+export const markedHit = (state, hits) => Math.max(0, hits.findIndex(({ href }) => href === state.search.chosen));
+
 export function Search(state) {
   if (!state.search) return html``;
   const hits = searchHits(state);
-  const { text, at } = state.search;
-  const isNone = text.trim() && !hits.length && state.answers.search?.askedFor?.q === text.trim();
+  const { text } = state.search;
+  const at = markedHit(state, hits);
+  const isNone = text.trim() && !hits.length && isSearched(state);
   return html`
     <h2 id="search-title" class="unseen">${t("Search")}</h2>
     <label class="search-field">
@@ -21225,7 +21235,7 @@ import { barLayout, crosshair, tooltip } from "./chart.js";
 import {
   BUILT, Bar, Confirmation, pauseNotes, DEFAULT_RANGE, FILTERS, Help, LANGUAGES, Page, Rail, Search, THEMES,
   addDays, addMonths, assignColours, coloursIn, filterAsk, formatRoute, indexing, isGone, overviewPage, parseRoute,
-  rangeDays, searchHits, widthOf, zoneOf,
+  isSearched, markedHit, rangeDays, searchHits, SEARCH_LENGTH, widthOf, zoneOf,
 } from "./views.js";
 
 const SLOW_MS = 300;           // a quicker answer needs no shimmer
@@ -21615,7 +21625,7 @@ let resting = {};          // page -> its answers, for the way back
 function asksNow() {
   const own = page()?.asks(state) ?? [];
   const text = state.search?.text.trim();
-  const search = text ? [{ key: "search", path: "/api/search", params: { q: text.slice(0, 200) }, on: [] }] : [];
+  const search = text ? [{ key: "search", path: "/api/search", params: { q: text.slice(0, SEARCH_LENGTH) }, on: [] }] : [];
   return [...own, ...filterAsk(state), ...search];
 }
 
@@ -21677,6 +21687,7 @@ async function readAnswer(key, signal, isCurrent) {
     if (!isCurrent()) return;
     const change = { ...noteServer(body), ...settle(), connection: connectionNow() };
     keep({ data: body, total, error: null, askedFor: params }, change);
+    if (key === "search") goToFound();
     clearTimeout(againTimer);
     if (indexing(state)) againTimer = setTimeout(refreshIfSeen, 1000);
   } catch (fault) {
@@ -22145,15 +22156,26 @@ function calendarKey(event) {
 
 function searchKey(event) {
   const hits = searchHits(state);
-  const { at } = state.search;
+  const at = markedHit(state, hits);
   if (event.key === "ArrowDown" || event.key === "ArrowUp") {
     const to = (at + (event.key === "ArrowDown" ? 1 : -1) + hits.length) % Math.max(1, hits.length);
-    dispatch({ search: { ...state.search, at: to } });
+    dispatch({ search: { ...state.search, chosen: hits[to]?.href ?? "" } });
     requestAnimationFrame(() => $(`hit-${to}`)?.scrollIntoView({ block: "nearest" }));
-  } else if (event.key === "Enter" && hits[at]) goTo(hits[at].href);
-  else return false;
+  } else if (event.key === "Enter") {
+    dispatch({ search: { ...state.search, isGoing: true } });
+    goToFound();
+  } else return false;
   event.preventDefault();
   return true;
+}
+
+/** Enter may come before the answer: what is marked then was found for a shorter text. */
+function goToFound() {
+  if (!state.search?.isGoing) return;
+  const hits = searchHits(state);
+  const hit = hits[markedHit(state, hits)];
+  const isChosen = hit && hit.href === state.search.chosen;
+  if (hit && (isChosen || isSearched(state))) goTo(hit.href);
 }
 
 function goTo(href) {
@@ -22208,9 +22230,9 @@ const actions = {
   "filter-kind": (element) => dispatch({ filterKind: element.dataset.value, filterText: "" }),
   "filter-text": (element) => dispatch({ filterText: element.value }),
   search: () => {
-    dispatchNow({ search: { text: "", at: 0 } }, ['[data-action="search-text"]']);
+    dispatchNow({ search: { text: "", chosen: "" } }, ['[data-action="search-text"]']);
   },
-  "search-text": (element) => dispatch({ search: { text: element.value, at: 0 } }),
+  "search-text": (element) => dispatch({ search: { text: element.value, chosen: "" } }),
   "search-close": () => dispatch({ search: null }),
   hit: (element) => goTo(element.dataset.value),
   "sheet-close": () => dispatch({ sheet: null }),

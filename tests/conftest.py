@@ -6,6 +6,7 @@ versions left (tests/data), and a real OpenClaw that runs during the test (tests
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import shutil
@@ -66,6 +67,13 @@ def pytest_make_collect_report(
 def browser() -> Iterator[Browser]:
     """One Chromium for all: Playwright allows one at a time in a process."""
     yield from open_browser()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def nothing_left_open() -> Iterator[None]:
+    """What a module leaves open is found at its end, not in the middle of some later test."""
+    yield
+    gc.collect()
 
 
 # --- homes ---------------------------------------------------------------------------------------

@@ -86,6 +86,8 @@ class Connection:
         while line := self.file.readline().strip().decode():
             name, _, value = line.partition(": ")
             self.headers[name.lower()] = value
+        if "sec-websocket-key" not in self.headers:  # only looked whether somebody listens
+            raise EOFError
         key = self.headers["sec-websocket-key"].encode()
         accept = base64.b64encode(hashlib.sha1(key + MAGIC).digest()).decode()
         self.sock.sendall(

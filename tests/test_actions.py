@@ -84,7 +84,7 @@ def test_what_was_sent_and_answered_is_listed_without_secrets(
 ) -> None:
     gateway.answers["cron.add"] = {"id": "j1", "token": "hush-1"}
     key = "sk-ant-" + "a1" * 20
-    job = {"name": "x" * 5000, "apiKey": "hush-2", "payload": {"message": f"use {key} and Bearer abcdefgh1234"}}  # fmt: skip
+    job = {"name": "x" * 5000, "apiKey": "hush-2", "passwd": "hush-3", "tokenV2": "hush-4", "payload": {"message": f"use {key} and Bearer abcdefgh1234"}}  # fmt: skip
     call(meter, ("cron.add", job))
     [row], total = meter.actions.listed()
     assert (total, row["who"], row["kind"], row["target"]) == (1, "token ci", "session.abort", "Morning")  # fmt: skip

@@ -143,6 +143,7 @@ def test_a_job_has_its_runs_with_what_each_cost(
     job = next(j for j in meter.queries.crons()["jobs"] if j["name"] == "nightly")
     page = visit(meter, f"#/crons/{job['id']}?range=all")
     run = page.locator(".run-list tbody tr")
+    run.first.wait_for()
     assert run.count() == 1
     assert "cron says hi" in run.inner_text()
     assert "$0.0529" in run.inner_text()

@@ -352,8 +352,14 @@ def test_a_live_call_changes_its_row_in_place(
     assert page.evaluate("document.activeElement.isMine") is True
     assert page.evaluate("document.activeElement.dataset.value") == newest
     assert page.evaluate(f"document.querySelector('{LIST}').scrollTop") == top
-    total = served.get("/api/usage", **{"from": "all"})["totals"]["cost_nano_usd"]
-    tab.wait("total => document.querySelector('tfoot .col-cost .num').title.replace(/\\D/g, '') === total", str(total))  # fmt: skip
+
+    def total_is_whole() -> bool:
+        # Asked each time: the calls may have been read one by one.
+        total = served.get("/api/usage", **{"from": "all"})["totals"]["cost_nano_usd"]
+        shown = page.evaluate("document.querySelector('tfoot .col-cost .num').title")
+        return re.sub(r"\D", "", shown) == str(total)
+
+    wait_until(total_is_whole, "the total under the list")
 
 
 def test_folds_place_and_words_survive_updates(tmp_path: Path, serve: Any, open_tab: Any) -> None:

@@ -295,10 +295,11 @@ def test_two_homes_and_a_damaged_database(tmp_path: Path) -> None:
     [
         ("Authorization: Bearer abc.DEF-123_x", f"Authorization: Bearer {REDACTED}"),
         ('{"apiKey":"sk-live-0123456789abcdef"}', '{"apiKey":"[redacted]"}'),
-        (r'{\"gatewayToken\":\"tok-1234567\",\"n\":1}', r"{\"gatewayToken\":\"tok-1234567\",\"n\":1}"),
+        (r'{\"gatewayToken\":\"tok-1234567\",\"n\":1}', r"{\"gatewayToken\":\"[redacted]\",\"n\":1}"),
         (r'{\"token\":\"tok-1234567\",\"n\":1}', r"{\"token\":\"[redacted]\",\"n\":1}"),
         ("url=https://u:hunter22@host/x?token=abcdef99&x=1", "url=https://u:[redacted]@host/x?token=[redacted]&x=1"),
         ("key sk-ant-api03-AAAABBBBCCCCDDDD end", "key [redacted] end"),
+        ("ours cm_AAAABBBBCCCCDDDD1234 and gsk_AAAABBBBCCCCDDDD", "ours [redacted] and [redacted]"),
         ("ghp_abcdefghijklmnop1234 and AKIAABCDEFGHIJKLMNOP", "[redacted] and [redacted]"),
         ("bot 1234567890:AAHdqTcvCH1vGWJxfSeofSAs0K5PALDsaw0 said", "bot [redacted] said"),
         ("jwt eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.s1gn4ture", "jwt [redacted]"),
@@ -310,9 +311,6 @@ def test_two_homes_and_a_damaged_database(tmp_path: Path) -> None:
     ],
 )  # fmt: skip
 def test_secrets_are_taken_out(text: str, kept: str) -> None:
-    if "gatewayToken" in text:  # a name that ends in one is one, too
-        assert "tok-1234567" not in redact(text, ["tok-1234567"])
-        return
     assert redact(text) == kept
     assert redact(redact(text)) == kept
 
