@@ -109,7 +109,7 @@ class Served:
         self.url = self.server.url
         self.headers = {"Authorization": f"Bearer {meter.access.load_token()}"}
         meter.start()
-        assert meter.passed.wait(PATIENCE_S)
+        assert meter.passed.wait(3 * PATIENCE_S)  # all of it for the first time
 
     def get(self, path: str, **query: str) -> Any:
         answer = requests.get(self.url + path, headers=self.headers, params=query, timeout=10)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import socket
 import uuid
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import gateway_client
 import lab
@@ -14,8 +14,6 @@ from served import wait_until
 
 import clawmeter
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 pytestmark = pytest.mark.openclaw
 
@@ -27,13 +25,9 @@ def real(openclaw_starter: Any) -> lab.RealOpenClaw:
 
 
 @pytest.fixture
-def operator(real: lab.RealOpenClaw) -> Iterator[gateway_client.Gateway]:
+def operator(real: lab.RealOpenClaw) -> gateway_client.Gateway:
     """Somebody else who works with the gateway, and may do everything."""
-    scopes = [*gateway_client.READ_WRITE, "operator.pairing"]
-    gateway = gateway_client.from_config(real.state / "openclaw.json", scopes=scopes)
-    gateway.connect()
-    yield gateway
-    gateway.close()
+    return real.client(*gateway_client.READ_WRITE, "operator.pairing")
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ import time
 import uuid
 from typing import TYPE_CHECKING, Any
 
-import gateway_client
 import pytest
 from browsers import axe_complaints, overflow
 from handmade import HandmadeHome, call, header, user
@@ -213,8 +212,7 @@ def test_a_sub_agent_of_a_real_openclaw(openclaw_starter: Any, meter_factory: An
     tab = Tab(browser, served)
     tab.page.wait_for_selector("main .grid, main .empty")
     wait_until(lambda: served.meter.gateway_state.status == "connected", "the gateway", 60)
-    gateway = gateway_client.from_config(real.state / "openclaw.json", scopes=gateway_client.READ_WRITE)  # fmt: skip
-    gateway.connect()
+    gateway = real.client()
     task = json.dumps({"task": "be slow, please [[slow:8]] [[text:SUBDONE it is]]", "label": "slow-one"})  # fmt: skip
     task = task.replace("]]", "\\u005d]")  # or the directive around it would end here
     gateway.call("agent", {
@@ -247,6 +245,5 @@ def test_a_sub_agent_of_a_real_openclaw(openclaw_starter: Any, meter_factory: An
     rows = {r["id"]: r for r in served.get("/api/agents")["rows"]}
     assert {"main", "ops", "claude"} <= set(rows)
     assert rows["main"]["workspace"] == str(real.state / "workspace")
-    gateway.close()
     tab.close()
     served.stop()

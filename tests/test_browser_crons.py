@@ -7,7 +7,6 @@ import re
 import time
 from typing import TYPE_CHECKING, Any
 
-import gateway_client
 import pytest
 from browsers import Visitor, axe_complaints, overflow
 from gateway_server import FakeGateway
@@ -370,8 +369,7 @@ def test_a_real_gateway_does_what_the_page_asks(
     meter = meter_factory(real.home, gateway=True)
     page = visit(meter, "#/crons")
     wait_until(lambda: meter.gateway_state.status == "connected", "the connection", 60)
-    gateway = gateway_client.Gateway(f"ws://127.0.0.1:{real.port}", real.token, scopes=gateway_client.READ_WRITE)  # fmt: skip
-    gateway.connect()
+    gateway = real.client()
 
     def theirs(name: str) -> Json | None:
         """The job as another client of the gateway sees it."""

@@ -112,7 +112,6 @@ def follow_on_the_page(real: lab.RealOpenClaw, who: Onlooker, *, tells_tools: bo
     row = who.row(key)
     who.sees(row, "Running", "Answering")
     who.sees(row, "Idle", "Done")
-    operator.gateway.close()
     who.leave()
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import uuid
 from typing import TYPE_CHECKING, Any
 
-import gateway_client
 import pytest
 from served import wait_until
 from test_health import adds_up, is_as_described, reasons_of
@@ -24,14 +23,12 @@ pytestmark = pytest.mark.openclaw
 def watched(openclaw_starter: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[lab.RealOpenClaw, clawmeter.Clawmeter]]:  # fmt: skip
     """A gateway after some turns of several agents, and a Clawmeter that is connected to it and has read all."""
     real: lab.RealOpenClaw = openclaw_starter()
-    gateway = gateway_client.from_config(real.state / "openclaw.json", scopes=["operator.read", "operator.write", "operator.admin"])  # fmt: skip
-    gateway.connect()
+    gateway = real.client()
     # Of three agents, one with a model that has no price; one session is deleted again.
     for key in ("agent:main:main", "agent:main:gone", "agent:ops:main", "agent:claude:main"):
         turn = {"message": "hello", "sessionKey": key, "agentId": key.split(":")[1], "idempotencyKey": str(uuid.uuid4())}  # fmt: skip
         gateway.call("agent", turn, final=True, timeout=180)
     gateway.call("sessions.delete", {"key": "agent:main:gone"})
-    gateway.close()
     state = tmp_path_factory.mktemp("state")
     settings = clawmeter.Settings(state_dir=state, homes=(real.home,), time_zone="UTC")
     meter = clawmeter.Clawmeter(settings, env={"HOME": str(state)})

@@ -217,7 +217,6 @@ def follow_a_gateway(real: lab.RealOpenClaw, meter: clawmeter.Clawmeter, *, tell
     assert {told["frames"][n] for n in ("malformed", "oversized", "out_of_order", "gaps")} == {0}
     assert operator.devices() == devices
     assert meter.problems() == []
-    operator.gateway.close()
 
 
 def test_a_gateway_is_followed_through_a_run_a_kill_and_a_restart(
@@ -235,8 +234,7 @@ def test_a_gateway_is_followed_through_a_run_a_kill_and_a_restart(
 
 def test_nothing_can_be_changed_with_the_scope_that_we_ask_for(openclaw_starter: Any) -> None:
     real: lab.RealOpenClaw = openclaw_starter()
-    reader = gateway_client.from_config(real.state / "openclaw.json", scopes=["operator.read"])
-    reader.connect()
+    reader = real.client("operator.read")
     for method, params in (
         ("sessions.delete", {"key": "agent:main:main"}),
         ("agent", {"message": "x", "idempotencyKey": "x", "sessionKey": "agent:main:main"}),
@@ -245,7 +243,6 @@ def test_nothing_can_be_changed_with_the_scope_that_we_ask_for(openclaw_starter:
     ):
         with pytest.raises(gateway_client.RpcError, match="missing scope"):
             reader.call(method, params)
-    reader.close()
 
 
 @pytest.mark.openclaw_all

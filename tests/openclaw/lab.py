@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +56,7 @@ class RealOpenClaw:
     version: str = VERSION
     port: int = 0
     bind: str = "loopback"
+    clients: list[gateway_client.Gateway] = field(default_factory=list)
 
     @property
     def state(self) -> Path:
@@ -113,8 +114,18 @@ class RealOpenClaw:
     def drive(self, *options: str) -> str:
         return self.run("drive", *options)
 
+    def client(self, *scopes: str) -> gateway_client.Gateway:
+        """Another client of the gateway, which may read and write unless told otherwise; down() closes it."""
+        config = self.state / "openclaw.json"
+        made = gateway_client.from_config(config, scopes=scopes or gateway_client.READ_WRITE)
+        self.clients.append(made)
+        made.connect()
+        return made
+
     def down(self) -> None:
         """Stop gateway and mock; harmless when they do not run."""
+        while self.clients:
+            self.clients.pop().close()
         self.run("down", timeout=60)
 
     def kill_gateway(self) -> None:
@@ -136,10 +147,7 @@ class Operator:
         self.connect()
 
     def connect(self) -> None:
-        scopes = [*gateway_client.READ_WRITE, "operator.pairing"]
-        config = self.real.state / "openclaw.json"
-        self.gateway = gateway_client.from_config(config, scopes=scopes)
-        self.gateway.connect()
+        self.gateway = self.real.client(*gateway_client.READ_WRITE, "operator.pairing")
 
     def run(self, text: str, key: str) -> None:
         """Start a run; it goes on by itself."""
