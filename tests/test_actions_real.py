@@ -14,7 +14,6 @@ from served import wait_until
 
 import clawmeter
 
-
 pytestmark = pytest.mark.openclaw
 
 
