@@ -1502,6 +1502,12 @@ class SessionSeen:
     tail_heartbeat: bool = False
     thinking_level: str | None = None
     failed_model: int | None = None
+    # Tool calls without a result, by call id: when, and the tool behind a `tool_call`. Results may come in a later pass.
+    open_tools: dict[str, tuple[int | None, str | None]] = field(default_factory=dict)
+
+
+#: Of a session; older ones were cut off and get no result.
+MOST_OPEN_TOOLS = 100
 
 
 @dataclass(slots=True)
@@ -1781,7 +1787,6 @@ class EntryParser:
     """
 
     __slots__ = (
-        "call_ms",
         "count_nameless",
         "find_turn",
         "heartbeat",
@@ -1791,7 +1796,6 @@ class EntryParser:
         "reading",
         "seen",
         "session",
-        "wrapped",
     )
 
     def __init__(
@@ -1807,8 +1811,6 @@ class EntryParser:
         self.find_turn = find_turn
         self.session = session_rowid(seen.agent, seen.session_id)
         self.heartbeat: dict[str, bool] = {}
-        self.call_ms: dict[str | None, int] = {}
-        self.wrapped: dict[str | None, str] = {}  # call id of a `tool_call`: the tool behind it
         self.model_ids: dict[tuple[Any, Any, Any], int] = {}
         self.nameless: Counter[tuple[Any, ...]] = Counter()
         self.count_nameless: Callable[[], Counter[tuple[Any, ...]]] | None = None
@@ -1819,7 +1821,7 @@ class EntryParser:
     def next_reading(self, reading: Reading | None = None) -> Reading:
         """Go on into another reading; the one before has been given away."""
         self.reading = Reading() if reading is None else reading
-        self.seen = replace(self.seen)
+        self.seen = replace(self.seen, open_tools=dict(self.seen.open_tools))
         self.reading.sessions[self.session] = self.seen
         self.reading.models.update(
             {
@@ -1901,8 +1903,9 @@ class EntryParser:
         if role == "toolResult":
             kind, row_tool = "toolResult", message.tool_name or "?"
             details = message.details
+            called, tool = self.seen.open_tools.pop(message.tool_call_id or "", (None, None))
             if row_tool == "tool_call":
-                row_tool = self.wrapped.get(message.tool_call_id) or wrapped_tool(details) or row_tool  # fmt: skip
+                row_tool = tool or wrapped_tool(details) or row_tool
             if type(row_tool) is not str or not row_tool.isidentifier():
                 row_tool = sound(row_tool)
             failed = 1 if message.is_error else 0
@@ -1912,7 +1915,6 @@ class EntryParser:
                     failed = 1
                 duration = int_or_none(details.duration_ms)
             if duration is None and outer is not None:
-                called = self.call_ms.get(message.tool_call_id)
                 duration = outer - called if called is not None and outer >= called else None
             self.seen.last_kind = "toolResult"
         elif role == "user":
@@ -1927,7 +1929,7 @@ class EntryParser:
             kind = f"role:{sound(role)}"[:80]
         when = outer
         if when is None and isinstance(inner, int | float):
-            when = int(inner)
+            when = time_or_none(inner)
         name = entry_id if type(entry_id) is str else self.name_of(entry_id, kind, moment)
         key = entry_key(name, moment)
         self.reading.messages.append((key, self.session, when, kind, row_tool, failed, duration))
@@ -1965,12 +1967,12 @@ class EntryParser:
             called = [b for b in content if b.type == "toolCall"]
             if called:
                 names = [tool_name(b) for b in called]
+                open_tools = self.seen.open_tools
                 for block, tool in zip(called, names, strict=True):
                     if type(block.id) is str:
-                        if when is not None:
-                            self.call_ms[block.id] = when
-                        if block.name == "tool_call":
-                            self.wrapped[block.id] = tool
+                        open_tools[block.id] = (when, tool if block.name == "tool_call" else None)
+                while len(open_tools) > MOST_OPEN_TOOLS:
+                    del open_tools[next(iter(open_tools))]
                 tools = '["' + '", "'.join(names) + '"]'
         tokens_in, tokens_out = usage.input, usage.output
         cached, written = usage.cache_read, usage.cache_write
@@ -2212,11 +2214,12 @@ class ListPrices:
     """List prices over time, asked from a child process that holds genai-prices.
 
     `find(provider, model)` gives [(from_day, tiers)], newest last, where from_day counts days since 1970 and
-    tiers are USD per million tokens. Answers are kept; the child ends when it has not been asked for a while.
+    tiers are USD per million tokens. Answers are kept; close() ends the child, the next question starts another.
     A failure is not an answer: what was asked in vain stays in `unanswered` until ask_again().
     """
 
     RETRY_S = 600.0
+    ANSWER_S = 60.0  # its start on a slow disk included
 
     def __init__(self, cache: Path | None = None, command: Sequence[str] | None = None) -> None:
         self.lock = threading.Lock()
@@ -2275,6 +2278,9 @@ class ListPrices:
         self._start()
         if self.child is None or self.child.stdin is None or self.child.stdout is None:
             return None
+        # One that hangs would hold up all writing: its end is an answer that cannot be read.
+        patience = threading.Timer(self.ANSWER_S, self.child.kill)
+        patience.start()
         try:
             self.child.stdin.write(orjson.dumps(key) + b"\n")
             self.child.stdin.flush()
@@ -2283,6 +2289,8 @@ class ListPrices:
             self.problem = f"the price process failed: {error}; calls without a recorded cost have no price until it answers"
             self.close_child()
             return None
+        finally:
+            patience.cancel()
         self.problem = None
         self.is_saved = False
         return [(int(d), t) for d, t in answer]
@@ -2306,7 +2314,7 @@ class ListPrices:
         if child is not None:
             if child.stdin:
                 child.stdin.close()
-            child.terminate()
+            child.kill()  # it has nothing to lose
             child.wait(5)
             if child.stdout:
                 child.stdout.close()
@@ -2510,7 +2518,7 @@ class PriceBook:
         if not (prompt or tokens_out):
             return (*row, "recorded", 0, list_nano)
         if tariff is None:
-            return (*row, "unpriced", 0, None)
+            return (*row[:C_COST_INPUT], None, None, None, None, row[C_RANK], "unpriced", 0, None)
         price = tariff.price_for(prompt)
         parts = price_parts(price, *tokens)
         return (
@@ -2680,9 +2688,15 @@ CREATE TABLE actions (
   method TEXT NOT NULL, params TEXT NOT NULL, outcome TEXT, answer TEXT, duration_ms INTEGER
 );
 """
+#: Of each session that has a call: the rank of its best source (RANKS). `model_calls.rank` is that of the owner.
+COPY_RANKS_SCHEMA = """
+ALTER TABLE call_copies ADD COLUMN rank INTEGER NOT NULL DEFAULT 0;
+UPDATE call_copies SET rank = (SELECT c.rank FROM model_calls c WHERE c.id = call_copies.call);
+"""
 #: What makes a ledger of version n one of version n + 1; a new ledger begins at 0.
-MIGRATIONS = (SCHEMA, ACTIONS_SCHEMA)
+MIGRATIONS = (SCHEMA, ACTIONS_SCHEMA, COPY_RANKS_SCHEMA)
 SCHEMA_VERSION = len(MIGRATIONS)
+MOST_WITH_OPEN_TOOLS = 1000  # sessions whose open tool calls are remembered
 #: Made anew after a cold index, because filling an index in order costs a third of filling it at random.
 INDEXES = {
     "model_calls_by_entry": "model_calls(entry_key)",
@@ -2923,6 +2937,8 @@ class Store:
         self.readers: queue.LifoQueue[sqlite3.Connection] = queue.LifoQueue()
         self.closed = False
         self.bulk = False
+        #: SessionSeen.open_tools of the sessions that were read last; lost when we stop: a duration is then not known.
+        self.open_tools: dict[int, dict[str, tuple[int | None, str | None]]] = {}
         self._prepare()
 
     def _prepare(self) -> None:
@@ -3053,10 +3069,12 @@ class Store:
                 db.executemany(_INSERT_MESSAGE, reading.messages)
                 changes.calls = len(reading.calls)
             else:
-                self._add_calls(db, reading.calls, changes)
+                self._add_calls(db, reading.calls)
                 self._add_messages(db, reading.messages)
                 for session in moved:
                     self._reattribute(db, session)
+                    self._link_parents(db, session)
+                changes.calls = db.execute("SELECT ifnull(sum(sign), 0) FROM changes").fetchone()[0]
                 self._apply_changes(db, changes)
             for item in reading.implausible:
                 db.execute("INSERT OR IGNORE INTO implausible VALUES (?, ?, ?, ?, ?)", (item.entry_key, item.session, item.ts_ms, item.reason, item.usage))  # fmt: skip
@@ -3103,6 +3121,11 @@ class Store:
             (seen.header_ms, seen.first_ms, seen.last_ms, seen.version, rowid),
         )  # fmt: skip
         if RANKS[seen.stored_as] >= 3:
+            self.open_tools.pop(rowid, None)
+            if seen.open_tools:
+                self.open_tools[rowid] = seen.open_tools
+                if len(self.open_tools) > MOST_WITH_OPEN_TOOLS:
+                    del self.open_tools[next(iter(self.open_tools))]
             db.execute(
                 "UPDATE sessions SET last_kind = ifnull(?, last_kind), tail_id = ?, tail_heartbeat = ?, thinking_level = ?, failed_model = ?, stored_as = ? WHERE id = ?",
                 (seen.last_kind, seen.tail_id, seen.tail_heartbeat, seen.thinking_level, seen.failed_model, seen.stored_as, rowid),
@@ -3118,136 +3141,110 @@ class Store:
         ).fetchone()[0]
         return bool(before != now)
 
-    def _add_calls(
-        self, db: sqlite3.Connection, calls: Sequence[CallRow], changes: Changes
-    ) -> None:
-        """Insert new calls, leave known ones, replace rewritten ones, and note who else has a copy."""
-        newest = db.execute("SELECT ifnull(max(id), 0) FROM model_calls").fetchone()[0]
-        if db.execute(
-            "SELECT 1 FROM implausible LIMIT 1"
-        ).fetchone():  # one that was repaired leaves the list
-            db.executemany(
-                "DELETE FROM implausible WHERE entry_key = ?", [(row[C_KEY],) for row in calls]
-            )
+    def _add_calls(self, db: sqlite3.Connection, calls: Sequence[CallRow]) -> None:
+        """Insert new calls, leave known ones, replace rewritten ones, and note who else has a copy.
+
+        A session has one wording of an entry: that of its best source, whatever was read first. Sessions that
+        have an entry in different words have different calls; those that have it in the same words share one.
+        """
+        if db.execute("SELECT 1 FROM implausible LIMIT 1").fetchone():
+            # One that was repaired leaves the list.
+            repaired = [(row[C_KEY],) for row in calls]
+            db.executemany("DELETE FROM implausible WHERE entry_key = ?", repaired)
         find = f"SELECT id, session, rank, flags & 1, {', '.join(_USAGE)} FROM model_calls WHERE entry_key = ? ORDER BY id"
         for row in calls:
             known = db.execute(find, (row[C_KEY],)).fetchall()
-            if not known:
-                db.execute(_INSERT_CALL, self.prices.settle(row))
-                continue
             usage = row[C_INPUT : C_WRITE + 1]
             same = next((k for k in known if k[4:] == usage), None)
-            rewritten = next(
-                (
-                    k
-                    for k in known
-                    if k[4:] != usage and self._holds(db, k[0], k[1], row[C_SESSION])
-                ),
-                None,
-            )
-            if same is not None:
-                self._meet_copy(db, same, row, newest)
-                if (
-                    rewritten is not None
-                ):  # an older or newer wording of the same entry is also here: one of them goes
-                    winner, loser = (
-                        (same, rewritten)
-                        if max(row[C_RANK], same[2]) >= rewritten[2]
-                        else (rewritten, same)
-                    )
-                    if self._holds(db, winner[0], winner[1], row[C_SESSION]):
-                        self._remove_call(db, loser[0], newest)
-            elif rewritten is not None:
-                if row[C_RANK] >= rewritten[2]:
-                    self._rewrite_call(db, rewritten, row, newest)
+            for other in known:
+                if other is same:
+                    continue
+                rank = self._rank_in(db, other, row[C_SESSION])
+                if rank is None:
+                    continue
+                if row[C_RANK] >= rank:
+                    self._leave_call(db, other, row[C_SESSION])
+                    continue
+                break  # this session has better words already
             else:
-                db.execute(_INSERT_CALL, self.prices.settle(row))
-        db.execute("INSERT INTO changes SELECT 1, * FROM model_calls WHERE id > ?", (newest,))
-        changes.calls += db.execute(
-            "SELECT count(*) FROM model_calls WHERE id > ?", (newest,)
-        ).fetchone()[0]
+                if same is None:
+                    self._insert_call(db, row)
+                else:
+                    self._meet_copy(db, same, row)
 
-    @staticmethod
-    def _holds(db: sqlite3.Connection, call: int, owner: int, session: int) -> bool:
-        """Whether a session owns a call or has a copy of it."""
-        return (
-            owner == session
-            or db.execute(
-                "SELECT 1 FROM call_copies WHERE call = ? AND session = ?", (call, session)
-            ).fetchone()
-            is not None
-        )
+    def _insert_call(self, db: sqlite3.Connection, row: CallRow) -> None:
+        self._note_call(db, 1, db.execute(_INSERT_CALL, self.prices.settle(row)).lastrowid)
 
-    def _meet_copy(
-        self, db: sqlite3.Connection, known: Sequence[Any], row: CallRow, newest: int
-    ) -> None:
-        """The same call once more: learn from it what the first copy could not tell."""
-        call, owner, rank, heartbeat = known[:4]
-        if (row[C_FLAGS] & FLAG_HEARTBEAT and not heartbeat) or row[C_RANK] > rank:
-            with self._changing(db, call, newest):
-                db.execute("UPDATE model_calls SET flags = flags | ?, rank = max(rank, ?) WHERE id = ?", (row[C_FLAGS] & FLAG_HEARTBEAT, row[C_RANK], call))  # fmt: skip
-        if owner != row[C_SESSION]:
-            db.executemany(
-                "INSERT OR IGNORE INTO call_copies VALUES (?, ?)",
-                [(call, owner), (call, row[C_SESSION])],
+    def _note_call(self, db: sqlite3.Connection, sign: int, call: int | None) -> None:
+        """Take a call out of the rollups (-1) before it changes, put it in (1) afterwards."""
+        if not self.bulk:  # which builds them at its end
+            db.execute(
+                "INSERT INTO changes SELECT ?, * FROM model_calls WHERE id = ?", (sign, call)
             )
-            self._choose_owner(db, call, newest)
 
     @contextlib.contextmanager
-    def _changing(self, db: sqlite3.Connection, call: int, newest: int) -> Iterator[None]:
-        """Note a change of a call that earlier transactions have summed."""
-        if call <= newest:
-            db.execute("INSERT INTO changes SELECT -1, * FROM model_calls WHERE id = ?", (call,))
+    def _changing(self, db: sqlite3.Connection, call: int) -> Iterator[None]:
+        self._note_call(db, -1, call)
         yield
-        if call <= newest:
-            db.execute("INSERT INTO changes SELECT 1, * FROM model_calls WHERE id = ?", (call,))
+        self._note_call(db, 1, call)
 
-    def _rewrite_call(
-        self, db: sqlite3.Connection, known: Sequence[Any], row: CallRow, newest: int
-    ) -> None:
-        """A session has an entry in other words now. A fork that copied the old words keeps them: then there are two calls."""
-        call, session = known[0], row[C_SESSION]
-        others = db.execute(
-            "SELECT count(*) FROM call_copies WHERE call = ? AND session <> ?", (call, session)
-        ).fetchone()[0]
-        if not others:
-            self._replace_call(db, known, row, newest)
+    @staticmethod
+    def _rank_in(db: sqlite3.Connection, known: Sequence[Any], session: int) -> int | None:
+        """The rank of the best source in which a session has a call; None if it has none. A call has the rank of its owner's."""
+        call, owner, rank = known[:3]
+        if owner == session:
+            return int(rank)
+        found = db.execute(
+            "SELECT rank FROM call_copies WHERE call = ? AND session = ?", (call, session)
+        ).fetchone()
+        return found[0] if found else None
+
+    def _meet_copy(self, db: sqlite3.Connection, known: Sequence[Any], row: CallRow) -> None:
+        """The same call once more: learn from it what the first copy could not tell."""
+        call, owner, rank, heartbeat = known[:4]
+        session = row[C_SESSION]
+        if row[C_FLAGS] & FLAG_HEARTBEAT and not heartbeat:
+            with self._changing(db, call):
+                db.execute(
+                    "UPDATE model_calls SET flags = flags | ? WHERE id = ?", (FLAG_HEARTBEAT, call)
+                )
+        if owner == session:
+            if row[C_RANK] > rank:
+                db.execute("UPDATE model_calls SET rank = ? WHERE id = ?", (row[C_RANK], call))
+                db.execute(
+                    "UPDATE call_copies SET rank = ? WHERE call = ? AND session = ?",
+                    (row[C_RANK], call, session),
+                )
             return
+        db.executemany(
+            "INSERT INTO call_copies VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET rank = max(rank, excluded.rank)",
+            [(call, owner, rank), (call, session, row[C_RANK])],
+        )
+        self._choose_owner(db, call)
+
+    def _leave_call(self, db: sqlite3.Connection, known: Sequence[Any], session: int) -> None:
+        """A session has an entry in other words now. Another one that has the old words keeps the call."""
+        call = known[0]
         db.execute("DELETE FROM call_copies WHERE call = ? AND session = ?", (call, session))
-        self._choose_owner(db, call, newest)
-        db.execute(_INSERT_CALL, self.prices.settle(row))
-
-    def _replace_call(
-        self, db: sqlite3.Connection, known: Sequence[Any], row: CallRow, newest: int
-    ) -> None:
-        priced = list(self.prices.settle(row))
-        priced[C_SESSION] = known[1]  # the owner stays: attribution is not identity
-        priced[C_FLAGS] |= known[3]
-        with self._changing(db, known[0], newest):
-            db.execute(
-                f"UPDATE model_calls SET {', '.join(f'{f} = ?' for f in ALL_CALL_FIELDS)} WHERE id = ?",
-                (*priced, known[0]),
-            )
-
-    def _remove_call(self, db: sqlite3.Connection, call: int, newest: int) -> None:
-        if call <= newest:
-            db.execute("INSERT INTO changes SELECT -1, * FROM model_calls WHERE id = ?", (call,))
-        db.execute("DELETE FROM model_calls WHERE id = ?", (call,))
-        db.execute("DELETE FROM call_copies WHERE call = ?", (call,))
+        if db.execute("SELECT 1 FROM call_copies WHERE call = ?", (call,)).fetchone():
+            self._choose_owner(db, call)
+        else:
+            self._note_call(db, -1, call)
+            db.execute("DELETE FROM model_calls WHERE id = ?", (call,))
 
     _EARLIEST = (
         "ORDER BY ifnull(ifnull(s.header_ms, s.first_ms), 9e18), s.session_id, s.agent LIMIT 1"
     )
 
-    def _choose_owner(self, db: sqlite3.Connection, call: int, newest: int) -> None:
+    def _choose_owner(self, db: sqlite3.Connection, call: int) -> None:
         """A copied call belongs to the session with the earliest header."""
-        owner = db.execute(f"SELECT s.id FROM call_copies k JOIN sessions s ON s.id = k.session WHERE k.call = ? {self._EARLIEST}", (call,)).fetchone()[0]  # fmt: skip
-        if (
-            db.execute("SELECT session FROM model_calls WHERE id = ?", (call,)).fetchone()[0]
-            != owner
-        ):
-            with self._changing(db, call, newest):
-                db.execute("UPDATE model_calls SET session = ? WHERE id = ?", (owner, call))
+        owner, rank = db.execute(f"SELECT s.id, k.rank FROM call_copies k JOIN sessions s ON s.id = k.session WHERE k.call = ? {self._EARLIEST}", (call,)).fetchone()  # fmt: skip
+        before = db.execute("SELECT session FROM model_calls WHERE id = ?", (call,)).fetchone()[0]
+        if before != owner:
+            with self._changing(db, call):
+                db.execute(
+                    "UPDATE model_calls SET session = ?, rank = ? WHERE id = ?", (owner, rank, call)
+                )
 
     def _add_messages(self, db: sqlite3.Connection, messages: Iterable[MessageRow]) -> None:
         for row in messages:
@@ -3275,11 +3272,10 @@ class Store:
 
     def _reattribute(self, db: sqlite3.Connection, session: int) -> None:
         """A session's start moved: decide again whose its copied entries are."""
-        newest = 1 << 62  # `changes` has every row already
         for (call,) in db.execute(
             "SELECT call FROM call_copies WHERE session = ?", (session,)
         ).fetchall():
-            self._choose_owner(db, call, newest)
+            self._choose_owner(db, call)
         for (message,) in db.execute(
             "SELECT message FROM message_copies WHERE session = ?", (session,)
         ).fetchall():
@@ -3294,6 +3290,8 @@ class Store:
             rows = f"(SELECT c.ts_ms / {SLOT_MS} AS slot, c.session, c.model, c.flags & 1 AS heartbeat, {each} FROM temp.changes c) q"
             sums = {n: f"q.{n}" for n in MEASURE_NAMES}
             db.execute(sessions_sql(rows, sums))
+            # What a session has no more is not there with zeros: it would be found by filters on its model.
+            db.execute("DELETE FROM usage_sessions WHERE model_calls = 0 AND session IN (SELECT session FROM changes)")  # fmt: skip
             db.execute(slot_totals_sql(rows, sums))
             slots = [r[0] for r in db.execute(f"SELECT DISTINCT ts_ms / {SLOT_MS} FROM changes")]
             for zone_id, name in db.execute("SELECT id, name FROM zones").fetchall():
@@ -3380,8 +3378,7 @@ class Store:
                 f"SELECT {fields} FROM model_calls WHERE entry_key = ? ORDER BY id", (key,)
             ).fetchall()
             db.execute("DELETE FROM model_calls WHERE entry_key = ?", (key,))
-            self._add_calls(db, rows, Changes())
-        db.execute("DELETE FROM changes")
+            self._add_calls(db, rows)
         db.execute("DROP TABLE twice")
         db.execute("DROP TABLE kept")
 
@@ -3451,14 +3448,18 @@ class Store:
             )
         )
 
-    def use_zone(self, name: str, *, most: int = 6) -> None:
-        """Keep day rows for a zone, because somebody asks for its days; the least recently used of many is dropped."""
+    def use_zone(self, name: str, *, keep: str = "", most: int = 6) -> bool:
+        """Keep day rows for a zone, because somebody asks for its days; True when they were made.
+
+        The least recently used of many is dropped, but not `keep`.
+        """
         with self.transaction() as db:
             now = int(self.clock() * 1000)
             if db.execute("UPDATE zones SET used_ms = ? WHERE name = ?", (now, name)).rowcount:
-                return
+                return False
             for (old,) in db.execute(
-                "SELECT id FROM zones ORDER BY used_ms DESC LIMIT -1 OFFSET ?", (most - 1,)
+                "SELECT id FROM zones ORDER BY name = ? DESC, used_ms DESC LIMIT -1 OFFSET ?",
+                (keep, most - 1),
             ).fetchall():
                 for table in ZONE_TABLES:
                     db.execute(f"DELETE FROM {table} WHERE zone = ?", (old,))
@@ -3467,6 +3468,7 @@ class Store:
                 "INSERT INTO zones (name, used_ms) VALUES (?, ?) RETURNING id", (name, now)
             ).fetchone()[0]
             self._build_zone(db, zone_id, ZoneInfo(name))
+            return True
 
     def reprice(self, models: Sequence[int] | None = None) -> int:
         """Price every call again (or those of some models), because a price or the way of billing changed; how many."""
@@ -3485,17 +3487,31 @@ class Store:
             last = count = 0
             only = "" if models is None else f"AND model IN ({', '.join(map(str, models))})"
             while rows := db.execute(
-                f"SELECT {fields}, id FROM model_calls WHERE id > ? {only} ORDER BY id LIMIT 20000",
+                f"SELECT {fields}, basis, id FROM model_calls WHERE id > ? {only} ORDER BY id LIMIT 20000",
                 (last,),
             ).fetchall():
                 first, last, count = last, rows[-1][-1], count + len(rows)
                 note = f"INSERT INTO changes SELECT ?, * FROM model_calls WHERE id > ? AND id <= ? {only}"
                 if models is not None:
                     db.execute(note, (-1, first, last))
-                priced = [(self.prices.settle(r[:-1]), r[-1]) for r in rows]
+                priced = [(self.prices.settle(r[:-2]), r[-2], r[-1]) for r in rows]
+                # OpenClaw's parts of a cost went when another price took their place; ours are not its.
+                gone = (None, None, None, None)
                 db.executemany(
                     f"UPDATE model_calls SET {sets} WHERE id = ?",
-                    [(p[C_FLAGS], *p[C_COST_INPUT:C_RANK], *p[C_RANK + 1 :], i) for p, i in priced],
+                    [
+                        (
+                            p[C_FLAGS],
+                            *(
+                                gone
+                                if p[C_RANK + 1] == "recorded" != basis
+                                else p[C_COST_INPUT:C_RANK]
+                            ),
+                            *p[C_RANK + 1 :],
+                            i,
+                        )
+                        for p, basis, i in priced
+                    ],
                 )
                 if models is not None:
                     db.execute(note, (1, first, last))
@@ -3632,7 +3648,8 @@ class Store:
         """Where reading of a session stopped, for the entries that follow."""
         with self.lock:
             row = self.db.execute("SELECT tail_id, tail_heartbeat, thinking_level, failed_model FROM sessions WHERE id = ?", (session_rowid(agent, session_id),)).fetchone()  # fmt: skip
-        seen = SessionSeen(agent, session_id)
+            tools = dict(self.open_tools.get(session_rowid(agent, session_id), {}))
+        seen = SessionSeen(agent, session_id, open_tools=tools)
         if row:
             seen.tail_id, seen.tail_heartbeat, seen.thinking_level, seen.failed_model = (
                 row[0],
@@ -12988,6 +13005,7 @@ class Clawmeter:
     """
 
     FULL_PASS_S = 60.0
+    ZONE_S = 60.0  # a zone that is asked for is noted as used that often
     POLL_S = 2.0
     WAL_S = 1.0
     TOKEN_S = 10.0
@@ -13012,7 +13030,7 @@ class Clawmeter:
         self.gateway_state = GatewayState(clock=clock)
         self._tokens: dict[Path, tuple[Any, float, str | None]] = {}
         self.zones: queue.Queue[str] = queue.Queue()
-        self.asked_zones: set[str] = set()
+        self.asked_zones: dict[str, float] = {}
         self.lists = ListPrices(cache_dir(self.env))
         self.temporary: tempfile.TemporaryDirectory[str] | None = None
         self.stack = contextlib.ExitStack()
@@ -13232,8 +13250,9 @@ class Clawmeter:
 
     def want_zone(self, name: str) -> None:
         """Somebody asks for the days of a zone: keep day rows for it from now on."""
-        if name not in self.asked_zones and name != "UTC+0":
-            self.asked_zones.add(name)
+        now = time.monotonic()
+        if name != "UTC+0" and now >= self.asked_zones.get(name, 0.0) + self.ZONE_S:
+            self.asked_zones[name] = now
             self.zones.put(name)
             self.watcher.changed.set()
 
@@ -13349,8 +13368,7 @@ class Clawmeter:
                 if paths and self._take_paths(paths):
                     next_full = 0.0
                 while not self.zones.empty():
-                    self.store.use_zone(self.zones.get())
-                    give_back_memory()
+                    self._use_zone(self.zones.get())
                 self.failures.pop("ledger", None)
             except IndexStoppedError:
                 return
@@ -13400,19 +13418,22 @@ class Clawmeter:
         self.index(report if first else None)
         self.failures.pop("reading", None)
         if first:
-            self.asked_zones.add(self.queries.default_zone.key)
-            self.store.use_zone(self.queries.default_zone.key)
-            give_back_memory()
+            self._use_zone(self.queries.default_zone.key)
             gc.freeze()  # what lives now lives on: looking through it again and again took 14 ms each time
             self.passed.set()
             self.stream.publish("health", {"complete": True})
-            self.lists.close()
+        self.lists.close()
+
+    def _use_zone(self, name: str) -> None:
+        if self.store.use_zone(name, keep=self.queries.default_zone.key):
+            give_back_memory()
 
     def _changed_databases(self) -> set[str]:
         """Databases whose WAL grew without a file event (memory-mapped writes raise none on some systems)."""
         changed = set()
-        for source in self.indexer.known.values():
-            if source.kind == "database" and source.state == "ok":
+        for path in list(self.indexer.databases):
+            source = self.indexer.known.get(path)
+            if source is not None and source.state == "ok":
                 with contextlib.suppress(SourceError):
                     if database_signature(source.path) != (
                         source.dev,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 import shutil
 import sqlite3
@@ -258,7 +259,7 @@ def test_checkpoints_lost_and_everything_read_anew_changes_nothing(
     before = complete(meter)
     with meter.store.transaction() as db:  # all but one, so that it is no cold index
         db.execute("DELETE FROM sources WHERE path <> (SELECT min(path) FROM sources)")
-        db.execute("DELETE FROM rewrite_generations")
+        db.execute("DELETE FROM rewrite_generations WHERE path NOT IN (SELECT path FROM sources)")
     state = meter.settings.state_dir
     meter.stop()
     again = ledgers.at(meter_factory(home.path, state_dir=state), home.truth["meta"]["now_ms"])
@@ -488,3 +489,132 @@ def test_totals_and_rollups_hold_after_any_history(
     assert ledgers.rollup_differences(meter.store) == []
     # Nothing of it is gone from the disk (all that was cut off is in a .bak), so a new reader finds the same.
     assert ledgers.differences(complete(meter), cold(meter_factory, home.path, NOW)) == []
+
+
+# --- one entry in two wordings -------------------------------------------------------------------
+
+OLD, NEW = (100, 20, 0, 0), (200, 20, 0, 0)
+
+
+def worded(sid: str, tokens: tuple[int, int, int, int], ms: int = T0) -> list[handmade.Entry]:
+    return [header(sid, ms), user("u", T0 + 1000), call("c", T0 + 2000, tokens)]
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".jsonl.reset.2026-11-05T13-00-00.000Z"])
+@pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
+def test_of_two_wordings_each_session_has_that_of_its_best_source(
+    order: tuple[int, ...], suffix: str, meter_factory: Any, tmp_path: Path
+) -> None:
+    """A was rewritten and kept the old words as .bak; B had copied them before: two calls, whatever comes first."""
+    home = HandmadeHome(tmp_path / "home")
+    sources = [
+        ("a", NEW, suffix),
+        ("a", OLD, ".jsonl.bak.1"),
+        ("b", OLD, ".jsonl"),
+    ]
+    meter = ledgers.at(meter_factory(home.path), NOW)
+    meter.index()
+    for number in order:
+        sid, tokens, name = sources[number]
+        home.write(sid, worded(sid, tokens, T0 if sid == "a" else T0 + 5000), suffix=name)
+        meter.index()
+    by = {r["key"]: r["input_tokens"] for r in meter.queries.usage(from_="all", by="session")["rows"]}  # fmt: skip
+    assert by == {"a": 200, "b": 100}
+    assert ledgers.rollup_differences(meter.store) == []
+    assert ledgers.differences(complete(meter), cold(meter_factory, home.path, NOW)) == []
+
+
+def test_a_new_call_is_summed_when_the_newest_row_goes(meter_factory: Any, tmp_path: Path) -> None:
+    """B takes over A's words: its own row, the newest, goes, and the number of that row goes to the next call."""
+    home = HandmadeHome(tmp_path / "home")
+    meter = ledgers.at(meter_factory(home.path), NOW)
+    home.write("a", worded("a", NEW))
+    meter.index()
+    home.write("b", worded("b", OLD, T0 + 5000))
+    meter.index()
+    home.write("b", [*worded("b", NEW, T0 + 5000), call("d", T0 + 9000, OLD)])
+    meter.index()
+    assert meter.queries.usage(from_="all", by="model")["totals"]["model_calls"] == 2
+    assert ledgers.rollup_differences(meter.store) == []
+    assert ledgers.differences(complete(meter), cold(meter_factory, home.path, NOW)) == []
+
+
+def test_a_session_keeps_nothing_of_a_model_that_it_lost(
+    meter_factory: Any, tmp_path: Path
+) -> None:
+    """The fork was read first, and owned what it had copied."""
+    home = HandmadeHome(tmp_path / "home")
+    meter = ledgers.at(meter_factory(home.path), NOW)
+    home.write("b", [*worded("b", OLD, T0 + 5000), call("d", T0 + 9000, model="other")])
+    meter.index()
+    home.write("a", worded("a", OLD))
+    meter.index()
+    model = "acme/acme-1"
+    assert [r["id"] for r in meter.queries.sessions(model=model, from_="all")[0]] == ["a"]
+    assert ledgers.differences(complete(meter), cold(meter_factory, home.path, NOW)) == []
+
+
+def test_a_tool_has_its_time_and_name_when_its_result_is_read_later(
+    meter_factory: Any, tmp_path: Path
+) -> None:
+    home = HandmadeHome(tmp_path / "home")
+    started = call("c", T0 + 2000, tools=["exec", "tool_call"])
+    started["message"]["content"][-1]["arguments"] = {"id": "web_search", "args": {}}
+    ended = [result(f"r{n}", T0 + 32_000, tool) for n, tool in enumerate(("exec", "tool_call"))]
+    for n, entry in enumerate(ended):
+        entry["message"]["toolCallId"] = f"c-{n}"
+    path = home.write("a", [header("a"), user("u", T0 + 1000), started])
+    meter = ledgers.at(meter_factory(home.path), NOW)
+    meter.index()
+    for entry in ended:
+        append(path, [entry])
+        meter.index()
+
+    def results(of: clawmeter.Clawmeter) -> list[Any]:
+        with of.store.reading() as db:
+            return db.execute("SELECT tool, duration_ms FROM messages WHERE kind = 'toolResult' ORDER BY tool").fetchall()  # fmt: skip
+
+    assert results(meter) == [("exec", 30_000), ("web_search", 30_000)]
+    other = ledgers.at(meter_factory(home.path), NOW)
+    other.index()
+    assert results(other) == results(meter)
+
+
+def test_a_sub_agent_that_is_named_before_it_is_read_has_the_parent_of_its_time(
+    meter_factory: Any, tmp_path: Path
+) -> None:
+    """The key of its parent has had two sessions: it is a child of the one that ran when it began."""
+    home = HandmadeHome(tmp_path / "home")
+    hour = 60 * MINUTE
+    for number, name in enumerate(("first", "second")):
+        suffix = ".jsonl" if number else ".jsonl.reset.2026-11-05T13-00-00.000Z"
+        began = T0 + number * hour
+        home.write(name, [header(name, began), call(name, began + 1000)], suffix=suffix)
+    kid = {"sessionId": "kid", "spawnedBy": "agent:main:main"}
+    names: dict[str, Any] = {"agent:main:main": "first"}
+    meter = ledgers.at(meter_factory(home.path), NOW)
+    for session in ("first", "second"):
+        names["agent:main:main"] = session
+        home.index(names)
+        meter.index()
+    home.index({**names, "agent:main:subagent:kid": kid})
+    meter.index()
+    home.write("kid", [header("kid", T0 + hour + 5000), call("k", T0 + hour + 9000)])
+    meter.index()
+    rows = {r["id"]: r["parent_session"] for r in meter.queries.subagents(from_="all")[0]}
+    assert rows == {"kid": "second"}
+
+
+def test_days_of_the_usual_zone_stay_whatever_else_is_asked_for(
+    meter_factory: Any, home_factory: Any
+) -> None:
+    home = home_factory("sqlite", copy=False, seed=1, **SMALL)
+    meter = meter_factory(home.path)
+    meter.index()
+    assert meter.store.use_zone("UTC", keep="UTC")
+    for number in range(8):
+        assert meter.store.use_zone(f"Etc/GMT+{number + 1}", keep="UTC")
+    assert not meter.store.use_zone("UTC", keep="UTC")
+    with meter.store.reading() as db:
+        assert db.execute("SELECT count(*) FROM zones").fetchone() == (6,)
+    assert ledgers.rollup_differences(meter.store) == []

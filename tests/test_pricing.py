@@ -472,6 +472,18 @@ def test_new_price_prices_what_was_read_before(home: HandmadeHome, costs: Any) -
     assert ledgers.everything(fresh.meter.queries) == ledgers.everything(reader.meter.queries)
 
 
+def test_parts_of_a_cost_go_with_their_price(home: HandmadeHome, costs: Any) -> None:
+    """What an override gave is not said of a call that has no price any more, or OpenClaw's."""
+    reader = costs([call("a", T0 + 1, TOKENS, 0), call("b", T0 + MINUTE, TOKENS, 0.5)])
+    parts = "SELECT basis, cost_input, cost_output FROM model_calls ORDER BY ts_ms"
+    assert reader.sql(parts) == [("unpriced", None, None), ("recorded", 0, 0)]
+    again(reader, prices={"acme-1": price(input="2", output="10", replace=True)})
+    assert [basis for basis, *_ in reader.sql(parts)] == ["override", "override"]
+    assert all(cost > 0 for _, cost, _ in reader.sql(parts))
+    again(reader)
+    assert reader.sql(parts) == [("unpriced", None, None), ("recorded", None, None)]
+
+
 def test_other_lifetime_of_cache_writes_prices_anew(costs: Any) -> None:
     reader = costs([call("a", T0 + 1, (0, 0, 0, 1000), 0, **SONNET)])
     again(reader, cache_write_ttl="1h")
@@ -614,6 +626,16 @@ def test_list_that_cannot_be_asked_is_said_and_asked_again(command: Any, tmp_pat
     assert lists.ask_again()
     assert lists.find("acme", "acme-1") == [(0, [{"above": 0, "input": "1"}])]
     assert lists.problem is None
+    lists.close()
+
+
+def test_list_that_does_not_answer_is_ended(tmp_path: Path) -> None:
+    """Writing waits for it."""
+    lists = clawmeter.ListPrices(command=[sys.executable, "-c", "input(); import time; time.sleep(600)"])  # fmt: skip
+    lists.ANSWER_S = 0.2
+    assert lists.find("acme", "acme-1") == []
+    assert "price process failed" in (lists.problem or "")
+    assert lists.child is None
     lists.close()
 
 

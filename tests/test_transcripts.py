@@ -882,6 +882,24 @@ def test_impossible_time_harms_nothing_else(
         )
 
 
+@pytest.mark.parametrize("value", [1e17, 1e19, -1e17, 2**63, "soon"])
+def test_message_of_an_impossible_time_harms_nothing_else(
+    value: Any, home: HandmadeHome, reader: Reader, meter_factory: Any
+) -> None:
+    """It is counted, in no day."""
+    odd = user("odd", T0 + 1)
+    odd["message"]["timestamp"] = value
+    del odd["timestamp"]
+    home.write("aaa", [header("aaa"), odd, user("well", T0 + 1), call("good", T0 + 2)])
+    reader.read()
+    for found in (reader, fresh(home, meter_factory)):
+        found.meter.store.use_zone("Asia/Kolkata")
+        assert found.by("session")["aaa"] == 1
+        row = next(r for r in found.meter.queries.sessions(from_="all")[0] if r["id"] == "aaa")
+        assert row["user_messages"] == 2
+        assert ledgers.rollup_differences(found.meter.store) == []
+
+
 NUMBERS = {
     "version": {"type": "session", "version": 2**64 - 1, "id": "aaa", "timestamp": iso(T0)},
     "duration": result("r", T0 + 3, durationMs=2**63),
