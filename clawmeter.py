@@ -3644,6 +3644,14 @@ class Store:
                 )
             )
 
+    def put_away(self, agent: str, session_id: str, kind: str) -> None:
+        """OpenClaw has renamed the live file of a session: reset or deleted."""
+        with self.transaction() as db:
+            db.execute(
+                "UPDATE sessions SET stored_as = ? WHERE id = ? AND stored_as = 'live'",
+                (kind, session_rowid(agent, session_id)),
+            )
+
     def session_tail(self, agent: str, session_id: str) -> SessionSeen:
         """Where reading of a session stopped, for the entries that follow."""
         with self.lock:
@@ -3958,6 +3966,7 @@ class DatabaseChangedError(SourceError):
 def open_foreign(path: str) -> Iterator[sqlite3.Connection]:
     """Open one of OpenClaw's databases for a moment, without leaving a trace beside it.
 
+    Cursors that are not read to their end must be closed by whoever has them: they would keep the file open.
     SQLite's mode=ro creates -wal and -shm where they are missing, and a reader that stays makes the gateway leave them
     behind. So: no -wal, the file alone (immutable), checked afterwards; -wal and -shm, mode=ro; a -wal without -shm (a
     copied home), a private copy. Observed with SQLite 3.40 and OpenClaw 2026.9.6. Raises SourceError.
@@ -3979,9 +3988,8 @@ def open_foreign(path: str) -> Iterator[sqlite3.Connection]:
             elif has_wal or (os.path.exists(wal) and has_shm):
                 db = sqlite3.connect(f"{uri}?mode=ro", uri=True, isolation_level=None, timeout=1)
             else:
-                db = sqlite3.connect(
-                    f"{uri}?immutable=1", uri=True, isolation_level=None, timeout=1
-                )
+                only = f"{uri}?mode=ro&immutable=1"  # immutable alone opens the file for writing
+                db = sqlite3.connect(only, uri=True, isolation_level=None, timeout=1)
             try:
                 db.text_factory = bytes
                 db.execute("PRAGMA query_only = 1")
@@ -4137,17 +4145,18 @@ def read_database_sessions(
                         f"SELECT {select} FROM transcript_events WHERE session_id = ? AND seq >= ? AND rowid <= ? ORDER BY seq",
                         (sid, next_seq, upto),
                     )
-                    while batch := rows.fetchmany(200):
-                        for session, seq, text, blob in batch:
-                            reader.take(session, seq, text, blob)
-                            taken += len(text or blob or b"")
-                        next_seq = batch[-1][1] + 1
-                        if taken > BLOCK_BYTES or time.monotonic() - started > READ_SLICE_S:
-                            break
-                    else:
-                        index, next_seq = index + 1, -(2**62)
-                        if taken <= BLOCK_BYTES and time.monotonic() - started <= READ_SLICE_S:
-                            continue
+                    with contextlib.closing(rows):
+                        while batch := rows.fetchmany(200):
+                            for session, seq, text, blob in batch:
+                                reader.take(session, seq, text, blob)
+                                taken += len(text or blob or b"")
+                            next_seq = batch[-1][1] + 1
+                            if taken > BLOCK_BYTES or time.monotonic() - started > READ_SLICE_S:
+                                break
+                        else:
+                            index, next_seq = index + 1, -(2**62)
+                            if taken <= BLOCK_BYTES and time.monotonic() - started <= READ_SLICE_S:
+                                continue
                     break
             attempts = 0
         except DatabaseChangedError:
@@ -4311,56 +4320,65 @@ def list_database_sessions(db: sqlite3.Connection) -> list[tuple[str, int]]:
 def read_database_rows(place: TranscriptPath, above: int, upto: int, since_ms: int | None, tails: Callable[[str], SessionSeen]) -> Iterator[Reading]:  # fmt: skip
     """Read the rows of a rowid range, and again those since a time where rowids may have been reused. Raises SourceError."""
     reader = RowReader(place.path, place.agent, tails)
-    with open_foreign(place.path) as db:
-        select = row_select(columns_of(db, "transcript_events"))
-        reader.db = db
+    values: Json = {"since": since_ms, "session": b"", "seq": -(2**62), "rowid": above, "upto": upto}  # fmt: skip
+    if since_ms is not None:
+        recent = "created_at >= :since AND (session_id, seq) > (CAST(:session AS TEXT), :seq) ORDER BY session_id, seq"
+        yield from _read_rows(reader, recent, dict(values))
+    yield from _read_rows(reader, "rowid > :rowid AND rowid <= :upto ORDER BY rowid", values)
+
+
+def _read_rows(reader: RowReader, condition: str, values: Json) -> Iterator[Reading]:
+    """Rows in short transactions; nothing is open while the caller has a reading. `values` has the last row's key."""
+    attempts, is_more = 0, True
+    while is_more:
+        started, taken, is_more = time.monotonic(), 0, False
         try:
-            if since_ms is not None:
-                for session, seq, text, blob in db.execute(f"SELECT {select} FROM transcript_events WHERE created_at >= ? ORDER BY session_id, seq", (since_ms,)):  # fmt: skip
-                    reader.take(session, seq, text, blob)
-                yield reader.flush()
-            taken = 0
-            for session, seq, text, blob in db.execute(f"SELECT {select} FROM transcript_events WHERE rowid > ? AND rowid <= ? ORDER BY rowid", (above, upto)):  # fmt: skip
-                reader.take(session, seq, text, blob)
-                taken += len(text or blob or b"")
-                if taken > BLOCK_BYTES:
-                    yield reader.flush()
-                    taken = 0
-            yield reader.flush()
+            with open_foreign(reader.path) as db:
+                reader.db = db
+                select = row_select(columns_of(db, "transcript_events"))
+                rows = db.execute(
+                    f"SELECT {select}, rowid FROM transcript_events WHERE {condition}", values
+                )
+                with contextlib.closing(rows):
+                    while not is_more and (batch := rows.fetchmany(200)):
+                        for session, seq, text, blob, _ in batch:
+                            reader.take(session, seq, text, blob)
+                            taken += len(text or blob or b"")
+                        values |= {"session": session, "seq": seq, "rowid": batch[-1][-1]}
+                        is_more = taken > BLOCK_BYTES or time.monotonic() - started > READ_SLICE_S
+            attempts = 0
+        except DatabaseChangedError:
+            attempts += 1
+            if attempts > 5:
+                raise
+            is_more = True
         finally:
             reader.db = None
+        yield reader.flush()
 
 
 def read_database_archives(place: TranscriptPath, wanted: Iterable[tuple[str, str]]) -> Reading:
     """Read transcripts that OpenClaw has archived inside the database. Their bad lines are those of the .zst file beside it."""
     reading = Reading()
-    with open_foreign(place.path) as db:
-        for session_id, generation in wanted:
+    for session_id, generation in wanted:
+        with open_foreign(place.path) as db:
             row = db.execute("SELECT encoding, archive_blob FROM session_transcript_archives WHERE session_id = ? AND generation = ?", (session_id, generation)).fetchone()  # fmt: skip
-            if row is None:
-                continue
-            parser = EntryParser(
-                SessionSeen(place.agent, session_id, stored_as="deleted"),
-                rank_of("deleted"),
-                reading,
-            )
-            stream: Any = io.BytesIO(row[1])
-            if row[0] == b"zstd":
-                stream = io.BufferedReader(
-                    cast(
-                        "Any",
-                        zstandard.ZstdDecompressor(max_window_size=1 << 27).stream_reader(
-                            stream, read_across_frames=True
-                        ),
-                    ),
-                    BLOCK_BYTES,
-                )
-            try:
-                for line in stream:
-                    if not line.isspace():
-                        parser.parse(line, lambda sid=session_id: f"{place.path} archive of {sid}")  # type: ignore[misc]
-            except (zstandard.ZstdError, OSError) as error:
-                reading.bad(f"{place.path} archive of {session_id}", f"damaged ({error})")
+        if row is None:
+            continue
+        parser = EntryParser(
+            SessionSeen(place.agent, session_id, stored_as="deleted"), rank_of("deleted"), reading
+        )
+        stream: Any = io.BytesIO(row[1])
+        if row[0] == b"zstd":
+            unzst = zstandard.ZstdDecompressor(max_window_size=1 << 27)
+            frames = unzst.stream_reader(stream, read_across_frames=True)
+            stream = io.BufferedReader(cast("Any", frames), BLOCK_BYTES)
+        try:
+            for line in stream:
+                if not line.isspace():
+                    parser.parse(line, lambda sid=session_id: f"{place.path} archive of {sid}")  # type: ignore[misc]
+        except (zstandard.ZstdError, OSError) as error:
+            reading.bad(f"{place.path} archive of {session_id}", f"damaged ({error})")
     reading.bad_lines = 0
     return reading
 
@@ -4924,8 +4942,7 @@ class Indexer:
             self.progress = Progress(started=time.monotonic())
             places = self._list_places()
             added = 0
-            empty = self.store.is_empty()
-            if empty:
+            if places and self.store.is_empty():
                 try:
                     with self.store.bulk_load():
                         self._cold(places, on_progress)
@@ -4985,7 +5002,7 @@ class Indexer:
             return []  # earlier versions have no such database
         if self.registered.get(path, (None, []))[0] != signature:
             try:
-                self.registered[path] = (signature, list_registered_databases(home))
+                self.registered[path] = (settled(signature), list_registered_databases(home))
             except SourceError as error:
                 self.problems[f"{path}#agents"] = str(error)
                 return []
@@ -5148,6 +5165,8 @@ class Indexer:
                 moved.path
             ):  # renamed: /new, reset and delete rename the live file
                 known = replace(moved, path=place.path, kind=place.kind)
+                if place.kind in ("reset", "deleted"):
+                    self.store.put_away(place.agent, place.session_id, place.kind)
         if (
             known
             and known.state == "ok"
@@ -5306,7 +5325,7 @@ class Indexer:
             self.problems[key] = str(error)
             return
         self.problems.pop(key, None)
-        source = Source(key, "index", "", "", *signature, seen_ms=newest)
+        source = Source(key, "index", "", "", *settled(signature), seen_ms=newest)
         self.store.learn(state.facts, state.runs, state.crons, [source])
         self.known[key] = source
 
@@ -9192,7 +9211,8 @@ class Queries:
         def rows() -> Iterator[list[Json]]:
             for start in range(0, len(ids), 500):
                 with self.ledger.reading() as db:
-                    yield self._session_rows(db, ids[start : start + 500])
+                    some = self._session_rows(db, ids[start : start + 500])
+                yield some
 
         return rows()
 
@@ -10221,7 +10241,8 @@ class Queries:
 
     def _dearest(self, db: sqlite3.Connection, query: UsageQuery) -> list[Json]:
         """The ten sessions that cost most in a range, with what they and their sub-agents cost in it."""
-        answer = {r["key"]: r for r in self.answer(db, replace(query, by="session"))["rows"]}
+        query = replace(query, by="session", limit=sys.maxsize)
+        answer = {r["key"]: r for r in self.answer(db, query)["rows"]}
         parents = dict(
             db.execute(
                 "SELECT s.session_id, p.session_id FROM sessions s JOIN sessions p ON p.id = s.parent"
@@ -10577,8 +10598,6 @@ class Queries:
             query = self._limit_range(db, query)
             joins, conditions, values = self._joins(query, key=name)
             for segment in self._segments(db, replace(query, by="model")):
-                if not segment.table.endswith(" u") or segment.table.startswith("("):
-                    continue  # the edge inside a quarter of an hour: a comparison can do without it
                 sql = f"SELECT {name} AS k, sum(u.compared_recorded_nano), sum(u.compared_list_nano) FROM {segment.table}{joins} WHERE {segment.where}{conditions} GROUP BY k"
                 for key, recorded, listed in db.execute(sql, (*segment.params, *values)):
                     sums = found.setdefault(key, [0, 0])
@@ -10743,7 +10762,7 @@ class Queries:
         rows: list[Json] = []
         with self.ledger.reading() as db:
             query = self._limit_range(db, self._asked(from_, to, tz, given))
-            answer = self.answer(db, replace(query, by="session"))
+            answer = self.answer(db, replace(query, by="session", limit=sys.maxsize))
             totals = {row["key"]: row for row in answer["rows"]}
             for sid, agent, key, label, prompt in db.execute(
                 "SELECT session_id, agent, key, label, prompt FROM sessions WHERE prompt IS NOT NULL AND last_ms >= ? ORDER BY id",
@@ -10979,7 +10998,10 @@ class Queries:
         start, end = self.parse_range(from_, to, self.zone(tz))
         start, end = start or 0, end or now + 1
         # Minutes are counted call by call, so not for years; refusals are.
-        first = max(start, min(end, now + 1) - PEAK_DAYS * DAY_MS)
+        week_ago = min(end, now + 1) - PEAK_DAYS * DAY_MS
+        first = max(
+            start, -(-week_ago // MINUTE_MS) * MINUTE_MS
+        )  # the same for a minute: it is kept
         with self.ledger.reading() as db:
             rows = self.lists.get(db, ("headroom", start, end, first), lambda: self._read_headroom(db, start, end, first))  # fmt: skip
             current = self._per_minute(db, now - MINUTE_MS + 1, now + 1, by_minute=False)
@@ -11190,29 +11212,34 @@ class EntryPlace(NamedTuple):
 def scan_entries(place: TranscriptPath, session_id: str) -> Iterator[tuple[int, int, bytes]]:
     """(where, size, bytes) of every entry of a session in one source, in order. Raises OSError or SourceError."""
     if place.kind == "database":
+        unzst = zstandard.ZstdDecompressor(max_window_size=1 << 27)
+        seq = -(2**62)
+        rows: list[Any] = []
+        while True:  # some at a time: whoever reads them may be slow
+            with open_foreign(place.path) as db:
+                if columns := columns_of(db, "transcript_events"):
+                    some = f"SELECT {row_select(columns)} FROM transcript_events WHERE session_id = ? AND seq > ? ORDER BY seq LIMIT 1000"
+                    rows = db.execute(some, (session_id, seq)).fetchall()
+            if not rows:
+                break
+            for _, seq, text, blob in rows:
+                with contextlib.suppress(zstandard.ZstdError):  # counted when it was indexed
+                    yield seq, 0, text if text is not None else unzst_event(unzst, blob or b"")
         with open_foreign(place.path) as db:
-            unzst = zstandard.ZstdDecompressor(max_window_size=1 << 27)
-            columns = columns_of(db, "transcript_events")
-            if columns:
-                for _, seq, text, blob in db.execute(
-                    f"SELECT {row_select(columns)} FROM transcript_events WHERE session_id = ? ORDER BY seq",
-                    (session_id,),
-                ):
-                    with contextlib.suppress(zstandard.ZstdError):  # counted when it was indexed
-                        yield seq, 0, text if text is not None else unzst_event(unzst, blob or b"")
             if columns_of(db, "session_transcript_archives"):
-                for generation, encoding, blob in db.execute(
+                rows = db.execute(
                     "SELECT rowid, encoding, archive_blob FROM session_transcript_archives WHERE session_id = ?",
                     (session_id,),
-                ):
-                    with contextlib.suppress(zstandard.ZstdError):
-                        data = (
-                            blob
-                            if encoding == b"identity"
-                            else unzst.stream_reader(blob, read_across_frames=True).read(1 << 30)
-                        )
-                        for number, line in enumerate(data.split(b"\n"), 1):
-                            yield generation, number, line
+                ).fetchall()
+        for generation, encoding, blob in rows:
+            with contextlib.suppress(zstandard.ZstdError):
+                data = (
+                    blob
+                    if encoding == b"identity"
+                    else unzst.stream_reader(blob, read_across_frames=True).read(1 << 30)
+                )
+                for number, line in enumerate(data.split(b"\n"), 1):
+                    yield generation, number, line
         return
     with open_transcript(place) as stream:
         position = 0
@@ -13156,9 +13183,14 @@ class Clawmeter:
         return [*self.failures.values(), *self.indexer.problems.values(), *lists]
 
     def status(self) -> Json:
-        """What queries tell about the application itself."""
+        """What queries tell about the application itself. Sources that cannot be read stand in the ledger, with the others."""
+        of_sources = {
+            s.error
+            for s in list(self.indexer.known.values())
+            if s.state == "unreadable" and s.error
+        }
         return {
-            "problems": self.problems(),
+            "problems": [text for text in self.problems() if text not in of_sources],
             "findings": self.findings,
             "notice": self.store.notice,
             "uptime_s": round(time.monotonic() - self.began, 1),

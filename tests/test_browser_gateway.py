@@ -104,7 +104,8 @@ def follow_on_the_page(real: lab.RealOpenClaw, who: Onlooker, *, tells_tools: bo
     who.sees(row, "Running", "Answering")
     real.kill_gateway()
     who.sees(gateway, "Gateway not running")
-    assert "Answering" not in (row.text_content() or "")
+    # On older versions the file comes with the first answer: then the session goes with the gateway that knew it.
+    assert not any("Answering" in text for text in row.all_text_contents())
     real.up()
     who.sees(gateway, "Gateway: OpenClaw")
     operator.connect()

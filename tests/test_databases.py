@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import handmade
 import ledgers
+import psutil
 import pytest
 import zstandard
 from handmade import (
@@ -679,3 +680,22 @@ def test_a_database_that_cannot_be_read_for_a_while_is_read_on_from_where_it_was
     assert meter.indexer.known[str(database.path)].state == "ok"
     assert meter.queries.usage(from_="all")["totals"]["model_calls"] == 16
     assert [len(changes.sessions) for changes in told] == [1]
+
+
+def test_a_database_is_closed_while_we_write(reader: Reader, home: HandmadeHome) -> None:
+    """A reader that stays makes the gateway leave files behind; storing many rows may take long."""
+    database = home.database()
+    database.add("aaa", [header("aaa"), call("first", T0 + 1)])
+    reader.read()
+    many = [call(f"c{n}", T0 + 10 + n, padding="x" * 2000) for n in range(3000)]
+    database.add("aaa", many)
+    open_then: list[str] = []
+    mine = psutil.Process()
+
+    def look(_: object) -> None:
+        open_then.extend(file.path for file in mine.open_files())
+
+    reader.meter.store.watchers.append(look)
+    assert reader.read() == 3000
+    assert [path for path in open_then if path.startswith(str(home.path))] == []
+    assert reader.totals()[0] == 3003

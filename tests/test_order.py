@@ -618,3 +618,24 @@ def test_days_of_the_usual_zone_stay_whatever_else_is_asked_for(
     with meter.store.reading() as db:
         assert db.execute("SELECT count(*) FROM zones").fetchone() == (6,)
     assert ledgers.rollup_differences(meter.store) == []
+
+
+@pytest.mark.parametrize("kind", ["reset", "deleted"])
+def test_a_session_that_is_put_away_is_stored_so(
+    kind: str, meter_factory: Any, tmp_path: Path
+) -> None:
+    home = HandmadeHome(tmp_path / "home")
+    path = home.write("a", worded("a", OLD))
+    meter = ledgers.at(meter_factory(home.path), NOW)
+    meter.index()
+
+    def stored(of: clawmeter.Clawmeter) -> Any:
+        with of.store.reading() as db:
+            return db.execute("SELECT stored_as FROM sessions").fetchall()
+
+    assert stored(meter) == [("live",)]
+    path.rename(path.with_name(f"a.jsonl.{kind}.2026-11-05T13-00-00.000Z"))
+    meter.index()
+    other = ledgers.at(meter_factory(home.path), NOW)
+    other.index()
+    assert stored(meter) == stored(other) == [(kind,)]
