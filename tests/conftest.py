@@ -6,6 +6,7 @@ versions left (tests/data), and a real OpenClaw that runs during the test (tests
 
 from __future__ import annotations
 
+import functools
 import gc
 import json
 import os
@@ -58,6 +59,32 @@ def pytest_make_collect_report(
     report = yield
     _fail_skipped(report)
     return report
+
+
+# --- two processes -------------------------------------------------------------------------------
+
+
+@functools.cache
+def _needs_openclaw(path: str) -> bool:
+    return "openclaw_starter" in (TESTS.parent / path).read_text()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Those with a real OpenClaw first: they take long, most of it waiting."""
+    items.sort(key=lambda item: not _needs_openclaw(item.nodeid.partition("::")[0]))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """A file's tests stay together, and so do all with a real OpenClaw: there is one at a time."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class Scheduler(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            path = super()._split_scope(nodeid)
+            return "openclaw" if _needs_openclaw(path) else path
+
+    return Scheduler(config, log)
 
 
 # --- a browser -----------------------------------------------------------------------------------
