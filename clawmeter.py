@@ -7489,9 +7489,10 @@ def expand_cron_field(
         if not all(one.isdigit() for one in ends):
             return None
         first, last = int(ends[0]), int(ends[-1])
-        if not low <= first <= last <= high or match[3] == "0":
+        step = int(match[3] or 1)
+        if not low <= first <= last <= high or step == 0:
             return None
-        found.update(range(first, last + 1, int(match[3] or 1)))
+        found.update(range(first, last + 1, step))
     return sorted(found)
 
 
@@ -7592,8 +7593,10 @@ def render_delivery(raw: Json) -> Json:
     """CronDelivery of the API. Of a webhook's address only the host: the rest is as good as a password."""
     mode, to = _clip(raw.get("mode"), 40) or "?", _clip(raw.get("to"))
     if to and re.match(r"https?://", to, re.IGNORECASE):
-        host = urllib.parse.urlsplit(to).netloc.rpartition("@")[2]
-        to = f"{to.partition('://')[0].lower()}://{host}/…"
+        host = ""  # of what is no address after all, as http://[x
+        with contextlib.suppress(ValueError):
+            host = urllib.parse.urlsplit(to).netloc.rpartition("@")[2] + "/"
+        to = f"{to.partition('://')[0].lower()}://{host}…"
     return {"mode": mode, "channel": _clip(raw.get("channel")), "to": to, "best_effort": _flag(raw.get("bestEffort"))}  # fmt: skip
 
 
@@ -7682,9 +7685,22 @@ class CronJobs:
                 bad += 1
                 told.append(str(error))
                 continue
+            except (ValueError, RecursionError) as error:
+                # Agents write jobs: whatever one of them holds, the others are listed.
+                bad += 1
+                told.append(f"a cron job cannot be read: {plain(error)}")
+                continue
             if len(jobs) < MAX_CRON_JOBS:
                 jobs.setdefault(job["id"], {**job, "source": source})
         return cls(source, tuple(jobs.values()), bad, tuple(dict.fromkeys(told))[:5])
+
+
+def first_of_id(jobs: Iterable[Json]) -> tuple[Json, ...]:
+    """The jobs, each id once: a home that is a copy of another has its jobs, too."""
+    known: dict[str, Json] = {}
+    for job in jobs:
+        known.setdefault(job["id"], job)
+    return tuple(known.values())
 
 
 def read_cron_jobs(home: OpenClawHome) -> CronJobs:
@@ -7774,6 +7790,25 @@ def read_cron_runs(home: OpenClawHome, job_id: str) -> list[Json]:
     return [parse_cron_run(raw) for raw in raws if isinstance(raw, dict)]
 
 
+def fetch_cron_jobs(ask: Callable[[str, Json], Any], most: int = MAX_CRON_JOBS) -> list[Any]:
+    """The rows of cron.list, also of jobs that are off: all at once in 2026.2, by pages later. Raises what `ask` raises."""
+    raws: list[Any] = []
+    # 2026.2 would refuse to be asked for a page.
+    params: Json = {"includeDisabled": True}
+    at = 0
+    while True:
+        answer = as_dict(ask("cron.list", params))
+        page, after = answer.get("jobs"), answer.get("nextOffset")
+        page = page if isinstance(page, list) else []
+        raws += page
+        if answer.get("hasMore") is not True or not page or len(raws) > most:
+            return raws
+        if type(after) is not int or not at < after <= most:  # it would go on for ever
+            return raws
+        at = after
+        params = {"includeDisabled": True, "offset": after, "limit": 200}
+
+
 class KeptJobs:
     """One answer about jobs that holds for a moment, or until something changes. Any thread may ask; one reads."""
 
@@ -7842,25 +7877,12 @@ class CronBook:
         if self.state.status != "connected":
             return self._read_files(self.homes)
         try:
-            listed = CronJobs.parse("gateway", self._ask_jobs())
+            listed = CronJobs.parse("gateway", fetch_cron_jobs(lambda m, p: self.ask(m, p, timeout_s=self.ASK_S)))  # fmt: skip
         except GatewayError as error:
             files = self._read_files(self.homes)
             return replace(files, problems=(f"the gateway does not list its cron jobs: {error}", *files.problems))  # fmt: skip
         others = self._read_files(self.homes[1:])
-        return replace(listed, jobs=(*listed.jobs, *others.jobs), bad_jobs=listed.bad_jobs + others.bad_jobs, problems=(*listed.problems, *others.problems))  # fmt: skip
-
-    def _ask_jobs(self) -> list[Any]:
-        """cron.list: all at once in 2026.2, by pages later, where 2026.2 would refuse to be asked for one."""
-        raws: list[Any] = []
-        params: Json = {"includeDisabled": True}
-        while True:
-            answer = as_dict(self.ask("cron.list", params, timeout_s=self.ASK_S))
-            page = answer.get("jobs")
-            raws += page if isinstance(page, list) else []
-            after = answer.get("nextOffset")
-            if answer.get("hasMore") is not True or type(after) is not int or not len(raws) <= after <= MAX_CRON_JOBS:  # fmt: skip
-                return raws
-            params = {"includeDisabled": True, "offset": after, "limit": 200}
+        return replace(listed, jobs=first_of_id((*listed.jobs, *others.jobs)), bad_jobs=listed.bad_jobs + others.bad_jobs, problems=(*listed.problems, *others.problems))  # fmt: skip
 
     @staticmethod
     def _read_files(homes: Sequence[OpenClawHome]) -> CronJobs:
@@ -7876,7 +7898,7 @@ class CronBook:
             jobs += found.jobs
             problems += found.problems
             bad += found.bad_jobs
-        return CronJobs("files", tuple(jobs), bad, tuple(problems))
+        return CronJobs("files", first_of_id(jobs), bad, tuple(problems))
 
     def runs(self, job_id: str) -> list[Json]:
         """What is said about the latest runs of a job: error, summary, delivery."""
@@ -7891,7 +7913,8 @@ class CronBook:
             with contextlib.suppress(GatewayError):
                 answer = as_dict(self.ask("cron.runs", {"id": job_id, "limit": 200}, timeout_s=self.ASK_S))  # fmt: skip
                 entries = answer.get("entries")
-                if isinstance(entries, list):
+                # It says the same of a job that it does not have: that one may be another home's.
+                if isinstance(entries, list) and entries:
                     return [parse_cron_run(e) for e in entries[:MAX_CRON_RUNS] if isinstance(e, dict)]  # fmt: skip
         out: list[Json] = []
         for home in self.homes:
