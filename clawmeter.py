@@ -855,15 +855,38 @@ def redact(text: str, known: Iterable[str] = ()) -> str:
 _SECRET_NAME = re.compile(rf"passw|api_?-?key|{_NAMES_OF_SECRETS}", re.IGNORECASE)
 
 
-def redact_value(value: Any, limit: int = 2_000) -> Any:
-    """A JSON value without what looks like a secret, by the name it stands under or by its form; long texts are cut."""
+#: One that may be all digits. Under the others a number is a count, as in totalTokens.
+_PASSWORD_NAME = re.compile("passw|passphrase", re.IGNORECASE)
+#: Deeper than this nothing is kept of a value: writers of JSON have a limit, too.
+MAX_DEPTH = 100
+
+
+def redact_value(
+    value: Any, limit: int = 2_000, *, depth: int = MAX_DEPTH, is_secret: bool = False, is_password: bool = False
+) -> Any:  # fmt: skip
+    """A JSON value without what looks like a secret, by the names it stands under or by its form; any writer of JSON takes it.
+
+    Long texts are cut.
+    """
+    if isinstance(value, (Mapping, list, tuple)) and depth == 0:
+        return "…"
     if isinstance(value, Mapping):
-        return {str(k)[:100]: REDACTED if isinstance(v, str) and _SECRET_NAME.search(str(k)) else redact_value(v, limit) for k, v in value.items()}  # fmt: skip
+        return {
+            sound(k)[:100]: redact_value(
+                v, limit, depth=depth - 1, is_secret=is_secret or bool(_SECRET_NAME.search(str(k))),
+                is_password=is_password or bool(_PASSWORD_NAME.search(str(k))),
+            )
+            for k, v in value.items()
+        }  # fmt: skip
     if isinstance(value, (list, tuple)):
-        return [redact_value(v, limit) for v in value[:200]]
+        return [redact_value(v, limit, depth=depth - 1, is_secret=is_secret, is_password=is_password) for v in value[:200]]  # fmt: skip
     if isinstance(value, str):
-        text = redact(sound(value[: 4 * limit]))
+        text = REDACTED if is_secret else redact(sound(value[: 4 * limit]))
         return text if len(text) <= limit else text[: limit - 1] + "…"
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        if is_password:
+            return REDACTED
+        return value if isinstance(value, float) or abs(value) < 1 << 63 else str(value)[:limit]
     return value
 
 
@@ -5697,6 +5720,11 @@ class GatewayState:
                 "frames": {name: self.counts[name] for name in FRAME_COUNTS},
             }  # fmt: skip
 
+    def check_connected(self) -> None:
+        """Raise GatewayError, with what is known of why, when there is no connection."""
+        if self.status != "connected":
+            raise GatewayError(self.status, self.problem or "the gateway is not connected", self.advice)  # fmt: skip
+
     def live(self) -> list[LiveView]:
         """Sessions that run, or did a moment ago; nothing without a connection."""
         since = int(self.clock() * 1000) - RECENT_MS
@@ -5715,6 +5743,14 @@ class GatewayState:
         """(key, ids of its runs) of sessions that run; with a session id or key only of that. A run's id may be unknown: ""."""
         with self.lock:
             return [(s.key, list(s.runs)) for s in self.sessions.values() if s.runs and session in (None, s.session_id, s.key)]  # fmt: skip
+
+    def running_unnamed(self, key: str) -> list[tuple[str, list[str]]]:
+        """The same of the session with this key, while the gateway has not told its id, as 2026.2 never does."""
+        with self.lock:
+            found = self.sessions.get(key)
+            return (
+                [(key, list(found.runs))] if found and found.runs and not found.session_id else []
+            )
 
     def has_runs(self) -> bool:
         """Whether anything runs."""
@@ -6272,7 +6308,8 @@ class GatewayConnection:
         if self._socket is None:
             raise ConnectionError("not connected")
         self._socket.settimeout(self.CONNECT_S)
-        self._ws.send(orjson.dumps({"type": "req", "id": rid, "method": method, "params": params}).decode())  # fmt: skip
+        # Not by orjson: it refuses lone surrogates, which an id that the gateway gave us may hold.
+        self._ws.send(json.dumps({"type": "req", "id": rid, "method": method, "params": params}))
         return rid
 
     def ask(self, method: str, params: Json, *, timeout_s: float = ANSWER_S) -> Any:
@@ -11818,6 +11855,8 @@ ACTION_SCOPES: Mapping[str, str] = {
 }  # fmt: skip
 #: What is kept of an answer and of parameters, in characters of JSON.
 MAX_RECORDED = 8_000
+#: How many cron jobs are looked at to pause a gateway.
+MAX_PAUSED_JOBS = 10_000
 
 
 def to_record(value: Any) -> str:
@@ -11843,8 +11882,13 @@ class Operation:
     def __exit__(self, *_: object) -> None:
         self._connection.close()
 
-    def send(self, method: str, params: Json, target: str, *, timeout_s: float = GatewayConnection.ANSWER_S) -> Any:  # fmt: skip
-        """Send one request and give its answer; it is in the audit list whatever happens. Raises GatewayError."""
+    def send(
+        self, method: str, params: Json, target: str, *, timeout_s: float = GatewayConnection.ANSWER_S, ready: Callable[[], None] = lambda: None
+    ) -> Any:  # fmt: skip
+        """Send one request and give its answer; it is in the audit list whatever happens. Raises GatewayError.
+
+        `ready` is called once the gateway has let us in, right before the request goes out; if it raises, nothing does.
+        """
         if method not in ACTION_SCOPES:
             msg = f"{method} is no method of an action"
             raise ValueError(msg)
@@ -11857,6 +11901,7 @@ class Operation:
                 endpoint = actions.find(self._home)
                 self._connection.connect(endpoint)
                 self._endpoint = endpoint
+            ready()
             answer = self._connection.ask(method, params, timeout_s=timeout_s)
             outcome, told = "ok", answer
         except GatewayError as error:
@@ -11893,8 +11938,9 @@ OWN_JOBS = (HEARTBEAT_JOBS, "skill-collection-review:")
 def look_of(job: Any) -> str:
     """A cron job as a person has set it, in a few characters."""
     row = as_dict(job)
-    text = orjson.dumps({name: row.get(name) for name in CRON_LOOK}, option=orjson.OPT_SORT_KEYS)
-    return blake2b(text, digest_size=16).hexdigest()
+    # By json, here and below: orjson refuses the lone surrogates that a job may hold.
+    text = json.dumps({name: row.get(name) for name in CRON_LOOK}, sort_keys=True)
+    return blake2b(text.encode(), digest_size=16).hexdigest()
 
 
 class Actions:
@@ -11904,6 +11950,8 @@ class Actions:
     is what it knows. A pause is remembered in the ledger, job by job, before each change; so resuming restores exactly
     what was changed, also when Clawmeter was killed half-way.
     """
+
+    LEDGER_S = 2.0  # an index of an empty home holds the ledger for less
 
     def __init__(
         self,
@@ -11960,11 +12008,22 @@ class Actions:
 
     def plan_abort(self, session: str) -> list[Step]:
         """What aborts the runs of a session, by its id or key. QueryError when the gateway knows of none."""
-        self._check_connected()
-        steps = [step for key, runs in self.state.running(session) for step in self._abort(key, runs)]  # fmt: skip
+        self.state.check_connected()
+        found = self.state.running(session) or self._running_by_key(session)
+        steps = [step for key, runs in found for step in self._abort(key, runs)]
         if not steps:
             raise QueryError("not_running", "the gateway knows of no run of this session", 409)
         return steps
+
+    def _running_by_key(self, session: str) -> list[tuple[str, list[str]]]:
+        """What runs under the key that the ledger has for a session, if it is the newest one with that key (Queries does so, too)."""
+        with self.store.reading() as db:
+            row = db.execute(
+                "SELECT key, session_id FROM sessions WHERE instr(agent, '@') = 0 AND key = "
+                "(SELECT key FROM sessions WHERE session_id = ? AND instr(agent, '@') = 0 LIMIT 1) ORDER BY ifnull(last_ms, 0) DESC LIMIT 1",
+                (sound(session),),
+            ).fetchone()  # fmt: skip
+        return self.state.running_unnamed(row[0]) if row and row[1] == session else []
 
     def _abort(self, key: str, runs: list[str]) -> list[Step]:
         if "sessions.abort" in self.state.methods:  # 2026.6 and later
@@ -11982,39 +12041,26 @@ class Actions:
             raise QueryError("not_running", "the gateway had no run of this session to abort", 409)
         return {"aborted": True, "steps": [s._asdict() for s in steps]}
 
-    def _check_connected(self) -> None:
-        state = self.state
-        if state.status != "connected":
-            raise GatewayError(state.status, state.problem or "the gateway is not connected", state.advice)  # fmt: skip
-
     # -- pausing a gateway --
 
     def _load_pause(self) -> Json:
         with self.store.reading() as db:
             row = db.execute("SELECT value FROM meta WHERE key = 'pause'").fetchone()
-        return as_dict(orjson.loads(row[0])) if row else {}
+        return as_dict(json.loads(row[0])) if row else {}
 
     def _save_pause(self, pause: Json) -> None:
         is_over = not pause["jobs"] and not pause["heartbeats"]
-        with self.store.transaction() as db:
+        with self._writing() as db:
             if is_over:
                 db.execute("DELETE FROM meta WHERE key = 'pause'")
             else:
-                self.store.set_meta("pause", orjson.dumps(pause).decode())
+                self.store.set_meta("pause", json.dumps(pause))
         self.state.paused_ms = None if is_over else pause["since_ms"]
 
     def _cron_jobs(self) -> list[Json]:
-        """All jobs of the gateway, those that are off, too."""
-        jobs: list[Json] = []
-        more: Json = {}
-        while True:
-            answer = as_dict(self._ask("cron.list", {"includeDisabled": True, **more}))
-            rows = answer.get("jobs")
-            jobs += [j for j in rows if isinstance(j, dict) and isinstance(j.get("id"), str)] if isinstance(rows, list) else []  # fmt: skip
-            offset = answer.get("nextOffset")
-            if answer.get("hasMore") is not True or type(offset) is not int or len(jobs) > 10_000:
-                return jobs
-            more = {"offset": offset}
+        """All jobs of the gateway, those that are off, too: a pause that left some on would be none."""
+        rows = fetch_cron_jobs(self._ask, MAX_PAUSED_JOBS)
+        return [j for j in rows if isinstance(j, dict) and isinstance(j.get("id"), str)]
 
     @staticmethod
     def _switch(job: Json, *, on: bool) -> Step:
@@ -12031,7 +12077,7 @@ class Actions:
         """
         if not self._is_kept:
             raise GatewayError("unusable", "without history nothing would remember what a pause has switched off", "start Clawmeter with history")  # fmt: skip
-        self._check_connected()
+        self.state.check_connected()
         jobs: list[Step] = []
         locked: list[Step] = []
         for job in self._cron_jobs():
@@ -12048,7 +12094,7 @@ class Actions:
 
     def plan_resume(self, pause: Json) -> tuple[list[Step], dict[str, str]]:
         """(what restores the jobs and heartbeats that we switched off, what is left as it is: why by job id)."""
-        self._check_connected()
+        self.state.check_connected()
         now = {job["id"]: job for job in self._cron_jobs()}
         steps: list[Step] = []
         left: dict[str, str] = {}
@@ -12114,9 +12160,9 @@ class Actions:
                         pause["jobs"][job_id] = {"name": step.target, "look": None}
                     elif step.method == "set-heartbeats":
                         pause["heartbeats"] = True
-                    self._save_pause(pause)
                     try:
-                        answer = operation.send(*step)
+                        # Remembered before it goes out, and not before it can: what was never sent is not paused.
+                        answer = operation.send(*step, ready=lambda: self._save_pause(pause))
                     except CallRefusedError as error:
                         problems.append(f"{step.target}: {error.message}")
                         if job_id:
@@ -12158,6 +12204,19 @@ class Actions:
 
     # -- the record --
 
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        """A write transaction. QueryError while the first index, which may take an hour, holds the ledger."""
+        lock = self.store.lock
+        while not lock.acquire(timeout=self.LEDGER_S):
+            if self.store.bulk:
+                raise QueryError("indexing", "the first index is under way, and what is done is kept in the ledger that it fills: try again when it is complete", 503)  # fmt: skip
+        try:
+            with self.store.transaction() as db:
+                yield db
+        finally:
+            lock.release()
+
     def begin(self, who: str, kind: str, target: str, method: str, params: Json) -> int:
         """Write down what is about to be sent; its number. StoreError when that cannot be written: then nothing is sent."""
         row = (
@@ -12168,14 +12227,19 @@ class Actions:
             method,
             to_record(params),
         )
-        with self.store.transaction() as db:
+        with self._writing() as db:
             cursor = db.execute("INSERT INTO actions (ts_ms, who, kind, target, gateway, method, params) VALUES (?, ?, ?, ?, '', ?, ?)", row)  # fmt: skip
             return cast("int", cursor.lastrowid)
 
     def end(self, row: int, gateway: str, outcome: str, answer: Any, duration_ms: int) -> None:
         """Write down what came of it."""
-        with self.store.transaction() as db:
-            db.execute("UPDATE actions SET gateway = ?, outcome = ?, answer = ?, duration_ms = ? WHERE id = ?", (gateway, outcome, to_record(answer), duration_ms, row))  # fmt: skip
+        try:
+            with self._writing() as db:
+                db.execute("UPDATE actions SET gateway = ?, outcome = ?, answer = ?, duration_ms = ? WHERE id = ?", (gateway, outcome, to_record(answer), duration_ms, row))  # fmt: skip
+        except (
+            QueryError
+        ) as error:  # it is done: whoever asked for it gets the answer, the list says "unknown"
+            log.warning("the outcome of action %d is not kept: %s", row, error)
 
     def listed(self, *, limit: str | None = None, offset: str | None = None) -> tuple[list[Json], int]:  # fmt: skip
         """(ActionRow of the API, latest first; how many there are in all)."""
@@ -14601,7 +14665,7 @@ class Api:
         name = job.get("name")
         if not isinstance(name, str) or not 1 <= len(name) <= 1000:
             raise ApiError(400, "bad_body", "a cron job has a name")
-        self._check_gateway()
+        self._meter.gateway_state.check_connected()
         answer = as_dict(self._change_crons(call, "cron.add", job, "cron.create", plain(name)))
         return {"id": str(as_dict(answer.get("job") or answer).get("id") or "")}
 
@@ -14676,14 +14740,9 @@ class Api:
         finally:  # also without an answer: it may have been done
             self._meter.tell_crons(params.get("id"))
 
-    def _check_gateway(self) -> None:
-        gateway = self._meter.gateway_state
-        if gateway.status != "connected":
-            raise GatewayError(gateway.status, gateway.problem or "the gateway is not connected", gateway.advice)  # fmt: skip
-
     def _find_cron(self, cron_id: str) -> Json:
         """A job as the gateway has it now."""
-        self._check_gateway()
+        self._meter.gateway_state.check_connected()
         for job in self._meter.crons.jobs(fresh=True).jobs:
             if job["id"] == cron_id and job["source"] == "gateway":
                 return job
