@@ -1106,16 +1106,17 @@ def find_config(home: Path, env: Mapping[str, str]) -> Path | None:
 
 def read_config(home: Path, env: Mapping[str, str]) -> OpenClawConfig:
     """Read a home's openclaw.json; whatever is wrong with it ends up in `problem`."""
-    path = find_config(home, env)
-    if path is None:
-        return OpenClawConfig(problem="no openclaw.json")
+    path: Path | None = None
     try:
+        path = find_config(home, env)
+        if path is None:
+            return OpenClawConfig(problem="no openclaw.json")
         text = path.read_text(encoding="utf-8-sig")
         raw = expand_config(parse_json5(text), env, (path,))
         if not isinstance(raw, dict):
             return OpenClawConfig(problem=f"cannot read {path}: it is not an object")
     except (OSError, ValueError, RecursionError) as error:
-        return OpenClawConfig(problem=f"cannot read {path}: {plain(error)}")
+        return OpenClawConfig(problem=f"cannot read {path or home}: {plain(error)}")
     gateway = as_dict(raw.get("gateway"))
     auth = as_dict(gateway.get("auth"))
     prices: dict[tuple[str, str], ConfigPrice] = {}
@@ -5601,7 +5602,7 @@ DOING: Mapping[str, str] = {"assistant": "answering", "thinking": "thinking"}
 
 def short_text(value: Any, limit: int = 200) -> str | None:
     """A name as the gateway gives it, safe to show; None for anything else, and for one that is too long to be a name."""
-    return plain(value) if isinstance(value, str) and 0 < len(value) <= limit else None
+    return plain(value, limit) if isinstance(value, str) and 0 < len(value) <= limit else None
 
 
 def moment_ms(value: Any) -> int | None:
@@ -5826,6 +5827,18 @@ class GatewayState:
                     session.shown = session.look()  # that it was there all along is no news
             if rows:
                 self.capabilities["active runs"] = knows_runs
+            if knows_runs:
+                self._drop_lost_runs({r.get("key") for r in rows if isinstance(r.get("key"), str)}, horizon)  # fmt: skip
+
+    def _drop_lost_runs(self, listed: set[Any], horizon_ms: int) -> None:
+        """Forget runs of sessions that have left the list, or stand too far down in it: their end may have been missed.
+
+        Forgotten, not ended: what is still said about one shows that it is there.
+        """
+        for session in self.sessions.values():
+            if session.runs and session.key not in listed and 0 < session.updated_ms < horizon_ms:
+                for run_id in list(session.runs):
+                    self._drop_run(session, run_id)
 
     def _session(self, key: Any) -> LiveSession | None:
         """The session of a key, made if it is new. The one least heard of makes room."""
@@ -6121,6 +6134,34 @@ def url_base64(data: bytes) -> str:
     return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
 
 
+class HandshakeSocket:
+    """A socket for as long as the handshake takes, which has to end: in bytes and in time.
+
+    Our own because websocket-client reads a refusal of any length, and its time is that of each byte.
+    """
+
+    MAX_BYTES = 64 << 10
+
+    def __init__(self, sock: socket.socket, wait_s: float, most_s: float) -> None:
+        self.sock = sock
+        self.wait_s = wait_s
+        self.until = time.monotonic() + most_s
+        self.room = self.MAX_BYTES
+
+    def recv(self, size: int) -> bytes:
+        """What has come. ConnectionError when that was too much, or took too long."""
+        left = self.until - time.monotonic()
+        if self.room <= 0 or left <= 0:
+            raise ConnectionError("it answers, but not as a gateway")
+        self.sock.settimeout(min(self.wait_s, left))
+        data = self.sock.recv(min(size, self.room))
+        self.room -= len(data)
+        return data
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.sock, name)
+
+
 class GatewayConnection:
     """One WebSocket connection to a gateway: hello, frames in, requests out. For one thread; only shut() is for others.
 
@@ -6160,7 +6201,8 @@ class GatewayConnection:
         self._is_shut = True
         if sock := self._socket:
             with contextlib.suppress(OSError):
-                sock.shutdown(socket.SHUT_RD)
+                # The plain socket's method: TLS's own would take the session from under the thread that sends.
+                socket.socket.shutdown(sock, socket.SHUT_RD)
 
     def close(self) -> None:
         """Say goodbye, if there is somebody to say it to."""
@@ -6190,7 +6232,8 @@ class GatewayConnection:
             except TokenRefusedError as error:
                 refused = error
                 self.close()
-            except (OSError, websocket.WebSocketException) as error:
+            except (OSError, UnicodeError, websocket.WebSocketException) as error:
+                # A UnicodeError: what cannot be the name of a host.
                 what = "nobody listens" if isinstance(error, ConnectionRefusedError) else plain(error) or type(error).__name__  # fmt: skip
                 msg = f"no gateway at {endpoint.url}: {what}"
                 raise GatewayError("unreachable", msg, "start it with `openclaw gateway`; until then everything comes from the files") from error  # fmt: skip
@@ -6213,7 +6256,9 @@ class GatewayConnection:
             raise GatewayError("unusable", f"{endpoint.url} is across the internet, where anybody could read the token", "give a wss:// address, or a tunnel (ssh -N -L 18789:127.0.0.1:18789 HOST)")  # fmt: skip
         self._ws = websocket.WebSocket(enable_multithread=False)
         # With an Origin, 2026.6 and later take us for a web page and refuse.
-        self._ws.connect(endpoint.url, timeout=self.CONNECT_S, socket=self._socket, suppress_origin=True, redirect_limit=0)  # fmt: skip
+        shaking = HandshakeSocket(self._socket, self.CONNECT_S, self.HANDSHAKE_S)
+        self._ws.connect(endpoint.url, timeout=self.CONNECT_S, socket=shaking, suppress_origin=True, redirect_limit=0)  # fmt: skip
+        self._ws.sock = self._socket
         self._reader = FrameReader(self._socket)
         self._end = None
         self._selector = selectors.DefaultSelector()
@@ -6596,7 +6641,11 @@ class GatewayClient:
                 return
             # Nobody may be waiting any more.
             if asked.answer and asked.answer.set_running_or_notify_cancel():
-                self._send(asked.method, params, asked)
+                try:
+                    self._send(asked.method, params, asked)
+                except Exception as error:
+                    asked.answer.set_exception(GatewayError("unreachable", f"{asked.method} could not be sent: {plain(error)}"))  # fmt: skip
+                    raise
 
     def _drop_questions(self) -> None:
         """The connection is over: whoever waits for an answer gets none."""
@@ -6605,7 +6654,8 @@ class GatewayClient:
         while not self._questions.empty():
             waiting.append(self._questions.get()[0])
         for answer in (asked.answer for asked in waiting):
-            if answer and not answer.done():
+            # One that was still in the queue may be given up by its asker at this moment.
+            if answer and (answer.running() or answer.set_running_or_notify_cancel()):
                 answer.set_exception(GatewayError("unreachable", "the connection to the gateway ended"))  # fmt: skip
 
     def _send(self, method: str, params: Json, asked: Asked | None = None) -> None:
@@ -6710,6 +6760,8 @@ class GatewayClient:
         if self._resync_at is not None and now >= self._resync_at:
             # One that is under way may have been answered before the gap.
             self._resync_at = now + self.RESYNC_S
+            if self.state.capabilities.get("sessions.subscribe") is None:
+                self._ask("sessions.subscribe")  # it was not the time for it when we came
             self._ask("sessions.list")
         elif self.is_watched() and now >= self._poll_at():
             self._ask("sessions.list")
@@ -13185,8 +13237,8 @@ class Clawmeter:
 
     def _config_signature(self, home: Path) -> tuple[str, int, int, int] | None:
         """What changes when a home's config does."""
-        path = find_config(home, self.env)
         with contextlib.suppress(OSError):
+            path = find_config(home, self.env)
             if path is not None:
                 info = os.stat(path)
                 return str(path), info.st_ino, info.st_size, info.st_mtime_ns
