@@ -6948,6 +6948,11 @@ class SystemMonitor:
             history = list(self.history)
         return {**now, "gpus": self.gpus.get(), "history": history}
 
+    def known_services(self) -> list[Json]:
+        """The services as they were when somebody looked; a command is run only to see whether one has failed still."""
+        known = cast("list[Json]", self.services.value or [])
+        return self.services.get() if any(s["is_failed"] for s in known) else known
+
     def note(self) -> Json:
         """Measure for the last hour, once a minute; without commands."""
         return cast("Json", self._now.get())
@@ -6986,7 +6991,7 @@ class SystemMonitor:
 
 #: Folders of 2026.2 and their queues; files `<id>.json`, failed ones in `failed/`, and a `.delivered` for each that has arrived.
 QUEUE_FOLDERS = {"delivery-queue": "outbound", "session-delivery-queue": "session"}
-#: (table, name, time it came, attempts, time of the failure, its text): outgoing messages since 2026.6, incoming ones since 2026.9.
+#: (table, direction, time it came, attempts, channel): outgoing messages since 2026.6, incoming ones since 2026.9.
 QUEUE_TABLES = (
     ("delivery_queue_entries", "out", "enqueued_at", "retry_count", "channel"),
     ("channel_ingress_events", "in", "received_at", "attempts", "channel_id"),
@@ -7040,7 +7045,7 @@ def read_queue_database(path: str, out: QueueReading) -> None:
 
 
 def read_queue_folder(folder: Path, name: str, out: QueueReading) -> None:
-    """Count what waits in a folder of files (2026.2)."""
+    """Count what waits in a folder of files (2026.2). Raises OSError."""
     names = scan_names(str(folder))[:MAX_QUEUE_FILES]
     failed = [f"failed/{n}" for n in scan_names(str(folder / "failed"))[:MAX_QUEUE_FILES]]
     arrived = {n.removesuffix(".delivered") for n in names if n.endswith(".delivered")}
@@ -7064,11 +7069,19 @@ def read_queue_folder(folder: Path, name: str, out: QueueReading) -> None:
 def read_small_file(path: Path) -> bytes:
     """The bytes of a regular file, as many as a queue entry may have; none if it is gone."""
     try:
-        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
-        with os.fdopen(handle, "rb") as file:
-            return file.read(MAX_QUEUE_FILE_BYTES) if stat.S_ISREG(os.fstat(handle).st_mode) else b""  # fmt: skip
+        with open_regular(path) as file:
+            return file.read(MAX_QUEUE_FILE_BYTES)
     except OSError:
         return b""
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """Open a regular file for reading. OSError for anything else: a pipe would be waited for, a folder left open."""
+    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise OSError(0, "it is no file")
+    return os.fdopen(handle, "rb")
 
 
 def mtime(path: str) -> float:
@@ -7123,7 +7136,10 @@ class DeliveryQueues:
             except SourceError as error:
                 reading.problem = plain(error)
         for folder, name in QUEUE_FOLDERS.items():
-            read_queue_folder(home.path / folder, name, reading)
+            try:
+                read_queue_folder(home.path / folder, name, reading)
+            except OSError as error:
+                reading.problem = f"cannot read {home.path / folder}: {error.strerror}"
         return reading
 
 
@@ -7236,10 +7252,13 @@ class GatewayLog:
         self._asked = time.monotonic()
 
     def forget_unasked(self) -> None:
-        """Let go of the lines when nobody has looked for a while."""
-        with self.lock:
-            if self.lines and time.monotonic() - self._asked > self.FORGET_S:
-                self._forget()
+        """Let go of the lines when nobody has looked for a while. Never waits: who holds the lock is looking."""
+        if self.lock.acquire(blocking=False):
+            try:
+                if self.lines and time.monotonic() - self._asked > self.FORGET_S:
+                    self._forget()
+            finally:
+                self.lock.release()
 
     def read(self, *, level: str, subsystem: str, q: str, limit: int) -> Json:
         """Log of the API: the newest lines that the filters leave, and all errors by kind."""
@@ -7343,11 +7362,8 @@ class GatewayLog:
 
     def _read_from(self, path: Path) -> None:
         """Take the whole lines behind the cursor; the last part where that is too much."""
-        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
-        with os.fdopen(handle, "rb") as file:
-            info = os.fstat(handle)
-            if not stat.S_ISREG(info.st_mode):
-                raise OSError(0, "it is no file")
+        with open_regular(path) as file:
+            info = os.fstat(file.fileno())
             start = self._cursor
             if start is None or start > info.st_size:  # the first time, or it was emptied
                 start = max(0, info.st_size - self.FIRST_BYTES)
@@ -13331,9 +13347,15 @@ class Clawmeter:
         return {"as_of_ms": int(self.clock() * 1000), **system, "gateway": gateway, "delivery": delivery, "findings": self.findings}  # fmt: skip
 
     def _note_system(self) -> None:
-        """Once a minute: a sample for the last hour, and whether anything of it needs attention."""
-        self.findings = find_findings(self.system.note(), self.delivery.read(), self.gateway_state, None)  # fmt: skip
-        self.gateway_log.forget_unasked()
+        """Once a minute: a sample for the last hour, and whether anything of it needs attention. Raises nothing."""
+        try:
+            gateway = {"services": self.system.known_services()}
+            self.findings = find_findings(self.system.note(), self.delivery.read(), self.gateway_state, gateway)  # fmt: skip
+            self.gateway_log.forget_unasked()
+            self.failures.pop("system", None)
+        except Exception as error:  # the thread that calls this has transcripts to read
+            log.exception("measuring the machine failed")
+            self._fail("system", f"the machine cannot be measured: {plain(error)}; it is tried again")  # fmt: skip
 
     def reconcile(self, from_: str | None = None, to: str | None = None) -> Json:
         """Compare the gateway's own sums with ours, by UTC day and model. Asks the gateway: only when a person wants it."""
