@@ -855,15 +855,38 @@ def redact(text: str, known: Iterable[str] = ()) -> str:
 _SECRET_NAME = re.compile(rf"passw|api_?-?key|{_NAMES_OF_SECRETS}", re.IGNORECASE)
 
 
-def redact_value(value: Any, limit: int = 2_000) -> Any:
-    """A JSON value without what looks like a secret, by the name it stands under or by its form; long texts are cut."""
+#: One that may be all digits. Under the others a number is a count, as in totalTokens.
+_PASSWORD_NAME = re.compile("passw|passphrase", re.IGNORECASE)
+#: Deeper than this nothing is kept of a value: writers of JSON have a limit, too.
+MAX_DEPTH = 100
+
+
+def redact_value(
+    value: Any, limit: int = 2_000, *, depth: int = MAX_DEPTH, is_secret: bool = False, is_password: bool = False
+) -> Any:  # fmt: skip
+    """A JSON value without what looks like a secret, by the names it stands under or by its form; any writer of JSON takes it.
+
+    Long texts are cut.
+    """
+    if isinstance(value, (Mapping, list, tuple)) and depth == 0:
+        return "…"
     if isinstance(value, Mapping):
-        return {str(k)[:100]: REDACTED if isinstance(v, str) and _SECRET_NAME.search(str(k)) else redact_value(v, limit) for k, v in value.items()}  # fmt: skip
+        return {
+            sound(k)[:100]: redact_value(
+                v, limit, depth=depth - 1, is_secret=is_secret or bool(_SECRET_NAME.search(str(k))),
+                is_password=is_password or bool(_PASSWORD_NAME.search(str(k))),
+            )
+            for k, v in value.items()
+        }  # fmt: skip
     if isinstance(value, (list, tuple)):
-        return [redact_value(v, limit) for v in value[:200]]
+        return [redact_value(v, limit, depth=depth - 1, is_secret=is_secret, is_password=is_password) for v in value[:200]]  # fmt: skip
     if isinstance(value, str):
-        text = redact(sound(value[: 4 * limit]))
+        text = REDACTED if is_secret else redact(sound(value[: 4 * limit]))
         return text if len(text) <= limit else text[: limit - 1] + "…"
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        if is_password:
+            return REDACTED
+        return value if isinstance(value, float) or abs(value) < 1 << 63 else str(value)[:limit]
     return value
 
 
@@ -1083,16 +1106,17 @@ def find_config(home: Path, env: Mapping[str, str]) -> Path | None:
 
 def read_config(home: Path, env: Mapping[str, str]) -> OpenClawConfig:
     """Read a home's openclaw.json; whatever is wrong with it ends up in `problem`."""
-    path = find_config(home, env)
-    if path is None:
-        return OpenClawConfig(problem="no openclaw.json")
+    path: Path | None = None
     try:
+        path = find_config(home, env)
+        if path is None:
+            return OpenClawConfig(problem="no openclaw.json")
         text = path.read_text(encoding="utf-8-sig")
         raw = expand_config(parse_json5(text), env, (path,))
         if not isinstance(raw, dict):
             return OpenClawConfig(problem=f"cannot read {path}: it is not an object")
     except (OSError, ValueError, RecursionError) as error:
-        return OpenClawConfig(problem=f"cannot read {path}: {plain(error)}")
+        return OpenClawConfig(problem=f"cannot read {path or home}: {plain(error)}")
     gateway = as_dict(raw.get("gateway"))
     auth = as_dict(gateway.get("auth"))
     prices: dict[tuple[str, str], ConfigPrice] = {}
@@ -5614,7 +5638,7 @@ DOING: Mapping[str, str] = {"assistant": "answering", "thinking": "thinking"}
 
 def short_text(value: Any, limit: int = 200) -> str | None:
     """A name as the gateway gives it, safe to show; None for anything else, and for one that is too long to be a name."""
-    return plain(value) if isinstance(value, str) and 0 < len(value) <= limit else None
+    return plain(value, limit) if isinstance(value, str) and 0 < len(value) <= limit else None
 
 
 def moment_ms(value: Any) -> int | None:
@@ -5733,6 +5757,11 @@ class GatewayState:
                 "frames": {name: self.counts[name] for name in FRAME_COUNTS},
             }  # fmt: skip
 
+    def check_connected(self) -> None:
+        """Raise GatewayError, with what is known of why, when there is no connection."""
+        if self.status != "connected":
+            raise GatewayError(self.status, self.problem or "the gateway is not connected", self.advice)  # fmt: skip
+
     def live(self) -> list[LiveView]:
         """Sessions that run, or did a moment ago; nothing without a connection."""
         since = int(self.clock() * 1000) - RECENT_MS
@@ -5751,6 +5780,14 @@ class GatewayState:
         """(key, ids of its runs) of sessions that run; with a session id or key only of that. A run's id may be unknown: ""."""
         with self.lock:
             return [(s.key, list(s.runs)) for s in self.sessions.values() if s.runs and session in (None, s.session_id, s.key)]  # fmt: skip
+
+    def running_unnamed(self, key: str) -> list[tuple[str, list[str]]]:
+        """The same of the session with this key, while the gateway has not told its id, as 2026.2 never does."""
+        with self.lock:
+            found = self.sessions.get(key)
+            return (
+                [(key, list(found.runs))] if found and found.runs and not found.session_id else []
+            )
 
     def has_runs(self) -> bool:
         """Whether anything runs."""
@@ -5826,6 +5863,18 @@ class GatewayState:
                     session.shown = session.look()  # that it was there all along is no news
             if rows:
                 self.capabilities["active runs"] = knows_runs
+            if knows_runs:
+                self._drop_lost_runs({r.get("key") for r in rows if isinstance(r.get("key"), str)}, horizon)  # fmt: skip
+
+    def _drop_lost_runs(self, listed: set[Any], horizon_ms: int) -> None:
+        """Forget runs of sessions that have left the list, or stand too far down in it: their end may have been missed.
+
+        Forgotten, not ended: what is still said about one shows that it is there.
+        """
+        for session in self.sessions.values():
+            if session.runs and session.key not in listed and 0 < session.updated_ms < horizon_ms:
+                for run_id in list(session.runs):
+                    self._drop_run(session, run_id)
 
     def _session(self, key: Any) -> LiveSession | None:
         """The session of a key, made if it is new. The one least heard of makes room."""
@@ -6121,6 +6170,34 @@ def url_base64(data: bytes) -> str:
     return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
 
 
+class HandshakeSocket:
+    """A socket for as long as the handshake takes, which has to end: in bytes and in time.
+
+    Our own because websocket-client reads a refusal of any length, and its time is that of each byte.
+    """
+
+    MAX_BYTES = 64 << 10
+
+    def __init__(self, sock: socket.socket, wait_s: float, most_s: float) -> None:
+        self.sock = sock
+        self.wait_s = wait_s
+        self.until = time.monotonic() + most_s
+        self.room = self.MAX_BYTES
+
+    def recv(self, size: int) -> bytes:
+        """What has come. ConnectionError when that was too much, or took too long."""
+        left = self.until - time.monotonic()
+        if self.room <= 0 or left <= 0:
+            raise ConnectionError("it answers, but not as a gateway")
+        self.sock.settimeout(min(self.wait_s, left))
+        data = self.sock.recv(min(size, self.room))
+        self.room -= len(data)
+        return data
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.sock, name)
+
+
 class GatewayConnection:
     """One WebSocket connection to a gateway: hello, frames in, requests out. For one thread; only shut() is for others.
 
@@ -6160,7 +6237,8 @@ class GatewayConnection:
         self._is_shut = True
         if sock := self._socket:
             with contextlib.suppress(OSError):
-                sock.shutdown(socket.SHUT_RD)
+                # The plain socket's method: TLS's own would take the session from under the thread that sends.
+                socket.socket.shutdown(sock, socket.SHUT_RD)
 
     def close(self) -> None:
         """Say goodbye, if there is somebody to say it to."""
@@ -6190,7 +6268,8 @@ class GatewayConnection:
             except TokenRefusedError as error:
                 refused = error
                 self.close()
-            except (OSError, websocket.WebSocketException) as error:
+            except (OSError, UnicodeError, websocket.WebSocketException) as error:
+                # A UnicodeError: what cannot be the name of a host.
                 what = "nobody listens" if isinstance(error, ConnectionRefusedError) else plain(error) or type(error).__name__  # fmt: skip
                 msg = f"no gateway at {endpoint.url}: {what}"
                 raise GatewayError("unreachable", msg, "start it with `openclaw gateway`; until then everything comes from the files") from error  # fmt: skip
@@ -6213,7 +6292,9 @@ class GatewayConnection:
             raise GatewayError("unusable", f"{endpoint.url} is across the internet, where anybody could read the token", "give a wss:// address, or a tunnel (ssh -N -L 18789:127.0.0.1:18789 HOST)")  # fmt: skip
         self._ws = websocket.WebSocket(enable_multithread=False)
         # With an Origin, 2026.6 and later take us for a web page and refuse.
-        self._ws.connect(endpoint.url, timeout=self.CONNECT_S, socket=self._socket, suppress_origin=True, redirect_limit=0)  # fmt: skip
+        shaking = HandshakeSocket(self._socket, self.CONNECT_S, self.HANDSHAKE_S)
+        self._ws.connect(endpoint.url, timeout=self.CONNECT_S, socket=shaking, suppress_origin=True, redirect_limit=0)  # fmt: skip
+        self._ws.sock = self._socket
         self._reader = FrameReader(self._socket)
         self._end = None
         self._selector = selectors.DefaultSelector()
@@ -6308,7 +6389,8 @@ class GatewayConnection:
         if self._socket is None:
             raise ConnectionError("not connected")
         self._socket.settimeout(self.CONNECT_S)
-        self._ws.send(orjson.dumps({"type": "req", "id": rid, "method": method, "params": params}).decode())  # fmt: skip
+        # Not by orjson: it refuses lone surrogates, which an id that the gateway gave us may hold.
+        self._ws.send(json.dumps({"type": "req", "id": rid, "method": method, "params": params}))
         return rid
 
     def ask(self, method: str, params: Json, *, timeout_s: float = ANSWER_S) -> Any:
@@ -6595,7 +6677,11 @@ class GatewayClient:
                 return
             # Nobody may be waiting any more.
             if asked.answer and asked.answer.set_running_or_notify_cancel():
-                self._send(asked.method, params, asked)
+                try:
+                    self._send(asked.method, params, asked)
+                except Exception as error:
+                    asked.answer.set_exception(GatewayError("unreachable", f"{asked.method} could not be sent: {plain(error)}"))  # fmt: skip
+                    raise
 
     def _drop_questions(self) -> None:
         """The connection is over: whoever waits for an answer gets none."""
@@ -6604,7 +6690,8 @@ class GatewayClient:
         while not self._questions.empty():
             waiting.append(self._questions.get()[0])
         for answer in (asked.answer for asked in waiting):
-            if answer and not answer.done():
+            # One that was still in the queue may be given up by its asker at this moment.
+            if answer and (answer.running() or answer.set_running_or_notify_cancel()):
                 answer.set_exception(GatewayError("unreachable", "the connection to the gateway ended"))  # fmt: skip
 
     def _send(self, method: str, params: Json, asked: Asked | None = None) -> None:
@@ -6709,6 +6796,8 @@ class GatewayClient:
         if self._resync_at is not None and now >= self._resync_at:
             # One that is under way may have been answered before the gap.
             self._resync_at = now + self.RESYNC_S
+            if self.state.capabilities.get("sessions.subscribe") is None:
+                self._ask("sessions.subscribe")  # it was not the time for it when we came
             self._ask("sessions.list")
         elif self.is_watched() and now >= self._poll_at():
             self._ask("sessions.list")
@@ -6895,6 +6984,11 @@ class SystemMonitor:
             history = list(self.history)
         return {**now, "gpus": self.gpus.get(), "history": history}
 
+    def known_services(self) -> list[Json]:
+        """The services as they were when somebody looked; a command is run only to see whether one has failed still."""
+        known = cast("list[Json]", self.services.value or [])
+        return self.services.get() if any(s["is_failed"] for s in known) else known
+
     def note(self) -> Json:
         """Measure for the last hour, once a minute; without commands."""
         return cast("Json", self._now.get())
@@ -6933,7 +7027,7 @@ class SystemMonitor:
 
 #: Folders of 2026.2 and their queues; files `<id>.json`, failed ones in `failed/`, and a `.delivered` for each that has arrived.
 QUEUE_FOLDERS = {"delivery-queue": "outbound", "session-delivery-queue": "session"}
-#: (table, name, time it came, attempts, time of the failure, its text): outgoing messages since 2026.6, incoming ones since 2026.9.
+#: (table, direction, time it came, attempts, channel): outgoing messages since 2026.6, incoming ones since 2026.9.
 QUEUE_TABLES = (
     ("delivery_queue_entries", "out", "enqueued_at", "retry_count", "channel"),
     ("channel_ingress_events", "in", "received_at", "attempts", "channel_id"),
@@ -6987,7 +7081,7 @@ def read_queue_database(path: str, out: QueueReading) -> None:
 
 
 def read_queue_folder(folder: Path, name: str, out: QueueReading) -> None:
-    """Count what waits in a folder of files (2026.2)."""
+    """Count what waits in a folder of files (2026.2). Raises OSError."""
     names = scan_names(str(folder))[:MAX_QUEUE_FILES]
     failed = [f"failed/{n}" for n in scan_names(str(folder / "failed"))[:MAX_QUEUE_FILES]]
     arrived = {n.removesuffix(".delivered") for n in names if n.endswith(".delivered")}
@@ -7011,11 +7105,19 @@ def read_queue_folder(folder: Path, name: str, out: QueueReading) -> None:
 def read_small_file(path: Path) -> bytes:
     """The bytes of a regular file, as many as a queue entry may have; none if it is gone."""
     try:
-        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
-        with os.fdopen(handle, "rb") as file:
-            return file.read(MAX_QUEUE_FILE_BYTES) if stat.S_ISREG(os.fstat(handle).st_mode) else b""  # fmt: skip
+        with open_regular(path) as file:
+            return file.read(MAX_QUEUE_FILE_BYTES)
     except OSError:
         return b""
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """Open a regular file for reading. OSError for anything else: a pipe would be waited for, a folder left open."""
+    handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise OSError(0, "it is no file")
+    return os.fdopen(handle, "rb")
 
 
 def mtime(path: str) -> float:
@@ -7070,7 +7172,10 @@ class DeliveryQueues:
             except SourceError as error:
                 reading.problem = plain(error)
         for folder, name in QUEUE_FOLDERS.items():
-            read_queue_folder(home.path / folder, name, reading)
+            try:
+                read_queue_folder(home.path / folder, name, reading)
+            except OSError as error:
+                reading.problem = f"cannot read {home.path / folder}: {error.strerror}"
         return reading
 
 
@@ -7183,10 +7288,13 @@ class GatewayLog:
         self._asked = time.monotonic()
 
     def forget_unasked(self) -> None:
-        """Let go of the lines when nobody has looked for a while."""
-        with self.lock:
-            if self.lines and time.monotonic() - self._asked > self.FORGET_S:
-                self._forget()
+        """Let go of the lines when nobody has looked for a while. Never waits: who holds the lock is looking."""
+        if self.lock.acquire(blocking=False):
+            try:
+                if self.lines and time.monotonic() - self._asked > self.FORGET_S:
+                    self._forget()
+            finally:
+                self.lock.release()
 
     def read(self, *, level: str, subsystem: str, q: str, limit: int) -> Json:
         """Log of the API: the newest lines that the filters leave, and all errors by kind."""
@@ -7290,11 +7398,8 @@ class GatewayLog:
 
     def _read_from(self, path: Path) -> None:
         """Take the whole lines behind the cursor; the last part where that is too much."""
-        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
-        with os.fdopen(handle, "rb") as file:
-            info = os.fstat(handle)
-            if not stat.S_ISREG(info.st_mode):
-                raise OSError(0, "it is no file")
+        with open_regular(path) as file:
+            info = os.fstat(file.fileno())
             start = self._cursor
             if start is None or start > info.st_size:  # the first time, or it was emptied
                 start = max(0, info.st_size - self.FIRST_BYTES)
@@ -7525,9 +7630,10 @@ def expand_cron_field(
         if not all(one.isdigit() for one in ends):
             return None
         first, last = int(ends[0]), int(ends[-1])
-        if not low <= first <= last <= high or match[3] == "0":
+        step = int(match[3] or 1)
+        if not low <= first <= last <= high or step == 0:
             return None
-        found.update(range(first, last + 1, int(match[3] or 1)))
+        found.update(range(first, last + 1, step))
     return sorted(found)
 
 
@@ -7628,8 +7734,10 @@ def render_delivery(raw: Json) -> Json:
     """CronDelivery of the API. Of a webhook's address only the host: the rest is as good as a password."""
     mode, to = _clip(raw.get("mode"), 40) or "?", _clip(raw.get("to"))
     if to and re.match(r"https?://", to, re.IGNORECASE):
-        host = urllib.parse.urlsplit(to).netloc.rpartition("@")[2]
-        to = f"{to.partition('://')[0].lower()}://{host}/…"
+        host = ""  # of what is no address after all, as http://[x
+        with contextlib.suppress(ValueError):
+            host = urllib.parse.urlsplit(to).netloc.rpartition("@")[2] + "/"
+        to = f"{to.partition('://')[0].lower()}://{host}…"
     return {"mode": mode, "channel": _clip(raw.get("channel")), "to": to, "best_effort": _flag(raw.get("bestEffort"))}  # fmt: skip
 
 
@@ -7718,9 +7826,22 @@ class CronJobs:
                 bad += 1
                 told.append(str(error))
                 continue
+            except (ValueError, RecursionError) as error:
+                # Agents write jobs: whatever one of them holds, the others are listed.
+                bad += 1
+                told.append(f"a cron job cannot be read: {plain(error)}")
+                continue
             if len(jobs) < MAX_CRON_JOBS:
                 jobs.setdefault(job["id"], {**job, "source": source})
         return cls(source, tuple(jobs.values()), bad, tuple(dict.fromkeys(told))[:5])
+
+
+def first_of_id(jobs: Iterable[Json]) -> tuple[Json, ...]:
+    """The jobs, each id once: a home that is a copy of another has its jobs, too."""
+    known: dict[str, Json] = {}
+    for job in jobs:
+        known.setdefault(job["id"], job)
+    return tuple(known.values())
 
 
 def read_cron_jobs(home: OpenClawHome) -> CronJobs:
@@ -7810,6 +7931,25 @@ def read_cron_runs(home: OpenClawHome, job_id: str) -> list[Json]:
     return [parse_cron_run(raw) for raw in raws if isinstance(raw, dict)]
 
 
+def fetch_cron_jobs(ask: Callable[[str, Json], Any], most: int = MAX_CRON_JOBS) -> list[Any]:
+    """The rows of cron.list, also of jobs that are off: all at once in 2026.2, by pages later. Raises what `ask` raises."""
+    raws: list[Any] = []
+    # 2026.2 would refuse to be asked for a page.
+    params: Json = {"includeDisabled": True}
+    at = 0
+    while True:
+        answer = as_dict(ask("cron.list", params))
+        page, after = answer.get("jobs"), answer.get("nextOffset")
+        page = page if isinstance(page, list) else []
+        raws += page
+        if answer.get("hasMore") is not True or not page or len(raws) > most:
+            return raws
+        if type(after) is not int or not at < after <= most:  # it would go on for ever
+            return raws
+        at = after
+        params = {"includeDisabled": True, "offset": after, "limit": 200}
+
+
 class KeptJobs:
     """One answer about jobs that holds for a moment, or until something changes. Any thread may ask; one reads."""
 
@@ -7878,25 +8018,12 @@ class CronBook:
         if self.state.status != "connected":
             return self._read_files(self.homes)
         try:
-            listed = CronJobs.parse("gateway", self._ask_jobs())
+            listed = CronJobs.parse("gateway", fetch_cron_jobs(lambda m, p: self.ask(m, p, timeout_s=self.ASK_S)))  # fmt: skip
         except GatewayError as error:
             files = self._read_files(self.homes)
             return replace(files, problems=(f"the gateway does not list its cron jobs: {error}", *files.problems))  # fmt: skip
         others = self._read_files(self.homes[1:])
-        return replace(listed, jobs=(*listed.jobs, *others.jobs), bad_jobs=listed.bad_jobs + others.bad_jobs, problems=(*listed.problems, *others.problems))  # fmt: skip
-
-    def _ask_jobs(self) -> list[Any]:
-        """cron.list: all at once in 2026.2, by pages later, where 2026.2 would refuse to be asked for one."""
-        raws: list[Any] = []
-        params: Json = {"includeDisabled": True}
-        while True:
-            answer = as_dict(self.ask("cron.list", params, timeout_s=self.ASK_S))
-            page = answer.get("jobs")
-            raws += page if isinstance(page, list) else []
-            after = answer.get("nextOffset")
-            if answer.get("hasMore") is not True or type(after) is not int or not len(raws) <= after <= MAX_CRON_JOBS:  # fmt: skip
-                return raws
-            params = {"includeDisabled": True, "offset": after, "limit": 200}
+        return replace(listed, jobs=first_of_id((*listed.jobs, *others.jobs)), bad_jobs=listed.bad_jobs + others.bad_jobs, problems=(*listed.problems, *others.problems))  # fmt: skip
 
     @staticmethod
     def _read_files(homes: Sequence[OpenClawHome]) -> CronJobs:
@@ -7912,7 +8039,7 @@ class CronBook:
             jobs += found.jobs
             problems += found.problems
             bad += found.bad_jobs
-        return CronJobs("files", tuple(jobs), bad, tuple(problems))
+        return CronJobs("files", first_of_id(jobs), bad, tuple(problems))
 
     def runs(self, job_id: str) -> list[Json]:
         """What is said about the latest runs of a job: error, summary, delivery."""
@@ -7927,7 +8054,8 @@ class CronBook:
             with contextlib.suppress(GatewayError):
                 answer = as_dict(self.ask("cron.runs", {"id": job_id, "limit": 200}, timeout_s=self.ASK_S))  # fmt: skip
                 entries = answer.get("entries")
-                if isinstance(entries, list):
+                # It says the same of a job that it does not have: that one may be another home's.
+                if isinstance(entries, list) and entries:
                     return [parse_cron_run(e) for e in entries[:MAX_CRON_RUNS] if isinstance(e, dict)]  # fmt: skip
         out: list[Json] = []
         for home in self.homes:
@@ -11839,6 +11967,8 @@ ACTION_SCOPES: Mapping[str, str] = {
 }  # fmt: skip
 #: What is kept of an answer and of parameters, in characters of JSON.
 MAX_RECORDED = 8_000
+#: How many cron jobs are looked at to pause a gateway.
+MAX_PAUSED_JOBS = 10_000
 
 
 def to_record(value: Any) -> str:
@@ -11864,8 +11994,13 @@ class Operation:
     def __exit__(self, *_: object) -> None:
         self._connection.close()
 
-    def send(self, method: str, params: Json, target: str, *, timeout_s: float = GatewayConnection.ANSWER_S) -> Any:  # fmt: skip
-        """Send one request and give its answer; it is in the audit list whatever happens. Raises GatewayError."""
+    def send(
+        self, method: str, params: Json, target: str, *, timeout_s: float = GatewayConnection.ANSWER_S, ready: Callable[[], None] = lambda: None
+    ) -> Any:  # fmt: skip
+        """Send one request and give its answer; it is in the audit list whatever happens. Raises GatewayError.
+
+        `ready` is called once the gateway has let us in, right before the request goes out; if it raises, nothing does.
+        """
         if method not in ACTION_SCOPES:
             msg = f"{method} is no method of an action"
             raise ValueError(msg)
@@ -11878,6 +12013,7 @@ class Operation:
                 endpoint = actions.find(self._home)
                 self._connection.connect(endpoint)
                 self._endpoint = endpoint
+            ready()
             answer = self._connection.ask(method, params, timeout_s=timeout_s)
             outcome, told = "ok", answer
         except GatewayError as error:
@@ -11914,8 +12050,9 @@ OWN_JOBS = (HEARTBEAT_JOBS, "skill-collection-review:")
 def look_of(job: Any) -> str:
     """A cron job as a person has set it, in a few characters."""
     row = as_dict(job)
-    text = orjson.dumps({name: row.get(name) for name in CRON_LOOK}, option=orjson.OPT_SORT_KEYS)
-    return blake2b(text, digest_size=16).hexdigest()
+    # By json, here and below: orjson refuses the lone surrogates that a job may hold.
+    text = json.dumps({name: row.get(name) for name in CRON_LOOK}, sort_keys=True)
+    return blake2b(text.encode(), digest_size=16).hexdigest()
 
 
 class Actions:
@@ -11925,6 +12062,8 @@ class Actions:
     is what it knows. A pause is remembered in the ledger, job by job, before each change; so resuming restores exactly
     what was changed, also when Clawmeter was killed half-way.
     """
+
+    LEDGER_S = 2.0  # an index of an empty home holds the ledger for less
 
     def __init__(
         self,
@@ -11981,11 +12120,22 @@ class Actions:
 
     def plan_abort(self, session: str) -> list[Step]:
         """What aborts the runs of a session, by its id or key. QueryError when the gateway knows of none."""
-        self._check_connected()
-        steps = [step for key, runs in self.state.running(session) for step in self._abort(key, runs)]  # fmt: skip
+        self.state.check_connected()
+        found = self.state.running(session) or self._running_by_key(session)
+        steps = [step for key, runs in found for step in self._abort(key, runs)]
         if not steps:
             raise QueryError("not_running", "the gateway knows of no run of this session", 409)
         return steps
+
+    def _running_by_key(self, session: str) -> list[tuple[str, list[str]]]:
+        """What runs under the key that the ledger has for a session, if it is the newest one with that key (Queries does so, too)."""
+        with self.store.reading() as db:
+            row = db.execute(
+                "SELECT key, session_id FROM sessions WHERE instr(agent, '@') = 0 AND key = "
+                "(SELECT key FROM sessions WHERE session_id = ? AND instr(agent, '@') = 0 LIMIT 1) ORDER BY ifnull(last_ms, 0) DESC LIMIT 1",
+                (sound(session),),
+            ).fetchone()  # fmt: skip
+        return self.state.running_unnamed(row[0]) if row and row[1] == session else []
 
     def _abort(self, key: str, runs: list[str]) -> list[Step]:
         if "sessions.abort" in self.state.methods:  # 2026.6 and later
@@ -12003,39 +12153,26 @@ class Actions:
             raise QueryError("not_running", "the gateway had no run of this session to abort", 409)
         return {"aborted": True, "steps": [s._asdict() for s in steps]}
 
-    def _check_connected(self) -> None:
-        state = self.state
-        if state.status != "connected":
-            raise GatewayError(state.status, state.problem or "the gateway is not connected", state.advice)  # fmt: skip
-
     # -- pausing a gateway --
 
     def _load_pause(self) -> Json:
         with self.store.reading() as db:
             row = db.execute("SELECT value FROM meta WHERE key = 'pause'").fetchone()
-        return as_dict(orjson.loads(row[0])) if row else {}
+        return as_dict(json.loads(row[0])) if row else {}
 
     def _save_pause(self, pause: Json) -> None:
         is_over = not pause["jobs"] and not pause["heartbeats"]
-        with self.store.transaction() as db:
+        with self._writing() as db:
             if is_over:
                 db.execute("DELETE FROM meta WHERE key = 'pause'")
             else:
-                self.store.set_meta("pause", orjson.dumps(pause).decode())
+                self.store.set_meta("pause", json.dumps(pause))
         self.state.paused_ms = None if is_over else pause["since_ms"]
 
     def _cron_jobs(self) -> list[Json]:
-        """All jobs of the gateway, those that are off, too."""
-        jobs: list[Json] = []
-        more: Json = {}
-        while True:
-            answer = as_dict(self._ask("cron.list", {"includeDisabled": True, **more}))
-            rows = answer.get("jobs")
-            jobs += [j for j in rows if isinstance(j, dict) and isinstance(j.get("id"), str)] if isinstance(rows, list) else []  # fmt: skip
-            offset = answer.get("nextOffset")
-            if answer.get("hasMore") is not True or type(offset) is not int or len(jobs) > 10_000:
-                return jobs
-            more = {"offset": offset}
+        """All jobs of the gateway, those that are off, too: a pause that left some on would be none."""
+        rows = fetch_cron_jobs(self._ask, MAX_PAUSED_JOBS)
+        return [j for j in rows if isinstance(j, dict) and isinstance(j.get("id"), str)]
 
     @staticmethod
     def _switch(job: Json, *, on: bool) -> Step:
@@ -12052,7 +12189,7 @@ class Actions:
         """
         if not self._is_kept:
             raise GatewayError("unusable", "without history nothing would remember what a pause has switched off", "start Clawmeter with history")  # fmt: skip
-        self._check_connected()
+        self.state.check_connected()
         jobs: list[Step] = []
         locked: list[Step] = []
         for job in self._cron_jobs():
@@ -12069,7 +12206,7 @@ class Actions:
 
     def plan_resume(self, pause: Json) -> tuple[list[Step], dict[str, str]]:
         """(what restores the jobs and heartbeats that we switched off, what is left as it is: why by job id)."""
-        self._check_connected()
+        self.state.check_connected()
         now = {job["id"]: job for job in self._cron_jobs()}
         steps: list[Step] = []
         left: dict[str, str] = {}
@@ -12135,9 +12272,9 @@ class Actions:
                         pause["jobs"][job_id] = {"name": step.target, "look": None}
                     elif step.method == "set-heartbeats":
                         pause["heartbeats"] = True
-                    self._save_pause(pause)
                     try:
-                        answer = operation.send(*step)
+                        # Remembered before it goes out, and not before it can: what was never sent is not paused.
+                        answer = operation.send(*step, ready=lambda: self._save_pause(pause))
                     except CallRefusedError as error:
                         problems.append(f"{step.target}: {error.message}")
                         if job_id:
@@ -12179,6 +12316,19 @@ class Actions:
 
     # -- the record --
 
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        """A write transaction. QueryError while the first index, which may take an hour, holds the ledger."""
+        lock = self.store.lock
+        while not lock.acquire(timeout=self.LEDGER_S):
+            if self.store.bulk:
+                raise QueryError("indexing", "the first index is under way, and what is done is kept in the ledger that it fills: try again when it is complete", 503)  # fmt: skip
+        try:
+            with self.store.transaction() as db:
+                yield db
+        finally:
+            lock.release()
+
     def begin(self, who: str, kind: str, target: str, method: str, params: Json) -> int:
         """Write down what is about to be sent; its number. StoreError when that cannot be written: then nothing is sent."""
         row = (
@@ -12189,14 +12339,19 @@ class Actions:
             method,
             to_record(params),
         )
-        with self.store.transaction() as db:
+        with self._writing() as db:
             cursor = db.execute("INSERT INTO actions (ts_ms, who, kind, target, gateway, method, params) VALUES (?, ?, ?, ?, '', ?, ?)", row)  # fmt: skip
             return cast("int", cursor.lastrowid)
 
     def end(self, row: int, gateway: str, outcome: str, answer: Any, duration_ms: int) -> None:
         """Write down what came of it."""
-        with self.store.transaction() as db:
-            db.execute("UPDATE actions SET gateway = ?, outcome = ?, answer = ?, duration_ms = ? WHERE id = ?", (gateway, outcome, to_record(answer), duration_ms, row))  # fmt: skip
+        try:
+            with self._writing() as db:
+                db.execute("UPDATE actions SET gateway = ?, outcome = ?, answer = ?, duration_ms = ? WHERE id = ?", (gateway, outcome, to_record(answer), duration_ms, row))  # fmt: skip
+        except (
+            QueryError
+        ) as error:  # it is done: whoever asked for it gets the answer, the list says "unknown"
+            log.warning("the outcome of action %d is not kept: %s", row, error)
 
     def listed(self, *, limit: str | None = None, offset: str | None = None) -> tuple[list[Json], int]:  # fmt: skip
         """(ActionRow of the API, latest first; how many there are in all)."""
@@ -13143,8 +13298,8 @@ class Clawmeter:
 
     def _config_signature(self, home: Path) -> tuple[str, int, int, int] | None:
         """What changes when a home's config does."""
-        path = find_config(home, self.env)
         with contextlib.suppress(OSError):
+            path = find_config(home, self.env)
             if path is not None:
                 info = os.stat(path)
                 return str(path), info.st_ino, info.st_size, info.st_mtime_ns
@@ -13242,9 +13397,15 @@ class Clawmeter:
         return {"as_of_ms": int(self.clock() * 1000), **system, "gateway": gateway, "delivery": delivery, "findings": self.findings}  # fmt: skip
 
     def _note_system(self) -> None:
-        """Once a minute: a sample for the last hour, and whether anything of it needs attention."""
-        self.findings = find_findings(self.system.note(), self.delivery.read(), self.gateway_state, None)  # fmt: skip
-        self.gateway_log.forget_unasked()
+        """Once a minute: a sample for the last hour, and whether anything of it needs attention. Raises nothing."""
+        try:
+            gateway = {"services": self.system.known_services()}
+            self.findings = find_findings(self.system.note(), self.delivery.read(), self.gateway_state, gateway)  # fmt: skip
+            self.gateway_log.forget_unasked()
+            self.failures.pop("system", None)
+        except Exception as error:  # the thread that calls this has transcripts to read
+            log.exception("measuring the machine failed")
+            self._fail("system", f"the machine cannot be measured: {plain(error)}; it is tried again")  # fmt: skip
 
     def reconcile(self, from_: str | None = None, to: str | None = None) -> Json:
         """Compare the gateway's own sums with ours, by UTC day and model. Asks the gateway: only when a person wants it."""
@@ -14631,7 +14792,7 @@ class Api:
         name = job.get("name")
         if not isinstance(name, str) or not 1 <= len(name) <= 1000:
             raise ApiError(400, "bad_body", "a cron job has a name")
-        self._check_gateway()
+        self._meter.gateway_state.check_connected()
         answer = as_dict(self._change_crons(call, "cron.add", job, "cron.create", plain(name)))
         return {"id": str(as_dict(answer.get("job") or answer).get("id") or "")}
 
@@ -14706,14 +14867,9 @@ class Api:
         finally:  # also without an answer: it may have been done
             self._meter.tell_crons(params.get("id"))
 
-    def _check_gateway(self) -> None:
-        gateway = self._meter.gateway_state
-        if gateway.status != "connected":
-            raise GatewayError(gateway.status, gateway.problem or "the gateway is not connected", gateway.advice)  # fmt: skip
-
     def _find_cron(self, cron_id: str) -> Json:
         """A job as the gateway has it now."""
-        self._check_gateway()
+        self._meter.gateway_state.check_connected()
         for job in self._meter.crons.jobs(fresh=True).jobs:
             if job["id"] == cron_id and job["source"] == "gateway":
                 return job

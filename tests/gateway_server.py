@@ -15,7 +15,7 @@ from homes import TESTS
 from served import PATIENCE_S, wait_until
 
 if TYPE_CHECKING:
-    pass
+    import ssl
 
 Json = dict[str, Any]
 RECORDED = TESTS / "data" / "gateway"
@@ -56,6 +56,7 @@ class Connection:
         self.requests: list[Json] = []
         self.is_in = threading.Event()  # hello-ok was sent
         self.is_over = threading.Event()
+        self.said_goodbye = False
         self.thread = threading.Thread(target=self._serve, daemon=True)
         self.thread.start()
 
@@ -112,6 +113,7 @@ class Connection:
             mask = self._exactly(4)
             data = bytes(b ^ mask[n % 4] for n, b in enumerate(self._exactly(size)))
             if first & 0x0F == 8:
+                self.said_goodbye = True
                 raise EOFError
             if first & 0x0F == 1:
                 return data
@@ -142,15 +144,19 @@ class FakeGateway:
     nothing) that gives one of these.
     """
 
-    def __init__(self, version: str = "2026.9.6", port: int = 0) -> None:
+    def __init__(
+        self, version: str = "2026.9.6", port: int = 0, tls: ssl.SSLContext | None = None
+    ) -> None:
         self.token: str | None = TOKEN
         self.hello: Json = recorded(version)[0][1]["payload"]
         self.refusal: Json | None = None
         self.answers: dict[str, Any] = {"sessions.subscribe": {"subscribed": True}, "sessions.list": {"sessions": []}}  # fmt: skip
         self.connections: list[Connection] = []
         self.listener = socket.create_server(("127.0.0.1", port))
+        if tls:
+            self.listener = tls.wrap_socket(self.listener, server_side=True)
         self.port = self.listener.getsockname()[1]
-        self.url = f"ws://127.0.0.1:{self.port}"
+        self.url = f"{'wss' if tls else 'ws'}://127.0.0.1:{self.port}"
         self.thread = threading.Thread(target=self._accept, daemon=True)
         self.thread.start()
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from gateway_server import TOKEN, FakeGateway, start
-from served import wait_until
+from handmade import NOW, HandmadeHome, header, user
+from served import PATIENCE_S, wait_until
 
 import clawmeter
 from clawmeter import CallRefusedError, GatewayError, NoAnswerError, QueryError, StoreError
@@ -104,6 +107,28 @@ def test_a_record_has_a_bounded_length(meter: clawmeter.Clawmeter, gateway: Fake
     assert isinstance(meter.actions.listed()[0][0]["answer"], str)
 
 
+def test_a_secret_is_known_by_any_name_above_it() -> None:
+    hush = {
+        "token": ["hush", {"a": "hush"}], "credentials": {"value": "hush", "port": 8080}, "password": 12345678, "passphrase": [[1.5]],
+        "totalTokens": 77, "enabled": True, "credential": {"passwd": {"n": 9}},
+    }  # fmt: skip
+    gone = "[redacted]"
+    assert clawmeter.redact_value(hush) == {
+        "token": [gone, {"a": gone}], "credentials": {"value": gone, "port": 8080}, "password": gone, "passphrase": [[gone]],
+        "totalTokens": 77, "enabled": True, "credential": {"passwd": {"n": gone}},
+    }  # fmt: skip
+
+
+def test_anything_can_be_written_down() -> None:
+    deep: Any = "x"
+    for _ in range(5000):
+        deep = [deep]
+    odd = {"half \ud83d": "\ud83d", "large": 2**70, "low": -(2**70), "deep": deep, "none": float("nan")}  # fmt: skip
+    kept = json.loads(clawmeter.to_record(odd))
+    assert (kept["half ?"], kept["large"], kept["low"], kept["none"]) == ("?", str(2**70), str(-(2**70)), None)  # fmt: skip
+    assert json.dumps(kept["deep"]).count("[") < 200
+
+
 @pytest.mark.parametrize(
     ("answer", "error", "status", "code", "words", "outcome"),
     [
@@ -190,6 +215,50 @@ def test_a_ledger_of_the_first_schema_gets_the_table(store: clawmeter.Store, tmp
     assert opened.db.execute("SELECT count(*) FROM actions").fetchone() == (0,)
     assert opened.db.execute("PRAGMA user_version").fetchone() == (clawmeter.SCHEMA_VERSION,)
     opened.close()
+
+
+class FirstIndex:
+    """Holds the ledger as the first index does, in a thread of its own."""
+
+    def __init__(self, meter: clawmeter.Clawmeter) -> None:
+        self.began, self.may_end = threading.Event(), threading.Event()
+        self.thread = threading.Thread(target=self._run, args=(meter,))
+
+    def _run(self, meter: clawmeter.Clawmeter) -> None:
+        with meter.store.bulk_load():
+            self.began.set()
+            assert self.may_end.wait(PATIENCE_S)
+
+    def __enter__(self) -> FirstIndex:
+        self.thread.start()
+        assert self.began.wait(PATIENCE_S)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.may_end.set()
+        self.thread.join(PATIENCE_S)
+
+
+def test_nothing_waits_for_the_first_index(meter: clawmeter.Clawmeter, gateway: FakeGateway) -> None:  # fmt: skip
+    meter.actions.LEDGER_S = 0.05  # type: ignore[misc]
+    row = meter.actions.begin("x", "k", "t", "cron.run", {})
+    with FirstIndex(meter):
+        with pytest.raises(QueryError, match="first index is under way") as refused:
+            call(meter)
+        meter.actions.end(row, gateway.url, "ok", {}, 1)  # it is done: nobody is told otherwise
+    assert (refused.value.code, refused.value.status) == ("indexing", 503)
+    assert gateway.connections == []
+    assert [r["outcome"] for r in meter.actions.listed()[0]] == ["unknown"]
+    assert call(meter)["status"] == "aborted"
+
+
+def test_an_index_of_a_moment_is_no_reason_to_refuse(meter: clawmeter.Clawmeter) -> None:
+    meter.actions.LEDGER_S = PATIENCE_S  # type: ignore[misc]
+    with ThreadPoolExecutor(1) as pool:
+        with FirstIndex(meter):
+            asked = pool.submit(call, meter)
+            wait_until(asked.running)
+        assert asked.result(PATIENCE_S)["status"] == "aborted"
 
 
 def test_the_record_names_whose_grant_it_was(meter: clawmeter.Clawmeter) -> None:
@@ -330,6 +399,71 @@ def test_a_pause_that_is_cut_short_can_be_undone_and_gone_on_with(following: Any
     assert meter.actions.pause(who="me")["heartbeats"] is True
     assert meter.actions.resume(who="me")["paused"] is False
     assert jobs.on() == {"a", "b"}
+
+
+def test_a_job_with_half_a_character_is_paused_and_restored(following: Any, gateway: FakeGateway) -> None:  # fmt: skip
+    """As JavaScript's slice() leaves it in names and texts that agents write."""
+    jobs = Jobs(gateway, "a", "b\ud83d")
+    jobs.rows["a"] |= {"name": "half a smile \ud83d", "payload": {"kind": "agentTurn", "\ud83d": 2**70}}  # fmt: skip
+    meter = following()
+    assert meter.actions.pause(who="me")["problems"] == []
+    assert jobs.on() == set()
+    told = meter.actions.resume(who="me")
+    assert (told["paused"], told["left"], told["problems"]) == (False, [], [])
+    assert jobs.on() == {"a", "b\ud83d"}
+
+
+def test_what_was_never_sent_is_not_paused(following: Any, gateway: FakeGateway) -> None:
+    jobs = Jobs(gateway, "a", "b")
+    meter = following()
+    gateway.token = "another"  # of the connection that is there nobody asks it again
+    with pytest.raises(GatewayError, match="refuses the token"):
+        meter.actions.pause(who="me")
+    state = meter.actions.pause_state()
+    assert (state["paused"], state["jobs"], meter.gateway_state.paused_ms) == (False, [], None)
+    assert meter.actions.listed()[0][0]["outcome"] == "not_sent"
+    with pytest.raises(QueryError, match="not paused"):
+        meter.actions.resume(who="me")
+
+    gateway.token = TOKEN
+    jobs.refused = {"b"}
+    assert meter.actions.pause(who="me")["jobs"] == ["A"]
+    before = meter.actions._load_pause()
+    gateway.token = "another"
+    with pytest.raises(GatewayError, match="refuses the token"):
+        meter.actions.pause(who="me")
+    assert meter.actions._load_pause() == before
+
+
+def test_a_list_of_jobs_that_leads_nowhere_ends(following: Any, gateway: FakeGateway) -> None:
+    jobs = Jobs(gateway, "a")
+    pages = iter([{"jobs": list(jobs.rows.values()), "hasMore": True, "nextOffset": 5}, {"jobs": [], "hasMore": True, "nextOffset": 5}])  # fmt: skip
+    gateway.answers["cron.list"] = lambda: next(pages)
+    assert [step.target for step in following().actions.plan_pause()[0]] == ["A", "heartbeats"]
+
+
+def test_a_run_of_which_only_the_key_is_told_is_aborted_by_its_session(
+    gateway: FakeGateway, tmp_path: Path, meter_factory: Any
+) -> None:
+    """Events of 2026.2 have no session id; the page knows the session by it."""
+    home = HandmadeHome(tmp_path / "home")
+    home.write("s-old", [header("s-old", NOW - 9000), user("u1", NOW - 8000)])
+    home.write("s-new", [header("s-new", NOW - 5000), user("u2", NOW - 4000)])
+    meter = meter_factory(home.path, gateway=True, gateway_url=gateway.url, gateway_token=TOKEN)
+    for session in ("s-old", "s-new"):  # the key went on to the second
+        home.index({"agent:main:main": session})
+        meter.index()
+    meter.gateway.start()
+    gateway.client().say(start())
+    wait_until(meter.gateway_state.running, "the run")
+    step = ("chat.abort", {"sessionKey": "agent:main:main", "runId": "r1"}, "agent:main:main")
+    assert meter.actions.plan_abort("s-new") == [step]
+    with pytest.raises(QueryError, match="no run of this session"):
+        meter.actions.plan_abort("s-old")
+    gateway.client().say(start(sessionId="s-newest"))  # the key has gone on again
+    wait_until(lambda: meter.gateway_state.running("s-newest"), "the id")
+    with pytest.raises(QueryError, match="no run of this session"):
+        meter.actions.plan_abort("s-new")
 
 
 def test_what_a_gateway_refuses_is_told_and_the_rest_goes_on(following: Any, gateway: FakeGateway) -> None:  # fmt: skip

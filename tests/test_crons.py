@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -423,6 +424,15 @@ def test_a_failed_job_needs_attention_while_it_is_on(handmade: clawmeter.Clawmet
     assert attention() == []
 
 
+def test_a_home_that_is_a_copy_of_another_has_no_jobs_of_its_own(tmp_path: Path, meter_factory: Any) -> None:  # fmt: skip
+    home = cron_home(tmp_path)
+    copy = shutil.copytree(home.state, tmp_path / "copy")
+    meter = meter_factory(home.state, copy)
+    meter.index()
+    assert [job["id"] for job in meter.queries.crons()["jobs"]] == ["job-1", "job-2"]
+    assert meter.queries.cron("job-1")["job"]["agent_id"] == "main"
+
+
 # --- from a gateway ------------------------------------------------------------------------------
 
 
@@ -467,6 +477,22 @@ def test_a_list_that_never_ends_is_given_up() -> None:
     assert len(asked.calls) == 1
 
 
+@pytest.mark.parametrize(
+    "page",
+    [
+        {"jobs": [], "hasMore": True, "nextOffset": 2},
+        {"jobs": [{"id": "b"}], "hasMore": True, "nextOffset": 1},
+        {"jobs": [{"id": "b"}], "hasMore": True, "nextOffset": "2"},
+        {"jobs": [{"id": "b"}], "hasMore": True, "nextOffset": 10**9},
+    ],
+)
+def test_a_page_that_leads_nowhere_is_the_last(page: Json) -> None:
+    first = {"jobs": [{"id": "a"}], "hasMore": True, "nextOffset": 1}
+    asked = Asked(cron_list=iter([first, page]))
+    assert [job["id"] for job in book_of(asked).jobs().jobs][0] == "a"
+    assert len(asked.calls) == 2
+
+
 @pytest.mark.parametrize("answer", [None, [], "x", {"jobs": {}}, {"jobs": [[], None, {"id": {}}]}])
 def test_an_answer_that_is_no_list_of_jobs_gives_none(answer: Any) -> None:
     assert book_of(Asked(cron_list=answer)).jobs().jobs == ()
@@ -501,6 +527,13 @@ def test_runs_are_asked_for_once_while_nothing_changes() -> None:
     book.forget()
     book.runs("k")
     assert [params["id"] for _, params in asked.calls] == ["j", "k", "k"]
+
+
+def test_runs_of_a_job_that_the_gateway_does_not_have_are_read_from_the_files(tmp_path: Path) -> None:  # fmt: skip
+    """It answers an empty list for any id; the job may be that of a second home."""
+    book = book_of(Asked(cron_runs={"entries": []}))
+    book.homes = (home_at(cron_home(tmp_path).state),)
+    assert [run["error"] for run in book.runs("job-1")] == [None, "no tea"]
 
 
 def test_what_changes_while_it_is_read_is_read_again() -> None:
@@ -592,6 +625,32 @@ def test_the_api_lists_what_the_gateway_has_and_that_it_can_be_changed(api: Api)
     status, detail = api.ask("GET", "/api/crons/j1")
     assert (status, detail["job"]["payload"]["text"]) == (200, "x")
     assert api.ask("GET", "/api/crons/j9")[0] == 404
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"delivery": {"mode": "webhook", "to": "http://[x"}},
+        {"delivery": {"mode": "webhook", "to": "https://u:p[w@hooks.example/x"}},
+        {"schedule": {"kind": "cron", "expr": "0-10/00 * * * *"}},
+        {"payload": {"kind": "agentTurn", "message": "half a smile: \ud83d"}},
+    ],
+)
+def test_whatever_a_job_holds_the_others_are_listed(api: Api, odd: Json) -> None:
+    api.gateway.answers["cron.list"] = {"jobs": [{**JOB, "id": "odd", **odd}, JOB]}
+    status, answer = api.ask("GET", "/api/crons")
+    assert (status, [job["id"] for job in answer["jobs"]]) == (200, ["odd", "j1"])
+    assert "p[w" not in json.dumps(answer)
+    assert api.ask("GET", "/api/overview")[0] == 200
+
+
+def test_a_job_that_cannot_be_read_is_counted() -> None:
+    deep: Any = []
+    for _ in range(5000):
+        deep = [deep]
+    found = clawmeter.CronJobs.parse("gateway", [{"id": "deep", "payload": deep, "trigger": deep}, {"id": "j"}])  # fmt: skip
+    assert ([job["id"] for job in found.jobs], found.bad_jobs) == (["j"], 1)
+    assert found.problems[0].startswith("a cron job cannot be read: ")
 
 
 def test_only_reading_and_only_when_somebody_looks(api: Api) -> None:

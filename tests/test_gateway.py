@@ -6,11 +6,13 @@ import base64
 import contextlib
 import hashlib
 import json
+import math
 import os
 import socket
+import ssl
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +32,7 @@ from gateway_server import (  # fmt: skip
 )
 from handmade import HandmadeHome, header, user
 from served import PATIENCE_S, Served, process_env, wait_until
+from test_api import certificate  # noqa: F401 - a fixture
 
 import clawmeter
 from clawmeter import (
@@ -168,6 +171,35 @@ def test_whoever_waits_is_told_when_the_connection_ends(gateway: FakeGateway, li
         gateway.client().drop()
         with pytest.raises(GatewayError, match="connection to the gateway ended"):
             waiting.result(PATIENCE_S)
+
+
+def test_a_question_that_cannot_be_sent_is_answered_at_once(gateway: FakeGateway, listen: Any) -> None:  # fmt: skip
+    listener = listen()
+    listener.wait_for(status="connected")
+    with pytest.raises(GatewayError, match="logs.tail could not be sent"):
+        listener.client.ask("logs.tail", {"no": object()}, PATIENCE_S)
+    gateway.client(2)
+    listener.wait_for(status="connected")  # the thread goes on
+
+
+class Impatient(Future[Any]):
+    """An answer whose asker gives up at the very moment at which somebody looks whether it is there."""
+
+    def done(self) -> bool:
+        was = super().done()
+        self.cancel()
+        return was
+
+
+def test_an_asker_that_gives_up_when_the_connection_ends_ends_nothing_else(gateway: FakeGateway, listen: Any) -> None:  # fmt: skip
+    client = listen(start=False).client
+    given_up: Future[Any] = Future()
+    given_up.cancel()
+    waiting: Future[Any] = Future()
+    for answer in (Impatient(), given_up, waiting):
+        client._questions.put((clawmeter.Asked("logs.tail", math.inf, answer), {}))
+    client._close()
+    assert "connection to the gateway ended" in str(waiting.exception(0))
 
 
 # --- getting in ----------------------------------------------------------------------------------
@@ -536,6 +568,91 @@ def test_a_port_that_answers_nothing_is_no_gateway(listen: Any, monkeypatch: pyt
         assert "no gateway at" in listener.state.describe()["problem"]
 
 
+def connect_to(talk: Callable[[socket.socket], None], monkeypatch: pytest.MonkeyPatch) -> str:
+    """What comes of connecting to somebody who talks like this; fails when nothing does."""
+    monkeypatch.setattr(clawmeter.GatewayConnection, "HANDSHAKE_S", 0.5)
+    with socket.create_server(("127.0.0.1", 0)) as server, ThreadPoolExecutor(2) as pool:
+
+        def serve() -> None:
+            peer, _ = server.accept()
+            with peer, contextlib.suppress(OSError):
+                talk(peer)
+
+        pool.submit(serve)
+        port = server.getsockname()[1]
+        connection = clawmeter.GatewayConnection()
+        trying = pool.submit(connection.connect, clawmeter.Endpoint(f"ws://127.0.0.1:{port}", (TOKEN,)))  # fmt: skip
+        with pytest.raises(GatewayError) as error:
+            trying.result(PATIENCE_S)
+        connection.close()
+        return str(error.value)
+
+
+def test_a_refusal_of_any_length_is_not_read_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    sent = 0
+
+    def talk(peer: socket.socket) -> None:
+        nonlocal sent
+        peer.sendall(b"HTTP/1.1 500 No\r\nContent-Length: 64000000\r\n\r\n")
+        for _ in range(64):
+            peer.sendall(bytes(1_000_000))
+            sent += 1
+
+    assert "not as a gateway" in connect_to(talk, monkeypatch)
+    assert sent < 64
+
+
+def test_a_handshake_that_drips_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    def talk(peer: socket.socket) -> None:
+        peer.sendall(b"HTTP/1.1 101 Switching Protocols\r\nX-Long: ")
+        until = time.monotonic() + 2 * PATIENCE_S
+        while time.monotonic() < until:
+            peer.sendall(b"x")
+            threading.Event().wait(0.01)
+
+    assert "no gateway at" in connect_to(talk, monkeypatch)
+
+
+def test_shutting_leaves_the_thread_that_sends_its_encryption(certificate: tuple[Path, Path]) -> None:  # noqa: F811  # fmt: skip
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*certificate)
+    gateway = FakeGateway(tls=context)
+    connection = clawmeter.GatewayConnection()
+    connection.connect(clawmeter.Endpoint(gateway.url, (TOKEN,)))
+    connection.shut()
+    connection.close()
+    peer = gateway.client()
+    wait_until(peer.is_over.is_set, "the end")
+    assert peer.said_goodbye  # in clear text it would be none
+    gateway.stop()
+
+
+@pytest.mark.parametrize("url", ["ws://..x/", f"ws://{'x' * 64}.example/"])
+def test_what_is_no_name_of_a_host_is_no_gateway(url: str) -> None:
+    with pytest.raises(GatewayError, match="no gateway at") as error:
+        clawmeter.GatewayConnection().connect(clawmeter.Endpoint(url, (TOKEN,)))
+    assert error.value.status == "unreachable"
+
+
+def test_a_config_that_cannot_be_looked_at_ends_nothing(
+    gateway: FakeGateway, home: HandmadeHome, meter_factory: Any
+) -> None:
+    meter = meter_factory(home.path, gateway=True)
+    config = {"gateway": {"port": gateway.port, "auth": {"token": TOKEN}}}
+    (meter.homes[0].path / "openclaw.json").write_text(json.dumps(config))
+    meter.gateway.CONFIG_S = meter.gateway.FIRST_DELAY_S = meter.gateway.LONGEST_DELAY_S = 0.02
+    meter.gateway.REFUSED_DELAY_S = 0.02
+    meter.gateway.start()
+    wait_until(lambda: meter.gateway_state.status == "connected", "the connection")
+    meter.env["OPENCLAW_CONFIG_PATH"] = "/" + "x" * 300  # looking at it is an OSError for root, too
+    gateway.client().drop()
+    wait_until(lambda: meter.gateway_state.status == "unusable", "the word on its config")
+    assert meter.gateway_tokens() == []
+    assert "cannot read" in clawmeter.read_config(home.path, meter.env).problem
+    del meter.env["OPENCLAW_CONFIG_PATH"]
+    wait_until(lambda: meter.gateway_state.status == "connected", "the connection")
+
+
 def test_stopping_does_not_wait_for_anything(gateway: FakeGateway, listen: Any) -> None:
     listener = listen()
     gateway.client()
@@ -561,6 +678,39 @@ def test_a_suspended_gateway_says_so_and_is_asked_when_it_is_back(gateway: FakeG
     gateway.answers["sessions.list"] = {"sessions": []}
     connection.say({"type": "event", "event": "gateway.suspension", "payload": {"phase": "accepting"}, "seq": 4})  # fmt: skip
     listener.wait_for(suspended=False)
+
+
+def test_what_a_gateway_would_not_do_yet_is_asked_again(gateway: FakeGateway, listen: Any) -> None:
+    not_now = {"error": {"code": "UNAVAILABLE", "message": "unavailable during gateway suspension", "retryable": True}}  # fmt: skip
+    gateway.answers |= {"sessions.subscribe": not_now, "sessions.list": not_now}
+    listener = listen(start=False)
+    listener.client.IDLE_S = 0.05
+    listener.client.start()
+    listener.heard(4)
+    gateway.answers |= {"sessions.subscribe": {"subscribed": True}, "sessions.list": {"sessions": []}}  # fmt: skip
+    listener.wait_for(capabilities=["sessions.list", "sessions.subscribe"], missing=[])
+    assert len(gateway.connections) == 1
+
+
+def test_a_run_whose_end_was_missed_does_not_run_for_ever() -> None:
+    now = now_ms()
+    state = GatewayState()
+
+    def event(frame: Json) -> None:
+        state.take_event(clawmeter.Frame("event", frame["event"], frame["payload"]))
+
+    lost, fresh = "agent:main:lost", "agent:main:fresh"
+    event(start(sessionKey=lost, runId="r1", ts=now - clawmeter.RUNNING_MS - 1000))
+    event(start(sessionKey=fresh, runId="r2", ts=now))
+    state.take_list({"sessions": [{"key": MAIN}]})
+    assert [key for key, _ in state.running()] == [
+        lost,
+        fresh,
+    ]  # a list that says nothing about runs
+    state.take_list({"sessions": [row()]})
+    assert [key for key, _ in state.running()] == [fresh]
+    event(tool("start", sessionKey=lost, runId="r1", ts=now))  # it had only been silent
+    assert {key for key, _ in state.running()} == {lost, fresh}
 
 
 def test_a_gateway_that_is_suspended_when_we_come_says_so(gateway: FakeGateway, listen: Any) -> None:  # fmt: skip
@@ -677,6 +827,11 @@ def test_hostile_lists_change_nothing(gateway: FakeGateway, listen: Any) -> None
         assert set(state.sessions) <= {MAIN}
         assert state.describe()["live_runs"] <= 1
         assert all(isinstance(v.run, dict) for v in state.live())
+
+
+def test_a_name_is_whole_or_none() -> None:
+    assert clawmeter.short_text("x" * 300, 400) == "x" * 300
+    assert clawmeter.short_text("x" * 401, 400) is None
 
 
 def test_names_cannot_move_a_terminal_or_grow(gateway: FakeGateway, listen: Any) -> None:

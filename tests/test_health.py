@@ -6,6 +6,7 @@ import json
 import os
 import socket
 import sqlite3
+import threading
 import time
 from contextlib import closing
 from pathlib import Path
@@ -16,7 +17,7 @@ import make_home
 import pytest
 from gateway_server import TOKEN, FakeGateway
 from handmade import MINUTE, NOW, T0, HandmadeHome, call, header, iso, user
-from served import wait_until
+from served import PATIENCE_S, wait_until
 
 import clawmeter
 from clawmeter import REDACTED, GatewayError, GatewayLog, RateLimit, redact
@@ -160,6 +161,32 @@ def test_commands_of_the_system_are_asked(tmp_path: Path, monkeypatch: pytest.Mo
     assert clawmeter.read_services() == []
 
 
+def test_a_service_that_failed_is_said_until_it_runs(
+    home: HandmadeHome, tmp_path: Path, meter_factory: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """… also by the look of every minute, which does not ask for services that are well."""
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    script(tmp_path, "systemctl", f"echo x >> {tmp_path}/asked; cat {tmp_path}/says")
+    says = tmp_path / "says"
+    says.write_text("openclaw-gateway.service loaded failed failed OpenClaw Gateway\n")
+    meter = meter_factory(home.path)
+    meter.system.services.hold_s = 0.0
+
+    def failed() -> bool:
+        return any(one["kind"] == "service" for one in meter.findings)
+
+    meter._note_system()
+    assert not failed()  # nobody has looked
+    meter.system_health()
+    meter._note_system()
+    assert failed()
+    says.write_text("openclaw-gateway.service loaded active running OpenClaw Gateway\n")
+    meter._note_system()
+    assert not failed()
+    meter._note_system()
+    assert (tmp_path / "asked").read_text().count("x") == 3
+
+
 def test_coverage_counts_what_is_wrong(home: HandmadeHome, meter_factory: Any) -> None:
     """… so that every page can say so."""
     meter = meter_factory(home.path)
@@ -244,6 +271,42 @@ def test_queue_of_the_database(home: HandmadeHome) -> None:
     assert files_below(home.state) == before  # nothing was written into OpenClaw's tree
     run(path, "DELETE FROM delivery_queue_entries WHERE id = ?", ("a",), ("b",))
     assert queues.read()["pending"] == 1
+
+
+def test_a_queue_that_cannot_be_listed_is_a_problem_and_no_failure(home: HandmadeHome, meter_factory: Any) -> None:  # fmt: skip
+    folder = home.state / "delivery-queue"
+    folder.symlink_to(folder)
+    meter = meter_factory(home.path)
+    assert meter.system_health()["delivery"]["problem"].startswith(f"cannot read {folder}: ")
+    meter._note_system()
+    assert meter.problems() == []
+
+
+def test_a_sample_that_fails_costs_nothing_else(home: HandmadeHome, meter_factory: Any) -> None:
+    meter = meter_factory(home.path)
+    meter.system.HOLD_S = meter.system._now.hold_s = 0.0
+    clock, meter.system.clock = meter.system.clock, lambda: 1 / 0
+    meter._note_system()
+    assert meter.problems() == ["the machine cannot be measured: division by zero; it is tried again"]  # fmt: skip
+    meter.system.clock = clock
+    meter._note_system()
+    assert meter.problems() == []
+
+
+def test_what_is_no_file_is_not_left_open(tmp_path: Path) -> None:
+    def free() -> int:
+        handle = os.open(os.devnull, os.O_RDONLY)
+        os.close(handle)
+        return handle
+
+    (tmp_path / "a.json").mkdir()
+    os.mkfifo(tmp_path / "pipe")
+    before = free()
+    log = GatewayLog(refuse, lambda: tmp_path / "a.json")
+    for name in ("a.json", "pipe", "gone"):
+        assert clawmeter.read_small_file(tmp_path / name) == b""
+    assert read(log)["problem"].startswith("cannot read ")
+    assert free() == before
 
 
 def test_queue_of_files(home: HandmadeHome) -> None:
@@ -483,6 +546,29 @@ def test_log_is_let_go_of_when_nobody_looks(logs: Path) -> None:
     log.forget_unasked()
     assert not log.lines
     assert texts(read(log)) == ["1"]
+
+
+def test_forgetting_the_log_does_not_wait_for_who_reads_it() -> None:
+    """It is called by the thread that reads transcripts; a question to a gateway may take long."""
+    asked, may_answer = threading.Event(), threading.Event()
+
+    def ask(_params: Json) -> Json:
+        asked.set()
+        assert may_answer.wait(PATIENCE_S)
+        return {"lines": []}
+
+    log = GatewayLog(ask, lambda: None)
+    reader = threading.Thread(target=read, args=(log,))
+    reader.start()
+    assert asked.wait(PATIENCE_S)
+    forgetting = threading.Thread(target=log.forget_unasked)
+    forgetting.start()
+    forgetting.join(PATIENCE_S / 2)
+    was_waiting = forgetting.is_alive()
+    may_answer.set()
+    reader.join(PATIENCE_S)
+    forgetting.join(PATIENCE_S)
+    assert not was_waiting
 
 
 def test_only_logs_of_the_user_are_found(logs: Path, tmp_path: Path) -> None:
