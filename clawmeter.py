@@ -18770,7 +18770,7 @@ export function html(strings, ...values) {
 
 /** A link target that stays in this application; anything else (javascript:, //host) is null. */
 export function ownHref(href) {
-  return /^(#\/|\/api\/)[\w\-./]*(\?[\w\-.=&%+:/]*)?$/.test(String(href)) ? String(href) : null;
+  return /^(#\/|\/api\/)([\w\-./]|%[0-9A-F]{2})*(\?[\w\-.=&%+:/]*)?$/.test(String(href)) ? String(href) : null;
 }
 
 const painted = new WeakMap();
@@ -18844,9 +18844,13 @@ function update(have, want) {
     if (!want.hasAttribute(name) && !isTheirs) have.removeAttribute(name);
   }
   if (have.hasAttribute("data-keep")) return;
+  const isRewritten = have.nodeName === "TEXTAREA" && have.textContent !== want.textContent;
   morph(have, want);
+  // Once somebody has pressed or typed, a field no longer follows its attributes and its text.
+  if (have.type === "checkbox") have.checked = want.hasAttribute("checked");
   if (have === document.activeElement) return;
   if (have.nodeName === "INPUT" && want.hasAttribute("value")) have.value = want.getAttribute("value");
+  if (isRewritten) have.value = want.textContent;
   if (have.nodeName === "SELECT") {
     const chosen = have.querySelector("option[selected]");
     if (chosen && have.value !== chosen.value) have.value = chosen.value;
@@ -19733,6 +19737,23 @@ export const sharePercent = (part, total, digits = 0) => (total ? formatPercent(
 const sumCost = (rows) => rows.reduce((sum, row) => sum + row.cost_nano_usd, 0);
 export const nothing = (words) => html`<p class="nothing">${words}</p>`;
 
+/** Why something could not be read, and a way to try again. */
+export const couldNotRead = (error, isOld = false) => html`
+  <p class="${isOld ? "note is-warn" : "nothing"}" role="status">
+    ${t("This could not be read: {why}.", { why: error.message })} ${isOld ? t("These are the last numbers.") : null}
+    <button type="button" class="link" data-action="retry">${t("Try again")}</button>
+  </p>`;
+
+/** What stands in place of an answer that is not there, or above one that could not be read anew. */
+export function unread(state, key) {
+  const { data, error } = state.answers[key] ?? {};
+  if (!error) return data ? null : nothing(t("Loading"));
+  // A lost connection is said once, in the bar.
+  return data && state.connection === "lost" ? null : couldNotRead(error, Boolean(data));
+}
+
+export const answerOr = (state, key, draw) => html`${unread(state, key)}${dataOf(state, key) ? draw(dataOf(state, key)) : null}`;
+
 export function icon(name, size = 16) {
   return html`
     <svg class="icon" width="${size}" height="${size}" viewBox="0 0 16 16" aria-hidden="true">
@@ -19795,8 +19816,7 @@ export function cost(totals, isLong = false) {
   const missing = totals.unpriced_calls || 0;
   if (!missing) return money(totals.cost_nano_usd);
   const words = tn(missing, "{n} unpriced call", "{n} unpriced calls");
-  const isUnknown = totals.cost_nano_usd === 0 && missing >= totals.model_calls;
-  const shown = isUnknown
+  const shown = isUnpriced(totals)
     ? html`<span class="num" title="${t("no price known")}">${UNKNOWN}</span>`
     : money(totals.cost_nano_usd);
   if (isLong) return html`${shown}<span class="unpriced"> + ${words}</span>`;
@@ -19804,6 +19824,13 @@ export function cost(totals, isLong = false) {
     <span class="mark" title="${t("{calls}, not in this sum", { calls: words })}">
       +${formatCount(missing)}${unseen(` ${t("unpriced calls")}`)}</span> ${shown}`;
 }
+
+/** Whether all calls of a totals object are without a price: what they cost is not known, and not $0. */
+export const isUnpriced = (row) => row.cost_nano_usd === 0 && row.unpriced_calls > 0 && row.unpriced_calls >= row.model_calls;
+/** What calls cost, for the figures that are derived from it; null where it is not known. */
+export const knownCost = (row) => (isUnpriced(row) ? null : row.cost_nano_usd);
+/** What a session cost with all below it; null where that is not known. */
+export const treeCost = (row) => (row.tree_cost_nano_usd === 0 && isUnpriced(row) ? null : row.tree_cost_nano_usd);
 
 /** Label, else what the key says after its agent, else the id: never "Untitled". */
 export function sessionName(row) {
@@ -20201,7 +20228,8 @@ export function searchHits(state) {
       const note = [hit.agent, hit.channel, formatAgo(hit.last_activity_ms, state.now, zoneOf(state))].filter(Boolean).join(" · ");
       return { kind: t("Session"), name: sessionName({ label: hit.label, key: hit.label }), note, href };
     }
-    const note = `${tn(hit.model_calls, "{n} call", "{n} calls")} · ${formatMoney(hit.cost_nano_usd)}`;
+    // Nothing spent may also be no price known, which a hit does not tell.
+    const note = [tn(hit.model_calls, "{n} call", "{n} calls"), hit.cost_nano_usd ? formatMoney(hit.cost_nano_usd) : ""].filter(Boolean).join(" · ");
     return { kind: filterKindName(hit.kind), name: hit.label, note, href: hrefTo(narrowed({ [hit.kind]: hit.key }), at) };
   });
   return [...more.filter((hit) => hit.href), ...pages];
@@ -20399,11 +20427,21 @@ function attentionWords(one, { coverage, by_model: models }) {
 const ACTIONS = [msg("See health"), msg("Set a price"), msg("See the job")];
 const actionName = (label) => (ACTIONS.includes(label) ? t(label) : label);
 
-function AttentionLine(one, i, overview) {
+/** A link that the server made, with the range, zone and filters on show. */
+function hrefHere(state, href) {
+  if (href.startsWith("/api/")) return href;
+  const { page, rest } = parseRoute(href);
+  const params = [...new URLSearchParams(href.split("?")[1] ?? "")];
+  return hrefTo(state, page, rest, params);
+}
+
+function AttentionLine(one, i, state) {
+  const { overview } = state;
   const isBad = one.level === "bad";
-  const href = one.action ? ownHref(one.action.href) : null;
+  const given = one.action ? ownHref(one.action.href) : null;
   // A link to a page that does not exist yet would lead nowhere: its words alone are shown.
-  const isReachable = href !== null && (href.startsWith("/api/") || BUILT.has(parseRoute(href).page));
+  const isReachable = given !== null && (given.startsWith("/api/") || BUILT.has(parseRoute(given).page));
+  const href = isReachable ? hrefHere(state, given) : null;
   let action = null;
   if (isReachable) action = html`<a href="${href}" data-row>${actionName(one.action.label)}</a>`;
   else if (one.action) action = html`<span class="note">${actionName(one.action.label)}</span>`;
@@ -20423,7 +20461,7 @@ function Attention(state) {
   return panel({
     key: "attention", title: t("Needs attention"), wide: "w12", state,
     note: attention.length > 5 ? tn(attention.length - 5, "{n} more line", "{n} more lines") : null,
-    body: html`<ul class="attention">${attention.slice(0, 5).map((one, i) => AttentionLine(one, i, state.overview))}</ul>`,
+    body: html`<ul class="attention">${attention.slice(0, 5).map((one, i) => AttentionLine(one, i, state))}</ul>`,
   });
 }
 
@@ -20502,7 +20540,7 @@ function Shares({ key, title, kind, rows, state }) {
     </tr>`;
   const named = (row) => line(filterName(kind, row.key, row.label || row.key), row.cost_nano_usd, cost(row), row.label || row.key);
   const rest = rows.slice(7);
-  const others = rest.length ? line(tn(rest.length, "{n} other", "{n} others"), sumCost(rest), money(sumCost(rest)), "") : null;
+  const others = rest.length ? line(tn(rest.length, "{n} other", "{n} others"), sumCost(rest), money(rest.every(isUnpriced) ? null : sumCost(rest)), "") : null;
   const table = html`
     <table class="shares">
       <thead class="unseen">
@@ -20681,7 +20719,7 @@ function Dearest(state) {
   const hasTrees = rows.some(isDearer);
   const tree = (row) => html`
     <td class="num wide">
-      ${isDearer(row) ? money(row.tree_cost_nano_usd) : html`<span class="note">${money(row.cost_nano_usd)}</span>`}
+      ${isDearer(row) ? money(row.tree_cost_nano_usd) : html`<span class="note">${money(treeCost(row))}</span>`}
     </td>`;
   const line = (row) => html`
     <tr data-key="${row.id}">
@@ -20935,7 +20973,7 @@ export function Confirmation({ confirm }) {
     ${notes.length ? html`<ul class="confirm-notes">${notes.map((note, i) => html`<li data-key="${i}">${bdi(note)}</li>`)}</ul>` : null}
     <div role="alert">${fault ? html`<p class="confirm-fault">${icon("bad")}${bdi(fault)}</p>` : null}</div>
     <footer class="confirm-foot">
-      <button type="button" class="button" data-action="confirm-close">${isDone ? t("Close") : t("Cancel")}</button>
+      <button type="button" class="button" data-action="confirm-close">${isDone || isBusy ? t("Close") : t("Cancel")}</button>
       ${isDone ? null : html`
         <button type="button" class="button ${isDangerous ? "is-danger" : "is-first"}" data-action="confirm-send" data-key="send"
           aria-disabled="${isReady ? "false" : "true"}" aria-busy="${isBusy ? "true" : "false"}">${isBusy ? t("Sending") : button}</button>`}
@@ -20975,7 +21013,7 @@ function AuditRow(row, state) {
 /** What people asked of the gateway, latest first; `auditAsk` brings it. */
 export function AuditTable(state) {
   const { data, total, error } = state.answers.actions ?? {};
-  if (!data) return nothing(error ? t("The list could not be read: {why}.", { why: error.message || t("no answer") }) : t("Loading"));
+  if (!data) return nothing(error ? t("The list could not be read: {why}.", { why: error.message }) : t("Loading"));
   if (!data.length) return nothing(t("Nobody has done anything yet: what is sent to a gateway from here is listed with its answer."));
   const table = scrollingTable({
     label: t("{title}, table", { title: t("Actions") }), kind: "audit",
@@ -21414,9 +21452,11 @@ async function confirm(question) {
     const { steps, gateway, problems = [] } = body;
     if (isMine()) dispatch({ confirm: { ...state.confirm, steps, gateway, notes: question.notes?.(body), fault: problems.join("; ") } });
   } catch (fault) {
-    if (isMine()) dispatch({ confirm: { ...state.confirm, fault: fault.message || t("Clawmeter does not answer. Is it running?") } });
+    if (isMine()) dispatch({ confirm: { ...state.confirm, fault: faultWords(fault) } });
   }
 }
+
+const faultWords = ({ status, message }) => (status === 0 ? t("Clawmeter does not answer. Is it running?") : message);
 
 async function sendConfirmed() {
   const { steps, isBusy, send: { method, path, body }, done, then } = state.confirm;
@@ -21435,9 +21475,9 @@ async function sendConfirmed() {
     refreshAll();
   } catch (fault) {
     if (fault.status === 401) askForToken("");
-    else if (state.confirm === asked) {
-      dispatch({ confirm: { ...asked, isBusy: false, fault: fault.message || t("Clawmeter does not answer. Is it running?") } });
-    }
+    // Closed while it was sent: that it failed has to be seen all the same.
+    else if (!state.confirm || state.confirm === asked) dispatch({ confirm: { ...asked, isBusy: false, fault: faultWords(fault) } });
+    else say(`${asked.title} ${faultWords(fault)}`);
   }
 }
 
@@ -21527,7 +21567,7 @@ const serverNow = () => Date.now() + serverAhead;
 
 class ApiError extends Error {
   constructor(status, message) {
-    super(message);
+    super(message || t("no answer"));
     this.status = status;
   }
 }
@@ -21641,6 +21681,10 @@ function syncAsks() {
       isNew.delete(key);
     }
   }
+  if (!isNew.size) {
+    clearTimeout(slowTimer);
+    if (state.isSlow) state = { ...state, isSlow: false }; // what is drawn comes after this
+  }
   for (const [key, one] of wanted) {
     const known = readers.get(key);
     if (known && questionOf(known.ask) === questionOf(one)) {
@@ -21686,14 +21730,16 @@ async function readAnswer(key, signal, isCurrent) {
     const { body, total } = await fetchJson(path, params, signal);
     if (!isCurrent()) return;
     const change = { ...noteServer(body), ...settle(), connection: connectionNow() };
-    keep({ data: body, total, error: null, askedFor: params }, change);
+    keep({ data: body, total, error: null, askedFor: params, asked: questionOf({ path, params }) }, change);
     if (key === "search") goToFound();
     clearTimeout(againTimer);
     if (indexing(state)) againTimer = setTimeout(refreshIfSeen, 1000);
   } catch (fault) {
     if (isCurrent() && fault instanceof ApiError && fault.status !== 401) {
       const connection = isGone(fault) ? "lost" : connectionNow();
-      keep({ error: { status: fault.status, message: fault.message } }, { ...settle(), connection });
+      // What was said to another question is no answer to this one; where nobody answers, the bar says that all is old.
+      const isOther = !isGone(fault) && state.answers[key]?.asked !== questionOf({ path, params });
+      keep({ error: { status: fault.status, message: fault.message }, ...(isOther ? { data: null, total: NaN } : {}) }, { ...settle(), connection });
     }
     throw fault;
   }
@@ -21848,6 +21894,7 @@ function askForToken(message) {
   linkMessage = "";
   for (const { reader } of readers.values()) reader.stop();
   readers.clear();
+  isNew.clear();
   resting = {};
   dispatch({ needsLogin: true, isSlow: false, answers: {}, search: null, sheet: null, confirm: null, menu: "", login: { isBusy: false, message: words } });
   if (!wasNeeded) requestAnimationFrame(() => $("token")?.focus());
@@ -22033,6 +22080,14 @@ function touchUp(event) {
   if (series && kind) filterBy(kind, series);
 }
 
+/** The dialog beside whose box an event happened, if one is open: on its backdrop, not on its padding. */
+function backdropOf({ target, clientX: x, clientY: y }) {
+  if (![$("search"), $("sheet"), $("confirm")].includes(target)) return null;
+  const { left, right, top, bottom } = target.getBoundingClientRect();
+  return x < left || x > right || y < top || y > bottom ? target : null;
+}
+let pressedBeside = null; // a selection of text that only ends there must not close it
+
 let clickTimer = 0;
 document.addEventListener("pointermove", (event) => {
   if (isDragging()) {
@@ -22046,6 +22101,7 @@ document.addEventListener("pointermove", (event) => {
 });
 document.addEventListener("pointerdown", (event) => {
   if (state.menu && !event.target.closest?.("[data-menu]")) dispatch({ menu: "" });
+  pressedBeside = backdropOf(event);
   const chart = chartOf(event.target);
   isTouched = event.pointerType === "touch";
   if (isTouched) touchDown(event, chart);
@@ -22119,11 +22175,11 @@ function openMenu(name) {
   if (name === "filter") change.filterText = "";
   dispatchNow(change, change.menu ? {
     range: ['.presets [aria-pressed="true"]', ".presets button"], filter: ['[data-action="filter-text"]'],
-  }[name] ?? [`[data-menu="${name}"] .menu-box button`] : []);
+  }[name] ?? [`[data-menu="${name}"] .menu-box :is(input, button, a)`] : []);
 }
 
 function closeMenu() {
-  if (state.menu) $("bar").querySelector(`[data-menu="${state.menu}"] > button`)?.focus();
+  if (state.menu) document.querySelector(`[data-menu="${state.menu}"] > button`)?.focus();
   dispatch({ menu: "" });
 }
 
@@ -22155,6 +22211,7 @@ function calendarKey(event) {
 }
 
 function searchKey(event) {
+  if (event.target.dataset?.action !== "search-text") return; // the button beside it has Enter for itself
   const hits = searchHits(state);
   const at = markedHit(state, hits);
   if (event.key === "ArrowDown" || event.key === "ArrowUp") {
@@ -22164,9 +22221,8 @@ function searchKey(event) {
   } else if (event.key === "Enter") {
     dispatch({ search: { ...state.search, isGoing: true } });
     goToFound();
-  } else return false;
+  } else return;
   event.preventDefault();
-  return true;
 }
 
 /** Enter may come before the answer: what is marked then was found for a shorter text. */
@@ -22280,9 +22336,8 @@ function act(element, event) {
 }
 
 document.addEventListener("click", (event) => {
-  if (event.target === $("search")) dispatch({ search: null }); // beside the box: its backdrop
-  if (event.target === $("sheet")) dispatch({ sheet: null });
-  if (event.target === $("confirm")) dispatch({ confirm: null });
+  const beside = backdropOf(event);
+  if (beside && beside === pressedBeside) dispatch({ [beside.id]: null });
   const element = event.target.closest("[data-action]");
   if (!element || ["SELECT", "FORM", "INPUT", "TEXTAREA"].includes(element.nodeName)) return;
   if (element.nodeName === "A" && (event.ctrlKey || event.metaKey || event.shiftKey)) return; // a tab of its own
@@ -22335,6 +22390,7 @@ document.addEventListener("keydown", (event) => {
   if (chart && chartKey(event, chart)) return;
   if (event.target.closest?.("[data-calendar]") && calendarKey(event)) return;
   if (event.key === "Escape") {
+    if ($("help").open || state.sheet || state.confirm) return; // closes by itself, and alone
     if (state.menu) closeMenu();
     else if (state.isMoreOpen) dispatch({ isMoreOpen: false });
     else page()?.keys?.(event, context(event));
@@ -22639,7 +22695,7 @@ import {
 } from "./dom.js";
 import {
   askParams, bdi, context as contextUse, cost, dataOf, dot, head, hrefTo, icon, menu, money, nothing, panel,
-  rangeName, segments, select, sessionName, sortHead, tokens, unseen, when, widthOf, windowOf, windowedTable,
+  rangeName, segments, select, sessionName, sortHead, tokens, treeCost, unseen, when, widthOf, windowOf, windowedTable,
 } from "./views.js";
 
 const LIST = "sessions";
@@ -22683,7 +22739,7 @@ function errors(row) {
 
 /** What it cost with all sub-agents below it; faint where there is nothing below. */
 function tree(row) {
-  if (row.tree_cost_nano_usd <= row.cost_nano_usd) return html`<span class="note">${money(row.tree_cost_nano_usd)}</span>`;
+  if (row.tree_cost_nano_usd <= row.cost_nano_usd) return html`<span class="note">${money(treeCost(row))}</span>`;
   return money(row.tree_cost_nano_usd);
 }
 
@@ -23110,8 +23166,8 @@ import {
 } from "./dom.js";
 import { niceTicks, shareBar, swatch } from "./chart.js";
 import {
-  abortButton, assignColours, bdi, cost, dataOf, fateMark, head, hrefTo, icon, menu, money, nestSessions, nothing, panel, partial,
-  scrollingTable, sessionName, shareOf, sharePercent, stateMark, taskWords, tokens, unseen, when, widthOf, windowedTable, zoneOf,
+  abortButton, assignColours, bdi, cost, couldNotRead, dataOf, fateMark, head, hrefTo, icon, isUnpriced, knownCost, menu, money, nestSessions, nothing,
+  panel, partial, scrollingTable, sessionName, shareOf, sharePercent, stateMark, taskWords, tokens, treeCost, unseen, when, widthOf, windowedTable, zoneOf,
 } from "./views.js";
 
 const KINDS = [
@@ -23151,14 +23207,14 @@ function Figure(key, label, number, note = null) {
 }
 
 function Facts(session, state) {
-  const perCall = session.model_calls ? session.cost_nano_usd / session.model_calls : null;
+  const perCall = session.model_calls && !isUnpriced(session) ? session.cost_nano_usd / session.model_calls : null;
   const below = session.subagents.length;
   const plan = session.plan_cost_nano_usd;
   return html`
     <dl class="session-facts">
       ${Figure("cost", t("Cost"), html`${cost(session, true)} ${partial(state)}`,
     plan ? t("and {money} worth of plan use", { money: formatMoney(plan) }) : perCall === null ? null : t("{money} a call", { money: formatMoney(Math.round(perCall)) }))}
-      ${Figure("tree", t("With sub-agents"), money(session.tree_cost_nano_usd),
+      ${Figure("tree", t("With sub-agents"), money(treeCost(session)),
     below ? tn(below, "{n} sub-agent", "{n} sub-agents") : t("none"))}
       ${Figure("tokens", t("Tokens"), tokens(session.total_tokens),
     t("{input} in, {output} out", { input: formatTokens(session.input_tokens + session.cache_read_tokens + session.cache_write_tokens), output: formatTokens(session.output_tokens) }))}
@@ -23462,7 +23518,7 @@ function Turns(state) {
   const data = turnsOf(state);
   const frame = (note, body) => panel({ key: "turns", title: t("Turns"), note, wide: "turns-panel", state, isSum: true, body });
   const error = state.answers[askKey("turns", idOf(state))]?.error;
-  if (!data) return frame(null, nothing(error ? t("The turns could not be read: {why}.", { why: error.message || t("no answer") }) : t("Loading")));
+  if (!data) return frame(null, nothing(error ? t("The turns could not be read: {why}.", { why: error.message }) : t("Loading")));
   const { turns, skipped } = data;
   if (!turns.length) return frame(null, nothing(t("Nothing was said in this session.")));
   const longest = Math.max(...turns.map((turn) => turn.duration_ms));
@@ -23580,7 +23636,8 @@ function Turn(state, session) {
     <button type="button" class="icon-button" data-action="turn-step" data-value="1" title="${t("Turn after")}" data-shortcut="]" data-help="${t("Turn after")}">${icon("right")}${unseen(t("Turn after"))}</button>
     ${close}`;
   const note = html`${when(turn.from_ms, state)}, ${formatDuration(turn.duration_ms)} (${turnShares(turn)}), ${money(turn.cost_nano_usd)}`;
-  if (!items || !isIts) return frame(note, turnNav, nothing(t("Loading")));
+  const error = state.answers[askKey("spans", idOf(state))]?.error;
+  if (!items || !isIts) return frame(note, turnNav, error ? couldNotRead(error) : nothing(t("Loading")));
   const until = untilOf(data, turn);
   const below = session.subagents.filter((row) => row.started_ms !== null && row.started_ms >= turn.from_ms && (until === null || row.started_ms < until));
   const spans = spansOf(items.items, turn, below);
@@ -23661,11 +23718,11 @@ function Below(session, state) {
       <td class="num wide">${tokens(row.total_tokens)}</td>
       <td class="num wide">${formatCount(row.tool_calls)}${row.tool_errors ? html` <span class="mark is-bad" title="${tn(row.tool_errors, "{n} error", "{n} errors")}">${formatCount(row.tool_errors)}</span>` : null}</td>
       <td class="num">${cost(row)}</td>
-      <td class="num wide">${row.tree_cost_nano_usd > row.cost_nano_usd ? money(row.tree_cost_nano_usd) : html`<span class="note">${money(row.tree_cost_nano_usd)}</span>`}</td>
+      <td class="num wide">${row.tree_cost_nano_usd > row.cost_nano_usd ? money(row.tree_cost_nano_usd) : html`<span class="note">${money(treeCost(row))}</span>`}</td>
     </tr>`;
   return panel({
     key: "below", title: t("Sub-agents"), wide: "", state,
-    note: html`${tn(nested.length, "{n} session", "{n} sessions")}, ${money(session.tree_cost_nano_usd - session.cost_nano_usd)}`,
+    note: html`${tn(nested.length, "{n} session", "{n} sessions")}, ${money(session.subagents.every(isUnpriced) ? null : session.tree_cost_nano_usd - session.cost_nano_usd)}`,
     body: scrollingTable({
       label: t("Sub-agents, table"), kind: rows.length > 12 ? "is-long" : "",
       heads: html`${head(html`<span class="state-word">${t("State")}</span>`)}${head(t("Session"))}${head(t("Model"), "mid")}${head(t("Lasted"), "num")}
@@ -23890,7 +23947,7 @@ function Transcript(state, session) {
   const data = dataOf(state, key);
   const error = state.answers[key]?.error;
   const frame = (note, body) => panel({ key: "transcript", title: t("Transcript"), note, wide: "w12 transcript-panel", state, body });
-  if (!data) return frame(null, nothing(error ? t("The transcript could not be read: {why}.", { why: error.message || t("no answer") }) : t("Loading")));
+  if (!data) return frame(null, nothing(error ? t("The transcript could not be read: {why}.", { why: error.message }) : t("Loading")));
   if (!data.available) {
     return frame(null, html`
       <div class="none">${nothing(t("OpenClaw no longer has this transcript. The ledger keeps its numbers."))}
@@ -23920,7 +23977,7 @@ export function toMarkdown(session, entries, zone) {
     return `${marks}${language}\n${text}\n${marks}`;
   };
   const harmless = (text) => plain(text).replace(/!\[/g, "!\\[").replace(/</g, "&lt;");
-  const parts = [`# ${harmless(sessionName(session)).replace(/\s+/g, " ")}`, `${session.agent} · ${session.id} · ${formatMoney(session.cost_nano_usd)}`];
+  const parts = [`# ${harmless(sessionName(session)).replace(/\s+/g, " ")}`, `${session.agent} · ${session.id} · ${formatMoney(knownCost(session))}`];
   for (const entry of entries) {
     const { name } = entryKind(entry);
     const facts = [entry.tool_name, entry.kind === "assistant" ? entry.model : null, entry.is_error ? t("error") : null].filter(Boolean).map((fact) => harmless(fact));
@@ -23937,8 +23994,8 @@ export function toMarkdown(session, entries, zone) {
 // Two sessions side by side
 
 const COMPARED = [
-  [msg("Cost"), (one) => one.cost_nano_usd, "money"], [msg("With sub-agents"), (one) => one.tree_cost_nano_usd, "money"],
-  [msg("Plan use, its worth"), (one) => one.plan_cost_nano_usd, "money"], [msg("Cost a call"), (one) => (one.model_calls ? Math.round(one.cost_nano_usd / one.model_calls) : null), "money"],
+  [msg("Cost"), knownCost, "money"], [msg("With sub-agents"), treeCost, "money"],
+  [msg("Plan use, its worth"), (one) => one.plan_cost_nano_usd, "money"], [msg("Cost a call"), (one) => (one.model_calls && !isUnpriced(one) ? Math.round(one.cost_nano_usd / one.model_calls) : null), "money"],
   [msg("Model calls"), (one) => one.model_calls, "count"], [msg("Unpriced calls"), (one) => one.unpriced_calls, "count"],
   [msg("Turns"), (one) => one.user_messages, "count"], [msg("Tokens"), (one) => one.total_tokens, "tokens"],
   [msg("Input tokens"), (one) => one.input_tokens, "tokens"], [msg("Output tokens"), (one) => one.output_tokens, "tokens"],
@@ -24166,7 +24223,7 @@ async function seek(question, step, context) {
     }
     dispatch({ finding: step < 0 ? t("none before this place") : t("none after this place") });
   } catch (fault) {
-    if (turn === search) dispatch({ finding: t("The search failed: {why}", { why: fault.message || t("no answer") }) });
+    if (turn === search) dispatch({ finding: t("The search failed: {why}", { why: fault.message }) });
   }
 }
 
@@ -24186,7 +24243,7 @@ async function copyMarkdown(context) {
       dispatch({ finding: t("read {n} of {total}", { n: formatCount(entries.length), total: formatCount(total) }) });
     }
   } catch (fault) {
-    dispatch({ finding: t("The transcript could not be read: {why}.", { why: fault.message || t("no answer") }) });
+    dispatch({ finding: t("The transcript could not be read: {why}.", { why: fault.message }) });
     return;
   }
   const text = toMarkdown(session, entries, zoneOf(state));
@@ -24281,13 +24338,16 @@ export const page = {
     error: (element, context) => seek({ kinds: "errors" }, Number(element.dataset.value), context),
     edge: (element, { go }) => go({ at: Number(element.dataset.value), ms: null }, true),
     scrub: (element, { go }) => go({ at: Number(element.value), ms: null }, true),
-    whole: async (element, { state, dispatch, read }) => {
+    whole: async (element, context) => {
       const n = Number(element.dataset.value);
-      const id = idOf(state);
-      const { kinds } = state.route;
-      const { entries } = await read(api("transcript", id), { offset: n, limit: 1, ...(kinds.length ? { kinds: kinds.join(",") } : {}) });
-      const [entry] = entries;
-      if (entry) dispatch({ whole: { ...state.whole, [`${id} ${entry.id} ${entry.ts_ms}`]: entry } });
+      const id = idOf(context.state);
+      const { kinds } = context.state.route;
+      try {
+        const { entries: [entry] } = await context.read(api("transcript", id), { offset: n, limit: 1, ...(kinds.length ? { kinds: kinds.join(",") } : {}) });
+        if (entry) context.dispatch({ whole: { ...context.state.whole, [`${id} ${entry.id} ${entry.ts_ms}`]: entry } });
+      } catch (fault) {
+        context.dispatch({ finding: t("The transcript could not be read: {why}.", { why: fault.message }) });
+      }
     },
     markdown: (_, context) => copyMarkdown(context),
   },
@@ -24322,8 +24382,8 @@ import {
 } from "./dom.js";
 import { lines, stackedBars, swatch, UNITS } from "./chart.js";
 import {
-  BY_NAMES, FILTERS, NONE_KEY, OTHER_KEY, addDays, addMonths, askParams, assignColours, bdi, change, cost, dataOf, filterName, head,
-  money, nothing, panel, partial, rangeName, scrollingTable, segments, select, sessionLink, sessionName, shareOf, sharePercent, slotOf, sortHead,
+  BY_NAMES, FILTERS, NONE_KEY, OTHER_KEY, addDays, addMonths, answerOr, askParams, assignColours, bdi, change, cost, couldNotRead, dataOf, filterName, head,
+  isUnpriced, knownCost, money, nothing, panel, partial, rangeName, scrollingTable, segments, select, sessionLink, sessionName, shareOf, sharePercent, slotOf, sortHead,
   tokens, unseen, when, widthOf, windowedTable, zoneOf,
 } from "./views.js";
 
@@ -24538,6 +24598,9 @@ function Chart(model, state) {
   return chartBox("cost", label, draw(model, widthOf(state, "cost"), CHART_HEIGHT, state.lit));
 }
 
+/** What a row says of itself beside its bar. */
+const shownOf = (row, field) => (field === "cost_nano_usd" ? knownCost(row) : row[field]);
+
 /** Keys that are no time: one bar each, split, longest first. */
 function Ranking(usage, state) {
   const { field, unit } = SHOWN[state.route.shown];
@@ -24564,7 +24627,7 @@ function Ranking(usage, state) {
           <tr data-key="${row.key}">
             <th scope="row" class="name">${nameOf(usage.by, row, state)}</th>
             <td class="bar-cell">${bar(row, i)}</td>
-            <td class="num" title="${UNITS[unit].exact(row[field])}">${UNITS[unit].format(row[field])}</td>
+            <td class="num" title="${UNITS[unit].exact(shownOf(row, field))}">${UNITS[unit].format(shownOf(row, field))}</td>
           </tr>`)}
       </tbody>
     </table>`;
@@ -24593,8 +24656,8 @@ function Legend(usage, state) {
 
 // The table, and the files made of it
 
-const perCall = (row) => (row.model_calls ? row.cost_nano_usd / row.model_calls : null);
-const perMillion = (row) => (row.total_tokens ? (row.cost_nano_usd / row.total_tokens) * 1e6 : null);
+const perCall = (row) => (row.model_calls && !isUnpriced(row) ? row.cost_nano_usd / row.model_calls : null);
+const perMillion = (row) => (row.total_tokens && !isUnpriced(row) ? (row.cost_nano_usd / row.total_tokens) * 1e6 : null);
 
 /** Each column: its name, its value in a file and for sorting, and how it looks. */
 const COLUMNS = {
@@ -24605,7 +24668,7 @@ const COLUMNS = {
   read: { name: msg("Cache read"), value: (row) => row.cache_read_tokens, cell: (row) => tokens(row.cache_read_tokens), kind: "wide" },
   write: { name: msg("Cache write"), value: (row) => row.cache_write_tokens, cell: (row) => tokens(row.cache_write_tokens), kind: "wide" },
   tokens: { name: msg("All tokens"), value: (row) => row.total_tokens, cell: (row) => tokens(row.total_tokens), kind: "mid" },
-  cost: { name: msg("Cost"), isMoney: true, value: (row) => row.cost_nano_usd, cell: (row) => figure("cost", row, cost(row)) },
+  cost: { name: msg("Cost"), isMoney: true, value: knownCost, cell: (row) => figure("cost", row, cost(row)) },
   plan: {
     name: msg("Plan use"), isMoney: true, value: (row) => row.plan_cost_nano_usd, kind: "wide",
     cell: (row) => figure("plan", row, money(row.plan_cost_nano_usd)), isWanted: (usage) => usage.totals.plan_cost_nano_usd > 0,
@@ -24617,8 +24680,8 @@ const COLUMNS = {
   },
   share: { name: msg("Share"), value: (row, usage) => shareOf(row.cost_nano_usd, usage.totals.cost_nano_usd), cell: (row, _, usage) => sharePercent(row.cost_nano_usd, usage.totals.cost_nano_usd, 1) },
   before: {
-    name: msg("Before"), isMoney: true, value: (row) => row.before?.cost_nano_usd ?? null, isWanted: (usage) => Boolean(usage.before),
-    cell: (row) => (row.before ? money(row.before.cost_nano_usd) : UNKNOWN), kind: "mid",
+    name: msg("Before"), isMoney: true, value: (row) => (row.before ? knownCost(row.before) : null), isWanted: (usage) => Boolean(usage.before),
+    cell: (row) => (row.before ? money(knownCost(row.before)) : UNKNOWN), kind: "mid",
   },
   change: {
     name: msg("Change"), isWanted: (usage) => Boolean(usage.before),
@@ -24745,7 +24808,7 @@ function Figures(state) {
       ${notes.filter(Boolean).map((note) => html`<p class="figure-change">${note}</p>`)}
     </section>`;
   const compared = before ? t("{change} from {amount} the span before", {
-    change: html`<b>${changeText(totals, before.totals)}</b>`, amount: money(before.totals.cost_nano_usd),
+    change: html`<b>${changeText(totals, before.totals)}</b>`, amount: money(knownCost(before.totals)),
   }) : null;
   return html`
     <div class="figures" data-key="figures">
@@ -24759,15 +24822,6 @@ function Figures(state) {
 }
 
 // Panels
-
-const answerOr = (state, key, draw) => {
-  const { data, error } = state.answers[key] ?? {};
-  if (data) return draw(data);
-  if (!error) return nothing(t("Loading"));
-  return nothing(html`
-    ${t("This could not be read: {why}.", { why: error.message || t("no answer") })}
-    <button type="button" class="link" data-action="retry">${t("Try again")}</button>`);
-};
 
 function Main(state) {
   const usage = dataOf(state, "usage");
@@ -25053,7 +25107,7 @@ function Prices(state) {
 // How a figure came about
 
 const FORMULAS = {
-  cost: { name: msg("Metered cost"), value: (row) => row.cost_nano_usd },
+  cost: { name: msg("Metered cost"), value: knownCost },
   plan: { name: msg("Plan use"), value: (row) => row.plan_cost_nano_usd },
   call: { name: msg("Per call"), value: perCall },
   million: { name: msg("Per million tokens"), value: perMillion },
@@ -25117,7 +25171,7 @@ function sheet(state) {
   const { name, value } = FORMULAS[kind];
   const nano = value(row);
   const whole = kind === "plan" ? row.plan_cost_nano_usd : row.cost_nano_usd;
-  const division = kind === "call" || kind === "million" ? html`
+  const division = nano !== null && (kind === "call" || kind === "million") ? html`
     <p class="formula">${formatExactMoney(whole)} ÷ ${kind === "call"
       ? tn(row.model_calls, "{n} call", "{n} calls")
       : t("{n} million tokens", { n: formatCount(row.total_tokens / 1e6) === "0" ? (row.total_tokens / 1e6).toPrecision(3) : (row.total_tokens / 1e6).toFixed(6) })} = ${formatExactMoney(nano)}</p>` : null;
@@ -25132,7 +25186,7 @@ function sheet(state) {
     <p class="note">${words}</p>
     ${state.sheet.params === null
       ? html`<p class="note">${t("A call with several tools is shared between them in equal parts; no single price stands behind this row.")}</p>`
-      : isNow ? Terms(answer.data, kind === "plan") : answer?.error && !answer.data ? nothing(answer.error.message) : nothing(t("Loading"))}`);
+      : isNow ? Terms(answer.data, kind === "plan") : answer?.error ? couldNotRead(answer.error) : nothing(t("Loading"))}`);
 }
 
 function CacheSheet(state, kind) {
@@ -25288,7 +25342,7 @@ FLOW_JS = r"""// The Flow page: what went from channels through the gateway and 
 
 import { html, msg, t, tn, UNKNOWN, formatCount, formatDuration, formatMoney, formatTokens } from "./dom.js";
 import {
-  BUILT, NONE_KEY, OTHER_KEY, askParams, bdi, cost, dataOf, head, hrefTo, money, nothing, panel, rangeName, scrollingTable, segments, slotOf,
+  BUILT, NONE_KEY, OTHER_KEY, askParams, bdi, cost, dataOf, head, hrefTo, knownCost, money, nothing, panel, rangeName, scrollingTable, segments, slotOf,
   tokens, widthOf,
 } from "./views.js";
 
@@ -25466,7 +25520,8 @@ function gatewayWords(gateway) {
 function numberOf(node, shown) {
   if (node.kind === "node") return node.platform ?? "";
   const { field, format: write } = SHOWN[shown];
-  return write(shown === "calls" ? node.tool_calls ?? node.model_calls : node[field]);
+  if (shown === "calls") return write(node.tool_calls ?? node.model_calls);
+  return write(shown === "cost" ? knownCost(node) : node[field]);
 }
 
 const errorWords = (count) => tn(count, "{n} error", "{n} errors");
@@ -25868,7 +25923,7 @@ import {
   html, msg, t, tn, UNKNOWN, dayIn, formatAbsolute, formatClock, formatCount, formatDay, formatDuration, formatMoney, formatPercent, formatTokens, tPhrase,
 } from "./dom.js";
 import {
-  askParams, bdi, command, cost, dataOf, head, hrefTo, icon, mayAct, money, nothing, option, panel, rangeName, scrollingTable,
+  askParams, bdi, command, cost, couldNotRead, dataOf, head, hrefTo, icon, isUnpriced, mayAct, money, nothing, option, panel, rangeName, scrollingTable,
   segments, sessionLink, sortHead, unseen, when, zoneOf,
 } from "./views.js";
 
@@ -25944,9 +25999,10 @@ export function runBars(recent, width = 122, height = 20) {
     return html`<rect class="${run.status === "error" ? "run-bad" : "run-bar"}" x="${i * 5}" y="${height - tall}" width="4" height="${tall}"></rect>`;
   });
   const failed = recent.filter((run) => run.status === "error").length;
-  const words = t("{runs}, {failed}; dearest {cost}", {
-    runs: tn(recent.length, "last run", "last {n} runs"), failed: tn(failed, "{n} failed", "{n} failed"), cost: formatMoney(Math.max(...recent.map((run) => run.cost_nano_usd ?? 0))),
-  });
+  const said = { runs: tn(recent.length, "last run", "last {n} runs"), failed: tn(failed, "{n} failed", "{n} failed") };
+  const dearest = Math.max(...recent.map((run) => run.cost_nano_usd ?? 0));
+  // Nothing at all may also be no price known.
+  const words = dearest ? t("{runs}, {failed}; dearest {cost}", { ...said, cost: formatMoney(dearest) }) : t("{runs}, {failed}", said);
   return html`
     <svg class="runs" width="${width}" height="${height}" viewBox="0 0 ${width} ${height}" role="img"><title>${words}</title>${bars}</svg>`;
 }
@@ -26162,12 +26218,12 @@ function Job(state) {
     const error = state.answers[JOB]?.error;
     return html`<div class="grid" data-key="no-job">${panel({
       key: "no-job", wide: "w12", state, title: t("Cron job"),
-      body: html`${nothing(error?.status === 404 ? t("There is no such cron job, and no run of one in the ledger.") : t("Loading"))}
+      body: html`${error?.status === 404 ? nothing(t("There is no such cron job, and no run of one in the ledger.")) : error ? couldNotRead(error) : nothing(t("Loading"))}
         <p><a href="${hrefTo(state, "crons")}">${t("All cron jobs")}</a></p>`,
     })}</div>`;
   }
   const { job, all_time: ever } = data;
-  const perRun = job.totals && job.runs ? job.totals.cost_nano_usd / job.runs : null;
+  const perRun = job.totals && job.runs && !isUnpriced(job.totals) ? job.totals.cost_nano_usd / job.runs : null;
   return html`
     <div class="grid" data-key="cron-${job.id}">
       <section class="panel w12 cron-head" data-key="head" aria-labelledby="h-job">
@@ -26205,7 +26261,12 @@ function isRunning(job, state) {
 
 // Changing a job: what will be sent stands in the confirmation, word for word
 
-const findJob = (state, id) => [dataOf(state, JOB)?.job, ...dataOf(state, LIST)?.jobs ?? []].find((job) => job?.id === id);
+/** A job as it is on show: the answer of the other view may be an old one. */
+function findJob(state, id) {
+  const shown = state.route.open ? [dataOf(state, JOB)?.job] : dataOf(state, LIST)?.jobs ?? [];
+  return shown.find((job) => job?.id === id);
+}
+
 const pathOf = (job) => `/api/crons/${encodeURIComponent(job.id)}`;
 
 /** The request that changes a job; OpenClaw itself knows revisions since 2026.9, before that the server compares. */
@@ -26305,6 +26366,12 @@ export function patchOf(before, after) {
   const patch = {};
   for (const key of Object.keys(is)) if (JSON.stringify(is[key]) !== JSON.stringify(was[key])) patch[key] = is[key];
   if (was.description && !is.description) patch.description = "";
+  if (was.agentId && !is.agentId) patch.agentId = null;
+  // What a patch leaves out stays as it is, and an empty text is left out: only null clears. (OpenClaw 2026.9.6,
+  // mergeCronDelivery and coerceDelivery; 2026.2.12 cannot clear them and says so.)
+  if (patch.delivery?.mode === "announce") {
+    for (const field of ["channel", "to"]) if (before[field].trim() && !after[field].trim()) patch.delivery = { ...patch.delivery, [field]: null };
+  }
   if (patch.payload && was.payload?.model && was.payload.kind === patch.payload.kind && !patch.payload.model) patch.payload = { ...patch.payload, model: null };
   // Where it runs is decided by what it does: it is sent with it, or not at all.
   if (before.task === after.task) {
@@ -26541,7 +26608,7 @@ import {
 import { shareBar, sparkline } from "./chart.js";
 import {
   AuditTable, askParams, auditAsk, bdi, command, dataOf, dot, head, icon, indexingWords, money, nothing, panel, rangeName, readParam,
-  scrollingTable, segments, select, tokens, when, zoneOf,
+  scrollingTable, segments, select, tokens, unread, when, zoneOf,
 } from "./views.js";
 
 const SHOWN_LINES = 300;
@@ -26575,14 +26642,6 @@ const REASONS = {
 
 const fact = (key, name, value, kind = "") => html`<div data-key="${key}" class="${kind}"><dt>${name}</dt><dd>${value}</dd></div>`;
 const mono = (text) => html`<span class="mono"><bdi>${text}</bdi></span>`;
-const waiting = () => nothing(t("Loading"));
-
-function failed(state, key) {
-  const error = state.answers[key]?.error;
-  if (!error || dataOf(state, key)) return null;
-  return nothing(html`${t("This could not be read: {why}.", { why: error.message })}
-    <button type="button" class="link" data-action="retry">${t("Try again")}</button>`);
-}
 
 /** A share as a bar with its number and, where it has one, its last hour. */
 function Gauge({ key, name, share, level = "", text, hint = "", history = null }) {
@@ -26599,7 +26658,7 @@ function Gauge({ key, name, share, level = "", text, hint = "", history = null }
 // The line on top
 
 function findingWords(one, { system, health }) {
-  const disk = system.disks.find(({ used_share: share }) => share >= 0.85);
+  const disk = system.disks.find(({ path }) => one.text.startsWith(`the disk of ${path} is `));
   const { memory, delivery } = system;
   switch (one.kind) {
     case "disk": return disk ? t("The disk of {path} is {share} full, {size} are left", { path: disk.path, share: formatPercent(disk.used_share), size: formatBytes(disk.free_bytes) }) : one.text;
@@ -26625,8 +26684,8 @@ const ADVICE = {
 export function troubles(state) {
   const system = dataOf(state, "system");
   const health = dataOf(state, "health");
-  const found = system.findings.map((one) => ({ ...one, words: findingWords(one, { system, health }), advice: one.kind in ADVICE ? t(ADVICE[one.kind]) : one.what_to_do }));
-  const told = (health?.problems ?? []).map((one, i) => ({ ...one, kind: `problem-${i}`, words: one.text, advice: one.what_to_do }));
+  const found = system.findings.map((one, i) => ({ ...one, key: `${one.kind}-${i}`, words: findingWords(one, { system, health }), advice: one.kind in ADVICE ? t(ADVICE[one.kind]) : one.what_to_do }));
+  const told = (health?.problems ?? []).map((one, i) => ({ ...one, key: `problem-${i}`, words: one.text, advice: one.what_to_do }));
   return [...told, ...found].sort((a, b) => (a.level === "bad" ? 0 : 1) - (b.level === "bad" ? 0 : 1));
 }
 
@@ -26637,15 +26696,19 @@ function StateLine(state) {
   const coverage = health?.coverage;
   const isIndexing = coverage && !coverage.complete && coverage.total_bytes > coverage.indexed_bytes;
   const percent = isIndexing ? (100 * coverage.indexed_bytes) / coverage.total_bytes : 100;
-  const words = all.length ? tn(all.length, "{n} thing needs attention", "{n} things need attention") : t("All is well");
+  const error = state.answers.health?.error;
+  let [kind, words] = ["is-ok", t("All is well")];
+  if (all.length) [kind, words] = [isBad ? "is-bad" : "is-warn", tn(all.length, "{n} thing needs attention", "{n} things need attention")];
+  // Half of the answer says nothing about the other half.
+  else if (!health) [kind, words] = error ? ["is-warn", t("This could not be read: {why}.", { why: error.message })] : ["", t("Loading")];
   return html`
-    <section class="panel w12 state-line ${all.length ? (isBad ? "is-bad" : "is-warn") : "is-ok"}" data-key="state" aria-labelledby="h-state">
-      <h2 id="h-state">${all.length ? icon(isBad ? "bad" : "warn") : dot()}<span role="status">${words}</span></h2>
+    <section class="panel w12 state-line ${kind}" data-key="state" aria-labelledby="h-state">
+      <h2 id="h-state">${kind === "is-ok" || kind === "" ? dot() : icon(isBad ? "bad" : "warn")}<span role="status">${words}</span></h2>
       ${isIndexing ? html`<p class="note">${indexingWords({ percent, etaS: state.source?.eta_s ?? null })}</p>` : null}
       ${all.length ? html`
         <ul class="attention">
           ${all.slice(0, 12).map((one) => html`
-            <li data-key="${one.kind}" data-row tabindex="-1">
+            <li data-key="${one.key}" data-row tabindex="-1">
               <span class="level ${one.level === "bad" ? "is-bad" : "is-warn"}">${icon(one.level === "bad" ? "bad" : "warn")}${one.level === "bad" ? t("Problem") : t("Warning")}</span>
               <span class="attention-text"><bdi>${one.words}</bdi> <span class="note"><bdi>${one.advice}</bdi></span></span>
             </li>`)}
@@ -26745,12 +26808,13 @@ function sumUp(sources) {
 function Sources(state) {
   const health = dataOf(state, "health");
   const frame = (note, body) => panel({ key: "sources", title: t("Sources"), wide: "w12", state, note, body });
-  if (!health) return frame(null, failed(state, "health") ?? waiting());
+  if (!health) return frame(null, unread(state, "health"));
   const { sources, store, implausible, homes } = health;
   const rows = sumUp(sources);
   const faulty = sources.filter((one) => one.state !== "ok" || one.bad_lines);
   const note = html`${t("lag {time}", { time: formatDuration(health.lag_ms) })}, ${t("ledger {size}", { size: formatBytes(store.size_bytes) })}`;
   return frame(note, html`
+    ${unread(state, "health")}
     ${rows.length ? scrollingTable({
       label: t("{title}, table", { title: t("Sources") }),
       heads: html`${head(t("What is read"))}${head(t("Number"), "num")}${head(t("Size"), "num")}${head(t("Read"), "num")}${head(t("Bad lines"), "num")}${head(t("Unreadable"), "num")}`,
@@ -26844,10 +26908,11 @@ function Headroom(state) {
     key: "headroom", title: t("Provider headroom"), wide: "w12", state, isRanged: Boolean(data), body,
     note: data && data.peak_from_ms > data.from_ms ? t("peaks of the last 7 days") : rangeName(state.route.range),
   });
-  if (!data) return frame(failed(state, "headroom") ?? waiting());
+  if (!data) return frame(unread(state, "headroom"));
   if (!data.rows.length) return frame(nothing(t("No model calls in this range.")));
   const hasLimit = data.rows.some((row) => row.limit_from);
   return frame(html`
+    ${unread(state, "headroom")}
     ${scrollingTable({
       label: t("{title}, table", { title: t("Provider headroom") }), kind: "is-long",
       heads: html`
@@ -26901,7 +26966,7 @@ function Log(state) {
       <button type="button" class="link" data-action="pause" data-shortcut="p" data-help="${t("Pause the log, or go on")}" aria-pressed="${isPaused ? "true" : "false"}">
         ${isPaused ? t("Go on") : t("Pause")}</button>`,
   });
-  if (!data) return frame(null, failed(state, "logs") ?? waiting());
+  if (!data) return frame(null, unread(state, "logs"));
   const filters = html`
     <div class="log-tools" data-key="log-tools">
       ${segments({ action: "level", label: t("Level"), choices: LEVELS.map(([key, name]) => [key, t(name)]), chosen: route.level })}
@@ -26921,6 +26986,7 @@ function Log(state) {
   const lines = [...data.lines].reverse();
   return frame(note, html`
     ${filters}
+    ${isPaused ? null : unread(state, "logs")}
     ${data.problem ? html`<p class="advice is-warn">${bdi(data.problem)}</p>` : null}
     ${LogErrors(data.errors, state)}
     ${lines.length ? html`
@@ -27563,6 +27629,7 @@ export const messages = {
   "Nothing has this in its name, key or id.": "没有名称、键或 ID 包含此内容的项。",
   "Shortcuts": "快捷键", "List the shortcuts": "列出快捷键", "Next and previous row of a list": "列表中的下一行与上一行",
   "Move in a focused chart; with Shift, select": "在选中的图表中移动；按住 Shift 可选择", "Open, or show the selected days": "打开，或显示所选日期",
+  "{runs}, {failed}": "{runs}，{failed}",
   "Close, or leave the chart": "关闭，或离开图表", "Copy": "复制", "Copied": "已复制", "Loading": "加载中", "Try again": "重试", "no answer": "没有应答",
   "{title}, table": "{title}，表格", "chart": "图表", "Show chart": "显示图表", "Show table": "显示表格", "Back to {range}": "返回{range}",
   "Name": "名称", "Share": "占比", "Total": "合计", "Share as a bar": "占比条", "As a bar": "条形图", "Other": "其他", "All": "全部", "All {n}": "共 {n} 项",

@@ -360,6 +360,41 @@ def test_every_figure_opens_its_formula(visit: Any) -> None:
         expect(sheet.locator("h2")).to_have_count(0)
 
 
+def test_a_dialog_closes_when_pressed_beside_and_not_by_a_selection(visit: Any) -> None:
+    page = visit().go("#/cost?range=all&by=agent")
+    page.locator("section[data-key=cost] .figure-button").first.click()
+    sheet = page.locator("#sheet")
+    expect(sheet.locator("tfoot")).to_be_visible()
+    box = sheet.bounding_box()
+    assert box
+    page.mouse.move(box["x"] + 40, box["y"] + 40)
+    page.mouse.down()
+    page.mouse.move(box["x"] - 20, box["y"] + 40)
+    page.mouse.up()
+    page.mouse.click(box["x"] + 4, box["y"] + 4)  # its padding
+    expect(sheet.locator("h2")).to_have_count(1)
+    page.mouse.click(box["x"] - 20, box["y"] + 40)
+    expect(sheet.locator("h2")).to_have_count(0)
+
+
+def test_an_old_answer_does_not_stand_for_a_new_question(visit: Any) -> None:
+    visitor = visit()
+    page = visitor.go("#/cost?range=all")
+    cache = page.locator("section[data-key=cache]")
+    expect(cache.locator("table")).to_be_visible()
+    broken = {"error": {"code": "internal_error", "message": "it broke"}}
+    page.route("**/api/cache*", lambda route: route.fulfill(status=500, json=broken))
+    page.evaluate("location.hash = '#/cost?range=7d'")
+    expect(cache).to_contain_text("This could not be read: it broke.")
+    expect(cache.locator("table")).to_have_count(0)
+    page.unroute("**/api/cache*")
+    cache.get_by_role("button", name="Try again").click()
+    expect(cache.locator("table")).to_be_visible()
+    # That line is the browser's own.
+    assert [fault for fault in visitor.faults if "Failed to load resource" not in fault] == []
+    visitor.faults.clear()
+
+
 def test_the_files_have_what_is_shown(visit: Any, world: World) -> None:
     page = visit().go("#/cost?range=all&by=provider_model&split=none&sort=calls")
     page.wait_for_selector("section[data-key=cost] tfoot")
@@ -586,6 +621,16 @@ def test_search_finds_and_goes(page: Page) -> None:
     expect(field).to_be_focused()
     page.keyboard.press("Escape")
     expect(field).to_have_count(0)
+    # The button beside the field has Enter for itself.
+    page.keyboard.press("/")
+    expect(field).to_be_focused()
+    page.keyboard.type("opus")
+    expect(hit.first).to_be_visible()
+    page.keyboard.press("Tab")
+    expect(page.locator("[data-action=search-close]")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(field).to_have_count(0)
+    assert address(page) == "/"
     page.keyboard.press("?")
     expect(page.locator("#help dt")).not_to_have_count(0)
     expect(page.locator("#help")).to_contain_text("Choose the range")

@@ -155,6 +155,29 @@ test("a sheet shows the terms only of what was asked", () => {
   assert.doesNotMatch(String(page.sheet(state)), /acme\/a/);
 });
 
+test("what has no price has no cost a call, no place in a ranking and no formula of $0", () => {
+  const row = { ...part("acme/b", 0, { unpriced_calls: 10 }) };
+  const answer = usage("agent", "", ["a"], { rows: [row], totals: row });
+  const state = stateFor("#/cost?by=agent&split=none");
+  state.answers.usage.data = answer;
+  state.answers.models.data = { ...models, rows: [{ ...row, parts: [] }] };
+  const text = String(page.view(state));
+  for (const key of ["figures", "cost", "models"]) {
+    const [shown] = new RegExp(`data-key="${key}".*?</(section|div)>`, "s").exec(text);
+    assert.doesNotMatch(shown.replace(/\$\d[\d.]* the span before/g, ""), />\$0</, key);
+  }
+  state.sheet = { kind: "call", row, label: "", params: {} };
+  assert.doesNotMatch(String(page.sheet(state)), /\$0|÷/);
+  assert.match(cost.toCsv(answer, state.route).split("\r\n")[1], /^"acme\/b",10,.*,,,,/);
+});
+
+test("a formula that could not be read says so", () => {
+  const state = stateFor("#/cost");
+  state.sheet = { kind: "cost", row: { ...state.answers.usage.data.totals, key: "" }, label: "", params: {} };
+  state.answers.explain = { data: explain, askedFor: { from: "7d" }, error: { status: 500, message: "it broke" } };
+  assert.match(String(page.sheet(state)), /it broke/);
+});
+
 test("heat has five steps, nothing is nothing", () => {
   assert.equal(cost.heatStep(0, 100), 0);
   assert.equal(cost.heatStep(0.001, 100), 1);

@@ -75,7 +75,17 @@ test("the picture of runs is as high as they cost, and red where they failed", (
   const bars = String(runBars(job().recent));
   assert.match(bars, /class="run-bar" x="0" y="1"/);
   assert.match(bars, /class="run-bad" x="5" y="17"/);
+  assert.match(bars, /dearest/);
+  assert.doesNotMatch(String(runBars([{ ...job().recent[0], cost_nano_usd: 0 }])), /dearest|\$0/);
   assert.equal(runBars([]), null);
+});
+
+test("a job that could not be read says why", () => {
+  const state = jobState(job({ id: "other" }));
+  state.route = parseRoute("#/crons/j1", pages);
+  assert.match(String(page.view(state)), /Loading/);
+  state.answers.cron.error = { status: 500, message: "it broke" };
+  assert.match(String(page.view(state)), /it broke/);
 });
 
 test("a form gives the job as cron.add takes it", () => {
@@ -95,6 +105,11 @@ test("an edit sends what was changed and nothing else", () => {
   assert.deepEqual(patchOf(before, before), {});
   assert.deepEqual(patchOf(before, { ...before, name: "other" }), { name: "other" });
   assert.deepEqual(patchOf(before, { ...before, model: "" }), { payload: { kind: "agentTurn", message: "look", model: null } });
+  // What is cleared is cleared in OpenClaw, too, which leaves alone what a patch does not name.
+  const told = formOf(job({ delivery: { mode: "announce", channel: "slack", to: "C1" } }), "UTC", NOW);
+  assert.deepEqual(patchOf(told, { ...told, agent: " ", to: "" }), { agentId: null, delivery: { mode: "announce", channel: "slack", to: null } });
+  assert.deepEqual(patchOf(told, { ...told, channel: "", to: "C2" }), { delivery: { mode: "announce", channel: null, to: "C2" } });
+  assert.deepEqual(patchOf(told, { ...told, mode: "none", to: "" }), { delivery: { mode: "none" } });
   const note = patchOf(before, { ...before, task: "systemEvent" });
   assert.deepEqual([note.sessionTarget, note.payload.kind], ["main", "systemEvent"]);
   // What the form cannot show is never sent.
