@@ -9942,12 +9942,12 @@ class Queries:
             count, last, running, idle, heard = used.get(agent, (0, None, 0, 0, []))
             told = config or AgentConfig()
             folder = find_workspace(config, place, agent)
-            files, _ = list_memory_files(folder)
+            files, problem = list_memory_files(folder)
             out.append({
                 "id": agent, "name": told.name, "is_default": told.is_default, "configured": config is not None, "on_disk": on_disk,
                 "state": "running" if running else "idle" if idle else "ended" if last else None, "running": running or 0, "sessions": count or 0,
                 "last_activity_ms": last, "model": told.model, "fallbacks": list(told.fallbacks), "workspace": folder, "heartbeat": told.heartbeat,
-                "channels": list(dict.fromkeys([*told.channels, *sorted(filter(None, heard))]))[:100], "tools": {"profile": None, "allow": [], "deny": [], **told.tools}, "files_count": len(files),
+                "channels": list(dict.fromkeys([*told.channels, *sorted(filter(None, heard))]))[:100], "tools": {"profile": None, "allow": [], "deny": [], **told.tools}, "files_count": None if problem and not files else len(files),
                 "files_bytes": sum(f["size_bytes"] for f in files), "files_changed_ms": max((f["changed_ms"] for f in files), default=None),
                 **{k: v for k, v in spent.get(agent, {**Sums().render()}).items() if k not in ("key", "label")},
             })  # fmt: skip
@@ -14170,7 +14170,7 @@ SHAPES = {
     "ToolPolicy": "profile:s? allow:[s] deny:[s]",
     "Agent": "id:s name:s? is_default:b configured:b on_disk:b state:=running,idle,ended? running:i "
     "sessions:i last_activity_ms:i? model:s? fallbacks:[s] workspace:s? heartbeat:Heartbeat? "
-    "channels:[s] tools:ToolPolicy files_count:i files_bytes:i files_changed_ms:i? +Totals",
+    "channels:[s] tools:ToolPolicy files_count:i? files_bytes:i files_changed_ms:i? +Totals",
     "Agents": "as_of_ms:i tz:s from_ms:i to_ms:i rows:[Agent] totals:Totals coverage:Coverage",
     "MemoryFile": "name:s size_bytes:i changed_ms:i problem:s?",
     "AgentDetail": "as_of_ms:i tz:s from_ms:i to_ms:i by_model:[Row] by_channel:[Row] by_cause:[Row] "
@@ -20179,7 +20179,7 @@ function FilterMenu(state) {
 // Settings: what a person chooses for themselves; kept in their browser
 
 function Settings(state) {
-  const { theme, language, currency, rate, isHidden } = state;
+  const { theme, language, currency, rates, rateText, isHidden } = state;
   return menu({
     name: "settings", state, label: t("Settings"), shortcut: ",", help: t("Settings"), kind: "is-icon settings",
     button: html`${icon("settings")}${unseen(t("Settings"))}`,
@@ -20201,7 +20201,9 @@ function Settings(state) {
             ${select({ action: "currency", label: t("Currency"), chosen: currency, options: CURRENCIES.map((one) => [one, one]) })}
             ${currency === "USD" ? null : html`
               <label class="rate">1 USD = <input type="text" inputmode="decimal" class="field" data-action="rate" data-key="rate-${currency}"
-                value="${rate}" aria-label="${t("{currency} for one US dollar", { currency })}" autocomplete="off"> ${currency}</label>`}
+                value="${rateText ?? rates[currency] ?? ""}" aria-invalid="${rateText === null ? "false" : "true"}"
+                aria-label="${t("{currency} for one US dollar", { currency })}" autocomplete="off"> ${currency}</label>
+              ${rates[currency] ? null : html`<span class="note">${t("Amounts stay in dollars until a rate is given.")}</span>`}`}
           </dd>
         </div>
       </dl>
@@ -20274,7 +20276,7 @@ export function Bar(state) {
       <div class="bar-state">
         ${LiveState(state)}
         ${state.isHidden ? html`<span class="mark" title="${t("Amounts are hidden")}">${icon("hidden", 12)}${unseen(t("Amounts are hidden"))}</span>` : null}
-        ${isConverted() ? html`<span class="mark" title="${t("1 USD = {rate} {currency}", { rate: state.rate, currency: state.currency })}">≈ ${state.currency}</span>` : null}
+        ${isConverted() ? html`<span class="mark" title="${t("1 USD = {rate} {currency}", { rate: state.rates[state.currency], currency: state.currency })}">≈ ${state.currency}</span>` : null}
         <button type="button" class="icon-button" data-action="search" data-shortcut="/"
           data-help="${t("Search")}" title="${t("Search")} /">${icon("search")}${unseen(t("Search"))}</button>
         ${Settings(state)}
@@ -21312,9 +21314,11 @@ function readChoice(name, choices) {
   return choices.includes(value) ? value : choices[0];
 }
 
-function readRate() {
-  const rate = Number(remembered.read("rate", 1));
-  return rate > 0 && Number.isFinite(rate) ? rate : 1;
+/** What a dollar is in each currency, as far as a person has said. */
+function readRates() {
+  const kept = remembered.read("rates", {});
+  const isRate = ([, rate]) => typeof rate === "number" && rate > 0 && Number.isFinite(rate);
+  return Object.fromEntries(Object.entries(kept === null || typeof kept !== "object" ? {} : kept).filter(isRate));
 }
 
 const browserZone = Intl.DateTimeFormat().resolvedOptions().timeZone;
@@ -21324,7 +21328,7 @@ let state = {
   theme: readChoice("theme", THEMES.map(([key]) => key)),
   language: readChoice("language", LANGUAGES.map(([key]) => key)),
   currency: /^[A-Z]{3}$/.test(remembered.read("currency", "USD")) ? remembered.read("currency", "USD") : "USD",
-  rate: readRate(),
+  rates: readRates(), rateText: null,
   isHidden: remembered.read("hidden", false) === true,
   palette: readPalette(),
   browserZone,
@@ -21515,10 +21519,15 @@ async function applyLanguage() {
   useMessages(table);
   useFormat({ locale: Intl.NumberFormat.supportedLocalesOf([locale])[0] ?? "en-US" });
   document.documentElement.lang = table || language === "en" ? language : "en";
+  document.querySelector(".skip").textContent = t("Skip to the numbers");
   dispatch({ messages: language });
 }
 
-const applyMoney = () => useFormat({ currency: state.currency, rate: state.currency === "USD" ? 1 : state.rate, isHidden: state.isHidden });
+/** Without a rate amounts stay in dollars: the sign of another currency would make them lie. */
+function applyMoney() {
+  const rate = state.rates[state.currency];
+  useFormat({ ...(rate ? { currency: state.currency, rate } : { currency: "USD", rate: 1 }), isHidden: state.isHidden });
+}
 
 // Width: charts are drawn for the pixels they have, so that text in them is never stretched.
 
@@ -22254,13 +22263,14 @@ const actions = {
   language: (element) => choose("language", element.dataset.value, applyLanguage),
   hide: (element) => choose("hidden", element.checked, applyMoney),
   currency: (element) => {
-    if (element.value !== state.currency) choose("rate", 1);
     choose("currency", element.value, applyMoney);
+    dispatch({ rateText: null });
   },
   rate: (element) => {
     const rate = Number(element.value.trim().replace(",", "."));
-    if (rate > 0 && Number.isFinite(rate)) choose("rate", rate, applyMoney);
-    element.toggleAttribute("aria-invalid", !(rate > 0));
+    const isRate = rate > 0 && Number.isFinite(rate);
+    if (isRate) choose("rates", { ...state.rates, [state.currency]: rate }, applyMoney);
+    dispatch({ rateText: isRate ? null : element.value });
   },
   range: (element) => {
     go({ range: element.dataset.value });
@@ -22848,8 +22858,8 @@ function Row(index, state, data, columns) {
   const row = data.rows[index - data.offset];
   if (!row) return drawRow(null, index, state, columns);
   const isMarked = (state.marks ?? []).some((one) => one.id === row.id);
-  const { currency, rate, isHidden, messages, now } = state;
-  const key = JSON.stringify([index, columns.map((column) => column.key), isMarked, currency, rate, isHidden, messages, now, state.route, state.serverZone]);
+  const { currency, rates, isHidden, messages, now } = state;
+  const key = JSON.stringify([index, columns.map((column) => column.key), isMarked, currency, rates, isHidden, messages, now, state.route, state.serverZone]);
   const known = drawn.get(row);
   if (known?.key === key) return known.markup;
   const markup = drawRow(row, index, state, columns);
@@ -23756,6 +23766,8 @@ const SOURCE_KINDS = {
   imported: msg("file from before the database"), bak: msg("copy"), checkpoint: msg("copy before a compaction"),
 };
 
+const SOURCE_STATES = { partial: msg("read in part"), unreadable: msg("unreadable"), gone: msg("no longer there") };
+
 function Stored(session, state) {
   if (!session.sources.length) return null;
   return panel({
@@ -23763,7 +23775,7 @@ function Stored(session, state) {
     body: html`
       <ul class="stored">
         ${session.sources.slice(0, 12).map((one) => html`
-          <li data-key="${one.path}"><span class="note">${t(SOURCE_KINDS[one.kind] ?? one.kind)}${one.state === "ok" ? "" : `, ${one.state}`}</span> <code class="mono"><bdi>${one.path}</bdi></code></li>`)}
+          <li data-key="${one.path}"><span class="note">${t(SOURCE_KINDS[one.kind] ?? one.kind)}${one.state === "ok" ? "" : `, ${one.state in SOURCE_STATES ? t(SOURCE_STATES[one.state]) : one.state}`}</span> <code class="mono"><bdi>${one.path}</bdi></code></li>`)}
       </ul>
       ${session.sources.length > 12 ? html`<p class="more">${t("and {n} more", { n: formatCount(session.sources.length - 12) })}</p>` : null}`,
   });
@@ -23933,7 +23945,7 @@ function TranscriptTools(state, data) {
       </span>
       <button type="button" class="button" data-action="error" data-value="1" data-shortcut="e" data-help="${t("Next error")}">${t("Next error")}</button>
       <button type="button" class="unseen" data-action="error" data-value="-1" data-shortcut="E" data-help="${t("Error before")}">${t("Error before")}</button>
-      <span class="finding note" role="status">${state.finding ?? ""}</span>
+      <span class="finding note" role="status">${state.finding?.id === idOf(state) ? state.finding.words : ""}</span>
       <span class="list-menus">
         <button type="button" class="link" data-action="edge" data-value="0">${t("Start")}</button>
         <button type="button" class="link" data-action="edge" data-value="${last}" data-shortcut="G" data-help="${t("Latest entry")}">${t("Latest")}</button>
@@ -24202,6 +24214,7 @@ function searchFrom(state, step) {
 async function seek(question, step, context) {
   const { state, dispatch, go, say, read } = context;
   const id = idOf(state);
+  const tell = (words) => dispatch({ finding: { id, words } });
   const turn = ++search;
   let start = searchFrom(state, step);
   const among = state.route.kinds.join(",");
@@ -24211,7 +24224,7 @@ async function seek(question, step, context) {
       const found = await read(api("find-entry", id), { ...question, among, start, back: step < 0 ? "1" : "0" });
       if (turn !== search || idOf(context.state) !== id) return;
       if (found.n !== null) {
-        dispatch({ finding: "" });
+        tell("");
         say(t("Entry {n}", { n: formatCount(found.n + 1) }));
         go({ at: found.n, ms: null }, true);
         if (placed === placeOf(context.state)) list()?.querySelector(`[data-row="${found.n}"]`)?.scrollIntoView({ block: "nearest" });
@@ -24219,17 +24232,18 @@ async function seek(question, step, context) {
       }
       if (found.next === null) break;
       start = found.next;
-      dispatch({ finding: t("searched up to entry {n} of {total}", { n: formatCount(start + 1), total: formatCount(found.total) }) });
+      tell(t("searched up to entry {n} of {total}", { n: formatCount(start + 1), total: formatCount(found.total) }));
     }
-    dispatch({ finding: step < 0 ? t("none before this place") : t("none after this place") });
+    tell(step < 0 ? t("none before this place") : t("none after this place"));
   } catch (fault) {
-    if (turn === search) dispatch({ finding: t("The search failed: {why}", { why: fault.message }) });
+    if (turn === search) tell(t("The search failed: {why}", { why: fault.message }));
   }
 }
 
 async function copyMarkdown(context) {
   const { state, dispatch, read, say } = context;
   const id = idOf(state);
+  const tell = (words) => dispatch({ finding: { id, words } });
   const session = sessionOf(state);
   const kinds = state.route.kinds.join(",");
   const entries = [];
@@ -24240,17 +24254,17 @@ async function copyMarkdown(context) {
       if (!page.entries.length) break;
       entries.push(...page.entries);
       total = page.total;
-      dispatch({ finding: t("read {n} of {total}", { n: formatCount(entries.length), total: formatCount(total) }) });
+      tell(t("read {n} of {total}", { n: formatCount(entries.length), total: formatCount(total) }));
     }
   } catch (fault) {
-    dispatch({ finding: t("The transcript could not be read: {why}.", { why: fault.message }) });
+    tell(t("The transcript could not be read: {why}.", { why: fault.message }));
     return;
   }
   const text = toMarkdown(session, entries, zoneOf(state));
   const counted = tn(entries.length, "{n} entry", "{n} entries");
   try {
     await navigator.clipboard.writeText(text);
-    dispatch({ finding: t("{entries} copied", { entries: counted }) });
+    tell(t("{entries} copied", { entries: counted }));
   } catch {
     // Plain HTTP on a LAN has no clipboard: a file is the next best thing.
     const link = document.createElement("a");
@@ -24258,7 +24272,7 @@ async function copyMarkdown(context) {
     link.download = `session-${id.replace(/[^\w.-]/g, "_").slice(0, 60)}.md`;
     link.click();
     setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
-    dispatch({ finding: t("{entries} saved as a file", { entries: counted }) });
+    tell(t("{entries} saved as a file", { entries: counted }));
   }
   say(t("Done"));
 }
@@ -24328,7 +24342,7 @@ export const page = {
       typing = setTimeout(() => {
         context.go({ find }, true);
         if (find.trim()) seek({ q: find }, 0, context);
-        else context.dispatch({ finding: "" });
+        else context.dispatch({ finding: null });
       }, 250);
     },
     found: (element, context) => {
@@ -24346,7 +24360,7 @@ export const page = {
         const { entries: [entry] } = await context.read(api("transcript", id), { offset: n, limit: 1, ...(kinds.length ? { kinds: kinds.join(",") } : {}) });
         if (entry) context.dispatch({ whole: { ...context.state.whole, [`${id} ${entry.id} ${entry.ts_ms}`]: entry } });
       } catch (fault) {
-        context.dispatch({ finding: t("The transcript could not be read: {why}.", { why: fault.message }) });
+        context.dispatch({ finding: { id, words: t("The transcript could not be read: {why}.", { why: fault.message }) } });
       }
     },
     markdown: (_, context) => copyMarkdown(context),
@@ -24377,7 +24391,7 @@ COST_JS = r"""// The Cost page: what was spent, grouped and split by any two key
 // cache, list prices, what prompts are made of, models without a price.
 
 import {
-  html, msg, t, tn, UNKNOWN, dayIn, formatClock, formatCount, formatDay, formatDuration, formatExactMoney, formatMoney, formatMonth,
+  html, msg, t, tn, UNKNOWN, dayIn, formatAbsolute, formatClock, formatCount, formatDay, formatDuration, formatExactMoney, formatMoney, formatMonth,
   formatPercent, formatTokens,
 } from "./dom.js";
 import { lines, stackedBars, swatch, UNITS } from "./chart.js";
@@ -24793,7 +24807,7 @@ function download(name, type, text) {
   setTimeout(() => URL.revokeObjectURL(link.href), 1000);
 }
 
-const fileName = (usage, ending) => `clawmeter-${usage.by}-${new Date(usage.from_ms).toISOString().slice(0, 10)}.${ending}`;
+const fileName = (usage, ending) => `clawmeter-${usage.by}-${dayIn(usage.from_ms, usage.tz)}.${ending}`;
 
 // Figures
 
@@ -25075,7 +25089,7 @@ function Prices(state) {
   const unpriced = models?.rows.filter((row) => row.unpriced_calls > 0) ?? [];
   const set = dataOf(state, "prices") ?? [];
   if (!unpriced.length && !set.length) return null;
-  const { priceFault = null } = state;
+  const fault = (model) => (state.priceFault?.model === model ? html`<p class="is-bad" role="alert">${state.priceFault.message}</p>` : null);
   const form = (row) => html`
     <li data-key="${row.key}">
       <form data-action="price" data-value="${row.key}">
@@ -25085,7 +25099,7 @@ function Prices(state) {
             <label>${t(name)}<input class="field" name="${field}" inputmode="decimal" autocomplete="off"${i < 2 ? html` required` : html` placeholder="${t("as input")}"`}></label>`)}
           <button type="submit" class="button">${t("Set the price")}</button>
         </div>
-        ${priceFault?.model === row.key ? html`<p class="is-bad" role="alert">${priceFault.message}</p>` : null}
+        ${fault(row.key)}
       </form>
     </li>`;
   const known = (price) => html`
@@ -25095,6 +25109,7 @@ function Prices(state) {
       ${price.source === "prices.toml"
         ? html`<button type="button" class="link" data-action="drop-price" data-value="${price.model}">${t("Remove")}</button>`
         : html`<span class="note">${t("in {file}", { file: price.source })}</span>`}
+      ${fault(price.model)}
     </li>`;
   return panel({
     key: "prices", title: t("Models without a price"), note: t("in US dollars per million tokens"), wide: "w12 no-print", state,
@@ -25118,12 +25133,21 @@ const BASES = {
 };
 
 /** What narrows an explanation to one row; null where the ledger cannot narrow it that far. */
-export function rowParams(by, key) {
+export function rowParams(by, key, usage = null) {
   if (!key) return {};
   const kind = filterKindOf(by) ?? (by === "session" ? "session" : null);
   if (kind) return { [kind]: key };
   const { from, to } = keySpan(by, { key });
-  return from ? { from, to } : null;
+  return from ? withinRange({ from, to }, usage) : null;
+}
+
+/** Of a week or month at an end of the range only a part was counted. */
+function withinRange({ from, to }, usage) {
+  if (!usage) return { from, to };
+  const wallOf = (ms) => formatAbsolute(ms, usage.tz).slice(0, 16).replace(" ", "T");
+  const start = from.includes("T") ? from : `${from}T00:00`;
+  const end = to.includes("T") ? to : `${addDays(to, 1)}T00:00`;
+  return { from: start < wallOf(usage.from_ms) ? String(usage.from_ms) : from, to: end > wallOf(usage.to_ms) ? String(usage.to_ms) : to };
 }
 
 const usd = (value) => (value === null ? UNKNOWN : formatMoney(value * 1e9));
@@ -25185,7 +25209,9 @@ function sheet(state) {
     ${division}
     <p class="note">${words}</p>
     ${state.sheet.params === null
-      ? html`<p class="note">${t("A call with several tools is shared between them in equal parts; no single price stands behind this row.")}</p>`
+      ? html`<p class="note">${state.sheet.by === "tool"
+        ? t("A call with several tools is shared between them in equal parts; no single price stands behind this row.")
+        : t("The terms of such a row cannot be listed by themselves. Those of a day, session or model can.")}</p>`
       : isNow ? Terms(answer.data, kind === "plan") : answer?.error ? couldNotRead(answer.error) : nothing(t("Loading"))}`);
 }
 
@@ -25263,8 +25289,8 @@ const actions = {
     const key = element.dataset.value;
     const found = key ? usage.rows.find((row) => row.key === key) : { ...usage.totals, key: "" };
     if (!found) return;
-    const params = rowParams(usage.by, key);
-    dispatch({ sheet: { kind: element.dataset.figure, row: found, label: key ? keySpan(usage.by, found).label : "", params } });
+    const params = rowParams(usage.by, key, usage);
+    dispatch({ sheet: { kind: element.dataset.figure, by: usage.by, row: found, label: key ? keySpan(usage.by, found).label : "", params } });
   },
   "cache-formula": (element, { dispatch }) => dispatch({ sheet: { kind: `cache-${element.dataset.figure}`, row: null, label: "", params: null } }),
   price: async (form, { dispatch, send, say, refresh }) => {
@@ -25290,6 +25316,7 @@ const actions = {
   "drop-price": async (element, { dispatch, send, refresh }) => {
     try {
       await send("DELETE", `/api/prices/${encodeURIComponent(element.dataset.value)}`);
+      dispatch({ priceFault: null });
       refresh();
     } catch (fault) {
       dispatch({ priceFault: { model: element.dataset.value, message: fault.message } });
@@ -25609,7 +25636,7 @@ function Card(node, place, data, lit, state) {
     ${node.running ? html`<circle class="flow-live" cx="${place.x + place.width - 11}" cy="${first - 4}" r="3.5"/>` : null}
     </g>`;
   const spot = html` data-key="${node.id}" data-light="${node.id}" data-column="${place.column ?? 0}" data-at="${place.row ?? 0}"`;
-  if (href) return html`<a class="${kind}" href="${href}" data-page="cost"${spot}>${inside}</a>`;
+  if (href) return html`<a class="${kind}" href="${href}" data-page="${node.kind === "gateway" ? "health" : "cost"}"${spot}>${inside}</a>`;
   if (node.members) return html`<g class="${kind}" role="button" tabindex="0" data-action="show-all"${spot}>${inside}</g>`;
   return html`<g class="${kind}" role="group" tabindex="0"${spot}>${inside}</g>`;
 }
@@ -25803,7 +25830,7 @@ function keys(event, { dispatch }) {
   const card = event.target.closest?.(".flow-card");
   if (event.key === "Escape") dispatch({ lit: null });
   if (!card) return false;
-  if (event.key === "Enter" && card.dataset.action) {
+  if ((event.key === "Enter" || event.key === " ") && card.dataset.action) {
     dispatch({ isAllShown: true });
     return true;
   }
@@ -25903,7 +25930,7 @@ CRONS_CSS = r"""/* Crons */
 .cron-preview ol { margin: 0; padding: 0; list-style: none; color: var(--ink-2); font-variant-numeric: tabular-nums; }
 .form-fault { color: var(--bad); font-size: 13px; line-height: 18px; min-height: 18px; }
 .form-buttons { display: flex; justify-content: flex-end; gap: 8px; }
-@media (max-width: 1099px) { [data-key="runs"] { order: 1; } }
+@media (max-width: 1099px) { .panel[data-key="runs"] { order: 1; } }
 @media (max-width: 639px) {
   .cron-list .last-run .result { font-size: 0; gap: 0; }
   .cron-form .row { grid-template-columns: minmax(0, 1fr); }
@@ -25930,6 +25957,7 @@ import {
 const LIST = "crons";
 const JOB = "cron";
 const RUNS_AT_ONCE = 50;
+const START_MS = 600_000; // a run that was asked for begins within that, or not at all
 
 // Words
 
@@ -26208,6 +26236,8 @@ function Buttons(job, data, state) {
 function RunNews(job, state) {
   const asked = state.cronRun;
   if (asked?.id !== job.id) return null;
+  const isIts = job.last_run_at_ms === (asked.ended ?? job.last_run_at_ms) && job.last_run_at_ms !== asked.before;
+  if (!isRunning(job, state) && !isIts) return null;
   if (isRunning(job, state)) return html`<p class="cron-news" role="status">${t("The run is under way.")}</p>`;
   return html`<p class="cron-news" role="status">${t("The run has ended: {result}.", { result: Result(job.last_run_status) })}</p>`;
 }
@@ -26256,7 +26286,20 @@ function Job(state) {
 function isRunning(job, state) {
   if (job.running_at_ms) return true;
   const asked = state.cronRun;
-  return asked?.id === job.id && job.last_run_at_ms === asked.before;
+  return asked?.id === job.id && job.last_run_at_ms === asked.before && state.now - asked.ms < START_MS;
+}
+
+/** A run that was asked for is news until it is looked away from, or the job has run again. */
+function followRun({ state, dispatch }) {
+  const { cronRun: asked, route } = state;
+  const job = asked && findJob(state, asked.id);
+  if (!job || isRunning(job, state)) return;
+  const hasEnded = job.last_run_at_ms !== asked.before;
+  const isLater = hasEnded && job.last_run_at_ms !== (asked.ended ?? job.last_run_at_ms);
+  // A run that began long after it was asked for is one by the clock.
+  const isOther = hasEnded && job.last_run_at_ms - asked.ms > START_MS;
+  if (isLater || isOther || !hasEnded || route.open !== asked.id) dispatch({ cronRun: null });
+  else if (!asked.ended) dispatch({ cronRun: { ...asked, ended: job.last_run_at_ms } });
 }
 
 // Changing a job: what will be sent stands in the confirmation, word for word
@@ -26289,13 +26332,13 @@ function toggle(job, context) {
     : { title: t("Resume {name}?", { name }), words: t("It will run by its schedule again."), button: t("Resume job"), done: t("Job resumed") }, context);
 }
 
-function runNow(job, { confirm, dispatch }) {
+function runNow(job, { state, confirm, dispatch }) {
   const name = nameOf(job);
   confirm({
     title: t("Run {name} now?", { name }), words: t("It runs once, beside its schedule, and costs what a run costs."), button: t("Run now"),
     done: t("Run asked for"), steps: [{ method: "cron.run", params: { id: job.id, mode: "force" }, target: name }],
     send: { method: "POST", path: `${pathOf(job)}/run` },
-    then: (answer) => answer.started && dispatch({ cronRun: { id: job.id, before: job.last_run_at_ms } }),
+    then: (answer) => answer.started && dispatch({ cronRun: { id: job.id, before: job.last_run_at_ms, ms: state.now } }),
   });
 }
 
@@ -26389,6 +26432,11 @@ function previewParams(form) {
   return schedule?.at ? { kind: "at", at: schedule.at } : null;
 }
 
+/** The words of a schedule in the form; those of a cron expression end in its zone. */
+function previewWords({ kind }, text) {
+  return scheduleWords({ schedule_text: text, zone: kind === "cron" ? text.slice(text.lastIndexOf(", ") + 2) : null });
+}
+
 function Preview(state) {
   const { form } = state.sheet;
   const params = previewParams(form);
@@ -26399,7 +26447,7 @@ function Preview(state) {
   const zone = form.kind === "cron" && form.tz ? form.tz : zoneOf(state);
   return html`
     <div class="cron-preview" role="status">
-      ${problem ? html`<span class="is-bad">${bdi(problem)}</span>` : html`<b>${bdi(text)}</b>`}
+      ${problem ? html`<span class="is-bad">${bdi(problem)}</span>` : html`<b>${bdi(previewWords(form, text))}</b>`}
       <ol>${runs.map((ms) => html`<li>${formatAbsolute(ms, zone)}</li>`)}</ol>
     </div>`;
 }
@@ -26478,15 +26526,17 @@ function openForm(job, { dispatch, state }) {
 
 const setForm = (change, { dispatch, state }) => dispatch({ sheet: { ...state.sheet, form: { ...state.sheet.form, ...change }, fault: "" } });
 
-async function submitForm({ state, dispatch, confirm, read }) {
+async function submitForm(context) {
+  const { state, dispatch, confirm, read } = context;
   const { job, form } = state.sheet;
   const definition = definitionOf(form);
   const params = previewParams(form);
-  const refuse = (fault) => dispatch({ sheet: { ...state.sheet, fault } });
+  const refuse = (fault) => dispatch({ sheet: { ...context.state.sheet, fault } });
   if (!definition.name) return refuse(t("It needs a name."));
   if (definition.payload && !form.text.trim()) return refuse(t("Say what it is to do."));
   if (definition.schedule) {
     const preview = params ? await read("/api/cron-preview", params).catch((fault) => ({ problem: fault.message })) : { problem: t("Say when it is to run.") };
+    if (context.state.sheet?.form !== form) return null; // closed or changed meanwhile
     if (preview.problem) return refuse(preview.problem);
   }
   const close = () => dispatch({ sheet: null });
@@ -26527,6 +26577,7 @@ export const page = {
     return asks;
   },
   view: (state) => (state.route.open ? Job(state) : List(state)),
+  painted: followRun,
   sheet: Form,
   actions: {
     sort: (element, { state, go }) => {
@@ -27270,7 +27321,7 @@ function Row(row, total, state) {
       <td class="mid model" title="${row.model ?? ""}">${bdi(modelName(row))}</td>
       <td class="mid wide">${list(row.channels, 2)}</td>
       <td class="wide">${heartbeatWords(row)}</td>
-      <td class="num wide">${row.files_count ? html`<span title="${formatBytes(row.files_bytes)}">${formatCount(row.files_count)}</span>` : UNKNOWN}</td>
+      <td class="num wide">${row.files_count === null ? UNKNOWN : html`<span title="${formatBytes(row.files_bytes)}">${formatCount(row.files_count)}</span>`}</td>
       <td class="num wide">${formatCount(row.sessions)}</td>
       <td class="num mid">${tokens(row.total_tokens)}</td>
       <td class="num">${cost(row)}</td>
@@ -27629,7 +27680,9 @@ export const messages = {
   "Nothing has this in its name, key or id.": "没有名称、键或 ID 包含此内容的项。",
   "Shortcuts": "快捷键", "List the shortcuts": "列出快捷键", "Next and previous row of a list": "列表中的下一行与上一行",
   "Move in a focused chart; with Shift, select": "在选中的图表中移动；按住 Shift 可选择", "Open, or show the selected days": "打开，或显示所选日期",
-  "{runs}, {failed}": "{runs}，{failed}",
+  "{runs}, {failed}": "{runs}，{failed}", "Skip to the numbers": "跳到数字", "read in part": "部分已读", "no longer there": "已不存在",
+  "The terms of such a row cannot be listed by themselves. Those of a day, session or model can.": "这类行无法单独列出其各项。日期、会话或模型的行可以。",
+  "Amounts stay in dollars until a rate is given.": "填写汇率之前，金额仍以美元显示。",
   "Close, or leave the chart": "关闭，或离开图表", "Copy": "复制", "Copied": "已复制", "Loading": "加载中", "Try again": "重试", "no answer": "没有应答",
   "{title}, table": "{title}，表格", "chart": "图表", "Show chart": "显示图表", "Show table": "显示表格", "Back to {range}": "返回{range}",
   "Name": "名称", "Share": "占比", "Total": "合计", "Share as a bar": "占比条", "As a bar": "条形图", "Other": "其他", "All": "全部", "All {n}": "共 {n} 项",
@@ -28145,7 +28198,7 @@ export const messages = {
   "Requests a minute": "每分钟请求",
   "Peak": "峰值",
   "Limit": "上限",
-  "Tokens a minute": "每分钟令牌",
+  "Tokens a minute": "每分钟 Token",
   "Rate limited": "被限流",
   "Retries": "重试",
   "Failovers": "故障转移",
@@ -28176,18 +28229,18 @@ export const messages = {
   "What looks like a secret is taken out.": "疑似机密的内容已去除。",
   "By day and model": "按日和模型",
   "Day, UTC": "日期（UTC）",
-  "Our tokens": "我方令牌",
+  "Our tokens": "我方 Token",
   "Our cost": "我方费用",
-  "Its tokens": "网关令牌",
+  "Its tokens": "网关 Token",
   "Its cost": "网关费用",
-  "Tokens apart": "令牌差",
+  "Tokens apart": "Token 差",
   "Cost apart": "费用差",
   "Unexplained": "未解释",
   "Show {n} more row": "再显示 {n} 行",
   "Show {n} more rows": "再显示 {n} 行",
   "The gateway is still counting: its sums are older than ours.": "网关仍在统计：其合计比我方旧。",
   "This version of OpenClaw counts the days of its own machine; ours are those of UTC.": "此版本的 OpenClaw 按其机器的日期统计；我方按 UTC 日期。",
-  "tokens": "令牌",
+  "tokens": "Token",
   "The gateway": "网关",
   "Apart": "相差",
   "nothing": "无",

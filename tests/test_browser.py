@@ -794,14 +794,27 @@ def test_amounts_are_hidden_and_converted(visit: Any) -> None:
       ...[...one.childNodes].filter((n) => n.nodeType === 3).map((n) => n.nodeValue)]).filter((text) => /[$€≈]\\s?\\d/.test(text ?? ""))"""
     assert [text for text in page.evaluate(everything) if "≈" not in text] == []
     page.get_by_label("Hide, for a shared screen").uncheck()
-    page.locator("select[data-action=currency]").select_option("EUR")
-    page.locator("[data-action=rate]").fill("0.5")
-    page.locator("[data-action=rate]").press("Enter")
+    currency, rate = (page.locator(f"[data-action={one}]") for one in ("currency", "rate"))
     total = page.locator(".figures section[data-key=metered] .figure-number .num")
+    currency.select_option("EUR")
+    # A dollar is no euro: without a rate amounts stay as they are.
+    expect(page.locator(".settings")).to_contain_text("Amounts stay in dollars")
+    expect(total).to_have_text(re.compile(r"^\$"))
+    rate.fill("much")
+    rate.press("Enter")
+    expect(rate).to_have_attribute("aria-invalid", "true")
+    expect(rate).to_have_value("much")
+    rate.fill("0.5")
+    rate.press("Enter")
     expect(total).to_have_text(re.compile("^≈€"))
     dollars = nano(total.get_attribute("title") or "")
     shown = Decimal(total.inner_text().replace("≈€", "").replace(",", ""))
     assert abs(shown - Decimal(dollars) / 2 / 10**9) <= Decimal("0.005")
+    # Each currency keeps its rate.
+    currency.select_option("GBP")
+    expect(rate).to_have_value("")
+    currency.select_option("EUR")
+    expect(rate).to_have_value("0.5")
 
 
 @pytest.mark.parametrize("width", [768, 1024, 2560])

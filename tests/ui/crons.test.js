@@ -80,6 +80,25 @@ test("the picture of runs is as high as they cost, and red where they failed", (
   assert.equal(runBars([]), null);
 });
 
+test("a run that was asked for is news once, and a later one is not", () => {
+  const asked = { id: "j1", before: NOW - HOUR, ms: NOW };
+  const draw = (one, cronRun, now = NOW + 1000) => {
+    const state = { ...jobState(one, { cronRun }), now };
+    let next = cronRun;
+    page.painted({ state, dispatch: (change) => { next = change.cronRun; } });
+    return [/cron-news[^>]*>(.*?)<\/p>/s.exec(String(page.view(state)))?.[1] ?? "", next];
+  };
+  assert.match(draw(job(), asked)[0], /under way/);
+  const [words, ended] = draw(job({ last_run_at_ms: NOW + 500, last_run_status: "error" }), asked);
+  assert.match(words, /has ended.*failed/);
+  assert.equal(ended.ended, NOW + 500);
+  assert.match(draw(job({ last_run_at_ms: NOW + 500 }), ended)[0], /has ended/);
+  assert.deepEqual(draw(job({ last_run_at_ms: NOW + HOUR }), ended, NOW + HOUR), ["", null]);
+  // Nobody was there to see it end, or it has never begun.
+  assert.equal(draw(job({ last_run_at_ms: NOW + 9 * HOUR }), asked, NOW + 9 * HOUR)[1], null);
+  assert.deepEqual(draw(job(), asked, NOW + HOUR), ["", null]);
+});
+
 test("a job that could not be read says why", () => {
   const state = jobState(job({ id: "other" }));
   state.route = parseRoute("#/crons/j1", pages);
