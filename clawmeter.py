@@ -18319,6 +18319,7 @@ main { padding: 16px 24px 24px; max-width: calc(1680px + 48px); margin: 0 auto; 
   color: var(--ink-2); white-space: nowrap; font-weight: 400;
 }
 .mark.is-warn { color: var(--warn); border-color: currentColor; }
+.mark.is-bad { color: var(--bad); border-color: currentColor; }
 
 /* Figures */
 .figure { display: flex; flex-direction: column; gap: 4px; padding: 12px 16px; }
@@ -18702,7 +18703,7 @@ kbd {
     color-scheme: light; --bg: #ffffff; --surface: #ffffff; --line: #d9d8d3; --ink: #000000; --ink-2: #3a3a38; --ink-3: #55544f;
     --rail: 0px;
   }
-  .rail, #bar, .tools, .skip, .link, .no-print, .legend button::after, .notice { display: none !important; }
+  .rail, #bar, .tools, .skip, .link, .no-print, .notice { display: none !important; }
   .statement { display: block; }
   .statement h2 { font-size: 20px; line-height: 28px; }
   #page { margin: 0; }
@@ -19124,8 +19125,8 @@ import {
 } from "./dom.js";
 
 const MARGIN = { top: 10, right: 4, bottom: 22, left: 48 };
-const round = (x) => Math.round(x * 100) / 100;
-const sum = (values) => values.reduce((total, value) => total + (value || 0), 0);
+export const round = (x) => Math.round(x * 100) / 100;
+export const sum = (values) => values.reduce((total, value) => total + (value || 0), 0);
 
 function rect(kind, x, y, width, height, inside = null) {
   return html`
@@ -19493,8 +19494,8 @@ export const RANGES = [
   ["today", msg("Today")], ["7d", msg("7 days")], ["30d", msg("30 days")], ["90d", msg("90 days")],
   ["365d", msg("365 days")], ["week", msg("This week")], ["month", msg("This month")], ["all", msg("All time")],
 ];
-/** What every page can be narrowed to; one value each, in the address and in every question. */
 export const SEARCH_LENGTH = 200; // characters of a searched text that are asked for; the server's limit
+/** What every page can be narrowed to; one value each, in the address and in every question. */
 export const FILTERS = [
   ["agent", msg("Agent")], ["model", msg("Model")], ["provider", msg("Provider")], ["channel", msg("Channel")],
   ["cause", msg("Cause")],
@@ -19770,6 +19771,10 @@ function brandMark(size) {
 
 export const dot = () => html`
   <svg class="dot" width="8" height="8" viewBox="0 0 8 8" aria-hidden="true"><circle cx="4" cy="4" r="3"/></svg>`;
+
+/** One of the named values of a <dl>. */
+export const fact = (key, name, value, { kind = "", note = null } = {}) => html`
+  <div data-key="${key}" class="${kind}"><dt>${name}</dt><dd>${value}</dd>${note ? html`<dd class="fact-note">${note}</dd>` : null}</div>`;
 
 export function option(value, name, chosen) {
   return html`<option value="${value}"${value === chosen ? html` selected` : null}>${name}</option>`;
@@ -20462,8 +20467,7 @@ function Attention(state) {
   if (!attention.length) return null;
   return panel({
     key: "attention", title: t("Needs attention"), wide: "w12", state,
-    note: attention.length > 5 ? tn(attention.length - 5, "{n} more line", "{n} more lines") : null,
-    body: html`<ul class="attention">${attention.slice(0, 5).map((one, i) => AttentionLine(one, i, state))}</ul>`,
+    body: html`<ul class="attention">${attention.map((one, i) => AttentionLine(one, i, state))}</ul>`,
   });
 }
 
@@ -20531,8 +20535,8 @@ function ByDay(state) {
   });
 }
 
-function Shares({ key, title, kind, rows, state }) {
-  const total = sumCost(rows);
+/** What the dearest of some rows cost, as bars with their share; with `kind` a name narrows the page to it. */
+export function Shares({ key, title, kind = "", rows, total = sumCost(rows), state }) {
   const line = (name, nano, shown, hint) => html`
     <tr>
       <th scope="row" class="name" title="${hint}">${name}</th>
@@ -20540,7 +20544,10 @@ function Shares({ key, title, kind, rows, state }) {
       <td class="num">${shown}</td>
       <td class="num share">${sharePercent(nano, total)}</td>
     </tr>`;
-  const named = (row) => line(filterName(kind, row.key, row.label || row.key), row.cost_nano_usd, cost(row), row.label || row.key);
+  const named = (row) => {
+    const name = row.key === NONE_KEY ? t("none") : row.label || row.key;
+    return line(kind ? filterName(kind, row.key, name) : bdi(name), row.cost_nano_usd, cost(row), name);
+  };
   const rest = rows.slice(7);
   const others = rest.length ? line(tn(rest.length, "{n} other", "{n} others"), sumCost(rest), money(rest.every(isUnpriced) ? null : sumCost(rest)), "") : null;
   const table = html`
@@ -20581,12 +20588,13 @@ export function nestSessions(rows) {
 }
 
 const STATES = { running: msg("Running"), idle: msg("Idle"), ended: msg("Ended") };
+export const stateName = (row) => t(STATES[row.state] ?? STATES.ended);
 
-export function stateMark(row) {
-  const key = row.state in STATES ? row.state : "ended";
-  const name = t(STATES[key]);
+/** The state of a session: a dot and its word, which some narrow places hide (state-word) or only say (unseen). */
+export function stateMark(row, kind = "state-word") {
+  const name = stateName(row);
   const hint = row.inferred ? t("{state}, inferred from its last entry", { state: name }) : name;
-  return html`<span class="state is-${key}" title="${hint}">${dot()}<span class="state-word">${name}</span></span>`;
+  return html`<span class="state is-${row.state in STATES ? row.state : "ended"}" title="${hint}">${dot()}<span class="${kind}">${name}</span></span>`;
 }
 
 const FATES = { running: msg("Running"), done: msg("Done"), failed: msg("Failed"), killed: msg("Killed"), timed_out: msg("Timed out") };
@@ -21172,7 +21180,6 @@ function NoSuchPage(state) {
     </section>`;
 }
 
-/** What stands in <main>: the page's own view, or why there is none yet. */
 /** Until the first index is whole the ledger holds nothing: a page of zeros would be a lie. */
 function FirstIndex(state) {
   const { indexed_bytes: done, total_bytes: all } = state.coverage;
@@ -21188,6 +21195,7 @@ function FirstIndex(state) {
     </div>`;
 }
 
+/** What stands in <main>: the page's own view, or why there is none yet. */
 export function Page(state, page) {
   if (state.needsLogin) return Login(state);
   if (!BUILT.has(state.route.page)) return NoSuchPage(state);
@@ -21284,6 +21292,7 @@ const STALE_AFTER_MS = 60_000; // without an event: midnight passes, sessions go
 const POLL_MS = 15_000;        // when the server has no stream to spare
 const HEARD_MS = 2000;         // what a page took over from an event is looked up after that long, to be sure
 const DOUBLE_CLICK_MS = 250;   // a click waits that long for its second one
+const KEPT_ANSWERS = 30;       // of sessions and jobs that were looked at, three each
 const KINDS = ["usage", "session", "gateway", "cron", "health"]; // what the stream announces
 
 const $ = (id) => document.getElementById(id);
@@ -21435,7 +21444,7 @@ function loadStyles(name) {
 /** What a page's actions, keys and painted() get. */
 const context = (event = null) => ({
   get state() { return state; },
-  dispatch, go, say, event, send, confirm, refresh: refreshAll,
+  dispatch, go, say, event, send, confirm, download, refresh: refreshAll,
   read: (path, params = {}) => fetchJson(path, params).then(({ body }) => body),
 });
 
@@ -21725,10 +21734,19 @@ function noteServer(answer) {
   return change;
 }
 
+/** The answers with a new one; of those that nobody asks for now the latest stay, for the way back. */
+function withAnswer(key, answer) {
+  const others = { ...state.answers };
+  delete others[key]; // so that it is the latest
+  const idle = Object.keys(others).filter((one) => !readers.has(one));
+  for (const one of idle.slice(0, Math.max(0, idle.length - KEPT_ANSWERS))) delete others[one];
+  return { ...others, [key]: answer };
+}
+
 let againTimer = 0;
 async function readAnswer(key, signal, isCurrent) {
   const { path, params } = readers.get(key).ask;
-  const keep = (answer, change) => dispatch({ ...change, answers: { ...state.answers, [key]: { ...state.answers[key], ...answer } } });
+  const keep = (answer, change) => dispatch({ ...change, answers: withAnswer(key, { ...state.answers[key], ...answer }) });
   const settle = () => {
     isNew.delete(key);
     if (isNew.size) return {};
@@ -21885,6 +21903,15 @@ relay?.addEventListener("message", ({ data }) => {
     retryTimer = setTimeout(openStream, data === "free" ? Math.random() * 250 : 0);
   }
 });
+
+/** Hand a person a file made here. */
+function download(name, type, text) {
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(new Blob([text], { type }));
+  link.download = name;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
+}
 
 function say(words) {
   $("said").textContent = words;
@@ -22505,7 +22532,6 @@ SESSIONS_CSS = r"""/* Sessions and Session */
 .none { display: flex; align-items: center; gap: 16px; padding: 24px 0; }
 .none .button { display: inline-grid; place-items: center; color: inherit; text-decoration: none; }
 .session-name .mark { margin-left: 6px; }
-.mark.is-bad { color: var(--bad); border-color: currentColor; }
 
 .session-list { margin: 0 -16px -12px; }
 /* The height of all rows is there whichever of them are drawn: a browser that corrects the place would move it. */
@@ -22537,7 +22563,6 @@ SESSIONS_CSS = r"""/* Sessions and Session */
 .session-list tr[data-row]:focus-visible > * { background: var(--bg); box-shadow: inset 0 2px var(--accent), inset 0 -2px var(--accent); }
 .session-list tr.is-marked > * { background: color-mix(in srgb, var(--accent) 8%, var(--surface)); }
 .session-list .gap:hover > *, .session-list .gap > * { padding: 0; border: 0; background: none; }
-.gap-space { display: block; }
 /* On a tinted ground the faint ink is too faint. */
 .session-list tr.is-marked, .turn-list tr.is-open, .entry.is-at { --ink-3: var(--ink-2); }
 .session-list th.num .sort { display: inline-flex; flex-direction: row-reverse; align-items: baseline; }
@@ -22704,8 +22729,8 @@ import {
   html, msg, t, tn, UNKNOWN, formatCount, formatDuration,
 } from "./dom.js";
 import {
-  askParams, bdi, context as contextUse, cost, dataOf, dot, head, hrefTo, icon, menu, money, nothing, panel,
-  rangeName, segments, select, sessionName, sortHead, tokens, treeCost, unseen, when, widthOf, windowOf, windowedTable,
+  askParams, bdi, context as contextUse, cost, dataOf, head, hrefTo, icon, menu, money, nothing, panel,
+  rangeName, segments, select, sessionName, sortHead, stateMark, tokens, treeCost, unseen, when, widthOf, windowOf, windowedTable,
 } from "./views.js";
 
 const LIST = "sessions";
@@ -22717,19 +22742,12 @@ const HAVING = [
   ["", msg("with anything")], ["errors", msg("with errors")], ["compactions", msg("compacted")],
   ["subagents", msg("with sub-agents")], ["unpriced", msg("with unpriced calls")],
 ];
-const STATE_NAMES = { running: msg("Running"), idle: msg("Idle"), ended: msg("Ended") };
 /** What OpenClaw has done with a session, where that is not the usual thing. */
 export const STORED = {
   reset: msg("reset"), deleted: msg("deleted"), cold: msg("archived"), imported: msg("imported"), bak: msg("copy"),
   checkpoint: msg("copy"),
 };
 const FAILED = { failed: msg("failed"), killed: msg("killed"), timeout: msg("timed out") };
-
-export function stateDot(row) {
-  const name = t(STATE_NAMES[row.state] ?? STATE_NAMES.ended);
-  const hint = row.inferred ? t("{state}, inferred from its last entry", { state: name }) : name;
-  return html`<span class="state is-${row.state in STATE_NAMES ? row.state : "ended"}" title="${hint}">${dot()}${unseen(name)}</span>`;
-}
 
 /** Marks beside a name: what became of the session. */
 export function fates(row) {
@@ -22841,7 +22859,7 @@ function NameCell(row, state) {
     <th scope="row" class="session-name" title="${name}">
       <input type="checkbox" class="mark-box" data-action="mark" data-value="${row.id}" data-name="${name}" tabindex="-1"
         aria-label="${t("Mark {name} to compare", { name })}"${isMarked ? html` checked` : null}>
-      ${stateDot(row)}
+      ${stateMark(row, "unseen")}
       <a href="${hrefTo(state, "session", [row.id])}" data-action="open" data-value="${row.id}" data-page="session" tabindex="-1">${bdi(name)}</a>
       ${fates(row)}
       ${isNarrow(state) ? html`<span class="where">${bdi(row.agent ?? UNKNOWN)} · ${bdi(row.channel || row.cause || UNKNOWN)}</span>` : null}
@@ -23174,10 +23192,10 @@ import {
   html, msg, t, tn, UNKNOWN, dayIn, formatAbsolute, formatClock, formatCount, formatDay, formatDuration, formatExactMoney,
   formatMoney, formatMoneyTick, formatPercent, formatTokens, shownPerNano,
 } from "./dom.js";
-import { niceTicks, shareBar, swatch } from "./chart.js";
+import { niceTicks, round, shareBar, sum, swatch } from "./chart.js";
 import {
   abortButton, assignColours, bdi, cost, couldNotRead, dataOf, fateMark, head, hrefTo, icon, isUnpriced, knownCost, menu, money, nestSessions, nothing,
-  panel, partial, scrollingTable, sessionName, shareOf, sharePercent, stateMark, taskWords, tokens, treeCost, unseen, when, widthOf, windowedTable, zoneOf,
+  panel, partial, scrollingTable, sessionName, shareOf, sharePercent, stateMark, stateName, taskWords, tokens, treeCost, unseen, when, widthOf, windowedTable, zoneOf,
 } from "./views.js";
 
 const KINDS = [
@@ -23197,8 +23215,6 @@ const askKey = (kind, id) => `${kind} ${id}`;
 const sessionOf = (state, id = idOf(state)) => dataOf(state, askKey("session", id));
 const turnsOf = (state, id = idOf(state)) => dataOf(state, askKey("turns", id));
 const api = (path, id) => `/api/${path}/${encodeURIComponent(id)}`;
-const sum = (values) => values.reduce((total, value) => total + value, 0);
-const round = (x) => Math.round(x * 100) / 100;
 
 // Numbers of a session
 
@@ -23277,7 +23293,6 @@ export function fateWords(session, link) {
   return words;
 }
 
-const STATE_WORDS = { running: msg("Running"), idle: msg("Idle"), ended: msg("Ended") };
 
 function sessionLink(state) {
   return (id, key) => {
@@ -23314,7 +23329,6 @@ function CompareMenu(state, session) {
 
 function Head(state, session) {
   const words = fateWords(session, sessionLink(state));
-  const stateWord = t(STATE_WORDS[session.state] ?? STATE_WORDS.ended);
   const who = [
     [t("Agent"), session.agent], [t("Channel"), session.channel], [t("Cause"), session.cause],
     [t("Models"), session.models.map((one) => one.model).join(", ")], [t("Thinking"), session.thinking_level],
@@ -23327,8 +23341,7 @@ function Head(state, session) {
       <header class="panel-head">
         <a class="back" href="${hrefTo(state, "sessions")}" data-page="sessions" title="${t("All sessions")}" data-shortcut="u" data-help="${t("All sessions")}">${icon("left")}${unseen(t("All sessions"))}</a>
         <h2 id="h-session">${bdi(sessionName(session))}</h2>
-        <span class="state is-${session.state}" title="${session.inferred ? t("{state}, inferred from its last entry", { state: stateWord }) : stateWord}">
-          <svg class="dot" width="8" height="8" viewBox="0 0 8 8" aria-hidden="true"><circle cx="4" cy="4" r="3"/></svg>${stateWord}</span>
+        ${stateMark(session, "")}
         <span class="tools">${abortButton(session, state)}${CompareMenu(state, session)}</span>
       </header>
       <p class="who">
@@ -24090,7 +24103,7 @@ function Compared(state) {
       label: t("Both sessions, table"), kind: "compared",
       heads: html`${head(unseen(t("What")))}${name(sides[0], "a")}${name(sides[1], "b")}${head(t("Difference"), "num")}`,
       rows: html`
-              ${words(t("State"), (one) => t(STATE_WORDS[one.state] ?? STATE_WORDS.ended))}${words(t("Channel"), (one) => one.channel)}${words(t("Cause"), (one) => one.cause)}
+              ${words(t("State"), stateName)}${words(t("Channel"), (one) => one.channel)}${words(t("Cause"), (one) => one.cause)}
               ${words(t("Models"), (one) => one.models.map((model) => model.model).join(", "))}${COMPARED.map(row)}`,
     })}`,
   })}
@@ -24267,11 +24280,7 @@ async function copyMarkdown(context) {
     tell(t("{entries} copied", { entries: counted }));
   } catch {
     // Plain HTTP on a LAN has no clipboard: a file is the next best thing.
-    const link = document.createElement("a");
-    link.href = URL.createObjectURL(new Blob([text], { type: "text/markdown" }));
-    link.download = `session-${id.replace(/[^\w.-]/g, "_").slice(0, 60)}.md`;
-    link.click();
-    setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
+    context.download(`session-${id.replace(/[^\w.-]/g, "_").slice(0, 60)}.md`, "text/markdown", text);
     tell(t("{entries} saved as a file", { entries: counted }));
   }
   say(t("Done"));
@@ -24799,14 +24808,6 @@ export function toJson(usage, route) {
   }, null, 2);
 }
 
-function download(name, type, text) {
-  const link = document.createElement("a");
-  link.href = URL.createObjectURL(new Blob([text], { type }));
-  link.download = name;
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 1000);
-}
-
 const fileName = (usage, ending) => `clawmeter-${usage.by}-${dayIn(usage.from_ms, usage.tz)}.${ending}`;
 
 // Figures
@@ -25281,8 +25282,8 @@ const actions = {
     else go({ sort: value, order: value === "key" ? "asc" : "desc" }, true);
   },
   "show-all": (_, { dispatch, state }) => dispatch({ isAllShown: !state.isAllShown }),
-  csv: (_, { state }) => download(fileName(dataOf(state, "usage"), "csv"), "text/csv", toCsv(dataOf(state, "usage"), state.route)),
-  json: (_, { state }) => download(fileName(dataOf(state, "usage"), "json"), "application/json", toJson(dataOf(state, "usage"), state.route)),
+  csv: (_, { state, download }) => download(fileName(dataOf(state, "usage"), "csv"), "text/csv", toCsv(dataOf(state, "usage"), state.route)),
+  json: (_, { state, download }) => download(fileName(dataOf(state, "usage"), "json"), "application/json", toJson(dataOf(state, "usage"), state.route)),
   print: () => globalThis.print(),
   formula: (element, { dispatch, state }) => {
     const usage = dataOf(state, "usage");
@@ -25883,7 +25884,6 @@ CRONS_CSS = r"""/* Crons */
 .cron-list .sort-mark { right: -12px; }
 .cron-agent { display: block; font-size: 12px; line-height: 16px; color: var(--ink-3); overflow: hidden; text-overflow: ellipsis; }
 .is-off > :not(.switch-cell) { color: var(--ink-2); }
-.mark.is-bad { color: var(--bad); border-color: currentColor; }
 .switch { position: relative; display: inline-block; vertical-align: middle; width: 26px; height: 16px; border-radius: 8px; background: var(--ink-3); }
 .switch::after { content: ""; position: absolute; top: 2px; left: 2px; width: 12px; height: 12px; border-radius: 50%; background: var(--surface); }
 .switch.is-on { background: var(--ok); } .switch.is-on::after { left: 12px; }
@@ -25919,7 +25919,7 @@ CRONS_CSS = r"""/* Crons */
 .cron-form { display: grid; gap: 12px; }
 .cron-form .row { display: grid; grid-template-columns: repeat(2, minmax(0, 1fr)); gap: 12px; align-items: start; }
 .cron-form .segments { justify-self: start; }
-.cron-form label, .cron-form .label { display: grid; gap: 3px; font-size: 12px; line-height: 16px; color: var(--ink-2); }
+.cron-form label { display: grid; gap: 3px; font-size: 12px; line-height: 16px; color: var(--ink-2); }
 .cron-form .check { display: flex; align-items: center; gap: 8px; font-size: 13px; }
 .cron-form .field, .cron-form textarea, .cron-form select { width: 100%; color: var(--ink); font-size: 13px; }
 .cron-form textarea {
@@ -25950,7 +25950,7 @@ import {
   html, msg, t, tn, UNKNOWN, dayIn, formatAbsolute, formatClock, formatCount, formatDay, formatDuration, formatMoney, formatPercent, formatTokens, tPhrase,
 } from "./dom.js";
 import {
-  askParams, bdi, command, cost, couldNotRead, dataOf, head, hrefTo, icon, isUnpriced, mayAct, money, nothing, option, panel, rangeName, scrollingTable,
+  askParams, bdi, command, cost, couldNotRead, dataOf, fact, head, hrefTo, icon, isUnpriced, mayAct, money, nothing, option, panel, rangeName, scrollingTable,
   segments, sessionLink, sortHead, unseen, when, zoneOf,
 } from "./views.js";
 
@@ -26148,10 +26148,6 @@ function List(state) {
 
 // One job
 
-function Fact(name, value, note = null) {
-  return html`<div data-key="${name}"><dt>${name}</dt><dd>${value}</dd>${note ? html`<dd class="fact-note">${note}</dd>` : null}</div>`;
-}
-
 const PAYLOADS = { agentTurn: msg("a turn of the agent"), systemEvent: msg("a note to the main session"), command: msg("a command"), script: msg("a script"), heartbeat: msg("a heartbeat") };
 const TARGETS = { main: msg("the main session"), isolated: msg("a session of its own"), current: msg("the session it was made in") };
 const DELIVERIES = { none: msg("kept to itself"), announce: msg("announced"), webhook: msg("sent to a web address") };
@@ -26268,13 +26264,13 @@ function Job(state) {
         ${Notes(data)}${RunNews(job, state)}
         ${job.last_run_status === "error" && job.last_error ? html`<p class="cron-error"><b>${t("The last run failed.")}</b> ${bdi(job.last_error)}</p>` : null}
         <dl class="facts">
-          ${Fact(t("Next run"), NextRun(job, state))}
-          ${Fact(t("Last run"), LastRun(job, state))}
-          ${Fact(t("Success"), SuccessRate(job), job.runs ? tn(job.runs, "{n} run in {range}", "{n} runs in {range}", { range: rangeName(state.route.range) }) : null)}
-          ${Fact(t("Takes"), formatDuration(job.average_duration_ms), t("on average"))}
-          ${Fact(t("Cost"), totalsCost(job.totals), rangeName(state.route.range))}
-          ${Fact(t("Per run"), perRun === null ? UNKNOWN : money(Math.round(perRun)))}
-          ${Fact(t("All time"), job.totals ? cost(ever) : UNKNOWN)}
+          ${fact("next", t("Next run"), NextRun(job, state))}
+          ${fact("last", t("Last run"), LastRun(job, state))}
+          ${fact("success", t("Success"), SuccessRate(job), { note: job.runs ? tn(job.runs, "{n} run in {range}", "{n} runs in {range}", { range: rangeName(state.route.range) }) : null })}
+          ${fact("takes", t("Takes"), formatDuration(job.average_duration_ms), { note: t("on average") })}
+          ${fact("cost", t("Cost"), totalsCost(job.totals), { note: rangeName(state.route.range) })}
+          ${fact("per-run", t("Per run"), perRun === null ? UNKNOWN : money(Math.round(perRun)))}
+          ${fact("all-time", t("All time"), job.totals ? cost(ever) : UNKNOWN)}
         </dl>
       </section>
       ${Runs(data, state)}
@@ -26658,7 +26654,7 @@ import {
 } from "./dom.js";
 import { shareBar, sparkline } from "./chart.js";
 import {
-  AuditTable, askParams, auditAsk, bdi, command, dataOf, dot, head, icon, indexingWords, money, nothing, panel, rangeName, readParam,
+  AuditTable, askParams, auditAsk, bdi, command, dataOf, dot, fact, head, icon, indexingWords, money, nothing, panel, rangeName, readParam,
   scrollingTable, segments, select, tokens, unread, when, zoneOf,
 } from "./views.js";
 
@@ -26691,7 +26687,6 @@ const REASONS = {
 
 // Small parts
 
-const fact = (key, name, value, kind = "") => html`<div data-key="${key}" class="${kind}"><dt>${name}</dt><dd>${value}</dd></div>`;
 const mono = (text) => html`<span class="mono"><bdi>${text}</bdi></span>`;
 
 /** A share as a bar with its number and, where it has one, its last hour. */
@@ -26787,7 +26782,7 @@ function Gateway(state) {
         ${fact("version", t("Version"), told?.version ? bdi(told.version) : UNKNOWN)}
         ${fact("uptime", t("Up for"), formatDuration(told?.uptime_s === null || told?.uptime_s === undefined ? null : told.uptime_s * 1000))}
         ${fact("runs", t("Runs now"), told && isOn ? formatCount(told.live_runs) : UNKNOWN)}
-        ${fact("loop", t("Event loop, p99"), loop?.delay_p99_ms === null || !loop ? UNKNOWN : formatDuration(loop.delay_p99_ms), loop?.degraded ? "is-warn" : "")}
+        ${fact("loop", t("Event loop, p99"), loop?.delay_p99_ms === null || !loop ? UNKNOWN : formatDuration(loop.delay_p99_ms), { kind: loop?.degraded ? "is-warn" : "" })}
       </dl>
       ${told?.problem ? html`<p class="advice">${bdi(told.problem)}${told.what_to_do ? html` <span class="note">${bdi(told.what_to_do)}</span>` : null}</p>` : null}
       <dl class="fact-lines">
@@ -26914,8 +26909,8 @@ function Delivery(state) {
   return frame(html`
     <dl class="facts">
       ${fact("pending", t("Waiting"), formatCount(delivery.pending))}
-      ${fact("oldest", t("Longest wait"), oldest === null ? UNKNOWN : formatDuration(oldest), oldest > 300_000 ? "is-warn" : "")}
-      ${fact("failed", t("Not delivered"), formatCount(delivery.failed), delivery.failed ? "is-warn" : "")}
+      ${fact("oldest", t("Longest wait"), oldest === null ? UNKNOWN : formatDuration(oldest), { kind: oldest > 300_000 ? "is-warn" : "" })}
+      ${fact("failed", t("Not delivered"), formatCount(delivery.failed), { kind: delivery.failed ? "is-warn" : "" })}
     </dl>
     ${scrollingTable({
       label: t("{title}, table", { title: t("Delivery queue") }),
@@ -27268,10 +27263,10 @@ AGENTS_CSS = r"""/* Agents */
 AGENTS_JS = r"""// The agents: what each is, what it costs and does; one agent with its memory files, which are shown
 // as text: nothing in them is a link, an image or markup of its own, and what hides is marked.
 
-import { html, t, tn, UNKNOWN, formatBytes, formatCount, formatPercent } from "./dom.js";
+import { html, t, tn, UNKNOWN, formatBytes, formatCount } from "./dom.js";
 import { shareBar, sparkline } from "./chart.js";
 import {
-  askParams, bdi, cost, dataOf, fateMark, head, hrefTo, icon, nothing, panel, partial, rangeName, scrollingTable, segments, sessionLink,
+  Shares, askParams, bdi, cost, dataOf, fact, fateMark, head, hrefTo, icon, nothing, panel, partial, rangeName, scrollingTable, segments, sessionLink,
   sessionName, shareOf, sharePercent, sortedHead, stateMark, tokens, unseen, when,
 } from "./views.js";
 
@@ -27355,10 +27350,6 @@ function Agents(state) {
 
 // One agent
 
-function Fact(key, name, value, kind = "") {
-  return html`<div data-key="${key}" class="${kind}"><dt>${name}</dt><dd>${value}</dd></div>`;
-}
-
 function toolWords({ tools }) {
   const parts = [];
   if (tools.profile) parts.push(t("profile {name}", { name: bdi(tools.profile) }));
@@ -27377,14 +27368,14 @@ function Head(row, state) {
         <span class="tools"><a href="${hrefTo({ ...state, route: { ...state.route, filters: { ...state.route.filters, agent: row.id } } }, "sessions")}" data-page="sessions">${t("Its sessions")}</a></span>
       </header>
       <dl class="agent-facts">
-        ${Fact("cost", t("Cost"), html`${cost(row, true)} ${partial(state)}<span class="note">${rangeName(state.route.range)}</span>`, "is-number")}
-        ${Fact("days", t("By day"), row.spark_nano_usd.some(Boolean) ? sparkline(row.spark_nano_usd, 160) : UNKNOWN)}
-        ${Fact("tokens", t("Tokens"), html`${tokens(row.total_tokens)}<span class="note">${tn(row.model_calls, "{n} call", "{n} calls")}</span>`, "is-number")}
-        ${Fact("sessions", t("Running"), html`<span class="num">${formatCount(row.running)}</span><span class="note">${perSession}, ${t("last active")} ${when(row.last_activity_ms, state)}</span>`, "is-number")}
-        ${Fact("model", t("Model"), html`${bdi(row.model ?? UNKNOWN)}${row.fallbacks.length ? html`<span class="note">${t("then")} ${list(row.fallbacks)}</span>` : null}`)}
-        ${Fact("heartbeat", t("Heartbeat"), html`${heartbeatWords(row)}${row.heartbeat?.model ? html`<span class="note">${bdi(row.heartbeat.model)}</span>` : null}`)}
-        ${Fact("channels", t("Channels"), list(row.channels, 8))}
-        ${Fact("tools", t("Tools"), toolWords(row))}
+        ${fact("cost", t("Cost"), html`${cost(row, true)} ${partial(state)}<span class="note">${rangeName(state.route.range)}</span>`, { kind: "is-number" })}
+        ${fact("days", t("By day"), row.spark_nano_usd.some(Boolean) ? sparkline(row.spark_nano_usd, 160) : UNKNOWN)}
+        ${fact("tokens", t("Tokens"), html`${tokens(row.total_tokens)}<span class="note">${tn(row.model_calls, "{n} call", "{n} calls")}</span>`, { kind: "is-number" })}
+        ${fact("sessions", t("Running"), html`<span class="num">${formatCount(row.running)}</span><span class="note">${perSession}, ${t("last active")} ${when(row.last_activity_ms, state)}</span>`, { kind: "is-number" })}
+        ${fact("model", t("Model"), html`${bdi(row.model ?? UNKNOWN)}${row.fallbacks.length ? html`<span class="note">${t("then")} ${list(row.fallbacks)}</span>` : null}`)}
+        ${fact("heartbeat", t("Heartbeat"), html`${heartbeatWords(row)}${row.heartbeat?.model ? html`<span class="note">${bdi(row.heartbeat.model)}</span>` : null}`)}
+        ${fact("channels", t("Channels"), list(row.channels, 8))}
+        ${fact("tools", t("Tools"), toolWords(row))}
       </dl>
     </section>`;
 }
@@ -27514,6 +27505,22 @@ export function layOut(text) {
   return blocks;
 }
 
+// A file may have a megabyte, and the page is drawn every few seconds.
+const drawnFiles = new WeakMap();
+
+function drawFile(answer, isSource, language) {
+  const key = `${isSource} ${language}`;
+  const known = drawnFiles.get(answer);
+  if (known?.key === key) return known;
+  const whole = answer.text.replace(/^\ufeff/, "");
+  const isLong = whole.length > LONGEST_LAID_OUT;
+  const [shown, hidden] = revealed(whole);
+  const text = () => html`<div class="file-text">${whole.trim() ? layOut(whole) : nothing(t("This file is empty."))}</div>`;
+  const drawn = { key, isLong, hidden, markup: isSource || isLong ? html`<pre class="file-source" tabindex="0">${shown}</pre>` : text() };
+  drawnFiles.set(answer, drawn);
+  return drawn;
+}
+
 function FileView(state) {
   const { file, isSource } = state.route;
   const answer = state.answers[fileKey(state)];
@@ -27522,10 +27529,8 @@ function FileView(state) {
     const why = answer?.error ? t("This file could not be read: {why}.", { why: answer.error.message }) : t("Loading");
     return panel({ key: "file", title: bdi(file), wide: "", state, tools: close, body: nothing(why) });
   }
-  const { text, clipped, size_bytes: size, changed_ms: changed } = answer.data;
-  const whole = text.replace(/^\ufeff/, "");
-  const isLong = whole.length > LONGEST_LAID_OUT;
-  const hidden = revealed(whole)[1];
+  const { clipped, size_bytes: size, changed_ms: changed } = answer.data;
+  const { isLong, hidden, markup } = drawFile(answer.data, Boolean(isSource), state.messages);
   const notices = [
     hidden ? tn(hidden, "{n} character that cannot be seen is marked", "{n} characters that cannot be seen are marked") : "",
     clipped ? t("the first {size} of it", { size: formatBytes(1e6) }) : "",
@@ -27536,22 +27541,7 @@ function FileView(state) {
     note: html`${formatBytes(size)} · ${when(changed, state)}`,
     body: html`
       ${notices.length ? html`<p class="file-notice">${icon("warn", 12)}${notices.join("; ")}</p>` : null}
-      ${isSource || isLong ? html`<pre class="file-source" tabindex="0">${show(whole)}</pre>`
-        : html`<div class="file-text">${whole.trim() ? layOut(whole) : nothing(t("This file is empty."))}</div>`}`,
-  });
-}
-
-function Shares(key, title, rows, total, state) {
-  return panel({
-    key, title, wide: "", state, isRanged: true,
-    body: rows.length ? html`
-      <table class="shares">
-        <thead class="unseen"><tr>${head(t("Name"))}<td></td>${head(t("Cost"))}${head(t("Share"))}</tr></thead>
-        <tbody>${rows.map((row) => html`
-          <tr data-key="${row.key}"><th scope="row" class="name" title="${row.label}">${row.key === "(none)" ? t("none") : bdi(row.label)}</th>
-            <td class="bar-cell">${shareBar(shareOf(row.cost_nano_usd, total))}</td><td class="num">${cost(row)}</td>
-            <td class="num share">${formatPercent(total ? row.cost_nano_usd / total : null)}</td></tr>`)}</tbody>
-      </table>` : nothing(t("Nothing in this range.")),
+      ${markup}`,
   });
 }
 
@@ -27594,8 +27584,8 @@ function Agent(state) {
         ${state.route.file ? FileView(state) : null}
         ${Recent(row, state)}
         <div class="agent-pair" data-key="shares">
-          ${Shares("by-model", t("By model"), row.by_model, total, state)}${Shares("by-tool", t("By tool"), row.by_tool, total, state)}
-          ${Shares("by-channel", t("By channel"), row.by_channel, total, state)}${Shares("by-cause", t("By cause"), row.by_cause, total, state)}
+          ${Shares({ key: "by-model", title: t("By model"), rows: row.by_model, total, state })}${Shares({ key: "by-tool", title: t("By tool"), rows: row.by_tool, total, state })}
+          ${Shares({ key: "by-channel", title: t("By channel"), rows: row.by_channel, total, state })}${Shares({ key: "by-cause", title: t("By cause"), rows: row.by_cause, total, state })}
         </div>
       </div>
     </div>`;
@@ -27700,7 +27690,7 @@ export const messages = {
   "spent so far, and the mean of the last {1} full days for the {2} days left; the range holds in {3} of {4} months like them":
     "已用金额，加上剩余 {2} 天按最近 {1} 个整日的均值计；{4} 个类似月份中有 {3} 个落在此范围内",
   "needs three full days of use": "需要三个整日的使用数据",
-  "Needs attention": "需要关注", "Problem": "问题", "Warning": "警告", "{n} more line": "另有 {n} 条", "{n} more lines": "另有 {n} 条",
+  "Needs attention": "需要关注", "Problem": "问题", "Warning": "警告",
   "See health": "查看健康状况", "Set a price": "设置价格",
   "{calls} without a price ({names}): tokens are counted, the cost is not known": "{calls}（{names}）：token 已计入，费用未知",
   "{n} source of OpenClaw cannot be read": "{n} 个 OpenClaw 来源无法读取", "{n} sources of OpenClaw cannot be read": "{n} 个 OpenClaw 来源无法读取",
