@@ -18222,7 +18222,7 @@ main:focus { outline: none; }
   background: var(--bg); font-size: 13px;
 }
 .field:hover { border-color: var(--ink-3); }
-.field[aria-invalid] { border-color: var(--bad); }
+.field[aria-invalid="true"] { border-color: var(--bad); }
 ::placeholder { color: var(--ink-3); opacity: 1; }
 .check { display: flex; align-items: center; gap: 8px; font-size: 13px; }
 .check input { margin: 0; accent-color: var(--accent); }
@@ -18264,7 +18264,8 @@ main:focus { outline: none; }
 .settings-list > div { display: grid; grid-template-columns: 84px 1fr; align-items: center; gap: 8px; }
 .settings-list dt { color: var(--ink-2); }
 .settings-list dd { display: flex; flex-wrap: wrap; align-items: center; gap: 8px; }
-.settings .note { margin-top: 12px; padding-top: 8px; border-top: 1px solid var(--line); font-size: 12px; line-height: 16px; }
+.settings .note { font-size: 12px; line-height: 16px; }
+.settings p.note { margin-top: 12px; padding-top: 8px; border-top: 1px solid var(--line); }
 .rate { display: inline-flex; align-items: center; gap: 6px; white-space: nowrap; }
 .rate .field { width: 72px; text-align: right; }
 .search, .sheet {
@@ -19834,6 +19835,8 @@ export function cost(totals, isLong = false) {
 export const isUnpriced = (row) => row.cost_nano_usd === 0 && row.unpriced_calls > 0 && row.unpriced_calls >= row.model_calls;
 /** What calls cost, for the figures that are derived from it; null where it is not known. */
 export const knownCost = (row) => (isUnpriced(row) ? null : row.cost_nano_usd);
+/** The part of a sum that a row cost. */
+export const costShare = (row, total, digits = 0) => (isUnpriced(row) ? UNKNOWN : sharePercent(row.cost_nano_usd, total, digits));
 /** What a session cost with all below it; null where that is not known. */
 export const treeCost = (row) => (row.tree_cost_nano_usd === 0 && isUnpriced(row) ? null : row.tree_cost_nano_usd);
 
@@ -20298,6 +20301,7 @@ export function Bar(state) {
 export function change(totals, before) {
   const now = totals.cost_nano_usd;
   const then = before.cost_nano_usd;
+  if (isUnpriced(totals) || isUnpriced(before)) return { mark: "", word: "", text: "" };
   if (!then) return { mark: "", word: "", text: now ? "nothing" : "" };
   const share = (now - then) / then;
   if (Math.abs(share) < 0.005) return { mark: "", word: "", text: "±0\u00a0%" };
@@ -20306,6 +20310,7 @@ export function change(totals, before) {
 }
 
 function Change({ figure, against }) {
+  if (isUnpriced(figure.totals) || isUnpriced(figure.before)) return null;
   const { mark, word, text } = change(figure.totals, figure.before);
   if (text === "") return html`<p class="figure-change">${t("nothing yet, nor {before}", { before: against })}</p>`;
   if (text === "nothing") return html`<p class="figure-change">${t("nothing {before}", { before: against })}</p>`;
@@ -20537,19 +20542,22 @@ function ByDay(state) {
 
 /** What the dearest of some rows cost, as bars with their share; with `kind` a name narrows the page to it. */
 export function Shares({ key, title, kind = "", rows, total = sumCost(rows), state }) {
-  const line = (name, nano, shown, hint) => html`
+  const line = (name, nano, shown, share, hint) => html`
     <tr>
       <th scope="row" class="name" title="${hint}">${name}</th>
       <td class="bar-cell">${shareBar(shareOf(nano, total))}</td>
       <td class="num">${shown}</td>
-      <td class="num share">${sharePercent(nano, total)}</td>
+      <td class="num share">${share}</td>
     </tr>`;
   const named = (row) => {
     const name = row.key === NONE_KEY ? t("none") : row.label || row.key;
-    return line(kind ? filterName(kind, row.key, name) : bdi(name), row.cost_nano_usd, cost(row), name);
+    return line(kind ? filterName(kind, row.key, name) : bdi(name), row.cost_nano_usd, cost(row), costShare(row, total), name);
   };
   const rest = rows.slice(7);
-  const others = rest.length ? line(tn(rest.length, "{n} other", "{n} others"), sumCost(rest), money(rest.every(isUnpriced) ? null : sumCost(rest)), "") : null;
+  const isKnown = !rest.every(isUnpriced);
+  const others = rest.length
+    ? line(tn(rest.length, "{n} other", "{n} others"), sumCost(rest), money(isKnown ? sumCost(rest) : null), isKnown ? sharePercent(sumCost(rest), total) : UNKNOWN, "")
+    : null;
   const table = html`
     <table class="shares">
       <thead class="unseen">
@@ -20812,7 +20820,7 @@ function BreakdownTable(usage, { palette, isAllShown }) {
         <th scope="row" class="name" title="${name}${name === row.key ? "" : ` (${row.key})`}">${shown}</th>
         ${numbers(row)}
         <td class="bar-cell mid">${shareBar(shareOf(row.cost_nano_usd, total), slot)}</td>
-        <td class="num share">${sharePercent(row.cost_nano_usd, total, 1)}</td>
+        <td class="num share">${costShare(row, total, 1)}</td>
       </tr>`;
   };
   return scrollingTable({
@@ -24405,7 +24413,7 @@ import {
 } from "./dom.js";
 import { lines, stackedBars, swatch, UNITS } from "./chart.js";
 import {
-  BY_NAMES, FILTERS, NONE_KEY, OTHER_KEY, addDays, addMonths, answerOr, askParams, assignColours, bdi, change, cost, couldNotRead, dataOf, filterName, head,
+  BY_NAMES, FILTERS, NONE_KEY, OTHER_KEY, addDays, addMonths, answerOr, askParams, assignColours, bdi, change, cost, costShare, couldNotRead, dataOf, filterName, head,
   isUnpriced, knownCost, money, nothing, panel, partial, rangeName, scrollingTable, segments, select, sessionLink, sessionName, shareOf, sharePercent, slotOf, sortHead,
   tokens, unseen, when, widthOf, windowedTable, zoneOf,
 } from "./views.js";
@@ -24701,14 +24709,14 @@ const COLUMNS = {
     name: msg("Per million tokens"), isMoney: true, value: perMillion, kind: "wide",
     cell: (row) => figure("million", row, money(perMillion(row))),
   },
-  share: { name: msg("Share"), value: (row, usage) => shareOf(row.cost_nano_usd, usage.totals.cost_nano_usd), cell: (row, _, usage) => sharePercent(row.cost_nano_usd, usage.totals.cost_nano_usd, 1) },
+  share: { name: msg("Share"), value: (row, usage) => (isUnpriced(row) ? null : shareOf(row.cost_nano_usd, usage.totals.cost_nano_usd)), cell: (row, _, usage) => costShare(row, usage.totals.cost_nano_usd, 1) },
   before: {
     name: msg("Before"), isMoney: true, value: (row) => (row.before ? knownCost(row.before) : null), isWanted: (usage) => Boolean(usage.before),
     cell: (row) => (row.before ? money(knownCost(row.before)) : UNKNOWN), kind: "mid",
   },
   change: {
     name: msg("Change"), isWanted: (usage) => Boolean(usage.before),
-    value: (row) => (row.before?.cost_nano_usd ? row.cost_nano_usd / row.before.cost_nano_usd - 1 : null),
+    value: (row) => (row.before?.cost_nano_usd && !isUnpriced(row) ? row.cost_nano_usd / row.before.cost_nano_usd - 1 : null),
     cell: (row) => (row.before ? changeText(row, row.before) : UNKNOWN),
   },
 };
@@ -24994,7 +25002,7 @@ function Models(state) {
     <td class="num mid">${money(perMillion(row))}</td>
     <td class="num wide">${row.model_calls ? formatTokens(row.output_tokens / row.model_calls) : UNKNOWN}</td>
     <td class="num wide">${sharePercent(row.cache_read_tokens, row.total_tokens - row.output_tokens)}</td>
-    <td class="num share wide">${sharePercent(row.cost_nano_usd, total, 1)}</td>`;
+    <td class="num share wide">${costShare(row, total, 1)}</td>`;
   const body = (usage) => {
     const total = usage.totals.cost_nano_usd;
     return scrollingTable({
@@ -27266,8 +27274,8 @@ AGENTS_JS = r"""// The agents: what each is, what it costs and does; one agent w
 import { html, t, tn, UNKNOWN, formatBytes, formatCount } from "./dom.js";
 import { shareBar, sparkline } from "./chart.js";
 import {
-  Shares, askParams, bdi, cost, dataOf, fact, fateMark, head, hrefTo, icon, nothing, panel, partial, rangeName, scrollingTable, segments, sessionLink,
-  sessionName, shareOf, sharePercent, sortedHead, stateMark, tokens, unseen, when,
+  Shares, askParams, bdi, cost, costShare, dataOf, fact, fateMark, head, hrefTo, icon, nothing, panel, partial, rangeName, scrollingTable, segments, sessionLink,
+  sessionName, shareOf, sortedHead, stateMark, tokens, unseen, when,
 } from "./views.js";
 
 const LONGEST_LAID_OUT = 200_000; // characters; a longer file is shown as its source
@@ -27321,7 +27329,7 @@ function Row(row, total, state) {
       <td class="num mid">${tokens(row.total_tokens)}</td>
       <td class="num">${cost(row)}</td>
       <td class="bar-cell mid">${shareBar(shareOf(row.cost_nano_usd, total))}</td>
-      <td class="num share wide">${sharePercent(row.cost_nano_usd, total)}</td>
+      <td class="num share wide">${costShare(row, total)}</td>
       <td class="num">${when(row.last_activity_ms, state)}</td>
     </tr>`;
 }

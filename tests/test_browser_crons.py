@@ -289,6 +289,31 @@ def test_a_job_that_somebody_else_changed_is_not_overwritten(
     expect(page.locator(".cron-form").get_by_label("Name", exact=True)).to_have_value("theirs")
 
 
+def test_a_form_that_was_closed_stays_closed_whatever_its_schedule_is(
+    meter: clawmeter.Clawmeter, crons: Crons, visit: Callable[..., Page]
+) -> None:
+    page = visit(meter, "#/crons/id-nightly")
+    page.get_by_role("button", name="Edit").click()
+    form = page.locator(".cron-form")
+    page.locator(".cron-preview b").wait_for()
+    held: list[Any] = []
+
+    def hold(route: Any) -> None:
+        held.append(route)
+
+    page.route("**/api/cron-preview*", hold)
+    with page.expect_request("**/api/cron-preview*"):
+        form.get_by_role("button", name="Review the change").click()
+    page.keyboard.press("Escape")
+    form.wait_for(state="detached")
+    [asked] = held
+    with page.expect_response("**/api/cron-preview*"):
+        asked.fulfill(json={"text": None, "next_runs_ms": [], "problem": "never"})
+    # Two frames later whatever came of it is drawn.
+    page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+    assert page.locator("#sheet h2, #confirm h2").count() == 0
+
+
 def test_the_form_shows_texts_as_they_are_now(
     meter: clawmeter.Clawmeter, crons: Crons, visit: Callable[..., Page]
 ) -> None:

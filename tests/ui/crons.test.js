@@ -149,5 +149,10 @@ test("a schedule is said in the person's language, piece by piece", () => {
   const known = ["{words} on {days}", "at {times}", "{a} and {b}", "Monday", "Friday"];
   assert.equal(tPhrase("at 09:00 on Monday and Friday", known), "M+F·09:00");
   assert.equal(tPhrase("by moon", known), "by moon");
+  useMessages({ "{words}, {zone}": "{words}/{zone}", "{words} every day": "*{words}", "at {times}": "·{times}" });
+  const state = jobState(job());
+  state.sheet = { kind: "form", job: null, form: { ...formOf(null, "UTC", NOW), expr: "0 16 * * *" }, fault: "" };
+  state.answers["cron-preview"] = { data: { text: "at 16:00 every day, Asia/Tokyo", next_runs_ms: [], problem: null }, error: null };
+  assert.match(String(page.sheet(state)), /\*·16:00\/Asia\/Tokyo/);
   useMessages(null);
 });

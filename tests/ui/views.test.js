@@ -271,6 +271,8 @@ test("nothing known of a cost is no $0, wherever it is used", () => {
   const none = { cost_nano_usd: 0, tree_cost_nano_usd: 0, unpriced_calls: 3, model_calls: 3 };
   assert.deepEqual([views.knownCost(none), views.treeCost(none)], [null, null]);
   assert.deepEqual([views.knownCost({ ...none, model_calls: 4 }), views.treeCost({ ...none, tree_cost_nano_usd: 7 })], [0, 7]);
+  assert.equal(views.costShare(none, 9), "—");
+  assert.deepEqual([views.change(none, totals(1e9)).text, views.change(totals(1e9), none).text], ["", ""]);
   const s = state({ search: { text: "x" } });
   s.answers.search = { data: { q: "x", results: [{ kind: "agent", key: "x", label: "x", model_calls: 3, cost_nano_usd: 0 }] }, error: null, askedFor: { q: "x" } };
   assert.equal(views.searchHits(s)[0].note, "3 calls");
