@@ -23202,8 +23202,8 @@ import {
 } from "./dom.js";
 import { niceTicks, round, shareBar, sum, swatch } from "./chart.js";
 import {
-  abortButton, assignColours, bdi, cost, couldNotRead, dataOf, fateMark, head, hrefTo, icon, isUnpriced, knownCost, menu, money, nestSessions, nothing,
-  panel, partial, scrollingTable, sessionName, shareOf, sharePercent, stateMark, stateName, taskWords, tokens, treeCost, unseen, when, widthOf, windowedTable, zoneOf,
+  abortButton, assignColours, bdi, cost, costShare, couldNotRead, dataOf, fateMark, head, hrefTo, icon, isUnpriced, knownCost, menu, money, nestSessions, nothing,
+  panel, partial, scrollingTable, sessionName, shareOf, stateMark, stateName, taskWords, tokens, treeCost, unseen, when, widthOf, windowedTable, zoneOf,
 } from "./views.js";
 
 const KINDS = [
@@ -23471,7 +23471,7 @@ export function Strip(turns, before, width, chosen, state) {
 function turnTitle(turn, state) {
   return t("Turn {n}, {time}: {took}, {tokens} tokens, {money}", {
     n: formatCount(turn.n + 1), time: formatAbsolute(turn.from_ms, zoneOf(state)), took: formatDuration(turn.duration_ms),
-    tokens: formatTokens(turn.total_tokens), money: formatMoney(turn.cost_nano_usd),
+    tokens: formatTokens(turn.total_tokens), money: formatMoney(knownCost(turn)),
   });
 }
 
@@ -23611,7 +23611,7 @@ export function spansOf(items, turn, below) {
   for (const row of below) {
     spans.push({
       kind: "subagent", name: sessionName(row), begin: row.started_ms, end: Math.max(row.started_ms, row.last_activity_ms ?? row.started_ms),
-      marks: [], tokens: row.total_tokens, cost: row.tree_cost_nano_usd, isPriced: true, id: row.id,
+      marks: [], tokens: row.total_tokens, cost: treeCost(row), isPriced: true, id: row.id,
     });
   }
   return spans.sort((a, b) => a.begin - b.begin || a.end - b.end);
@@ -23666,7 +23666,7 @@ function Turn(state, session) {
     <button type="button" class="icon-button" data-action="turn-step" data-value="-1" title="${t("Turn before")}" data-shortcut="[" data-help="${t("Turn before")}">${icon("left")}${unseen(t("Turn before"))}</button>
     <button type="button" class="icon-button" data-action="turn-step" data-value="1" title="${t("Turn after")}" data-shortcut="]" data-help="${t("Turn after")}">${icon("right")}${unseen(t("Turn after"))}</button>
     ${close}`;
-  const note = html`${when(turn.from_ms, state)}, ${formatDuration(turn.duration_ms)} (${turnShares(turn)}), ${money(turn.cost_nano_usd)}`;
+  const note = html`${when(turn.from_ms, state)}, ${formatDuration(turn.duration_ms)} (${turnShares(turn)}), ${money(knownCost(turn))}`;
   const error = state.answers[askKey("spans", idOf(state))]?.error;
   if (!items || !isIts) return frame(note, turnNav, error ? couldNotRead(error) : nothing(t("Loading")));
   const until = untilOf(data, turn);
@@ -23704,7 +23704,7 @@ function Models(session, state) {
       <th scope="row" class="name" title="${one.provider}/${one.model}">${swatch(colours.get(`${one.provider}/${one.model}`) ?? 8)} ${bdi(one.model)}</th>
       <td class="num">${formatCount(one.model_calls)}</td>
       <td class="num">${cost(one)}</td>
-      <td class="num share">${sharePercent(one.cost_nano_usd, session.cost_nano_usd)}</td>
+      <td class="num share">${costShare(one, session.cost_nano_usd)}</td>
     </tr>`;
   return panel({
     key: "models", title: t("Models"), wide: "", state,
