@@ -10107,12 +10107,12 @@ class Queries:
             count, last, running, idle, heard = used.get(agent, (0, None, 0, 0, []))
             told = config or AgentConfig()
             folder = find_workspace(config, place, agent)
-            files, _ = list_memory_files(folder)
+            files, problem = list_memory_files(folder)
             out.append({
                 "id": agent, "name": told.name, "is_default": told.is_default, "configured": config is not None, "on_disk": on_disk,
                 "state": "running" if running else "idle" if idle else "ended" if last else None, "running": running or 0, "sessions": count or 0,
                 "last_activity_ms": last, "model": told.model, "fallbacks": list(told.fallbacks), "workspace": folder, "heartbeat": told.heartbeat,
-                "channels": list(dict.fromkeys([*told.channels, *sorted(filter(None, heard))]))[:100], "tools": {"profile": None, "allow": [], "deny": [], **told.tools}, "files_count": len(files),
+                "channels": list(dict.fromkeys([*told.channels, *sorted(filter(None, heard))]))[:100], "tools": {"profile": None, "allow": [], "deny": [], **told.tools}, "files_count": None if problem and not files else len(files),
                 "files_bytes": sum(f["size_bytes"] for f in files), "files_changed_ms": max((f["changed_ms"] for f in files), default=None),
                 **{k: v for k, v in spent.get(agent, {**Sums().render()}).items() if k not in ("key", "label")},
             })  # fmt: skip
@@ -14384,7 +14384,7 @@ SHAPES = {
     "ToolPolicy": "profile:s? allow:[s] deny:[s]",
     "Agent": "id:s name:s? is_default:b configured:b on_disk:b state:=running,idle,ended? running:i "
     "sessions:i last_activity_ms:i? model:s? fallbacks:[s] workspace:s? heartbeat:Heartbeat? "
-    "channels:[s] tools:ToolPolicy files_count:i files_bytes:i files_changed_ms:i? +Totals",
+    "channels:[s] tools:ToolPolicy files_count:i? files_bytes:i files_changed_ms:i? +Totals",
     "Agents": "as_of_ms:i tz:s from_ms:i to_ms:i rows:[Agent] totals:Totals coverage:Coverage",
     "MemoryFile": "name:s size_bytes:i changed_ms:i problem:s?",
     "AgentDetail": "as_of_ms:i tz:s from_ms:i to_ms:i by_model:[Row] by_channel:[Row] by_cause:[Row] "
@@ -18431,7 +18431,7 @@ main:focus { outline: none; }
   background: var(--bg); font-size: 13px;
 }
 .field:hover { border-color: var(--ink-3); }
-.field[aria-invalid] { border-color: var(--bad); }
+.field[aria-invalid="true"] { border-color: var(--bad); }
 ::placeholder { color: var(--ink-3); opacity: 1; }
 .check { display: flex; align-items: center; gap: 8px; font-size: 13px; }
 .check input { margin: 0; accent-color: var(--accent); }
@@ -18473,7 +18473,8 @@ main:focus { outline: none; }
 .settings-list > div { display: grid; grid-template-columns: 84px 1fr; align-items: center; gap: 8px; }
 .settings-list dt { color: var(--ink-2); }
 .settings-list dd { display: flex; flex-wrap: wrap; align-items: center; gap: 8px; }
-.settings .note { margin-top: 12px; padding-top: 8px; border-top: 1px solid var(--line); font-size: 12px; line-height: 16px; }
+.settings .note { font-size: 12px; line-height: 16px; }
+.settings p.note { margin-top: 12px; padding-top: 8px; border-top: 1px solid var(--line); }
 .rate { display: inline-flex; align-items: center; gap: 6px; white-space: nowrap; }
 .rate .field { width: 72px; text-align: right; }
 .search, .sheet {
@@ -18528,6 +18529,7 @@ main { padding: 16px 24px 24px; max-width: calc(1680px + 48px); margin: 0 auto; 
   color: var(--ink-2); white-space: nowrap; font-weight: 400;
 }
 .mark.is-warn { color: var(--warn); border-color: currentColor; }
+.mark.is-bad { color: var(--bad); border-color: currentColor; }
 
 /* Figures */
 .figure { display: flex; flex-direction: column; gap: 4px; padding: 12px 16px; }
@@ -18911,7 +18913,7 @@ kbd {
     color-scheme: light; --bg: #ffffff; --surface: #ffffff; --line: #d9d8d3; --ink: #000000; --ink-2: #3a3a38; --ink-3: #55544f;
     --rail: 0px;
   }
-  .rail, #bar, .tools, .skip, .link, .no-print, .legend button::after, .notice { display: none !important; }
+  .rail, #bar, .tools, .skip, .link, .no-print, .notice { display: none !important; }
   .statement { display: block; }
   .statement h2 { font-size: 20px; line-height: 28px; }
   #page { margin: 0; }
@@ -18979,7 +18981,7 @@ export function html(strings, ...values) {
 
 /** A link target that stays in this application; anything else (javascript:, //host) is null. */
 export function ownHref(href) {
-  return /^(#\/|\/api\/)[\w\-./]*(\?[\w\-.=&%+:/]*)?$/.test(String(href)) ? String(href) : null;
+  return /^(#\/|\/api\/)([\w\-./]|%[0-9A-F]{2})*(\?[\w\-.=&%+:/]*)?$/.test(String(href)) ? String(href) : null;
 }
 
 const painted = new WeakMap();
@@ -19053,9 +19055,13 @@ function update(have, want) {
     if (!want.hasAttribute(name) && !isTheirs) have.removeAttribute(name);
   }
   if (have.hasAttribute("data-keep")) return;
+  const isRewritten = have.nodeName === "TEXTAREA" && have.textContent !== want.textContent;
   morph(have, want);
+  // Once somebody has pressed or typed, a field no longer follows its attributes and its text.
+  if (have.type === "checkbox") have.checked = want.hasAttribute("checked");
   if (have === document.activeElement) return;
   if (have.nodeName === "INPUT" && want.hasAttribute("value")) have.value = want.getAttribute("value");
+  if (isRewritten) have.value = want.textContent;
   if (have.nodeName === "SELECT") {
     const chosen = have.querySelector("option[selected]");
     if (chosen && have.value !== chosen.value) have.value = chosen.value;
@@ -19329,8 +19335,8 @@ import {
 } from "./dom.js";
 
 const MARGIN = { top: 10, right: 4, bottom: 22, left: 48 };
-const round = (x) => Math.round(x * 100) / 100;
-const sum = (values) => values.reduce((total, value) => total + (value || 0), 0);
+export const round = (x) => Math.round(x * 100) / 100;
+export const sum = (values) => values.reduce((total, value) => total + (value || 0), 0);
 
 function rect(kind, x, y, width, height, inside = null) {
   return html`
@@ -19698,8 +19704,8 @@ export const RANGES = [
   ["today", msg("Today")], ["7d", msg("7 days")], ["30d", msg("30 days")], ["90d", msg("90 days")],
   ["365d", msg("365 days")], ["week", msg("This week")], ["month", msg("This month")], ["all", msg("All time")],
 ];
-/** What every page can be narrowed to; one value each, in the address and in every question. */
 export const SEARCH_LENGTH = 200; // characters of a searched text that are asked for; the server's limit
+/** What every page can be narrowed to; one value each, in the address and in every question. */
 export const FILTERS = [
   ["agent", msg("Agent")], ["model", msg("Model")], ["provider", msg("Provider")], ["channel", msg("Channel")],
   ["cause", msg("Cause")],
@@ -19942,6 +19948,23 @@ export const sharePercent = (part, total, digits = 0) => (total ? formatPercent(
 const sumCost = (rows) => rows.reduce((sum, row) => sum + row.cost_nano_usd, 0);
 export const nothing = (words) => html`<p class="nothing">${words}</p>`;
 
+/** Why something could not be read, and a way to try again. */
+export const couldNotRead = (error, isOld = false) => html`
+  <p class="${isOld ? "note is-warn" : "nothing"}" role="status">
+    ${t("This could not be read: {why}.", { why: error.message })} ${isOld ? t("These are the last numbers.") : null}
+    <button type="button" class="link" data-action="retry">${t("Try again")}</button>
+  </p>`;
+
+/** What stands in place of an answer that is not there, or above one that could not be read anew. */
+export function unread(state, key) {
+  const { data, error } = state.answers[key] ?? {};
+  if (!error) return data ? null : nothing(t("Loading"));
+  // A lost connection is said once, in the bar.
+  return data && state.connection === "lost" ? null : couldNotRead(error, Boolean(data));
+}
+
+export const answerOr = (state, key, draw) => html`${unread(state, key)}${dataOf(state, key) ? draw(dataOf(state, key)) : null}`;
+
 export function icon(name, size = 16) {
   return html`
     <svg class="icon" width="${size}" height="${size}" viewBox="0 0 16 16" aria-hidden="true">
@@ -19958,6 +19981,10 @@ function brandMark(size) {
 
 export const dot = () => html`
   <svg class="dot" width="8" height="8" viewBox="0 0 8 8" aria-hidden="true"><circle cx="4" cy="4" r="3"/></svg>`;
+
+/** One of the named values of a <dl>. */
+export const fact = (key, name, value, { kind = "", note = null } = {}) => html`
+  <div data-key="${key}" class="${kind}"><dt>${name}</dt><dd>${value}</dd>${note ? html`<dd class="fact-note">${note}</dd>` : null}</div>`;
 
 export function option(value, name, chosen) {
   return html`<option value="${value}"${value === chosen ? html` selected` : null}>${name}</option>`;
@@ -20004,8 +20031,7 @@ export function cost(totals, isLong = false) {
   const missing = totals.unpriced_calls || 0;
   if (!missing) return money(totals.cost_nano_usd);
   const words = tn(missing, "{n} unpriced call", "{n} unpriced calls");
-  const isUnknown = totals.cost_nano_usd === 0 && missing >= totals.model_calls;
-  const shown = isUnknown
+  const shown = isUnpriced(totals)
     ? html`<span class="num" title="${t("no price known")}">${UNKNOWN}</span>`
     : money(totals.cost_nano_usd);
   if (isLong) return html`${shown}<span class="unpriced"> + ${words}</span>`;
@@ -20013,6 +20039,15 @@ export function cost(totals, isLong = false) {
     <span class="mark" title="${t("{calls}, not in this sum", { calls: words })}">
       +${formatCount(missing)}${unseen(` ${t("unpriced calls")}`)}</span> ${shown}`;
 }
+
+/** Whether all calls of a totals object are without a price: what they cost is not known, and not $0. */
+export const isUnpriced = (row) => row.cost_nano_usd === 0 && row.unpriced_calls > 0 && row.unpriced_calls >= row.model_calls;
+/** What calls cost, for the figures that are derived from it; null where it is not known. */
+export const knownCost = (row) => (isUnpriced(row) ? null : row.cost_nano_usd);
+/** The part of a sum that a row cost. */
+export const costShare = (row, total, digits = 0) => (isUnpriced(row) ? UNKNOWN : sharePercent(row.cost_nano_usd, total, digits));
+/** What a session cost with all below it; null where that is not known. */
+export const treeCost = (row) => (row.tree_cost_nano_usd === 0 && isUnpriced(row) ? null : row.tree_cost_nano_usd);
 
 /** Label, else what the key says after its agent, else the id: never "Untitled". */
 export function sessionName(row) {
@@ -20361,7 +20396,7 @@ function FilterMenu(state) {
 // Settings: what a person chooses for themselves; kept in their browser
 
 function Settings(state) {
-  const { theme, language, currency, rate, isHidden } = state;
+  const { theme, language, currency, rates, rateText, isHidden } = state;
   return menu({
     name: "settings", state, label: t("Settings"), shortcut: ",", help: t("Settings"), kind: "is-icon settings",
     button: html`${icon("settings")}${unseen(t("Settings"))}`,
@@ -20383,7 +20418,9 @@ function Settings(state) {
             ${select({ action: "currency", label: t("Currency"), chosen: currency, options: CURRENCIES.map((one) => [one, one]) })}
             ${currency === "USD" ? null : html`
               <label class="rate">1 USD = <input type="text" inputmode="decimal" class="field" data-action="rate" data-key="rate-${currency}"
-                value="${rate}" aria-label="${t("{currency} for one US dollar", { currency })}" autocomplete="off"> ${currency}</label>`}
+                value="${rateText ?? rates[currency] ?? ""}" aria-invalid="${rateText === null ? "false" : "true"}"
+                aria-label="${t("{currency} for one US dollar", { currency })}" autocomplete="off"> ${currency}</label>
+              ${rates[currency] ? null : html`<span class="note">${t("Amounts stay in dollars until a rate is given.")}</span>`}`}
           </dd>
         </div>
       </dl>
@@ -20410,7 +20447,8 @@ export function searchHits(state) {
       const note = [hit.agent, hit.channel, formatAgo(hit.last_activity_ms, state.now, zoneOf(state))].filter(Boolean).join(" · ");
       return { kind: t("Session"), name: sessionName({ label: hit.label, key: hit.label }), note, href };
     }
-    const note = `${tn(hit.model_calls, "{n} call", "{n} calls")} · ${formatMoney(hit.cost_nano_usd)}`;
+    // Nothing spent may also be no price known, which a hit does not tell.
+    const note = [tn(hit.model_calls, "{n} call", "{n} calls"), hit.cost_nano_usd ? formatMoney(hit.cost_nano_usd) : ""].filter(Boolean).join(" · ");
     return { kind: filterKindName(hit.kind), name: hit.label, note, href: hrefTo(narrowed({ [hit.kind]: hit.key }), at) };
   });
   return [...more.filter((hit) => hit.href), ...pages];
@@ -20455,7 +20493,7 @@ export function Bar(state) {
       <div class="bar-state">
         ${LiveState(state)}
         ${state.isHidden ? html`<span class="mark" title="${t("Amounts are hidden")}">${icon("hidden", 12)}${unseen(t("Amounts are hidden"))}</span>` : null}
-        ${isConverted() ? html`<span class="mark" title="${t("1 USD = {rate} {currency}", { rate: state.rate, currency: state.currency })}">≈ ${state.currency}</span>` : null}
+        ${isConverted() ? html`<span class="mark" title="${t("1 USD = {rate} {currency}", { rate: state.rates[state.currency], currency: state.currency })}">≈ ${state.currency}</span>` : null}
         <button type="button" class="icon-button" data-action="search" data-shortcut="/"
           data-help="${t("Search")}" title="${t("Search")} /">${icon("search")}${unseen(t("Search"))}</button>
         ${Settings(state)}
@@ -20472,6 +20510,7 @@ export function Bar(state) {
 export function change(totals, before) {
   const now = totals.cost_nano_usd;
   const then = before.cost_nano_usd;
+  if (isUnpriced(totals) || isUnpriced(before)) return { mark: "", word: "", text: "" };
   if (!then) return { mark: "", word: "", text: now ? "nothing" : "" };
   const share = (now - then) / then;
   if (Math.abs(share) < 0.005) return { mark: "", word: "", text: "±0\u00a0%" };
@@ -20480,6 +20519,7 @@ export function change(totals, before) {
 }
 
 function Change({ figure, against }) {
+  if (isUnpriced(figure.totals) || isUnpriced(figure.before)) return null;
   const { mark, word, text } = change(figure.totals, figure.before);
   if (text === "") return html`<p class="figure-change">${t("nothing yet, nor {before}", { before: against })}</p>`;
   if (text === "nothing") return html`<p class="figure-change">${t("nothing {before}", { before: against })}</p>`;
@@ -20608,11 +20648,21 @@ function attentionWords(one, { coverage, by_model: models }) {
 const ACTIONS = [msg("See health"), msg("Set a price"), msg("See the job")];
 const actionName = (label) => (ACTIONS.includes(label) ? t(label) : label);
 
-function AttentionLine(one, i, overview) {
+/** A link that the server made, with the range, zone and filters on show. */
+function hrefHere(state, href) {
+  if (href.startsWith("/api/")) return href;
+  const { page, rest } = parseRoute(href);
+  const params = [...new URLSearchParams(href.split("?")[1] ?? "")];
+  return hrefTo(state, page, rest, params);
+}
+
+function AttentionLine(one, i, state) {
+  const { overview } = state;
   const isBad = one.level === "bad";
-  const href = one.action ? ownHref(one.action.href) : null;
+  const given = one.action ? ownHref(one.action.href) : null;
   // A link to a page that does not exist yet would lead nowhere: its words alone are shown.
-  const isReachable = href !== null && (href.startsWith("/api/") || BUILT.has(parseRoute(href).page));
+  const isReachable = given !== null && (given.startsWith("/api/") || BUILT.has(parseRoute(given).page));
+  const href = isReachable ? hrefHere(state, given) : null;
   let action = null;
   if (isReachable) action = html`<a href="${href}" data-row>${actionName(one.action.label)}</a>`;
   else if (one.action) action = html`<span class="note">${actionName(one.action.label)}</span>`;
@@ -20631,8 +20681,7 @@ function Attention(state) {
   if (!attention.length) return null;
   return panel({
     key: "attention", title: t("Needs attention"), wide: "w12", state,
-    note: attention.length > 5 ? tn(attention.length - 5, "{n} more line", "{n} more lines") : null,
-    body: html`<ul class="attention">${attention.slice(0, 5).map((one, i) => AttentionLine(one, i, state.overview))}</ul>`,
+    body: html`<ul class="attention">${attention.map((one, i) => AttentionLine(one, i, state))}</ul>`,
   });
 }
 
@@ -20700,18 +20749,24 @@ function ByDay(state) {
   });
 }
 
-function Shares({ key, title, kind, rows, state }) {
-  const total = sumCost(rows);
-  const line = (name, nano, shown, hint) => html`
+/** What the dearest of some rows cost, as bars with their share; with `kind` a name narrows the page to it. */
+export function Shares({ key, title, kind = "", rows, total = sumCost(rows), state }) {
+  const line = (name, nano, shown, share, hint) => html`
     <tr>
       <th scope="row" class="name" title="${hint}">${name}</th>
       <td class="bar-cell">${shareBar(shareOf(nano, total))}</td>
       <td class="num">${shown}</td>
-      <td class="num share">${sharePercent(nano, total)}</td>
+      <td class="num share">${share}</td>
     </tr>`;
-  const named = (row) => line(filterName(kind, row.key, row.label || row.key), row.cost_nano_usd, cost(row), row.label || row.key);
+  const named = (row) => {
+    const name = row.key === NONE_KEY ? t("none") : row.label || row.key;
+    return line(kind ? filterName(kind, row.key, name) : bdi(name), row.cost_nano_usd, cost(row), costShare(row, total), name);
+  };
   const rest = rows.slice(7);
-  const others = rest.length ? line(tn(rest.length, "{n} other", "{n} others"), sumCost(rest), money(sumCost(rest)), "") : null;
+  const isKnown = !rest.every(isUnpriced);
+  const others = rest.length
+    ? line(tn(rest.length, "{n} other", "{n} others"), sumCost(rest), money(isKnown ? sumCost(rest) : null), isKnown ? sharePercent(sumCost(rest), total) : UNKNOWN, "")
+    : null;
   const table = html`
     <table class="shares">
       <thead class="unseen">
@@ -20750,12 +20805,13 @@ export function nestSessions(rows) {
 }
 
 const STATES = { running: msg("Running"), idle: msg("Idle"), ended: msg("Ended") };
+export const stateName = (row) => t(STATES[row.state] ?? STATES.ended);
 
-export function stateMark(row) {
-  const key = row.state in STATES ? row.state : "ended";
-  const name = t(STATES[key]);
+/** The state of a session: a dot and its word, which some narrow places hide (state-word) or only say (unseen). */
+export function stateMark(row, kind = "state-word") {
+  const name = stateName(row);
   const hint = row.inferred ? t("{state}, inferred from its last entry", { state: name }) : name;
-  return html`<span class="state is-${key}" title="${hint}">${dot()}<span class="state-word">${name}</span></span>`;
+  return html`<span class="state is-${row.state in STATES ? row.state : "ended"}" title="${hint}">${dot()}<span class="${kind}">${name}</span></span>`;
 }
 
 const FATES = { running: msg("Running"), done: msg("Done"), failed: msg("Failed"), killed: msg("Killed"), timed_out: msg("Timed out") };
@@ -20890,7 +20946,7 @@ function Dearest(state) {
   const hasTrees = rows.some(isDearer);
   const tree = (row) => html`
     <td class="num wide">
-      ${isDearer(row) ? money(row.tree_cost_nano_usd) : html`<span class="note">${money(row.cost_nano_usd)}</span>`}
+      ${isDearer(row) ? money(row.tree_cost_nano_usd) : html`<span class="note">${money(treeCost(row))}</span>`}
     </td>`;
   const line = (row) => html`
     <tr data-key="${row.id}">
@@ -20973,7 +21029,7 @@ function BreakdownTable(usage, { palette, isAllShown }) {
         <th scope="row" class="name" title="${name}${name === row.key ? "" : ` (${row.key})`}">${shown}</th>
         ${numbers(row)}
         <td class="bar-cell mid">${shareBar(shareOf(row.cost_nano_usd, total), slot)}</td>
-        <td class="num share">${sharePercent(row.cost_nano_usd, total, 1)}</td>
+        <td class="num share">${costShare(row, total, 1)}</td>
       </tr>`;
   };
   return scrollingTable({
@@ -21144,7 +21200,7 @@ export function Confirmation({ confirm }) {
     ${notes.length ? html`<ul class="confirm-notes">${notes.map((note, i) => html`<li data-key="${i}">${bdi(note)}</li>`)}</ul>` : null}
     <div role="alert">${fault ? html`<p class="confirm-fault">${icon("bad")}${bdi(fault)}</p>` : null}</div>
     <footer class="confirm-foot">
-      <button type="button" class="button" data-action="confirm-close">${isDone ? t("Close") : t("Cancel")}</button>
+      <button type="button" class="button" data-action="confirm-close">${isDone || isBusy ? t("Close") : t("Cancel")}</button>
       ${isDone ? null : html`
         <button type="button" class="button ${isDangerous ? "is-danger" : "is-first"}" data-action="confirm-send" data-key="send"
           aria-disabled="${isReady ? "false" : "true"}" aria-busy="${isBusy ? "true" : "false"}">${isBusy ? t("Sending") : button}</button>`}
@@ -21184,7 +21240,7 @@ function AuditRow(row, state) {
 /** What people asked of the gateway, latest first; `auditAsk` brings it. */
 export function AuditTable(state) {
   const { data, total, error } = state.answers.actions ?? {};
-  if (!data) return nothing(error ? t("The list could not be read: {why}.", { why: error.message || t("no answer") }) : t("Loading"));
+  if (!data) return nothing(error ? t("The list could not be read: {why}.", { why: error.message }) : t("Loading"));
   if (!data.length) return nothing(t("Nobody has done anything yet: what is sent to a gateway from here is listed with its answer."));
   const table = scrollingTable({
     label: t("{title}, table", { title: t("Actions") }), kind: "audit",
@@ -21341,7 +21397,6 @@ function NoSuchPage(state) {
     </section>`;
 }
 
-/** What stands in <main>: the page's own view, or why there is none yet. */
 /** Until the first index is whole the ledger holds nothing: a page of zeros would be a lie. */
 function FirstIndex(state) {
   const { indexed_bytes: done, total_bytes: all } = state.coverage;
@@ -21357,6 +21412,7 @@ function FirstIndex(state) {
     </div>`;
 }
 
+/** What stands in <main>: the page's own view, or why there is none yet. */
 export function Page(state, page) {
   if (state.needsLogin) return Login(state);
   if (!BUILT.has(state.route.page)) return NoSuchPage(state);
@@ -21453,6 +21509,7 @@ const STALE_AFTER_MS = 60_000; // without an event: midnight passes, sessions go
 const POLL_MS = 15_000;        // when the server has no stream to spare
 const HEARD_MS = 2000;         // what a page took over from an event is looked up after that long, to be sure
 const DOUBLE_CLICK_MS = 250;   // a click waits that long for its second one
+const KEPT_ANSWERS = 30;       // of sessions and jobs that were looked at, three each
 const KINDS = ["usage", "session", "gateway", "cron", "health"]; // what the stream announces
 
 const $ = (id) => document.getElementById(id);
@@ -21483,9 +21540,11 @@ function readChoice(name, choices) {
   return choices.includes(value) ? value : choices[0];
 }
 
-function readRate() {
-  const rate = Number(remembered.read("rate", 1));
-  return rate > 0 && Number.isFinite(rate) ? rate : 1;
+/** What a dollar is in each currency, as far as a person has said. */
+function readRates() {
+  const kept = remembered.read("rates", {});
+  const isRate = ([, rate]) => typeof rate === "number" && rate > 0 && Number.isFinite(rate);
+  return Object.fromEntries(Object.entries(kept === null || typeof kept !== "object" ? {} : kept).filter(isRate));
 }
 
 const browserZone = Intl.DateTimeFormat().resolvedOptions().timeZone;
@@ -21495,7 +21554,7 @@ let state = {
   theme: readChoice("theme", THEMES.map(([key]) => key)),
   language: readChoice("language", LANGUAGES.map(([key]) => key)),
   currency: /^[A-Z]{3}$/.test(remembered.read("currency", "USD")) ? remembered.read("currency", "USD") : "USD",
-  rate: readRate(),
+  rates: readRates(), rateText: null,
   isHidden: remembered.read("hidden", false) === true,
   palette: readPalette(),
   browserZone,
@@ -21602,7 +21661,7 @@ function loadStyles(name) {
 /** What a page's actions, keys and painted() get. */
 const context = (event = null) => ({
   get state() { return state; },
-  dispatch, go, say, event, send, confirm, refresh: refreshAll,
+  dispatch, go, say, event, send, confirm, download, refresh: refreshAll,
   read: (path, params = {}) => fetchJson(path, params).then(({ body }) => body),
 });
 
@@ -21623,9 +21682,11 @@ async function confirm(question) {
     const { steps, gateway, problems = [] } = body;
     if (isMine()) dispatch({ confirm: { ...state.confirm, steps, gateway, notes: question.notes?.(body), fault: problems.join("; ") } });
   } catch (fault) {
-    if (isMine()) dispatch({ confirm: { ...state.confirm, fault: fault.message || t("Clawmeter does not answer. Is it running?") } });
+    if (isMine()) dispatch({ confirm: { ...state.confirm, fault: faultWords(fault) } });
   }
 }
+
+const faultWords = ({ status, message }) => (status === 0 ? t("Clawmeter does not answer. Is it running?") : message);
 
 async function sendConfirmed() {
   const { steps, isBusy, send: { method, path, body }, done, then } = state.confirm;
@@ -21644,9 +21705,9 @@ async function sendConfirmed() {
     refreshAll();
   } catch (fault) {
     if (fault.status === 401) askForToken("");
-    else if (state.confirm === asked) {
-      dispatch({ confirm: { ...asked, isBusy: false, fault: fault.message || t("Clawmeter does not answer. Is it running?") } });
-    }
+    // Closed while it was sent: that it failed has to be seen all the same.
+    else if (!state.confirm || state.confirm === asked) dispatch({ confirm: { ...asked, isBusy: false, fault: faultWords(fault) } });
+    else say(`${asked.title} ${faultWords(fault)}`);
   }
 }
 
@@ -21684,10 +21745,15 @@ async function applyLanguage() {
   useMessages(table);
   useFormat({ locale: Intl.NumberFormat.supportedLocalesOf([locale])[0] ?? "en-US" });
   document.documentElement.lang = table || language === "en" ? language : "en";
+  document.querySelector(".skip").textContent = t("Skip to the numbers");
   dispatch({ messages: language });
 }
 
-const applyMoney = () => useFormat({ currency: state.currency, rate: state.currency === "USD" ? 1 : state.rate, isHidden: state.isHidden });
+/** Without a rate amounts stay in dollars: the sign of another currency would make them lie. */
+function applyMoney() {
+  const rate = state.rates[state.currency];
+  useFormat({ ...(rate ? { currency: state.currency, rate } : { currency: "USD", rate: 1 }), isHidden: state.isHidden });
+}
 
 // Width: charts are drawn for the pixels they have, so that text in them is never stretched.
 
@@ -21736,7 +21802,7 @@ const serverNow = () => Date.now() + serverAhead;
 
 class ApiError extends Error {
   constructor(status, message) {
-    super(message);
+    super(message || t("no answer"));
     this.status = status;
   }
 }
@@ -21850,6 +21916,10 @@ function syncAsks() {
       isNew.delete(key);
     }
   }
+  if (!isNew.size) {
+    clearTimeout(slowTimer);
+    if (state.isSlow) state = { ...state, isSlow: false }; // what is drawn comes after this
+  }
   for (const [key, one] of wanted) {
     const known = readers.get(key);
     if (known && questionOf(known.ask) === questionOf(one)) {
@@ -21881,10 +21951,19 @@ function noteServer(answer) {
   return change;
 }
 
+/** The answers with a new one; of those that nobody asks for now the latest stay, for the way back. */
+function withAnswer(key, answer) {
+  const others = { ...state.answers };
+  delete others[key]; // so that it is the latest
+  const idle = Object.keys(others).filter((one) => !readers.has(one));
+  for (const one of idle.slice(0, Math.max(0, idle.length - KEPT_ANSWERS))) delete others[one];
+  return { ...others, [key]: answer };
+}
+
 let againTimer = 0;
 async function readAnswer(key, signal, isCurrent) {
   const { path, params } = readers.get(key).ask;
-  const keep = (answer, change) => dispatch({ ...change, answers: { ...state.answers, [key]: { ...state.answers[key], ...answer } } });
+  const keep = (answer, change) => dispatch({ ...change, answers: withAnswer(key, { ...state.answers[key], ...answer }) });
   const settle = () => {
     isNew.delete(key);
     if (isNew.size) return {};
@@ -21895,14 +21974,16 @@ async function readAnswer(key, signal, isCurrent) {
     const { body, total } = await fetchJson(path, params, signal);
     if (!isCurrent()) return;
     const change = { ...noteServer(body), ...settle(), connection: connectionNow() };
-    keep({ data: body, total, error: null, askedFor: params }, change);
+    keep({ data: body, total, error: null, askedFor: params, asked: questionOf({ path, params }) }, change);
     if (key === "search") goToFound();
     clearTimeout(againTimer);
     if (indexing(state)) againTimer = setTimeout(refreshIfSeen, 1000);
   } catch (fault) {
     if (isCurrent() && fault instanceof ApiError && fault.status !== 401) {
       const connection = isGone(fault) ? "lost" : connectionNow();
-      keep({ error: { status: fault.status, message: fault.message } }, { ...settle(), connection });
+      // What was said to another question is no answer to this one; where nobody answers, the bar says that all is old.
+      const isOther = !isGone(fault) && state.answers[key]?.asked !== questionOf({ path, params });
+      keep({ error: { status: fault.status, message: fault.message }, ...(isOther ? { data: null, total: NaN } : {}) }, { ...settle(), connection });
     }
     throw fault;
   }
@@ -22040,6 +22121,15 @@ relay?.addEventListener("message", ({ data }) => {
   }
 });
 
+/** Hand a person a file made here. */
+function download(name, type, text) {
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(new Blob([text], { type }));
+  link.download = name;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
+}
+
 function say(words) {
   $("said").textContent = words;
 }
@@ -22057,6 +22147,7 @@ function askForToken(message) {
   linkMessage = "";
   for (const { reader } of readers.values()) reader.stop();
   readers.clear();
+  isNew.clear();
   resting = {};
   dispatch({ needsLogin: true, isSlow: false, answers: {}, search: null, sheet: null, confirm: null, menu: "", login: { isBusy: false, message: words } });
   if (!wasNeeded) requestAnimationFrame(() => $("token")?.focus());
@@ -22242,6 +22333,14 @@ function touchUp(event) {
   if (series && kind) filterBy(kind, series);
 }
 
+/** The dialog beside whose box an event happened, if one is open: on its backdrop, not on its padding. */
+function backdropOf({ target, clientX: x, clientY: y }) {
+  if (![$("search"), $("sheet"), $("confirm")].includes(target)) return null;
+  const { left, right, top, bottom } = target.getBoundingClientRect();
+  return x < left || x > right || y < top || y > bottom ? target : null;
+}
+let pressedBeside = null; // a selection of text that only ends there must not close it
+
 let clickTimer = 0;
 document.addEventListener("pointermove", (event) => {
   if (isDragging()) {
@@ -22255,6 +22354,7 @@ document.addEventListener("pointermove", (event) => {
 });
 document.addEventListener("pointerdown", (event) => {
   if (state.menu && !event.target.closest?.("[data-menu]")) dispatch({ menu: "" });
+  pressedBeside = backdropOf(event);
   const chart = chartOf(event.target);
   isTouched = event.pointerType === "touch";
   if (isTouched) touchDown(event, chart);
@@ -22328,11 +22428,11 @@ function openMenu(name) {
   if (name === "filter") change.filterText = "";
   dispatchNow(change, change.menu ? {
     range: ['.presets [aria-pressed="true"]', ".presets button"], filter: ['[data-action="filter-text"]'],
-  }[name] ?? [`[data-menu="${name}"] .menu-box button`] : []);
+  }[name] ?? [`[data-menu="${name}"] .menu-box :is(input, button, a)`] : []);
 }
 
 function closeMenu() {
-  if (state.menu) $("bar").querySelector(`[data-menu="${state.menu}"] > button`)?.focus();
+  if (state.menu) document.querySelector(`[data-menu="${state.menu}"] > button`)?.focus();
   dispatch({ menu: "" });
 }
 
@@ -22364,6 +22464,7 @@ function calendarKey(event) {
 }
 
 function searchKey(event) {
+  if (event.target.dataset?.action !== "search-text") return; // the button beside it has Enter for itself
   const hits = searchHits(state);
   const at = markedHit(state, hits);
   if (event.key === "ArrowDown" || event.key === "ArrowUp") {
@@ -22373,9 +22474,8 @@ function searchKey(event) {
   } else if (event.key === "Enter") {
     dispatch({ search: { ...state.search, isGoing: true } });
     goToFound();
-  } else return false;
+  } else return;
   event.preventDefault();
-  return true;
 }
 
 /** Enter may come before the answer: what is marked then was found for a shorter text. */
@@ -22407,13 +22507,14 @@ const actions = {
   language: (element) => choose("language", element.dataset.value, applyLanguage),
   hide: (element) => choose("hidden", element.checked, applyMoney),
   currency: (element) => {
-    if (element.value !== state.currency) choose("rate", 1);
     choose("currency", element.value, applyMoney);
+    dispatch({ rateText: null });
   },
   rate: (element) => {
     const rate = Number(element.value.trim().replace(",", "."));
-    if (rate > 0 && Number.isFinite(rate)) choose("rate", rate, applyMoney);
-    element.toggleAttribute("aria-invalid", !(rate > 0));
+    const isRate = rate > 0 && Number.isFinite(rate);
+    if (isRate) choose("rates", { ...state.rates, [state.currency]: rate }, applyMoney);
+    dispatch({ rateText: isRate ? null : element.value });
   },
   range: (element) => {
     go({ range: element.dataset.value });
@@ -22489,9 +22590,8 @@ function act(element, event) {
 }
 
 document.addEventListener("click", (event) => {
-  if (event.target === $("search")) dispatch({ search: null }); // beside the box: its backdrop
-  if (event.target === $("sheet")) dispatch({ sheet: null });
-  if (event.target === $("confirm")) dispatch({ confirm: null });
+  const beside = backdropOf(event);
+  if (beside && beside === pressedBeside) dispatch({ [beside.id]: null });
   const element = event.target.closest("[data-action]");
   if (!element || ["SELECT", "FORM", "INPUT", "TEXTAREA"].includes(element.nodeName)) return;
   if (element.nodeName === "A" && (event.ctrlKey || event.metaKey || event.shiftKey)) return; // a tab of its own
@@ -22544,6 +22644,7 @@ document.addEventListener("keydown", (event) => {
   if (chart && chartKey(event, chart)) return;
   if (event.target.closest?.("[data-calendar]") && calendarKey(event)) return;
   if (event.key === "Escape") {
+    if ($("help").open || state.sheet || state.confirm) return; // closes by itself, and alone
     if (state.menu) closeMenu();
     else if (state.isMoreOpen) dispatch({ isMoreOpen: false });
     else page()?.keys?.(event, context(event));
@@ -22648,7 +22749,6 @@ SESSIONS_CSS = r"""/* Sessions and Session */
 .none { display: flex; align-items: center; gap: 16px; padding: 24px 0; }
 .none .button { display: inline-grid; place-items: center; color: inherit; text-decoration: none; }
 .session-name .mark { margin-left: 6px; }
-.mark.is-bad { color: var(--bad); border-color: currentColor; }
 
 .session-list { margin: 0 -16px -12px; }
 /* The height of all rows is there whichever of them are drawn: a browser that corrects the place would move it. */
@@ -22680,7 +22780,6 @@ SESSIONS_CSS = r"""/* Sessions and Session */
 .session-list tr[data-row]:focus-visible > * { background: var(--bg); box-shadow: inset 0 2px var(--accent), inset 0 -2px var(--accent); }
 .session-list tr.is-marked > * { background: color-mix(in srgb, var(--accent) 8%, var(--surface)); }
 .session-list .gap:hover > *, .session-list .gap > * { padding: 0; border: 0; background: none; }
-.gap-space { display: block; }
 /* On a tinted ground the faint ink is too faint. */
 .session-list tr.is-marked, .turn-list tr.is-open, .entry.is-at { --ink-3: var(--ink-2); }
 .session-list th.num .sort { display: inline-flex; flex-direction: row-reverse; align-items: baseline; }
@@ -22847,8 +22946,8 @@ import {
   html, msg, t, tn, UNKNOWN, formatCount, formatDuration,
 } from "./dom.js";
 import {
-  askParams, bdi, context as contextUse, cost, dataOf, dot, head, hrefTo, icon, menu, money, nothing, panel,
-  rangeName, segments, select, sessionName, sortHead, tokens, unseen, when, widthOf, windowOf, windowedTable,
+  askParams, bdi, context as contextUse, cost, dataOf, head, hrefTo, icon, menu, money, nothing, panel,
+  rangeName, segments, select, sessionName, sortHead, stateMark, tokens, treeCost, unseen, when, widthOf, windowOf, windowedTable,
 } from "./views.js";
 
 const LIST = "sessions";
@@ -22860,19 +22959,12 @@ const HAVING = [
   ["", msg("with anything")], ["errors", msg("with errors")], ["compactions", msg("compacted")],
   ["subagents", msg("with sub-agents")], ["unpriced", msg("with unpriced calls")],
 ];
-const STATE_NAMES = { running: msg("Running"), idle: msg("Idle"), ended: msg("Ended") };
 /** What OpenClaw has done with a session, where that is not the usual thing. */
 export const STORED = {
   reset: msg("reset"), deleted: msg("deleted"), cold: msg("archived"), imported: msg("imported"), bak: msg("copy"),
   checkpoint: msg("copy"),
 };
 const FAILED = { failed: msg("failed"), killed: msg("killed"), timeout: msg("timed out") };
-
-export function stateDot(row) {
-  const name = t(STATE_NAMES[row.state] ?? STATE_NAMES.ended);
-  const hint = row.inferred ? t("{state}, inferred from its last entry", { state: name }) : name;
-  return html`<span class="state is-${row.state in STATE_NAMES ? row.state : "ended"}" title="${hint}">${dot()}${unseen(name)}</span>`;
-}
 
 /** Marks beside a name: what became of the session. */
 export function fates(row) {
@@ -22892,7 +22984,7 @@ function errors(row) {
 
 /** What it cost with all sub-agents below it; faint where there is nothing below. */
 function tree(row) {
-  if (row.tree_cost_nano_usd <= row.cost_nano_usd) return html`<span class="note">${money(row.tree_cost_nano_usd)}</span>`;
+  if (row.tree_cost_nano_usd <= row.cost_nano_usd) return html`<span class="note">${money(treeCost(row))}</span>`;
   return money(row.tree_cost_nano_usd);
 }
 
@@ -22984,7 +23076,7 @@ function NameCell(row, state) {
     <th scope="row" class="session-name" title="${name}">
       <input type="checkbox" class="mark-box" data-action="mark" data-value="${row.id}" data-name="${name}" tabindex="-1"
         aria-label="${t("Mark {name} to compare", { name })}"${isMarked ? html` checked` : null}>
-      ${stateDot(row)}
+      ${stateMark(row, "unseen")}
       <a href="${hrefTo(state, "session", [row.id])}" data-action="open" data-value="${row.id}" data-page="session" tabindex="-1">${bdi(name)}</a>
       ${fates(row)}
       ${isNarrow(state) ? html`<span class="where">${bdi(row.agent ?? UNKNOWN)} · ${bdi(row.channel || row.cause || UNKNOWN)}</span>` : null}
@@ -23001,8 +23093,8 @@ function Row(index, state, data, columns) {
   const row = data.rows[index - data.offset];
   if (!row) return drawRow(null, index, state, columns);
   const isMarked = (state.marks ?? []).some((one) => one.id === row.id);
-  const { currency, rate, isHidden, messages, now } = state;
-  const key = JSON.stringify([index, columns.map((column) => column.key), isMarked, currency, rate, isHidden, messages, now, state.route, state.serverZone]);
+  const { currency, rates, isHidden, messages, now } = state;
+  const key = JSON.stringify([index, columns.map((column) => column.key), isMarked, currency, rates, isHidden, messages, now, state.route, state.serverZone]);
   const known = drawn.get(row);
   if (known?.key === key) return known.markup;
   const markup = drawRow(row, index, state, columns);
@@ -23317,10 +23409,10 @@ import {
   html, msg, t, tn, UNKNOWN, dayIn, formatAbsolute, formatClock, formatCount, formatDay, formatDuration, formatExactMoney,
   formatMoney, formatMoneyTick, formatPercent, formatTokens, shownPerNano,
 } from "./dom.js";
-import { niceTicks, shareBar, swatch } from "./chart.js";
+import { niceTicks, round, shareBar, sum, swatch } from "./chart.js";
 import {
-  abortButton, assignColours, bdi, cost, dataOf, fateMark, head, hrefTo, icon, menu, money, nestSessions, nothing, panel, partial,
-  scrollingTable, sessionName, shareOf, sharePercent, stateMark, taskWords, tokens, unseen, when, widthOf, windowedTable, zoneOf,
+  abortButton, assignColours, bdi, cost, costShare, couldNotRead, dataOf, fateMark, head, hrefTo, icon, isUnpriced, knownCost, menu, money, nestSessions, nothing,
+  panel, partial, scrollingTable, sessionName, shareOf, stateMark, stateName, taskWords, tokens, treeCost, unseen, when, widthOf, windowedTable, zoneOf,
 } from "./views.js";
 
 const KINDS = [
@@ -23340,8 +23432,6 @@ const askKey = (kind, id) => `${kind} ${id}`;
 const sessionOf = (state, id = idOf(state)) => dataOf(state, askKey("session", id));
 const turnsOf = (state, id = idOf(state)) => dataOf(state, askKey("turns", id));
 const api = (path, id) => `/api/${path}/${encodeURIComponent(id)}`;
-const sum = (values) => values.reduce((total, value) => total + value, 0);
-const round = (x) => Math.round(x * 100) / 100;
 
 // Numbers of a session
 
@@ -23360,14 +23450,14 @@ function Figure(key, label, number, note = null) {
 }
 
 function Facts(session, state) {
-  const perCall = session.model_calls ? session.cost_nano_usd / session.model_calls : null;
+  const perCall = session.model_calls && !isUnpriced(session) ? session.cost_nano_usd / session.model_calls : null;
   const below = session.subagents.length;
   const plan = session.plan_cost_nano_usd;
   return html`
     <dl class="session-facts">
       ${Figure("cost", t("Cost"), html`${cost(session, true)} ${partial(state)}`,
     plan ? t("and {money} worth of plan use", { money: formatMoney(plan) }) : perCall === null ? null : t("{money} a call", { money: formatMoney(Math.round(perCall)) }))}
-      ${Figure("tree", t("With sub-agents"), money(session.tree_cost_nano_usd),
+      ${Figure("tree", t("With sub-agents"), money(treeCost(session)),
     below ? tn(below, "{n} sub-agent", "{n} sub-agents") : t("none"))}
       ${Figure("tokens", t("Tokens"), tokens(session.total_tokens),
     t("{input} in, {output} out", { input: formatTokens(session.input_tokens + session.cache_read_tokens + session.cache_write_tokens), output: formatTokens(session.output_tokens) }))}
@@ -23420,7 +23510,6 @@ export function fateWords(session, link) {
   return words;
 }
 
-const STATE_WORDS = { running: msg("Running"), idle: msg("Idle"), ended: msg("Ended") };
 
 function sessionLink(state) {
   return (id, key) => {
@@ -23457,7 +23546,6 @@ function CompareMenu(state, session) {
 
 function Head(state, session) {
   const words = fateWords(session, sessionLink(state));
-  const stateWord = t(STATE_WORDS[session.state] ?? STATE_WORDS.ended);
   const who = [
     [t("Agent"), session.agent], [t("Channel"), session.channel], [t("Cause"), session.cause],
     [t("Models"), session.models.map((one) => one.model).join(", ")], [t("Thinking"), session.thinking_level],
@@ -23470,8 +23558,7 @@ function Head(state, session) {
       <header class="panel-head">
         <a class="back" href="${hrefTo(state, "sessions")}" data-page="sessions" title="${t("All sessions")}" data-shortcut="u" data-help="${t("All sessions")}">${icon("left")}${unseen(t("All sessions"))}</a>
         <h2 id="h-session">${bdi(sessionName(session))}</h2>
-        <span class="state is-${session.state}" title="${session.inferred ? t("{state}, inferred from its last entry", { state: stateWord }) : stateWord}">
-          <svg class="dot" width="8" height="8" viewBox="0 0 8 8" aria-hidden="true"><circle cx="4" cy="4" r="3"/></svg>${stateWord}</span>
+        ${stateMark(session, "")}
         <span class="tools">${abortButton(session, state)}${CompareMenu(state, session)}</span>
       </header>
       <p class="who">
@@ -23593,7 +23680,7 @@ export function Strip(turns, before, width, chosen, state) {
 function turnTitle(turn, state) {
   return t("Turn {n}, {time}: {took}, {tokens} tokens, {money}", {
     n: formatCount(turn.n + 1), time: formatAbsolute(turn.from_ms, zoneOf(state)), took: formatDuration(turn.duration_ms),
-    tokens: formatTokens(turn.total_tokens), money: formatMoney(turn.cost_nano_usd),
+    tokens: formatTokens(turn.total_tokens), money: formatMoney(knownCost(turn)),
   });
 }
 
@@ -23671,7 +23758,7 @@ function Turns(state) {
   const data = turnsOf(state);
   const frame = (note, body) => panel({ key: "turns", title: t("Turns"), note, wide: "turns-panel", state, isSum: true, body });
   const error = state.answers[askKey("turns", idOf(state))]?.error;
-  if (!data) return frame(null, nothing(error ? t("The turns could not be read: {why}.", { why: error.message || t("no answer") }) : t("Loading")));
+  if (!data) return frame(null, nothing(error ? t("The turns could not be read: {why}.", { why: error.message }) : t("Loading")));
   const { turns, skipped } = data;
   if (!turns.length) return frame(null, nothing(t("Nothing was said in this session.")));
   const longest = Math.max(...turns.map((turn) => turn.duration_ms));
@@ -23733,7 +23820,7 @@ export function spansOf(items, turn, below) {
   for (const row of below) {
     spans.push({
       kind: "subagent", name: sessionName(row), begin: row.started_ms, end: Math.max(row.started_ms, row.last_activity_ms ?? row.started_ms),
-      marks: [], tokens: row.total_tokens, cost: row.tree_cost_nano_usd, isPriced: true, id: row.id,
+      marks: [], tokens: row.total_tokens, cost: treeCost(row), isPriced: true, id: row.id,
     });
   }
   return spans.sort((a, b) => a.begin - b.begin || a.end - b.end);
@@ -23788,8 +23875,9 @@ function Turn(state, session) {
     <button type="button" class="icon-button" data-action="turn-step" data-value="-1" title="${t("Turn before")}" data-shortcut="[" data-help="${t("Turn before")}">${icon("left")}${unseen(t("Turn before"))}</button>
     <button type="button" class="icon-button" data-action="turn-step" data-value="1" title="${t("Turn after")}" data-shortcut="]" data-help="${t("Turn after")}">${icon("right")}${unseen(t("Turn after"))}</button>
     ${close}`;
-  const note = html`${when(turn.from_ms, state)}, ${formatDuration(turn.duration_ms)} (${turnShares(turn)}), ${money(turn.cost_nano_usd)}`;
-  if (!items || !isIts) return frame(note, turnNav, nothing(t("Loading")));
+  const note = html`${when(turn.from_ms, state)}, ${formatDuration(turn.duration_ms)} (${turnShares(turn)}), ${money(knownCost(turn))}`;
+  const error = state.answers[askKey("spans", idOf(state))]?.error;
+  if (!items || !isIts) return frame(note, turnNav, error ? couldNotRead(error) : nothing(t("Loading")));
   const until = untilOf(data, turn);
   const below = session.subagents.filter((row) => row.started_ms !== null && row.started_ms >= turn.from_ms && (until === null || row.started_ms < until));
   const spans = spansOf(items.items, turn, below);
@@ -23825,7 +23913,7 @@ function Models(session, state) {
       <th scope="row" class="name" title="${one.provider}/${one.model}">${swatch(colours.get(`${one.provider}/${one.model}`) ?? 8)} ${bdi(one.model)}</th>
       <td class="num">${formatCount(one.model_calls)}</td>
       <td class="num">${cost(one)}</td>
-      <td class="num share">${sharePercent(one.cost_nano_usd, session.cost_nano_usd)}</td>
+      <td class="num share">${costShare(one, session.cost_nano_usd)}</td>
     </tr>`;
   return panel({
     key: "models", title: t("Models"), wide: "", state,
@@ -23870,11 +23958,11 @@ function Below(session, state) {
       <td class="num wide">${tokens(row.total_tokens)}</td>
       <td class="num wide">${formatCount(row.tool_calls)}${row.tool_errors ? html` <span class="mark is-bad" title="${tn(row.tool_errors, "{n} error", "{n} errors")}">${formatCount(row.tool_errors)}</span>` : null}</td>
       <td class="num">${cost(row)}</td>
-      <td class="num wide">${row.tree_cost_nano_usd > row.cost_nano_usd ? money(row.tree_cost_nano_usd) : html`<span class="note">${money(row.tree_cost_nano_usd)}</span>`}</td>
+      <td class="num wide">${row.tree_cost_nano_usd > row.cost_nano_usd ? money(row.tree_cost_nano_usd) : html`<span class="note">${money(treeCost(row))}</span>`}</td>
     </tr>`;
   return panel({
     key: "below", title: t("Sub-agents"), wide: "", state,
-    note: html`${tn(nested.length, "{n} session", "{n} sessions")}, ${money(session.tree_cost_nano_usd - session.cost_nano_usd)}`,
+    note: html`${tn(nested.length, "{n} session", "{n} sessions")}, ${money(session.subagents.every(isUnpriced) ? null : session.tree_cost_nano_usd - session.cost_nano_usd)}`,
     body: scrollingTable({
       label: t("Sub-agents, table"), kind: rows.length > 12 ? "is-long" : "",
       heads: html`${head(html`<span class="state-word">${t("State")}</span>`)}${head(t("Session"))}${head(t("Model"), "mid")}${head(t("Lasted"), "num")}
@@ -23908,6 +23996,8 @@ const SOURCE_KINDS = {
   imported: msg("file from before the database"), bak: msg("copy"), checkpoint: msg("copy before a compaction"),
 };
 
+const SOURCE_STATES = { partial: msg("read in part"), unreadable: msg("unreadable"), gone: msg("no longer there") };
+
 function Stored(session, state) {
   if (!session.sources.length) return null;
   return panel({
@@ -23915,7 +24005,7 @@ function Stored(session, state) {
     body: html`
       <ul class="stored">
         ${session.sources.slice(0, 12).map((one) => html`
-          <li data-key="${one.path}"><span class="note">${t(SOURCE_KINDS[one.kind] ?? one.kind)}${one.state === "ok" ? "" : `, ${one.state}`}</span> <code class="mono"><bdi>${one.path}</bdi></code></li>`)}
+          <li data-key="${one.path}"><span class="note">${t(SOURCE_KINDS[one.kind] ?? one.kind)}${one.state === "ok" ? "" : `, ${one.state in SOURCE_STATES ? t(SOURCE_STATES[one.state]) : one.state}`}</span> <code class="mono"><bdi>${one.path}</bdi></code></li>`)}
       </ul>
       ${session.sources.length > 12 ? html`<p class="more">${t("and {n} more", { n: formatCount(session.sources.length - 12) })}</p>` : null}`,
   });
@@ -24085,7 +24175,7 @@ function TranscriptTools(state, data) {
       </span>
       <button type="button" class="button" data-action="error" data-value="1" data-shortcut="e" data-help="${t("Next error")}">${t("Next error")}</button>
       <button type="button" class="unseen" data-action="error" data-value="-1" data-shortcut="E" data-help="${t("Error before")}">${t("Error before")}</button>
-      <span class="finding note" role="status">${state.finding ?? ""}</span>
+      <span class="finding note" role="status">${state.finding?.id === idOf(state) ? state.finding.words : ""}</span>
       <span class="list-menus">
         <button type="button" class="link" data-action="edge" data-value="0">${t("Start")}</button>
         <button type="button" class="link" data-action="edge" data-value="${last}" data-shortcut="G" data-help="${t("Latest entry")}">${t("Latest")}</button>
@@ -24099,7 +24189,7 @@ function Transcript(state, session) {
   const data = dataOf(state, key);
   const error = state.answers[key]?.error;
   const frame = (note, body) => panel({ key: "transcript", title: t("Transcript"), note, wide: "w12 transcript-panel", state, body });
-  if (!data) return frame(null, nothing(error ? t("The transcript could not be read: {why}.", { why: error.message || t("no answer") }) : t("Loading")));
+  if (!data) return frame(null, nothing(error ? t("The transcript could not be read: {why}.", { why: error.message }) : t("Loading")));
   if (!data.available) {
     return frame(null, html`
       <div class="none">${nothing(t("OpenClaw no longer has this transcript. The ledger keeps its numbers."))}
@@ -24129,7 +24219,7 @@ export function toMarkdown(session, entries, zone) {
     return `${marks}${language}\n${text}\n${marks}`;
   };
   const harmless = (text) => plain(text).replace(/!\[/g, "!\\[").replace(/</g, "&lt;");
-  const parts = [`# ${harmless(sessionName(session)).replace(/\s+/g, " ")}`, `${session.agent} · ${session.id} · ${formatMoney(session.cost_nano_usd)}`];
+  const parts = [`# ${harmless(sessionName(session)).replace(/\s+/g, " ")}`, `${session.agent} · ${session.id} · ${formatMoney(knownCost(session))}`];
   for (const entry of entries) {
     const { name } = entryKind(entry);
     const facts = [entry.tool_name, entry.kind === "assistant" ? entry.model : null, entry.is_error ? t("error") : null].filter(Boolean).map((fact) => harmless(fact));
@@ -24146,8 +24236,8 @@ export function toMarkdown(session, entries, zone) {
 // Two sessions side by side
 
 const COMPARED = [
-  [msg("Cost"), (one) => one.cost_nano_usd, "money"], [msg("With sub-agents"), (one) => one.tree_cost_nano_usd, "money"],
-  [msg("Plan use, its worth"), (one) => one.plan_cost_nano_usd, "money"], [msg("Cost a call"), (one) => (one.model_calls ? Math.round(one.cost_nano_usd / one.model_calls) : null), "money"],
+  [msg("Cost"), knownCost, "money"], [msg("With sub-agents"), treeCost, "money"],
+  [msg("Plan use, its worth"), (one) => one.plan_cost_nano_usd, "money"], [msg("Cost a call"), (one) => (one.model_calls && !isUnpriced(one) ? Math.round(one.cost_nano_usd / one.model_calls) : null), "money"],
   [msg("Model calls"), (one) => one.model_calls, "count"], [msg("Unpriced calls"), (one) => one.unpriced_calls, "count"],
   [msg("Turns"), (one) => one.user_messages, "count"], [msg("Tokens"), (one) => one.total_tokens, "tokens"],
   [msg("Input tokens"), (one) => one.input_tokens, "tokens"], [msg("Output tokens"), (one) => one.output_tokens, "tokens"],
@@ -24230,7 +24320,7 @@ function Compared(state) {
       label: t("Both sessions, table"), kind: "compared",
       heads: html`${head(unseen(t("What")))}${name(sides[0], "a")}${name(sides[1], "b")}${head(t("Difference"), "num")}`,
       rows: html`
-              ${words(t("State"), (one) => t(STATE_WORDS[one.state] ?? STATE_WORDS.ended))}${words(t("Channel"), (one) => one.channel)}${words(t("Cause"), (one) => one.cause)}
+              ${words(t("State"), stateName)}${words(t("Channel"), (one) => one.channel)}${words(t("Cause"), (one) => one.cause)}
               ${words(t("Models"), (one) => one.models.map((model) => model.model).join(", "))}${COMPARED.map(row)}`,
     })}`,
   })}
@@ -24354,6 +24444,7 @@ function searchFrom(state, step) {
 async function seek(question, step, context) {
   const { state, dispatch, go, say, read } = context;
   const id = idOf(state);
+  const tell = (words) => dispatch({ finding: { id, words } });
   const turn = ++search;
   let start = searchFrom(state, step);
   const among = state.route.kinds.join(",");
@@ -24363,7 +24454,7 @@ async function seek(question, step, context) {
       const found = await read(api("find-entry", id), { ...question, among, start, back: step < 0 ? "1" : "0" });
       if (turn !== search || idOf(context.state) !== id) return;
       if (found.n !== null) {
-        dispatch({ finding: "" });
+        tell("");
         say(t("Entry {n}", { n: formatCount(found.n + 1) }));
         go({ at: found.n, ms: null }, true);
         if (placed === placeOf(context.state)) list()?.querySelector(`[data-row="${found.n}"]`)?.scrollIntoView({ block: "nearest" });
@@ -24371,17 +24462,18 @@ async function seek(question, step, context) {
       }
       if (found.next === null) break;
       start = found.next;
-      dispatch({ finding: t("searched up to entry {n} of {total}", { n: formatCount(start + 1), total: formatCount(found.total) }) });
+      tell(t("searched up to entry {n} of {total}", { n: formatCount(start + 1), total: formatCount(found.total) }));
     }
-    dispatch({ finding: step < 0 ? t("none before this place") : t("none after this place") });
+    tell(step < 0 ? t("none before this place") : t("none after this place"));
   } catch (fault) {
-    if (turn === search) dispatch({ finding: t("The search failed: {why}", { why: fault.message || t("no answer") }) });
+    if (turn === search) tell(t("The search failed: {why}", { why: fault.message }));
   }
 }
 
 async function copyMarkdown(context) {
   const { state, dispatch, read, say } = context;
   const id = idOf(state);
+  const tell = (words) => dispatch({ finding: { id, words } });
   const session = sessionOf(state);
   const kinds = state.route.kinds.join(",");
   const entries = [];
@@ -24392,25 +24484,21 @@ async function copyMarkdown(context) {
       if (!page.entries.length) break;
       entries.push(...page.entries);
       total = page.total;
-      dispatch({ finding: t("read {n} of {total}", { n: formatCount(entries.length), total: formatCount(total) }) });
+      tell(t("read {n} of {total}", { n: formatCount(entries.length), total: formatCount(total) }));
     }
   } catch (fault) {
-    dispatch({ finding: t("The transcript could not be read: {why}.", { why: fault.message || t("no answer") }) });
+    tell(t("The transcript could not be read: {why}.", { why: fault.message }));
     return;
   }
   const text = toMarkdown(session, entries, zoneOf(state));
   const counted = tn(entries.length, "{n} entry", "{n} entries");
   try {
     await navigator.clipboard.writeText(text);
-    dispatch({ finding: t("{entries} copied", { entries: counted }) });
+    tell(t("{entries} copied", { entries: counted }));
   } catch {
     // Plain HTTP on a LAN has no clipboard: a file is the next best thing.
-    const link = document.createElement("a");
-    link.href = URL.createObjectURL(new Blob([text], { type: "text/markdown" }));
-    link.download = `session-${id.replace(/[^\w.-]/g, "_").slice(0, 60)}.md`;
-    link.click();
-    setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
-    dispatch({ finding: t("{entries} saved as a file", { entries: counted }) });
+    context.download(`session-${id.replace(/[^\w.-]/g, "_").slice(0, 60)}.md`, "text/markdown", text);
+    tell(t("{entries} saved as a file", { entries: counted }));
   }
   say(t("Done"));
 }
@@ -24480,7 +24568,7 @@ export const page = {
       typing = setTimeout(() => {
         context.go({ find }, true);
         if (find.trim()) seek({ q: find }, 0, context);
-        else context.dispatch({ finding: "" });
+        else context.dispatch({ finding: null });
       }, 250);
     },
     found: (element, context) => {
@@ -24490,13 +24578,16 @@ export const page = {
     error: (element, context) => seek({ kinds: "errors" }, Number(element.dataset.value), context),
     edge: (element, { go }) => go({ at: Number(element.dataset.value), ms: null }, true),
     scrub: (element, { go }) => go({ at: Number(element.value), ms: null }, true),
-    whole: async (element, { state, dispatch, read }) => {
+    whole: async (element, context) => {
       const n = Number(element.dataset.value);
-      const id = idOf(state);
-      const { kinds } = state.route;
-      const { entries } = await read(api("transcript", id), { offset: n, limit: 1, ...(kinds.length ? { kinds: kinds.join(",") } : {}) });
-      const [entry] = entries;
-      if (entry) dispatch({ whole: { ...state.whole, [`${id} ${entry.id} ${entry.ts_ms}`]: entry } });
+      const id = idOf(context.state);
+      const { kinds } = context.state.route;
+      try {
+        const { entries: [entry] } = await context.read(api("transcript", id), { offset: n, limit: 1, ...(kinds.length ? { kinds: kinds.join(",") } : {}) });
+        if (entry) context.dispatch({ whole: { ...context.state.whole, [`${id} ${entry.id} ${entry.ts_ms}`]: entry } });
+      } catch (fault) {
+        context.dispatch({ finding: { id, words: t("The transcript could not be read: {why}.", { why: fault.message }) } });
+      }
     },
     markdown: (_, context) => copyMarkdown(context),
   },
@@ -24526,13 +24617,13 @@ COST_JS = r"""// The Cost page: what was spent, grouped and split by any two key
 // cache, list prices, what prompts are made of, models without a price.
 
 import {
-  html, msg, t, tn, UNKNOWN, dayIn, formatClock, formatCount, formatDay, formatDuration, formatExactMoney, formatMoney, formatMonth,
+  html, msg, t, tn, UNKNOWN, dayIn, formatAbsolute, formatClock, formatCount, formatDay, formatDuration, formatExactMoney, formatMoney, formatMonth,
   formatPercent, formatTokens,
 } from "./dom.js";
 import { lines, stackedBars, swatch, UNITS } from "./chart.js";
 import {
-  BY_NAMES, FILTERS, NONE_KEY, OTHER_KEY, addDays, addMonths, askParams, assignColours, bdi, change, cost, dataOf, filterName, head,
-  money, nothing, panel, partial, rangeName, scrollingTable, segments, select, sessionLink, sessionName, shareOf, sharePercent, slotOf, sortHead,
+  BY_NAMES, FILTERS, NONE_KEY, OTHER_KEY, addDays, addMonths, answerOr, askParams, assignColours, bdi, change, cost, costShare, couldNotRead, dataOf, filterName, head,
+  isUnpriced, knownCost, money, nothing, panel, partial, rangeName, scrollingTable, segments, select, sessionLink, sessionName, shareOf, sharePercent, slotOf, sortHead,
   tokens, unseen, when, widthOf, windowedTable, zoneOf,
 } from "./views.js";
 
@@ -24747,6 +24838,9 @@ function Chart(model, state) {
   return chartBox("cost", label, draw(model, widthOf(state, "cost"), CHART_HEIGHT, state.lit));
 }
 
+/** What a row says of itself beside its bar. */
+const shownOf = (row, field) => (field === "cost_nano_usd" ? knownCost(row) : row[field]);
+
 /** Keys that are no time: one bar each, split, longest first. */
 function Ranking(usage, state) {
   const { field, unit } = SHOWN[state.route.shown];
@@ -24773,7 +24867,7 @@ function Ranking(usage, state) {
           <tr data-key="${row.key}">
             <th scope="row" class="name">${nameOf(usage.by, row, state)}</th>
             <td class="bar-cell">${bar(row, i)}</td>
-            <td class="num" title="${UNITS[unit].exact(row[field])}">${UNITS[unit].format(row[field])}</td>
+            <td class="num" title="${UNITS[unit].exact(shownOf(row, field))}">${UNITS[unit].format(shownOf(row, field))}</td>
           </tr>`)}
       </tbody>
     </table>`;
@@ -24802,8 +24896,8 @@ function Legend(usage, state) {
 
 // The table, and the files made of it
 
-const perCall = (row) => (row.model_calls ? row.cost_nano_usd / row.model_calls : null);
-const perMillion = (row) => (row.total_tokens ? (row.cost_nano_usd / row.total_tokens) * 1e6 : null);
+const perCall = (row) => (row.model_calls && !isUnpriced(row) ? row.cost_nano_usd / row.model_calls : null);
+const perMillion = (row) => (row.total_tokens && !isUnpriced(row) ? (row.cost_nano_usd / row.total_tokens) * 1e6 : null);
 
 /** Each column: its name, its value in a file and for sorting, and how it looks. */
 const COLUMNS = {
@@ -24814,7 +24908,7 @@ const COLUMNS = {
   read: { name: msg("Cache read"), value: (row) => row.cache_read_tokens, cell: (row) => tokens(row.cache_read_tokens), kind: "wide" },
   write: { name: msg("Cache write"), value: (row) => row.cache_write_tokens, cell: (row) => tokens(row.cache_write_tokens), kind: "wide" },
   tokens: { name: msg("All tokens"), value: (row) => row.total_tokens, cell: (row) => tokens(row.total_tokens), kind: "mid" },
-  cost: { name: msg("Cost"), isMoney: true, value: (row) => row.cost_nano_usd, cell: (row) => figure("cost", row, cost(row)) },
+  cost: { name: msg("Cost"), isMoney: true, value: knownCost, cell: (row) => figure("cost", row, cost(row)) },
   plan: {
     name: msg("Plan use"), isMoney: true, value: (row) => row.plan_cost_nano_usd, kind: "wide",
     cell: (row) => figure("plan", row, money(row.plan_cost_nano_usd)), isWanted: (usage) => usage.totals.plan_cost_nano_usd > 0,
@@ -24824,14 +24918,14 @@ const COLUMNS = {
     name: msg("Per million tokens"), isMoney: true, value: perMillion, kind: "wide",
     cell: (row) => figure("million", row, money(perMillion(row))),
   },
-  share: { name: msg("Share"), value: (row, usage) => shareOf(row.cost_nano_usd, usage.totals.cost_nano_usd), cell: (row, _, usage) => sharePercent(row.cost_nano_usd, usage.totals.cost_nano_usd, 1) },
+  share: { name: msg("Share"), value: (row, usage) => (isUnpriced(row) ? null : shareOf(row.cost_nano_usd, usage.totals.cost_nano_usd)), cell: (row, _, usage) => costShare(row, usage.totals.cost_nano_usd, 1) },
   before: {
-    name: msg("Before"), isMoney: true, value: (row) => row.before?.cost_nano_usd ?? null, isWanted: (usage) => Boolean(usage.before),
-    cell: (row) => (row.before ? money(row.before.cost_nano_usd) : UNKNOWN), kind: "mid",
+    name: msg("Before"), isMoney: true, value: (row) => (row.before ? knownCost(row.before) : null), isWanted: (usage) => Boolean(usage.before),
+    cell: (row) => (row.before ? money(knownCost(row.before)) : UNKNOWN), kind: "mid",
   },
   change: {
     name: msg("Change"), isWanted: (usage) => Boolean(usage.before),
-    value: (row) => (row.before?.cost_nano_usd ? row.cost_nano_usd / row.before.cost_nano_usd - 1 : null),
+    value: (row) => (row.before?.cost_nano_usd && !isUnpriced(row) ? row.cost_nano_usd / row.before.cost_nano_usd - 1 : null),
     cell: (row) => (row.before ? changeText(row, row.before) : UNKNOWN),
   },
 };
@@ -24931,15 +25025,7 @@ export function toJson(usage, route) {
   }, null, 2);
 }
 
-function download(name, type, text) {
-  const link = document.createElement("a");
-  link.href = URL.createObjectURL(new Blob([text], { type }));
-  link.download = name;
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 1000);
-}
-
-const fileName = (usage, ending) => `clawmeter-${usage.by}-${new Date(usage.from_ms).toISOString().slice(0, 10)}.${ending}`;
+const fileName = (usage, ending) => `clawmeter-${usage.by}-${dayIn(usage.from_ms, usage.tz)}.${ending}`;
 
 // Figures
 
@@ -24954,7 +25040,7 @@ function Figures(state) {
       ${notes.filter(Boolean).map((note) => html`<p class="figure-change">${note}</p>`)}
     </section>`;
   const compared = before ? t("{change} from {amount} the span before", {
-    change: html`<b>${changeText(totals, before.totals)}</b>`, amount: money(before.totals.cost_nano_usd),
+    change: html`<b>${changeText(totals, before.totals)}</b>`, amount: money(knownCost(before.totals)),
   }) : null;
   return html`
     <div class="figures" data-key="figures">
@@ -24968,15 +25054,6 @@ function Figures(state) {
 }
 
 // Panels
-
-const answerOr = (state, key, draw) => {
-  const { data, error } = state.answers[key] ?? {};
-  if (data) return draw(data);
-  if (!error) return nothing(t("Loading"));
-  return nothing(html`
-    ${t("This could not be read: {why}.", { why: error.message || t("no answer") })}
-    <button type="button" class="link" data-action="retry">${t("Try again")}</button>`);
-};
 
 function Main(state) {
   const usage = dataOf(state, "usage");
@@ -25134,7 +25211,7 @@ function Models(state) {
     <td class="num mid">${money(perMillion(row))}</td>
     <td class="num wide">${row.model_calls ? formatTokens(row.output_tokens / row.model_calls) : UNKNOWN}</td>
     <td class="num wide">${sharePercent(row.cache_read_tokens, row.total_tokens - row.output_tokens)}</td>
-    <td class="num share wide">${sharePercent(row.cost_nano_usd, total, 1)}</td>`;
+    <td class="num share wide">${costShare(row, total, 1)}</td>`;
   const body = (usage) => {
     const total = usage.totals.cost_nano_usd;
     return scrollingTable({
@@ -25230,7 +25307,7 @@ function Prices(state) {
   const unpriced = models?.rows.filter((row) => row.unpriced_calls > 0) ?? [];
   const set = dataOf(state, "prices") ?? [];
   if (!unpriced.length && !set.length) return null;
-  const { priceFault = null } = state;
+  const fault = (model) => (state.priceFault?.model === model ? html`<p class="is-bad" role="alert">${state.priceFault.message}</p>` : null);
   const form = (row) => html`
     <li data-key="${row.key}">
       <form data-action="price" data-value="${row.key}">
@@ -25240,7 +25317,7 @@ function Prices(state) {
             <label>${t(name)}<input class="field" name="${field}" inputmode="decimal" autocomplete="off"${i < 2 ? html` required` : html` placeholder="${t("as input")}"`}></label>`)}
           <button type="submit" class="button">${t("Set the price")}</button>
         </div>
-        ${priceFault?.model === row.key ? html`<p class="is-bad" role="alert">${priceFault.message}</p>` : null}
+        ${fault(row.key)}
       </form>
     </li>`;
   const known = (price) => html`
@@ -25250,6 +25327,7 @@ function Prices(state) {
       ${price.source === "prices.toml"
         ? html`<button type="button" class="link" data-action="drop-price" data-value="${price.model}">${t("Remove")}</button>`
         : html`<span class="note">${t("in {file}", { file: price.source })}</span>`}
+      ${fault(price.model)}
     </li>`;
   return panel({
     key: "prices", title: t("Models without a price"), note: t("in US dollars per million tokens"), wide: "w12 no-print", state,
@@ -25262,7 +25340,7 @@ function Prices(state) {
 // How a figure came about
 
 const FORMULAS = {
-  cost: { name: msg("Metered cost"), value: (row) => row.cost_nano_usd },
+  cost: { name: msg("Metered cost"), value: knownCost },
   plan: { name: msg("Plan use"), value: (row) => row.plan_cost_nano_usd },
   call: { name: msg("Per call"), value: perCall },
   million: { name: msg("Per million tokens"), value: perMillion },
@@ -25273,12 +25351,21 @@ const BASES = {
 };
 
 /** What narrows an explanation to one row; null where the ledger cannot narrow it that far. */
-export function rowParams(by, key) {
+export function rowParams(by, key, usage = null) {
   if (!key) return {};
   const kind = filterKindOf(by) ?? (by === "session" ? "session" : null);
   if (kind) return { [kind]: key };
   const { from, to } = keySpan(by, { key });
-  return from ? { from, to } : null;
+  return from ? withinRange({ from, to }, usage) : null;
+}
+
+/** Of a week or month at an end of the range only a part was counted. */
+function withinRange({ from, to }, usage) {
+  if (!usage) return { from, to };
+  const wallOf = (ms) => formatAbsolute(ms, usage.tz).slice(0, 16).replace(" ", "T");
+  const start = from.includes("T") ? from : `${from}T00:00`;
+  const end = to.includes("T") ? to : `${addDays(to, 1)}T00:00`;
+  return { from: start < wallOf(usage.from_ms) ? String(usage.from_ms) : from, to: end > wallOf(usage.to_ms) ? String(usage.to_ms) : to };
 }
 
 const usd = (value) => (value === null ? UNKNOWN : formatMoney(value * 1e9));
@@ -25326,7 +25413,7 @@ function sheet(state) {
   const { name, value } = FORMULAS[kind];
   const nano = value(row);
   const whole = kind === "plan" ? row.plan_cost_nano_usd : row.cost_nano_usd;
-  const division = kind === "call" || kind === "million" ? html`
+  const division = nano !== null && (kind === "call" || kind === "million") ? html`
     <p class="formula">${formatExactMoney(whole)} ÷ ${kind === "call"
       ? tn(row.model_calls, "{n} call", "{n} calls")
       : t("{n} million tokens", { n: formatCount(row.total_tokens / 1e6) === "0" ? (row.total_tokens / 1e6).toPrecision(3) : (row.total_tokens / 1e6).toFixed(6) })} = ${formatExactMoney(nano)}</p>` : null;
@@ -25340,8 +25427,10 @@ function sheet(state) {
     ${division}
     <p class="note">${words}</p>
     ${state.sheet.params === null
-      ? html`<p class="note">${t("A call with several tools is shared between them in equal parts; no single price stands behind this row.")}</p>`
-      : isNow ? Terms(answer.data, kind === "plan") : answer?.error && !answer.data ? nothing(answer.error.message) : nothing(t("Loading"))}`);
+      ? html`<p class="note">${state.sheet.by === "tool"
+        ? t("A call with several tools is shared between them in equal parts; no single price stands behind this row.")
+        : t("The terms of such a row cannot be listed by themselves. Those of a day, session or model can.")}</p>`
+      : isNow ? Terms(answer.data, kind === "plan") : answer?.error ? couldNotRead(answer.error) : nothing(t("Loading"))}`);
 }
 
 function CacheSheet(state, kind) {
@@ -25410,16 +25499,16 @@ const actions = {
     else go({ sort: value, order: value === "key" ? "asc" : "desc" }, true);
   },
   "show-all": (_, { dispatch, state }) => dispatch({ isAllShown: !state.isAllShown }),
-  csv: (_, { state }) => download(fileName(dataOf(state, "usage"), "csv"), "text/csv", toCsv(dataOf(state, "usage"), state.route)),
-  json: (_, { state }) => download(fileName(dataOf(state, "usage"), "json"), "application/json", toJson(dataOf(state, "usage"), state.route)),
+  csv: (_, { state, download }) => download(fileName(dataOf(state, "usage"), "csv"), "text/csv", toCsv(dataOf(state, "usage"), state.route)),
+  json: (_, { state, download }) => download(fileName(dataOf(state, "usage"), "json"), "application/json", toJson(dataOf(state, "usage"), state.route)),
   print: () => globalThis.print(),
   formula: (element, { dispatch, state }) => {
     const usage = dataOf(state, "usage");
     const key = element.dataset.value;
     const found = key ? usage.rows.find((row) => row.key === key) : { ...usage.totals, key: "" };
     if (!found) return;
-    const params = rowParams(usage.by, key);
-    dispatch({ sheet: { kind: element.dataset.figure, row: found, label: key ? keySpan(usage.by, found).label : "", params } });
+    const params = rowParams(usage.by, key, usage);
+    dispatch({ sheet: { kind: element.dataset.figure, by: usage.by, row: found, label: key ? keySpan(usage.by, found).label : "", params } });
   },
   "cache-formula": (element, { dispatch }) => dispatch({ sheet: { kind: `cache-${element.dataset.figure}`, row: null, label: "", params: null } }),
   price: async (form, { dispatch, send, say, refresh }) => {
@@ -25445,6 +25534,7 @@ const actions = {
   "drop-price": async (element, { dispatch, send, refresh }) => {
     try {
       await send("DELETE", `/api/prices/${encodeURIComponent(element.dataset.value)}`);
+      dispatch({ priceFault: null });
       refresh();
     } catch (fault) {
       dispatch({ priceFault: { model: element.dataset.value, message: fault.message } });
@@ -25497,7 +25587,7 @@ FLOW_JS = r"""// The Flow page: what went from channels through the gateway and 
 
 import { html, msg, t, tn, UNKNOWN, formatCount, formatDuration, formatMoney, formatTokens } from "./dom.js";
 import {
-  BUILT, NONE_KEY, OTHER_KEY, askParams, bdi, cost, dataOf, head, hrefTo, money, nothing, panel, rangeName, scrollingTable, segments, slotOf,
+  BUILT, NONE_KEY, OTHER_KEY, askParams, bdi, cost, dataOf, head, hrefTo, knownCost, money, nothing, panel, rangeName, scrollingTable, segments, slotOf,
   tokens, widthOf,
 } from "./views.js";
 
@@ -25675,7 +25765,8 @@ function gatewayWords(gateway) {
 function numberOf(node, shown) {
   if (node.kind === "node") return node.platform ?? "";
   const { field, format: write } = SHOWN[shown];
-  return write(shown === "calls" ? node.tool_calls ?? node.model_calls : node[field]);
+  if (shown === "calls") return write(node.tool_calls ?? node.model_calls);
+  return write(shown === "cost" ? knownCost(node) : node[field]);
 }
 
 const errorWords = (count) => tn(count, "{n} error", "{n} errors");
@@ -25763,7 +25854,7 @@ function Card(node, place, data, lit, state) {
     ${node.running ? html`<circle class="flow-live" cx="${place.x + place.width - 11}" cy="${first - 4}" r="3.5"/>` : null}
     </g>`;
   const spot = html` data-key="${node.id}" data-light="${node.id}" data-column="${place.column ?? 0}" data-at="${place.row ?? 0}"`;
-  if (href) return html`<a class="${kind}" href="${href}" data-page="cost"${spot}>${inside}</a>`;
+  if (href) return html`<a class="${kind}" href="${href}" data-page="${node.kind === "gateway" ? "health" : "cost"}"${spot}>${inside}</a>`;
   if (node.members) return html`<g class="${kind}" role="button" tabindex="0" data-action="show-all"${spot}>${inside}</g>`;
   return html`<g class="${kind}" role="group" tabindex="0"${spot}>${inside}</g>`;
 }
@@ -25957,7 +26048,7 @@ function keys(event, { dispatch }) {
   const card = event.target.closest?.(".flow-card");
   if (event.key === "Escape") dispatch({ lit: null });
   if (!card) return false;
-  if (event.key === "Enter" && card.dataset.action) {
+  if ((event.key === "Enter" || event.key === " ") && card.dataset.action) {
     dispatch({ isAllShown: true });
     return true;
   }
@@ -26010,7 +26101,6 @@ CRONS_CSS = r"""/* Crons */
 .cron-list .sort-mark { right: -12px; }
 .cron-agent { display: block; font-size: 12px; line-height: 16px; color: var(--ink-3); overflow: hidden; text-overflow: ellipsis; }
 .is-off > :not(.switch-cell) { color: var(--ink-2); }
-.mark.is-bad { color: var(--bad); border-color: currentColor; }
 .switch { position: relative; display: inline-block; vertical-align: middle; width: 26px; height: 16px; border-radius: 8px; background: var(--ink-3); }
 .switch::after { content: ""; position: absolute; top: 2px; left: 2px; width: 12px; height: 12px; border-radius: 50%; background: var(--surface); }
 .switch.is-on { background: var(--ok); } .switch.is-on::after { left: 12px; }
@@ -26046,7 +26136,7 @@ CRONS_CSS = r"""/* Crons */
 .cron-form { display: grid; gap: 12px; }
 .cron-form .row { display: grid; grid-template-columns: repeat(2, minmax(0, 1fr)); gap: 12px; align-items: start; }
 .cron-form .segments { justify-self: start; }
-.cron-form label, .cron-form .label { display: grid; gap: 3px; font-size: 12px; line-height: 16px; color: var(--ink-2); }
+.cron-form label { display: grid; gap: 3px; font-size: 12px; line-height: 16px; color: var(--ink-2); }
 .cron-form .check { display: flex; align-items: center; gap: 8px; font-size: 13px; }
 .cron-form .field, .cron-form textarea, .cron-form select { width: 100%; color: var(--ink); font-size: 13px; }
 .cron-form textarea {
@@ -26057,7 +26147,7 @@ CRONS_CSS = r"""/* Crons */
 .cron-preview ol { margin: 0; padding: 0; list-style: none; color: var(--ink-2); font-variant-numeric: tabular-nums; }
 .form-fault { color: var(--bad); font-size: 13px; line-height: 18px; min-height: 18px; }
 .form-buttons { display: flex; justify-content: flex-end; gap: 8px; }
-@media (max-width: 1099px) { [data-key="runs"] { order: 1; } }
+@media (max-width: 1099px) { .panel[data-key="runs"] { order: 1; } }
 @media (max-width: 639px) {
   .cron-list .last-run .result { font-size: 0; gap: 0; }
   .cron-form .row { grid-template-columns: minmax(0, 1fr); }
@@ -26077,13 +26167,14 @@ import {
   html, msg, t, tn, UNKNOWN, dayIn, formatAbsolute, formatClock, formatCount, formatDay, formatDuration, formatMoney, formatPercent, formatTokens, tPhrase,
 } from "./dom.js";
 import {
-  askParams, bdi, command, cost, dataOf, head, hrefTo, icon, mayAct, money, nothing, option, panel, rangeName, scrollingTable,
+  askParams, bdi, command, cost, couldNotRead, dataOf, fact, head, hrefTo, icon, isUnpriced, mayAct, money, nothing, option, panel, rangeName, scrollingTable,
   segments, sessionLink, sortHead, unseen, when, zoneOf,
 } from "./views.js";
 
 const LIST = "crons";
 const JOB = "cron";
 const RUNS_AT_ONCE = 50;
+const START_MS = 600_000; // a run that was asked for begins within that, or not at all
 
 // Words
 
@@ -26153,9 +26244,10 @@ export function runBars(recent, width = 122, height = 20) {
     return html`<rect class="${run.status === "error" ? "run-bad" : "run-bar"}" x="${i * 5}" y="${height - tall}" width="4" height="${tall}"></rect>`;
   });
   const failed = recent.filter((run) => run.status === "error").length;
-  const words = t("{runs}, {failed}; dearest {cost}", {
-    runs: tn(recent.length, "last run", "last {n} runs"), failed: tn(failed, "{n} failed", "{n} failed"), cost: formatMoney(Math.max(...recent.map((run) => run.cost_nano_usd ?? 0))),
-  });
+  const said = { runs: tn(recent.length, "last run", "last {n} runs"), failed: tn(failed, "{n} failed", "{n} failed") };
+  const dearest = Math.max(...recent.map((run) => run.cost_nano_usd ?? 0));
+  // Nothing at all may also be no price known.
+  const words = dearest ? t("{runs}, {failed}; dearest {cost}", { ...said, cost: formatMoney(dearest) }) : t("{runs}, {failed}", said);
   return html`
     <svg class="runs" width="${width}" height="${height}" viewBox="0 0 ${width} ${height}" role="img"><title>${words}</title>${bars}</svg>`;
 }
@@ -26273,10 +26365,6 @@ function List(state) {
 
 // One job
 
-function Fact(name, value, note = null) {
-  return html`<div data-key="${name}"><dt>${name}</dt><dd>${value}</dd>${note ? html`<dd class="fact-note">${note}</dd>` : null}</div>`;
-}
-
 const PAYLOADS = { agentTurn: msg("a turn of the agent"), systemEvent: msg("a note to the main session"), command: msg("a command"), script: msg("a script"), heartbeat: msg("a heartbeat") };
 const TARGETS = { main: msg("the main session"), isolated: msg("a session of its own"), current: msg("the session it was made in") };
 const DELIVERIES = { none: msg("kept to itself"), announce: msg("announced"), webhook: msg("sent to a web address") };
@@ -26361,6 +26449,8 @@ function Buttons(job, data, state) {
 function RunNews(job, state) {
   const asked = state.cronRun;
   if (asked?.id !== job.id) return null;
+  const isIts = job.last_run_at_ms === (asked.ended ?? job.last_run_at_ms) && job.last_run_at_ms !== asked.before;
+  if (!isRunning(job, state) && !isIts) return null;
   if (isRunning(job, state)) return html`<p class="cron-news" role="status">${t("The run is under way.")}</p>`;
   return html`<p class="cron-news" role="status">${t("The run has ended: {result}.", { result: Result(job.last_run_status) })}</p>`;
 }
@@ -26371,12 +26461,12 @@ function Job(state) {
     const error = state.answers[JOB]?.error;
     return html`<div class="grid" data-key="no-job">${panel({
       key: "no-job", wide: "w12", state, title: t("Cron job"),
-      body: html`${nothing(error?.status === 404 ? t("There is no such cron job, and no run of one in the ledger.") : t("Loading"))}
+      body: html`${error?.status === 404 ? nothing(t("There is no such cron job, and no run of one in the ledger.")) : error ? couldNotRead(error) : nothing(t("Loading"))}
         <p><a href="${hrefTo(state, "crons")}">${t("All cron jobs")}</a></p>`,
     })}</div>`;
   }
   const { job, all_time: ever } = data;
-  const perRun = job.totals && job.runs ? job.totals.cost_nano_usd / job.runs : null;
+  const perRun = job.totals && job.runs && !isUnpriced(job.totals) ? job.totals.cost_nano_usd / job.runs : null;
   return html`
     <div class="grid" data-key="cron-${job.id}">
       <section class="panel w12 cron-head" data-key="head" aria-labelledby="h-job">
@@ -26391,13 +26481,13 @@ function Job(state) {
         ${Notes(data)}${RunNews(job, state)}
         ${job.last_run_status === "error" && job.last_error ? html`<p class="cron-error"><b>${t("The last run failed.")}</b> ${bdi(job.last_error)}</p>` : null}
         <dl class="facts">
-          ${Fact(t("Next run"), NextRun(job, state))}
-          ${Fact(t("Last run"), LastRun(job, state))}
-          ${Fact(t("Success"), SuccessRate(job), job.runs ? tn(job.runs, "{n} run in {range}", "{n} runs in {range}", { range: rangeName(state.route.range) }) : null)}
-          ${Fact(t("Takes"), formatDuration(job.average_duration_ms), t("on average"))}
-          ${Fact(t("Cost"), totalsCost(job.totals), rangeName(state.route.range))}
-          ${Fact(t("Per run"), perRun === null ? UNKNOWN : money(Math.round(perRun)))}
-          ${Fact(t("All time"), job.totals ? cost(ever) : UNKNOWN)}
+          ${fact("next", t("Next run"), NextRun(job, state))}
+          ${fact("last", t("Last run"), LastRun(job, state))}
+          ${fact("success", t("Success"), SuccessRate(job), { note: job.runs ? tn(job.runs, "{n} run in {range}", "{n} runs in {range}", { range: rangeName(state.route.range) }) : null })}
+          ${fact("takes", t("Takes"), formatDuration(job.average_duration_ms), { note: t("on average") })}
+          ${fact("cost", t("Cost"), totalsCost(job.totals), { note: rangeName(state.route.range) })}
+          ${fact("per-run", t("Per run"), perRun === null ? UNKNOWN : money(Math.round(perRun)))}
+          ${fact("all-time", t("All time"), job.totals ? cost(ever) : UNKNOWN)}
         </dl>
       </section>
       ${Runs(data, state)}
@@ -26409,12 +26499,30 @@ function Job(state) {
 function isRunning(job, state) {
   if (job.running_at_ms) return true;
   const asked = state.cronRun;
-  return asked?.id === job.id && job.last_run_at_ms === asked.before;
+  return asked?.id === job.id && job.last_run_at_ms === asked.before && state.now - asked.ms < START_MS;
+}
+
+/** A run that was asked for is news until it is looked away from, or the job has run again. */
+function followRun({ state, dispatch }) {
+  const { cronRun: asked, route } = state;
+  const job = asked && findJob(state, asked.id);
+  if (!job || isRunning(job, state)) return;
+  const hasEnded = job.last_run_at_ms !== asked.before;
+  const isLater = hasEnded && job.last_run_at_ms !== (asked.ended ?? job.last_run_at_ms);
+  // A run that began long after it was asked for is one by the clock.
+  const isOther = hasEnded && job.last_run_at_ms - asked.ms > START_MS;
+  if (isLater || isOther || !hasEnded || route.open !== asked.id) dispatch({ cronRun: null });
+  else if (!asked.ended) dispatch({ cronRun: { ...asked, ended: job.last_run_at_ms } });
 }
 
 // Changing a job: what will be sent stands in the confirmation, word for word
 
-const findJob = (state, id) => [dataOf(state, JOB)?.job, ...dataOf(state, LIST)?.jobs ?? []].find((job) => job?.id === id);
+/** A job as it is on show: the answer of the other view may be an old one. */
+function findJob(state, id) {
+  const shown = state.route.open ? [dataOf(state, JOB)?.job] : dataOf(state, LIST)?.jobs ?? [];
+  return shown.find((job) => job?.id === id);
+}
+
 const pathOf = (job) => `/api/crons/${encodeURIComponent(job.id)}`;
 
 /** The request that changes a job; OpenClaw itself knows revisions since 2026.9, before that the server compares. */
@@ -26437,13 +26545,13 @@ function toggle(job, context) {
     : { title: t("Resume {name}?", { name }), words: t("It will run by its schedule again."), button: t("Resume job"), done: t("Job resumed") }, context);
 }
 
-function runNow(job, { confirm, dispatch }) {
+function runNow(job, { state, confirm, dispatch }) {
   const name = nameOf(job);
   confirm({
     title: t("Run {name} now?", { name }), words: t("It runs once, beside its schedule, and costs what a run costs."), button: t("Run now"),
     done: t("Run asked for"), steps: [{ method: "cron.run", params: { id: job.id, mode: "force" }, target: name }],
     send: { method: "POST", path: `${pathOf(job)}/run` },
-    then: (answer) => answer.started && dispatch({ cronRun: { id: job.id, before: job.last_run_at_ms } }),
+    then: (answer) => answer.started && dispatch({ cronRun: { id: job.id, before: job.last_run_at_ms, ms: state.now } }),
   });
 }
 
@@ -26514,6 +26622,12 @@ export function patchOf(before, after) {
   const patch = {};
   for (const key of Object.keys(is)) if (JSON.stringify(is[key]) !== JSON.stringify(was[key])) patch[key] = is[key];
   if (was.description && !is.description) patch.description = "";
+  if (was.agentId && !is.agentId) patch.agentId = null;
+  // What a patch leaves out stays as it is, and an empty text is left out: only null clears. (OpenClaw 2026.9.6,
+  // mergeCronDelivery and coerceDelivery; 2026.2.12 cannot clear them and says so.)
+  if (patch.delivery?.mode === "announce") {
+    for (const field of ["channel", "to"]) if (before[field].trim() && !after[field].trim()) patch.delivery = { ...patch.delivery, [field]: null };
+  }
   if (patch.payload && was.payload?.model && was.payload.kind === patch.payload.kind && !patch.payload.model) patch.payload = { ...patch.payload, model: null };
   // Where it runs is decided by what it does: it is sent with it, or not at all.
   if (before.task === after.task) {
@@ -26531,6 +26645,11 @@ function previewParams(form) {
   return schedule?.at ? { kind: "at", at: schedule.at } : null;
 }
 
+/** The words of a schedule in the form; those of a cron expression end in its zone. */
+function previewWords({ kind }, text) {
+  return scheduleWords({ schedule_text: text, zone: kind === "cron" ? text.slice(text.lastIndexOf(", ") + 2) : null });
+}
+
 function Preview(state) {
   const { form } = state.sheet;
   const params = previewParams(form);
@@ -26541,7 +26660,7 @@ function Preview(state) {
   const zone = form.kind === "cron" && form.tz ? form.tz : zoneOf(state);
   return html`
     <div class="cron-preview" role="status">
-      ${problem ? html`<span class="is-bad">${bdi(problem)}</span>` : html`<b>${bdi(text)}</b>`}
+      ${problem ? html`<span class="is-bad">${bdi(problem)}</span>` : html`<b>${bdi(previewWords(form, text))}</b>`}
       <ol>${runs.map((ms) => html`<li>${formatAbsolute(ms, zone)}</li>`)}</ol>
     </div>`;
 }
@@ -26620,15 +26739,17 @@ function openForm(job, { dispatch, state }) {
 
 const setForm = (change, { dispatch, state }) => dispatch({ sheet: { ...state.sheet, form: { ...state.sheet.form, ...change }, fault: "" } });
 
-async function submitForm({ state, dispatch, confirm, read }) {
+async function submitForm(context) {
+  const { state, dispatch, confirm, read } = context;
   const { job, form } = state.sheet;
   const definition = definitionOf(form);
   const params = previewParams(form);
-  const refuse = (fault) => dispatch({ sheet: { ...state.sheet, fault } });
+  const refuse = (fault) => dispatch({ sheet: { ...context.state.sheet, fault } });
   if (!definition.name) return refuse(t("It needs a name."));
   if (definition.payload && !form.text.trim()) return refuse(t("Say what it is to do."));
   if (definition.schedule) {
     const preview = params ? await read("/api/cron-preview", params).catch((fault) => ({ problem: fault.message })) : { problem: t("Say when it is to run.") };
+    if (context.state.sheet?.form !== form) return null; // closed or changed meanwhile
     if (preview.problem) return refuse(preview.problem);
   }
   const close = () => dispatch({ sheet: null });
@@ -26669,6 +26790,7 @@ export const page = {
     return asks;
   },
   view: (state) => (state.route.open ? Job(state) : List(state)),
+  painted: followRun,
   sheet: Form,
   actions: {
     sort: (element, { state, go }) => {
@@ -26749,8 +26871,8 @@ import {
 } from "./dom.js";
 import { shareBar, sparkline } from "./chart.js";
 import {
-  AuditTable, askParams, auditAsk, bdi, command, dataOf, dot, head, icon, indexingWords, money, nothing, panel, rangeName, readParam,
-  scrollingTable, segments, select, tokens, when, zoneOf,
+  AuditTable, askParams, auditAsk, bdi, command, dataOf, dot, fact, head, icon, indexingWords, money, nothing, panel, rangeName, readParam,
+  scrollingTable, segments, select, tokens, unread, when, zoneOf,
 } from "./views.js";
 
 const SHOWN_LINES = 300;
@@ -26782,16 +26904,7 @@ const REASONS = {
 
 // Small parts
 
-const fact = (key, name, value, kind = "") => html`<div data-key="${key}" class="${kind}"><dt>${name}</dt><dd>${value}</dd></div>`;
 const mono = (text) => html`<span class="mono"><bdi>${text}</bdi></span>`;
-const waiting = () => nothing(t("Loading"));
-
-function failed(state, key) {
-  const error = state.answers[key]?.error;
-  if (!error || dataOf(state, key)) return null;
-  return nothing(html`${t("This could not be read: {why}.", { why: error.message })}
-    <button type="button" class="link" data-action="retry">${t("Try again")}</button>`);
-}
 
 /** A share as a bar with its number and, where it has one, its last hour. */
 function Gauge({ key, name, share, level = "", text, hint = "", history = null }) {
@@ -26808,7 +26921,7 @@ function Gauge({ key, name, share, level = "", text, hint = "", history = null }
 // The line on top
 
 function findingWords(one, { system, health }) {
-  const disk = system.disks.find(({ used_share: share }) => share >= 0.85);
+  const disk = system.disks.find(({ path }) => one.text.startsWith(`the disk of ${path} is `));
   const { memory, delivery } = system;
   switch (one.kind) {
     case "disk": return disk ? t("The disk of {path} is {share} full, {size} are left", { path: disk.path, share: formatPercent(disk.used_share), size: formatBytes(disk.free_bytes) }) : one.text;
@@ -26834,8 +26947,8 @@ const ADVICE = {
 export function troubles(state) {
   const system = dataOf(state, "system");
   const health = dataOf(state, "health");
-  const found = system.findings.map((one) => ({ ...one, words: findingWords(one, { system, health }), advice: one.kind in ADVICE ? t(ADVICE[one.kind]) : one.what_to_do }));
-  const told = (health?.problems ?? []).map((one, i) => ({ ...one, kind: `problem-${i}`, words: one.text, advice: one.what_to_do }));
+  const found = system.findings.map((one, i) => ({ ...one, key: `${one.kind}-${i}`, words: findingWords(one, { system, health }), advice: one.kind in ADVICE ? t(ADVICE[one.kind]) : one.what_to_do }));
+  const told = (health?.problems ?? []).map((one, i) => ({ ...one, key: `problem-${i}`, words: one.text, advice: one.what_to_do }));
   return [...told, ...found].sort((a, b) => (a.level === "bad" ? 0 : 1) - (b.level === "bad" ? 0 : 1));
 }
 
@@ -26846,15 +26959,19 @@ function StateLine(state) {
   const coverage = health?.coverage;
   const isIndexing = coverage && !coverage.complete && coverage.total_bytes > coverage.indexed_bytes;
   const percent = isIndexing ? (100 * coverage.indexed_bytes) / coverage.total_bytes : 100;
-  const words = all.length ? tn(all.length, "{n} thing needs attention", "{n} things need attention") : t("All is well");
+  const error = state.answers.health?.error;
+  let [kind, words] = ["is-ok", t("All is well")];
+  if (all.length) [kind, words] = [isBad ? "is-bad" : "is-warn", tn(all.length, "{n} thing needs attention", "{n} things need attention")];
+  // Half of the answer says nothing about the other half.
+  else if (!health) [kind, words] = error ? ["is-warn", t("This could not be read: {why}.", { why: error.message })] : ["", t("Loading")];
   return html`
-    <section class="panel w12 state-line ${all.length ? (isBad ? "is-bad" : "is-warn") : "is-ok"}" data-key="state" aria-labelledby="h-state">
-      <h2 id="h-state">${all.length ? icon(isBad ? "bad" : "warn") : dot()}<span role="status">${words}</span></h2>
+    <section class="panel w12 state-line ${kind}" data-key="state" aria-labelledby="h-state">
+      <h2 id="h-state">${kind === "is-ok" || kind === "" ? dot() : icon(isBad ? "bad" : "warn")}<span role="status">${words}</span></h2>
       ${isIndexing ? html`<p class="note">${indexingWords({ percent, etaS: state.source?.eta_s ?? null })}</p>` : null}
       ${all.length ? html`
         <ul class="attention">
           ${all.slice(0, 12).map((one) => html`
-            <li data-key="${one.kind}" data-row tabindex="-1">
+            <li data-key="${one.key}" data-row tabindex="-1">
               <span class="level ${one.level === "bad" ? "is-bad" : "is-warn"}">${icon(one.level === "bad" ? "bad" : "warn")}${one.level === "bad" ? t("Problem") : t("Warning")}</span>
               <span class="attention-text"><bdi>${one.words}</bdi> <span class="note"><bdi>${one.advice}</bdi></span></span>
             </li>`)}
@@ -26882,7 +26999,7 @@ function Gateway(state) {
         ${fact("version", t("Version"), told?.version ? bdi(told.version) : UNKNOWN)}
         ${fact("uptime", t("Up for"), formatDuration(told?.uptime_s === null || told?.uptime_s === undefined ? null : told.uptime_s * 1000))}
         ${fact("runs", t("Runs now"), told && isOn ? formatCount(told.live_runs) : UNKNOWN)}
-        ${fact("loop", t("Event loop, p99"), loop?.delay_p99_ms === null || !loop ? UNKNOWN : formatDuration(loop.delay_p99_ms), loop?.degraded ? "is-warn" : "")}
+        ${fact("loop", t("Event loop, p99"), loop?.delay_p99_ms === null || !loop ? UNKNOWN : formatDuration(loop.delay_p99_ms), { kind: loop?.degraded ? "is-warn" : "" })}
       </dl>
       ${told?.problem ? html`<p class="advice">${bdi(told.problem)}${told.what_to_do ? html` <span class="note">${bdi(told.what_to_do)}</span>` : null}</p>` : null}
       <dl class="fact-lines">
@@ -26954,12 +27071,13 @@ function sumUp(sources) {
 function Sources(state) {
   const health = dataOf(state, "health");
   const frame = (note, body) => panel({ key: "sources", title: t("Sources"), wide: "w12", state, note, body });
-  if (!health) return frame(null, failed(state, "health") ?? waiting());
+  if (!health) return frame(null, unread(state, "health"));
   const { sources, store, implausible, homes } = health;
   const rows = sumUp(sources);
   const faulty = sources.filter((one) => one.state !== "ok" || one.bad_lines);
   const note = html`${t("lag {time}", { time: formatDuration(health.lag_ms) })}, ${t("ledger {size}", { size: formatBytes(store.size_bytes) })}`;
   return frame(note, html`
+    ${unread(state, "health")}
     ${rows.length ? scrollingTable({
       label: t("{title}, table", { title: t("Sources") }),
       heads: html`${head(t("What is read"))}${head(t("Number"), "num")}${head(t("Size"), "num")}${head(t("Read"), "num")}${head(t("Bad lines"), "num")}${head(t("Unreadable"), "num")}`,
@@ -27008,8 +27126,8 @@ function Delivery(state) {
   return frame(html`
     <dl class="facts">
       ${fact("pending", t("Waiting"), formatCount(delivery.pending))}
-      ${fact("oldest", t("Longest wait"), oldest === null ? UNKNOWN : formatDuration(oldest), oldest > 300_000 ? "is-warn" : "")}
-      ${fact("failed", t("Not delivered"), formatCount(delivery.failed), delivery.failed ? "is-warn" : "")}
+      ${fact("oldest", t("Longest wait"), oldest === null ? UNKNOWN : formatDuration(oldest), { kind: oldest > 300_000 ? "is-warn" : "" })}
+      ${fact("failed", t("Not delivered"), formatCount(delivery.failed), { kind: delivery.failed ? "is-warn" : "" })}
     </dl>
     ${scrollingTable({
       label: t("{title}, table", { title: t("Delivery queue") }),
@@ -27053,10 +27171,11 @@ function Headroom(state) {
     key: "headroom", title: t("Provider headroom"), wide: "w12", state, isRanged: Boolean(data), body,
     note: data && data.peak_from_ms > data.from_ms ? t("peaks of the last 7 days") : rangeName(state.route.range),
   });
-  if (!data) return frame(failed(state, "headroom") ?? waiting());
+  if (!data) return frame(unread(state, "headroom"));
   if (!data.rows.length) return frame(nothing(t("No model calls in this range.")));
   const hasLimit = data.rows.some((row) => row.limit_from);
   return frame(html`
+    ${unread(state, "headroom")}
     ${scrollingTable({
       label: t("{title}, table", { title: t("Provider headroom") }), kind: "is-long",
       heads: html`
@@ -27110,7 +27229,7 @@ function Log(state) {
       <button type="button" class="link" data-action="pause" data-shortcut="p" data-help="${t("Pause the log, or go on")}" aria-pressed="${isPaused ? "true" : "false"}">
         ${isPaused ? t("Go on") : t("Pause")}</button>`,
   });
-  if (!data) return frame(null, failed(state, "logs") ?? waiting());
+  if (!data) return frame(null, unread(state, "logs"));
   const filters = html`
     <div class="log-tools" data-key="log-tools">
       ${segments({ action: "level", label: t("Level"), choices: LEVELS.map(([key, name]) => [key, t(name)]), chosen: route.level })}
@@ -27130,6 +27249,7 @@ function Log(state) {
   const lines = [...data.lines].reverse();
   return frame(note, html`
     ${filters}
+    ${isPaused ? null : unread(state, "logs")}
     ${data.problem ? html`<p class="advice is-warn">${bdi(data.problem)}</p>` : null}
     ${LogErrors(data.errors, state)}
     ${lines.length ? html`
@@ -27360,11 +27480,11 @@ AGENTS_CSS = r"""/* Agents */
 AGENTS_JS = r"""// The agents: what each is, what it costs and does; one agent with its memory files, which are shown
 // as text: nothing in them is a link, an image or markup of its own, and what hides is marked.
 
-import { html, t, tn, UNKNOWN, formatBytes, formatCount, formatPercent } from "./dom.js";
+import { html, t, tn, UNKNOWN, formatBytes, formatCount } from "./dom.js";
 import { shareBar, sparkline } from "./chart.js";
 import {
-  askParams, bdi, cost, dataOf, fateMark, head, hrefTo, icon, nothing, panel, partial, rangeName, scrollingTable, segments, sessionLink,
-  sessionName, shareOf, sharePercent, sortedHead, stateMark, tokens, unseen, when,
+  Shares, askParams, bdi, cost, costShare, dataOf, fact, fateMark, head, hrefTo, icon, nothing, panel, partial, rangeName, scrollingTable, segments, sessionLink,
+  sessionName, shareOf, sortedHead, stateMark, tokens, unseen, when,
 } from "./views.js";
 
 const LONGEST_LAID_OUT = 200_000; // characters; a longer file is shown as its source
@@ -27413,12 +27533,12 @@ function Row(row, total, state) {
       <td class="mid model" title="${row.model ?? ""}">${bdi(modelName(row))}</td>
       <td class="mid wide">${list(row.channels, 2)}</td>
       <td class="wide">${heartbeatWords(row)}</td>
-      <td class="num wide">${row.files_count ? html`<span title="${formatBytes(row.files_bytes)}">${formatCount(row.files_count)}</span>` : UNKNOWN}</td>
+      <td class="num wide">${row.files_count === null ? UNKNOWN : html`<span title="${formatBytes(row.files_bytes)}">${formatCount(row.files_count)}</span>`}</td>
       <td class="num wide">${formatCount(row.sessions)}</td>
       <td class="num mid">${tokens(row.total_tokens)}</td>
       <td class="num">${cost(row)}</td>
       <td class="bar-cell mid">${shareBar(shareOf(row.cost_nano_usd, total))}</td>
-      <td class="num share wide">${sharePercent(row.cost_nano_usd, total)}</td>
+      <td class="num share wide">${costShare(row, total)}</td>
       <td class="num">${when(row.last_activity_ms, state)}</td>
     </tr>`;
 }
@@ -27447,10 +27567,6 @@ function Agents(state) {
 
 // One agent
 
-function Fact(key, name, value, kind = "") {
-  return html`<div data-key="${key}" class="${kind}"><dt>${name}</dt><dd>${value}</dd></div>`;
-}
-
 function toolWords({ tools }) {
   const parts = [];
   if (tools.profile) parts.push(t("profile {name}", { name: bdi(tools.profile) }));
@@ -27469,14 +27585,14 @@ function Head(row, state) {
         <span class="tools"><a href="${hrefTo({ ...state, route: { ...state.route, filters: { ...state.route.filters, agent: row.id } } }, "sessions")}" data-page="sessions">${t("Its sessions")}</a></span>
       </header>
       <dl class="agent-facts">
-        ${Fact("cost", t("Cost"), html`${cost(row, true)} ${partial(state)}<span class="note">${rangeName(state.route.range)}</span>`, "is-number")}
-        ${Fact("days", t("By day"), row.spark_nano_usd.some(Boolean) ? sparkline(row.spark_nano_usd, 160) : UNKNOWN)}
-        ${Fact("tokens", t("Tokens"), html`${tokens(row.total_tokens)}<span class="note">${tn(row.model_calls, "{n} call", "{n} calls")}</span>`, "is-number")}
-        ${Fact("sessions", t("Running"), html`<span class="num">${formatCount(row.running)}</span><span class="note">${perSession}, ${t("last active")} ${when(row.last_activity_ms, state)}</span>`, "is-number")}
-        ${Fact("model", t("Model"), html`${bdi(row.model ?? UNKNOWN)}${row.fallbacks.length ? html`<span class="note">${t("then")} ${list(row.fallbacks)}</span>` : null}`)}
-        ${Fact("heartbeat", t("Heartbeat"), html`${heartbeatWords(row)}${row.heartbeat?.model ? html`<span class="note">${bdi(row.heartbeat.model)}</span>` : null}`)}
-        ${Fact("channels", t("Channels"), list(row.channels, 8))}
-        ${Fact("tools", t("Tools"), toolWords(row))}
+        ${fact("cost", t("Cost"), html`${cost(row, true)} ${partial(state)}<span class="note">${rangeName(state.route.range)}</span>`, { kind: "is-number" })}
+        ${fact("days", t("By day"), row.spark_nano_usd.some(Boolean) ? sparkline(row.spark_nano_usd, 160) : UNKNOWN)}
+        ${fact("tokens", t("Tokens"), html`${tokens(row.total_tokens)}<span class="note">${tn(row.model_calls, "{n} call", "{n} calls")}</span>`, { kind: "is-number" })}
+        ${fact("sessions", t("Running"), html`<span class="num">${formatCount(row.running)}</span><span class="note">${perSession}, ${t("last active")} ${when(row.last_activity_ms, state)}</span>`, { kind: "is-number" })}
+        ${fact("model", t("Model"), html`${bdi(row.model ?? UNKNOWN)}${row.fallbacks.length ? html`<span class="note">${t("then")} ${list(row.fallbacks)}</span>` : null}`)}
+        ${fact("heartbeat", t("Heartbeat"), html`${heartbeatWords(row)}${row.heartbeat?.model ? html`<span class="note">${bdi(row.heartbeat.model)}</span>` : null}`)}
+        ${fact("channels", t("Channels"), list(row.channels, 8))}
+        ${fact("tools", t("Tools"), toolWords(row))}
       </dl>
     </section>`;
 }
@@ -27606,6 +27722,22 @@ export function layOut(text) {
   return blocks;
 }
 
+// A file may have a megabyte, and the page is drawn every few seconds.
+const drawnFiles = new WeakMap();
+
+function drawFile(answer, isSource, language) {
+  const key = `${isSource} ${language}`;
+  const known = drawnFiles.get(answer);
+  if (known?.key === key) return known;
+  const whole = answer.text.replace(/^\ufeff/, "");
+  const isLong = whole.length > LONGEST_LAID_OUT;
+  const [shown, hidden] = revealed(whole);
+  const text = () => html`<div class="file-text">${whole.trim() ? layOut(whole) : nothing(t("This file is empty."))}</div>`;
+  const drawn = { key, isLong, hidden, markup: isSource || isLong ? html`<pre class="file-source" tabindex="0">${shown}</pre>` : text() };
+  drawnFiles.set(answer, drawn);
+  return drawn;
+}
+
 function FileView(state) {
   const { file, isSource } = state.route;
   const answer = state.answers[fileKey(state)];
@@ -27614,10 +27746,8 @@ function FileView(state) {
     const why = answer?.error ? t("This file could not be read: {why}.", { why: answer.error.message }) : t("Loading");
     return panel({ key: "file", title: bdi(file), wide: "", state, tools: close, body: nothing(why) });
   }
-  const { text, clipped, size_bytes: size, changed_ms: changed } = answer.data;
-  const whole = text.replace(/^\ufeff/, "");
-  const isLong = whole.length > LONGEST_LAID_OUT;
-  const hidden = revealed(whole)[1];
+  const { clipped, size_bytes: size, changed_ms: changed } = answer.data;
+  const { isLong, hidden, markup } = drawFile(answer.data, Boolean(isSource), state.messages);
   const notices = [
     hidden ? tn(hidden, "{n} character that cannot be seen is marked", "{n} characters that cannot be seen are marked") : "",
     clipped ? t("the first {size} of it", { size: formatBytes(1e6) }) : "",
@@ -27628,22 +27758,7 @@ function FileView(state) {
     note: html`${formatBytes(size)} · ${when(changed, state)}`,
     body: html`
       ${notices.length ? html`<p class="file-notice">${icon("warn", 12)}${notices.join("; ")}</p>` : null}
-      ${isSource || isLong ? html`<pre class="file-source" tabindex="0">${show(whole)}</pre>`
-        : html`<div class="file-text">${whole.trim() ? layOut(whole) : nothing(t("This file is empty."))}</div>`}`,
-  });
-}
-
-function Shares(key, title, rows, total, state) {
-  return panel({
-    key, title, wide: "", state, isRanged: true,
-    body: rows.length ? html`
-      <table class="shares">
-        <thead class="unseen"><tr>${head(t("Name"))}<td></td>${head(t("Cost"))}${head(t("Share"))}</tr></thead>
-        <tbody>${rows.map((row) => html`
-          <tr data-key="${row.key}"><th scope="row" class="name" title="${row.label}">${row.key === "(none)" ? t("none") : bdi(row.label)}</th>
-            <td class="bar-cell">${shareBar(shareOf(row.cost_nano_usd, total))}</td><td class="num">${cost(row)}</td>
-            <td class="num share">${formatPercent(total ? row.cost_nano_usd / total : null)}</td></tr>`)}</tbody>
-      </table>` : nothing(t("Nothing in this range.")),
+      ${markup}`,
   });
 }
 
@@ -27686,8 +27801,8 @@ function Agent(state) {
         ${state.route.file ? FileView(state) : null}
         ${Recent(row, state)}
         <div class="agent-pair" data-key="shares">
-          ${Shares("by-model", t("By model"), row.by_model, total, state)}${Shares("by-tool", t("By tool"), row.by_tool, total, state)}
-          ${Shares("by-channel", t("By channel"), row.by_channel, total, state)}${Shares("by-cause", t("By cause"), row.by_cause, total, state)}
+          ${Shares({ key: "by-model", title: t("By model"), rows: row.by_model, total, state })}${Shares({ key: "by-tool", title: t("By tool"), rows: row.by_tool, total, state })}
+          ${Shares({ key: "by-channel", title: t("By channel"), rows: row.by_channel, total, state })}${Shares({ key: "by-cause", title: t("By cause"), rows: row.by_cause, total, state })}
         </div>
       </div>
     </div>`;
@@ -27772,6 +27887,9 @@ export const messages = {
   "Nothing has this in its name, key or id.": "没有名称、键或 ID 包含此内容的项。",
   "Shortcuts": "快捷键", "List the shortcuts": "列出快捷键", "Next and previous row of a list": "列表中的下一行与上一行",
   "Move in a focused chart; with Shift, select": "在选中的图表中移动；按住 Shift 可选择", "Open, or show the selected days": "打开，或显示所选日期",
+  "{runs}, {failed}": "{runs}，{failed}", "Skip to the numbers": "跳到数字", "read in part": "部分已读", "no longer there": "已不存在",
+  "The terms of such a row cannot be listed by themselves. Those of a day, session or model can.": "这类行无法单独列出其各项。日期、会话或模型的行可以。",
+  "Amounts stay in dollars until a rate is given.": "填写汇率之前，金额仍以美元显示。",
   "Close, or leave the chart": "关闭，或离开图表", "Copy": "复制", "Copied": "已复制", "Loading": "加载中", "Try again": "重试", "no answer": "没有应答",
   "{title}, table": "{title}，表格", "chart": "图表", "Show chart": "显示图表", "Show table": "显示表格", "Back to {range}": "返回{range}",
   "Name": "名称", "Share": "占比", "Total": "合计", "Share as a bar": "占比条", "As a bar": "条形图", "Other": "其他", "All": "全部", "All {n}": "共 {n} 项",
@@ -27789,7 +27907,7 @@ export const messages = {
   "spent so far, and the mean of the last {1} full days for the {2} days left; the range holds in {3} of {4} months like them":
     "已用金额，加上剩余 {2} 天按最近 {1} 个整日的均值计；{4} 个类似月份中有 {3} 个落在此范围内",
   "needs three full days of use": "需要三个整日的使用数据",
-  "Needs attention": "需要关注", "Problem": "问题", "Warning": "警告", "{n} more line": "另有 {n} 条", "{n} more lines": "另有 {n} 条",
+  "Needs attention": "需要关注", "Problem": "问题", "Warning": "警告",
   "See health": "查看健康状况", "Set a price": "设置价格",
   "{calls} without a price ({names}): tokens are counted, the cost is not known": "{calls}（{names}）：token 已计入，费用未知",
   "{n} source of OpenClaw cannot be read": "{n} 个 OpenClaw 来源无法读取", "{n} sources of OpenClaw cannot be read": "{n} 个 OpenClaw 来源无法读取",
@@ -28287,7 +28405,7 @@ export const messages = {
   "Requests a minute": "每分钟请求",
   "Peak": "峰值",
   "Limit": "上限",
-  "Tokens a minute": "每分钟令牌",
+  "Tokens a minute": "每分钟 Token",
   "Rate limited": "被限流",
   "Retries": "重试",
   "Failovers": "故障转移",
@@ -28318,18 +28436,18 @@ export const messages = {
   "What looks like a secret is taken out.": "疑似机密的内容已去除。",
   "By day and model": "按日和模型",
   "Day, UTC": "日期（UTC）",
-  "Our tokens": "我方令牌",
+  "Our tokens": "我方 Token",
   "Our cost": "我方费用",
-  "Its tokens": "网关令牌",
+  "Its tokens": "网关 Token",
   "Its cost": "网关费用",
-  "Tokens apart": "令牌差",
+  "Tokens apart": "Token 差",
   "Cost apart": "费用差",
   "Unexplained": "未解释",
   "Show {n} more row": "再显示 {n} 行",
   "Show {n} more rows": "再显示 {n} 行",
   "The gateway is still counting: its sums are older than ours.": "网关仍在统计：其合计比我方旧。",
   "This version of OpenClaw counts the days of its own machine; ours are those of UTC.": "此版本的 OpenClaw 按其机器的日期统计；我方按 UTC 日期。",
-  "tokens": "令牌",
+  "tokens": "Token",
   "The gateway": "网关",
   "Apart": "相差",
   "nothing": "无",

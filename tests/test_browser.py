@@ -360,6 +360,41 @@ def test_every_figure_opens_its_formula(visit: Any) -> None:
         expect(sheet.locator("h2")).to_have_count(0)
 
 
+def test_a_dialog_closes_when_pressed_beside_and_not_by_a_selection(visit: Any) -> None:
+    page = visit().go("#/cost?range=all&by=agent")
+    page.locator("section[data-key=cost] .figure-button").first.click()
+    sheet = page.locator("#sheet")
+    expect(sheet.locator("tfoot")).to_be_visible()
+    box = sheet.bounding_box()
+    assert box
+    page.mouse.move(box["x"] + 40, box["y"] + 40)
+    page.mouse.down()
+    page.mouse.move(box["x"] - 20, box["y"] + 40)
+    page.mouse.up()
+    page.mouse.click(box["x"] + 4, box["y"] + 4)  # its padding
+    expect(sheet.locator("h2")).to_have_count(1)
+    page.mouse.click(box["x"] - 20, box["y"] + 40)
+    expect(sheet.locator("h2")).to_have_count(0)
+
+
+def test_an_old_answer_does_not_stand_for_a_new_question(visit: Any) -> None:
+    visitor = visit()
+    page = visitor.go("#/cost?range=all")
+    cache = page.locator("section[data-key=cache]")
+    expect(cache.locator("table")).to_be_visible()
+    broken = {"error": {"code": "internal_error", "message": "it broke"}}
+    page.route("**/api/cache*", lambda route: route.fulfill(status=500, json=broken))
+    page.evaluate("location.hash = '#/cost?range=7d'")
+    expect(cache).to_contain_text("This could not be read: it broke.")
+    expect(cache.locator("table")).to_have_count(0)
+    page.unroute("**/api/cache*")
+    cache.get_by_role("button", name="Try again").click()
+    expect(cache.locator("table")).to_be_visible()
+    # That line is the browser's own.
+    assert [fault for fault in visitor.faults if "Failed to load resource" not in fault] == []
+    visitor.faults.clear()
+
+
 def test_the_files_have_what_is_shown(visit: Any, world: World) -> None:
     page = visit().go("#/cost?range=all&by=provider_model&split=none&sort=calls")
     page.wait_for_selector("section[data-key=cost] tfoot")
@@ -371,8 +406,11 @@ def test_the_files_have_what_is_shown(visit: Any, world: World) -> None:
     data = json.loads(download.value.path().read_text(encoding="utf-8"))
     usage = world.get("/api/usage", **{"from": "all", "by": "provider_model"})
     assert len(csv) == len(usage["rows"]) + 2
+    # A model without a price has no cost there, as on the page: it is not known, and not 0.
+    unpriced = {r["key"] for r in usage["rows"] if r["unpriced_calls"] == r["model_calls"]}
+    assert unpriced
     assert {r["key"]: r["cost_nano_usd"] for r in data["rows"]} == {
-        r["key"]: r["cost_nano_usd"] for r in usage["rows"]
+        r["key"]: None if r["key"] in unpriced else r["cost_nano_usd"] for r in usage["rows"]
     }
     calls = [r["calls"] for r in data["rows"]]
     assert calls == sorted(calls, reverse=True)
@@ -586,6 +624,16 @@ def test_search_finds_and_goes(page: Page) -> None:
     expect(field).to_be_focused()
     page.keyboard.press("Escape")
     expect(field).to_have_count(0)
+    # The button beside the field has Enter for itself.
+    page.keyboard.press("/")
+    expect(field).to_be_focused()
+    page.keyboard.type("opus")
+    expect(hit.first).to_be_visible()
+    page.keyboard.press("Tab")
+    expect(page.locator("[data-action=search-close]")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(field).to_have_count(0)
+    assert address(page) == "/"
     page.keyboard.press("?")
     expect(page.locator("#help dt")).not_to_have_count(0)
     expect(page.locator("#help")).to_contain_text("Choose the range")
@@ -749,14 +797,27 @@ def test_amounts_are_hidden_and_converted(visit: Any) -> None:
       ...[...one.childNodes].filter((n) => n.nodeType === 3).map((n) => n.nodeValue)]).filter((text) => /[$€≈]\\s?\\d/.test(text ?? ""))"""
     assert [text for text in page.evaluate(everything) if "≈" not in text] == []
     page.get_by_label("Hide, for a shared screen").uncheck()
-    page.locator("select[data-action=currency]").select_option("EUR")
-    page.locator("[data-action=rate]").fill("0.5")
-    page.locator("[data-action=rate]").press("Enter")
+    currency, rate = (page.locator(f"[data-action={one}]") for one in ("currency", "rate"))
     total = page.locator(".figures section[data-key=metered] .figure-number .num")
+    currency.select_option("EUR")
+    # A dollar is no euro: without a rate amounts stay as they are.
+    expect(page.locator(".settings")).to_contain_text("Amounts stay in dollars")
+    expect(total).to_have_text(re.compile(r"^\$"))
+    rate.fill("much")
+    rate.press("Enter")
+    expect(rate).to_have_attribute("aria-invalid", "true")
+    expect(rate).to_have_value("much")
+    rate.fill("0.5")
+    rate.press("Enter")
     expect(total).to_have_text(re.compile("^≈€"))
     dollars = nano(total.get_attribute("title") or "")
     shown = Decimal(total.inner_text().replace("≈€", "").replace(",", ""))
     assert abs(shown - Decimal(dollars) / 2 / 10**9) <= Decimal("0.005")
+    # Each currency keeps its rate.
+    currency.select_option("GBP")
+    expect(rate).to_have_value("")
+    currency.select_option("EUR")
+    expect(rate).to_have_value("0.5")
 
 
 @pytest.mark.parametrize("width", [768, 1024, 2560])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -125,6 +126,27 @@ def test_what_the_gateway_says_no_to_stays_to_be_read(desk_for: Any) -> None:
     assert outcomes == ["ok", "refused"]
     # The 502 is the browser's own line.
     assert all("502" in fault for fault in desk.visitor.faults)
+
+
+def test_a_refusal_is_seen_though_the_question_was_closed(desk_for: Any) -> None:
+    from playwright.sync_api import expect
+
+    desk = desk_for()
+    is_closed = threading.Event()
+
+    def refuse() -> Any:
+        assert is_closed.wait(20)
+        return {"error": {"code": "UNAVAILABLE", "message": "not now"}}
+
+    desk.gateway.answers["sessions.abort"] = refuse
+    desk.visitor.go("#/session/s1")
+    desk.page.get_by_role("button", name="Abort run").click()
+    desk.dialog().get_by_role("button", name="Abort run").click()
+    # What is under way cannot be cancelled.
+    desk.dialog().get_by_role("button", name="Close").click()
+    expect(desk.dialog()).to_be_hidden()
+    is_closed.set()
+    expect(desk.dialog().get_by_role("alert")).to_have_text("sessions.abort: not now")
 
 
 def test_a_gateway_is_paused_and_resumed(desk_for: Any, gateway: FakeGateway) -> None:

@@ -289,6 +289,59 @@ def test_a_job_that_somebody_else_changed_is_not_overwritten(
     expect(page.locator(".cron-form").get_by_label("Name", exact=True)).to_have_value("theirs")
 
 
+def test_a_form_that_was_closed_stays_closed_whatever_its_schedule_is(
+    meter: clawmeter.Clawmeter, crons: Crons, visit: Callable[..., Page]
+) -> None:
+    page = visit(meter, "#/crons/id-nightly")
+    page.get_by_role("button", name="Edit").click()
+    form = page.locator(".cron-form")
+    page.locator(".cron-preview b").wait_for()
+    held: list[Any] = []
+
+    def hold(route: Any) -> None:
+        held.append(route)
+
+    page.route("**/api/cron-preview*", hold)
+    with page.expect_request("**/api/cron-preview*"):
+        form.get_by_role("button", name="Review the change").click()
+    page.keyboard.press("Escape")
+    form.wait_for(state="detached")
+    [asked] = held
+    with page.expect_response("**/api/cron-preview*"):
+        asked.fulfill(json={"text": None, "next_runs_ms": [], "problem": "never"})
+    # Two frames later whatever came of it is drawn.
+    page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+    assert page.locator("#sheet h2, #confirm h2").count() == 0
+
+
+def test_the_form_shows_texts_as_they_are_now(
+    meter: clawmeter.Clawmeter, crons: Crons, visit: Callable[..., Page]
+) -> None:
+    page = visit(meter, "#/crons/id-nightly")
+    page.get_by_role("button", name="Edit").click()
+    told = page.locator(".cron-form").get_by_label("What the agent is told")
+    told.fill("mine")
+    payload = {"kind": "agentTurn", "message": "theirs"}
+    crons.jobs[0] = job_of(payload=payload, configRevision="sha256:nightly-2")
+    crons.say(crons.jobs[0], "updated")
+    page.get_by_role("button", name="Show it as it is now").click()
+    expect(told).to_have_value("theirs")
+
+
+def test_the_list_changes_a_job_as_the_list_shows_it(
+    meter: clawmeter.Clawmeter, crons: Crons, visit: Callable[..., Page]
+) -> None:
+    page = visit(meter, "#/crons/id-nightly")
+    page.locator(".cron-head h2", has_text="nightly").wait_for()
+    page.keyboard.press("u")
+    row(page, "nightly").get_by_role("switch").wait_for()
+    crons.jobs[0] = job_of(enabled=False, configRevision="sha256:nightly-2")
+    crons.say(crons.jobs[0], "updated")
+    row(page, "nightly").locator('[role=switch][aria-checked="false"]').click()
+    [(_, shown)] = shown_requests(page)
+    assert shown == {"id": "id-nightly", "patch": {"enabled": True}, "expectedConfigRevision": "sha256:nightly-2"}  # fmt: skip
+
+
 def test_a_refusal_is_shown_in_the_words_of_the_gateway(
     meter: clawmeter.Clawmeter, crons: Crons, visit: Callable[..., Page]
 ) -> None:
@@ -431,6 +484,31 @@ def test_a_real_gateway_does_what_the_page_asks(
     assert (edited["id"], edited["schedule"]["expr"], edited["schedule"]["tz"]) == (made["id"], "0 19 * * *", "Europe/Berlin")  # fmt: skip
     assert edited["payload"]["message"] == "cron turn [[text:cron says hi]]"
 
+    # Told whom to answer, and told no more
+    page.keyboard.press("e")
+    form.get_by_label("Its answer is").select_option("announce")
+    form.get_by_role("textbox", name="Channel").fill("last")
+    form.get_by_label("To whom").fill("+491")
+    form.get_by_role("button", name="Review the change").click()
+    confirm(page, "Change job")
+    page.locator(".cron-lines", has_text="+491").wait_for()
+    page.keyboard.press("e")
+    form.get_by_role("textbox", name="Channel").fill("")
+    form.get_by_label("To whom").fill("")
+    form.get_by_role("button", name="Review the change").click()
+    [(_, shown)] = shown_requests(page)
+    assert shown["patch"] == {"delivery": {"mode": "announce", "channel": None, "to": None}}
+    page.locator("#confirm").get_by_role("button", name="Change job").click()
+    if version == "2026.2.12":  # cannot, and says so
+        page.wait_for_selector("#confirm .confirm-fault")
+        page.keyboard.press("Escape")
+        page.locator("#confirm h2").wait_for(state="detached")
+        page.keyboard.press("Escape")
+    else:
+        page.locator(".cron-lines", has_text="+491").wait_for(state="detached")
+        assert not theirs("Evening report")["delivery"].keys() & {"channel", "to"}  # type: ignore[index]
+    page.locator("#sheet h2").wait_for(state="detached")
+
     # Changed by another hand while the form is open
     page.keyboard.press("e")
     form.get_by_label("Description").fill("from the page")
@@ -454,4 +532,5 @@ def test_a_real_gateway_does_what_the_page_asks(
     # What it cost stays.
     page.locator('[data-key="removed"] tbody tr').first.wait_for()
     kinds = [r["kind"] for r in meter.actions.listed()[0]]
-    assert kinds == ["cron.delete", "cron.edit", "cron.disable", "cron.run", "cron.create"]
+    edits = ["cron.edit"] * 3
+    assert kinds == ["cron.delete", *edits, "cron.disable", "cron.run", "cron.create"]

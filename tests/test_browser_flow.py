@@ -11,6 +11,7 @@ import pytest
 from browsers import PATIENCE_MS, Visitor, axe_complaints, overflow
 from gateway_server import TOKEN, FakeGateway, agent_event, end, start, tool
 from handmade import MINUTE, HandmadeHome, append, call, header, result, user
+from playwright.sync_api import expect
 from served import Served, wait_until
 
 import clawmeter
@@ -138,12 +139,13 @@ def test_axe_has_nothing_to_say(visit: Any, options: dict[str, Any]) -> None:
     assert axe_complaints(page) == []
 
 
-def test_all_of_them_can_be_shown(visit: Any) -> None:
+@pytest.mark.parametrize("key", ["Enter", "Space"])
+def test_all_of_them_can_be_shown(visit: Any, key: str) -> None:
     page = visit()
     card(page, "more:tool").focus()
-    page.keyboard.press("Enter")
+    page.keyboard.press(key)
     page.wait_for_selector('.flow-card[data-key="tool:tool-59"]')
-    assert page.locator(".flow-card").count() == 20 + 1 + 30 + 20 + 60
+    expect(page.locator(".flow-card")).to_have_count(20 + 1 + 30 + 20 + 60)
     page.click("text=Show the largest")
     page.wait_for_selector('.flow-card[data-key="more:tool"]')
 

@@ -291,6 +291,11 @@ def test_keys_alone(many: Served, open_tab: Any) -> None:
     page.keyboard.press("Enter")
     page.wait_for_selector(".waterfall tbody tr")
     assert "turn=0" in page.url
+    page.keyboard.press("?")
+    page.wait_for_selector("#help[open]")
+    page.keyboard.press("Escape")  # closes the help alone
+    page.wait_for_selector("#help[open]", state="detached")
+    assert "turn=0" in page.url
     page.keyboard.press("Escape")
     page.wait_for_selector(".waterfall", state="detached")
     page.keyboard.press("v")
@@ -312,6 +317,29 @@ def test_columns_are_remembered(many: Served, open_tab: Any) -> None:
     page.reload()
     page.wait_for_selector("thead .col-tools")
     assert page.query_selector("thead .col-agent") is None
+
+
+def test_boxes_that_were_ticked_follow_the_list(many: Served, open_tab: Any) -> None:
+    tab = open_tab(many)
+    page = tab.page
+    tab.go("#/sessions?range=all&sort=label", "tr[data-row='1']")
+    for row in "01":
+        page.locator(f"tr[data-row='{row}'] .mark-box").check(force=True)
+    page.wait_for_selector("tr.is-marked[data-row='1']")
+    page.locator(".compare-bar").get_by_role("button", name="Clear marks").click()
+    page.wait_for_selector("tr.is-marked", state="detached")
+    assert page.locator(".mark-box:checked").count() == 0
+    page.click("[data-menu=columns] > button")
+    page.click("[data-action=column][data-value=agent]")
+    page.wait_for_selector("thead .col-agent", state="detached")
+    page.click("[data-action=columns-reset]")
+    page.wait_for_selector("thead .col-agent")
+    assert page.locator("[data-action=column][data-value=agent]").is_checked()
+    # Esc leads back to the button, wherever on the page it is; a menu of links has the focus, too.
+    page.keyboard.press("Escape")
+    tab.wait("document.activeElement.matches('[data-menu=columns] > button')")
+    page.click("[data-menu=export] > button")
+    tab.wait("document.activeElement.matches('[data-menu=export] .menu-box a')")
 
 
 def test_the_export_is_the_list(many: Served, open_tab: Any) -> None:

@@ -138,6 +138,12 @@ test("an explanation is asked for what its row is", () => {
   assert.deepEqual(cost.rowParams("session", "s1"), { session: "s1" });
   assert.deepEqual(cost.rowParams("week", "2026-W45"), { from: "2026-11-02", to: "2026-11-08" });
   assert.equal(cost.rowParams("tool", "exec"), null);
+  // Of a week or month at an end of the range only what lies in it.
+  const [from_ms, to_ms] = [Date.UTC(2026, 10, 4, 23), Date.UTC(2026, 10, 7, 11)]; // midnight and noon in Berlin
+  const range = { from_ms, to_ms, tz: "Europe/Berlin" };
+  assert.deepEqual(cost.rowParams("month", "2026-11", range), { from: String(from_ms), to: String(to_ms) });
+  assert.deepEqual(cost.rowParams("day", "2026-11-05", range), { from: "2026-11-05", to: "2026-11-05" });
+  assert.deepEqual(cost.rowParams("day", "2026-11-07", range), { from: "2026-11-07", to: String(to_ms) });
   assert.deepEqual(cost.rowParams("day", ""), {});
 });
 
@@ -153,6 +159,41 @@ test("a sheet shows the terms only of what was asked", () => {
   assert.match(String(page.sheet(state)), /acme\/a.*\$3\.000000000/s);
   state.answers.explain.askedFor = { from: "7d" };
   assert.doesNotMatch(String(page.sheet(state)), /acme\/a/);
+});
+
+test("what has no price has no cost a call, no place in a ranking and no formula of $0", () => {
+  const row = { ...part("acme/b", 0, { unpriced_calls: 10 }) };
+  const answer = usage("agent", "", ["a"], { rows: [row], totals: row });
+  const state = stateFor("#/cost?by=agent&split=none");
+  state.answers.usage.data = answer;
+  state.answers.models.data = { ...models, rows: [{ ...row, parts: [] }] };
+  const text = String(page.view(state));
+  for (const key of ["figures", "cost", "models"]) {
+    const [shown] = new RegExp(`data-key="${key}".*?</(section|div)>`, "s").exec(text);
+    assert.doesNotMatch(shown.replace(/\$\d[\d.]* the span before/g, ""), />\$0</, key);
+  }
+  state.sheet = { kind: "call", row, label: "", params: {} };
+  assert.doesNotMatch(String(page.sheet(state)), /\$0|÷/);
+  assert.match(cost.toCsv(answer, state.route).split("\r\n")[1], /^"acme\/b",10,.*,,,,/);
+});
+
+test("a row whose terms cannot be listed says why, and only tools are shared between", () => {
+  const state = stateFor("#/cost");
+  const said = (by) => String(page.sheet({ ...state, sheet: { kind: "cost", by, row: state.answers.usage.data.totals, label: "", params: null } }));
+  assert.match(said("tool"), /shared between them/);
+  assert.match(said("cron_job"), /cannot be listed by themselves/);
+});
+
+test("that a price could not be removed stands beside it", () => {
+  const state = stateFor("#/cost", { priceFault: { model: "acme/c", message: "it broke" } });
+  assert.match(String(page.view(state)), /acme\/c<\/bdi>.*role="alert">it broke/s);
+});
+
+test("a formula that could not be read says so", () => {
+  const state = stateFor("#/cost");
+  state.sheet = { kind: "cost", row: { ...state.answers.usage.data.totals, key: "" }, label: "", params: {} };
+  state.answers.explain = { data: explain, askedFor: { from: "7d" }, error: { status: 500, message: "it broke" } };
+  assert.match(String(page.sheet(state)), /it broke/);
 });
 
 test("heat has five steps, nothing is nothing", () => {

@@ -75,7 +75,36 @@ test("the picture of runs is as high as they cost, and red where they failed", (
   const bars = String(runBars(job().recent));
   assert.match(bars, /class="run-bar" x="0" y="1"/);
   assert.match(bars, /class="run-bad" x="5" y="17"/);
+  assert.match(bars, /dearest/);
+  assert.doesNotMatch(String(runBars([{ ...job().recent[0], cost_nano_usd: 0 }])), /dearest|\$0/);
   assert.equal(runBars([]), null);
+});
+
+test("a run that was asked for is news once, and a later one is not", () => {
+  const asked = { id: "j1", before: NOW - HOUR, ms: NOW };
+  const draw = (one, cronRun, now = NOW + 1000) => {
+    const state = { ...jobState(one, { cronRun }), now };
+    let next = cronRun;
+    page.painted({ state, dispatch: (change) => { next = change.cronRun; } });
+    return [/cron-news[^>]*>(.*?)<\/p>/s.exec(String(page.view(state)))?.[1] ?? "", next];
+  };
+  assert.match(draw(job(), asked)[0], /under way/);
+  const [words, ended] = draw(job({ last_run_at_ms: NOW + 500, last_run_status: "error" }), asked);
+  assert.match(words, /has ended.*failed/);
+  assert.equal(ended.ended, NOW + 500);
+  assert.match(draw(job({ last_run_at_ms: NOW + 500 }), ended)[0], /has ended/);
+  assert.deepEqual(draw(job({ last_run_at_ms: NOW + HOUR }), ended, NOW + HOUR), ["", null]);
+  // Nobody was there to see it end, or it has never begun.
+  assert.equal(draw(job({ last_run_at_ms: NOW + 9 * HOUR }), asked, NOW + 9 * HOUR)[1], null);
+  assert.deepEqual(draw(job(), asked, NOW + HOUR), ["", null]);
+});
+
+test("a job that could not be read says why", () => {
+  const state = jobState(job({ id: "other" }));
+  state.route = parseRoute("#/crons/j1", pages);
+  assert.match(String(page.view(state)), /Loading/);
+  state.answers.cron.error = { status: 500, message: "it broke" };
+  assert.match(String(page.view(state)), /it broke/);
 });
 
 test("a form gives the job as cron.add takes it", () => {
@@ -95,6 +124,11 @@ test("an edit sends what was changed and nothing else", () => {
   assert.deepEqual(patchOf(before, before), {});
   assert.deepEqual(patchOf(before, { ...before, name: "other" }), { name: "other" });
   assert.deepEqual(patchOf(before, { ...before, model: "" }), { payload: { kind: "agentTurn", message: "look", model: null } });
+  // What is cleared is cleared in OpenClaw, too, which leaves alone what a patch does not name.
+  const told = formOf(job({ delivery: { mode: "announce", channel: "slack", to: "C1" } }), "UTC", NOW);
+  assert.deepEqual(patchOf(told, { ...told, agent: " ", to: "" }), { agentId: null, delivery: { mode: "announce", channel: "slack", to: null } });
+  assert.deepEqual(patchOf(told, { ...told, channel: "", to: "C2" }), { delivery: { mode: "announce", channel: null, to: "C2" } });
+  assert.deepEqual(patchOf(told, { ...told, mode: "none", to: "" }), { delivery: { mode: "none" } });
   const note = patchOf(before, { ...before, task: "systemEvent" });
   assert.deepEqual([note.sessionTarget, note.payload.kind], ["main", "systemEvent"]);
   // What the form cannot show is never sent.
@@ -115,5 +149,10 @@ test("a schedule is said in the person's language, piece by piece", () => {
   const known = ["{words} on {days}", "at {times}", "{a} and {b}", "Monday", "Friday"];
   assert.equal(tPhrase("at 09:00 on Monday and Friday", known), "M+F·09:00");
   assert.equal(tPhrase("by moon", known), "by moon");
+  useMessages({ "{words}, {zone}": "{words}/{zone}", "{words} every day": "*{words}", "at {times}": "·{times}" });
+  const state = jobState(job());
+  state.sheet = { kind: "form", job: null, form: { ...formOf(null, "UTC", NOW), expr: "0 16 * * *" }, fault: "" };
+  state.answers["cron-preview"] = { data: { text: "at 16:00 every day, Asia/Tokyo", next_runs_ms: [], problem: null }, error: null };
+  assert.match(String(page.sheet(state)), /\*·16:00\/Asia\/Tokyo/);
   useMessages(null);
 });

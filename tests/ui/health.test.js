@@ -56,7 +56,8 @@ test("a well machine is well, and nothing in the markup is odd", () => {
 test("while answers are missing the rest is there", () => {
   const text = shown({ system });
   assert.match(text, /Memory/);
-  assert.equal(text.match(/Loading/g).length, 4);
+  assert.equal(text.match(/Loading/g).length, 5);
+  assert.doesNotMatch(text, /All is well/);
   assert.deepEqual(complaintsAbout(text), []);
 });
 
@@ -66,6 +67,29 @@ test("an answer that failed says why, and the others stay", () => {
   const text = String(Health(state));
   assert.match(text, /it broke/);
   assert.match(text, /acme-1/);
+});
+
+test("all is well only when both halves of the answer say so", () => {
+  const state = stateWith({ system });
+  state.answers.health = { data: null, error: { status: 500, message: "it broke" } };
+  assert.match(String(Health(state)), /state-line is-warn.*This could not be read: it broke/s);
+  assert.doesNotMatch(String(Health(state)), /All is well/);
+});
+
+test("numbers that could not be read anew say so, unless the bar does", () => {
+  const state = stateWith(all);
+  state.answers.headroom.error = { status: 500, message: "it broke" };
+  assert.match(String(Health(state)), /it broke\. These are the last numbers/);
+  assert.doesNotMatch(String(Health({ ...state, connection: "lost" })), /it broke/);
+});
+
+test("each full disk has a line of its own", () => {
+  const disks = ["/", "/data"].map((path, i) => ({ ...system.disks[0], path, used_share: 0.9 + i / 20, free_bytes: 5e9 + i * 1e9 }));
+  const findings = disks.map(({ path }) => ({ level: "warn", kind: "disk", text: `the disk of ${path} is 90% full, x are left`, what_to_do: "make room" }));
+  const found = troubles(stateWith({ ...all, system: { ...system, disks, findings } }));
+  assert.match(found[0].words, /disk of \/ is 90/);
+  assert.match(found[1].words, /disk of \/data is 95/);
+  assert.equal(new Set(found.map((one) => one.key)).size, 2);
 });
 
 test("nothing anywhere is said in words", () => {

@@ -55,6 +55,22 @@ const draw = (state) => String(page.view(state));
 const asksOf = (state) => page.asks(state).map(({ key }) => key.split(" ")[0]);
 const clean = (text) => assert.ok(!/undefined|NaN|\[object/.test(text), /.{60}(undefined|NaN|\[object).{60}/.exec(text)?.[0]);
 
+test("a session without a price costs no $0: not by call, by turn, nor with its sub-agents", () => {
+  const none = { cost_nano_usd: 0, tree_cost_nano_usd: 0, unpriced_calls: 4 };
+  const session = detail({ ...none, models: [{ provider: "acme", model: "x", ...TOTALS, ...none }] });
+  const text = draw(stateOf("#/session/abc?turn=0", { "session abc": session, "turns abc": turnsAnswer([turn(0, none)]), "spans abc": { items: [] } }));
+  assert.doesNotMatch(/class="session-facts".*?<\/dl>/s.exec(text)[0], /\$/);
+  assert.match(text, /Turn 1, [^"<]*tokens, —/);
+  assert.doesNotMatch(/data-key="models".*?<\/section>/s.exec(text)[0], /\$0|0\u00a0%/);
+});
+
+test("a turn whose calls could not be read says so", () => {
+  const state = stateOf("#/session/abc?turn=0");
+  assert.match(draw(state), /Loading/);
+  state.answers["spans abc"] = { data: null, error: { status: 500, message: "it broke" } };
+  assert.match(draw(state), /it broke/);
+});
+
 test("the address holds the part, the turn, the place and the search", () => {
   for (const hash of [
     "#/session/abc", "#/session/abc?turn=12", "#/session/a%2Fb%20c?view=transcript&kinds=tools,errors&find=no%20such&at=1234",

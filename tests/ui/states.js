@@ -12,7 +12,7 @@ export function totals(nano, more = {}) {
 /** A state as app.js has it. */
 export function stateOf(more = {}) {
   return {
-    route: parseRoute(""), version: "0.1.0", theme: "system", language: "", currency: "USD", rate: 1, isHidden: false, palette: [], browserZone: "Europe/Berlin", serverZone: "Europe/Berlin", zones: ["Europe/Berlin", "Asia/Tokyo"], now: NOW,
+    route: parseRoute(""), version: "0.1.0", theme: "system", language: "", currency: "USD", rates: {}, rateText: null, isHidden: false, palette: [], browserZone: "Europe/Berlin", serverZone: "Europe/Berlin", zones: ["Europe/Berlin", "Asia/Tokyo"], now: NOW,
     connection: "live", scope: "full", updatedMs: NOW, coverage: null, source: null, answers: {}, fault: null,
     isSlow: false, needsLogin: false, login: { isBusy: false, message: "" }, widths: {}, windows: {}, menu: "", calendar: { at: "2026-11-06", start: "" }, filterKind: "agent", filterText: "", search: null, sheet: null, confirm: null,
     lit: null, isTable: false, isAllShown: false, isMoreOpen: false, ...more,

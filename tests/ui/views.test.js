@@ -260,6 +260,24 @@ test("pages that do not exist are in the rail, disabled, and nothing links to th
   assert.ok(!/href="(#\/nowhere|javascript)/.test(page({ overview: overview({ attention }) })));
 });
 
+test("a link of the server keeps range, zone and filters, and an id may need escapes", () => {
+  const attention = [{ level: "warn", kind: "x", text: "t", action: { label: "Set a price", href: "#/cost" } }, { level: "bad", kind: "y", text: "t", action: { label: "See the job", href: "#/crons/a%20%C3%A9" } }];
+  const text = page({ overview: overview({ attention }), range: "7d", zone: "Asia/Tokyo", filters: { agent: "main" } });
+  assert.match(text, /href="#\/cost\?range=7d&amp;tz=Asia\/Tokyo&amp;agent=main"/);
+  assert.match(text, /href="#\/crons\/a%20%C3%A9\?range=7d/);
+});
+
+test("nothing known of a cost is no $0, wherever it is used", () => {
+  const none = { cost_nano_usd: 0, tree_cost_nano_usd: 0, unpriced_calls: 3, model_calls: 3 };
+  assert.deepEqual([views.knownCost(none), views.treeCost(none)], [null, null]);
+  assert.deepEqual([views.knownCost({ ...none, model_calls: 4 }), views.treeCost({ ...none, tree_cost_nano_usd: 7 })], [0, 7]);
+  assert.equal(views.costShare(none, 9), "—");
+  assert.deepEqual([views.change(none, totals(1e9)).text, views.change(totals(1e9), none).text], ["", ""]);
+  const s = state({ search: { text: "x" } });
+  s.answers.search = { data: { q: "x", results: [{ kind: "agent", key: "x", label: "x", model_calls: 3, cost_nano_usd: 0 }] }, error: null, askedFor: { q: "x" } };
+  assert.equal(views.searchHits(s)[0].note, "3 calls");
+});
+
 test("breakdown totals come from the answer, not from the rows on show", () => {
   const rows = Array.from({ length: 30 }, (_, i) => ({ key: `t${i}`, label: `t${i}`, ...totals(1e9) }));
   const usage = { by: "tool", rows, totals: totals(30e9), row_count: 4321 };
