@@ -56,6 +56,7 @@ class Connection:
         self.requests: list[Json] = []
         self.is_in = threading.Event()  # hello-ok was sent
         self.is_over = threading.Event()
+        self.sending = threading.Lock()
         self.said_goodbye = False
         self.thread = threading.Thread(target=self._serve, daemon=True)
         self.thread.start()
@@ -122,7 +123,8 @@ class Connection:
         return sum(r["method"] == method for r in self.requests)
 
     def raw(self, data: bytes) -> None:
-        self.sock.sendall(data)
+        with self.sending:  # a long message is sent in pieces: an answer must not come between them
+            self.sock.sendall(data)
 
     def say(self, *frames: Json) -> None:
         self.raw(b"".join(encode(json.dumps(f).encode()) for f in frames))
