@@ -15163,7 +15163,8 @@ def json_response(
 
     body, extra = to_json(value), {"Vary": "Accept-Encoding", **(headers or {})}
     if len(body) > 1024 and takes_gzip(request):
-        body, extra["Content-Encoding"] = gzip.compress(body, 5, mtime=0), "gzip"
+        # Level 1: of 242 kB (a month by session) it leaves 66 kB in 2 ms, level 5 leaves 56 kB in 6 ms.
+        body, extra["Content-Encoding"] = gzip.compress(body, 1, mtime=0), "gzip"
     return make_response(body, "application/json", status=status, headers=extra)
 
 

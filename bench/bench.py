@@ -307,8 +307,9 @@ def serve(args: argparse.Namespace) -> None:
             )
             print(f"RSS afterwards {process.memory_info().rss / 1e6:.0f} MB")
             time.sleep(5)
+            time.sleep(5)
             before, at = sum(process.cpu_times()[:2]), time.perf_counter()
-            time.sleep(30)
+            time.sleep(60)  # with one look at everything, as every minute has it
             print(
                 f"idle CPU {100 * (sum(process.cpu_times()[:2]) - before) / (time.perf_counter() - at):.2f} % of a core"
             )
