@@ -387,20 +387,21 @@ GO = """(page) => new Promise((done) => {
   const began = performance.now();
   document.querySelector(`#rail a[href^="#/${page}"]`).click();
   const look = () => {
-    const isThere = location.hash.startsWith(`#/${page}`) && document.querySelector("main .grid:not([data-key=skeleton]) .num, main .grid:not([data-key=skeleton]) td");
+    const isThere = document.querySelector(`#rail a[aria-current="page"][href^="#/${page}"]`) && document.querySelector("main .grid:not([data-key=skeleton]) .num, main .grid:not([data-key=skeleton]) td");
     if (isThere) setTimeout(() => done(performance.now() - began)); else requestAnimationFrame(look);
   };
   requestAnimationFrame(look);
 })"""
 #: Scrolls like a wheel, 120 px a frame for `frames` frames; the milliseconds of each.
 SCROLL = """(frames) => new Promise((done) => {
+  const list = document.querySelector("[data-window]");
   const took = [];
   let before = performance.now();
   const step = (now) => {
     took.push(now - before);
     before = now;
     if (took.length >= frames) { done(took.slice(1)); return; }
-    scrollBy(0, 120);
+    list.scrollTop += 120;
     requestAnimationFrame(step);
   };
   requestAnimationFrame(step);
@@ -418,6 +419,7 @@ def browse(args: argparse.Namespace) -> None:
     ):
         while b"ready" not in get(connection, token, "/readyz")[1][:20]:
             time.sleep(0.1)
+        rows = json.loads(get(connection, token, "/api/sessions?sort=message_count&limit=1")[1])
         chromium = os.environ["CLAWMETER_CHROMIUM"]
         browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
         tab = browser.new_page(viewport={"width": 1440, "height": 900})
@@ -430,7 +432,7 @@ def browse(args: argparse.Namespace) -> None:
             for href in tab.locator("#rail a").evaluate_all(
                 "all => all.map((a) => a.getAttribute('href'))"
             )
-            if href.startswith("#/")
+            if href and href.startswith("#/")  # pages that are still to come have none
         ]
         took: dict[str, list[float]] = {page: [] for page in pages}
         for _ in range(6):
@@ -440,7 +442,6 @@ def browse(args: argparse.Namespace) -> None:
         print("page change, first / then median:")
         for page, ms in took.items():
             print(f"  {page} {ms[0]:.0f} / {statistics.median(ms[1:]):.0f} ms, max {max(ms):.0f}")
-        rows = json.loads(get(connection, token, "/api/sessions?sort=message_count&limit=1")[1])
         for name, address in (
             ("sessions", "#/sessions?range=all"),
             ("transcript", f"#/session/{rows[0]['id']}?tab=transcript"),
