@@ -20925,7 +20925,10 @@ function Now(state) {
     const body = html`${nothing(html`${t("Nothing is running.")} ${last}`)}${GatewayLine(state)}`;
     return panel({ key: "now", title: t("Now"), wide: "w12", state, body });
   }
-  const running = live.filter((row) => row.state === "running").length;
+  const runs = live.filter((row) => row.state === "running");
+  const running = runs.length;
+  // A gateway that is connected says what runs; what it says nothing of is idle.
+  const isInferred = state.overview.gateway.status === "connected" ? runs.some((row) => row.inferred) : live.some((row) => row.inferred);
   const nested = nestSessions(live);
   const hidden = nested.length - SHOWN_ROWS;
   const table = scrollingTable({
@@ -20938,7 +20941,7 @@ function Now(state) {
   });
   return panel({
     key: "now", title: t("Now"), wide: "w12", state, isSum: true,
-    note: tn(running, "{n} session running", "{n} sessions running") + (live.some((row) => row.inferred) ? t(", inferred") : ""),
+    note: tn(running, "{n} session running", "{n} sessions running") + (isInferred ? t(", inferred") : ""),
     body: html`${table}${hidden > 0 ? html`<p class="more">${t("and {n} more", { n: formatCount(hidden) })}</p>` : null}${GatewayLine(state)}`,
   });
 }
@@ -21090,7 +21093,7 @@ function Strip(state) {
   const versions = source.openclaw_versions;
   const version = versions.length > 2
     ? t("{version} and {n} older", { version: versions[versions.length - 1], n: versions.length - 1 })
-    : versions.join(", ") || UNKNOWN;
+    : versions.join(", ") || (state.overview.gateway.version ?? UNKNOWN);
   const homes = source.homes.length
     ? html`<span class="mono" title="${source.homes.join("\n")}">${bdi(source.homes[0])}</span>
       ${source.homes.length > 1 ? t(" and {n} more", { n: source.homes.length - 1 }) : ""}`

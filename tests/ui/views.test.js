@@ -188,6 +188,14 @@ test("a first run is shown before its first call is known", () => {
   assert.match(texts(page({ overview: overview({ all_time: { sessions: 0, ...none } }) })), /1 session running/);
 });
 
+test("what runs is inferred only where no gateway says it", () => {
+  const run = { running: true, doing: "answering", tool: null, since_ms: NOW, started_ms: NOW, runs: 1, model: null, provider: null, context_tokens: null, context_window: null };
+  const live = [session("s1", { run, inferred: false }), session("s2", { state: "idle" })];
+  const note = (gateway) => texts(/data-key="now".*?<\/header>|data-key="now".*?<table/s.exec(page({ overview: overview({ live, gateway: { ...overview().gateway, ...gateway } }) }))[0]);
+  assert.match(note({ status: "connected" }), /1 session running(?!, inferred)/);
+  assert.match(note({ status: "unreachable" }), /1 session running, inferred/);
+});
+
 test("a live row says what the gateway tells of its run, else nothing about now", () => {
   const run = { running: true, doing: "tool", tool: "exec", since_ms: NOW - 4000, started_ms: NOW - 65_000, runs: 1, model: "haiku", provider: "acme", context_tokens: 50_000, context_window: 100_000 };
   const row = (more) => texts(/data-key="now".*?<\/section>/s.exec(page({ overview: overview({ live: [session("s1", more)] }) }))[0]);
