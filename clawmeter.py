@@ -50,6 +50,7 @@ import bisect
 import contextlib
 import csv
 import errno
+import functools
 import gc
 import hashlib
 import hmac
@@ -8615,6 +8616,7 @@ def time_key(by: str, day: date) -> str:
     return f"{year}-W{week:02d}"
 
 
+@functools.lru_cache(maxsize=10_000)  # a year: a month of hours is asked for again and again
 def hour_key(slot: int, zone: ZoneInfo) -> str:
     """The local hour of a slot, with its UTC offset."""
     # Not replace(minute=0): where clocks change by half an hour, that minute has another offset.
@@ -13341,13 +13343,13 @@ class Clawmeter:
 
     def status(self) -> Json:
         """What queries tell about the application itself. Sources that cannot be read stand in the ledger, with the others."""
-        of_sources = {
-            s.error
-            for s in list(self.indexer.known.values())
-            if s.state == "unreadable" and s.error
-        }
+        problems = self.problems()
+        if problems:  # every answer asks for this, and there are thousands of sources
+            known = list(self.indexer.known.values())
+            of_sources = {s.error for s in known if s.state == "unreadable"}
+            problems = [text for text in problems if text not in of_sources]
         return {
-            "problems": [text for text in self.problems() if text not in of_sources],
+            "problems": problems,
             "findings": self.findings,
             "notice": self.store.notice,
             "uptime_s": round(time.monotonic() - self.began, 1),
