@@ -141,8 +141,14 @@ def test_pausing_and_resuming_restores_exactly_what_was_changed(
     assert kinds == {"gateway.pause", "gateway.resume"}  # both Clawmeters'
 
 
-def test_actions_add_no_device(meter: clawmeter.Clawmeter, operator: gateway_client.Gateway) -> None:  # fmt: skip
+def test_neither_listening_nor_acting_adds_a_device(
+    real: lab.RealOpenClaw, meter: clawmeter.Clawmeter, meter_factory: Any, operator: gateway_client.Gateway
+) -> None:  # fmt: skip
+    """One connect a minute, all day: no gateway that comes and goes sees more."""
     before = operator.call("device.pair.list")
+    other = meter_factory(real.home, gateway=True)
+    for _ in range(24 * 60):
+        assert other.gateway.probe()["status"] == "connected"
     for _ in range(25):
         meter.actions.call(0, ("set-heartbeats", {"enabled": True}), kind="t", target="t", who="t")
     assert operator.call("device.pair.list") == before
