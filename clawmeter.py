@@ -11346,8 +11346,8 @@ def scan_entries(place: TranscriptPath, session_id: str) -> Iterator[tuple[int, 
     if place.kind == "database":
         unzst = zstandard.ZstdDecompressor(max_window_size=1 << 27)
         seq = -(2**62)
-        rows: list[Any] = []
         while True:  # some at a time: whoever reads them may be slow
+            rows: list[Any] = []
             with open_foreign(place.path) as db:
                 if columns := columns_of(db, "transcript_events"):
                     some = f"SELECT {row_select(columns)} FROM transcript_events WHERE session_id = ? AND seq > ? ORDER BY seq LIMIT ?"
@@ -11357,13 +11357,14 @@ def scan_entries(place: TranscriptPath, session_id: str) -> Iterator[tuple[int, 
                     yield seq, 0, text if text is not None else unzst_event(unzst, blob or b"")
             if len(rows) < SCAN_ROWS:
                 break
+        archives: list[Any] = []
         with open_foreign(place.path) as db:
             if columns_of(db, "session_transcript_archives"):
-                rows = db.execute(
+                archives = db.execute(
                     "SELECT rowid, encoding, archive_blob FROM session_transcript_archives WHERE session_id = ?",
                     (session_id,),
                 ).fetchall()
-        for generation, encoding, blob in rows:
+        for generation, encoding, blob in archives:
             with contextlib.suppress(zstandard.ZstdError):
                 data = (
                     blob

@@ -699,3 +699,11 @@ def test_a_database_is_closed_while_we_write(reader: Reader, home: HandmadeHome)
     assert reader.read() == 3000
     assert [path for path in open_then if path.startswith(str(home.path))] == []
     assert reader.totals()[0] == 3003
+
+
+def test_a_transcript_of_a_database_without_archives_is_shown(
+    reader: Reader, db: AgentDatabase
+) -> None:
+    db.run("DROP TABLE session_transcript_archives")
+    page = reader.meter.queries.transcript("first")
+    assert sum(entry["kind"] == "assistant" for entry in page["entries"]) == 2
