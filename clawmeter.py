@@ -3017,7 +3017,7 @@ class Store:
                     self._roll_back()
                     raise
             except sqlite3.DatabaseError as error:
-                raise self.failure("write", error) from error
+                raise self.failure("cannot write the ledger", error) from error
 
     def _roll_back(self) -> None:
         if self.db.in_transaction:  # SQLite has ended it by itself where the disk is full
@@ -3037,7 +3037,7 @@ class Store:
             finally:
                 db.execute("ROLLBACK")
         except sqlite3.DatabaseError as error:
-            raise self.failure("read", error) from error
+            raise self.failure("cannot read the ledger", error) from error
         finally:
             if self.closed or self.readers.qsize() >= 4:
                 db.close()
@@ -3053,7 +3053,7 @@ class Store:
             with contextlib.suppress(OSError):
                 Path(f"{self.path}.damaged").touch()
             text += "; it is damaged: restart Clawmeter, which keeps the file aside and reads everything anew"
-        return StoreError(f"cannot {what} the ledger {self.path}: {text}")
+        return StoreError(f"{what} {self.path}: {text}")
 
     def close(self) -> None:
         """Close all connections."""
@@ -10669,7 +10669,12 @@ class Queries:
             last = next(
                 (s["last_error"] for s in sources if s["bad_lines"] and s["last_error"]), None
             )
-            problems.append({"level": "warn", "text": f"{coverage['bad_lines']} line{'s' * (coverage['bad_lines'] > 1)} could not be read; the last one: {last}", "what_to_do": "nothing is lost but these lines; a line that is finished later is read then"})  # fmt: skip
+            lines = (
+                "line could not be read"
+                if coverage["bad_lines"] == 1
+                else "lines could not be read"
+            )
+            problems.append({"level": "warn", "text": f"{coverage['bad_lines']} {lines}; the last one: {last}", "what_to_do": "nothing is lost but these lines; a line that is finished later is read then"})  # fmt: skip
         gateway = self.gateway.describe()
         if gateway["status"] in GATEWAY_TROUBLE:
             problems.append({"level": "warn", "text": gateway["problem"], "what_to_do": gateway["what_to_do"] or "see the log of the gateway"})  # fmt: skip
@@ -10907,7 +10912,7 @@ class Queries:
                 )
                 tokens = usage["total_tokens"] - usage["output_tokens"]
                 rows.append({
-                    "session": sid, "agent": agent, "key": key, "label": label, "model_calls": usage["model_calls"], "cost_nano_usd": usage["cost_nano_usd"],
+                    "session": sid, "agent": agent, "key": key, "label": label, "model_calls": usage["model_calls"], "cost_nano_usd": usage["cost_nano_usd"], "unpriced_calls": usage["unpriced_calls"],
                     "prompt_tokens": tokens, "output_tokens": usage["output_tokens"], "system_chars": max(0, report["system_chars"] - listed),
                     "files_chars": report["project_chars"], "skills_chars": report["skills_chars"],
                     "tools_chars": report["tools_list_chars"] + report["tools_schema_chars"],
@@ -14477,7 +14482,7 @@ SHAPES = {
     "Comparison": "rows:[PairRow] +Pair",
     "PromptSizes": "system_chars:i files_chars:i skills_chars:i tools_chars:i prompt_tokens:i "
     "user_tokens:i? output_tokens:i",
-    "PromptRow": "session:s agent:s key:s? label:s? model_calls:i cost_nano_usd:i files:[pair] "
+    "PromptRow": "session:s agent:s key:s? label:s? model_calls:i cost_nano_usd:i unpriced_calls:i files:[pair] "
     "+PromptSizes",
     "Composition": "from_ms:i to_ms:i tz:s sessions:i measured_sessions:i average:PromptSizes? "
     "rows:[PromptRow]",
@@ -19122,6 +19127,38 @@ export function tPhrase(text, known) {
   return text;
 }
 
+/** What the server says of itself and of the gateway, in pieces; paths, names and reasons in it stay as they are. */
+export const SERVER_WORDS = [
+  msg("not connected"), msg("the gateway is not connected"), msg("not running"), msg("refuses"), msg("waits for approval"),
+  msg("not compatible"), msg("connecting"), msg("connected, {marks}"), msg("{mark}, suspended"), msg("{mark}, slow"),
+  msg("{mark}, paused"), msg("this login may only read"), msg("{what}; it is tried again"),
+  msg("{what}; nothing is lost, and reading goes on when it can be written again"), msg("reading failed: {why}"),
+  msg("the machine cannot be measured: {why}"), msg("cannot start the price process: {why}"),
+  msg("the price process failed: {why}; calls without a recorded cost have no price until it answers"),
+  msg("cannot read {path}: {why}"), msg("cannot read the ledger {path}: {why}"), msg("cannot write the ledger {path}: {why}"),
+  msg("cannot list {path}: {why}"), msg("{path} cannot be read"),
+  msg("{why}; it is damaged: restart Clawmeter, which keeps the file aside and reads everything anew"),
+  msg("{n} line could not be read; the last one: {where}"), msg("{n} lines could not be read; the last one: {where}"),
+  msg("{path} changed while it was read"), msg("{path} is not a session index; its sessions have no keys until it is"),
+  msg("no gateway at {url}: {why}"), msg("nobody listens"), msg("the gateway refuses the token: {why}"),
+  msg("the gateway refuses: {why}"), msg("the gateway is not ready: {why}"),
+  msg("the gateway wants this Clawmeter to be approved: {why}"),
+  msg("the gateway wants a device identity from this address: {why}"),
+  msg("the gateway speaks protocol {theirs}, this Clawmeter {from} to {to}"),
+  msg("the gateway takes no token (gateway.auth.mode is {mode})"), msg("the gateway does not list its cron jobs: {why}"),
+  msg("the connection to the gateway ended: {why}"), msg("the connection to the gateway ended"),
+  msg("{url} is across the internet, where anybody could read the token"), msg("openclaw.json has no gateway.auth.token"),
+  msg("see the log, or run `clawmeter doctor`"), msg("see the log of the gateway"),
+  msg("give the user that runs Clawmeter read access to it"),
+  msg("nothing is lost but these lines; a line that is finished later is read then"),
+  msg("start it with `openclaw gateway`; until then everything comes from the files"), msg("update the older one of the two"),
+  msg("on its machine: {command}"), msg("give its token with OPENCLAW_GATEWAY_TOKEN, or as gateway_token in clawmeter.toml"),
+  msg("give a wss:// address, or a tunnel ({command})"),
+  msg("live sessions are told from the transcripts; with gateway.auth.mode = token the gateway would tell them itself"),
+];
+
+export const fromServer = (text) => tPhrase(text, SERVER_WORDS);
+
 // Formatters. Unknown is a dash, zero is 0, and the space before a unit never breaks.
 
 export const UNKNOWN = "—";
@@ -19699,7 +19736,7 @@ VIEWS_JS = r"""// What every page is made of (addresses, small parts, panels, ta
 // with the members that overviewPage has at the end of this file.
 
 import {
-  html, msg, ownHref, t, tn, tServer, UNKNOWN, dayIn, formatAbsolute, formatAgo, formatBytes, formatClock,
+  fromServer, html, msg, ownHref, t, tn, tServer, UNKNOWN, dayIn, formatAbsolute, formatAgo, formatBytes, formatClock,
   formatCount, formatDay, formatDuration, formatExactMoney, formatMoney, formatMonth, formatPercent, formatTokens,
   isConverted,
 } from "./dom.js";
@@ -20648,7 +20685,7 @@ function attentionWords(one, { coverage, by_model: models }) {
   if (one.kind === "implausible") {
     return tn(coverage.implausible, "{n} call with impossible numbers is left out of the sums", "{n} calls with impossible numbers are left out of the sums");
   }
-  return one.text;
+  return fromServer(one.text);
 }
 
 const ACTIONS = [msg("See health"), msg("Set a price"), msg("See the job")];
@@ -20721,7 +20758,9 @@ function DayChart(model, state) {
     </div>`;
 }
 
-function Legend(model, total, lit) {
+function Legend(model, total, { lit, overview }) {
+  // The chart has what was paid; how much of a model's use has no price stands in the sums of the range.
+  const unpriced = new Map(overview.by_model.map((row) => [row.key, row.unpriced_calls]));
   return html`
     <ul class="legend">
       ${model.series.map((one, i, all) => html`
@@ -20730,7 +20769,7 @@ function Legend(model, total, lit) {
             data-light="${one.key}" aria-pressed="${lit === one.key ? "true" : "false"}">
             ${swatch(one.slot)}
             <span class="legend-name" title="${one.label}">${bdi(one.label)}</span>
-            ${money(one.total_nano_usd)}
+            ${cost({ cost_nano_usd: one.total_nano_usd, unpriced_calls: unpriced.get(one.key) })}
             <span class="share">${sharePercent(one.total_nano_usd, total)}</span>
           </button>
         </li>`)}
@@ -20750,7 +20789,7 @@ function ByDay(state) {
       ${back}
       <button type="button" class="link" data-action="table">${state.isTable ? t("Show chart") : t("Show table")}</button>`,
     body: model.series.length
-      ? html`${state.isTable ? DayTable(model) : DayChart(model, state)}${Legend(model, total, state.lit)}`
+      ? html`${state.isTable ? DayTable(model) : DayChart(model, state)}${Legend(model, total, state)}`
       : nothing(t("No metered cost in this range.")),
   });
 }
@@ -20904,8 +20943,8 @@ function GatewayLine(state) {
   const { gateway, as_of_ms: asOf } = state.overview;
   if (gateway.status === "off") return null;
   if (gateway.status !== "connected") {
-    const words = ASIDE[gateway.status] ? t(ASIDE[gateway.status]) : t("Gateway not connected: {why}.", { why: bdi(gateway.problem ?? gateway.text) });
-    return html`<p class="more" data-key="gateway" title="${gateway.what_to_do ?? gateway.problem ?? ""}">${words}</p>`;
+    const words = ASIDE[gateway.status] ? t(ASIDE[gateway.status]) : t("Gateway not connected: {why}.", { why: bdi(fromServer(gateway.problem ?? gateway.text)) });
+    return html`<p class="more" data-key="gateway" title="${fromServer(gateway.what_to_do ?? gateway.problem ?? "")}">${words}</p>`;
   }
   const { event_loop: loop } = gateway;
   const up = gateway.uptime_s === null ? null : gateway.uptime_s * 1000 + Math.max(0, state.now - asOf);
@@ -21087,8 +21126,6 @@ function Breakdown(state) {
   return frame(html`${BreakdownTable(usage, state)}${usage.rows.length > SHOWN_ROWS ? more : null}`);
 }
 
-const NO_GATEWAY = msg("not connected");
-
 function Strip(state) {
   const { source, coverage, all_time: all } = state.overview;
   const item = (key, name, value, mark = "") => html`
@@ -21121,7 +21158,7 @@ function Strip(state) {
     <footer class="strip w12" data-key="strip" aria-label="${t("Sources")}">
       <dl>
         ${item("openclaw", "OpenClaw", version)}
-        ${item("gateway", t("Gateway"), html`${source.gateway === NO_GATEWAY ? t(NO_GATEWAY) : bdi(source.gateway)} ${gatewayActions(state.overview.gateway, state)}`)}
+        ${item("gateway", t("Gateway"), html`${bdi(fromServer(source.gateway))} ${gatewayActions(state.overview.gateway, state)}`)}
         ${item("home", t("Home"), homes)}
         ${item("sources", t("Sources"), html`${counted}, ${read}`)}
         ${faults ? item("faults", t("Not counted"), faults, "is-warn") : null}
@@ -24748,8 +24785,8 @@ const filterKindOf = (by) => (by === "provider_model" ? "model" : FILTERS.some((
 
 // The chart
 
-/** The series of an answer with their colours: models keep theirs, other keys take theirs by rank. */
-function seriesOf(usage, state) {
+/** The parts of an answer with their colours: models keep theirs, other keys take theirs by rank. */
+function partsOf(usage, state) {
   const { field } = SHOWN[state.route.shown];
   const at = new Map(usage.rows.map((row, i) => [row.key, i]));
   const empty = () => new Array(at.size).fill(0);
@@ -24761,14 +24798,16 @@ function seriesOf(usage, state) {
   const isAlone = (key) => parts.filter((part) => model(part.key) === model(key)).length === 1;
   const label = (part) => (usage.split === "provider_model" && part.key !== OTHER_KEY && isAlone(part.key) ? model(part.key) : keySpan(usage.split, part).label);
   const series = new Map(parts.map((part, i) => [part.key, {
-    key: part.key, label: label(part), total: part[field], values: empty(),
+    key: part.key, label: label(part), total: part[field], totals: part, values: empty(),
     slot: part.key === OTHER_KEY ? 8 : isModel ? slots.get(part.key) : (i % SERIES) + 1,
   }]));
   for (const row of usage.rows) {
     for (const part of usage.split ? row.parts : [{ ...row, key: "all" }]) series.get(part.key).values[at.get(row.key)] = part[field];
   }
-  return [...series.values()].filter((one) => one.total !== 0);
+  return [...series.values()];
 }
+
+const seriesOf = (usage, state) => partsOf(usage, state).filter((one) => one.total !== 0);
 
 /** Join neighbours until no more than `most` spans are left, so that a bar is never thinner than it can be hit. */
 export function joinSpans(model, most) {
@@ -24884,8 +24923,10 @@ function Ranking(usage, state) {
 
 function Legend(usage, state) {
   if (!usage.split) return null;
-  const { unit } = SHOWN[state.route.shown];
-  const series = seriesOf(usage, state);
+  const { field, unit } = SHOWN[state.route.shown];
+  const isCost = field === "cost_nano_usd";
+  // What has no price has no bar either, but it was used.
+  const series = partsOf(usage, state).filter((one) => one.total !== 0 || (isCost && isUnpriced(one.totals)));
   const total = series.reduce((sum, one) => sum + one.total, 0);
   const kind = filterKindOf(usage.split);
   return html`
@@ -24896,8 +24937,8 @@ function Legend(usage, state) {
             data-value="${one.key}" data-light="${one.key}" aria-pressed="${state.lit === one.key ? "true" : "false"}">
             ${swatch(one.slot)}
             <span class="legend-name" title="${one.label}">${bdi(one.label)}</span>
-            <span class="num" title="${UNITS[unit].exact(one.total)}">${UNITS[unit].format(one.total)}</span>
-            <span class="share">${sharePercent(one.total, total)}</span>
+            ${isCost ? cost(one.totals) : html`<span class="num" title="${UNITS[unit].exact(one.total)}">${UNITS[unit].format(one.total)}</span>`}
+            <span class="share">${isCost ? costShare(one.totals, total) : sharePercent(one.total, total)}</span>
           </button>
         </li>`)}
     </ul>`;
@@ -25296,7 +25337,7 @@ function Composition(state) {
             <td class="num">${formatCount(row.model_calls)}</td>
             <td class="num">${formatTokens(row.prompt_tokens / row.model_calls)}</td>
             <td class="mid">${row.files[0] ? html`${bdi(row.files[0][0])} <span class="note">${t("{n} characters", { n: formatTokens(row.files[0][1]) })}</span>` : UNKNOWN}</td>
-            <td class="num">${money(row.cost_nano_usd)}</td>
+            <td class="num">${cost(row)}</td>
           </tr>`),
       })}`;
   };
@@ -26173,7 +26214,7 @@ CRONS_JS = r"""// Cron jobs: what runs by the clock, when next, how the last run
 // with all of its runs. `rest[0]` of the address is the job that is open.
 
 import {
-  html, msg, t, tn, UNKNOWN, dayIn, formatAbsolute, formatClock, formatCount, formatDay, formatDuration, formatMoney, formatPercent, formatTokens, tPhrase,
+  fromServer, html, msg, t, tn, UNKNOWN, dayIn, formatAbsolute, formatClock, formatCount, formatDay, formatDuration, formatMoney, formatPercent, formatTokens, tPhrase,
 } from "./dom.js";
 import {
   askParams, bdi, command, cost, couldNotRead, dataOf, fact, head, hrefTo, icon, isUnpriced, mayAct, money, nothing, option, panel, rangeName, scrollingTable,
@@ -26337,8 +26378,8 @@ function Table(jobs, state, label) {
 function Notes(data) {
   const bad = data.bad_jobs ? tn(data.bad_jobs, "{n} job could not be read", "{n} jobs could not be read") : "";
   return html`
-    ${data.why_not ? html`<p class="note cron-note">${t("Read from {source}. Changing a job needs the gateway: {why}.", { source: data.source === "files" ? t("OpenClaw's files") : t("the gateway"), why: data.why_not })}</p>` : null}
-    ${bad || data.problems.length ? html`<p class="note is-warn cron-note">${[bad, ...data.problems].filter(Boolean).join(". ")}</p>` : null}`;
+    ${data.why_not ? html`<p class="note cron-note">${t("Read from {source}. Changing a job needs the gateway: {why}.", { source: data.source === "files" ? t("OpenClaw's files") : t("the gateway"), why: fromServer(data.why_not) })}</p>` : null}
+    ${bad || data.problems.length ? html`<p class="note is-warn cron-note">${[bad, ...data.problems.map(fromServer)].filter(Boolean).join(". ")}</p>` : null}`;
 }
 
 function None(data) {
@@ -26876,7 +26917,7 @@ HEALTH_JS = r"""// Is everything well: the gateway and its log, what is read and
 // to be delivered, how near the providers' limits are, and whether the gateway counts as we do.
 
 import {
-  html, msg, t, tn, UNKNOWN, formatAbsolute, formatBytes, formatClock, formatCount, formatDuration, formatMoney, formatPercent, formatTokens,
+  fromServer, html, msg, t, tn, UNKNOWN, formatAbsolute, formatBytes, formatClock, formatCount, formatDuration, formatMoney, formatPercent, formatTokens,
 } from "./dom.js";
 import { shareBar, sparkline } from "./chart.js";
 import {
@@ -26957,7 +26998,7 @@ export function troubles(state) {
   const system = dataOf(state, "system");
   const health = dataOf(state, "health");
   const found = system.findings.map((one, i) => ({ ...one, key: `${one.kind}-${i}`, words: findingWords(one, { system, health }), advice: one.kind in ADVICE ? t(ADVICE[one.kind]) : one.what_to_do }));
-  const told = (health?.problems ?? []).map((one, i) => ({ ...one, key: `problem-${i}`, words: one.text, advice: one.what_to_do }));
+  const told = (health?.problems ?? []).map((one, i) => ({ ...one, key: `problem-${i}`, words: fromServer(one.text), advice: fromServer(one.what_to_do) }));
   return [...told, ...found].sort((a, b) => (a.level === "bad" ? 0 : 1) - (b.level === "bad" ? 0 : 1));
 }
 
@@ -27010,7 +27051,7 @@ function Gateway(state) {
         ${fact("runs", t("Runs now"), told && isOn ? formatCount(told.live_runs) : UNKNOWN)}
         ${fact("loop", t("Event loop, p99"), loop?.delay_p99_ms === null || !loop ? UNKNOWN : formatDuration(loop.delay_p99_ms), { kind: loop?.degraded ? "is-warn" : "" })}
       </dl>
-      ${told?.problem ? html`<p class="advice">${bdi(told.problem)}${told.what_to_do ? html` <span class="note">${bdi(told.what_to_do)}</span>` : null}</p>` : null}
+      ${told?.problem ? html`<p class="advice">${bdi(fromServer(told.problem))}${told.what_to_do ? html` <span class="note">${bdi(fromServer(told.what_to_do))}</span>` : null}</p>` : null}
       <dl class="fact-lines">
         ${fact("port", t("Port"), html`${mono(check.url)} <span class="${check.listening ? "is-ok" : "is-warn"}">${port}</span>`)}
         ${check.services.map((one) => fact(one.name, t("Service"), html`${mono(one.name)} <span class="${one.is_running ? "is-ok" : one.is_failed ? "is-bad" : "note"}">${bdi(one.state)}</span>`))}
@@ -28361,6 +28402,39 @@ export const messages = {
   "open": "开放",
   "nobody listens": "无人监听",
   "suspended": "已挂起",
+  "the gateway is not connected": "网关未连接", "refuses": "拒绝连接", "waits for approval": "等待批准", "not compatible": "不兼容",
+  "connecting": "正在连接", "connected, {marks}": "已连接，{marks}", "{mark}, suspended": "{mark}，已挂起", "{mark}, slow": "{mark}，缓慢",
+  "{mark}, paused": "{mark}，已暂停", "this login may only read": "此登录仅可查看", "{what}; it is tried again": "{what}；将重试",
+  "{what}; nothing is lost, and reading goes on when it can be written again": "{what}；没有丢失任何数据，可写入后会继续读取",
+  "reading failed: {why}": "读取失败：{why}", "the machine cannot be measured: {why}": "无法测量本机：{why}",
+  "cannot start the price process: {why}": "无法启动价格进程：{why}",
+  "the price process failed: {why}; calls without a recorded cost have no price until it answers": "价格进程失败：{why}；在它恢复之前，没有记录费用的调用没有价格",
+  "cannot read {path}: {why}": "无法读取 {path}：{why}", "cannot read the ledger {path}: {why}": "无法读取账本 {path}：{why}",
+  "cannot write the ledger {path}: {why}": "无法写入账本 {path}：{why}", "cannot list {path}: {why}": "无法列出 {path}：{why}",
+  "{path} cannot be read": "无法读取 {path}",
+  "{why}; it is damaged: restart Clawmeter, which keeps the file aside and reads everything anew": "{why}；文件已损坏：请重启 Clawmeter，它会另存该文件并重新读取全部数据",
+  "{n} line could not be read; the last one: {where}": "有 {n} 行无法读取；最后一行：{where}",
+  "{n} lines could not be read; the last one: {where}": "有 {n} 行无法读取；最后一行：{where}",
+  "{path} changed while it was read": "{path} 在读取时发生了变化",
+  "{path} is not a session index; its sessions have no keys until it is": "{path} 不是会话索引；在它恢复之前，其中的会话没有键",
+  "no gateway at {url}: {why}": "{url} 处没有网关：{why}", "the gateway refuses the token: {why}": "网关拒绝了令牌：{why}",
+  "the gateway refuses: {why}": "网关拒绝：{why}", "the gateway is not ready: {why}": "网关尚未就绪：{why}",
+  "the gateway wants this Clawmeter to be approved: {why}": "网关要求先批准此 Clawmeter：{why}",
+  "the gateway wants a device identity from this address: {why}": "网关要求来自此地址的连接提供设备身份：{why}",
+  "the gateway speaks protocol {theirs}, this Clawmeter {from} to {to}": "网关使用协议 {theirs}，此 Clawmeter 支持 {from} 至 {to}",
+  "the gateway takes no token (gateway.auth.mode is {mode})": "网关不接受令牌（gateway.auth.mode 为 {mode}）",
+  "the gateway does not list its cron jobs: {why}": "网关未列出其定时任务：{why}",
+  "the connection to the gateway ended: {why}": "与网关的连接已断开：{why}", "the connection to the gateway ended": "与网关的连接已断开",
+  "{url} is across the internet, where anybody could read the token": "{url} 需经过互联网，令牌可能被他人读取",
+  "openclaw.json has no gateway.auth.token": "openclaw.json 中没有 gateway.auth.token",
+  "see the log, or run `clawmeter doctor`": "请查看日志，或运行 `clawmeter doctor`", "see the log of the gateway": "请查看网关日志",
+  "give the user that runs Clawmeter read access to it": "请让运行 Clawmeter 的用户能够读取它",
+  "nothing is lost but these lines; a line that is finished later is read then": "除这些行外没有丢失任何数据；之后补全的行届时会被读取",
+  "start it with `openclaw gateway`; until then everything comes from the files": "用 `openclaw gateway` 启动它；在此之前所有数据来自文件",
+  "update the older one of the two": "请更新两者中较旧的一个", "on its machine: {command}": "在网关所在的机器上：{command}",
+  "give its token with OPENCLAW_GATEWAY_TOKEN, or as gateway_token in clawmeter.toml": "请通过 OPENCLAW_GATEWAY_TOKEN 提供其令牌，或在 clawmeter.toml 中设置 gateway_token",
+  "give a wss:// address, or a tunnel ({command})": "请使用 wss:// 地址或隧道（{command}）",
+  "live sessions are told from the transcripts; with gateway.auth.mode = token the gateway would tell them itself": "实时会话由会话记录推断；若设置 gateway.auth.mode = token，网关会直接提供",
   "Version": "版本",
   "Up for": "已运行",
   "Runs now": "当前运行数",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from typing import TYPE_CHECKING, Any
 
@@ -98,6 +99,24 @@ def follow_on_the_page(real: lab.RealOpenClaw, who: Onlooker, *, tells_tools: bo
         who.sees(gateway, "suspended, takes no new work")
         operator.gateway.call("gateway.suspend.resume", {"suspensionId": asked["suspensionId"]})
         wait_until(lambda: "suspended" not in gateway.inner_text(), "its end on the page", PATIENCE_S)  # fmt: skip
+
+    task = json.dumps({"task": "be slow, please [[slow:8]] [[text:SUBDONE it is]]", "label": "slow-one"})  # fmt: skip
+    task = task.replace("]]", "\\u005d]")  # or the directive around it would end here
+    operator.run(f"spawn [[tool:sessions_spawn {task}]] [[text:spawned]]", "agent:main:spawner")
+    parent = who.row("agent:main:spawner")
+    child = parent.locator("xpath=following-sibling::tr[1]")
+    who.sees(child, "Running", "slow-one")
+    who.sees(child, "Done", "slow-one")
+
+    operator.run("be slow [[slow:100]] [[big:400]]", "agent:main:aborted")
+    row = who.row("agent:main:aborted")
+    who.sees(row, "Running", "Answering")
+    row.get_by_role("button", name="Abort run").click()
+    dialog = overview.locator("#confirm")
+    who.sees(dialog, "agent:main:aborted", "abort")
+    dialog.get_by_role("button", name="Abort run").click()
+    who.sees(row, "Aborted")
+    wait_until(lambda: not dialog.is_visible(), "its end on the page", PATIENCE_S)
 
     operator.run("be slow [[slow:100]] [[big:200]]", "agent:main:killed")
     row = who.row("agent:main:killed")

@@ -6,16 +6,14 @@ import gzip
 import re
 import subprocess
 from html.parser import HTMLParser
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
 from pagetools import first_line, need, npm_folder, write_assets
 
 import clawmeter
 from clawmeter import ASSETS, INDEX_HTML
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 SCRIPTS = [name for name in ASSETS if name.endswith(".js")]
 #: DESIGN: less than this over the wire, and fewer requests than this, to the first useful paint.
@@ -164,3 +162,16 @@ def test_every_answer_has_the_policy(client: Any, path: str) -> None:
     assert policy["default-src"] == "'none'"
     assert policy["script-src"] == policy["style-src"] == policy["connect-src"] == "'self'"
     assert headers["X-Content-Type-Options"] == "nosniff"
+
+
+def test_what_the_page_translates_of_the_server_is_what_the_server_says() -> None:
+    """Its sentences are known by their words: one that is worded anew in Python would be English in Chinese pages."""
+    words = re.search(r"SERVER_WORDS = \[(.*?)\n\];", ASSETS["dom.js"][1], re.DOTALL)
+    assert words
+    sentences = re.findall(r'msg\("(.*?)"\)', words[1])
+    assert len(sentences) > 40
+    code = Path(clawmeter.__file__).read_text(encoding="utf-8")
+    for text in (text for _, text in ASSETS.values()):
+        code = code.replace(text, "")
+    parts = {piece.strip(" ,") for one in sentences for piece in re.split(r"\{\w+\}|;", one)}
+    assert sorted(part for part in parts if part not in code) == []

@@ -220,3 +220,18 @@ test("amounts that are hidden are hidden everywhere on the page", async () => {
     useFormat({ isHidden: false });
   }
 });
+
+test("a part without a price stands in the legend, not as $0 and not as nothing", () => {
+  const state = stateFor("#/cost");
+  const { data } = state.answers.usage;
+  data.parts = [...data.parts, part("acme/free", 0, { unpriced_calls: 10 }), part("acme/paid", 0)];
+  const legend = String(page.view(state)).match(/<ul class="legend">[\s\S]*?<\/ul>/)[0];
+  const line = legend.match(/<li data-key="acme\/free">[\s\S]*?<\/li>/)[0];
+  assert.match(line, /title="no price known">—</);
+  assert.match(line, /unpriced calls/);
+  assert.doesNotMatch(line, /\$0/);
+  assert.doesNotMatch(legend, /acme\/paid/);
+  const tokens = stateFor("#/cost?show=tokens");
+  tokens.answers.usage.data.parts = data.parts;
+  assert.match(String(page.view(tokens)), /<li data-key="acme\/paid">/);
+});
