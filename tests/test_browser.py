@@ -228,7 +228,11 @@ def test_cost_groups_and_splits_by_any_two(visit: Any, world: World) -> None:
     names = panel.locator(".grid-table tbody th").all_inner_texts()
     assert names == [row["label"] for row in answer["rows"]]
     legend = panel.locator(".legend-name").all_inner_texts()
-    assert legend == [part["label"] for part in answer["parts"] if part["cost_nano_usd"] or part["unpriced_calls"] == part["model_calls"]]
+    assert legend == [
+        part["label"]
+        for part in answer["parts"]
+        if part["cost_nano_usd"] or part["unpriced_calls"] == part["model_calls"]
+    ]
     for by, split in (
         ("hour", "tool"),
         ("tool", "week"),

@@ -26,6 +26,7 @@ from handmade import (
     session_of,
     user,
 )
+from homes import FIXTURES
 from make_home import OLD_EVENTS
 
 import clawmeter
@@ -705,5 +706,49 @@ def test_a_transcript_of_a_database_without_archives_is_shown(
     reader: Reader, db: AgentDatabase
 ) -> None:
     db.run("DROP TABLE session_transcript_archives")
+    page = reader.meter.queries.transcript("first")
+    assert sum(entry["kind"] == "assistant" for entry in page["entries"]) == 2
+
+
+def test_the_list_of_identities_says_what_the_rows_say(meter_factory: Any, home_factory: Any) -> None:  # fmt: skip
+    """A transcript is shown by it, without unpacking the rows; real databases and made ones, all sessions."""
+    homes = [FIXTURES / "2026.9.6", FIXTURES / "2026.9.6-upgraded-from-2026.6.11", home_factory("sqlite", copy=False, sessions=12, messages=300).path]  # fmt: skip
+    everything = clawmeter.EntryFilter()
+    shown = 0
+    for home in homes:
+        meter = meter_factory(home)
+        meter.index()
+        for row in meter.queries.sessions(limit="10000")[0]:
+            sid, places = meter.queries._find_transcript(row["id"])
+            listed = clawmeter.map_transcript(places, sid, everything)
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(clawmeter, "read_identities", lambda *_: None)
+                assert clawmeter.map_transcript(places, sid, everything) == listed
+            shown += len(listed.entries)
+    assert shown > 500
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "DELETE FROM transcript_event_identities WHERE seq = 1",
+        "UPDATE transcript_event_identities SET seq = seq + 1",
+        "DROP TABLE transcript_event_identities",
+    ],
+)
+def test_where_the_list_of_identities_is_not_complete_the_rows_are_read(
+    reader: Reader, db: AgentDatabase, damage: str
+) -> None:
+    before = reader.meter.queries.transcript("first")["entries"]
+    db.run(damage)
+    assert reader.meter.queries.transcript("first")["entries"] == before
+    assert sum(entry["kind"] == "assistant" for entry in before) == 2
+
+
+def test_a_row_that_cannot_be_unpacked_takes_no_other_with_it(
+    reader: Reader, db: AgentDatabase
+) -> None:
+    db.add_blob("first", b"(\xb5/\xfd garbage")
+    db.run("INSERT INTO transcript_event_identities (session_id, event_id, seq, event_type, created_at) VALUES ('first', 'broken', 10000, 'message', 1)")  # fmt: skip
     page = reader.meter.queries.transcript("first")
     assert sum(entry["kind"] == "assistant" for entry in page["entries"]) == 2
