@@ -10336,7 +10336,10 @@ class Queries:
     ) -> list[Json]:  # fmt: skip
         """Sessions that run or were active a moment ago, running ones first, sub-agents with what they are to do."""
         told = self._live_rows(db)
-        running = ", ".join(str(i) for i, view in told.items() if view.run["running"])
+        # One that ended a moment ago, too: before 2026.6 its file comes with the first answer, if there is one.
+        running = ", ".join(
+            str(i) for i, view in told.items() if view.run["running"] or view.run["doing"]
+        )
         ids = [r[0] for r in db.execute(f"SELECT s.id FROM sessions s WHERE ((s.last_ms > ? AND s.last_ms <= ?) OR s.id IN ({running})){condition} ORDER BY ({self._state_sql(now, told)} = 'running') DESC, s.last_ms DESC LIMIT ?", (now - IDLE_MS, now + DAY_MS, *values, most))]  # fmt: skip
         return self._subagent_rows(db, ids)
 
@@ -12160,6 +12163,19 @@ def look_of(job: Any) -> str:
     return blake2b(text.encode(), digest_size=16).hexdigest()
 
 
+#: What is said of a session whose runs go on. Seen in 2026.2.12: it ends what chat.send has started, nothing that
+#: came from a channel, a cron job or the `agent` method.
+NOTHING_ABORTED: Mapping[str, str] = {
+    "sessions.abort": "the gateway had no run of this session to abort",
+    "chat.abort": "the gateway aborted nothing: this version of OpenClaw ends only runs that were sent as a chat message",
+}
+
+
+def has_aborted(answer: Json) -> bool:
+    """Whether a gateway's answer says that a run was ended."""
+    return answer.get("aborted") is True or bool(answer.get("abortedRunId"))
+
+
 class Actions:
     """Does things to gateways, and keeps the list of what was done.
 
@@ -12254,8 +12270,8 @@ class Actions:
             0, [s.method for s in steps], kind="session.abort", who=who
         ) as operation:
             answers = [as_dict(operation.send(*step)) for step in steps]
-        if not any(a.get("aborted") is True or a.get("abortedRunId") for a in answers):
-            raise QueryError("not_running", "the gateway had no run of this session to abort", 409)
+        if not any(has_aborted(answer) for answer in answers):
+            raise QueryError("not_running", NOTHING_ABORTED[steps[0].method], 409)
         return {"aborted": True, "steps": [s._asdict() for s in steps]}
 
     # -- pausing a gateway --
@@ -12389,6 +12405,8 @@ class Actions:
                     else:
                         if job_id:
                             pause["jobs"][job_id]["look"] = look_of(answer)
+                        elif step.method == "chat.abort" and not has_aborted(as_dict(answer)):
+                            problems.append(f"{step.target}: {NOTHING_ABORTED['chat.abort']}")
                     self._save_pause(pause)
             return self._describe_pause(self._load_pause(), steps, locked=locked, problems=problems)
 
@@ -21577,7 +21595,8 @@ export function Page(state, page) {
 // from the server now, view() what it looks like; charts() the models under its crosshairs.
 // Others may have actions: {name(element, context)}, keys(event, context), painted(context), heard(kind,
 // data, context) for each event of the stream (true: it is taken over, nothing need be read soon), and
-// styles: a sheet of their own.
+// styles: a sheet of their own. One that isLong leaves out what is below the fold while the state isArriving,
+// for the frame in which somebody comes there.
 
 /** What the gateway says of a run goes into its row at once; that it began or ended has more to it. */
 function heardRun(kind, data, { state, dispatch }) {
@@ -21642,7 +21661,7 @@ import { patch, html, t, useFormat, useMessages, dayIn } from "./dom.js";
 import { barLayout, crosshair, tooltip } from "./chart.js";
 import {
   BUILT, Bar, Confirmation, pauseNotes, DEFAULT_RANGE, FILTERS, Help, LANGUAGES, Page, Rail, Search, THEMES,
-  addDays, addMonths, assignColours, coloursIn, filterAsk, formatRoute, indexing, isGone, overviewPage, parseRoute,
+  addDays, addMonths, assignColours, coloursIn, dataOf, filterAsk, formatRoute, indexing, isGone, overviewPage, parseRoute,
   isSearched, markedHit, rangeDays, searchHits, SEARCH_LENGTH, widthOf, zoneOf,
 } from "./views.js";
 
@@ -21731,6 +21750,9 @@ function dispatchNow(change, focus = []) {
   render();
 }
 
+let arrivedAt = ""; // the page that stands there with its numbers
+const isAnswered = () => Boolean(page() && !state.needsLogin && dataOf(state, page().asks(state)[0]?.key));
+
 let focusNext = []; // selectors; the first that finds something gets the focus once it is drawn
 function render() {
   isDue = false;
@@ -21747,10 +21769,13 @@ function render() {
   showDialog($("sheet"), state.sheet !== null);
   patch($("confirm"), Confirmation(state));
   showDialog($("confirm"), state.confirm !== null);
-  if (patch($("main"), Page(state, page()))) {
+  const isArriving = page()?.isLong === true && state.route.page !== arrivedAt;
+  if (patch($("main"), Page({ ...state, isArriving }, page()))) {
     watchWidths();
     noteWindows();
   }
+  arrivedAt = isAnswered() ? state.route.page : "";
+  if (isArriving && arrivedAt) dispatch({});
   const heading = document.querySelector("#bar h1")?.textContent ?? "";
   document.title = heading && heading !== "Clawmeter" ? `${heading} · Clawmeter` : "Clawmeter";
   paintCursor();
@@ -25619,12 +25644,7 @@ function view(state) {
       </header>
       ${Figures(state)}
       ${Main(state)}
-      ${Week(state)}
-      ${Compared(state)}
-      ${Cache(state)}
-      ${Models(state)}
-      ${Composition(state)}
-      ${Prices(state)}
+      ${state.isArriving ? null : [Week, Compared, Cache, Models, Composition, Prices].map((draw) => draw(state))}
     </div>`;
 }
 
@@ -25689,7 +25709,7 @@ const actions = {
   },
 };
 
-export const page = { parse, format, asks, view, charts, actions, sheet };
+export const page = { parse, format, asks, view, charts, actions, sheet, isLong: true };
 """
 
 # language=CSS

@@ -386,11 +386,13 @@ def page(args: argparse.Namespace) -> None:
 GO = """(page) => new Promise((done) => {
   const began = performance.now();
   document.querySelector(`#rail a[href^="#/${page}"]`).click();
-  const look = () => {
+  const watcher = new MutationObserver(() => {
     const isThere = document.querySelector(`#rail a[aria-current="page"][href^="#/${page}"]`) && document.querySelector("main .grid:not([data-key=skeleton]) .num, main .grid:not([data-key=skeleton]) td");
-    if (isThere) setTimeout(() => done(performance.now() - began)); else requestAnimationFrame(look);
-  };
-  requestAnimationFrame(look);
+    if (!isThere) return;
+    watcher.disconnect();
+    setTimeout(() => done(performance.now() - began)); // after this frame has been laid out and painted
+  });
+  watcher.observe(document.body, { subtree: true, childList: true, attributes: true });
 })"""
 #: Scrolls like a wheel, 120 px a frame for `frames` frames; the milliseconds of each.
 SCROLL = """(frames) => new Promise((done) => {

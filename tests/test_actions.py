@@ -341,12 +341,24 @@ def test_what_aborts_a_run_depends_on_the_version(following: Any, gateway: FakeG
     [step] = meter.actions.plan_abort("agent:main:main")
     assert (step.method, step.params) == ("chat.abort", {"sessionKey": "agent:main:main", "runId": "r1"})  # fmt: skip
     assert meter.actions.abort("agent:main:main", who="x")["aborted"] is True
+    gateway.answers["chat.abort"] = {"ok": True, "aborted": False, "runIds": []}
+    with pytest.raises(QueryError, match="only runs that were sent as a chat message"):
+        meter.actions.abort("agent:main:main", who="x")
     meter.gateway_state.methods = frozenset({"sessions.abort"})
     [step] = meter.actions.plan_abort("agent:main:main")
     assert (step.method, step.params) == ("sessions.abort", {"key": "agent:main:main"})
     gateway.answers["sessions.abort"] = {"ok": True, "abortedRunId": None, "status": "no-active-run"}  # fmt: skip
     with pytest.raises(QueryError, match="had no run"):
         meter.actions.abort("agent:main:main", who="x")
+
+
+def test_a_pause_says_which_runs_go_on(following: Any, gateway: FakeGateway) -> None:
+    Jobs(gateway, "a")
+    meter = following()
+    has_run(meter, gateway)
+    gateway.answers["chat.abort"] = {"ok": True, "aborted": False, "runIds": []}
+    [problem] = meter.actions.pause(who="me")["problems"]
+    assert problem.startswith("agent:main:main: the gateway aborted nothing")
 
 
 def test_a_pause_is_undone_exactly_also_by_another_clawmeter(following: Any, gateway: FakeGateway) -> None:  # fmt: skip

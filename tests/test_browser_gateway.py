@@ -108,7 +108,8 @@ def follow_on_the_page(real: lab.RealOpenClaw, who: Onlooker, *, tells_tools: bo
     who.sees(child, "Running", "slow-one")
     who.sees(child, "Done", "slow-one")
 
-    operator.run("be slow [[slow:100]] [[big:400]]", "agent:main:aborted")
+    # As a person does in the chat: 2026.2 aborts nothing else.
+    operator.chat("be slow [[slow:100]] [[big:400]]", "agent:main:aborted")
     row = who.row("agent:main:aborted")
     who.sees(row, "Running", "Answering")
     row.get_by_role("button", name="Abort run").click()

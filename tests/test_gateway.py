@@ -1031,6 +1031,22 @@ def test_a_session_of_which_only_the_key_is_known(home: HandmadeHome, gateway: F
     assert (found["id"], found["run"]["doing"]) == ("s-three", "waiting")
 
 
+def test_a_session_that_never_came_to_an_answer_stays_in_sight_when_its_run_was_aborted(home: HandmadeHome, gateway: FakeGateway, meter_factory: Any) -> None:  # fmt: skip
+    """2026.2 writes the file of a session with its first answer: till then only the index knows it."""
+    home.index({"agent:main:new": "s-new"})
+    meter = meter_factory(home.path, gateway=True, gateway_url=gateway.url, gateway_token=TOKEN)
+    meter.index()
+    meter.gateway.start()
+
+    def doing() -> Any:
+        return [(r["id"], r["run"]["doing"]) for r in meter.queries.overview()["live"] if r["key"] == "agent:main:new"]  # fmt: skip
+
+    gateway.client().say(start(sessionKey="agent:main:new", ts=now_ms()))
+    wait_until(lambda: doing() == [("s-new", "waiting")])
+    gateway.client().say({"type": "event", "event": "chat", "payload": {"runId": "r1", "sessionKey": "agent:main:new", "state": "aborted"}})  # fmt: skip
+    wait_until(lambda: doing() == [("s-new", "aborted")])
+
+
 def test_answers_are_as_described_while_connected(home: HandmadeHome, gateway: FakeGateway, meter_factory: Any) -> None:  # fmt: skip
     import jsonschema_rs
 
