@@ -22066,7 +22066,10 @@ const isNew = new Set();   // keys of questions that have had no answer yet
 let resting = {};          // page -> its answers, for the way back
 
 function asksNow() {
-  const own = page()?.asks(state) ?? [];
+  const asks = page()?.asks(state) ?? [];
+  // What a page cannot be drawn without is asked first and alone: the others would only hold it up.
+  const first = state.answers[asks[0]?.key];
+  const own = first?.data || first?.error ? asks : asks.slice(0, 1);
   const text = state.search?.text.trim();
   const search = text ? [{ key: "search", path: "/api/search", params: { q: text.slice(0, SEARCH_LENGTH) }, on: [] }] : [];
   return [...own, ...filterAsk(state), ...search];
@@ -24810,6 +24813,7 @@ const SERIES = 7;        // parts with a colour of their own; the eighth colour 
 const CHART_HEIGHT = 300;
 const CACHE_HEIGHT = 180;
 const SHOWN_ROWS = 31;   // a month of days
+const FIRST_ROWS = 12;   // above the fold
 const MOST_ROWS = 500;
 const MOST_TIMES = 10_000;
 const WINDOWED = 200;    // rows beyond which only those in sight are in the document
@@ -25141,7 +25145,8 @@ function Table(usage, state) {
   const { sort, order, by } = state.route;
   const rows = tableRows(usage, state.route);
   const isLatest = isTimed(usage) && usage.by !== "hour_of_week" && !sort;
-  const shown = state.isAllShown ? rows : isLatest ? rows.slice(-SHOWN_ROWS) : rows.slice(0, SHOWN_ROWS);
+  const wanted = state.isAllShown ? rows : isLatest ? rows.slice(-SHOWN_ROWS) : rows.slice(0, SHOWN_ROWS);
+  const shown = state.isArriving ? wanted.slice(0, FIRST_ROWS) : wanted;
   const line = (row, i) => html`
     <tr data-key="${row.key}" aria-rowindex="${i + 2}">
       <th scope="row" class="name" title="${row.key}">${nameOf(usage.by, row, state)}</th>${cells(row)}

@@ -69,6 +69,12 @@ def _needs_openclaw(path: str) -> bool:
     return "openclaw_starter" in (TESTS.parent / path).read_text()
 
 
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Name a failure at once: a run that is cut off says nothing at its end."""
+    if IN_CI and report.failed and "PYTEST_XDIST_WORKER" not in os.environ:
+        print(f"\nfailed: {report.nodeid} ({report.when})\n{report.longreprtext[-3000:]}", flush=True)  # fmt: skip
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Those with a real OpenClaw first: they take long, most of it waiting."""
     items.sort(key=lambda item: not _needs_openclaw(item.nodeid.partition("::")[0]))
