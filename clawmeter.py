@@ -3498,6 +3498,15 @@ class Store:
     def reprice(self, models: Sequence[int] | None = None) -> int:
         """Price every call again (or those of some models), because a price or the way of billing changed; how many."""
         changes = Changes()
+
+        def values(row: CallRow) -> tuple[Any, ...]:
+            """What is written of a row of calls, with its basis till now and its id at the end."""
+            call, basis, rowid = self.prices.settle(row[:-2]), row[-2], row[-1]
+            # OpenClaw's parts of a cost went when another price took their place; ours are not its.
+            is_gone = call[C_RANK + 1] == "recorded" != basis
+            parts = (None, None, None, None) if is_gone else call[C_COST_INPUT:C_RANK]
+            return (call[C_FLAGS], *parts, *call[C_RANK + 1 :], rowid)
+
         with self.transaction() as db:
             fields = ", ".join(CALL_FIELDS)
             repriced = (
@@ -3519,25 +3528,8 @@ class Store:
                 note = f"INSERT INTO changes SELECT ?, * FROM model_calls WHERE id > ? AND id <= ? {only}"
                 if models is not None:
                     db.execute(note, (-1, first, last))
-                priced = [(self.prices.settle(r[:-2]), r[-2], r[-1]) for r in rows]
-                # OpenClaw's parts of a cost went when another price took their place; ours are not its.
-                gone = (None, None, None, None)
-                db.executemany(
-                    f"UPDATE model_calls SET {sets} WHERE id = ?",
-                    [
-                        (
-                            p[C_FLAGS],
-                            *(
-                                gone
-                                if p[C_RANK + 1] == "recorded" != basis
-                                else p[C_COST_INPUT:C_RANK]
-                            ),
-                            *p[C_RANK + 1 :],
-                            i,
-                        )
-                        for p, basis, i in priced
-                    ],
-                )
+                update = f"UPDATE model_calls SET {sets} WHERE id = ?"
+                db.executemany(update, [values(row) for row in rows])
                 if models is not None:
                     db.execute(note, (1, first, last))
                     self._apply_changes(db, changes)
