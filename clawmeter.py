@@ -175,7 +175,7 @@ class Setting:
 
     name: str
     env: tuple[str, ...]
-    kind: str  # text | int | float | bool | path | list
+    kind: str  # text | int | float | bool | path | paths | list
     default: Any
     help: str
     choices: tuple[str, ...] = ()
@@ -188,6 +188,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("state_dir", ("CLAWMETER_STATE",), "path", None, "where the ledger, tokens and clawmeter.toml live (default: $XDG_STATE_HOME/clawmeter, else ~/.local/state/clawmeter)"),
     Setting("db", ("CLAWMETER_DB",), "path", None, "the ledger file itself, if it is to live elsewhere than in the state directory"),
     Setting("history", ("CLAWMETER_HISTORY",), "bool", True, "keep the ledger between runs; without it, a private temporary file"),
+    Setting("homes", ("CLAWMETER_HOMES",), "paths", (), "OpenClaw homes to read together, instead of the one that is found"),
     Setting("agents_dir", ("OPENCLAW_AGENTS_DIR",), "path", None, "an OpenClaw `agents` folder, when it is not inside a home"),
     Setting("time_zone", ("CLAWMETER_TZ", "TZ"), "text", None, "IANA zone whose days are used (default: the machine's)"),
     Setting("token", ("CLAWMETER_TOKEN",), "text", None, "dashboard token, instead of the one made on first start"),
@@ -269,7 +270,7 @@ PRICE_FIELDS = ("input", "output", "cache_read", "cache_write", "cache_write_1h"
 #: USD per million tokens that nobody asks for: above it, a price is a mistake (and could overflow a sum).
 DEAREST = 100_000
 #: What a setting of each kind takes, as an error says it.
-KIND_NAMES = {"int": "a whole number", "float": "an amount of 0 or more", "bool": "true or false", "path": "a path", "list": "a list of names", "text": "a text"}  # fmt: skip
+KIND_NAMES = {"int": "a whole number", "float": "an amount of 0 or more", "bool": "true or false", "path": "a path", "paths": "a list of paths", "list": "a list of names", "text": "a text"}  # fmt: skip
 SETTING_BY_NAME = {s.name: s for s in SETTINGS}
 
 
@@ -320,6 +321,11 @@ def convert_value(setting: Setting, value: Any) -> Any:
         return {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}[str(value).strip().lower()]  # fmt: skip
     if setting.kind == "list":
         return texts_of(value.split(",") if isinstance(value, str) else value)
+    if setting.kind == "paths":
+        if isinstance(value, Mapping):
+            raise TypeError
+        paths = value.split(",") if isinstance(value, str) else [os.fspath(path) for path in value]
+        return tuple(Path(path).expanduser() for path in texts_of(paths))
     if isinstance(value, bool) or (isinstance(value, float) and setting.kind == "int"):
         raise TypeError
     if setting.kind == "int":
@@ -442,7 +448,7 @@ def load_settings(
 ) -> Settings:
     """Gather the settings from flags, environment, `.env` and clawmeter.toml.
 
-    `flags` holds names of SETTINGS (None = not given) plus `homes` and `open_browser`.
+    `flags` holds names of SETTINGS (None = not given) plus `open_browser`.
     Raises SettingsError with the origin of what is wrong.
     """
     flags = {k: v for k, v in (flags or {}).items() if v is not None}
@@ -464,7 +470,7 @@ def load_settings(
         state_dir = found[1]
     path = config_file or state_dir / "clawmeter.toml"
     toml: Json = read_settings_file(path, read_toml_file, flag="--config" if config_file else None)
-    known = [*SETTING_BY_NAME, "homes", "prices", "billing", "limits"]
+    known = [*SETTING_BY_NAME, "prices", "billing", "limits"]
     if unknown := set(toml) - set(known):
         msg = f"{path}: unknown setting {', '.join(sorted(unknown))}; known are {', '.join(known)}"
         raise SettingsError(msg)
@@ -477,8 +483,6 @@ def load_settings(
         values["token"] = read_token_file(values["token_file"])
     values["open_browser"] = bool(flags.get("open_browser"))
     values |= parse_toml_tables(toml, str(path))
-    if homes := flags.get("homes"):
-        values["homes"] = tuple(Path(h).expanduser() for h in homes)
     settings = Settings(**values)
     settings.zone()
     return settings
@@ -543,12 +547,7 @@ def read_token_file(path: Path) -> str:
 
 
 def parse_toml_tables(toml: Mapping[str, Any], path: str) -> Json:
-    """What clawmeter.toml says beyond SETTINGS: homes, [prices], [billing] and [limits]."""
-    try:
-        homes = tuple(Path(h).expanduser() for h in texts_of(toml.get("homes", ())))
-    except TypeError:
-        msg = f'{path}: homes takes a list of paths, homes = ["PATH"]'
-        raise SettingsError(msg) from None
+    """What clawmeter.toml says beyond SETTINGS: [prices], [billing] and [limits]."""
     prices = toml.get("prices", {})
     if not isinstance(prices, dict):
         msg = f'{path}: prices are tables, [prices."provider/model"]'
@@ -562,7 +561,6 @@ def parse_toml_tables(toml: Mapping[str, Any], path: str) -> Json:
         msg = f'{path}: [billing] takes plan = ["provider", …] and metered = ["provider", …]'
         raise SettingsError(msg) from None
     return {
-        "homes": homes,
         "prices": {name: parse_price_table(name, t, path) for name, t in prices.items()},
         "plan_providers": plan,
         "metered_providers": metered,
@@ -1386,26 +1384,29 @@ def classify_transcript(name: str) -> tuple[str, str, bool] | None:
     return kind, match["sid"], bool(match["zst"])
 
 
-def list_transcripts(agent: AgentPaths) -> Iterator[TranscriptPath]:
-    """Every file and database of an agent that holds transcript entries; OSError if a folder cannot be listed."""
+def list_transcripts(agent: AgentPaths, locked: dict[str, str]) -> Iterator[TranscriptPath]:
+    """Every file and database of an agent that holds transcript entries.
+
+    `locked` gets the folders and files that cannot be looked at: why, by path.
+    """
     folder = str(agent.sessions)
-    for name in scan_names(folder):
+    for name in scan_names(folder, locked):
         if found := classify_transcript(name):
             kind, sid, compressed = found
             yield TranscriptPath(f"{folder}/{name}", kind, agent.name, sid, compressed)
         elif name == "cold":
-            for cold in scan_names(f"{folder}/cold"):
+            for cold in scan_names(f"{folder}/cold", locked):
                 if cold.endswith((".jsonl.zst", ".jsonl")):
                     yield TranscriptPath(
                         f"{folder}/cold/{cold}", "cold", agent.name, "", cold.endswith(".zst")
                     )
     folder = str(agent.import_archive)
-    for name in scan_names(folder):
+    for name in scan_names(folder, locked):
         if ".trajectory." not in name and (match := _IMPORTED_NAME.fullmatch(name)):
             yield TranscriptPath(
                 f"{folder}/{name}", "imported", agent.name, match["sid"], bool(match["zst"])
             )
-    if agent.database.is_file():
+    if is_file(str(agent.database), locked):
         yield TranscriptPath(str(agent.database), "database", agent.name, "")
 
 
@@ -1425,22 +1426,41 @@ def put_away_ms(path: str) -> int:
         return 0
 
 
-def scan_names(folder: str) -> list[str]:
-    """Names in a folder, sorted; empty when there is no such folder."""
+def scan_names(folder: str, locked: dict[str, str] | None = None) -> list[str]:
+    """Names in a folder, sorted; empty when there is no such folder.
+
+    One that cannot be listed is put into `locked`, with the reason; without such a table OSError is raised.
+    """
     try:
         return sorted(os.listdir(folder))
     except (FileNotFoundError, NotADirectoryError):
         return []
+    except OSError as error:
+        if locked is None:
+            raise
+        locked[folder] = f"cannot list {folder}: {error.strerror}"
+        return []
 
 
-def list_indexes(agent: AgentPaths) -> Iterator[str]:
-    """sessions.json, and the copies of it that the upgrade to SQLite put away."""
+def is_file(path: str, locked: dict[str, str]) -> bool:
+    """Whether there is a regular file; where that cannot be told `locked` gets the reason."""
+    try:
+        return stat.S_ISREG(os.stat(path).st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        locked[path] = f"cannot read {path}: {error.strerror}"
+        return False
+
+
+def list_indexes(agent: AgentPaths, locked: dict[str, str]) -> Iterator[str]:
+    """sessions.json, and the copies of it that the upgrade to SQLite put away; `locked` as in list_transcripts()."""
     folder = str(agent.import_archive)
-    for name in scan_names(folder):
+    for name in scan_names(folder, locked):
         if ".sessions.json.imported-" in name:
             yield f"{folder}/{name}"
     path = str(agent.sessions / "sessions.json")
-    if os.path.isfile(path):
+    if str(agent.sessions) not in locked and is_file(path, locked):
         yield path
 
 
@@ -3770,7 +3790,7 @@ def find_turn_in_file(path: str, entry_id: str) -> bool:
 def count_nameless_in_file(place: TranscriptPath, upto: int) -> Counter[tuple[Any, ...]]:
     """How many entries without an id a file has before a position, by what they look like. Rare: OpenClaw gives ids."""
     parser = EntryParser(SessionSeen(place.agent, place.session_id), 0, Reading())
-    with open(place.path, "rb", buffering=1 << 20) as file:
+    with open_regular(place.path) as file:
         while file.tell() < upto and (line := file.readline(MAX_LINE_BYTES)):
             parser.parse(line, lambda: place.path)
     return parser.nameless
@@ -3787,7 +3807,7 @@ def read_transcript_file(place: TranscriptPath, known: Source | None, seen: Sess
         return
     # Lines are taken one by one from a buffer: splitting megabytes at once costs three times as much in page faults,
     # and decoding them at once saves nothing.
-    with open(place.path, "rb", buffering=1 << 20) as file:
+    with open_regular(place.path) as file:
         info = os.fstat(file.fileno())
         source = Source(place.path, place.kind, place.agent, place.session_id)
         if known is not None:
@@ -3920,7 +3940,7 @@ def read_compressed_file(
     rest = b""
     problem: str | None = None
     unpacked = 0
-    with open(place.path, "rb") as raw:
+    with open_regular(place.path) as raw:
         claimed = claimed_size(raw)
         stream = zstandard.ZstdDecompressor(max_window_size=1 << 27).stream_reader(
             raw, read_across_frames=True
@@ -4556,15 +4576,27 @@ class StateReading:
             self.crons.append(CronRun(sound(job), when, str(entry.get("status") or "?"), text_or_none(entry.get("sessionId")), int_or_none(entry.get("durationMs"))))  # fmt: skip
 
 
-def list_state_files(home: OpenClawHome) -> list[str]:
-    """The files of a home that know keys, cron runs and sub-agent runs, in every era."""
+def list_state_files(home: OpenClawHome, locked: dict[str, str]) -> list[str]:
+    """The files of a home that know keys, cron runs and sub-agent runs, in every era; `locked` as in list_transcripts()."""
     folder = str(home.path)
-    paths = [
-        f"{folder}/cron/runs/{n}" for n in scan_names(f"{folder}/cron/runs") if n.endswith(".jsonl")
-    ]
+    runs = scan_names(f"{folder}/cron/runs", locked)
+    paths = [f"{folder}/cron/runs/{name}" for name in runs if name.endswith(".jsonl")]
     paths.append(f"{folder}/subagents/runs.json")
     paths.append(str(home.state_database))
-    return [p for p in paths if os.path.isfile(p)]
+    return [path for path in paths if is_file(path, locked)]
+
+
+def read_written_by(home: OpenClawHome) -> str | None:
+    """The version of OpenClaw that last opened a home's database; None where it does not say.
+
+    Fact: `schema_meta(meta_key, app_version, updated_at)`, the version in the first line; OpenClaw 2026.9.6.
+    """
+    with contextlib.suppress(SourceError), open_foreign(str(home.state_database)) as db:
+        if {"app_version", "updated_at"} <= columns_of(db, "schema_meta"):
+            rows = db.execute("SELECT app_version FROM schema_meta WHERE app_version IS NOT NULL ORDER BY updated_at DESC LIMIT 5").fetchall()  # fmt: skip
+            found = (re.match(r"20\d\d\.\d{1,2}\.\d{1,3}[\w.-]{0,20}", text_of(row[0]) or "") for row in rows)  # fmt: skip
+            return next((match[0] for match in found if match), None)
+    return None
 
 
 def list_registered_databases(home: OpenClawHome) -> list[TranscriptPath]:
@@ -4933,6 +4965,8 @@ class Indexer:
         #: Whether everything has been read once; a later pass looks for changes and takes nothing back.
         self.complete = False
         self.problems: dict[str, str] = {}
+        #: Folders and files that could not be looked at in the pass under way, by path.
+        self.locked: dict[str, str] = {}
         self.databases: dict[str, str] = {}
         self.registered: dict[str, tuple[Any, list[TranscriptPath]]] = {}
         self.stopping = threading.Event()
@@ -4957,6 +4991,7 @@ class Indexer:
         """Read everything that is new in all homes; how many calls that gave. Raises StoreError when they cannot be kept."""
         with self.lock:
             self.progress = Progress(started=time.monotonic())
+            self.locked.clear()
             places = self._list_places()
             added = 0
             if places and self.store.is_empty():
@@ -4979,6 +5014,7 @@ class Indexer:
                     self._advance(place, on_progress)
                 self._read_indexes()
                 self._mark_gone({p.path for p in places})
+            self._note_locked()
             self.progress.complete = self.complete = True
             self.progress.indexed_bytes = self.progress.total_bytes
             if on_progress:
@@ -4988,20 +5024,8 @@ class Indexer:
     def _list_places(self) -> list[TranscriptPath]:
         places: list[TranscriptPath] = []
         for home in self.homes:
-            try:
-                agents = home.agents()
-                self.problems.pop(str(home.agents_folder), None)
-            except SourceError as error:
-                self.problems[str(home.agents_folder)] = str(error)
-                continue
-            for agent in agents:
-                try:
-                    places += list_transcripts(agent)
-                    self.problems.pop(str(agent.folder), None)
-                except OSError as error:
-                    self.problems[str(agent.folder)] = (
-                        f"cannot list {error.filename}: {error.strerror}"
-                    )
+            for agent in self._agents(home):
+                places += list_transcripts(agent, self.locked)
             places += self._registered_databases(home, {p.path for p in places})
         self.databases = {p.path: p.agent for p in places if p.kind == "database"}
         for place in places:
@@ -5249,10 +5273,39 @@ class Indexer:
         self._keep(plan.source)
         return added
 
+    def _agents(self, home: OpenClawHome) -> Iterator[AgentPaths]:
+        """The agents of a home whose folders can be entered; the others are locked."""
+        try:
+            agents = home.agents()
+        except SourceError as error:
+            self.locked[str(home.agents_folder)] = str(error)
+            return
+        for agent in agents:
+            if os.access(agent.folder, os.R_OK | os.X_OK):
+                yield agent
+            else:
+                self.locked[str(agent.folder)] = f"cannot list {agent.folder}: no permission"
+
+    def _note_locked(self) -> None:
+        """Keep what could not be looked at as a source that cannot be read: what is in it is missing from the numbers."""
+        for path, why in self.locked.items():
+            self.problems[path] = why
+            known = self.known.get(path)
+            if known is None or (known.state, known.error) != ("unreadable", why):
+                self.known[path] = Source(path, "folder", "", "", state="unreadable", error=why)
+                self.store.save_source(self.known[path])
+
     def _mark_gone(self, present: set[str]) -> None:
         for source in list(self.known.values()):
             path = source.path.partition("#")[0]
-            if source.state != "gone" and path not in present and not os.path.exists(path):
+            if source.kind == "folder":
+                is_gone = source.path not in self.locked
+            else:  # in a locked folder nothing can be seen, and nothing need be gone
+                is_there = path in present or os.path.exists(path)
+                is_gone = not is_there and not any(
+                    f"{path}/".startswith(f"{f}/") for f in self.locked
+                )
+            if source.state != "gone" and is_gone:
                 gone = replace(source, state="gone")
                 self.known[source.path] = gone
                 self.problems.pop(source.path, None)
@@ -5262,11 +5315,10 @@ class Indexer:
 
     def _read_indexes(self) -> None:
         for home in self.homes:
-            with contextlib.suppress(SourceError):  # said by _list_places
-                for agent in home.agents():
-                    for path in list_indexes(agent):
-                        self._read_index(path, agent)
-            for path in list_state_files(home):
+            for agent in self._agents(home):
+                for path in list_indexes(agent, self.locked):
+                    self._read_index(path, agent)
+            for path in list_state_files(home, self.locked):
                 self._read_state(home, path)
         for path, name in self.databases.items():
             self._read_database_index(path, name)
@@ -7104,13 +7156,13 @@ def read_small_file(path: Path) -> bytes:
         return b""
 
 
-def open_regular(path: Path) -> BinaryIO:
+def open_regular(path: Path | str, buffering: int = 1 << 20) -> BinaryIO:
     """Open a regular file for reading. OSError for anything else: a pipe would be waited for, a folder left open."""
     handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
     if not stat.S_ISREG(os.fstat(handle).st_mode):
         os.close(handle)
         raise OSError(0, "it is no file")
-    return os.fdopen(handle, "rb")
+    return os.fdopen(handle, "rb", buffering)
 
 
 def mtime(path: str) -> float:
@@ -7868,7 +7920,7 @@ def _read_job_file(path: Path) -> tuple[list[Any], list[str]]:
 def _read_job_table(home: OpenClawHome) -> list[Any] | None:
     """Cron jobs of 2026.6 and later, from state/openclaw.sqlite; None where that has none. Raises SourceError."""
     path = home.state_database
-    if not path.is_file():
+    if not os.path.isfile(path):
         return None
     jobs: list[Any] = []
     with open_foreign(str(path)) as db:
@@ -7992,7 +8044,7 @@ class CronBook:
             [],
         )  # of the job that was looked at last
         # Who follows the files says when they change (forget): this is for what is missed.
-        self._stored = KeptJobs(lambda: self._read_files(self.homes), self.STORED_S, clock)
+        self._stored = KeptJobs(lambda: self.read_files(self.homes), self.STORED_S, clock)
 
     def forget(self) -> None:
         """Something changed: read anew when somebody looks."""
@@ -8009,17 +8061,18 @@ class CronBook:
 
     def _read(self) -> CronJobs:
         if self.state.status != "connected":
-            return self._read_files(self.homes)
+            return self.read_files(self.homes)
         try:
             listed = CronJobs.parse("gateway", fetch_cron_jobs(lambda m, p: self.ask(m, p, timeout_s=self.ASK_S)))  # fmt: skip
         except GatewayError as error:
-            files = self._read_files(self.homes)
+            files = self.read_files(self.homes)
             return replace(files, problems=(f"the gateway does not list its cron jobs: {error}", *files.problems))  # fmt: skip
-        others = self._read_files(self.homes[1:])
+        others = self.read_files(self.homes[1:])
         return replace(listed, jobs=first_of_id((*listed.jobs, *others.jobs)), bad_jobs=listed.bad_jobs + others.bad_jobs, problems=(*listed.problems, *others.problems))  # fmt: skip
 
     @staticmethod
-    def _read_files(homes: Sequence[OpenClawHome]) -> CronJobs:
+    def read_files(homes: Sequence[OpenClawHome]) -> CronJobs:
+        """The jobs of some homes as their files have them."""
         jobs: list[Json] = []
         problems: list[str] = []
         bad = 0
@@ -9220,7 +9273,7 @@ class Queries:
             f"ifnull(sum(state = 'unreadable'), 0) FROM sources WHERE kind IN ({kinds}) AND state <> 'gone'"
         ).fetchone()
         unreadable += db.execute(
-            "SELECT count(*) FROM sources WHERE kind = 'index' AND state = 'unreadable'"
+            "SELECT count(*) FROM sources WHERE kind IN ('index', 'folder') AND state = 'unreadable'"
         ).fetchone()[0]
         implausible = db.execute("SELECT count(*) FROM implausible").fetchone()[0]
         complete = unreadable == 0
@@ -10654,7 +10707,7 @@ class Queries:
         return out
 
     def _source_strip(self, db: sqlite3.Connection, coverage: Json) -> Json:
-        files, databases = db.execute("SELECT ifnull(sum(kind <> 'database'), 0), ifnull(sum(kind = 'database'), 0) FROM sources WHERE kind <> 'index' AND state <> 'gone'").fetchone()  # fmt: skip
+        files, databases = db.execute("SELECT ifnull(sum(kind <> 'database'), 0), ifnull(sum(kind = 'database'), 0) FROM sources WHERE kind NOT IN ('index', 'folder') AND state <> 'gone'").fetchone()  # fmt: skip
         agents, sessions = db.execute(
             "SELECT count(DISTINCT agent), count(*) FROM sessions WHERE model_calls > 0"
         ).fetchone()
@@ -11488,7 +11541,7 @@ def scan_heads(place: TranscriptPath, session_id: str, *, has_bytes: bool) -> It
 @contextlib.contextmanager
 def open_transcript(place: TranscriptPath) -> Iterator[Any]:
     """The lines of a transcript file, decompressed where needed."""
-    with open(place.path, "rb", buffering=1 << 20) as raw:
+    with open_regular(place.path) as raw:
         if place.compressed:
             reader = zstandard.ZstdDecompressor(max_window_size=1 << 27).stream_reader(
                 raw, read_across_frames=True
@@ -11504,7 +11557,7 @@ def load_entries(
     """The bytes of some entries of one source by (where, size): only these are read, where the source allows it."""
     if not place.compressed and place.kind != "database":
         out = {}
-        with open(place.path, "rb") as file:
+        with open_regular(place.path) as file:
             for entry in wanted:
                 file.seek(entry.where)
                 out[entry.where, entry.size] = file.read(entry.size)
@@ -13294,6 +13347,16 @@ def find_findings(system: Json, delivery: Json, state: GatewayState, gateway: Js
     return out
 
 
+def check_outside(homes: Sequence[OpenClawHome], path: Path, what: str) -> None:
+    """Raise SettingsError for a place inside an OpenClaw home: nothing is written there."""
+    real = path.expanduser().resolve()
+    for home in homes:
+        for folder in (home.agents_folder, *([home.path] if has_config(home.path) else [])):
+            if real.is_relative_to(folder.resolve()):
+                msg = f"{what} {path} is inside OpenClaw's {folder}, where Clawmeter writes nothing; name another place"
+                raise SettingsError(msg)
+
+
 class Clawmeter:
     """The application: reads the homes into the ledger and answers questions about it.
 
@@ -13318,7 +13381,13 @@ class Clawmeter:
         self.env = dict(os.environ if env is None else env)
         self.clock = clock
         self.homes, self.other_homes = find_homes(settings, self.env)
-        self.configs = [read_config(h.path, self.env) for h in self.homes]
+        check_outside(self.homes, settings.state_dir, "the state directory")
+        check_outside(self.homes, settings.ledger_path, "the ledger")
+        configs = [read_config(h.path, self.env) for h in self.homes]
+        self.configs = [
+            replace(c, version=c.version or read_written_by(h))
+            for h, c in zip(self.homes, configs, strict=True)
+        ]
         self.began = time.monotonic()
         self.failures: dict[str, str] = {}
         self.stopping = threading.Event()
@@ -13792,7 +13861,7 @@ class Clawmeter:
                 elif name == "sessions.json":
                     indexes.add((path, agent))
                 elif found := classify_transcript(name):
-                    if os.path.exists(path):
+                    if os.path.isfile(path):
                         places[path] = TranscriptPath(
                             path, found[0], agent.name, found[1], found[2]
                         )
@@ -17476,7 +17545,13 @@ def run_server(settings: Settings, *, note: str | None = None) -> int:
         write_private(
             server_file,
             orjson.dumps(
-                {"url": server.url, "pid": os.getpid(), "birth": process_birth(os.getpid())}
+                {
+                    "url": server.url,
+                    "pid": os.getpid(),
+                    "birth": process_birth(os.getpid()),
+                    "token_given": settings.token is not None,
+                    "token_file": given_token_file(settings),
+                }
             ),
         )
         announce_server(meter, server, note)
@@ -17531,6 +17606,24 @@ def read_server_file(settings: Settings) -> Json | None:
     pid, birth = int_or_none(found.get("pid")), found.get("birth")
     is_running = pid is not None and birth is not None and process_birth(pid) == birth
     return found if is_running and isinstance(found.get("url"), str) else None
+
+
+def given_token_file(settings: Settings) -> str | None:
+    """The file that the dashboard token of some settings comes from, if it comes from one."""
+    if settings.token is None or settings.token_file is None:
+        return None
+    path = settings.token_file.absolute()
+    return str(path) if read_token_file(path) == settings.token.strip() else None
+
+
+def local_token(settings: Settings, where: Json) -> str:
+    """The token that the running server of a state directory takes. ClawmeterError when it cannot be known here."""
+    if settings.token is None and where.get("token_given"):
+        if isinstance(path := where.get("token_file"), str):
+            return read_token_file(Path(path))
+        msg = "the running Clawmeter was given its token from outside; give the same one here, with CLAWMETER_TOKEN or CLAWMETER_TOKEN_FILE"
+        raise ClawmeterError(msg)
+    return Access(settings.state_dir, settings=settings, gateway_tokens=list).load_token()
 
 
 def process_birth(pid: int) -> str | None:
@@ -17588,12 +17681,12 @@ def open_server(
     if where is None:
         msg = f"no Clawmeter is serving from the state directory {settings.state_dir}; start one with `clawmeter`"
         raise ClawmeterError(msg)
-    access = Access(settings.state_dir, settings=settings, gateway_tokens=list)
+    token = local_token(settings, where)
     path = f"/{sound(path).removeprefix('/')}"
     path = urllib.parse.quote(path, safe="/?&=%:+,;@!$'()*~")
     connection = connect_to(where["url"], timeout_s=timeout_s)
     try:
-        connection.request(method, path, headers={"Authorization": f"Bearer {access.load_token()}"})
+        connection.request(method, path, headers={"Authorization": f"Bearer {token}"})
         return connection, connection.getresponse()
     except (OSError, http.client.HTTPException) as error:
         connection.close()
@@ -17873,6 +17966,7 @@ def print_formula(answer: Json, *, as_json: bool) -> None:
 def cmd_export(args: argparse.Namespace) -> int:
     """Write the exports and say where."""
     with open_queries(settings_from(args)) as (queries, _):
+        check_outside(queries.homes, args.out_dir, "the folder for exports")
         for path, rows in write_exports(queries.ledger, args.form, args.out_dir):
             print(f"{path}: {rows:,} rows")
     return 0
@@ -17883,7 +17977,7 @@ def cmd_status(args: argparse.Namespace) -> int:
     settings = settings_from(args)
     where = read_server_file(settings)
     url = where["url"] if where and is_answering(where["url"]) else None
-    with open_queries(settings, index=False) as (queries, _):
+    with open_queries(settings) as (queries, _):
         summary = queries.summary()
         with queries.ledger.reading() as db:
             coverage = queries.coverage(db)
@@ -17898,7 +17992,7 @@ def cmd_status(args: argparse.Namespace) -> int:
         return 0
     print(f"server   {url or 'not running'}")
     print(
-        f"ledger   {settings.ledger_path}, {summary['messages']:,} model calls in {summary['sessions']:,} sessions"
+        f"ledger   {settings.ledger_path if settings.history else 'none is kept'}, {summary['messages']:,} model calls in {summary['sessions']:,} sessions"
     )
     print(
         f"spent    ${summary['today']:,.2f} today, ${summary['week']:,.2f} in 7 days, ${summary['month']:,.2f} this month, ${summary['allTime']:,.2f} ever"
@@ -18106,7 +18200,6 @@ def cmd_doctor(args: argparse.Namespace) -> int:
     """Look at everything and say it line by line; 0 when all is well."""
     settings = settings_from(args)
     healthy = True
-    said: set[str] = set()
 
     def line(mark: str, text: str, advice: str | None = None) -> None:
         nonlocal healthy
@@ -18128,7 +18221,7 @@ def cmd_doctor(args: argparse.Namespace) -> int:
         config = read_config(home.path, os.environ)
         line(
             "ok",
-            f"home {home.path} (by {home.found_by}), OpenClaw {config.version or 'version not known'}",
+            f"home {home.path} (by {home.found_by}), OpenClaw {config.version or read_written_by(home) or 'version not known'}",
         )
         if config.problem:
             line(
@@ -18141,12 +18234,11 @@ def cmd_doctor(args: argparse.Namespace) -> int:
                 "ok",
                 f"gateway port {config.gateway_port}, bind {config.gateway_bind}, auth {config.gateway_auth}, token {'found' if config.gateway_token else 'not in the config'}",
             )
-        try:
+        with contextlib.suppress(SourceError):  # said below, as a source
             for text in list_transcript_kinds(home):
                 line("ok", text)
-        except (SourceError, OSError) as error:
-            said.add(str(error))
-            line("!!", f"{error}", "give the user that runs Clawmeter read access to it")
+        for text in CronBook.read_files([home]).problems:
+            line("!!", text, "its cron jobs are not shown until it can be read")
     print_gateway(ask_gateway(settings, homes[0]), line)
     for home in others:
         line("--", f"another home: {home.path} ({home.found_by}); read it with --home {home.path}")
@@ -18172,7 +18264,7 @@ def cmd_doctor(args: argparse.Namespace) -> int:
             line(
                 "!!",
                 source["last_error"] or f"cannot read {source['path']}",
-                "give the user that runs Clawmeter read access; its calls are missing from the numbers until then",
+                f"give the user that runs Clawmeter read access; {UNREAD_LOSES.get(source['kind'], 'its calls are missing from the numbers until then')}",
             )
         elif source["state"] == "partial":
             line(
@@ -18186,20 +18278,31 @@ def cmd_doctor(args: argparse.Namespace) -> int:
                 f"{source['bad_lines']} lines could not be read, the last: {source['last_error']}",
                 "nothing but these lines is missing",
             )
+    errors = {source["last_error"] for source in health["sources"]}
     for problem in health["problems"]:
-        if problem["level"] == "bad" and problem["text"] not in said | {
-            s["last_error"] for s in health["sources"]
-        }:
-            line("!!", problem["text"], problem["what_to_do"])
+        if problem["level"] == "bad" and problem["text"] not in errors:
+            line("!!", problem["text"], "see the log")
     for item in health["implausible"][:5]:
         line(
             "--", f"left out as implausible: a call of session {item['session']}: {item['reason']}"
         )
     line(
         "ok" if coverage["complete"] else "!!",
-        f"{format_bytes(coverage['indexed_bytes'])} of {format_bytes(coverage['total_bytes'])} indexed",
+        f"{format_bytes(coverage['indexed_bytes'])} of {format_bytes(coverage['total_bytes'])} indexed"
+        + (
+            f", {coverage['unreadable']} that cannot be read aside"
+            if coverage["unreadable"]
+            else ""
+        ),
     )
     return 0 if healthy else 1
+
+
+#: What is not known while a source cannot be read; of others it is their calls.
+UNREAD_LOSES = {
+    "index": "the keys, channels and labels of its sessions are not known until then",
+    "folder": "what is in it is missing from the numbers until then",
+}
 
 
 def print_gateway(told: Json, line: Callable[[str, str, str | None], None]) -> None:
@@ -18231,11 +18334,14 @@ def ask_gateway(settings: Settings, home: OpenClawHome) -> Json:
 
 
 def list_transcript_kinds(home: OpenClawHome) -> Iterator[str]:
-    """What kinds of transcripts each agent has, one line an agent. SourceError or OSError when they cannot be listed."""
+    """What kinds of transcripts each agent has, one line an agent. SourceError when the agents cannot be listed."""
     for agent in home.agents():
-        kinds = Counter(p.kind for p in list_transcripts(agent))
-        text = ", ".join(f"{n} {k}" for k, n in sorted(kinds.items())) or "no transcripts yet"
-        yield f"agent {agent.name}: {text}"
+        kinds = Counter(p.kind for p in list_transcripts(agent, {}))
+        databases = kinds.pop("database", 0)
+        parts = [f"{databases} SQLite database{'s' * (databases > 1)}"] if databases else []
+        if kinds:
+            parts.append(f"JSONL: {', '.join(f'{n} {k}' for k, n in sorted(kinds.items()))}")
+        yield f"agent {agent.name}: {'; '.join(parts) or 'no transcripts yet'}"
 
 
 def cmd_token(args: argparse.Namespace) -> int:
@@ -18245,7 +18351,7 @@ def cmd_token(args: argparse.Namespace) -> int:
     access = Access(settings.state_dir, settings=settings, gateway_tokens=list)
     if args.action == "show":
         where = read_server_file(settings)
-        token = access.load_token()
+        token = local_token(settings, where or {})
         print(f"{where['url']}/#token={urllib.parse.quote(token)}" if where else token)
     elif args.action == "rotate":
         access.rotate()
@@ -27048,7 +27154,7 @@ const LEVEL_NAMES = {
 const KIND_NAMES = {
   live: msg("Transcripts"), database: msg("Databases"), reset: msg("Transcripts that were reset"), deleted: msg("Deleted transcripts"),
   cold: msg("Archived transcripts"), imported: msg("Imported transcripts"), bak: msg("Copies"), checkpoint: msg("Checkpoints"),
-  index: msg("Session lists"),
+  index: msg("Session lists"), folder: msg("Folders"),
 };
 const GATEWAY_NAMES = {
   off: msg("Not connected"), connecting: msg("Connecting"), connected: msg("Connected"), unreachable: msg("Not running"),
@@ -27250,7 +27356,7 @@ function Sources(state) {
           <th scope="row">${t(KIND_NAMES[row.kind] ?? "Transcripts")}</th>
           <td class="num">${formatCount(row.count)}</td>
           <td class="num">${formatBytes(row.size)}</td>
-          <td class="num">${row.kind === "index" || !row.size ? UNKNOWN : formatPercent(Math.min(1, row.indexed / row.size))}</td>
+          <td class="num">${["index", "folder"].includes(row.kind) || !row.size ? UNKNOWN : formatPercent(Math.min(1, row.indexed / row.size))}</td>
           <td class="num ${row.bad ? "is-warn" : ""}">${formatCount(row.bad)}</td>
           <td class="num ${row.unreadable ? "is-bad" : ""}">${formatCount(row.unreadable)}</td>
         </tr>`),
@@ -28483,7 +28589,7 @@ export const messages = {
   "Imported transcripts": "已导入的会话记录",
   "Copies": "副本",
   "Checkpoints": "检查点",
-  "Session lists": "会话列表",
+  "Folders": "文件夹", "Session lists": "会话列表",
   "Not connected": "未连接",
   "Connected": "已连接",
   "Not running": "未运行",

@@ -29,9 +29,9 @@ class History:
         A damaged file, a file of a newer Clawmeter and a file that is no ledger are kept under another name, which
         the notice says, and a new one is begun: everything that OpenClaw still has is then read again.
         """
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with contextlib.suppress(OSError):
-            path.parent.chmod(0o700)
+        path.parent.mkdir(
+            parents=True, exist_ok=True, mode=0o700
+        )  # one that is there is somebody's
         notice = None
         if path.exists() and path.stat().st_size:
             problem = self.problem_of(path)
