@@ -829,12 +829,19 @@ _SECRETS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----[\s\S]{0,8000}?(?:-----END [A-Z ]{0,40}PRIVATE KEY-----|$)", REDACTED),
         (r"\b(Bearer|Basic)\s{1,4}[\w.~+/=-]{6,4096}", rf"\1 {REDACTED}"),
         (r"(://[^/\s:@]{0,200}:)[^@\s/]{1,400}@", rf"\1{REDACTED}@"),
+        (r"\b((?:Set-)?Cookie2?\s{0,4}:\s{0,4})(?!\s|\[redacted\])[^\r\n\"']{4,4096}", rf"\1{REDACTED}"),
+        # Addresses that whoever knows them can post to.
+        (r"(://hooks\.slack\.com/(?:services|workflows|triggers)/)[\w/-]{8,300}", rf"\1{REDACTED}"),
+        (r"(://(?:[\w-]{1,30}\.)?discord(?:app)?\.com/api/(?:v\d{1,2}/)?webhooks/)[\w/-]{8,300}", rf"\1{REDACTED}"),
+        (rf"(--[\w-]{{0,40}}?{_NAMES_OF_SECRETS}\b(?:=|\s{{1,4}}))(?!-|{re.escape(REDACTED)})[^\s\"']{{4,4096}}", rf"\1{REDACTED}"),
+        # A quoted value goes up to its quote, whatever is in it.
+        (rf"(\b[\w-]{{0,40}}?{_NAMES_OF_SECRETS}\b\\{{0,3}}[\"']?\s{{0,4}}[:=]\s{{0,4}})(\\{{0,3}}[\"'])(?!{re.escape(REDACTED)}|\2)(?:(?!\2)[\s\S]){{1,4096}}\2", rf"\1\2{REDACTED}\2"),
         # name=value and "name": "value", also with the quotes escaped; `token` and `gatewayToken`, but not `tokens`.
         (rf"(\b[\w-]{{0,40}}?{_NAMES_OF_SECRETS}\b\\{{0,3}}[\"']?\s{{0,4}}[:=]\s{{0,4}}\\{{0,3}}[\"']?(?:{_SCHEMES}\s{{1,4}})?)(?!{re.escape(REDACTED)}|{_SCHEMES}\s)[^\s\"'\\,;&)}}\]]{{4,4096}}", rf"\1{REDACTED}"),
-        (r"\b(?:sk|pk|rk|gsk|cm)[-_][\w-]{16,300}", REDACTED),  # cm_: our own
+        (r"\b(?:sk|pk|rk|gsk|cm|xai|pplx|r8)[-_][\w-]{16,300}", REDACTED),  # cm_: our own
         (r"\b(?:gh[opsur]_|github_pat_|glpat-|xox[abeprs]-|xapp-|hf_|npm_|AIza|ya29\.)[\w.-]{10,300}", REDACTED),
         (r"\bAKIA[0-9A-Z]{16}\b", REDACTED),
-        (r"\b\d{8,10}:[\w-]{33,64}", REDACTED),  # a Telegram bot
+        (r"\b(bot)?\d{6,12}:[\w-]{30,64}", rf"\1{REDACTED}"),  # a Telegram bot
         (r"\beyJ[\w-]{8,4000}\.[\w-]{8,4000}\.[\w-]{0,4000}", REDACTED),  # a JSON web token
     )
 )  # fmt: skip
@@ -1148,7 +1155,7 @@ def read_config(home: Path, env: Mapping[str, str]) -> OpenClawConfig:
         version=str(v) if (v := as_dict(raw.get("meta")).get("lastTouchedVersion")) else None,
         gateway_port=port,
         gateway_bind=str(gateway.get("bind") or "loopback"),
-        gateway_auth=str(auth.get("mode") or "token"),
+        gateway_auth=auth_mode(remote, {}) if is_remote else auth_mode(auth, auth),
         gateway_token=token if isinstance(token, str) and token and not token.startswith("${") else None,
         gateway_remote=str(remote["url"]) if is_remote else None,
         gateway_tls=as_dict(gateway.get("tls")).get("enabled") is True,
@@ -1237,6 +1244,17 @@ def parse_agents(raw: Json, home: Path, env: Mapping[str, str]) -> dict[str, Age
             channels=tuple(dict.fromkeys([*bound.get(agent, ()), *(connected if agent == owner else ())])),
         )  # fmt: skip
     return out
+
+
+def auth_mode(credentials: Json, auth: Json) -> str:
+    """How a gateway wants to be logged in to; a password goes before a token where the config names no mode.
+
+    Fact: OpenClaw 2026.2.12 and 2026.6.11 resolve gateway.auth so; gateway.remote has no mode.
+    """
+    if mode := auth.get("mode"):
+        return str(mode)
+    is_password = credentials.get("password") and (credentials is auth or not credentials.get("token"))  # fmt: skip
+    return "password" if is_password else "token"
 
 
 def complain_of_token(token: Any) -> str | None:
@@ -5281,10 +5299,14 @@ class Indexer:
             self.locked[str(home.agents_folder)] = str(error)
             return
         for agent in agents:
-            if os.access(agent.folder, os.R_OK | os.X_OK):
-                yield agent
+            try:
+                os.stat(f"{agent.folder}/.")
+            except FileNotFoundError:
+                continue  # deleted since it was listed
+            except OSError as error:
+                self.locked[str(agent.folder)] = f"cannot list {agent.folder}: {error.strerror}"
             else:
-                self.locked[str(agent.folder)] = f"cannot list {agent.folder}: no permission"
+                yield agent
 
     def _note_locked(self) -> None:
         """Keep what could not be looked at as a source that cannot be read: what is in it is missing from the numbers."""
@@ -6499,6 +6521,7 @@ class GatewayClient:
     FIRST_DELAY_S = 1.0
     LONGEST_DELAY_S = 60.0
     RESTART_DELAY_S = 0.2
+    HELD_S = 10.0  # a connection that lasted longer was a good one
     RESTART_S = 60.0  # a gateway is back after a restart within this time, or not soon
     REFUSED_DELAY_S = 10.0
     CONFIG_S = 5.0  # how often a changed config is looked for while there is no connection
@@ -6537,7 +6560,8 @@ class GatewayClient:
         #: What other threads ask; a byte through the pair of sockets wakes ours, which alone sends and reads.
         self._questions: queue.SimpleQueue[tuple[Asked, Json]] = queue.SimpleQueue()
         self._bell: tuple[socket.socket, socket.socket] | None = None
-        self._failures = 0
+        self._failures = 0  # since a connection held for HELD_S
+        self._connected_at = 0.0
         self._seq: int | None = None
         self._old = 0  # frames in a row that were older than the last
         self._tick_s = self.TICK_S
@@ -6605,7 +6629,7 @@ class GatewayClient:
             delay = self.LONGEST_DELAY_S
             try:
                 self._connect()
-                self._failures = 0
+                self._connected_at = time.monotonic()
                 self._announce()
                 self._follow()
             except GatewayError as error:
@@ -6623,13 +6647,16 @@ class GatewayClient:
 
     def _delay_after(self, error: GatewayError) -> float:
         """How long to wait before the next try: longer each time, and never the same for two clients."""
-        if self._is_restarting:
-            self._is_restarting = False
+        held_s = time.monotonic() - self._connected_at if self._connected_at else 0.0
+        self._connected_at = 0.0
+        if held_s > self.HELD_S:  # one that lets us in and drops us has not been back
             self._failures = 0
+        self._failures += 1
+        is_restarting, self._is_restarting = self._is_restarting, False
+        if is_restarting and self._failures == 1:
             self._back_by = time.monotonic() + self.RESTART_S
             return self.RESTART_DELAY_S
         first = self.FIRST_DELAY_S if error.status == "unreachable" else self.REFUSED_DELAY_S
-        self._failures += 1
         longest = min(self.LONGEST_DELAY_S, first * 2 ** min(self._failures - 1, 10))
         if time.monotonic() < self._back_by:
             longest = min(longest, first)
@@ -7775,14 +7802,20 @@ def render_payload(raw: Json) -> Json:
     }  # fmt: skip
 
 
+def hide_address(text: str) -> str:
+    """A text; of a web address only the host: the rest of a webhook's is as good as a password."""
+    if not re.match(r"https?://\S+$", text, re.IGNORECASE):
+        return text
+    host = ""  # of what is no address after all, as http://[x
+    with contextlib.suppress(ValueError):
+        host = urllib.parse.urlsplit(text).netloc.rpartition("@")[2] + "/"
+    return f"{text.partition('://')[0].lower()}://{host}…"
+
+
 def render_delivery(raw: Json) -> Json:
-    """CronDelivery of the API. Of a webhook's address only the host: the rest is as good as a password."""
+    """CronDelivery of the API."""
     mode, to = _clip(raw.get("mode"), 40) or "?", _clip(raw.get("to"))
-    if to and re.match(r"https?://", to, re.IGNORECASE):
-        host = ""  # of what is no address after all, as http://[x
-        with contextlib.suppress(ValueError):
-            host = urllib.parse.urlsplit(to).netloc.rpartition("@")[2] + "/"
-        to = f"{to.partition('://')[0].lower()}://{host}…"
+    to = hide_address(to) if to else to
     return {"mode": mode, "channel": _clip(raw.get("channel")), "to": to, "best_effort": _flag(raw.get("bestEffort"))}  # fmt: skip
 
 
@@ -7905,9 +7938,11 @@ def read_cron_jobs(home: OpenClawHome) -> CronJobs:
 def _read_job_file(path: Path) -> tuple[list[Any], list[str]]:
     """Cron jobs of 2026.2 to 2026.4: {"version": 1, "jobs": […]}."""
     try:
-        if path.stat().st_size > MAX_CRON_FILE:
+        with open_regular(path) as file:
+            data = file.read(MAX_CRON_FILE + 1)
+        if len(data) > MAX_CRON_FILE:
             return [], [f"{path} is too large to be read"]
-        value = parse_lenient_or_none(path.read_bytes())
+        value = parse_lenient_or_none(data)
     except FileNotFoundError:
         return [], []
     except OSError as error:
@@ -7960,10 +7995,10 @@ def read_cron_runs(home: OpenClawHome, job_id: str) -> list[Json]:
     if re.fullmatch(r"[\w-]{1,200}", job_id):
         with contextlib.suppress(OSError):
             path = home.path / "cron" / "runs" / f"{job_id}.jsonl"
-            with open(path, "rb") as file:
+            with open_regular(path) as file:
                 file.seek(max(0, os.fstat(file.fileno()).st_size - (4 << 20)))
                 raws = [parse_lenient_or_none(line) for line in file.read().splitlines()[-MAX_CRON_RUNS:]]  # fmt: skip
-    if home.state_database.is_file():
+    if os.path.isfile(home.state_database):
         with open_foreign(str(home.state_database)) as db:
             if {"job_id", "ts", "entry_json"} <= columns_of(db, "cron_run_logs"):
                 rows = db.execute("SELECT entry_json FROM cron_run_logs WHERE job_id = ? ORDER BY ts DESC LIMIT ?", (job_id, MAX_CRON_RUNS))  # fmt: skip
@@ -8134,11 +8169,8 @@ BY_SQL: Mapping[str, str] = {
     "cron_job": f"ifnull(s.cron_job, '{NONE_KEY}')",
     "tool": "u.tool",
 }
-#: What a person calls a key of these, where that is something else.
-LABEL_SQL: Mapping[str, str] = {
-    "session": "ifnull(s.label, s.key)",
-    "session_key": "iif(s.key IS NULL, NULL, ifnull(s.label, s.key))",
-}
+#: What a person calls a key, where that is something else and the row of the key says it.
+LABEL_SQL: Mapping[str, str] = {"session": "ifnull(s.label, s.key)"}
 BY = (*BY_TIME, *BY_SQL)
 #: Those that a model alone tells.
 BY_MODEL = frozenset({"model", "provider", "provider_model"})
@@ -9171,7 +9203,7 @@ class Queries:
 
         `labels` gets what a person calls a key, where there is but one and its row tells that, too.
         """
-        names = [key for key in keys if key not in BY_TIME]
+        names = list(dict.fromkeys(key for key in keys if key not in BY_TIME))
         namers = {key: self._time_namer(query.zone, key) for key in keys if key in BY_TIME}
         time_of = self._time_sql(db, query, keys)
         # There are few models: their names are put in at the end, instead of joined to thousands of rows.
@@ -9356,10 +9388,10 @@ class Queries:
             out, key=lambda r: (-r["cost_nano_usd"], -r["total_tokens"], r["provider"], r["model"])
         )
 
-    def top_sessions(self, *, limit: str | None = None) -> list[Json]:
-        """The dearest sessions."""
+    def top_sessions(self, *, limit: str | None = None) -> tuple[list[Json], int]:
+        """The dearest sessions, and how many there are in all."""
         count = parse_int(limit, "limit", default=10, least=1, most=MAX_ROWS)
-        return self.sessions(limit=str(count), sort="total_cost")[0]
+        return self.sessions(limit=str(count), sort="total_cost")
 
     def alerts(self) -> list[Json]:
         """Alerts that have fired; none are defined yet."""
@@ -10381,11 +10413,10 @@ class Queries:
     ) -> list[Json]:  # fmt: skip
         """Sessions that run or were active a moment ago, running ones first, sub-agents with what they are to do."""
         told = self._live_rows(db)
-        # One that ended a moment ago, too: before 2026.6 its file comes with the first answer, if there is one.
-        running = ", ".join(
-            str(i) for i, view in told.items() if view.run["running"] or view.run["doing"]
-        )
-        ids = [r[0] for r in db.execute(f"SELECT s.id FROM sessions s WHERE ((s.last_ms > ? AND s.last_ms <= ?) OR s.id IN ({running})){condition} ORDER BY ({self._state_sql(now, told)} = 'running') DESC, s.last_ms DESC LIMIT ?", (now - IDLE_MS, now + DAY_MS, *values, most))]  # fmt: skip
+        # One without an entry, too, that has just ended: before 2026.6 its file comes with the first answer, if at all.
+        running = ", ".join(str(i) for i, view in told.items() if view.run["running"])
+        fresh = ", ".join(str(i) for i, view in told.items() if view.run["doing"] and now - RECENT_MS < view.updated_ms <= now + MINUTE_MS)  # fmt: skip
+        ids = [r[0] for r in db.execute(f"SELECT s.id FROM sessions s WHERE ((s.last_ms > ? AND s.last_ms <= ?) OR s.id IN ({running}) OR (s.last_ms IS NULL AND s.id IN ({fresh}))){condition} ORDER BY ({self._state_sql(now, told)} = 'running') DESC, s.last_ms DESC LIMIT ?", (now - IDLE_MS, now + DAY_MS, *values, most))]  # fmt: skip
         return self._subagent_rows(db, ids)
 
     def live(self, *, limit: str | None = None) -> Json:
@@ -12124,9 +12155,20 @@ MAX_RECORDED = 8_000
 MAX_PAUSED_JOBS = 10_000
 
 
+def hide_addresses(value: Any, depth: int = MAX_DEPTH) -> Any:
+    """A JSON value in which texts that are web addresses are cut down to their hosts."""
+    if depth == 0:
+        return value
+    if isinstance(value, Mapping):
+        return {k: hide_addresses(v, depth - 1) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [hide_addresses(v, depth - 1) for v in value]
+    return hide_address(value) if isinstance(value, str) else value
+
+
 def to_record(value: Any) -> str:
-    """A value as the audit list keeps it: JSON without secrets, of a bounded length."""
-    text = orjson.dumps(redact_value(value), default=str).decode()
+    """A value as the audit list keeps it: JSON without secrets, of a bounded length; of an address only the host."""
+    text = orjson.dumps(redact_value(hide_addresses(value)), default=str).decode()
     return text if len(text) <= MAX_RECORDED else orjson.dumps(text[: MAX_RECORDED - 100] + "…").decode()  # fmt: skip
 
 
@@ -12212,7 +12254,7 @@ def look_of(job: Any) -> str:
 #: came from a channel, a cron job or the `agent` method.
 NOTHING_ABORTED: Mapping[str, str] = {
     "sessions.abort": "the gateway had no run of this session to abort",
-    "chat.abort": "the gateway aborted nothing: this version of OpenClaw ends only runs that were sent as a chat message",
+    "chat.abort": "the gateway aborted nothing: the run has ended by itself, or it was not sent as a chat message, and others this version of OpenClaw does not end",
 }
 
 
@@ -12240,6 +12282,7 @@ class Actions:
         read_config: Callable[[int], OpenClawConfig],
         ask: Callable[[str, Json], Any],
         is_kept: bool,
+        gateway_of: str,
     ) -> None:
         self.settings = settings
         self.store = store
@@ -12247,6 +12290,8 @@ class Actions:
         self._read_config = read_config
         self._ask = ask
         self._is_kept = is_kept  # the ledger outlives this process
+        #: A pause is of one gateway: what was switched off there is not there to be switched on elsewhere.
+        self._pause_key = f"pause {gateway_of}"
         self._pausing = threading.Lock()
         state.paused_ms = self._load_pause().get("since_ms")
 
@@ -12314,7 +12359,14 @@ class Actions:
         with self.operation(
             0, [s.method for s in steps], kind="session.abort", who=who
         ) as operation:
-            answers = [as_dict(operation.send(*step)) for step in steps]
+            answers, refusals = [], []
+            for step in steps:
+                try:
+                    answers.append(as_dict(operation.send(*step)))
+                except CallRefusedError as error:
+                    refusals.append(error)
+        if refusals:  # the others have been asked all the same
+            raise refusals[0]
         if not any(has_aborted(answer) for answer in answers):
             raise QueryError("not_running", NOTHING_ABORTED[steps[0].method], 409)
         return {"aborted": True, "steps": [s._asdict() for s in steps]}
@@ -12323,16 +12375,16 @@ class Actions:
 
     def _load_pause(self) -> Json:
         with self.store.reading() as db:
-            row = db.execute("SELECT value FROM meta WHERE key = 'pause'").fetchone()
+            row = db.execute("SELECT value FROM meta WHERE key = ?", (self._pause_key,)).fetchone()
         return as_dict(json.loads(row[0])) if row else {}
 
     def _save_pause(self, pause: Json) -> None:
         is_over = not pause["jobs"] and not pause["heartbeats"]
         with self._writing() as db:
             if is_over:
-                db.execute("DELETE FROM meta WHERE key = 'pause'")
+                db.execute("DELETE FROM meta WHERE key = ?", (self._pause_key,))
             else:
-                self.store.set_meta("pause", json.dumps(pause))
+                self.store.set_meta(self._pause_key, json.dumps(pause))
         self.state.paused_ms = None if is_over else pause["since_ms"]
 
     def _cron_jobs(self) -> list[Json]:
@@ -13468,7 +13520,7 @@ class Clawmeter:
         self.gateway_state.listeners["cron"] = self._take_cron_event
         self.actions = Actions(
             settings, self.store, self.gateway_state, read_config=lambda n: read_config(self.homes[n].path, self.env), ask=self.gateway.ask,
-            is_kept=self.temporary is None,
+            is_kept=self.temporary is None, gateway_of=settings.gateway_url or str(self.homes[0].path),
         )  # fmt: skip
         self.system = SystemMonitor(self._places, clock=self.clock)
         self.delivery = DeliveryQueues(self.homes)
@@ -14025,11 +14077,14 @@ _DAY = (
 )
 _CLOCK = r"T([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9](\.[0-9]{1,6})?)?"
 _OFFSET = "(Z|[+-](0[0-9]|1[0-3]):[0-5][0-9])?"
+#: Those that have a week 53.
+_LONG_YEARS = "|".join(str(y) for y in range(2000, 2100) if date(y, 12, 28).isocalendar()[1] == 53)
 _TIME = {
     "anyOf": [
         _one_of("all today yesterday week month"),
         {"type": "string", "pattern": "^[1-9][0-9]{0,3}d$"},
         {"type": "string", "pattern": "^20[0-9]{2}-(0[1-9]|1[0-2]|W(0[1-9]|[1-4][0-9]|5[0-2]))$"},
+        {"type": "string", "pattern": f"^({_LONG_YEARS})-W53$"},
         {"type": "string", "pattern": f"^{_DAY}({_CLOCK}{_OFFSET})?$"},
         {"type": "string", "pattern": "^1[0-9]{12}$"},
     ]
@@ -14856,7 +14911,7 @@ def _operation(route: Route) -> dict[str, Any]:
         "400": error("a parameter or the body is wrong; the message names it"),
         "default": error("any other error"),
     }
-    if route.name in {"sessions", "subagents", "actions"}:
+    if route.answer.startswith("[") and not route.path.endswith(".json"):
         count = {"required": True, "schema": {"type": "integer", "minimum": 0}}
         answers["200"]["headers"] = {"X-Total-Count": count}
     if route.name == "sessions":
@@ -14937,10 +14992,17 @@ class Api:
         self._meter = meter
         self._index = Blob.of("text/html; charset=utf-8", index_html)
         self._assets = {name: Blob.of(*asset) for name, asset in ASSETS.items()}
+        #: Between looking at a cron job and changing it: before 2026.9 the gateway itself does not look.
+        self._editing = threading.Lock()
 
     def sessions(self, call: Call) -> Response:
         """List sessions, and say how many there are in all."""
         rows, total = self._meter.queries.sessions(**call.args)
+        return json_response(call.request, rows, headers={"X-Total-Count": str(total)})
+
+    def top_sessions(self, call: Call) -> Response:
+        """List the dearest sessions, and say how many there are in all."""
+        rows, total = self._meter.queries.top_sessions(**call.args)
         return json_response(call.request, rows, headers={"X-Total-Count": str(total)})
 
     def subagents(self, call: Call) -> Response:
@@ -14988,29 +15050,32 @@ class Api:
         patch, expected = check_cron_job(body.get("patch")), body.get("expected_revision")
         if not (expected is None or isinstance(expected, str)):
             raise ApiError(400, "bad_body", "expected_revision is a text")
-        job = self._find_cron(cron_id)
-        if expected and expected != job["config_revision"]:
-            return self._say_changed(call, cron_id)
         params: Json = {"id": cron_id, "patch": patch}
         if expected and not expected.startswith(OWN_REVISION):
             params["expectedConfigRevision"] = expected
         kind = "cron.edit"
         if patch.keys() == {"enabled"}:
             kind = "cron.enable" if patch["enabled"] is True else "cron.disable"
-        try:
-            self._change_crons(call, "cron.update", params, kind, nameof_cron(job))
-        except CallRefusedError as error:
-            if error.http_status != 409:
-                raise
-            return self._say_changed(call, cron_id)
+        with self._editing:
+            job = self._find_cron(cron_id)
+            if expected and expected != job["config_revision"]:
+                return self._say_changed(call, cron_id)
+            try:
+                self._change_crons(call, "cron.update", params, kind, nameof_cron(job))
+            except CallRefusedError as error:
+                if error.http_status != 409:
+                    raise
+                return self._say_changed(call, cron_id)
         return {"id": cron_id}
 
     def drop_cron(self, call: Call, cron_id: str) -> object:
         """Have the gateway delete a job, unless somebody else has changed it since."""
-        job, expected = self._find_cron(cron_id), call.args["expected_revision"]
-        if expected and expected != job["config_revision"]:
-            return self._say_changed(call, cron_id)
-        self._change_crons(call, "cron.remove", {"id": cron_id}, "cron.delete", nameof_cron(job))
+        expected = call.args["expected_revision"]
+        with self._editing:
+            job = self._find_cron(cron_id)
+            if expected and expected != job["config_revision"]:
+                return self._say_changed(call, cron_id)
+            self._change_crons(call, "cron.remove", {"id": cron_id}, "cron.delete", nameof_cron(job))  # fmt: skip
         return {"id": cron_id}
 
     def run_cron(self, call: Call, cron_id: str) -> object:
@@ -15630,9 +15695,10 @@ def create_app(meter: Clawmeter) -> Flask:
                 answer = handler(call, **parts)
             else:
                 answer = getattr(meter.queries, route.name)(*parts.values(), **call.args)
-            return (
-                answer if isinstance(answer, app.response_class) else json_response(request, answer)
-            )
+            if isinstance(answer, app.response_class):
+                return answer
+            count = {"X-Total-Count": str(len(answer))} if isinstance(answer, list) else None
+            return json_response(request, answer, headers=count)
 
         return view
 
@@ -17981,9 +18047,9 @@ def cmd_status(args: argparse.Namespace) -> int:
         summary = queries.summary()
         with queries.ledger.reading() as db:
             coverage = queries.coverage(db)
-        live = queries.live()
+        live = queries.live(limit="500")
         if url:
-            live = ask_json(settings, "/api/live")  # with the gateway's word
+            live = ask_json(settings, "/api/live?limit=500")  # with the gateway's word
         else:
             live["gateway"] = ask_gateway(settings, queries.homes[0])
     gateway = live["gateway"]

@@ -342,7 +342,7 @@ def test_what_aborts_a_run_depends_on_the_version(following: Any, gateway: FakeG
     assert (step.method, step.params) == ("chat.abort", {"sessionKey": "agent:main:main", "runId": "r1"})  # fmt: skip
     assert meter.actions.abort("agent:main:main", who="x")["aborted"] is True
     gateway.answers["chat.abort"] = {"ok": True, "aborted": False, "runIds": []}
-    with pytest.raises(QueryError, match="only runs that were sent as a chat message"):
+    with pytest.raises(QueryError, match="not sent as a chat message"):
         meter.actions.abort("agent:main:main", who="x")
     meter.gateway_state.methods = frozenset({"sessions.abort"})
     [step] = meter.actions.plan_abort("agent:main:main")
@@ -350,6 +350,59 @@ def test_what_aborts_a_run_depends_on_the_version(following: Any, gateway: FakeG
     gateway.answers["sessions.abort"] = {"ok": True, "abortedRunId": None, "status": "no-active-run"}  # fmt: skip
     with pytest.raises(QueryError, match="had no run"):
         meter.actions.abort("agent:main:main", who="x")
+
+
+def test_a_run_that_is_not_aborted_keeps_no_other_from_it(following: Any, gateway: FakeGateway) -> None:  # fmt: skip
+    meter = following()
+    for run in ("r1", "r2"):
+        gateway.client(len(gateway.connections)).say(start(runId=run))
+    wait_until(
+        lambda: any(len(runs) == 2 for _, runs in meter.gateway_state.running()), "both runs"
+    )
+    asked: list[str] = []
+
+    def abort(params: Json) -> Any:
+        asked.append(params["runId"])
+        return {"error": {"code": "UNAVAILABLE", "message": "boom"}} if params["runId"] == "r1" else {"ok": True, "aborted": True}  # fmt: skip
+
+    gateway.answers["chat.abort"] = abort
+    with pytest.raises(clawmeter.CallRefusedError, match="boom"):
+        meter.actions.abort("agent:main:main", who="x")
+    assert sorted(asked) == ["r1", "r2"]
+
+
+def test_a_pause_belongs_to_its_gateway(tmp_path: Path, gateway: FakeGateway, meter_factory: Any, following: Any) -> None:  # fmt: skip
+    jobs = Jobs(gateway, "a")
+    first = following()
+    first.actions.pause(who="me")
+    first.stop()
+    other = FakeGateway()
+    try:
+        theirs = Jobs(other, "b")
+        second = meter_factory(home_of(tmp_path / "other", other), gateway=True, state_dir=tmp_path / "state")  # fmt: skip
+        second.gateway.start()
+        wait_until(lambda: second.gateway_state.status == "connected", "a connection")
+        assert second.gateway_state.paused_ms is None
+        with pytest.raises(QueryError, match="not paused"):
+            second.actions.resume(who="me")
+        assert (theirs.asked, theirs.on()) == ([], {"b"})
+        second.stop()
+    finally:
+        other.stop()
+    third = following()
+    assert third.gateway_state.paused_ms
+    third.actions.resume(who="me")
+    assert jobs.on() == {"a"}
+
+
+def test_addresses_of_webhooks_are_not_in_the_list_of_actions(following: Any, gateway: FakeGateway) -> None:  # fmt: skip
+    hook = "https://discord.com/api/webhooks/1234/abcDEF-ghi"
+    meter = following()
+    gateway.answers["cron.add"] = {"id": "j1", "delivery": {"mode": "webhook", "to": "https://example.org/hook/s3cret"}}  # fmt: skip
+    meter.actions.call(0, ("cron.add", {"delivery": {"mode": "webhook", "to": hook}}), kind="cron.create", target="x", who="me")  # fmt: skip
+    [row] = meter.actions.listed()[0]
+    assert row["params"]["delivery"]["to"] == "https://discord.com/…"
+    assert row["answer"]["delivery"]["to"] == "https://example.org/…"
 
 
 def test_a_pause_says_which_runs_go_on(following: Any, gateway: FakeGateway) -> None:

@@ -210,7 +210,7 @@ def test_formula_shows_how_a_cost_came_about(small: CommandLine) -> None:
 
 
 def test_status(small: CommandLine) -> None:
-    small.out("ingest")
+    """It reads first, where nobody else does."""
     lines = small.out("status").splitlines()
     assert [line.split()[0] for line in lines] == [
         "server",
@@ -257,6 +257,9 @@ def test_ingest_names_what_is_wrong(small: CommandLine) -> None:
 
 @pytest.mark.parametrize("form", ["csv", "json"])
 def test_export(form: str, small: CommandLine) -> None:
+    inside = small.home / ".openclaw" / "agents"
+    assert "inside OpenClaw's" in small.refused(2, "export", form, "--out-dir", str(inside))
+    assert [p.name for p in inside.iterdir()] == ["main"]
     folder = small.folder / "out"
     said = small.out("export", form, "--out-dir", str(folder))
     assert said.splitlines() == [
@@ -289,6 +292,23 @@ def test_beside_a_running_server(small: CommandLine) -> None:
         said = small.refused(3, "serve", "--port", "0")
         assert url in said
         assert "--state" in said
+
+
+def test_beside_a_server_with_a_token_of_its_own(small: CommandLine) -> None:
+    given = small.folder / "given"
+    given.write_text("a-token-of-my-own\n")
+    with small.serving("serve", "--token-file", str(given)) as url:
+        wait_until(lambda: small.run("api", "/readyz").returncode == 0, "readiness")
+        assert small.json("api", "/api/summary")["messages"] == 3
+        assert small.out("token") == f"{url}/#token=a-token-of-my-own\n"
+        assert "3 in the ledger" in small.out("ingest")
+    small.env["CLAWMETER_TOKEN"] = "one-of-the-environment"
+    with small.serving():
+        assert small.json("api", "/api/summary")["messages"] == 3
+        del small.env["CLAWMETER_TOKEN"]
+        said = small.refused(1, "api", "/api/summary")
+    assert "was given its token from outside" in said
+    assert "CLAWMETER_TOKEN" in said
 
 
 @pytest.mark.parametrize(

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sqlite3
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo
@@ -691,6 +693,36 @@ def test_a_job_that_was_changed_meanwhile_is_a_conflict_with_its_new_state(api: 
         status, answer = api.ask(method, path, body)
         assert (status, answer["error"]["code"], answer["job"]["name"]) == (409, "cron_changed", "tea")  # fmt: skip
     assert api.sent("cron.update") == api.sent("cron.remove") == []
+
+
+def test_of_two_changes_at_once_the_second_is_a_conflict(api: Api) -> None:
+    """Also before 2026.9, where only we look."""
+    jobs = {"j1": dict(JOB)}
+    api.gateway.answers["cron.list"] = lambda _params: {"jobs": list(jobs.values())}
+
+    def update(params: Json) -> Json:
+        jobs["j1"] |= params["patch"]
+        return jobs["j1"]
+
+    api.gateway.answers["cron.update"] = update
+    revision = parse_cron_job(JOB)["config_revision"]
+    with ThreadPoolExecutor(2) as pool:
+        asked = [pool.submit(api.ask, "PATCH", "/api/crons/j1", {"patch": {"name": name}, "expected_revision": revision}) for name in ("x", "y")]  # fmt: skip
+        assert sorted(one.result(30)[0] for one in asked) == [200, 409]
+    assert len(api.sent("cron.update")) == 1
+
+
+@pytest.mark.parametrize("name", ["cron/jobs.json", "cron/runs/j1.jsonl"])
+def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(name: str, tmp_path: Path) -> None:
+    home = home_at(tmp_path)
+    path = home.path / name
+    path.parent.mkdir(parents=True)
+    os.mkfifo(path)
+    if name.endswith(".json"):
+        with pytest.raises(clawmeter.SourceError, match="cannot read"):
+            clawmeter.read_cron_jobs(home)
+    else:
+        assert clawmeter.read_cron_runs(home, "j1") == []
 
 
 def test_a_conflict_that_only_the_gateway_sees_is_the_same_answer(api: Api) -> None:

@@ -714,18 +714,22 @@ def test_the_list_of_identities_says_what_the_rows_say(meter_factory: Any, home_
     """A transcript is shown by it, without unpacking the rows; real databases and made ones, all sessions."""
     homes = [FIXTURES / "2026.9.6", FIXTURES / "2026.9.6-upgraded-from-2026.6.11", home_factory("sqlite", copy=False, sessions=12, messages=300).path]  # fmt: skip
     everything = clawmeter.EntryFilter()
-    shown = 0
+    shown, sessions, unpacked, scan_entries = 0, 0, set(), clawmeter.scan_entries
     for home in homes:
         meter = meter_factory(home)
         meter.index()
         for row in meter.queries.sessions(limit="10000")[0]:
             sid, places = meter.queries._find_transcript(row["id"])
-            listed = clawmeter.map_transcript(places, sid, everything)
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(clawmeter, "scan_entries", lambda place, of: unpacked.add(of) or scan_entries(place, of))  # fmt: skip
+                listed = clawmeter.map_transcript(places, sid, everything)
             with pytest.MonkeyPatch.context() as patch:
                 patch.setattr(clawmeter, "read_identities", lambda *_: None)
                 assert clawmeter.map_transcript(places, sid, everything) == listed
             shown += len(listed.entries)
+            sessions += all(place.kind == "database" for place in places)
     assert shown > 500
+    assert len(unpacked) < sessions / 2  # of the others no row was read
 
 
 @pytest.mark.parametrize(

@@ -285,6 +285,8 @@ def config_of(tmp_path: Path, **gateway: Any) -> OpenClawConfig:
     [
         ({"auth": {"mode": "password", "password": "hush"}}, "takes no token"),
         ({"auth": {"mode": "trusted-proxy"}}, "takes no token"),
+        ({"auth": {"password": "hush"}}, "takes no token"), ({"auth": {"password": "hush", "token": "hush-token"}}, "takes no token"),
+        ({"mode": "remote", "remote": {"url": "wss://gw.example", "password": "hush"}}, "takes no token"),
         ({"auth": {"mode": "token", "token": {"source": "env", "id": "HUSH"}}}, "reference to a secret"),
         ({"auth": {"token": "${NOT_SET}"}}, "this variable is not set here"),
         ({}, "has no gateway.auth.token"),
@@ -455,6 +457,35 @@ def test_waits_grow_and_differ() -> None:
             longest = min(60.0, first * 2**n)
             assert longest / 2 <= delay <= longest
     assert delays("unreachable") != delays("unreachable")
+
+
+def test_the_password_of_the_own_gateway_says_nothing_about_a_remote_one(tmp_path: Path) -> None:
+    remote = {"url": "wss://gw.example", "token": "remote-token", "password": "hush"}
+    config = config_of(tmp_path, mode="remote", auth={"mode": "password"}, remote=remote)
+    assert clawmeter.find_endpoint(Settings(state_dir=tmp_path), config).tokens == ("remote-token",)
+
+
+@pytest.mark.parametrize("says", ["shutdown", "nothing"])
+def test_waits_grow_while_a_gateway_lets_us_in_and_drops_us(gateway: FakeGateway, listen: Any, says: str) -> None:  # fmt: skip
+    listener = listen(start=False)
+    listener.client.FIRST_DELAY_S, listener.client.RESTART_DELAY_S = 0.02, 0.01
+    listener.client.RESTART_S = 0.0  # else it is looked for every FIRST_DELAY_S for a minute
+    delays: list[float] = []
+    waiting = listener.client._delay_after
+    listener.client._delay_after = lambda error: delays.append(waiting(error)) or delays[-1]
+    listener.client.start()
+    for number in range(1, 6):
+        if says == "shutdown":
+            gateway.client(number).say({"type": "event", "event": "shutdown", "payload": {"reason": "gateway stopping"}})  # fmt: skip
+        gateway.client(number).drop()
+    gateway.client(6)
+    wait_until(lambda: len(delays) >= 5)
+    assert delays[4] > 4 * delays[0]
+    assert listener.client._failures == 5
+    listener.client.HELD_S = -1.0  # this one has held
+    gateway.client(6).drop()
+    gateway.client(7)
+    assert listener.client._failures == 1
 
 
 @pytest.mark.parametrize("says", ["shutdown", "1012"])
@@ -1045,6 +1076,18 @@ def test_a_session_that_never_came_to_an_answer_stays_in_sight_when_its_run_was_
     wait_until(lambda: doing() == [("s-new", "waiting")])
     gateway.client().say({"type": "event", "event": "chat", "payload": {"runId": "r1", "sessionKey": "agent:main:new", "state": "aborted"}})  # fmt: skip
     wait_until(lambda: doing() == [("s-new", "aborted")])
+
+
+def test_what_the_list_says_of_an_old_session_does_not_make_it_live(home: HandmadeHome, gateway: FakeGateway, meter_factory: Any) -> None:  # fmt: skip
+    old = now_ms() - 40 * 86_400_000
+    home.write("s-old", [header("s-old", old), user("u1", old)])
+    home.index({"agent:main:old": "s-old"})
+    gateway.answers["sessions.list"] = {"sessions": [row("agent:main:old", sessionId="s-old", updatedAt=9_999_999_999_999, status="done")]}  # fmt: skip
+    meter = meter_factory(home.path, gateway=True, gateway_url=gateway.url, gateway_token=TOKEN)
+    meter.index()
+    meter.gateway.start()
+    wait_until(lambda: meter.gateway_state.sessions)
+    assert "s-old" not in {r["id"] for r in meter.queries.overview()["live"]}
 
 
 def test_answers_are_as_described_while_connected(home: HandmadeHome, gateway: FakeGateway, meter_factory: Any) -> None:  # fmt: skip

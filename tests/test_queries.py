@@ -459,6 +459,21 @@ def test_labels_name_sessions(reader: Reader) -> None:
     assert {r["key"]: r["label"] for r in rows} == {sid: key or sid for _, sid, key, _ in SESSIONS}
 
 
+@pytest.mark.parametrize("split", BY)
+@pytest.mark.parametrize("by", BY)
+def test_every_key_can_be_split_by_every_other_and_by_itself(by: str, split: str, reader: Reader) -> None:  # fmt: skip
+    """Rows are the same with and without a split, and parts add up to them."""
+    queries = reader.meter.queries
+    answer = queries.usage(from_="2026-10-01", by=by, split=split, parts="100")
+    plain = queries.usage(from_="2026-10-01", by=by)
+    assert [{k: v for k, v in row.items() if k != "parts"} for row in answer["rows"]] == plain["rows"]  # fmt: skip
+    assert answer["totals"] == plain["totals"]
+    for row in answer["rows"]:
+        for figure in TOTALS:
+            assert sum(part[figure] for part in row["parts"]) == row[figure]
+        assert by != split or {part["key"] for part in row["parts"]} <= {row["key"], clawmeter.OTHER_KEY}  # fmt: skip
+
+
 # --- ranges --------------------------------------------------------------------------------------
 
 

@@ -425,7 +425,9 @@ def open_home() -> Iterator[HandmadeHome]:
     shutil.rmtree(folder)
 
 
-@pytest.mark.parametrize("what", ["file", "folder", "database", "archive", "index"])
+@pytest.mark.parametrize(
+    "what", ["file", "folder", "agent", "imports", "database", "archive", "index"]
+)
 def test_what_may_not_be_read_is_said_and_read_when_it_may(
     what: str, open_home: HandmadeHome, meter_factory: Any
 ) -> None:
@@ -444,9 +446,13 @@ def test_what_may_not_be_read_is_said_and_read_when_it_may(
     elif what == "index":
         home.write("aaa", session_of("aaa", 2), agent="ops")
         closed = home.index({"agent:ops:main": "aaa"}, agent="ops")
+    elif what == "imports":
+        closed = home.write("aaa", session_of("aaa", 2), agent="ops").parent
+        closed = closed.rename(closed.parent / "session-sqlite-import-archive")
+        (closed / "aaa.jsonl").rename(closed / "legacy-store.aaa.jsonl.imported-1795239135148")
     else:
         closed = home.write("aaa", session_of("aaa", 2), agent="ops")
-        closed = closed.parent if what == "folder" else closed
+        closed = {"file": closed, "folder": closed.parent, "agent": closed.parent.parent}[what]
     home.write("other", session_of("other", 1))
     mode = closed.stat().st_mode
     closed.chmod(0)
@@ -459,9 +465,8 @@ def test_what_may_not_be_read_is_said_and_read_when_it_may(
     assert reader.by("agent") == expected
     assert told["status"] == "degraded"
     assert any(str(closed) in p["text"] for p in told["problems"])
-    if what != "folder":
-        assert told["coverage"]["unreadable"] == 1
-        assert not told["coverage"]["complete"]
+    assert told["coverage"]["unreadable"] == 1
+    assert not told["coverage"]["complete"]
     closed.chmod(mode)
     with other_user():
         reader.read()
@@ -470,6 +475,52 @@ def test_what_may_not_be_read_is_said_and_read_when_it_may(
     assert reader.coverage("complete")
     if what == "index":
         assert reader.by("session_key")["agent:ops:main"] == 2
+
+
+def test_what_is_in_a_folder_that_was_closed_is_not_taken_for_gone(open_home: HandmadeHome, meter_factory: Any) -> None:  # fmt: skip
+    home = open_home
+    home.write("first", session_of("first", 1))
+    folder = home.write("aaa", session_of("aaa", 2), agent="ops").parent
+    reader = Reader(meter_factory, home.path)
+    reader.read()
+    folder.chmod(0)
+    with other_user():
+        reader.read()
+    assert reader.by("agent") == {"main": 1, "ops": 2}
+    assert not reader.coverage("complete")
+    assert [s["path"] for s in reader.health()["sources"] if s["kind"] == "folder"] == [str(folder)]
+    assert "gone" not in {s.state for s in reader.meter.indexer.known.values()}
+    folder.chmod(0o755)
+    reader.read()
+    assert reader.coverage("complete")
+    assert [s for s in reader.health()["sources"] if s["kind"] == "folder"] == []
+
+
+def test_a_pipe_with_the_name_of_a_transcript_is_not_waited_for(open_home: HandmadeHome, meter_factory: Any) -> None:  # fmt: skip
+    home = open_home
+    sessions = home.write("first", session_of("first", 1)).parent
+    os.mkfifo(sessions / "00000000-0000-4000-8000-000000000000.jsonl")
+    reader = Reader(meter_factory, home.path)
+    for _ in range(2):
+        reader.read()
+        assert reader.totals()[0] == 1
+        assert reader.coverage("unreadable") == 1
+    assert any("it is no file" in p["text"] for p in reader.health()["problems"])
+
+
+def test_nothing_is_written_into_a_home(open_home: HandmadeHome, meter_factory: Any, tmp_path: Path) -> None:  # fmt: skip
+    home = open_home
+    home.write("first", session_of("first", 1))
+    db = home.database()
+    for wrong in ({"state_dir": home.state / "meter"}, {"db": db.path}, {"db": home.state / "agents" / "x.db"}):  # fmt: skip
+        before = sorted(home.state.rglob("*"))
+        with pytest.raises(clawmeter.SettingsError, match="inside OpenClaw's"):
+            meter_factory(home.path, **wrong)
+        assert sorted(home.state.rglob("*")) == before
+    (tmp_path / "mine").mkdir(mode=0o755)
+    (tmp_path / "mine").chmod(0o755)
+    meter_factory(home.path, db=tmp_path / "mine" / "x.db").index()
+    assert (tmp_path / "mine").stat().st_mode & 0o777 == 0o755
 
 
 def test_what_may_not_be_read_in_a_cold_index(open_home: HandmadeHome, meter_factory: Any) -> None:
