@@ -9678,6 +9678,15 @@ class Queries:
         msg = f"no session {plain(session_id, 80)} in the ledger"
         raise QueryError("session_not_found", msg, 404)
 
+    def whole_id(self, start: str) -> str:
+        """The session id that begins so, as reports print it, where there is but one; else the text as it is."""
+        with self.ledger.reading() as db:
+            found = db.execute(
+                "SELECT DISTINCT session_id FROM sessions WHERE substr(session_id, 1, ?) = ? LIMIT 2",
+                (len(sound(start)), sound(start)),
+            ).fetchall()
+        return str(found[0][0]) if len(found) == 1 and len(start) >= 8 else start
+
     def session(self, session_id: str) -> Json:
         """A session in full: its row, its models, tools, sub-agents, prompt and where it is stored."""
         with self.ledger.reading() as db:
@@ -17846,7 +17855,8 @@ def cmd_report(args: argparse.Namespace) -> int:
     settings = settings_from(args)
     with open_queries(settings) as (queries, prices):
         if args.formula:
-            print_formula(queries.formula(args.formula, prices), as_json=args.json)
+            session = queries.whole_id(args.formula)
+            print_formula(queries.formula(session, prices), as_json=args.json)
             return 0
         filters = {name: getattr(args, name) for name in FILTER_SQL}
         answer = queries.usage(

@@ -206,6 +206,13 @@ def test_formula_shows_how_a_cost_came_about(small: CommandLine) -> None:
     assert "no session nowhere" in small.refused(1, "report", "--formula", "nowhere")
 
 
+def test_formula_of_a_session_by_the_beginning_of_its_id(cli: CommandLine) -> None:
+    rows = json.loads(cli.run("report", "--from", "all", "--by", "session", "--json").stdout)["rows"]  # fmt: skip
+    session = rows[0]["key"]
+    assert cli.run("report", "--formula", session[:8]).stdout == cli.run("report", "--formula", session).stdout != ""  # fmt: skip
+    assert f"no session {session[:7]} in the ledger" in cli.refused(1, "report", "--formula", session[:7])  # fmt: skip
+
+
 # --- the other commands --------------------------------------------------------------------------
 
 
