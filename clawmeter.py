@@ -18932,6 +18932,7 @@ h3 { margin: 12px 0 4px; font-size: 12px; line-height: 16px; font-weight: 600; c
 .heat th { font-size: 11px; color: var(--ink-3); line-height: 16px; white-space: nowrap; }
 .heat tr > :first-child { width: 36px; } .heat tr > :last-child { width: 72px; font-size: 12px; }
 .heat td { height: 28px; border-radius: 3px; }
+.heat .is-unknown { padding: 0; text-align: center; color: var(--ink-3); }
 .h0 { background: var(--bg); box-shadow: inset 0 0 0 1px var(--line); }
 .h1 { background: color-mix(in srgb, var(--s1) 18%, var(--surface)); }
 .h2 { background: color-mix(in srgb, var(--s1) 38%, var(--surface)); }
@@ -20300,6 +20301,11 @@ export function cost(totals, isLong = false) {
 export const isUnpriced = (row) => row.cost_nano_usd === 0 && row.unpriced_calls > 0 && row.unpriced_calls >= row.model_calls;
 /** What calls cost, for the figures that are derived from it; null where it is not known. */
 export const knownCost = (row) => (isUnpriced(row) ? null : row.cost_nano_usd);
+/** The sum of what rows cost, with how many calls it is without. */
+export const sumOf = (rows) => Object.fromEntries(["cost_nano_usd", "model_calls", "unpriced_calls"]
+  .map((field) => [field, rows.reduce((sum, row) => sum + (row[field] || 0), 0)]));
+/** Why there is a dash and no chart: not because nothing was used. */
+export const noPrice = ({ unpriced_calls: calls }, what) => nothing(html`${tn(calls, "{n} call has no price: its tokens are counted, its cost is not known.", "{n} calls have no price: their tokens are counted, their cost is not known.")} ${what}`);
 /** The part of a sum that a row cost. */
 export const costShare = (row, total, digits = 0) => (isUnpriced(row) ? UNKNOWN : sharePercent(row.cost_nano_usd, total, digits));
 /** What a session cost with all below it; null where that is not known. */
@@ -20832,11 +20838,16 @@ const BASES = [
 const basisWords = (basis) => tServer(basis, BASES);
 
 function MonthEnd(state) {
-  const { month_end: end, month } = state.overview.figures;
+  const { month_end: end, month, week } = state.overview.figures;
   const frame = (number, body) => figureFrame({ key: "month-end", label: t("At month end"), number, body, state });
   if (end?.projected_nano_usd === null || end?.projected_nano_usd === undefined) {
     const why = end?.basis ? basisWords(end.basis) : t("a projection needs a few days of use");
     return frame(html`<span class="num">${UNKNOWN}</span>`, html`<p class="figure-change">${why}</p>`);
+  }
+  // Early in a month the days it is projected from are those of the week.
+  const totals = month.totals.model_calls ? month.totals : week.totals;
+  if (end.projected_nano_usd === 0 && isUnpriced(totals)) {
+    return frame(cost(totals, true), html`<p class="figure-change">${t("calls without a price cannot be projected")}</p>`);
   }
   const limitUsd = isFiltered(state) ? null : state.overview.budgets.monthly_usd;
   const budget = limitUsd ? Math.round(limitUsd * 1e9) : null;
@@ -20992,18 +21003,21 @@ function Legend(model, total, { lit, overview }) {
 function ByDay(state) {
   const model = dayModel(state);
   const total = model.series.reduce((sum, one) => sum + one.total_nano_usd, 0);
+  const used = sumOf(state.overview.by_model);
   const back = state.route.range.includes("..")
     ? html`<button type="button" class="link" data-action="range-reset">${t("Back to {range}", { range: rangeName(DEFAULT_RANGE) })}</button>`
     : null;
   return panel({
     key: "by-day", title: unitTitle(model.unit), wide: "w8", state, isRanged: true,
-    note: html`${rangeName(state.route.range)}, ${money(total)}`,
+    note: html`${rangeName(state.route.range)}, ${cost({ ...used, cost_nano_usd: total }, true)}`,
     tools: html`
       ${back}
       <button type="button" class="link" data-action="table">${state.isTable ? t("Show chart") : t("Show table")}</button>`,
     body: model.series.length
       ? html`${state.isTable ? DayTable(model) : DayChart(model, state)}${Legend(model, total, state)}`
-      : nothing(t("No metered cost in this range.")),
+      : used.unpriced_calls
+        ? noPrice(used, html`<a class="link" href="${hrefTo(state, "cost")}" data-page="cost">${t("Set a price")}</a>`)
+        : nothing(t("No metered cost in this range.")),
   });
 }
 
@@ -24892,7 +24906,7 @@ import {
 import { lines, stackedBars, swatch, UNITS } from "./chart.js";
 import {
   BY_NAMES, FILTERS, NONE_KEY, OTHER_KEY, addDays, addMonths, answerOr, askParams, assignColours, bdi, change, cost, costShare, couldNotRead, dataOf, filterName, head,
-  isUnpriced, knownCost, money, nothing, panel, partial, rangeName, scrollingTable, segments, select, sessionLink, sessionName, shareOf, sharePercent, slotOf, sortHead,
+  isUnpriced, knownCost, money, noPrice, nothing, panel, partial, rangeName, scrollingTable, segments, select, sessionLink, sessionName, shareOf, sharePercent, slotOf, sortHead, sumOf,
   tokens, unseen, when, widthOf, windowedTable, zoneOf,
 } from "./views.js";
 
@@ -25346,12 +25360,16 @@ function Main(state) {
   const chart = isTimed(usage) ? Chart(charts(state).cost?.model ?? chartModel(state), state) : Ranking(usage, state);
   const hasCalls = usage.totals.model_calls > 0;
   const hasAny = usage.rows.some((row) => row[SHOWN[shown].field]);
+  const isUnknown = shown === "cost" && usage.totals.unpriced_calls > 0;
+  const noChart = isUnknown
+    ? html`${noPrice(usage.totals, t("Set one below, under “Models without a price”."))}${Legend(usage, state)}`
+    : nothing(t("Nothing of this in this range."));
   return panel({
     key: "cost", title: t(SHOWN[shown].name), wide: "w12", state, isRanged: true,
     note: html`${rangeName(state.route.range)}${isBack ? html` <button type="button" class="link" data-action="range-reset">${t("Back to {range}", { range: rangeName("30d") })}</button>` : null}`,
     tools,
     body: html`
-      ${hasAny ? html`${chart}${Legend(usage, state)}` : hasCalls ? nothing(t("Nothing of this in this range.")) : null}
+      ${hasAny ? html`${chart}${Legend(usage, state)}` : hasCalls ? noChart : null}
       <div class="table-head">
         <h3>${t("Table")}</h3>
         <span class="tools">
@@ -25373,14 +25391,18 @@ export function heatStep(value, most) {
 function Week(state) {
   const { field, unit, name } = SHOWN[state.route.shown];
   const body = (usage) => {
-    const most = Math.max(1, ...usage.rows.map((row) => row[field]));
+    const most = Math.max(0, ...usage.rows.map((row) => row[field]));
+    const write = (row) => UNITS[unit].format(shownOf(row, field));
     const hours = Array.from({ length: 24 }, (_, hour) => hour);
     const cell = (row) => {
       const step = heatStep(row[field], most);
-      const words = `${keySpan("hour_of_week", row).label}: ${UNITS[unit].format(row[field])}`;
-      return html`<td class="h${step}" title="${words}">${unseen(UNITS[unit].format(row[field]))}</td>`;
+      const missing = field === "cost_nano_usd" && row.unpriced_calls ? ` + ${tn(row.unpriced_calls, "{n} unpriced call", "{n} unpriced calls")}` : "";
+      const words = `${keySpan("hour_of_week", row).label}: ${write(row)}${missing}`;
+      // An hour of which nothing is known is not one in which nothing was spent.
+      const isUnknown = shownOf(row, field) === null;
+      return html`<td class="h${step}${isUnknown ? " is-unknown" : ""}" title="${words}">${isUnknown ? UNKNOWN : unseen(write(row))}</td>`;
     };
-    const total = (rows) => rows.reduce((sum, row) => sum + row[field], 0);
+    const total = (rows) => ({ [field]: rows.reduce((sum, row) => sum + row[field], 0), ...(field === "cost_nano_usd" ? sumOf(rows) : null) });
     return html`
       <div class="scroll" tabindex="0" role="group" aria-label="${t("{title}, table", { title: t("Hours of the week") })}">
         <table class="heat">
@@ -25388,12 +25410,13 @@ function Week(state) {
           <tbody>
             ${WEEKDAYS.map((day, i) => {
               const rows = usage.rows.slice(i * 24, i * 24 + 24);
-              return html`<tr><th scope="row">${t(day)}</th>${rows.map(cell)}<td class="num">${UNITS[unit].format(total(rows))}</td></tr>`;
+              return html`<tr><th scope="row">${t(day)}</th>${rows.map(cell)}<td class="num">${write(total(rows))}</td></tr>`;
             })}
           </tbody>
         </table>
       </div>
-      <p class="heat-key"><span>0</span>${[0, 1, 2, 3, 4, 5].map((step) => html`<i class="h${step}"></i>`)}<span>${UNITS[unit].format(most)}</span></p>`;
+      ${usage.rows.some((row) => shownOf(row, field) === null) ? html`<p class="more">${t("{dash}: only calls without a price.", { dash: UNKNOWN })}</p>` : null}
+      ${most === 0 ? null : html`<p class="heat-key"><span>0</span>${[0, 1, 2, 3, 4, 5].map((step) => html`<i class="h${step}"></i>`)}<span>${UNITS[unit].format(most)}</span></p>`}`;
   };
   return panel({
     key: "week", title: t("Hours of the week"), note: `${t(name)}, ${zoneOf(state)}`, wide: "w8", state, isRanged: true,
@@ -28126,6 +28149,10 @@ export const messages = {
   "{n} call": "{n} 次调用", "{n} calls": "{n} 次调用", "{n} token": "{n} 个 token", "{n} tokens": "{n} 个 token",
   "{n} unpriced call": "{n} 次未定价调用", "{n} unpriced calls": "{n} 次未定价调用", "unpriced calls": "次未定价调用",
   "no price known": "价格未知", "{calls}, not in this sum": "{calls}，未计入此合计",
+  "{n} call has no price: its tokens are counted, its cost is not known.": "{n} 次调用没有价格：token 已计入，费用未知。",
+  "{n} calls have no price: their tokens are counted, their cost is not known.": "{n} 次调用没有价格：token 已计入，费用未知。",
+  "calls without a price cannot be projected": "没有价格的调用无法预测", "{dash}: only calls without a price.": "{dash}：仅有没有价格的调用。",
+  "Set one below, under “Models without a price”.": "可在下方“没有价格的模型”中设置。",
   "Mon": "周一", "Tue": "周二", "Wed": "周三", "Thu": "周四", "Fri": "周五", "Sat": "周六", "Sun": "周日",
 
   // What usage is counted by

@@ -235,3 +235,20 @@ test("a part without a price stands in the legend, not as $0 and not as nothing"
   tokens.answers.usage.data.parts = data.parts;
   assert.match(String(page.view(tokens)), /<li data-key="acme\/paid">/);
 });
+
+test("a range of calls without a price says so, in the place of the chart and in every hour of the week", () => {
+  const state = stateFor("#/cost");
+  const free = (row) => ({ ...row, ...totals(0, { unpriced_calls: 10 }), parts: row.parts?.slice(0, 1).map((one) => ({ ...one, ...totals(0, { unpriced_calls: 10 }) })) });
+  const { data } = state.answers.usage;
+  state.answers.usage.data = { ...data, totals: totals(0, { model_calls: 20, unpriced_calls: 20 }), rows: data.rows.map(free), parts: [part("acme/free", 0, { unpriced_calls: 20, model_calls: 20 })] };
+  state.answers.usage.data.rows.forEach((row) => { row.parts[0].key = "acme/free"; });
+  state.answers.week.data = { ...week, rows: week.rows.map((row, i) => (i ? { ...row, ...totals(0, { model_calls: 0 }) } : free(row))) };
+  const text = String(page.view(state));
+  assert.match(text, /20 calls have no price: .*Models without a price/);
+  assert.doesNotMatch(text, /Nothing of this in this range/);
+  const heat = text.match(/<table class="heat">[\s\S]*?<\/table>/)[0];
+  assert.match(heat, /title="Mon 00:00: — \+ 10 unpriced calls">—</);
+  assert.match(heat, /<td class="num">—<\/td>/);
+  assert.match(heat, /<td class="num">\$0<\/td>/);
+  assert.doesNotMatch(text, /heat-key/);
+});

@@ -295,3 +295,14 @@ test("breakdown totals come from the answer, not from the rows on show", () => {
   assert.match(texts(text), /All 4,321 .*\$30\.00/);
   assert.equal(shown({ isAllShown: true }).match(/<tr data-key/g).length, 30);
 });
+
+test("where no call has a price, neither the month's end nor the chart is $0", () => {
+  const free = totals(0, { unpriced_calls: 10 });
+  const figure = { from_ms: 0, to_ms: NOW, totals: free, before: free, spark_nano_usd: [0, 0] };
+  const figures = { today: figure, week: figure, month: figure, month_end: { projected_nano_usd: 0, low_nano_usd: 0, high_nano_usd: 0, days_used: 7, basis: "x" } };
+  const text = page({ overview: overview({ figures, by_day: { days: ["2026-11-06"], partial_last: true, series: [] }, by_model: [{ key: "a/free", label: "free", ...free }], by_cause: [], by_agent: [], top_sessions: [], live: [] }) });
+  const part = (key) => texts(text.match(new RegExp(`data-key="${key}"[\\s\\S]*?</section>`))[0]);
+  assert.match(part("month-end"), /— \+ 10 unpriced calls .*cannot be projected/);
+  assert.match(part("by-day"), /— \+ 10 unpriced calls .*10 calls have no price: .* Set a price/);
+  assert.doesNotMatch(part("month-end") + part("by-day"), /\$0/);
+});
