@@ -17845,11 +17845,13 @@ def print_report(answer: Json, compared: Json, projection: Json | None) -> None:
 
     def cells(t: Json) -> list[str]:
         calls, cost, tokens = t["model_calls"], t["cost_nano_usd"], t["total_tokens"]
+        # As on the Cost page: over the calls whose cost is known, those of a plan included.
+        priced, known = calls - t["unpriced_calls"], cost + t["plan_cost_nano_usd"]
         unpriced = f" + {t['unpriced_calls']:,} unpriced" if t["unpriced_calls"] else ""
         return [
             f"{calls:,}", format_count(t["input_tokens"]), format_count(t["output_tokens"]), format_count(t["cache_read_tokens"]), format_count(t["cache_write_tokens"]),
-            f"{format_usd(cost)}{unpriced}", f"{100 * cost / whole_cost:.1f} %" if whole_cost else "—", format_usd(cost // calls) if calls else "—",
-            format_usd(cost * 10**6 // tokens) if tokens else "—",
+            f"{format_usd(cost)}{unpriced}", f"{100 * cost / whole_cost:.1f} %" if whole_cost else "—", format_usd(known // priced) if priced else "—",
+            format_usd(known * 10**6 // tokens) if tokens and priced == calls else "—",
         ]  # fmt: skip
 
     heads = [
@@ -25184,8 +25186,24 @@ function Legend(usage, state) {
 
 // The table, and the files made of it
 
-const perCall = (row) => (row.model_calls && !isUnpriced(row) ? row.cost_nano_usd / row.model_calls : null);
-const perMillion = (row) => (row.total_tokens && !isUnpriced(row) ? (row.cost_nano_usd / row.total_tokens) * 1e6 : null);
+// An average is over the calls whose cost is known. Which of them a plan paid for is not counted,
+// only what those would have cost: so it is over both, and says so.
+const averaged = (row) => row.cost_nano_usd + row.plan_cost_nano_usd;
+const pricedCalls = (row) => row.model_calls - row.unpriced_calls;
+const perCall = (row) => (pricedCalls(row) > 0 ? averaged(row) / pricedCalls(row) : null);
+const perMillion = (row) => (row.total_tokens && !row.unpriced_calls ? (averaged(row) / row.total_tokens) * 1e6 : null);
+
+/** An average, with what it is over, or why there is none. */
+function average(kind, row) {
+  const nano = kind === "call" ? perCall(row) : perMillion(row);
+  const why = [
+    nano === null && kind === "million" && row.unpriced_calls ? t("how many tokens the calls without a price have is not known") : "",
+    nano === null && kind === "call" && row.unpriced_calls ? t("no price known") : "",
+    nano !== null && row.unpriced_calls ? t("over the {calls} that have a price", { calls: tn(pricedCalls(row), "{n} call", "{n} calls") }) : "",
+    nano !== null && row.plan_cost_nano_usd ? t("plan use included") : "",
+  ];
+  return html`<span class="num" title="${[nano === null ? "" : formatExactMoney(nano), ...why].filter(Boolean).join(", ")}">${formatMoney(nano)}</span>`;
+}
 
 /** Each column: its name, its value in a file and for sorting, and how it looks. */
 const COLUMNS = {
@@ -25201,10 +25219,10 @@ const COLUMNS = {
     name: msg("Plan use"), isMoney: true, value: (row) => row.plan_cost_nano_usd, kind: "wide",
     cell: (row) => figure("plan", row, money(row.plan_cost_nano_usd)), isWanted: (usage) => usage.totals.plan_cost_nano_usd > 0,
   },
-  call: { name: msg("Per call"), isMoney: true, value: perCall, cell: (row) => figure("call", row, money(perCall(row))), kind: "mid" },
+  call: { name: msg("Per call"), isMoney: true, value: perCall, cell: (row) => figure("call", row, average("call", row)), kind: "mid" },
   million: {
     name: msg("Per million tokens"), isMoney: true, value: perMillion, kind: "wide",
-    cell: (row) => figure("million", row, money(perMillion(row))),
+    cell: (row) => figure("million", row, average("million", row)),
   },
   share: { name: msg("Share"), value: (row, usage) => (isUnpriced(row) ? null : shareOf(row.cost_nano_usd, usage.totals.cost_nano_usd)), cell: (row, _, usage) => costShare(row, usage.totals.cost_nano_usd, 1) },
   before: {
@@ -25335,8 +25353,15 @@ function Figures(state) {
     <div class="figures" data-key="figures">
       ${box("metered", t("Metered cost"), figure("cost", all, cost(totals, true)), [compared, rangeName(state.route.range)])}
       ${box("plan", t("Plan use"), figure("plan", all, money(totals.plan_cost_nano_usd)), [t("what it would cost by the call; never in the sums")])}
-      ${box("call", t("Per call"), figure("call", all, money(perCall(totals))), [tn(totals.model_calls, "{n} call", "{n} calls")])}
-      ${box("million", t("Per million tokens"), figure("million", all, money(perMillion(totals))), [
+      ${box("call", t("Per call"), figure("call", all, average("call", totals)), [
+        totals.unpriced_calls
+          ? t("{priced} of {calls} have a price", { priced: formatCount(pricedCalls(totals)), calls: tn(totals.model_calls, "{n} call", "{n} calls") })
+          : tn(totals.model_calls, "{n} call", "{n} calls"),
+        totals.plan_cost_nano_usd ? t("plan use included") : null,
+      ])}
+      ${box("million", t("Per million tokens"), figure("million", all, average("million", totals)), [
+        totals.unpriced_calls ? t("not known: {calls} without a price", { calls: tn(totals.unpriced_calls, "{n} call", "{n} calls") }) : null,
+        !totals.unpriced_calls && totals.plan_cost_nano_usd ? t("plan use included") : null,
         t("{prompt} in, {output} out", { prompt: formatTokens(prompt), output: formatTokens(totals.output_tokens) }),
       ])}
     </div>`;
@@ -25505,8 +25530,8 @@ function Models(state) {
   const cells = (row, total) => html`
     <td class="num">${formatCount(row.model_calls)}</td>
     <td class="num">${cost(row)}</td>
-    <td class="num">${money(perCall(row))}</td>
-    <td class="num mid">${money(perMillion(row))}</td>
+    <td class="num">${average("call", row)}</td>
+    <td class="num mid">${average("million", row)}</td>
     <td class="num wide">${row.model_calls ? formatTokens(row.output_tokens / row.model_calls) : UNKNOWN}</td>
     <td class="num wide">${sharePercent(row.cache_read_tokens, row.total_tokens - row.output_tokens)}</td>
     <td class="num share wide">${costShare(row, total, 1)}</td>`;
@@ -25710,13 +25735,18 @@ function sheet(state) {
   if (kind.startsWith("cache-")) return CacheSheet(state, kind.slice(6));
   const { name, value } = FORMULAS[kind];
   const nano = value(row);
-  const whole = kind === "plan" ? row.plan_cost_nano_usd : row.cost_nano_usd;
   const division = nano !== null && (kind === "call" || kind === "million") ? html`
-    <p class="formula">${formatExactMoney(whole)} ÷ ${kind === "call"
-      ? tn(row.model_calls, "{n} call", "{n} calls")
+    <p class="formula">${row.plan_cost_nano_usd ? `(${formatExactMoney(row.cost_nano_usd)} + ${formatExactMoney(row.plan_cost_nano_usd)})` : formatExactMoney(row.cost_nano_usd)} ÷ ${kind === "call"
+      ? tn(pricedCalls(row), "{n} call", "{n} calls")
       : t("{n} million tokens", { n: formatCount(row.total_tokens / 1e6) === "0" ? (row.total_tokens / 1e6).toPrecision(3) : (row.total_tokens / 1e6).toFixed(6) })} = ${formatExactMoney(nano)}</p>` : null;
   const words = kind === "plan"
     ? t("Calls paid by a plan: what they would have cost by the call, each by the price below. They are in no sum of money spent.")
+    : kind === "call" ? t("Metered cost and plan use, over the calls that have a price: {unpriced} of {all} have none.", {
+      unpriced: formatCount(row.unpriced_calls), all: tn(row.model_calls, "{n} call", "{n} calls"),
+    })
+    : kind === "million" ? t("Metered cost and plan use, over all tokens. It is not known where calls without a price are among them: {unpriced} of {all} here.", {
+      unpriced: formatCount(row.unpriced_calls), all: tn(row.model_calls, "{n} call", "{n} calls"),
+    })
     : t("The sum over all calls of what OpenClaw recorded; where it recorded nothing, tokens times price, rounded to the nano-dollar for each call.");
   const answer = state.answers.explain;
   const isNow = answer?.data && JSON.stringify(answer.askedFor) === JSON.stringify({ ...askParams(state.route), ...state.sheet.params });
@@ -28149,6 +28179,12 @@ export const messages = {
   "{n} call": "{n} 次调用", "{n} calls": "{n} 次调用", "{n} token": "{n} 个 token", "{n} tokens": "{n} 个 token",
   "{n} unpriced call": "{n} 次未定价调用", "{n} unpriced calls": "{n} 次未定价调用", "unpriced calls": "次未定价调用",
   "no price known": "价格未知", "{calls}, not in this sum": "{calls}，未计入此合计",
+  "how many tokens the calls without a price have is not known": "没有价格的调用有多少 token 未知", "plan use included": "含套餐用量",
+  "over the {calls} that have a price": "按有价格的{calls}计", "{priced} of {calls} have a price": "{calls}中有 {priced} 次有价格",
+  "not known: {calls} without a price": "未知：{calls}没有价格",
+  "Metered cost and plan use, over the calls that have a price: {unpriced} of {all} have none.": "按量费用与套餐用量，除以有价格的调用数：{all}中有 {unpriced} 次没有价格。",
+  "Metered cost and plan use, over all tokens. It is not known where calls without a price are among them: {unpriced} of {all} here.":
+    "按量费用与套餐用量，除以全部 token。若其中有没有价格的调用则无法得知：此处 {all}中有 {unpriced} 次。",
   "{n} call has no price: its tokens are counted, its cost is not known.": "{n} 次调用没有价格：token 已计入，费用未知。",
   "{n} calls have no price: their tokens are counted, their cost is not known.": "{n} 次调用没有价格：token 已计入，费用未知。",
   "calls without a price cannot be projected": "没有价格的调用无法预测", "{dash}: only calls without a price.": "{dash}：仅有没有价格的调用。",

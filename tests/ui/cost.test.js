@@ -252,3 +252,24 @@ test("a range of calls without a price says so, in the place of the chart and in
   assert.match(heat, /<td class="num">\$0<\/td>/);
   assert.doesNotMatch(text, /heat-key/);
 });
+
+test("an average is over the calls whose cost is known, a plan's among them; over tokens only where all are", () => {
+  const row = part("acme/a", 6e9, { model_calls: 10, unpriced_calls: 4, plan_cost_nano_usd: 3e9, total_tokens: 2e6 });
+  const shown = (one) => {
+    const state = stateFor("#/cost?by=agent&split=none");
+    state.answers.usage.data = usage("agent", "", ["a"], { rows: [one], totals: { ...one } });
+    const sheet = (kind) => String(page.sheet({ ...state, sheet: { kind, row: one, label: "", params: null } })).replace(/<[^>]*>/g, " ");
+    return { text: String(page.view(state)), csv: cost.toCsv(state.answers.usage.data, state.route).split("\r\n"), sheet };
+  };
+  const mixed = shown(row);
+  assert.match(mixed.text, /\$1\.500000000, over the 6 calls that have a price, plan use included">\$1\.50</);
+  assert.match(mixed.text, /calls without a price have is not known">—</);
+  assert.match(mixed.text, /6 of 10 calls have a price/);
+  assert.match(mixed.sheet("call"), /\(\$6\.000000000 \+ \$3\.000000000\) ÷ 6 calls = \$1\.500000000.*4 of 10 calls have none/s);
+  assert.doesNotMatch(mixed.sheet("million"), /÷/);
+  assert.match(mixed.csv[1], /,1\.500000000,,/);
+  const whole = shown({ ...row, unpriced_calls: 0, plan_cost_nano_usd: 0 });
+  assert.match(whole.text, /title="\$0\.600000000">\$0\.6000</);
+  assert.match(whole.text, /title="\$3\.000000000">\$3\.00</);
+  assert.match(whole.sheet("million"), /\$6\.000000000 ÷ 2\.000000 million tokens = \$3\.000000000/);
+});
