@@ -20125,22 +20125,20 @@ export function rangeName(range) {
 export const dataOf = (state, key) => state.answers[key]?.data ?? null;
 
 /**
- * A colour (1 to 7) for each model, the same on every page and after every reload: the first one
- * seen takes the least used one and keeps it. Only when two models drawn together share a colour
- * does the cheaper one borrow another for that picture. Colour 8 is for "Other".
+ * A colour (1 to 7) for each model, the same on every page and after every reload: the first seven
+ * seen take one each and keep it. A model after them has none of its own: lists show it in the grey of
+ * "Other" (8), and a picture that draws it lends it one that is free there, by its name, so that it is
+ * the same one the next time.
  */
 export function assignColours(known, keys) {
   const kept = new Map(known);
   const shown = new Map();
   const taken = new Set();
-  const leastUsed = () => {
-    const uses = new Array(8).fill(0);
-    for (const slot of kept.values()) uses[slot] += 1;
-    let best = 0;
-    for (let slot = 1; slot <= 7; slot++) {
-      if (!taken.has(slot) && (best === 0 || uses[slot] < uses[best])) best = slot;
-    }
-    return best || 1;
+  const owned = new Set(kept.values());
+  const slots = [1, 2, 3, 4, 5, 6, 7];
+  const lend = (key) => {
+    const start = [...key].reduce((sum, letter) => (sum * 31 + letter.codePointAt(0)) % 7, 0);
+    return slots.map((_, i) => slots[(start + i) % 7]).find((slot) => !taken.has(slot)) ?? 8;
   };
   const without = [];
   for (const key of keys) {
@@ -20152,12 +20150,16 @@ export function assignColours(known, keys) {
     }
   }
   for (const key of without) {
-    const slot = leastUsed();
+    const own = kept.has(key) ? undefined : slots.find((slot) => !owned.has(slot));
+    const slot = own ?? lend(key);
     shown.set(key, slot);
     taken.add(slot);
-    if (!kept.has(key)) kept.set(key, slot);
+    if (own) {
+      kept.set(key, own);
+      owned.add(own);
+    }
   }
-  return { shown, kept: [...kept].slice(-300) };
+  return { shown, kept: [...kept] };
 }
 
 /** What the server calls the calls without a channel, a cron job …, and the parts of a split that have no row. */
@@ -20984,9 +20986,16 @@ function DayChart(model, state) {
     </div>`;
 }
 
-function Legend(model, total, { lit, overview }) {
+const LEGEND_UNPRICED = 6;
+
+function Legend(model, total, { lit, overview, palette }) {
   // The chart has what was paid; how much of a model's use has no price stands in the sums of the range.
   const unpriced = new Map(overview.by_model.map((row) => [row.key, row.unpriced_calls]));
+  const drawn = new Set(model.series.map((one) => one.key));
+  // A model of which nothing is known has no bar, but it was used.
+  const free = overview.by_model.filter((row) => row.unpriced_calls && !row.cost_nano_usd && !drawn.has(row.key)).slice(0, LEGEND_UNPRICED);
+  for (const { key } of free) drawn.add(key);
+  const others = sumOf(overview.by_model.filter((row) => !drawn.has(row.key))).unpriced_calls;
   return html`
     <ul class="legend">
       ${model.series.map((one, i, all) => html`
@@ -20995,8 +21004,16 @@ function Legend(model, total, { lit, overview }) {
             data-light="${one.key}" aria-pressed="${lit === one.key ? "true" : "false"}">
             ${swatch(one.slot)}
             <span class="legend-name" title="${one.label}">${bdi(one.label)}</span>
-            ${cost({ cost_nano_usd: one.total_nano_usd, unpriced_calls: unpriced.get(one.key) })}
+            ${cost({ cost_nano_usd: one.total_nano_usd, unpriced_calls: isOther(one, i, all) ? others : unpriced.get(one.key) })}
             <span class="share">${sharePercent(one.total_nano_usd, total)}</span>
+          </button>
+        </li>`)}
+      ${free.map((row) => html`
+        <li data-key="${row.key}">
+          <button type="button" data-action="filter" data-kind="model" data-value="${row.key}">
+            ${swatch(slotOf(palette, row.key))}
+            <span class="legend-name" title="${row.key}">${bdi(row.label || row.key)}</span>
+            ${cost(row)}<span class="share">${costShare(row, total)}</span>
           </button>
         </li>`)}
     </ul>`;
@@ -21018,7 +21035,7 @@ function ByDay(state) {
     body: model.series.length
       ? html`${state.isTable ? DayTable(model) : DayChart(model, state)}${Legend(model, total, state)}`
       : used.unpriced_calls
-        ? noPrice(used, html`<a class="link" href="${hrefTo(state, "cost")}" data-page="cost">${t("Set a price")}</a>`)
+        ? html`${noPrice(used, html`<a class="link" href="${hrefTo(state, "cost")}" data-page="cost">${t("Set a price")}</a>`)}${Legend(model, total, state)}`
         : nothing(t("No metered cost in this range.")),
   });
 }
@@ -21807,7 +21824,9 @@ const remembered = {
 function readPalette() {
   const kept = remembered.read("palette", []);
   const isEntry = (one) => Array.isArray(one) && typeof one[0] === "string" && one[1] >= 1 && one[1] <= 7;
-  return Array.isArray(kept) ? kept.filter(isEntry) : [];
+  // One model a colour: of two, as an older version kept them, the first.
+  const isFirst = ([, slot], i, all) => all.findIndex((one) => one[1] === slot) === i;
+  return Array.isArray(kept) ? kept.filter(isEntry).filter(isFirst) : [];
 }
 
 /** A remembered choice, if it still is one. */
@@ -24907,8 +24926,8 @@ import {
 } from "./dom.js";
 import { lines, stackedBars, swatch, UNITS } from "./chart.js";
 import {
-  BY_NAMES, FILTERS, NONE_KEY, OTHER_KEY, addDays, addMonths, answerOr, askParams, assignColours, bdi, change, cost, costShare, couldNotRead, dataOf, filterName, head,
-  isUnpriced, knownCost, money, noPrice, nothing, panel, partial, rangeName, scrollingTable, segments, select, sessionLink, sessionName, shareOf, sharePercent, slotOf, sortHead, sumOf,
+  BY_NAMES, FILTERS, NONE_KEY, OTHER_KEY, addDays, addMonths, answerOr, askParams, assignColours, bdi, change, coloursIn, cost, costShare, couldNotRead, dataOf, filterName, head,
+  isUnpriced, knownCost, money, noPrice, nothing, panel, partial, rangeName, scrollingTable, segments, select, sessionLink, sessionName, shareOf, sharePercent, sortHead, sumOf,
   tokens, unseen, when, widthOf, windowedTable, zoneOf,
 } from "./views.js";
 
@@ -25166,7 +25185,10 @@ function Legend(usage, state) {
   const { field, unit } = SHOWN[state.route.shown];
   const isCost = field === "cost_nano_usd";
   // What has no price has no bar either, but it was used.
-  const series = partsOf(usage, state).filter((one) => one.total !== 0 || (isCost && isUnpriced(one.totals)));
+  const series = partsOf(usage, state).filter((one) => one.total !== 0 || (isCost && one.totals.unpriced_calls > 0));
+  const drawn = new Set(series.map((one) => one.key));
+  const unseenModels = usage.split === "provider_model" ? dataOf(state, "models")?.rows.filter((row) => row.unpriced_calls && !drawn.has(row.key)).map((row) => row.key) ?? [] : [];
+  const nameOfPart = (one) => (one.key === OTHER_KEY && isCost && unseenModels.length ? t("{name}; without a price: {models}", { name: one.label, models: unseenModels.join(", ") }) : one.label);
   const total = series.reduce((sum, one) => sum + one.total, 0);
   const kind = filterKindOf(usage.split);
   return html`
@@ -25176,7 +25198,7 @@ function Legend(usage, state) {
           <button type="button" data-action="${kind && one.key !== OTHER_KEY ? "filter" : "light"}" data-kind="${kind ?? ""}"
             data-value="${one.key}" data-light="${one.key}" aria-pressed="${state.lit === one.key ? "true" : "false"}">
             ${swatch(one.slot)}
-            <span class="legend-name" title="${one.label}">${bdi(one.label)}</span>
+            <span class="legend-name" title="${nameOfPart(one)}">${bdi(one.label)}</span>
             ${isCost ? cost(one.totals) : html`<span class="num" title="${UNITS[unit].exact(one.total)}">${UNITS[unit].format(one.total)}</span>`}
             <span class="share">${isCost ? costShare(one.totals, total) : sharePercent(one.total, total)}</span>
           </button>
@@ -25537,12 +25559,13 @@ function Models(state) {
     <td class="num share wide">${costShare(row, total, 1)}</td>`;
   const body = (usage) => {
     const total = usage.totals.cost_nano_usd;
+    const { shown: slots } = assignColours(state.palette, coloursIn(usage));
     return scrollingTable({
       label: t("{title}, table", { title: t("Models compared") }),
       heads: html`${head(t("Model, and what for"))}${head(t("Calls"), "num")}${head(t("Cost"), "num")}${head(t("Per call"), "num")}
         ${head(t("Per million tokens"), "num mid")}${head(t("Output per call"), "num wide")}${head(t("Cached"), "num wide")}${head(t("Share"), "num wide")}`,
       rows: usage.rows.slice(0, 12).flatMap((row) => [
-        html`<tr data-key="${row.key}"><th scope="row" class="name">${swatch(slotOf(state.palette, row.key))} ${filterName("model", row.key, row.label)}</th>${cells(row, total)}</tr>`,
+        html`<tr data-key="${row.key}"><th scope="row" class="name">${swatch(slots.get(row.key) ?? 8)} ${filterName("model", row.key, row.label)}</th>${cells(row, total)}</tr>`,
         ...(row.parts.length > 1 ? row.parts : []).map((part) => html`
           <tr class="is-part" data-key="${row.key}-${part.key}"><th scope="row" class="name depth-2">${filterName("cause", part.key, part.label)}</th>${cells(part, total)}</tr>`),
       ]),
@@ -28179,6 +28202,7 @@ export const messages = {
   "{n} call": "{n} 次调用", "{n} calls": "{n} 次调用", "{n} token": "{n} 个 token", "{n} tokens": "{n} 个 token",
   "{n} unpriced call": "{n} 次未定价调用", "{n} unpriced calls": "{n} 次未定价调用", "unpriced calls": "次未定价调用",
   "no price known": "价格未知", "{calls}, not in this sum": "{calls}，未计入此合计",
+  "{name}; without a price: {models}": "{name}；没有价格：{models}",
   "how many tokens the calls without a price have is not known": "没有价格的调用有多少 token 未知", "plan use included": "含套餐用量",
   "over the {calls} that have a price": "按有价格的{calls}计", "{priced} of {calls} have a price": "{calls}中有 {priced} 次有价格",
   "not known: {calls} without a price": "未知：{calls}没有价格",

@@ -273,3 +273,14 @@ test("an average is over the calls whose cost is known, a plan's among them; ove
   assert.match(whole.text, /title="\$3\.000000000">\$3\.00</);
   assert.match(whole.sheet("million"), /\$6\.000000000 ÷ 2\.000000 million tokens = \$3\.000000000/);
 });
+
+test("the other parts are in the legend for their calls without a price alone, with the names of the models", () => {
+  const state = stateFor("#/cost");
+  const { data } = state.answers.usage;
+  data.parts = [data.parts[0], part("(other)", 0, { model_calls: 50, unpriced_calls: 43, plan_cost_nano_usd: 1e9 })];
+  state.answers.models.data = { ...models, rows: [...models.rows, { ...part("acme/free", 0, { unpriced_calls: 43 }), parts: [] }] };
+  const legend = String(page.view(state)).match(/<ul class="legend">[\s\S]*?<\/ul>/)[0];
+  const line = legend.match(/<li data-key="\(other\)">[\s\S]*?<\/li>/)[0];
+  assert.match(line, /\+43</);
+  assert.match(line, /title="Other; without a price: acme\/free"/);
+});
