@@ -10809,7 +10809,10 @@ class Queries:
         }
 
     def compared(self, query: UsageQuery) -> Json:
-        """Recorded against list, over the calls that have both; in all and by model."""
+        """Recorded against list, over the calls that have both; in all and by model.
+
+        Metered calls and those of a plan alike: the ledger's `compared_*` sums are a check of prices, no money spent.
+        """
         found: dict[str, list[int]] = {}
         name = BY_SQL["provider_model"]
         with self.ledger.reading() as db:
@@ -17913,7 +17916,7 @@ def print_report(answer: Json, compared: Json, projection: Json | None) -> None:
     percent = compared["list_differs_percent"]
     if percent is not None and abs(percent) > 1:
         notes.append(
-            f"list prices would be {percent:+.1f} % ({format_usd(compared['list_nano_usd'])}) of the {format_usd(compared['recorded_nano_usd'])} that OpenClaw recorded and a list price is known for"
+            f"list prices would be {percent:+.1f} % ({format_usd(compared['list_nano_usd'])}) of the {format_usd(compared['recorded_nano_usd'])} that OpenClaw recorded{' (plans included)' if totals['plan_cost_nano_usd'] else ''} and a list price is known for"
         )
     coverage = answer["coverage"]
     if not coverage["complete"]:
@@ -21012,7 +21015,7 @@ function Legend(model, total, { lit, overview, palette }) {
         <li data-key="${row.key}">
           <button type="button" data-action="filter" data-kind="model" data-value="${row.key}">
             ${swatch(slotOf(palette, row.key))}
-            <span class="legend-name" title="${row.key}">${bdi(row.label || row.key)}</span>
+            <span class="legend-name" title="${row.key}">${bdi(row.key.slice(row.key.indexOf("/") + 1))}</span>
             ${cost(row)}<span class="share">${costShare(row, total)}</span>
           </button>
         </li>`)}
@@ -21031,7 +21034,7 @@ function ByDay(state) {
     note: html`${rangeName(state.route.range)}, ${cost({ ...used, cost_nano_usd: total }, true)}`,
     tools: html`
       ${back}
-      <button type="button" class="link" data-action="table">${state.isTable ? t("Show chart") : t("Show table")}</button>`,
+      ${model.series.length ? html`<button type="button" class="link" data-action="table">${state.isTable ? t("Show chart") : t("Show table")}</button>` : null}`,
     body: model.series.length
       ? html`${state.isTable ? DayTable(model) : DayChart(model, state)}${Legend(model, total, state)}`
       : used.unpriced_calls
@@ -24965,7 +24968,7 @@ function parse(params) {
     by, split: split === by ? "" : split,
     drawn: oneOf(params.get("as"), ["bars", "lines"], DEFAULTS.drawn),
     shown: oneOf(params.get("show"), Object.keys(SHOWN), DEFAULTS.shown),
-    sort: oneOf(params.get("sort"), Object.keys(COLUMNS), DEFAULTS.sort),
+    sort: oneOf(params.get("sort"), Object.keys(COLUMNS).filter((key) => !COLUMNS[key].isInFiles), DEFAULTS.sort),
     order: oneOf(params.get("order"), ["asc", "desc"], DEFAULTS.order),
   };
 }
@@ -25230,7 +25233,9 @@ function average(kind, row) {
 /** Each column: its name, its value in a file and for sorting, and how it looks. */
 const COLUMNS = {
   key: { name: null, value: (row) => row.key },
+  label: { name: msg("Name"), value: (row) => (row.key === NONE_KEY ? "" : row.label ?? ""), isInFiles: true, isWanted: (usage) => ["session", "cron_job"].includes(usage.by) },
   calls: { name: msg("Calls"), value: (row) => row.model_calls, cell: (row) => formatCount(row.model_calls) },
+  unpriced: { name: msg("Unpriced calls"), value: (row) => row.unpriced_calls, isInFiles: true },
   input: { name: msg("Input"), value: (row) => row.input_tokens, cell: (row) => tokens(row.input_tokens), kind: "wide" },
   output: { name: msg("Output"), value: (row) => row.output_tokens, cell: (row) => tokens(row.output_tokens), kind: "wide" },
   read: { name: msg("Cache read"), value: (row) => row.cache_read_tokens, cell: (row) => tokens(row.cache_read_tokens), kind: "wide" },
@@ -25257,7 +25262,9 @@ const COLUMNS = {
     cell: (row) => (row.before ? changeText(row, row.before) : UNKNOWN),
   },
 };
-const columnsOf = (usage) => Object.entries(COLUMNS).filter(([, column]) => !column.isWanted || column.isWanted(usage));
+const fileColumnsOf = (usage) => Object.entries(COLUMNS).filter(([, column]) => !column.isWanted || column.isWanted(usage));
+/** What the table shows; a file also has in columns what stands there as a name or as a mark. */
+const columnsOf = (usage) => fileColumnsOf(usage).filter(([, column]) => !column.isInFiles);
 
 function changeText(now, before) {
   const { mark, word, text } = change(now, before);
@@ -25330,27 +25337,46 @@ const dollars = (nano) => (nano === null ? "" : (nano < 0 ? "-" : "") + (BigInt(
 // A spreadsheet runs what begins with one of these, and names come from anybody.
 const quote = (text) => `"${String(text).replace(/^([=+\-@\t\r])/, "'$1").replaceAll('"', '""')}"`;
 
-/** The table as CSV: dollars with all nine decimals. */
+/** The parts of a split that have a number in any row, as columns of a file. */
+function partColumns(usage, { shown }) {
+  if (!usage.split) return [];
+  const { field, unit } = SHOWN[shown];
+  const partIn = (row, key) => (row.parts ?? usage.parts).find((one) => one.key === key);
+  return usage.parts.map(({ key }) => [`part ${key}`, {
+    file: `${key}${unit === "cost" ? " (USD)" : ""}`, isMoney: unit === "cost",
+    value: (row) => (partIn(row, key) ? shownOf(partIn(row, key), field) : 0),
+  }]);
+}
+
+/** The table as CSV, with what is drawn of its split: dollars with all nine decimals. */
 export function toCsv(usage, route) {
-  const columns = columnsOf(usage);
+  const columns = [...fileColumnsOf(usage), ...partColumns(usage, route)];
   const cell = (row, [key, column]) => {
     if (key === "key") return quote(row.key);
     const value = column.value(row, usage);
+    if (key === "label") return value === "" ? "" : quote(value);
     return column.isMoney ? dollars(value) : value ?? "";
   };
-  const name = ([key, column]) => quote(key === "key" ? usage.by : `${column.name}${column.isMoney ? " (USD)" : ""}`);
-  const total = { ...usage.totals, key: "total", before: usage.before?.totals ?? null };
+  const name = ([key, column]) => quote(key === "key" ? usage.by : column.file ?? `${column.name}${column.isMoney ? " (USD)" : ""}`);
+  const total = { ...usage.totals, key: "total", label: "", parts: usage.parts, before: usage.before?.totals ?? null };
   return [columns.map(name), ...[...tableRows(usage, route), total].map((row) => columns.map((column) => cell(row, column)))]
     .map((line) => line.join(",")).join("\r\n") + "\r\n";
 }
 
 /** The same as JSON: nano-dollars, and what was asked. */
 export function toJson(usage, route) {
-  const columns = columnsOf(usage);
-  const object = (row) => Object.fromEntries(columns.map(([key, column]) => [column.isMoney ? `${key}_nano_usd` : key, column.value(row, usage)]));
+  const columns = fileColumnsOf(usage);
+  const part = (one) => ({
+    key: one.key, calls: one.model_calls, unpriced: one.unpriced_calls, tokens: one.total_tokens,
+    cost_nano_usd: knownCost(one), plan_nano_usd: one.plan_cost_nano_usd,
+  });
+  const object = (row) => ({
+    ...Object.fromEntries(columns.map(([key, column]) => [column.isMoney ? `${key}_nano_usd` : key, column.value(row, usage)])),
+    ...(usage.split ? { parts: row.parts.map(part) } : null),
+  });
   return JSON.stringify({
-    from_ms: usage.from_ms, to_ms: usage.to_ms, tz: usage.tz, by: usage.by, filters: route.filters,
-    rows: tableRows(usage, route).map(object), total: object({ ...usage.totals, key: "total", before: usage.before?.totals ?? null }),
+    from_ms: usage.from_ms, to_ms: usage.to_ms, tz: usage.tz, by: usage.by, split: usage.split || null, filters: route.filters,
+    rows: tableRows(usage, route).map(object), total: object({ ...usage.totals, key: "total", label: "", parts: usage.parts, before: usage.before?.totals ?? null }),
   }, null, 2);
 }
 
@@ -25485,7 +25511,10 @@ function Compared(state) {
         rows: data.rows.slice(0, 8).map((row) => html`<tr data-key="${row.key}"><th scope="row" class="name">${filterName("model", row.key, row.label)}</th>${line(row)}</tr>`),
         foot: html`<tr><th scope="row">${t("Both known")}</th>${line(data)}</tr>`,
       })}
-      <p class="more">${t("Only calls that have both. The recorded cost counts; the list is a check.")}</p>`;
+      <p class="more">
+        ${t("Only calls that have both. The recorded cost counts; the list is a check.")}
+        ${dataOf(state, "usage")?.totals.plan_cost_nano_usd ? t("Calls paid by a plan are among them: these sums can be more than the metered cost.") : null}
+      </p>`;
   };
   return panel({ key: "compared", title: t("Recorded against list"), wide: "w4", state, isRanged: true, body: answerOr(state, "compared", body) });
 }
@@ -28326,6 +28355,7 @@ export const messages = {
   "Recorded against list": "记录价与标价对比", "Recorded": "记录价", "By list": "标价", "Differs": "差异", "Both known": "两者皆有",
   "No call in this range has both a recorded cost and a list price.": "此范围内没有同时具有记录费用与标价的调用。",
   "Only calls that have both. The recorded cost counts; the list is a check.": "仅含两者皆有的调用。以记录费用为准；标价用于核对。",
+  "Calls paid by a plan are among them: these sums can be more than the metered cost.": "其中含由套餐支付的调用：这些合计可能高于按量费用。",
   "Cache": "缓存", "Read from the cache": "读自缓存", "Saved by reads": "读取节省", "Cost of writes": "写入费用", "Net gain": "净收益",
   "Share of the prompt read from the cache, by day": "每日提示词读自缓存的占比", "Where it broke": "何处失效", "Where it broke since {day}": "{day} 以来何处失效", "Hit rate": "命中率", "Read": "读取", "Written": "写入", "Saved": "节省",
   "No call lost half of what the call before it had in the cache.": "没有调用丢失前一次调用缓存内容的一半以上。",

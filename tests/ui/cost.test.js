@@ -284,3 +284,30 @@ test("the other parts are in the legend for their calls without a price alone, w
   assert.match(line, /\+43</);
   assert.match(line, /title="Other; without a price: acme\/free"/);
 });
+
+test("the files have the calls without a price, names beside ids, and the parts of the split that is drawn", () => {
+  const answer = usage("session", "provider_model", ["id1", "(none)"]);
+  answer.rows[0].label = "=Inbox";
+  answer.rows[0].parts = [part("acme/a", 2e9), part("acme/free", 0, { model_calls: 3, unpriced_calls: 3 })];
+  answer.parts.push(part("acme/free", 0, { model_calls: 3, unpriced_calls: 3 }));
+  const route = routeOf("#/cost?by=session");
+  const csv = cost.toCsv(answer, route).trimEnd().split("\r\n");
+  assert.match(csv[0], /^"session","Name","Calls","Unpriced calls",.*,"acme\/a \(USD\)","\(other\) \(USD\)","acme\/free \(USD\)"$/);
+  assert.match(csv[1], /^"id1","'=Inbox",10,0,.*,2\.000000000,0\.000000000,$/);
+  assert.match(csv[2], /^"\(none\)",,10,0,/);
+  assert.match(csv[3], /^"total",,20,0,.*,6\.000000000,3\.000000000,$/);
+  assert.match(cost.toCsv(answer, routeOf("#/cost?by=session&show=calls")).split("\r\n")[0], /,"acme\/a","\(other\)","acme\/free"$/);
+  const json = JSON.parse(cost.toJson(answer, route));
+  assert.equal(json.split, "provider_model");
+  assert.equal(json.rows[0].label, "=Inbox");
+  assert.deepEqual(json.rows[0].parts.map((one) => [one.key, one.cost_nano_usd, one.unpriced]), [["acme/a", 2e9, 0], ["acme/free", null, 3]]);
+  assert.equal(json.total.parts.length, 3);
+  assert.doesNotMatch(String(page.view(stateFor("#/cost?by=session&sort=unpriced"))), />Unpriced calls</);
+});
+
+test("recorded against list says where plan use is among it", () => {
+  const state = stateFor("#/cost");
+  assert.doesNotMatch(String(page.view(state)), /Calls paid by a plan are among them/);
+  state.answers.usage.data.totals.plan_cost_nano_usd = 1e9;
+  assert.match(String(page.view(state)), /Calls paid by a plan are among them/);
+});
