@@ -18930,6 +18930,7 @@ h3 { margin: 12px 0 4px; font-size: 12px; line-height: 16px; font-weight: 600; c
 .thin.is-thick { height: 12px; border-radius: 3px; }
 .thin .is-dim { opacity: .18; }
 .ranking .name { width: 22%; } .ranking .bar-cell { width: auto; } .ranking td:last-child { width: 90px; }
+.twin summary { width: max-content; padding: 6px 0; font-size: 12px; line-height: 16px; color: var(--accent); cursor: pointer; }
 .before { fill: none; stroke: var(--ink); stroke-width: 1.5; }
 .is-part > * { color: var(--ink-2); }
 .legend-item { display: flex; align-items: center; gap: 8px; padding: 3px 6px; font-size: 12px; line-height: 18px; }
@@ -20389,6 +20390,9 @@ export function scrollingTable({ label, kind = "", heads, rows, foot = null }) {
       </table>
     </div>`;
 }
+
+/** The numbers of a picture, for whoever cannot see it or point at it. */
+export const twin = (key, table) => html`<details class="twin" data-key="twin-${key}"><summary>${t("As a table")}</summary>${table}</details>`;
 
 export const head = (name, kind = "") => html`<th scope="col" class="${kind}">${name}</th>`;
 export const sortedHead = (name) => html`<th scope="col" class="num" aria-sort="descending">${name}</th>`;
@@ -23719,7 +23723,7 @@ import {
 import { niceTicks, round, shareBar, sum, swatch } from "./chart.js";
 import {
   abortButton, assignColours, bdi, cost, costShare, couldNotRead, dataOf, fateMark, head, hrefTo, icon, isUnpriced, knownCost, menu, money, nestSessions, nothing,
-  panel, partial, scrollingTable, sessionName, shareOf, stateMark, stateName, taskWords, tokens, treeCost, unseen, when, widthOf, windowedTable, zoneOf,
+  panel, partial, scrollingTable, sessionName, shareOf, stateMark, stateName, taskWords, tokens, treeCost, twin, unseen, when, widthOf, windowedTable, zoneOf,
 } from "./views.js";
 
 const KINDS = [
@@ -24592,6 +24596,19 @@ export function Race(sides, width, height = 160) {
     </svg>`;
 }
 
+/** The same in numbers, at no more turns than can be read. */
+function RaceTable(sides, names) {
+  const sums = sides.map((turns) => cumulative(turns.turns, turns.skipped_totals.cost_nano_usd));
+  const count = Math.max(...sums.map((one) => one.length));
+  const every = Math.max(1, Math.ceil(count / 100));
+  const at = Array.from({ length: count }, (_, i) => i).filter((i) => (i + 1) % every === 0 || i === count - 1);
+  return twin("race", scrollingTable({
+    label: t("{title}, table", { title: t("Cost of both sessions, turn by turn") }), kind: "is-long",
+    heads: html`${head(t("Turn"))}${names.map((name) => head(bdi(name), "num"))}`,
+    rows: at.map((i) => html`<tr data-key="${i}"><th scope="row">${formatCount(i + 1)}</th>${sums.map((one) => html`<td class="num">${i < one.length ? money(one[i]) : UNKNOWN}</td>`)}</tr>`),
+  }));
+}
+
 function Compared(state) {
   const ids = [idOf(state), state.route.with];
   const sides = ids.map((id) => sessionOf(state, id));
@@ -24623,6 +24640,7 @@ function Compared(state) {
     tools: html`<a class="link" href="${hrefTo(state, "session", [ids[1]], [["with", ids[0]]])}">${t("Swap")}</a> <a class="link" href="${hrefTo(state, "sessions")}" data-page="sessions">${t("All sessions")}</a>`,
     body: html`
           <div data-measure="race" data-key="race">${races[0] && races[1] ? Race(races, widthOf(state, "race")) : null}</div>
+          ${races[0] && races[1] ? RaceTable(races, sides.map(sessionName)) : null}
           ${scrollingTable({
       label: t("Both sessions, table"), kind: "compared",
       heads: html`${head(unseen(t("What")))}${name(sides[0], "a")}${name(sides[1], "b")}${head(t("Difference"), "num")}`,
@@ -24929,8 +24947,8 @@ import {
 } from "./dom.js";
 import { lines, stackedBars, swatch, UNITS } from "./chart.js";
 import {
-  BY_NAMES, FILTERS, NONE_KEY, OTHER_KEY, addDays, addMonths, answerOr, askParams, assignColours, bdi, change, coloursIn, cost, costShare, couldNotRead, dataOf, filterName, head,
-  isUnpriced, knownCost, money, noPrice, nothing, panel, partial, rangeName, scrollingTable, segments, select, sessionLink, sessionName, shareOf, sharePercent, sortHead, sumOf,
+  BY_NAMES, FILTERS, NONE_KEY, OTHER_KEY, addDays, addMonths, answerOr, askParams, assignColours, bdi, change, coloursIn, cost, costShare, couldNotRead, dataOf, filterName, head, hrefTo,
+  isUnpriced, knownCost, money, noPrice, nothing, panel, partial, rangeName, scrollingTable, segments, select, sessionLink, sessionName, shareOf, sharePercent, sortHead, sumOf, twin,
   tokens, unseen, when, widthOf, windowedTable, zoneOf,
 } from "./views.js";
 
@@ -25151,11 +25169,13 @@ function Chart(model, state) {
 /** What a row says of itself beside its bar. */
 const shownOf = (row, field) => (field === "cost_nano_usd" ? knownCost(row) : row[field]);
 
+const ranked = (usage, field) => usage.rows.map((row, i) => [row, i]).sort(([a], [b]) => b[field] - a[field]).slice(0, 12);
+
 /** Keys that are no time: one bar each, split, longest first. */
 function Ranking(usage, state) {
   const { field, unit } = SHOWN[state.route.shown];
   const series = seriesOf(usage, state);
-  const rows = usage.rows.map((row, i) => [row, i]).sort(([a], [b]) => b[field] - a[field]).slice(0, 12);
+  const rows = ranked(usage, field);
   const most = Math.max(1, ...rows.map(([row]) => row[field]));
   const bar = (row, i) => {
     let left = 0;
@@ -25165,7 +25185,8 @@ function Ranking(usage, state) {
           const wide = (one.values[i] / most) * 1000;
           left += wide;
           const kind = state.lit !== null && state.lit !== one.key ? `s${one.slot} is-dim` : `s${one.slot}`;
-          return wide > 0 ? html`<rect class="${kind}" x="${(left - wide).toFixed(2)}" y="0" width="${wide.toFixed(2)}" height="12"/>` : null;
+          return wide > 0 ? html`
+            <rect class="${kind}" x="${(left - wide).toFixed(2)}" y="0" width="${wide.toFixed(2)}" height="12"><title>${one.label}: ${UNITS[unit].format(one.values[i])}</title></rect>` : null;
         })}
       </svg>`;
   };
@@ -25181,6 +25202,27 @@ function Ranking(usage, state) {
           </tr>`)}
       </tbody>
     </table>`;
+}
+
+const MOST_TWIN_ROWS = 100;
+
+/** What the bars and lines are made of: each bar with its parts. */
+function SplitTable(usage, state) {
+  if (!usage.split) return null;
+  const { field, unit, name } = SHOWN[state.route.shown];
+  const write = (value) => (value === null ? UNKNOWN : UNITS[unit].format(value));
+  const model = isTimed(usage) ? charts(state).cost.model : null;
+  if (model && model.spans.length > MOST_TWIN_ROWS) return null; // the arrow keys say each of them
+  const series = model?.series ?? seriesOf(usage, state);
+  const line = (key, label, values, total) => html`
+    <tr data-key="${key}"><th scope="row" class="name">${label}</th>${values.map((value) => html`<td class="num">${write(value)}</td>`)}<td class="num">${write(total)}</td></tr>`;
+  const rows = model
+    ? model.spans.map((span, i) => line(span.key, span.label, series.map((one) => one.values[i]), series.reduce((sum, one) => sum + (one.values[i] ?? 0), 0)))
+    : ranked(usage, field).map(([row, i]) => line(row.key, bdi(keySpan(usage.by, row).label), series.map((one) => one.values[i]), shownOf(row, field)));
+  return twin("cost", scrollingTable({
+    label: t("{title}, table", { title: t("split by {key}", { key: t(BY_NAMES[usage.split]).toLowerCase() }) }), kind: "is-long",
+    heads: html`${head(t(BY_NAMES[usage.by]))}${series.map((one) => head(bdi(one.label), "num"))}${head(t(name), "num")}`, rows,
+  }));
 }
 
 function Legend(usage, state) {
@@ -25442,7 +25484,7 @@ function Main(state) {
     note: html`${rangeName(state.route.range)}${isBack ? html` <button type="button" class="link" data-action="range-reset">${t("Back to {range}", { range: rangeName("30d") })}</button>` : null}`,
     tools,
     body: html`
-      ${hasAny ? html`${chart}${Legend(usage, state)}` : hasCalls ? noChart : null}
+      ${hasAny ? html`${chart}${Legend(usage, state)}${state.isArriving ? null : SplitTable(usage, state)}` : hasCalls ? noChart : null}
       <div class="table-head">
         <h3>${t("Table")}</h3>
         <span class="tools">
@@ -25561,6 +25603,13 @@ function Cache(state) {
         <div>
           <h3>${t("Share of the prompt read from the cache, by day")}</h3>
           ${chartBox("cache", t("{title}. Arrow keys move, Enter selects, Escape leaves.", { title: t("Cache") }), lines(model, widthOf(state, "cache"), CACHE_HEIGHT))}
+          ${twin("cache", scrollingTable({
+            label: t("{title}, table", { title: t("Hit rate") }), kind: "is-long",
+            heads: html`${head(t("Day"))}${head(t("Hit rate"), "num")}${head(t("Read"), "num")}${head(t("Prompt"), "num")}`,
+            rows: data.days.map((day) => html`
+              <tr data-key="${day.key}"><th scope="row">${keySpan("day", day).label}</th><td class="num">${sharePercent(day.cache_read_tokens, day.prompt_tokens, 1)}</td>
+                <td class="num">${tokens(day.cache_read_tokens)}</td><td class="num">${tokens(day.prompt_tokens)}</td></tr>`),
+          }))}
         </div>
         <div>
           <h3>${isCut ? t("Where it broke since {day}", { day: formatDay(dayIn(data.breaks_from_ms, data.tz)) }) : t("Where it broke")}</h3>
@@ -25840,9 +25889,30 @@ function CacheSheet(state, kind) {
 
 // The page
 
+/** Nothing was used yet: what will be here, and what brings it. */
+function Empty(state) {
+  const { filters, range } = state.route;
+  const isNarrowed = FILTERS.some(([kind]) => filters[kind]);
+  return html`
+    <div class="grid" data-key="empty">
+      <section class="panel w12 empty" data-key="empty" aria-labelledby="h-empty">
+        <h2 id="h-empty">${range === "all" && !isNarrowed ? t("No model calls yet") : t("No model calls in this range")}</h2>
+        <p>${t("Here will be what model calls cost, grouped and split as you choose, at which hours, what the cache saved, and what prompts are made of.")}</p>
+        <p>${range === "all" && !isNarrowed
+          ? t("The first call that OpenClaw makes is here within a second of it.")
+          : t("Another range or filter may have some; a new call is here within a second of it.")}</p>
+        ${range === "all" && !isNarrowed ? null : html`<p><a href="${hrefTo({ ...state, route: { ...state.route, range: "all", filters: {} } }, "cost")}" data-page="cost">${t("Show all of it")}</a></p>`}
+      </section>
+      ${Prices(state)}
+    </div>`;
+}
+
 function view(state) {
   const zone = zoneOf(state);
   const { filters, range } = state.route;
+  const usage = dataOf(state, "usage");
+  // While it is still read, zeros are what there is so far.
+  if (usage.totals.model_calls === 0 && !usage.before?.totals.model_calls && state.coverage?.complete !== false) return Empty(state);
   const narrowed = FILTERS.filter(([kind]) => filters[kind]).map(([kind, name]) => `${t(name)} ${filters[kind]}`).join(", ");
   return html`
     <div class="grid" data-key="cost">
@@ -28278,6 +28348,8 @@ export const messages = {
   "Amounts stay in dollars until a rate is given.": "填写汇率之前，金额仍以美元显示。",
   "Close, or leave the chart": "关闭，或离开图表", "Copy": "复制", "Copied": "已复制", "Loading": "加载中", "Try again": "重试", "no answer": "没有应答",
   "{title}, table": "{title}，表格", "chart": "图表", "Show chart": "显示图表", "Show table": "显示表格", "Back to {range}": "返回{range}",
+  "As a table": "以表格显示", "No model calls in this range": "此范围内没有模型调用",
+  "Turn": "轮次",
   "Name": "名称", "Share": "占比", "Total": "合计", "Share as a bar": "占比条", "As a bar": "条形图", "Other": "其他", "All": "全部", "All {n}": "共 {n} 项",
   "{n} other": "其他 {n} 项", "{n} others": "其他 {n} 项", " and {n} more": " 等另外 {n} 个", "and {n} more": "另有 {n} 个",
   "Show all {n}": "显示全部 {n} 项", "Show the first {n}": "显示前 {n} 项", "Show the first {n} of {all}": "显示 {all} 项中的前 {n} 项", "Show fewer": "收起",
@@ -28347,6 +28419,10 @@ export const messages = {
   "Bars": "柱形", "Lines": "折线", "Plan use": "套餐用量", "Metered cost": "按量费用", "Per call": "每次调用", "Per million tokens": "每百万 token",
   "Group by": "分组", "by {key}": "按{key}", "Choose the group": "选择分组", "Split by": "拆分", "Choose the split": "选择拆分", "not split": "不拆分",
   "split by {key}": "按{key}拆分", "What is shown": "显示内容", "How it is drawn": "绘制方式", "Nothing of this in this range.": "此范围内没有该数据。",
+  "Here will be what model calls cost, grouped and split as you choose, at which hours, what the cache saved, and what prompts are made of.":
+    "这里将显示模型调用的费用（按您选择的方式分组与拆分）、所在时段、缓存节省的费用以及提示词的构成。",
+  "The first call that OpenClaw makes is here within a second of it.": "OpenClaw 首次调用后一秒内即会显示在此。",
+  "Another range or filter may have some; a new call is here within a second of it.": "换一个范围或筛选也许会有；新的调用一秒内即会显示在此。",
   "{title}. Arrow keys move, Enter selects, Escape leaves.": "{title}。方向键移动，回车选择，Esc 离开。",
   "Table": "表格", "Print": "打印", "Input": "输入", "Before": "此前", "Change": "变化", "new": "新增",
   "The first {n} of {all} were asked for.": "仅请求了 {all} 项中的前 {n} 项。", "{change} from {amount} the span before": "{change}，对比上一时段 {amount}",

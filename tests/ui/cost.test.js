@@ -311,3 +311,28 @@ test("recorded against list says where plan use is among it", () => {
   state.answers.usage.data.totals.plan_cost_nano_usd = 1e9;
   assert.match(String(page.view(state)), /Calls paid by a plan are among them/);
 });
+
+test("where nothing was used the page says what would be here and what brings it, and has no files of nothing", () => {
+  const state = stateFor("#/cost?agent=nobody");
+  const zero = totals(0, { model_calls: 0 });
+  state.answers.usage.data = { ...state.answers.usage.data, totals: zero, rows: [], parts: [] };
+  state.answers.models.data = { ...models, rows: [] };
+  const text = String(page.view(state));
+  assert.match(text, /No model calls in this range.*Here will be what model calls cost.*href="#\/cost\?range=all".*Show all of it/s);
+  assert.doesNotMatch(text, /<table|data-action="(csv|json|print)"|\$0/);
+  assert.deepEqual(complaintsAbout(page.view(state)), []);
+  const all = stateFor("#/cost?range=all");
+  all.answers.usage.data = state.answers.usage.data;
+  assert.match(String(page.view(all)), /No model calls yet.*The first call/s);
+  all.coverage = { complete: false };
+  assert.match(String(page.view(all)), /data-key="figures"/);
+});
+
+test("a picture is read without a pointer: each part of a bar has a title, and there is a table of them", () => {
+  const text = String(page.view(stateFor("#/cost?by=tool&split=agent")));
+  assert.match(text, /<rect class="s1" [^>]*><title>acme\/a: \$4\.00<\/title><\/rect>/);
+  const twinOf = (view, key) => view.match(new RegExp(`<details class="twin" data-key="twin-${key}">[\\s\\S]*?</details>`))[0];
+  assert.match(twinOf(text, "cost"), /<summary>As a table.*acme\/a.*\$4\.00<\/td><td class="num">\$2\.00<\/td><td class="num">\$6\.00/s);
+  assert.match(twinOf(String(page.view(stateFor("#/cost"))), "cost"), /Fri 6 Nov 2026.*\$4\.00<\/td><td class="num">\$2\.00<\/td><td class="num">\$6\.00/s);
+  assert.match(twinOf(text, "cache"), /Fri 6 Nov 2026.*70\.0/s);
+});

@@ -271,6 +271,8 @@ test("two sessions side by side: figures, differences and one picture", () => {
   assert.match(text, /title="\$3\.000000002"/);
   assert.match(text, /100\u00a0%/);
   assert.equal(text.match(/class="race-line/g).length, 2);
+  const twin = text.match(/<details class="twin" data-key="twin-race">[\s\S]*?<\/details>/)[0];
+  assert.match(twin, /<th scope="row">2<\/th><td class="num"><span class="num" title="\$0\.000003000">.*?<td class="num">—<\/td>/);
   clean(text);
   assert.deepEqual(session.difference(0, 5, "count"), { mark: "▲", text: "from nothing" });
   assert.deepEqual(session.difference(4, 2, "count"), { mark: "▼", text: "50\u00a0%" });
