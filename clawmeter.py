@@ -19374,6 +19374,8 @@ export const SERVER_WORDS = [
   msg("start it with `openclaw gateway`; until then everything comes from the files"), msg("update the older one of the two"),
   msg("on its machine: {command}"), msg("give its token with OPENCLAW_GATEWAY_TOKEN, or as gateway_token in clawmeter.toml"),
   msg("give a wss:// address, or a tunnel ({command})"),
+  msg("unknown time zone {name}; use a name like Europe/Berlin or UTC"),
+  msg("{what} is a number from 0 to {most}, in USD per million tokens"), msg("input"), msg("output"), msg("cache_read"), msg("cache_write"),
   msg("live sessions are told from the transcripts; with gateway.auth.mode = token the gateway would tell them itself"),
 ];
 
@@ -20166,6 +20168,10 @@ export function assignColours(known, keys) {
   return { shown, kept: [...kept] };
 }
 
+const CAUSES = { user: msg("user"), subagent: msg("subagent"), cron: msg("cron"), heartbeat: msg("heartbeat"), hook: msg("hook"), unknown: msg("unknown") };
+/** A cause in the person's language; in addresses, filters and files it stays the word of the ledger. */
+export const causeName = (cause) => (Object.hasOwn(CAUSES, cause) ? t(CAUSES[cause]) : cause);
+
 /** What the server calls the calls without a channel, a cron job …, and the parts of a split that have no row. */
 export const NONE_KEY = "(none)";
 export const OTHER_KEY = "(other)";
@@ -20216,7 +20222,7 @@ export const nothing = (words) => html`<p class="nothing">${words}</p>`;
 /** Why something could not be read, and a way to try again. */
 export const couldNotRead = (error, isOld = false) => html`
   <p class="${isOld ? "note is-warn" : "nothing"}" role="status">
-    ${t("This could not be read: {why}.", { why: error.message })} ${isOld ? t("These are the last numbers.") : null}
+    ${t("This could not be read: {why}.", { why: fromServer(error.message) })} ${isOld ? t("These are the last numbers.") : null}
     <button type="button" class="link" data-action="retry">${t("Try again")}</button>
   </p>`;
 
@@ -20621,7 +20627,7 @@ export const filterKindName = (kind) => t(FILTERS.find(([one]) => one === kind)?
 function Chips({ route: { filters } }) {
   return FILTERS.filter(([kind]) => filters[kind]).map(([kind]) => html`
     <span class="chip" data-key="chip-${kind}">
-      <span class="chip-kind">${filterKindName(kind)}</span> <bdi title="${filters[kind]}">${filters[kind] === NONE_KEY ? t("none") : filters[kind]}</bdi>
+      <span class="chip-kind">${filterKindName(kind)}</span> <bdi title="${filters[kind]}">${filters[kind] === NONE_KEY ? t("none") : kind === "cause" ? causeName(filters[kind]) : filters[kind]}</bdi>
       <button type="button" data-action="unfilter" data-kind="${kind}" title="${t("Remove this filter")}">
         ${icon("close", 10)}${unseen(t("Remove the filter on {kind}", { kind: filterKindName(kind) }))}
       </button>
@@ -20643,7 +20649,7 @@ function FilterMenu(state) {
   const by = filterKind === "model" ? "provider_model" : filterKind;
   const rows = answer?.data?.by === by ? answer.data.rows : null;
   const wanted = filterText.toLowerCase();
-  const shown = (rows ?? []).filter((row) => row.key.toLowerCase().includes(wanted)).slice(0, 60);
+  const shown = (rows ?? []).filter((row) => row.key.toLowerCase().includes(wanted) || (filterKind === "cause" && causeName(row.key).includes(wanted))).slice(0, 60);
   return menu({
     name: "filter", state, label: t("Add a filter"), shortcut: "f", help: t("Add a filter"), kind: "filter-menu is-quiet",
     button: html`+ ${t("filter")}`,
@@ -20658,7 +20664,7 @@ function FilterMenu(state) {
         ${shown.map((row) => html`
           <li data-key="${row.key}">
             <button type="button" data-action="filter" data-kind="${filterKind}" data-value="${row.key}" data-row>
-              <bdi>${row.key === NONE_KEY ? t("none") : row.label}</bdi><span class="num">${cost(row)}</span>
+              <bdi>${row.key === NONE_KEY ? t("none") : filterKind === "cause" ? causeName(row.key) : row.label}</bdi><span class="num">${cost(row)}</span>
             </button>
           </li>`)}
       </ul>
@@ -21057,7 +21063,7 @@ export function Shares({ key, title, kind = "", rows, total = sumCost(rows), sta
       <td class="num share">${share}</td>
     </tr>`;
   const named = (row) => {
-    const name = row.key === NONE_KEY ? t("none") : row.label || row.key;
+    const name = row.key === NONE_KEY ? t("none") : key === "by-cause" ? causeName(row.key) : row.label || row.key;
     return line(kind ? filterName(kind, row.key, name) : bdi(name), row.cost_nano_usd, cost(row), costShare(row, total), name);
   };
   const rest = rows.slice(7);
@@ -21128,7 +21134,7 @@ export const taskWords = (row) => (row.task ? html` <span class="note task" titl
 
 /** Agent and channel under the name, where the window has no room for their columns. */
 export const where = (row) => html`
-  <span class="where">${bdi(row.agent ?? UNKNOWN)} · ${bdi(row.channel || row.cause || UNKNOWN)}</span>`;
+  <span class="where">${bdi(row.agent ?? UNKNOWN)} · ${bdi(row.channel || causeName(row.cause) || UNKNOWN)}</span>`;
 
 export function context(row) {
   if (!row.context_tokens || !row.context_window) return UNKNOWN;
@@ -21179,7 +21185,7 @@ function LiveRow(told, depth, state) {
       </th>
       <td class="mid">${doing(row, state)}</td>
       <td class="mid">${bdi(row.agent ?? UNKNOWN)}</td>
-      <td class="mid">${bdi(row.channel || row.cause || UNKNOWN)}</td>
+      <td class="mid">${bdi(row.channel || causeName(row.cause) || UNKNOWN)}</td>
       <td class="mid model">${bdi(row.model ?? UNKNOWN)}</td>
       <td class="num wide">${context(row)}</td>
       <td class="num wide">${tokens(row.total_tokens)}</td>
@@ -21322,7 +21328,7 @@ function BreakdownTable(usage, { palette, isAllShown }) {
     <td class="num mid">${tokens(row.total_tokens)}</td>
     <td class="num">${cost(row)}</td>`;
   const line = (row) => {
-    const name = row.label || row.key;
+    const name = usage.by === "cause" ? causeName(row.key) : row.label || row.key;
     const shown = row.key === NONE_KEY ? html`<span class="note">${t("none")}</span>` : shownName(row, name);
     const slot = usage.by === "model" ? slotOf(palette, row.key) : 0;
     return html`
@@ -21598,12 +21604,12 @@ const FAILURES = {
   },
   asked: {
     title: msg("This view could not be read"),
-    why: ({ message }) => message,
+    why: ({ message }) => fromServer(message),
     help: () => t("Another range, zone or filter may work."),
   },
   failed: {
     title: msg("The numbers could not be read"),
-    why: ({ status, message }) => t("The server said {status}: {message}.", { status, message }),
+    why: ({ status, message }) => t("The server said {status}: {message}.", { status, message: fromServer(message) }),
     help: () => t("The ledger keeps what it has, and {report} may still answer. {doctor} says what is wrong.", {
       report: html`<code>clawmeter report</code>`, doctor: html`<code>clawmeter doctor</code>`,
     }),
@@ -23257,7 +23263,7 @@ import {
   html, msg, t, tn, UNKNOWN, formatCount, formatDuration,
 } from "./dom.js";
 import {
-  askParams, bdi, context as contextUse, cost, dataOf, head, hrefTo, icon, menu, money, nothing, panel,
+  askParams, bdi, causeName, context as contextUse, cost, dataOf, head, hrefTo, icon, menu, money, nothing, panel,
   rangeName, segments, select, sessionName, sortHead, stateMark, tokens, treeCost, unseen, when, widthOf, windowOf, windowedTable,
 } from "./views.js";
 
@@ -23309,7 +23315,7 @@ const COLUMNS = [
   { key: "session", name: msg("Session"), sort: "label", kind: "session-name", cell: null },
   { key: "agent", name: msg("Agent"), sort: "agent", kind: "mid", cell: (row) => text(row.agent) },
   { key: "channel", name: msg("Channel"), sort: "channel", kind: "mid", cell: (row) => text(row.channel) },
-  { key: "cause", name: msg("Cause"), sort: "cause", kind: "", cell: (row) => text(row.cause) },
+  { key: "cause", name: msg("Cause"), sort: "cause", kind: "", cell: (row) => text(causeName(row.cause)) },
   { key: "model", name: msg("Model"), sort: "model", kind: "mid model", cell: (row) => text(row.model) },
   { key: "calls", name: msg("Calls"), sort: "message_count", kind: "num", cell: (row) => formatCount(row.model_calls), sum: (all) => formatCount(all.model_calls) },
   { key: "tokens", name: msg("Tokens"), sort: "total_tokens", kind: "num", cell: (row) => tokens(row.total_tokens), sum: (all) => tokens(all.total_tokens) },
@@ -23390,7 +23396,7 @@ function NameCell(row, state) {
       ${stateMark(row, "unseen")}
       <a href="${hrefTo(state, "session", [row.id])}" data-action="open" data-value="${row.id}" data-page="session" tabindex="-1">${bdi(name)}</a>
       ${fates(row)}
-      ${isNarrow(state) ? html`<span class="where">${bdi(row.agent ?? UNKNOWN)} · ${bdi(row.channel || row.cause || UNKNOWN)}</span>` : null}
+      ${isNarrow(state) ? html`<span class="where">${bdi(row.agent ?? UNKNOWN)} · ${bdi(row.channel || causeName(row.cause) || UNKNOWN)}</span>` : null}
     </th>`;
 }
 
@@ -23722,7 +23728,7 @@ import {
 } from "./dom.js";
 import { niceTicks, round, shareBar, sum, swatch } from "./chart.js";
 import {
-  abortButton, assignColours, bdi, cost, costShare, couldNotRead, dataOf, fateMark, head, hrefTo, icon, isUnpriced, knownCost, menu, money, nestSessions, nothing,
+  abortButton, assignColours, bdi, causeName, cost, costShare, couldNotRead, dataOf, fateMark, head, hrefTo, icon, isUnpriced, knownCost, menu, money, nestSessions, nothing,
   panel, partial, scrollingTable, sessionName, shareOf, stateMark, stateName, taskWords, tokens, treeCost, twin, unseen, when, widthOf, windowedTable, zoneOf,
 } from "./views.js";
 
@@ -23858,7 +23864,7 @@ function CompareMenu(state, session) {
 function Head(state, session) {
   const words = fateWords(session, sessionLink(state));
   const who = [
-    [t("Agent"), session.agent], [t("Channel"), session.channel], [t("Cause"), session.cause],
+    [t("Agent"), session.agent], [t("Channel"), session.channel], [t("Cause"), causeName(session.cause)],
     [t("Models"), session.models.map((one) => one.model).join(", ")], [t("Thinking"), session.thinking_level],
   ].filter(([, value]) => value);
   const tab = (view, name) => html`
@@ -24283,21 +24289,24 @@ function Below(session, state) {
   });
 }
 
+/** As the Cost page has them: what OpenClaw calls the system prompt has the files, skills and the list of tools in it. */
 const PROMPT_PARTS = [
-  ["system_chars", msg("System prompt")], ["project_chars", msg("Project files")], ["skills_chars", msg("Skills")],
-  ["tools_list_chars", msg("Tool list")], ["tools_schema_chars", msg("Tool schemas")],
+  ["system", msg("System prompt"), (one) => Math.max(0, one.system_chars - one.project_chars - one.skills_chars - one.tools_list_chars)],
+  ["files", msg("Memory files"), (one) => one.project_chars],
+  ["tools", msg("Tools"), (one) => one.tools_list_chars + one.tools_schema_chars],
+  ["skills", msg("Skills"), (one) => one.skills_chars],
 ];
 
 function Prompt(session, state) {
   const { prompt } = session;
   if (!prompt) return null;
-  const most = Math.max(1, ...PROMPT_PARTS.map(([key]) => prompt[key]));
+  const most = Math.max(1, ...PROMPT_PARTS.map(([, , read]) => read(prompt)));
   return panel({
     key: "prompt", title: t("Prompt"), note: t("characters, measured by OpenClaw"), wide: "", state,
     body: html`
       <table class="shares"><tbody>
-        ${PROMPT_PARTS.map(([key, name]) => html`
-          <tr data-key="${key}"><th scope="row" class="name">${t(name)}</th><td class="bar-cell">${shareBar(shareOf(prompt[key], most))}</td><td class="num">${formatCount(prompt[key])}</td></tr>`)}
+        ${PROMPT_PARTS.map(([key, name, read]) => html`
+          <tr data-key="${key}"><th scope="row" class="name">${t(name)}</th><td class="bar-cell">${shareBar(shareOf(read(prompt), most))}</td><td class="num">${formatCount(read(prompt))}</td></tr>`)}
       </tbody></table>`,
   });
 }
@@ -24645,7 +24654,7 @@ function Compared(state) {
       label: t("Both sessions, table"), kind: "compared",
       heads: html`${head(unseen(t("What")))}${name(sides[0], "a")}${name(sides[1], "b")}${head(t("Difference"), "num")}`,
       rows: html`
-              ${words(t("State"), stateName)}${words(t("Channel"), (one) => one.channel)}${words(t("Cause"), (one) => one.cause)}
+              ${words(t("State"), stateName)}${words(t("Channel"), (one) => one.channel)}${words(t("Cause"), (one) => causeName(one.cause))}
               ${words(t("Models"), (one) => one.models.map((model) => model.model).join(", "))}${COMPARED.map(row)}`,
     })}`,
   })}
@@ -24942,12 +24951,12 @@ COST_JS = r"""// The Cost page: what was spent, grouped and split by any two key
 // cache, list prices, what prompts are made of, models without a price.
 
 import {
-  html, msg, t, tn, UNKNOWN, dayIn, formatAbsolute, formatClock, formatCount, formatDay, formatDuration, formatExactMoney, formatMoney, formatMonth,
+  fromServer, html, msg, t, tn, UNKNOWN, dayIn, formatAbsolute, formatClock, formatCount, formatDay, formatDuration, formatExactMoney, formatMoney, formatMonth,
   formatPercent, formatTokens,
 } from "./dom.js";
 import { lines, stackedBars, swatch, UNITS } from "./chart.js";
 import {
-  BY_NAMES, FILTERS, NONE_KEY, OTHER_KEY, addDays, addMonths, answerOr, askParams, assignColours, bdi, change, coloursIn, cost, costShare, couldNotRead, dataOf, filterName, head, hrefTo,
+  BY_NAMES, FILTERS, NONE_KEY, OTHER_KEY, addDays, addMonths, answerOr, askParams, assignColours, bdi, causeName, change, coloursIn, cost, costShare, couldNotRead, dataOf, filterName, head, hrefTo,
   isUnpriced, knownCost, money, noPrice, nothing, panel, partial, rangeName, scrollingTable, segments, select, sessionLink, sessionName, shareOf, sharePercent, sortHead, sumOf, twin,
   tokens, unseen, when, widthOf, windowedTable, zoneOf,
 } from "./views.js";
@@ -25058,6 +25067,7 @@ export function keySpan(by, row) {
   }
   if (key === NONE_KEY) return { key, label: t("none") };
   if (key === OTHER_KEY) return { key, label: t("Other") };
+  if (by === "cause") return { key, label: causeName(key) };
   return { key, label: row.label || key };
 }
 
@@ -25645,7 +25655,7 @@ function Models(state) {
       rows: usage.rows.slice(0, 12).flatMap((row) => [
         html`<tr data-key="${row.key}"><th scope="row" class="name">${swatch(slots.get(row.key) ?? 8)} ${filterName("model", row.key, row.label)}</th>${cells(row, total)}</tr>`,
         ...(row.parts.length > 1 ? row.parts : []).map((part) => html`
-          <tr class="is-part" data-key="${row.key}-${part.key}"><th scope="row" class="name depth-2">${filterName("cause", part.key, part.label)}</th>${cells(part, total)}</tr>`),
+          <tr class="is-part" data-key="${row.key}-${part.key}"><th scope="row" class="name depth-2">${filterName("cause", part.key, causeName(part.key))}</th>${cells(part, total)}</tr>`),
       ]),
     });
   };
@@ -25672,15 +25682,20 @@ export function promptParts(sizes, calls = 1) {
   ];
 }
 
-function promptBar(parts) {
+const promptTokens = (part) => `${part.isCounted ? "" : "≈"}${formatTokens(part.tokens)}`;
+
+/** `isNamed`: nothing else beside it says its parts. */
+function promptBar(parts, isNamed = false) {
   const total = parts.reduce((sum, part) => sum + part.tokens, 0) || 1;
+  const words = (part) => `${t(part.name)} ${promptTokens(part)} (${part.isCounted ? t("measured") : t("estimated")})`;
+  const named = isNamed ? html` role="img" aria-label="${parts.map(words).join(", ")}"` : html` aria-hidden="true"`;
   let left = 0;
   return html`
-    <svg class="thin is-thick" viewBox="0 0 1000 12" preserveAspectRatio="none" aria-hidden="true">
+    <svg class="thin is-thick" viewBox="0 0 1000 12" preserveAspectRatio="none"${named}>
       ${parts.map((part) => {
         const wide = (part.tokens / total) * 1000;
         left += wide;
-        return html`<rect class="s${part.slot}" x="${(left - wide).toFixed(2)}" y="0" width="${wide.toFixed(2)}" height="12"/>`;
+        return html`<rect class="s${part.slot}" x="${(left - wide).toFixed(2)}" y="0" width="${wide.toFixed(2)}" height="12"><title>${words(part)}</title></rect>`;
       })}
     </svg>`;
 }
@@ -25698,16 +25713,22 @@ function Composition(state) {
         ${parts.map((part) => html`
           <li data-key="${part.key}" class="legend-item" title="${mark(part)}">
             ${swatch(part.slot)}<span class="legend-name">${t(part.name)}</span>
-            <span class="num">${part.isCounted ? "" : "≈"}${formatTokens(part.tokens)}</span><span class="share">${sharePercent(part.tokens, total)}</span>
+            <span class="num">${promptTokens(part)}</span><span class="share">${sharePercent(part.tokens, total)}</span>
           </li>`)}
       </ul>
+      <p class="more">
+        ${t("Tokens of a call. OpenClaw measured the characters of {measured}; their tokens (≈) are estimated at {n} characters each, and {rest} are what is left of the prompt. {output} is measured.", {
+          measured: parts.filter((part) => part.chars !== null).map((part) => t(part.name)).join(", "), n: CHARS_PER_TOKEN,
+          rest: parts.filter((part) => part.chars === null && !part.isCounted).map((part) => t(part.name)).join(", "), output: t("Output"),
+        })}
+      </p>
       ${scrollingTable({
         label: t("{title}, table", { title: t("What prompts are made of") }),
         heads: html`${head(t("Session"))}${head(unseen(t("As a bar")), "mid")}${head(t("Calls"), "num")}${head(t("Prompt per call"), "num")}${head(t("Largest file"), "mid")}${head(t("Cost"), "num")}`,
         rows: data.rows.slice(0, 8).map((row) => html`
           <tr data-key="${row.session}">
             <th scope="row" class="name" title="${row.session}">${nameOf("session", { key: row.session, label: row.label || row.key || row.session }, state)}</th>
-            <td class="bar-cell mid">${promptBar(promptParts(row, row.model_calls))}</td>
+            <td class="bar-cell mid">${promptBar(promptParts(row, row.model_calls), true)}</td>
             <td class="num">${formatCount(row.model_calls)}</td>
             <td class="num">${formatTokens(row.prompt_tokens / row.model_calls)}</td>
             <td class="mid">${row.files[0] ? html`${bdi(row.files[0][0])} <span class="note">${t("{n} characters", { n: formatTokens(row.files[0][1]) })}</span>` : UNKNOWN}</td>
@@ -25731,7 +25752,7 @@ function Prices(state) {
   const unpriced = models?.rows.filter((row) => row.unpriced_calls > 0) ?? [];
   const set = dataOf(state, "prices") ?? [];
   if (!unpriced.length && !set.length) return null;
-  const fault = (model) => (state.priceFault?.model === model ? html`<p class="is-bad" role="alert">${state.priceFault.message}</p>` : null);
+  const fault = (model) => (state.priceFault?.model === model ? html`<p class="is-bad" role="alert">${fromServer(state.priceFault.message)}</p>` : null);
   const form = (row) => html`
     <li data-key="${row.key}">
       <form data-action="price" data-value="${row.key}">
@@ -27100,7 +27121,7 @@ function Preview(state) {
   const params = previewParams(form);
   const answer = state.answers["cron-preview"];
   if (!params) return html`<div class="cron-preview" role="status">${t("Say when it is to run.")}</div>`;
-  if (!answer?.data) return html`<div class="cron-preview" role="status">${answer?.error ? bdi(answer.error.message) : t("Loading")}</div>`;
+  if (!answer?.data) return html`<div class="cron-preview" role="status">${answer?.error ? bdi(fromServer(answer.error.message)) : t("Loading")}</div>`;
   const { text, problem, next_runs_ms: runs } = answer.data;
   const zone = form.kind === "cron" && form.tz ? form.tz : zoneOf(state);
   return html`
@@ -27928,7 +27949,7 @@ AGENTS_JS = r"""// The agents: what each is, what it costs and does; one agent w
 import { html, t, tn, UNKNOWN, formatBytes, formatCount } from "./dom.js";
 import { shareBar, sparkline } from "./chart.js";
 import {
-  Shares, askParams, bdi, cost, costShare, dataOf, fact, fateMark, head, hrefTo, icon, nothing, panel, partial, rangeName, scrollingTable, segments, sessionLink,
+  Shares, askParams, bdi, causeName, cost, costShare, dataOf, fact, fateMark, head, hrefTo, icon, nothing, panel, partial, rangeName, scrollingTable, segments, sessionLink,
   sessionName, shareOf, sortedHead, stateMark, tokens, unseen, when,
 } from "./views.js";
 
@@ -28212,7 +28233,7 @@ function Recent(row, state) {
     <tr data-key="${one.id}">
       <td class="state-cell">${one.run_state ? fateMark(one) : stateMark(one)}</td>
       <th scope="row" class="name" title="${sessionName(one)}">${sessionLink(state, one.id, sessionName(one))}</th>
-      <td class="mid">${bdi(one.channel || one.cause || UNKNOWN)}</td>
+      <td class="mid">${bdi(one.channel || causeName(one.cause) || UNKNOWN)}</td>
       <td class="num wide">${tokens(one.total_tokens)}</td>
       <td class="num">${cost(one)}</td>
       <td class="num">${when(one.last_activity_ms, state)}</td>
@@ -28294,6 +28315,12 @@ export const messages = {
   // Numbers and time
   "not known": "未知", "now": "刚刚", "{n}\u00a0s ago": "{n}\u00a0秒前", "{n}\u00a0m ago": "{n}\u00a0分钟前", "{n}\u00a0h ago": "{n}\u00a0小时前",
   "Week of {day}": "{day} 起的一周", "{day} so far": "{day} 至今", "{day}, so far": "{day}，至今", ", so far": "，至今",
+  "user": "用户", "subagent": "子代理", "cron": "定时任务", "hook": "钩子", "unknown": "未知",
+  "unknown time zone {name}; use a name like Europe/Berlin or UTC": "未知时区 {name}；请使用 Europe/Berlin 或 UTC 这样的名称",
+  "{what} is a number from 0 to {most}, in USD per million tokens": "{what}应为 0 到 {most} 之间的数，单位为美元／百万 token",
+  "cache_read": "缓存读取", "cache_write": "缓存写入", "estimated": "估算",
+  "Tokens of a call. OpenClaw measured the characters of {measured}; their tokens (≈) are estimated at {n} characters each, and {rest} are what is left of the prompt. {output} is measured.":
+    "一次调用的 token。OpenClaw 实测了{measured}的字符数；其 token（≈）按每个 {n} 个字符估算，{rest}为提示词的其余部分。{output}为实测。",
   "{from} to {to}": "{from} 至 {to}", "Span before": "上一时段", "Today": "今天", "7 days": "7 天", "30 days": "30 天", "90 days": "90 天",
   "365 days": "365 天", "This week": "本周", "This month": "本月", "All time": "全部时间", "{n} days": "{n} 天",
   "Between {low} and {high}, last {last}": "介于 {low} 与 {high} 之间，最近为 {last}", ", budget {limit}": "，预算 {limit}",
@@ -28585,9 +28612,6 @@ export const messages = {
   "No tool was used.": "没有使用工具。",
   "Sub-agents, table": "子代理表",
   "Own cost": "自身费用",
-  "Project files": "项目文件",
-  "Tool list": "工具列表",
-  "Tool schemas": "工具架构",
   "Prompt": "提示词",
   "characters, measured by OpenClaw": "字符数，由 OpenClaw 测量",
   "live file": "当前文件",

@@ -336,3 +336,28 @@ test("a picture is read without a pointer: each part of a bar has a title, and t
   assert.match(twinOf(String(page.view(stateFor("#/cost"))), "cost"), /Fri 6 Nov 2026.*\$4\.00<\/td><td class="num">\$2\.00<\/td><td class="num">\$6\.00/s);
   assert.match(twinOf(text, "cache"), /Fri 6 Nov 2026.*70\.0/s);
 });
+
+test("the bar of a session's prompt says its parts, and the panel what of it is measured", () => {
+  const text = String(page.view(stateFor("#/cost")));
+  assert.match(text, /role="img" aria-label="System prompt ≈1\.00\sk \(estimated\), Memory files ≈2\.00\sk \(estimated\), .*, Output 500 \(measured\)"/);
+  assert.match(text, /<title>Memory files ≈2\.00\sk \(estimated\)<\/title>/);
+  assert.match(text, /OpenClaw measured the characters of System prompt, Memory files, Tools, Skills; .* History, User are what is left/);
+});
+
+test("causes and the server's sentences are said in the person's language; filters and files keep the word", async () => {
+  const { useMessages } = await import("./assets/dom.js");
+  const { messages } = await import("./assets/zh.js");
+  const state = stateFor("#/cost?by=cause&split=none", { priceFault: { model: "acme/a", message: "input is a number from 0 to 100000, in USD per million tokens" } });
+  state.answers.usage.data = usage("cause", "", ["user", "subagent", "own_word"]);
+  useMessages(messages);
+  try {
+    const text = String(page.view(state));
+    assert.match(text, /data-kind="cause" data-value="subagent"[^>]*><bdi>子代理</);
+    assert.match(text, /<bdi>own_word</);
+    assert.match(text, /输入应为 0 到 100000 之间的数/);
+    assert.match(cost.toCsv(state.answers.usage.data, state.route), /"subagent",/);
+    assert.match(String(views.couldNotRead({ message: "unknown time zone 'Mars'; use a name like Europe/Berlin or UTC" })), /未知时区 &#39;Mars&#39;/);
+  } finally {
+    useMessages(null);
+  }
+});

@@ -288,3 +288,10 @@ test("a session that does not exist says so", () => {
   assert.match(text, /There is no such session/);
   assert.match(text, /nope/);
 });
+
+test("the parts of a prompt have the names and the sizes that they have on Cost", () => {
+  const prompt = { generated_ms: NOW, system_chars: 20_000, project_chars: 9000, skills_chars: 1000, tools_list_chars: 2000, tools_schema_chars: 4000 };
+  const text = draw(stateOf("#/session/abc", { "session abc": detail({ prompt }) }));
+  const rows = [...text.match(/data-key="prompt"[\s\S]*?<\/section>/)[0].matchAll(/<th scope="row" class="name">(.*?)<\/th>.*?<td class="num">(.*?)<\/td>/g)].map(([, name, size]) => [name, size]);
+  assert.deepEqual(rows, [["System prompt", "8,000"], ["Memory files", "9,000"], ["Tools", "6,000"], ["Skills", "1,000"]]);
+});
