@@ -20321,7 +20321,7 @@ export const sumOf = (rows) => Object.fromEntries(["cost_nano_usd", "model_calls
 /** Why there is a dash and no chart: not because nothing was used. */
 export const noPrice = ({ unpriced_calls: calls }, what) => nothing(html`${tn(calls, "{n} call has no price: its tokens are counted, its cost is not known.", "{n} calls have no price: their tokens are counted, their cost is not known.")} ${what}`);
 /** The part of a sum that a row cost. */
-export const costShare = (row, total, digits = 0) => (isUnpriced(row) ? UNKNOWN : sharePercent(row.cost_nano_usd, total, digits));
+export const costShare = (row, total, digits = 0) => (row.unpriced_calls && !row.cost_nano_usd ? UNKNOWN : sharePercent(row.cost_nano_usd, total, digits));
 /** What a session cost with all below it; null where that is not known. */
 export const treeCost = (row) => (row.tree_cost_nano_usd === 0 && isUnpriced(row) ? null : row.tree_cost_nano_usd);
 
@@ -20862,9 +20862,9 @@ function MonthEnd(state) {
     return frame(html`<span class="num">${UNKNOWN}</span>`, html`<p class="figure-change">${why}</p>`);
   }
   // Early in a month the days it is projected from are those of the week.
-  const totals = month.totals.model_calls ? month.totals : week.totals;
-  if (end.projected_nano_usd === 0 && isUnpriced(totals)) {
-    return frame(cost(totals, true), html`<p class="figure-change">${t("calls without a price cannot be projected")}</p>`);
+  const { unpriced_calls: missing } = month.totals.model_calls ? month.totals : week.totals;
+  if (end.projected_nano_usd === 0 && missing) {
+    return frame(cost({ cost_nano_usd: 0, model_calls: missing, unpriced_calls: missing }, true), html`<p class="figure-change">${t("calls without a price cannot be projected")}</p>`);
   }
   const limitUsd = isFiltered(state) ? null : state.overview.budgets.monthly_usd;
   const budget = limitUsd ? Math.round(limitUsd * 1e9) : null;
@@ -25267,7 +25267,9 @@ function Legend(usage, state) {
 // only what those would have cost: so it is over both, and says so.
 const averaged = (row) => row.cost_nano_usd + row.plan_cost_nano_usd;
 const pricedCalls = (row) => row.model_calls - row.unpriced_calls;
-const perCall = (row) => (pricedCalls(row) > 0 ? averaged(row) / pricedCalls(row) : null);
+// A few calls that failed and cost nothing are no measure of those without a price.
+const isGuess = (row) => row.unpriced_calls > 0 && averaged(row) === 0;
+const perCall = (row) => (pricedCalls(row) > 0 && !isGuess(row) ? averaged(row) / pricedCalls(row) : null);
 const perMillion = (row) => (row.total_tokens && !row.unpriced_calls ? (averaged(row) / row.total_tokens) * 1e6 : null);
 
 /** An average, with what it is over, or why there is none. */
@@ -25303,7 +25305,7 @@ const COLUMNS = {
     name: msg("Per million tokens"), isMoney: true, value: perMillion, kind: "wide",
     cell: (row) => figure("million", row, average("million", row)),
   },
-  share: { name: msg("Share"), value: (row, usage) => (isUnpriced(row) ? null : shareOf(row.cost_nano_usd, usage.totals.cost_nano_usd)), cell: (row, _, usage) => costShare(row, usage.totals.cost_nano_usd, 1) },
+  share: { name: msg("Share"), value: (row, usage) => (row.unpriced_calls && !row.cost_nano_usd ? null : shareOf(row.cost_nano_usd, usage.totals.cost_nano_usd)), cell: (row, _, usage) => costShare(row, usage.totals.cost_nano_usd, 1) },
   before: {
     name: msg("Before"), isMoney: true, value: (row) => (row.before ? knownCost(row.before) : null), isWanted: (usage) => Boolean(usage.before),
     cell: (row) => (row.before ? money(knownCost(row.before)) : UNKNOWN), kind: "mid",
@@ -25517,14 +25519,15 @@ function Week(state) {
   const { field, unit, name } = SHOWN[state.route.shown];
   const body = (usage) => {
     const most = Math.max(0, ...usage.rows.map((row) => row[field]));
-    const write = (row) => UNITS[unit].format(shownOf(row, field));
+    const isUnseen = (row) => field === "cost_nano_usd" && row.unpriced_calls > 0 && row.cost_nano_usd === 0;
+    const write = (row) => UNITS[unit].format(isUnseen(row) ? null : row[field]);
     const hours = Array.from({ length: 24 }, (_, hour) => hour);
     const cell = (row) => {
       const step = heatStep(row[field], most);
       const missing = field === "cost_nano_usd" && row.unpriced_calls ? ` + ${tn(row.unpriced_calls, "{n} unpriced call", "{n} unpriced calls")}` : "";
       const words = `${keySpan("hour_of_week", row).label}: ${write(row)}${missing}`;
       // An hour of which nothing is known is not one in which nothing was spent.
-      const isUnknown = shownOf(row, field) === null;
+      const isUnknown = isUnseen(row);
       return html`<td class="h${step}${isUnknown ? " is-unknown" : ""}" title="${words}">${isUnknown ? UNKNOWN : unseen(write(row))}</td>`;
     };
     const total = (rows) => ({ [field]: rows.reduce((sum, row) => sum + row[field], 0), ...(field === "cost_nano_usd" ? sumOf(rows) : null) });
@@ -25540,7 +25543,7 @@ function Week(state) {
           </tbody>
         </table>
       </div>
-      ${usage.rows.some((row) => shownOf(row, field) === null) ? html`<p class="more">${t("{dash}: only calls without a price.", { dash: UNKNOWN })}</p>` : null}
+      ${usage.rows.some(isUnseen) ? html`<p class="more">${t("{dash}: calls without a price.", { dash: UNKNOWN })}</p>` : null}
       ${most === 0 ? null : html`<p class="heat-key"><span>0</span>${[0, 1, 2, 3, 4, 5].map((step) => html`<i class="h${step}"></i>`)}<span>${UNITS[unit].format(most)}</span></p>`}`;
   };
   return panel({
@@ -25564,8 +25567,7 @@ function Compared(state) {
         foot: html`<tr><th scope="row">${t("Both known")}</th>${line(data)}</tr>`,
       })}
       <p class="more">
-        ${t("Only calls that have both. The recorded cost counts; the list is a check.")}
-        ${dataOf(state, "usage")?.totals.plan_cost_nano_usd ? t("Calls paid by a plan are among them: these sums can be more than the metered cost.") : null}
+        ${t("Only calls that have both. The recorded cost counts; the list is a check.")} ${dataOf(state, "usage")?.totals.plan_cost_nano_usd ? t("Calls paid by a plan are among them: these sums can be more than the metered cost.") : null}
       </p>`;
   };
   return panel({ key: "compared", title: t("Recorded against list"), wide: "w4", state, isRanged: true, body: answerOr(state, "compared", body) });
@@ -28337,7 +28339,7 @@ export const messages = {
     "按量费用与套餐用量，除以全部 token。若其中有没有价格的调用则无法得知：此处 {all}中有 {unpriced} 次。",
   "{n} call has no price: its tokens are counted, its cost is not known.": "{n} 次调用没有价格：token 已计入，费用未知。",
   "{n} calls have no price: their tokens are counted, their cost is not known.": "{n} 次调用没有价格：token 已计入，费用未知。",
-  "calls without a price cannot be projected": "没有价格的调用无法预测", "{dash}: only calls without a price.": "{dash}：仅有没有价格的调用。",
+  "calls without a price cannot be projected": "没有价格的调用无法预测", "{dash}: calls without a price.": "{dash}：没有价格的调用。",
   "Set one below, under “Models without a price”.": "可在下方“没有价格的模型”中设置。",
   "Mon": "周一", "Tue": "周二", "Wed": "周三", "Thu": "周四", "Fri": "周五", "Sat": "周六", "Sun": "周日",
 

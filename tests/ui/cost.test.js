@@ -268,6 +268,9 @@ test("an average is over the calls whose cost is known, a plan's among them; ove
   assert.match(mixed.sheet("call"), /\(\$6\.000000000 \+ \$3\.000000000\) ÷ 6 calls = \$1\.500000000.*4 of 10 calls have none/s);
   assert.doesNotMatch(mixed.sheet("million"), /÷/);
   assert.match(mixed.csv[1], /,1\.500000000,,/);
+  const failed = shown({ ...row, cost_nano_usd: 0, unpriced_calls: 9, plan_cost_nano_usd: 0 });
+  assert.match(failed.text, /data-figure="call"[^>]*><span class="num" title="no price known">—</);
+  assert.match(failed.text, /<td class="num ">—<\/td><\/tr>/);
   const whole = shown({ ...row, unpriced_calls: 0, plan_cost_nano_usd: 0 });
   assert.match(whole.text, /title="\$0\.600000000">\$0\.6000</);
   assert.match(whole.text, /title="\$3\.000000000">\$3\.00</);
