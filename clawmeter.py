@@ -18931,6 +18931,7 @@ h3 { margin: 12px 0 4px; font-size: 12px; line-height: 16px; font-weight: 600; c
 .thin .is-dim { opacity: .18; }
 .ranking .name { width: 22%; } .ranking .bar-cell { width: auto; } .ranking td:last-child { width: 90px; }
 .twin summary { width: max-content; padding: 6px 0; font-size: 12px; line-height: 16px; color: var(--accent); cursor: pointer; }
+.twin .is-tall { height: auto; max-height: 288px; }
 .before { fill: none; stroke: var(--ink); stroke-width: 1.5; }
 .is-part > * { color: var(--ink-2); }
 .legend-item { display: flex; align-items: center; gap: 8px; padding: 3px 6px; font-size: 12px; line-height: 18px; }
@@ -24612,7 +24613,7 @@ function RaceTable(sides, names) {
   const every = Math.max(1, Math.ceil(count / 100));
   const at = Array.from({ length: count }, (_, i) => i).filter((i) => (i + 1) % every === 0 || i === count - 1);
   return twin("race", scrollingTable({
-    label: t("{title}, table", { title: t("Cost of both sessions, turn by turn") }), kind: "is-long",
+    label: t("{title}, table", { title: t("Cost of both sessions, turn by turn") }), kind: "is-tall",
     heads: html`${head(t("Turn"))}${names.map((name) => head(bdi(name), "num"))}`,
     rows: at.map((i) => html`<tr data-key="${i}"><th scope="row">${formatCount(i + 1)}</th>${sums.map((one) => html`<td class="num">${i < one.length ? money(one[i]) : UNKNOWN}</td>`)}</tr>`),
   }));
@@ -25230,7 +25231,7 @@ function SplitTable(usage, state) {
     ? model.spans.map((span, i) => line(span.key, span.label, series.map((one) => one.values[i]), series.reduce((sum, one) => sum + (one.values[i] ?? 0), 0)))
     : ranked(usage, field).map(([row, i]) => line(row.key, bdi(keySpan(usage.by, row).label), series.map((one) => one.values[i]), shownOf(row, field)));
   return twin("cost", scrollingTable({
-    label: t("{title}, table", { title: t("split by {key}", { key: t(BY_NAMES[usage.split]).toLowerCase() }) }), kind: "is-long",
+    label: t("{title}, table", { title: t("split by {key}", { key: t(BY_NAMES[usage.split]).toLowerCase() }) }), kind: "is-tall",
     heads: html`${head(t(BY_NAMES[usage.by]))}${series.map((one) => head(bdi(one.label), "num"))}${head(t(name), "num")}`, rows,
   }));
 }
@@ -25616,7 +25617,7 @@ function Cache(state) {
           <h3>${t("Share of the prompt read from the cache, by day")}</h3>
           ${chartBox("cache", t("{title}. Arrow keys move, Enter selects, Escape leaves.", { title: t("Cache") }), lines(model, widthOf(state, "cache"), CACHE_HEIGHT))}
           ${twin("cache", scrollingTable({
-            label: t("{title}, table", { title: t("Hit rate") }), kind: "is-long",
+            label: t("{title}, table", { title: t("Hit rate") }), kind: "is-tall",
             heads: html`${head(t("Day"))}${head(t("Hit rate"), "num")}${head(t("Read"), "num")}${head(t("Prompt"), "num")}`,
             rows: data.days.map((day) => html`
               <tr data-key="${day.key}"><th scope="row">${keySpan("day", day).label}</th><td class="num">${sharePercent(day.cache_read_tokens, day.prompt_tokens, 1)}</td>
