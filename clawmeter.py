@@ -10849,7 +10849,10 @@ class Queries:
         }
 
     def compared(self, query: UsageQuery) -> Json:
-        """Recorded against list, over the calls that have both; in all and by model."""
+        """Recorded against list, over the calls that have both; in all and by model.
+
+        Metered calls and those of a plan alike: the ledger's `compared_*` sums are a check of prices, no money spent.
+        """
         found: dict[str, list[int]] = {}
         name = BY_SQL["provider_model"]
         with self.ledger.reading() as db:
@@ -17921,11 +17924,13 @@ def print_report(answer: Json, compared: Json, projection: Json | None) -> None:
 
     def cells(t: Json) -> list[str]:
         calls, cost, tokens = t["model_calls"], t["cost_nano_usd"], t["total_tokens"]
+        # As on the Cost page: over the calls whose cost is known, those of a plan included.
+        priced, known = calls - t["unpriced_calls"], cost + t["plan_cost_nano_usd"]
         unpriced = f" + {t['unpriced_calls']:,} unpriced" if t["unpriced_calls"] else ""
         return [
             f"{calls:,}", format_count(t["input_tokens"]), format_count(t["output_tokens"]), format_count(t["cache_read_tokens"]), format_count(t["cache_write_tokens"]),
-            f"{format_usd(cost)}{unpriced}", f"{100 * cost / whole_cost:.1f} %" if whole_cost else "—", format_usd(cost // calls) if calls else "—",
-            format_usd(cost * 10**6 // tokens) if tokens else "—",
+            f"{format_usd(cost)}{unpriced}", f"{100 * cost / whole_cost:.1f} %" if whole_cost else "—", format_usd(known // priced) if priced else "—",
+            format_usd(known * 10**6 // tokens) if tokens and priced == calls else "—",
         ]  # fmt: skip
 
     heads = [
@@ -17987,7 +17992,7 @@ def print_report(answer: Json, compared: Json, projection: Json | None) -> None:
     percent = compared["list_differs_percent"]
     if percent is not None and abs(percent) > 1:
         notes.append(
-            f"list prices would be {percent:+.1f} % ({format_usd(compared['list_nano_usd'])}) of the {format_usd(compared['recorded_nano_usd'])} that OpenClaw recorded and a list price is known for"
+            f"list prices would be {percent:+.1f} % ({format_usd(compared['list_nano_usd'])}) of the {format_usd(compared['recorded_nano_usd'])} that OpenClaw recorded{' (plans included)' if totals['plan_cost_nano_usd'] else ''} and a list price is known for"
         )
     coverage = answer["coverage"]
     if not coverage["complete"]:
@@ -19001,6 +19006,8 @@ h3 { margin: 12px 0 4px; font-size: 12px; line-height: 16px; font-weight: 600; c
 .thin.is-thick { height: 12px; border-radius: 3px; }
 .thin .is-dim { opacity: .18; }
 .ranking .name { width: 22%; } .ranking .bar-cell { width: auto; } .ranking td:last-child { width: 90px; }
+.twin summary { width: max-content; padding: 6px 0; font-size: 12px; line-height: 16px; color: var(--accent); cursor: pointer; }
+.twin .is-tall { height: auto; max-height: 288px; }
 .before { fill: none; stroke: var(--ink); stroke-width: 1.5; }
 .is-part > * { color: var(--ink-2); }
 .legend-item { display: flex; align-items: center; gap: 8px; padding: 3px 6px; font-size: 12px; line-height: 18px; }
@@ -19008,6 +19015,7 @@ h3 { margin: 12px 0 4px; font-size: 12px; line-height: 16px; font-weight: 600; c
 .heat th { font-size: 11px; color: var(--ink-3); line-height: 16px; white-space: nowrap; }
 .heat tr > :first-child { width: 36px; } .heat tr > :last-child { width: 72px; font-size: 12px; }
 .heat td { height: 28px; border-radius: 3px; }
+.heat .is-unknown { padding: 0; text-align: center; color: var(--ink-3); }
 .h0 { background: var(--bg); box-shadow: inset 0 0 0 1px var(--line); }
 .h1 { background: color-mix(in srgb, var(--s1) 18%, var(--surface)); }
 .h2 { background: color-mix(in srgb, var(--s1) 38%, var(--surface)); }
@@ -19443,6 +19451,8 @@ export const SERVER_WORDS = [
   msg("start it with `openclaw gateway`; until then everything comes from the files"), msg("update the older one of the two"),
   msg("on its machine: {command}"), msg("give its token with OPENCLAW_GATEWAY_TOKEN, or as gateway_token in clawmeter.toml"),
   msg("give a wss:// address, or a tunnel ({command})"),
+  msg("unknown time zone {name}; use a name like Europe/Berlin or UTC"),
+  msg("{what} is a number from 0 to {most}, in USD per million tokens"), msg("input"), msg("output"), msg("cache_read"), msg("cache_write"),
   msg("live sessions are told from the transcripts; with gateway.auth.mode = token the gateway would tell them itself"),
 ];
 
@@ -20198,22 +20208,20 @@ export function rangeName(range) {
 export const dataOf = (state, key) => state.answers[key]?.data ?? null;
 
 /**
- * A colour (1 to 7) for each model, the same on every page and after every reload: the first one
- * seen takes the least used one and keeps it. Only when two models drawn together share a colour
- * does the cheaper one borrow another for that picture. Colour 8 is for "Other".
+ * A colour (1 to 7) for each model, the same on every page and after every reload: the first seven
+ * seen take one each and keep it. A model after them has none of its own: lists show it in the grey of
+ * "Other" (8), and a picture that draws it lends it one that is free there, by its name, so that it is
+ * the same one the next time.
  */
 export function assignColours(known, keys) {
   const kept = new Map(known);
   const shown = new Map();
   const taken = new Set();
-  const leastUsed = () => {
-    const uses = new Array(8).fill(0);
-    for (const slot of kept.values()) uses[slot] += 1;
-    let best = 0;
-    for (let slot = 1; slot <= 7; slot++) {
-      if (!taken.has(slot) && (best === 0 || uses[slot] < uses[best])) best = slot;
-    }
-    return best || 1;
+  const owned = new Set(kept.values());
+  const slots = [1, 2, 3, 4, 5, 6, 7];
+  const lend = (key) => {
+    const start = [...key].reduce((sum, letter) => (sum * 31 + letter.codePointAt(0)) % 7, 0);
+    return slots.map((_, i) => slots[(start + i) % 7]).find((slot) => !taken.has(slot)) ?? 8;
   };
   const without = [];
   for (const key of keys) {
@@ -20225,13 +20233,21 @@ export function assignColours(known, keys) {
     }
   }
   for (const key of without) {
-    const slot = leastUsed();
+    const own = kept.has(key) ? undefined : slots.find((slot) => !owned.has(slot));
+    const slot = own ?? lend(key);
     shown.set(key, slot);
     taken.add(slot);
-    if (!kept.has(key)) kept.set(key, slot);
+    if (own) {
+      kept.set(key, own);
+      owned.add(own);
+    }
   }
-  return { shown, kept: [...kept].slice(-300) };
+  return { shown, kept: [...kept] };
 }
+
+const CAUSES = { user: msg("user"), subagent: msg("subagent"), cron: msg("cron"), heartbeat: msg("heartbeat"), hook: msg("hook"), unknown: msg("unknown") };
+/** A cause in the person's language; in addresses, filters and files it stays the word of the ledger. */
+export const causeName = (cause) => (Object.hasOwn(CAUSES, cause) ? t(CAUSES[cause]) : cause);
 
 /** What the server calls the calls without a channel, a cron job …, and the parts of a split that have no row. */
 export const NONE_KEY = "(none)";
@@ -20283,7 +20299,7 @@ export const nothing = (words) => html`<p class="nothing">${words}</p>`;
 /** Why something could not be read, and a way to try again. */
 export const couldNotRead = (error, isOld = false) => html`
   <p class="${isOld ? "note is-warn" : "nothing"}" role="status">
-    ${t("This could not be read: {why}.", { why: error.message })} ${isOld ? t("These are the last numbers.") : null}
+    ${t("This could not be read: {why}.", { why: fromServer(error.message) })} ${isOld ? t("These are the last numbers.") : null}
     <button type="button" class="link" data-action="retry">${t("Try again")}</button>
   </p>`;
 
@@ -20376,8 +20392,13 @@ export function cost(totals, isLong = false) {
 export const isUnpriced = (row) => row.cost_nano_usd === 0 && row.unpriced_calls > 0 && row.unpriced_calls >= row.model_calls;
 /** What calls cost, for the figures that are derived from it; null where it is not known. */
 export const knownCost = (row) => (isUnpriced(row) ? null : row.cost_nano_usd);
+/** The sum of what rows cost, with how many calls it is without. */
+export const sumOf = (rows) => Object.fromEntries(["cost_nano_usd", "model_calls", "unpriced_calls"]
+  .map((field) => [field, rows.reduce((sum, row) => sum + (row[field] || 0), 0)]));
+/** Why there is a dash and no chart: not because nothing was used. */
+export const noPrice = ({ unpriced_calls: calls }, what) => nothing(html`${tn(calls, "{n} call has no price: its tokens are counted, its cost is not known.", "{n} calls have no price: their tokens are counted, their cost is not known.")} ${what}`);
 /** The part of a sum that a row cost. */
-export const costShare = (row, total, digits = 0) => (isUnpriced(row) ? UNKNOWN : sharePercent(row.cost_nano_usd, total, digits));
+export const costShare = (row, total, digits = 0) => (row.unpriced_calls && !row.cost_nano_usd ? UNKNOWN : sharePercent(row.cost_nano_usd, total, digits));
 /** What a session cost with all below it; null where that is not known. */
 export const treeCost = (row) => (row.tree_cost_nano_usd === 0 && isUnpriced(row) ? null : row.tree_cost_nano_usd);
 
@@ -20452,6 +20473,9 @@ export function scrollingTable({ label, kind = "", heads, rows, foot = null }) {
       </table>
     </div>`;
 }
+
+/** The numbers of a picture, for whoever cannot see it or point at it. */
+export const twin = (key, table) => html`<details class="twin" data-key="twin-${key}"><summary>${t("As a table")}</summary>${table}</details>`;
 
 export const head = (name, kind = "") => html`<th scope="col" class="${kind}">${name}</th>`;
 export const sortedHead = (name) => html`<th scope="col" class="num" aria-sort="descending">${name}</th>`;
@@ -20680,7 +20704,7 @@ export const filterKindName = (kind) => t(FILTERS.find(([one]) => one === kind)?
 function Chips({ route: { filters } }) {
   return FILTERS.filter(([kind]) => filters[kind]).map(([kind]) => html`
     <span class="chip" data-key="chip-${kind}">
-      <span class="chip-kind">${filterKindName(kind)}</span> <bdi title="${filters[kind]}">${filters[kind] === NONE_KEY ? t("none") : filters[kind]}</bdi>
+      <span class="chip-kind">${filterKindName(kind)}</span> <bdi title="${filters[kind]}">${filters[kind] === NONE_KEY ? t("none") : kind === "cause" ? causeName(filters[kind]) : filters[kind]}</bdi>
       <button type="button" data-action="unfilter" data-kind="${kind}" title="${t("Remove this filter")}">
         ${icon("close", 10)}${unseen(t("Remove the filter on {kind}", { kind: filterKindName(kind) }))}
       </button>
@@ -20702,7 +20726,7 @@ function FilterMenu(state) {
   const by = filterKind === "model" ? "provider_model" : filterKind;
   const rows = answer?.data?.by === by ? answer.data.rows : null;
   const wanted = filterText.toLowerCase();
-  const shown = (rows ?? []).filter((row) => row.key.toLowerCase().includes(wanted)).slice(0, 60);
+  const shown = (rows ?? []).filter((row) => row.key.toLowerCase().includes(wanted) || (filterKind === "cause" && causeName(row.key).includes(wanted))).slice(0, 60);
   return menu({
     name: "filter", state, label: t("Add a filter"), shortcut: "f", help: t("Add a filter"), kind: "filter-menu is-quiet",
     button: html`+ ${t("filter")}`,
@@ -20717,7 +20741,7 @@ function FilterMenu(state) {
         ${shown.map((row) => html`
           <li data-key="${row.key}">
             <button type="button" data-action="filter" data-kind="${filterKind}" data-value="${row.key}" data-row>
-              <bdi>${row.key === NONE_KEY ? t("none") : row.label}</bdi><span class="num">${cost(row)}</span>
+              <bdi>${row.key === NONE_KEY ? t("none") : filterKind === "cause" ? causeName(row.key) : row.label}</bdi><span class="num">${cost(row)}</span>
             </button>
           </li>`)}
       </ul>
@@ -20908,11 +20932,16 @@ const BASES = [
 const basisWords = (basis) => tServer(basis, BASES);
 
 function MonthEnd(state) {
-  const { month_end: end, month } = state.overview.figures;
+  const { month_end: end, month, week } = state.overview.figures;
   const frame = (number, body) => figureFrame({ key: "month-end", label: t("At month end"), number, body, state });
   if (end?.projected_nano_usd === null || end?.projected_nano_usd === undefined) {
     const why = end?.basis ? basisWords(end.basis) : t("a projection needs a few days of use");
     return frame(html`<span class="num">${UNKNOWN}</span>`, html`<p class="figure-change">${why}</p>`);
+  }
+  // Early in a month the days it is projected from are those of the week.
+  const { unpriced_calls: missing } = month.totals.model_calls ? month.totals : week.totals;
+  if (end.projected_nano_usd === 0 && missing) {
+    return frame(cost({ cost_nano_usd: 0, model_calls: missing, unpriced_calls: missing }, true), html`<p class="figure-change">${t("calls without a price cannot be projected")}</p>`);
   }
   const limitUsd = isFiltered(state) ? null : state.overview.budgets.monthly_usd;
   const budget = limitUsd ? Math.round(limitUsd * 1e9) : null;
@@ -21047,9 +21076,16 @@ function DayChart(model, state) {
     </div>`;
 }
 
-function Legend(model, total, { lit, overview }) {
+const LEGEND_UNPRICED = 6;
+
+function Legend(model, total, { lit, overview, palette }) {
   // The chart has what was paid; how much of a model's use has no price stands in the sums of the range.
   const unpriced = new Map(overview.by_model.map((row) => [row.key, row.unpriced_calls]));
+  const drawn = new Set(model.series.map((one) => one.key));
+  // A model of which nothing is known has no bar, but it was used.
+  const free = overview.by_model.filter((row) => row.unpriced_calls && !row.cost_nano_usd && !drawn.has(row.key)).slice(0, LEGEND_UNPRICED);
+  for (const { key } of free) drawn.add(key);
+  const others = sumOf(overview.by_model.filter((row) => !drawn.has(row.key))).unpriced_calls;
   return html`
     <ul class="legend">
       ${model.series.map((one, i, all) => html`
@@ -21058,8 +21094,16 @@ function Legend(model, total, { lit, overview }) {
             data-light="${one.key}" aria-pressed="${lit === one.key ? "true" : "false"}">
             ${swatch(one.slot)}
             <span class="legend-name" title="${one.label}">${bdi(one.label)}</span>
-            ${cost({ cost_nano_usd: one.total_nano_usd, unpriced_calls: unpriced.get(one.key) })}
+            ${cost({ cost_nano_usd: one.total_nano_usd, unpriced_calls: isOther(one, i, all) ? others : unpriced.get(one.key) })}
             <span class="share">${sharePercent(one.total_nano_usd, total)}</span>
+          </button>
+        </li>`)}
+      ${free.map((row) => html`
+        <li data-key="${row.key}">
+          <button type="button" data-action="filter" data-kind="model" data-value="${row.key}">
+            ${swatch(slotOf(palette, row.key))}
+            <span class="legend-name" title="${row.key}">${bdi(row.key.slice(row.key.indexOf("/") + 1))}</span>
+            ${cost(row)}<span class="share">${costShare(row, total)}</span>
           </button>
         </li>`)}
     </ul>`;
@@ -21068,18 +21112,21 @@ function Legend(model, total, { lit, overview }) {
 function ByDay(state) {
   const model = dayModel(state);
   const total = model.series.reduce((sum, one) => sum + one.total_nano_usd, 0);
+  const used = sumOf(state.overview.by_model);
   const back = state.route.range.includes("..")
     ? html`<button type="button" class="link" data-action="range-reset">${t("Back to {range}", { range: rangeName(DEFAULT_RANGE) })}</button>`
     : null;
   return panel({
     key: "by-day", title: unitTitle(model.unit), wide: "w8", state, isRanged: true,
-    note: html`${rangeName(state.route.range)}, ${money(total)}`,
+    note: html`${rangeName(state.route.range)}, ${cost({ ...used, cost_nano_usd: total }, true)}`,
     tools: html`
       ${back}
-      <button type="button" class="link" data-action="table">${state.isTable ? t("Show chart") : t("Show table")}</button>`,
+      ${model.series.length ? html`<button type="button" class="link" data-action="table">${state.isTable ? t("Show chart") : t("Show table")}</button>` : null}`,
     body: model.series.length
       ? html`${state.isTable ? DayTable(model) : DayChart(model, state)}${Legend(model, total, state)}`
-      : nothing(t("No metered cost in this range.")),
+      : used.unpriced_calls
+        ? html`${noPrice(used, html`<a class="link" href="${hrefTo(state, "cost")}" data-page="cost">${t("Set a price")}</a>`)}${Legend(model, total, state)}`
+        : nothing(t("No metered cost in this range.")),
   });
 }
 
@@ -21093,7 +21140,7 @@ export function Shares({ key, title, kind = "", rows, total = sumCost(rows), sta
       <td class="num share">${share}</td>
     </tr>`;
   const named = (row) => {
-    const name = row.key === NONE_KEY ? t("none") : row.label || row.key;
+    const name = row.key === NONE_KEY ? t("none") : key === "by-cause" ? causeName(row.key) : row.label || row.key;
     return line(kind ? filterName(kind, row.key, name) : bdi(name), row.cost_nano_usd, cost(row), costShare(row, total), name);
   };
   const rest = rows.slice(7);
@@ -21164,7 +21211,7 @@ export const taskWords = (row) => (row.task ? html` <span class="note task" titl
 
 /** Agent and channel under the name, where the window has no room for their columns. */
 export const where = (row) => html`
-  <span class="where">${bdi(row.agent ?? UNKNOWN)} · ${bdi(row.channel || row.cause || UNKNOWN)}</span>`;
+  <span class="where">${bdi(row.agent ?? UNKNOWN)} · ${bdi(row.channel || causeName(row.cause) || UNKNOWN)}</span>`;
 
 export function context(row) {
   if (!row.context_tokens || !row.context_window) return UNKNOWN;
@@ -21215,7 +21262,7 @@ function LiveRow(told, depth, state) {
       </th>
       <td class="mid">${doing(row, state)}</td>
       <td class="mid">${bdi(row.agent ?? UNKNOWN)}</td>
-      <td class="mid">${bdi(row.channel || row.cause || UNKNOWN)}</td>
+      <td class="mid">${bdi(row.channel || causeName(row.cause) || UNKNOWN)}</td>
       <td class="mid model">${bdi(row.model ?? UNKNOWN)}</td>
       <td class="num wide">${context(row)}</td>
       <td class="num wide">${tokens(row.total_tokens)}</td>
@@ -21358,7 +21405,7 @@ function BreakdownTable(usage, { palette, isAllShown }) {
     <td class="num mid">${tokens(row.total_tokens)}</td>
     <td class="num">${cost(row)}</td>`;
   const line = (row) => {
-    const name = row.label || row.key;
+    const name = usage.by === "cause" ? causeName(row.key) : row.label || row.key;
     const shown = row.key === NONE_KEY ? html`<span class="note">${t("none")}</span>` : shownName(row, name);
     const slot = usage.by === "model" ? slotOf(palette, row.key) : 0;
     return html`
@@ -21634,12 +21681,12 @@ const FAILURES = {
   },
   asked: {
     title: msg("This view could not be read"),
-    why: ({ message }) => message,
+    why: ({ message }) => fromServer(message),
     help: () => t("Another range, zone or filter may work."),
   },
   failed: {
     title: msg("The numbers could not be read"),
-    why: ({ status, message }) => t("The server said {status}: {message}.", { status, message }),
+    why: ({ status, message }) => t("The server said {status}: {message}.", { status, message: fromServer(message) }),
     help: () => t("The ledger keeps what it has, and {report} may still answer. {doctor} says what is wrong.", {
       report: html`<code>clawmeter report</code>`, doctor: html`<code>clawmeter doctor</code>`,
     }),
@@ -21867,7 +21914,9 @@ const remembered = {
 function readPalette() {
   const kept = remembered.read("palette", []);
   const isEntry = (one) => Array.isArray(one) && typeof one[0] === "string" && one[1] >= 1 && one[1] <= 7;
-  return Array.isArray(kept) ? kept.filter(isEntry) : [];
+  // One model a colour: of two, as an older version kept them, the first.
+  const isFirst = ([, slot], i, all) => all.findIndex((one) => one[1] === slot) === i;
+  return Array.isArray(kept) ? kept.filter(isEntry).filter(isFirst) : [];
 }
 
 /** A remembered choice, if it still is one. */
@@ -23291,7 +23340,7 @@ import {
   html, msg, t, tn, UNKNOWN, formatCount, formatDuration,
 } from "./dom.js";
 import {
-  askParams, bdi, context as contextUse, cost, dataOf, head, hrefTo, icon, menu, money, nothing, panel,
+  askParams, bdi, causeName, context as contextUse, cost, dataOf, head, hrefTo, icon, menu, money, nothing, panel,
   rangeName, segments, select, sessionName, sortHead, stateMark, tokens, treeCost, unseen, when, widthOf, windowOf, windowedTable,
 } from "./views.js";
 
@@ -23343,7 +23392,7 @@ const COLUMNS = [
   { key: "session", name: msg("Session"), sort: "label", kind: "session-name", cell: null },
   { key: "agent", name: msg("Agent"), sort: "agent", kind: "mid", cell: (row) => text(row.agent) },
   { key: "channel", name: msg("Channel"), sort: "channel", kind: "mid", cell: (row) => text(row.channel) },
-  { key: "cause", name: msg("Cause"), sort: "cause", kind: "", cell: (row) => text(row.cause) },
+  { key: "cause", name: msg("Cause"), sort: "cause", kind: "", cell: (row) => text(causeName(row.cause)) },
   { key: "model", name: msg("Model"), sort: "model", kind: "mid model", cell: (row) => text(row.model) },
   { key: "calls", name: msg("Calls"), sort: "message_count", kind: "num", cell: (row) => formatCount(row.model_calls), sum: (all) => formatCount(all.model_calls) },
   { key: "tokens", name: msg("Tokens"), sort: "total_tokens", kind: "num", cell: (row) => tokens(row.total_tokens), sum: (all) => tokens(all.total_tokens) },
@@ -23424,7 +23473,7 @@ function NameCell(row, state) {
       ${stateMark(row, "unseen")}
       <a href="${hrefTo(state, "session", [row.id])}" data-action="open" data-value="${row.id}" data-page="session" tabindex="-1">${bdi(name)}</a>
       ${fates(row)}
-      ${isNarrow(state) ? html`<span class="where">${bdi(row.agent ?? UNKNOWN)} · ${bdi(row.channel || row.cause || UNKNOWN)}</span>` : null}
+      ${isNarrow(state) ? html`<span class="where">${bdi(row.agent ?? UNKNOWN)} · ${bdi(row.channel || causeName(row.cause) || UNKNOWN)}</span>` : null}
     </th>`;
 }
 
@@ -23756,8 +23805,8 @@ import {
 } from "./dom.js";
 import { niceTicks, round, shareBar, sum, swatch } from "./chart.js";
 import {
-  abortButton, assignColours, bdi, cost, costShare, couldNotRead, dataOf, fateMark, head, hrefTo, icon, isUnpriced, knownCost, menu, money, nestSessions, nothing,
-  panel, partial, scrollingTable, sessionName, shareOf, stateMark, stateName, taskWords, tokens, treeCost, unseen, when, widthOf, windowedTable, zoneOf,
+  abortButton, assignColours, bdi, causeName, cost, costShare, couldNotRead, dataOf, fateMark, head, hrefTo, icon, isUnpriced, knownCost, menu, money, nestSessions, nothing,
+  panel, partial, scrollingTable, sessionName, shareOf, stateMark, stateName, taskWords, tokens, treeCost, twin, unseen, when, widthOf, windowedTable, zoneOf,
 } from "./views.js";
 
 const KINDS = [
@@ -23892,7 +23941,7 @@ function CompareMenu(state, session) {
 function Head(state, session) {
   const words = fateWords(session, sessionLink(state));
   const who = [
-    [t("Agent"), session.agent], [t("Channel"), session.channel], [t("Cause"), session.cause],
+    [t("Agent"), session.agent], [t("Channel"), session.channel], [t("Cause"), causeName(session.cause)],
     [t("Models"), session.models.map((one) => one.model).join(", ")], [t("Thinking"), session.thinking_level],
   ].filter(([, value]) => value);
   const tab = (view, name) => html`
@@ -24317,21 +24366,24 @@ function Below(session, state) {
   });
 }
 
+/** As the Cost page has them: what OpenClaw calls the system prompt has the files, skills and the list of tools in it. */
 const PROMPT_PARTS = [
-  ["system_chars", msg("System prompt")], ["project_chars", msg("Project files")], ["skills_chars", msg("Skills")],
-  ["tools_list_chars", msg("Tool list")], ["tools_schema_chars", msg("Tool schemas")],
+  ["system", msg("System prompt"), (one) => Math.max(0, one.system_chars - one.project_chars - one.skills_chars - one.tools_list_chars)],
+  ["files", msg("Memory files"), (one) => one.project_chars],
+  ["tools", msg("Tools"), (one) => one.tools_list_chars + one.tools_schema_chars],
+  ["skills", msg("Skills"), (one) => one.skills_chars],
 ];
 
 function Prompt(session, state) {
   const { prompt } = session;
   if (!prompt) return null;
-  const most = Math.max(1, ...PROMPT_PARTS.map(([key]) => prompt[key]));
+  const most = Math.max(1, ...PROMPT_PARTS.map(([, , read]) => read(prompt)));
   return panel({
     key: "prompt", title: t("Prompt"), note: t("characters, measured by OpenClaw"), wide: "", state,
     body: html`
       <table class="shares"><tbody>
-        ${PROMPT_PARTS.map(([key, name]) => html`
-          <tr data-key="${key}"><th scope="row" class="name">${t(name)}</th><td class="bar-cell">${shareBar(shareOf(prompt[key], most))}</td><td class="num">${formatCount(prompt[key])}</td></tr>`)}
+        ${PROMPT_PARTS.map(([key, name, read]) => html`
+          <tr data-key="${key}"><th scope="row" class="name">${t(name)}</th><td class="bar-cell">${shareBar(shareOf(read(prompt), most))}</td><td class="num">${formatCount(read(prompt))}</td></tr>`)}
       </tbody></table>`,
   });
 }
@@ -24630,6 +24682,19 @@ export function Race(sides, width, height = 160) {
     </svg>`;
 }
 
+/** The same in numbers, at no more turns than can be read. */
+function RaceTable(sides, names) {
+  const sums = sides.map((turns) => cumulative(turns.turns, turns.skipped_totals.cost_nano_usd));
+  const count = Math.max(...sums.map((one) => one.length));
+  const every = Math.max(1, Math.ceil(count / 100));
+  const at = Array.from({ length: count }, (_, i) => i).filter((i) => (i + 1) % every === 0 || i === count - 1);
+  return twin("race", scrollingTable({
+    label: t("{title}, table", { title: t("Cost of both sessions, turn by turn") }), kind: "is-tall",
+    heads: html`${head(t("Turn"))}${names.map((name) => head(bdi(name), "num"))}`,
+    rows: at.map((i) => html`<tr data-key="${i}"><th scope="row">${formatCount(i + 1)}</th>${sums.map((one) => html`<td class="num">${i < one.length ? money(one[i]) : UNKNOWN}</td>`)}</tr>`),
+  }));
+}
+
 function Compared(state) {
   const ids = [idOf(state), state.route.with];
   const sides = ids.map((id) => sessionOf(state, id));
@@ -24661,11 +24726,12 @@ function Compared(state) {
     tools: html`<a class="link" href="${hrefTo(state, "session", [ids[1]], [["with", ids[0]]])}">${t("Swap")}</a> <a class="link" href="${hrefTo(state, "sessions")}" data-page="sessions">${t("All sessions")}</a>`,
     body: html`
           <div data-measure="race" data-key="race">${races[0] && races[1] ? Race(races, widthOf(state, "race")) : null}</div>
+          ${races[0] && races[1] ? RaceTable(races, sides.map(sessionName)) : null}
           ${scrollingTable({
       label: t("Both sessions, table"), kind: "compared",
       heads: html`${head(unseen(t("What")))}${name(sides[0], "a")}${name(sides[1], "b")}${head(t("Difference"), "num")}`,
       rows: html`
-              ${words(t("State"), stateName)}${words(t("Channel"), (one) => one.channel)}${words(t("Cause"), (one) => one.cause)}
+              ${words(t("State"), stateName)}${words(t("Channel"), (one) => one.channel)}${words(t("Cause"), (one) => causeName(one.cause))}
               ${words(t("Models"), (one) => one.models.map((model) => model.model).join(", "))}${COMPARED.map(row)}`,
     })}`,
   })}
@@ -24962,13 +25028,13 @@ COST_JS = r"""// The Cost page: what was spent, grouped and split by any two key
 // cache, list prices, what prompts are made of, models without a price.
 
 import {
-  html, msg, t, tn, UNKNOWN, dayIn, formatAbsolute, formatClock, formatCount, formatDay, formatDuration, formatExactMoney, formatMoney, formatMonth,
+  fromServer, html, msg, t, tn, UNKNOWN, dayIn, formatAbsolute, formatClock, formatCount, formatDay, formatDuration, formatExactMoney, formatMoney, formatMonth,
   formatPercent, formatTokens,
 } from "./dom.js";
 import { lines, stackedBars, swatch, UNITS } from "./chart.js";
 import {
-  BY_NAMES, FILTERS, NONE_KEY, OTHER_KEY, addDays, addMonths, answerOr, askParams, assignColours, bdi, change, cost, costShare, couldNotRead, dataOf, filterName, head,
-  isUnpriced, knownCost, money, nothing, panel, partial, rangeName, scrollingTable, segments, select, sessionLink, sessionName, shareOf, sharePercent, slotOf, sortHead,
+  BY_NAMES, FILTERS, NONE_KEY, OTHER_KEY, addDays, addMonths, answerOr, askParams, assignColours, bdi, causeName, change, coloursIn, cost, costShare, couldNotRead, dataOf, filterName, head, hrefTo,
+  isUnpriced, knownCost, money, noPrice, nothing, panel, partial, rangeName, scrollingTable, segments, select, sessionLink, sessionName, shareOf, sharePercent, sortHead, sumOf, twin,
   tokens, unseen, when, widthOf, windowedTable, zoneOf,
 } from "./views.js";
 
@@ -25006,7 +25072,7 @@ function parse(params) {
     by, split: split === by ? "" : split,
     drawn: oneOf(params.get("as"), ["bars", "lines"], DEFAULTS.drawn),
     shown: oneOf(params.get("show"), Object.keys(SHOWN), DEFAULTS.shown),
-    sort: oneOf(params.get("sort"), Object.keys(COLUMNS), DEFAULTS.sort),
+    sort: oneOf(params.get("sort"), Object.keys(COLUMNS).filter((key) => !COLUMNS[key].isInFiles), DEFAULTS.sort),
     order: oneOf(params.get("order"), ["asc", "desc"], DEFAULTS.order),
   };
 }
@@ -25078,6 +25144,7 @@ export function keySpan(by, row) {
   }
   if (key === NONE_KEY) return { key, label: t("none") };
   if (key === OTHER_KEY) return { key, label: t("Other") };
+  if (by === "cause") return { key, label: causeName(key) };
   return { key, label: row.label || key };
 }
 
@@ -25189,11 +25256,13 @@ function Chart(model, state) {
 /** What a row says of itself beside its bar. */
 const shownOf = (row, field) => (field === "cost_nano_usd" ? knownCost(row) : row[field]);
 
+const ranked = (usage, field) => usage.rows.map((row, i) => [row, i]).sort(([a], [b]) => b[field] - a[field]).slice(0, 12);
+
 /** Keys that are no time: one bar each, split, longest first. */
 function Ranking(usage, state) {
   const { field, unit } = SHOWN[state.route.shown];
   const series = seriesOf(usage, state);
-  const rows = usage.rows.map((row, i) => [row, i]).sort(([a], [b]) => b[field] - a[field]).slice(0, 12);
+  const rows = ranked(usage, field);
   const most = Math.max(1, ...rows.map(([row]) => row[field]));
   const bar = (row, i) => {
     let left = 0;
@@ -25203,7 +25272,8 @@ function Ranking(usage, state) {
           const wide = (one.values[i] / most) * 1000;
           left += wide;
           const kind = state.lit !== null && state.lit !== one.key ? `s${one.slot} is-dim` : `s${one.slot}`;
-          return wide > 0 ? html`<rect class="${kind}" x="${(left - wide).toFixed(2)}" y="0" width="${wide.toFixed(2)}" height="12"/>` : null;
+          return wide > 0 ? html`
+            <rect class="${kind}" x="${(left - wide).toFixed(2)}" y="0" width="${wide.toFixed(2)}" height="12"><title>${one.label}: ${UNITS[unit].format(one.values[i])}</title></rect>` : null;
         })}
       </svg>`;
   };
@@ -25221,12 +25291,36 @@ function Ranking(usage, state) {
     </table>`;
 }
 
+const MOST_TWIN_ROWS = 100;
+
+/** What the bars and lines are made of: each bar with its parts. */
+function SplitTable(usage, state) {
+  if (!usage.split) return null;
+  const { field, unit, name } = SHOWN[state.route.shown];
+  const write = (value) => (value === null ? UNKNOWN : UNITS[unit].format(value));
+  const model = isTimed(usage) ? charts(state).cost.model : null;
+  if (model && model.spans.length > MOST_TWIN_ROWS) return null; // the arrow keys say each of them
+  const series = model?.series ?? seriesOf(usage, state);
+  const line = (key, label, values, total) => html`
+    <tr data-key="${key}"><th scope="row" class="name">${label}</th>${values.map((value) => html`<td class="num">${write(value)}</td>`)}<td class="num">${write(total)}</td></tr>`;
+  const rows = model
+    ? model.spans.map((span, i) => line(span.key, span.label, series.map((one) => one.values[i]), series.reduce((sum, one) => sum + (one.values[i] ?? 0), 0)))
+    : ranked(usage, field).map(([row, i]) => line(row.key, bdi(keySpan(usage.by, row).label), series.map((one) => one.values[i]), shownOf(row, field)));
+  return twin("cost", scrollingTable({
+    label: t("{title}, table", { title: t("split by {key}", { key: t(BY_NAMES[usage.split]).toLowerCase() }) }), kind: "is-tall",
+    heads: html`${head(t(BY_NAMES[usage.by]))}${series.map((one) => head(bdi(one.label), "num"))}${head(t(name), "num")}`, rows,
+  }));
+}
+
 function Legend(usage, state) {
   if (!usage.split) return null;
   const { field, unit } = SHOWN[state.route.shown];
   const isCost = field === "cost_nano_usd";
   // What has no price has no bar either, but it was used.
-  const series = partsOf(usage, state).filter((one) => one.total !== 0 || (isCost && isUnpriced(one.totals)));
+  const series = partsOf(usage, state).filter((one) => one.total !== 0 || (isCost && one.totals.unpriced_calls > 0));
+  const drawn = new Set(series.map((one) => one.key));
+  const unseenModels = usage.split === "provider_model" ? dataOf(state, "models")?.rows.filter((row) => row.unpriced_calls && !drawn.has(row.key)).map((row) => row.key) ?? [] : [];
+  const nameOfPart = (one) => (one.key === OTHER_KEY && isCost && unseenModels.length ? t("{name}; without a price: {models}", { name: one.label, models: unseenModels.join(", ") }) : one.label);
   const total = series.reduce((sum, one) => sum + one.total, 0);
   const kind = filterKindOf(usage.split);
   return html`
@@ -25236,7 +25330,7 @@ function Legend(usage, state) {
           <button type="button" data-action="${kind && one.key !== OTHER_KEY ? "filter" : "light"}" data-kind="${kind ?? ""}"
             data-value="${one.key}" data-light="${one.key}" aria-pressed="${state.lit === one.key ? "true" : "false"}">
             ${swatch(one.slot)}
-            <span class="legend-name" title="${one.label}">${bdi(one.label)}</span>
+            <span class="legend-name" title="${nameOfPart(one)}">${bdi(one.label)}</span>
             ${isCost ? cost(one.totals) : html`<span class="num" title="${UNITS[unit].exact(one.total)}">${UNITS[unit].format(one.total)}</span>`}
             <span class="share">${isCost ? costShare(one.totals, total) : sharePercent(one.total, total)}</span>
           </button>
@@ -25246,13 +25340,33 @@ function Legend(usage, state) {
 
 // The table, and the files made of it
 
-const perCall = (row) => (row.model_calls && !isUnpriced(row) ? row.cost_nano_usd / row.model_calls : null);
-const perMillion = (row) => (row.total_tokens && !isUnpriced(row) ? (row.cost_nano_usd / row.total_tokens) * 1e6 : null);
+// An average is over the calls whose cost is known. Which of them a plan paid for is not counted,
+// only what those would have cost: so it is over both, and says so.
+const averaged = (row) => row.cost_nano_usd + row.plan_cost_nano_usd;
+const pricedCalls = (row) => row.model_calls - row.unpriced_calls;
+// A few calls that failed and cost nothing are no measure of those without a price.
+const isGuess = (row) => row.unpriced_calls > 0 && averaged(row) === 0;
+const perCall = (row) => (pricedCalls(row) > 0 && !isGuess(row) ? averaged(row) / pricedCalls(row) : null);
+const perMillion = (row) => (row.total_tokens && !row.unpriced_calls ? (averaged(row) / row.total_tokens) * 1e6 : null);
+
+/** An average, with what it is over, or why there is none. */
+function average(kind, row) {
+  const nano = kind === "call" ? perCall(row) : perMillion(row);
+  const why = [
+    nano === null && kind === "million" && row.unpriced_calls ? t("how many tokens the calls without a price have is not known") : "",
+    nano === null && kind === "call" && row.unpriced_calls ? t("no price known") : "",
+    nano !== null && row.unpriced_calls ? t("over the {calls} that have a price", { calls: tn(pricedCalls(row), "{n} call", "{n} calls") }) : "",
+    nano !== null && row.plan_cost_nano_usd ? t("plan use included") : "",
+  ];
+  return html`<span class="num" title="${[nano === null ? "" : formatExactMoney(nano), ...why].filter(Boolean).join(", ")}">${formatMoney(nano)}</span>`;
+}
 
 /** Each column: its name, its value in a file and for sorting, and how it looks. */
 const COLUMNS = {
   key: { name: null, value: (row) => row.key },
+  label: { name: msg("Name"), value: (row) => (row.key === NONE_KEY ? "" : row.label ?? ""), isInFiles: true, isWanted: (usage) => ["session", "cron_job"].includes(usage.by) },
   calls: { name: msg("Calls"), value: (row) => row.model_calls, cell: (row) => formatCount(row.model_calls) },
+  unpriced: { name: msg("Unpriced calls"), value: (row) => row.unpriced_calls, isInFiles: true },
   input: { name: msg("Input"), value: (row) => row.input_tokens, cell: (row) => tokens(row.input_tokens), kind: "wide" },
   output: { name: msg("Output"), value: (row) => row.output_tokens, cell: (row) => tokens(row.output_tokens), kind: "wide" },
   read: { name: msg("Cache read"), value: (row) => row.cache_read_tokens, cell: (row) => tokens(row.cache_read_tokens), kind: "wide" },
@@ -25263,12 +25377,12 @@ const COLUMNS = {
     name: msg("Plan use"), isMoney: true, value: (row) => row.plan_cost_nano_usd, kind: "wide",
     cell: (row) => figure("plan", row, money(row.plan_cost_nano_usd)), isWanted: (usage) => usage.totals.plan_cost_nano_usd > 0,
   },
-  call: { name: msg("Per call"), isMoney: true, value: perCall, cell: (row) => figure("call", row, money(perCall(row))), kind: "mid" },
+  call: { name: msg("Per call"), isMoney: true, value: perCall, cell: (row) => figure("call", row, average("call", row)), kind: "mid" },
   million: {
     name: msg("Per million tokens"), isMoney: true, value: perMillion, kind: "wide",
-    cell: (row) => figure("million", row, money(perMillion(row))),
+    cell: (row) => figure("million", row, average("million", row)),
   },
-  share: { name: msg("Share"), value: (row, usage) => (isUnpriced(row) ? null : shareOf(row.cost_nano_usd, usage.totals.cost_nano_usd)), cell: (row, _, usage) => costShare(row, usage.totals.cost_nano_usd, 1) },
+  share: { name: msg("Share"), value: (row, usage) => (row.unpriced_calls && !row.cost_nano_usd ? null : shareOf(row.cost_nano_usd, usage.totals.cost_nano_usd)), cell: (row, _, usage) => costShare(row, usage.totals.cost_nano_usd, 1) },
   before: {
     name: msg("Before"), isMoney: true, value: (row) => (row.before ? knownCost(row.before) : null), isWanted: (usage) => Boolean(usage.before),
     cell: (row) => (row.before ? money(knownCost(row.before)) : UNKNOWN), kind: "mid",
@@ -25279,7 +25393,9 @@ const COLUMNS = {
     cell: (row) => (row.before ? changeText(row, row.before) : UNKNOWN),
   },
 };
-const columnsOf = (usage) => Object.entries(COLUMNS).filter(([, column]) => !column.isWanted || column.isWanted(usage));
+const fileColumnsOf = (usage) => Object.entries(COLUMNS).filter(([, column]) => !column.isWanted || column.isWanted(usage));
+/** What the table shows; a file also has in columns what stands there as a name or as a mark. */
+const columnsOf = (usage) => fileColumnsOf(usage).filter(([, column]) => !column.isInFiles);
 
 function changeText(now, before) {
   const { mark, word, text } = change(now, before);
@@ -25352,27 +25468,46 @@ const dollars = (nano) => (nano === null ? "" : (nano < 0 ? "-" : "") + (BigInt(
 // A spreadsheet runs what begins with one of these, and names come from anybody.
 const quote = (text) => `"${String(text).replace(/^([=+\-@\t\r])/, "'$1").replaceAll('"', '""')}"`;
 
-/** The table as CSV: dollars with all nine decimals. */
+/** The parts of a split that have a number in any row, as columns of a file. */
+function partColumns(usage, { shown }) {
+  if (!usage.split) return [];
+  const { field, unit } = SHOWN[shown];
+  const partIn = (row, key) => (row.parts ?? usage.parts).find((one) => one.key === key);
+  return usage.parts.map(({ key }) => [`part ${key}`, {
+    file: `${key}${unit === "cost" ? " (USD)" : ""}`, isMoney: unit === "cost",
+    value: (row) => (partIn(row, key) ? shownOf(partIn(row, key), field) : 0),
+  }]);
+}
+
+/** The table as CSV, with what is drawn of its split: dollars with all nine decimals. */
 export function toCsv(usage, route) {
-  const columns = columnsOf(usage);
+  const columns = [...fileColumnsOf(usage), ...partColumns(usage, route)];
   const cell = (row, [key, column]) => {
     if (key === "key") return quote(row.key);
     const value = column.value(row, usage);
+    if (key === "label") return value === "" ? "" : quote(value);
     return column.isMoney ? dollars(value) : value ?? "";
   };
-  const name = ([key, column]) => quote(key === "key" ? usage.by : `${column.name}${column.isMoney ? " (USD)" : ""}`);
-  const total = { ...usage.totals, key: "total", before: usage.before?.totals ?? null };
+  const name = ([key, column]) => quote(key === "key" ? usage.by : column.file ?? `${column.name}${column.isMoney ? " (USD)" : ""}`);
+  const total = { ...usage.totals, key: "total", label: "", parts: usage.parts, before: usage.before?.totals ?? null };
   return [columns.map(name), ...[...tableRows(usage, route), total].map((row) => columns.map((column) => cell(row, column)))]
     .map((line) => line.join(",")).join("\r\n") + "\r\n";
 }
 
 /** The same as JSON: nano-dollars, and what was asked. */
 export function toJson(usage, route) {
-  const columns = columnsOf(usage);
-  const object = (row) => Object.fromEntries(columns.map(([key, column]) => [column.isMoney ? `${key}_nano_usd` : key, column.value(row, usage)]));
+  const columns = fileColumnsOf(usage);
+  const part = (one) => ({
+    key: one.key, calls: one.model_calls, unpriced: one.unpriced_calls, tokens: one.total_tokens,
+    cost_nano_usd: knownCost(one), plan_nano_usd: one.plan_cost_nano_usd,
+  });
+  const object = (row) => ({
+    ...Object.fromEntries(columns.map(([key, column]) => [column.isMoney ? `${key}_nano_usd` : key, column.value(row, usage)])),
+    ...(usage.split ? { parts: row.parts.map(part) } : null),
+  });
   return JSON.stringify({
-    from_ms: usage.from_ms, to_ms: usage.to_ms, tz: usage.tz, by: usage.by, filters: route.filters,
-    rows: tableRows(usage, route).map(object), total: object({ ...usage.totals, key: "total", before: usage.before?.totals ?? null }),
+    from_ms: usage.from_ms, to_ms: usage.to_ms, tz: usage.tz, by: usage.by, split: usage.split || null, filters: route.filters,
+    rows: tableRows(usage, route).map(object), total: object({ ...usage.totals, key: "total", label: "", parts: usage.parts, before: usage.before?.totals ?? null }),
   }, null, 2);
 }
 
@@ -25397,8 +25532,15 @@ function Figures(state) {
     <div class="figures" data-key="figures">
       ${box("metered", t("Metered cost"), figure("cost", all, cost(totals, true)), [compared, rangeName(state.route.range)])}
       ${box("plan", t("Plan use"), figure("plan", all, money(totals.plan_cost_nano_usd)), [t("what it would cost by the call; never in the sums")])}
-      ${box("call", t("Per call"), figure("call", all, money(perCall(totals))), [tn(totals.model_calls, "{n} call", "{n} calls")])}
-      ${box("million", t("Per million tokens"), figure("million", all, money(perMillion(totals))), [
+      ${box("call", t("Per call"), figure("call", all, average("call", totals)), [
+        totals.unpriced_calls
+          ? t("{priced} of {calls} have a price", { priced: formatCount(pricedCalls(totals)), calls: tn(totals.model_calls, "{n} call", "{n} calls") })
+          : tn(totals.model_calls, "{n} call", "{n} calls"),
+        totals.plan_cost_nano_usd ? t("plan use included") : null,
+      ])}
+      ${box("million", t("Per million tokens"), figure("million", all, average("million", totals)), [
+        totals.unpriced_calls ? t("not known: {calls} without a price", { calls: tn(totals.unpriced_calls, "{n} call", "{n} calls") }) : null,
+        !totals.unpriced_calls && totals.plan_cost_nano_usd ? t("plan use included") : null,
         t("{prompt} in, {output} out", { prompt: formatTokens(prompt), output: formatTokens(totals.output_tokens) }),
       ])}
     </div>`;
@@ -25422,12 +25564,16 @@ function Main(state) {
   const chart = isTimed(usage) ? Chart(charts(state).cost?.model ?? chartModel(state), state) : Ranking(usage, state);
   const hasCalls = usage.totals.model_calls > 0;
   const hasAny = usage.rows.some((row) => row[SHOWN[shown].field]);
+  const isUnknown = shown === "cost" && usage.totals.unpriced_calls > 0;
+  const noChart = isUnknown
+    ? html`${noPrice(usage.totals, t("Set one below, under “Models without a price”."))}${Legend(usage, state)}`
+    : nothing(t("Nothing of this in this range."));
   return panel({
     key: "cost", title: t(SHOWN[shown].name), wide: "w12", state, isRanged: true,
     note: html`${rangeName(state.route.range)}${isBack ? html` <button type="button" class="link" data-action="range-reset">${t("Back to {range}", { range: rangeName("30d") })}</button>` : null}`,
     tools,
     body: html`
-      ${hasAny ? html`${chart}${Legend(usage, state)}` : hasCalls ? nothing(t("Nothing of this in this range.")) : null}
+      ${hasAny ? html`${chart}${Legend(usage, state)}${state.isArriving ? null : SplitTable(usage, state)}` : hasCalls ? noChart : null}
       <div class="table-head">
         <h3>${t("Table")}</h3>
         <span class="tools">
@@ -25449,14 +25595,19 @@ export function heatStep(value, most) {
 function Week(state) {
   const { field, unit, name } = SHOWN[state.route.shown];
   const body = (usage) => {
-    const most = Math.max(1, ...usage.rows.map((row) => row[field]));
+    const most = Math.max(0, ...usage.rows.map((row) => row[field]));
+    const isUnseen = (row) => field === "cost_nano_usd" && row.unpriced_calls > 0 && row.cost_nano_usd === 0;
+    const write = (row) => UNITS[unit].format(isUnseen(row) ? null : row[field]);
     const hours = Array.from({ length: 24 }, (_, hour) => hour);
     const cell = (row) => {
       const step = heatStep(row[field], most);
-      const words = `${keySpan("hour_of_week", row).label}: ${UNITS[unit].format(row[field])}`;
-      return html`<td class="h${step}" title="${words}">${unseen(UNITS[unit].format(row[field]))}</td>`;
+      const missing = field === "cost_nano_usd" && row.unpriced_calls ? ` + ${tn(row.unpriced_calls, "{n} unpriced call", "{n} unpriced calls")}` : "";
+      const words = `${keySpan("hour_of_week", row).label}: ${write(row)}${missing}`;
+      // An hour of which nothing is known is not one in which nothing was spent.
+      const isUnknown = isUnseen(row);
+      return html`<td class="h${step}${isUnknown ? " is-unknown" : ""}" title="${words}">${isUnknown ? UNKNOWN : unseen(write(row))}</td>`;
     };
-    const total = (rows) => rows.reduce((sum, row) => sum + row[field], 0);
+    const total = (rows) => ({ [field]: rows.reduce((sum, row) => sum + row[field], 0), ...(field === "cost_nano_usd" ? sumOf(rows) : null) });
     return html`
       <div class="scroll" tabindex="0" role="group" aria-label="${t("{title}, table", { title: t("Hours of the week") })}">
         <table class="heat">
@@ -25464,12 +25615,13 @@ function Week(state) {
           <tbody>
             ${WEEKDAYS.map((day, i) => {
               const rows = usage.rows.slice(i * 24, i * 24 + 24);
-              return html`<tr><th scope="row">${t(day)}</th>${rows.map(cell)}<td class="num">${UNITS[unit].format(total(rows))}</td></tr>`;
+              return html`<tr><th scope="row">${t(day)}</th>${rows.map(cell)}<td class="num">${write(total(rows))}</td></tr>`;
             })}
           </tbody>
         </table>
       </div>
-      <p class="heat-key"><span>0</span>${[0, 1, 2, 3, 4, 5].map((step) => html`<i class="h${step}"></i>`)}<span>${UNITS[unit].format(most)}</span></p>`;
+      ${usage.rows.some(isUnseen) ? html`<p class="more">${t("{dash}: calls without a price.", { dash: UNKNOWN })}</p>` : null}
+      ${most === 0 ? null : html`<p class="heat-key"><span>0</span>${[0, 1, 2, 3, 4, 5].map((step) => html`<i class="h${step}"></i>`)}<span>${UNITS[unit].format(most)}</span></p>`}`;
   };
   return panel({
     key: "week", title: t("Hours of the week"), note: `${t(name)}, ${zoneOf(state)}`, wide: "w8", state, isRanged: true,
@@ -25491,7 +25643,9 @@ function Compared(state) {
         rows: data.rows.slice(0, 8).map((row) => html`<tr data-key="${row.key}"><th scope="row" class="name">${filterName("model", row.key, row.label)}</th>${line(row)}</tr>`),
         foot: html`<tr><th scope="row">${t("Both known")}</th>${line(data)}</tr>`,
       })}
-      <p class="more">${t("Only calls that have both. The recorded cost counts; the list is a check.")}</p>`;
+      <p class="more">
+        ${t("Only calls that have both. The recorded cost counts; the list is a check.")} ${dataOf(state, "usage")?.totals.plan_cost_nano_usd ? t("Calls paid by a plan are among them: these sums can be more than the metered cost.") : null}
+      </p>`;
   };
   return panel({ key: "compared", title: t("Recorded against list"), wide: "w4", state, isRanged: true, body: answerOr(state, "compared", body) });
 }
@@ -25538,6 +25692,13 @@ function Cache(state) {
         <div>
           <h3>${t("Share of the prompt read from the cache, by day")}</h3>
           ${chartBox("cache", t("{title}. Arrow keys move, Enter selects, Escape leaves.", { title: t("Cache") }), lines(model, widthOf(state, "cache"), CACHE_HEIGHT))}
+          ${twin("cache", scrollingTable({
+            label: t("{title}, table", { title: t("Hit rate") }), kind: "is-tall",
+            heads: html`${head(t("Day"))}${head(t("Hit rate"), "num")}${head(t("Read"), "num")}${head(t("Prompt"), "num")}`,
+            rows: data.days.map((day) => html`
+              <tr data-key="${day.key}"><th scope="row">${keySpan("day", day).label}</th><td class="num">${sharePercent(day.cache_read_tokens, day.prompt_tokens, 1)}</td>
+                <td class="num">${tokens(day.cache_read_tokens)}</td><td class="num">${tokens(day.prompt_tokens)}</td></tr>`),
+          }))}
         </div>
         <div>
           <h3>${isCut ? t("Where it broke since {day}", { day: formatDay(dayIn(data.breaks_from_ms, data.tz)) }) : t("Where it broke")}</h3>
@@ -25558,21 +25719,22 @@ function Models(state) {
   const cells = (row, total) => html`
     <td class="num">${formatCount(row.model_calls)}</td>
     <td class="num">${cost(row)}</td>
-    <td class="num">${money(perCall(row))}</td>
-    <td class="num mid">${money(perMillion(row))}</td>
+    <td class="num">${average("call", row)}</td>
+    <td class="num mid">${average("million", row)}</td>
     <td class="num wide">${row.model_calls ? formatTokens(row.output_tokens / row.model_calls) : UNKNOWN}</td>
     <td class="num wide">${sharePercent(row.cache_read_tokens, row.total_tokens - row.output_tokens)}</td>
     <td class="num share wide">${costShare(row, total, 1)}</td>`;
   const body = (usage) => {
     const total = usage.totals.cost_nano_usd;
+    const { shown: slots } = assignColours(state.palette, coloursIn(usage));
     return scrollingTable({
       label: t("{title}, table", { title: t("Models compared") }),
       heads: html`${head(t("Model, and what for"))}${head(t("Calls"), "num")}${head(t("Cost"), "num")}${head(t("Per call"), "num")}
         ${head(t("Per million tokens"), "num mid")}${head(t("Output per call"), "num wide")}${head(t("Cached"), "num wide")}${head(t("Share"), "num wide")}`,
       rows: usage.rows.slice(0, 12).flatMap((row) => [
-        html`<tr data-key="${row.key}"><th scope="row" class="name">${swatch(slotOf(state.palette, row.key))} ${filterName("model", row.key, row.label)}</th>${cells(row, total)}</tr>`,
+        html`<tr data-key="${row.key}"><th scope="row" class="name">${swatch(slots.get(row.key) ?? 8)} ${filterName("model", row.key, row.label)}</th>${cells(row, total)}</tr>`,
         ...(row.parts.length > 1 ? row.parts : []).map((part) => html`
-          <tr class="is-part" data-key="${row.key}-${part.key}"><th scope="row" class="name depth-2">${filterName("cause", part.key, part.label)}</th>${cells(part, total)}</tr>`),
+          <tr class="is-part" data-key="${row.key}-${part.key}"><th scope="row" class="name depth-2">${filterName("cause", part.key, causeName(part.key))}</th>${cells(part, total)}</tr>`),
       ]),
     });
   };
@@ -25599,15 +25761,20 @@ export function promptParts(sizes, calls = 1) {
   ];
 }
 
-function promptBar(parts) {
+const promptTokens = (part) => `${part.isCounted ? "" : "≈"}${formatTokens(part.tokens)}`;
+
+/** `isNamed`: nothing else beside it says its parts. */
+function promptBar(parts, isNamed = false) {
   const total = parts.reduce((sum, part) => sum + part.tokens, 0) || 1;
+  const words = (part) => `${t(part.name)} ${promptTokens(part)} (${part.isCounted ? t("measured") : t("estimated")})`;
+  const named = isNamed ? html` role="img" aria-label="${parts.map(words).join(", ")}"` : html` aria-hidden="true"`;
   let left = 0;
   return html`
-    <svg class="thin is-thick" viewBox="0 0 1000 12" preserveAspectRatio="none" aria-hidden="true">
+    <svg class="thin is-thick" viewBox="0 0 1000 12" preserveAspectRatio="none"${named}>
       ${parts.map((part) => {
         const wide = (part.tokens / total) * 1000;
         left += wide;
-        return html`<rect class="s${part.slot}" x="${(left - wide).toFixed(2)}" y="0" width="${wide.toFixed(2)}" height="12"/>`;
+        return html`<rect class="s${part.slot}" x="${(left - wide).toFixed(2)}" y="0" width="${wide.toFixed(2)}" height="12"><title>${words(part)}</title></rect>`;
       })}
     </svg>`;
 }
@@ -25625,16 +25792,22 @@ function Composition(state) {
         ${parts.map((part) => html`
           <li data-key="${part.key}" class="legend-item" title="${mark(part)}">
             ${swatch(part.slot)}<span class="legend-name">${t(part.name)}</span>
-            <span class="num">${part.isCounted ? "" : "≈"}${formatTokens(part.tokens)}</span><span class="share">${sharePercent(part.tokens, total)}</span>
+            <span class="num">${promptTokens(part)}</span><span class="share">${sharePercent(part.tokens, total)}</span>
           </li>`)}
       </ul>
+      <p class="more">
+        ${t("Tokens of a call. OpenClaw measured the characters of {measured}; their tokens (≈) are estimated at {n} characters each, and {rest} are what is left of the prompt. {output} is measured.", {
+          measured: parts.filter((part) => part.chars !== null).map((part) => t(part.name)).join(", "), n: CHARS_PER_TOKEN,
+          rest: parts.filter((part) => part.chars === null && !part.isCounted).map((part) => t(part.name)).join(", "), output: t("Output"),
+        })}
+      </p>
       ${scrollingTable({
         label: t("{title}, table", { title: t("What prompts are made of") }),
         heads: html`${head(t("Session"))}${head(unseen(t("As a bar")), "mid")}${head(t("Calls"), "num")}${head(t("Prompt per call"), "num")}${head(t("Largest file"), "mid")}${head(t("Cost"), "num")}`,
         rows: data.rows.slice(0, 8).map((row) => html`
           <tr data-key="${row.session}">
             <th scope="row" class="name" title="${row.session}">${nameOf("session", { key: row.session, label: row.label || row.key || row.session }, state)}</th>
-            <td class="bar-cell mid">${promptBar(promptParts(row, row.model_calls))}</td>
+            <td class="bar-cell mid">${promptBar(promptParts(row, row.model_calls), true)}</td>
             <td class="num">${formatCount(row.model_calls)}</td>
             <td class="num">${formatTokens(row.prompt_tokens / row.model_calls)}</td>
             <td class="mid">${row.files[0] ? html`${bdi(row.files[0][0])} <span class="note">${t("{n} characters", { n: formatTokens(row.files[0][1]) })}</span>` : UNKNOWN}</td>
@@ -25658,7 +25831,7 @@ function Prices(state) {
   const unpriced = models?.rows.filter((row) => row.unpriced_calls > 0) ?? [];
   const set = dataOf(state, "prices") ?? [];
   if (!unpriced.length && !set.length) return null;
-  const fault = (model) => (state.priceFault?.model === model ? html`<p class="is-bad" role="alert">${state.priceFault.message}</p>` : null);
+  const fault = (model) => (state.priceFault?.model === model ? html`<p class="is-bad" role="alert">${fromServer(state.priceFault.message)}</p>` : null);
   const form = (row) => html`
     <li data-key="${row.key}">
       <form data-action="price" data-value="${row.key}">
@@ -25763,13 +25936,18 @@ function sheet(state) {
   if (kind.startsWith("cache-")) return CacheSheet(state, kind.slice(6));
   const { name, value } = FORMULAS[kind];
   const nano = value(row);
-  const whole = kind === "plan" ? row.plan_cost_nano_usd : row.cost_nano_usd;
   const division = nano !== null && (kind === "call" || kind === "million") ? html`
-    <p class="formula">${formatExactMoney(whole)} ÷ ${kind === "call"
-      ? tn(row.model_calls, "{n} call", "{n} calls")
+    <p class="formula">${row.plan_cost_nano_usd ? `(${formatExactMoney(row.cost_nano_usd)} + ${formatExactMoney(row.plan_cost_nano_usd)})` : formatExactMoney(row.cost_nano_usd)} ÷ ${kind === "call"
+      ? tn(pricedCalls(row), "{n} call", "{n} calls")
       : t("{n} million tokens", { n: formatCount(row.total_tokens / 1e6) === "0" ? (row.total_tokens / 1e6).toPrecision(3) : (row.total_tokens / 1e6).toFixed(6) })} = ${formatExactMoney(nano)}</p>` : null;
   const words = kind === "plan"
     ? t("Calls paid by a plan: what they would have cost by the call, each by the price below. They are in no sum of money spent.")
+    : kind === "call" ? t("Metered cost and plan use, over the calls that have a price: {unpriced} of {all} have none.", {
+      unpriced: formatCount(row.unpriced_calls), all: tn(row.model_calls, "{n} call", "{n} calls"),
+    })
+    : kind === "million" ? t("Metered cost and plan use, over all tokens. It is not known where calls without a price are among them: {unpriced} of {all} here.", {
+      unpriced: formatCount(row.unpriced_calls), all: tn(row.model_calls, "{n} call", "{n} calls"),
+    })
     : t("The sum over all calls of what OpenClaw recorded; where it recorded nothing, tokens times price, rounded to the nano-dollar for each call.");
   const answer = state.answers.explain;
   const isNow = answer?.data && JSON.stringify(answer.askedFor) === JSON.stringify({ ...askParams(state.route), ...state.sheet.params });
@@ -25811,9 +25989,30 @@ function CacheSheet(state, kind) {
 
 // The page
 
+/** Nothing was used yet: what will be here, and what brings it. */
+function Empty(state) {
+  const { filters, range } = state.route;
+  const isNarrowed = FILTERS.some(([kind]) => filters[kind]);
+  return html`
+    <div class="grid" data-key="empty">
+      <section class="panel w12 empty" data-key="empty" aria-labelledby="h-empty">
+        <h2 id="h-empty">${range === "all" && !isNarrowed ? t("No model calls yet") : t("No model calls in this range")}</h2>
+        <p>${t("Here will be what model calls cost, grouped and split as you choose, at which hours, what the cache saved, and what prompts are made of.")}</p>
+        <p>${range === "all" && !isNarrowed
+          ? t("The first call that OpenClaw makes is here within a second of it.")
+          : t("Another range or filter may have some; a new call is here within a second of it.")}</p>
+        ${range === "all" && !isNarrowed ? null : html`<p><a href="${hrefTo({ ...state, route: { ...state.route, range: "all", filters: {} } }, "cost")}" data-page="cost">${t("Show all of it")}</a></p>`}
+      </section>
+      ${Prices(state)}
+    </div>`;
+}
+
 function view(state) {
   const zone = zoneOf(state);
   const { filters, range } = state.route;
+  const usage = dataOf(state, "usage");
+  // While it is still read, zeros are what there is so far.
+  if (usage.totals.model_calls === 0 && !usage.before?.totals.model_calls && state.coverage?.complete !== false) return Empty(state);
   const narrowed = FILTERS.filter(([kind]) => filters[kind]).map(([kind, name]) => `${t(name)} ${filters[kind]}`).join(", ");
   return html`
     <div class="grid" data-key="cost">
@@ -27001,7 +27200,7 @@ function Preview(state) {
   const params = previewParams(form);
   const answer = state.answers["cron-preview"];
   if (!params) return html`<div class="cron-preview" role="status">${t("Say when it is to run.")}</div>`;
-  if (!answer?.data) return html`<div class="cron-preview" role="status">${answer?.error ? bdi(answer.error.message) : t("Loading")}</div>`;
+  if (!answer?.data) return html`<div class="cron-preview" role="status">${answer?.error ? bdi(fromServer(answer.error.message)) : t("Loading")}</div>`;
   const { text, problem, next_runs_ms: runs } = answer.data;
   const zone = form.kind === "cron" && form.tz ? form.tz : zoneOf(state);
   return html`
@@ -27829,7 +28028,7 @@ AGENTS_JS = r"""// The agents: what each is, what it costs and does; one agent w
 import { html, t, tn, UNKNOWN, formatBytes, formatCount } from "./dom.js";
 import { shareBar, sparkline } from "./chart.js";
 import {
-  Shares, askParams, bdi, cost, costShare, dataOf, fact, fateMark, head, hrefTo, icon, nothing, panel, partial, rangeName, scrollingTable, segments, sessionLink,
+  Shares, askParams, bdi, causeName, cost, costShare, dataOf, fact, fateMark, head, hrefTo, icon, nothing, panel, partial, rangeName, scrollingTable, segments, sessionLink,
   sessionName, shareOf, sortedHead, stateMark, tokens, unseen, when,
 } from "./views.js";
 
@@ -28113,7 +28312,7 @@ function Recent(row, state) {
     <tr data-key="${one.id}">
       <td class="state-cell">${one.run_state ? fateMark(one) : stateMark(one)}</td>
       <th scope="row" class="name" title="${sessionName(one)}">${sessionLink(state, one.id, sessionName(one))}</th>
-      <td class="mid">${bdi(one.channel || one.cause || UNKNOWN)}</td>
+      <td class="mid">${bdi(one.channel || causeName(one.cause) || UNKNOWN)}</td>
       <td class="num wide">${tokens(one.total_tokens)}</td>
       <td class="num">${cost(one)}</td>
       <td class="num">${when(one.last_activity_ms, state)}</td>
@@ -28195,6 +28394,12 @@ export const messages = {
   // Numbers and time
   "not known": "未知", "now": "刚刚", "{n}\u00a0s ago": "{n}\u00a0秒前", "{n}\u00a0m ago": "{n}\u00a0分钟前", "{n}\u00a0h ago": "{n}\u00a0小时前",
   "Week of {day}": "{day} 起的一周", "{day} so far": "{day} 至今", "{day}, so far": "{day}，至今", ", so far": "，至今",
+  "user": "用户", "subagent": "子代理", "cron": "定时任务", "hook": "钩子", "unknown": "未知",
+  "unknown time zone {name}; use a name like Europe/Berlin or UTC": "未知时区 {name}；请使用 Europe/Berlin 或 UTC 这样的名称",
+  "{what} is a number from 0 to {most}, in USD per million tokens": "{what}应为 0 到 {most} 之间的数，单位为美元／百万 token",
+  "cache_read": "缓存读取", "cache_write": "缓存写入", "estimated": "估算",
+  "Tokens of a call. OpenClaw measured the characters of {measured}; their tokens (≈) are estimated at {n} characters each, and {rest} are what is left of the prompt. {output} is measured.":
+    "一次调用的 token。OpenClaw 实测了{measured}的字符数；其 token（≈）按每个 {n} 个字符估算，{rest}为提示词的其余部分。{output}为实测。",
   "{from} to {to}": "{from} 至 {to}", "Span before": "上一时段", "Today": "今天", "7 days": "7 天", "30 days": "30 天", "90 days": "90 天",
   "365 days": "365 天", "This week": "本周", "This month": "本月", "All time": "全部时间", "{n} days": "{n} 天",
   "Between {low} and {high}, last {last}": "介于 {low} 与 {high} 之间，最近为 {last}", ", budget {limit}": "，预算 {limit}",
@@ -28202,6 +28407,17 @@ export const messages = {
   "{n} call": "{n} 次调用", "{n} calls": "{n} 次调用", "{n} token": "{n} 个 token", "{n} tokens": "{n} 个 token",
   "{n} unpriced call": "{n} 次未定价调用", "{n} unpriced calls": "{n} 次未定价调用", "unpriced calls": "次未定价调用",
   "no price known": "价格未知", "{calls}, not in this sum": "{calls}，未计入此合计",
+  "{name}; without a price: {models}": "{name}；没有价格：{models}",
+  "how many tokens the calls without a price have is not known": "没有价格的调用有多少 token 未知", "plan use included": "含套餐用量",
+  "over the {calls} that have a price": "按有价格的{calls}计", "{priced} of {calls} have a price": "{calls}中有 {priced} 次有价格",
+  "not known: {calls} without a price": "未知：{calls}没有价格",
+  "Metered cost and plan use, over the calls that have a price: {unpriced} of {all} have none.": "按量费用与套餐用量，除以有价格的调用数：{all}中有 {unpriced} 次没有价格。",
+  "Metered cost and plan use, over all tokens. It is not known where calls without a price are among them: {unpriced} of {all} here.":
+    "按量费用与套餐用量，除以全部 token。若其中有没有价格的调用则无法得知：此处 {all}中有 {unpriced} 次。",
+  "{n} call has no price: its tokens are counted, its cost is not known.": "{n} 次调用没有价格：token 已计入，费用未知。",
+  "{n} calls have no price: their tokens are counted, their cost is not known.": "{n} 次调用没有价格：token 已计入，费用未知。",
+  "calls without a price cannot be projected": "没有价格的调用无法预测", "{dash}: calls without a price.": "{dash}：没有价格的调用。",
+  "Set one below, under “Models without a price”.": "可在下方“没有价格的模型”中设置。",
   "Mon": "周一", "Tue": "周二", "Wed": "周三", "Thu": "周四", "Fri": "周五", "Sat": "周六", "Sun": "周日",
 
   // What usage is counted by
@@ -28238,6 +28454,8 @@ export const messages = {
   "Amounts stay in dollars until a rate is given.": "填写汇率之前，金额仍以美元显示。",
   "Close, or leave the chart": "关闭，或离开图表", "Copy": "复制", "Copied": "已复制", "Loading": "加载中", "Try again": "重试", "no answer": "没有应答",
   "{title}, table": "{title}，表格", "chart": "图表", "Show chart": "显示图表", "Show table": "显示表格", "Back to {range}": "返回{range}",
+  "As a table": "以表格显示", "No model calls in this range": "此范围内没有模型调用",
+  "Turn": "轮次",
   "Name": "名称", "Share": "占比", "Total": "合计", "Share as a bar": "占比条", "As a bar": "条形图", "Other": "其他", "All": "全部", "All {n}": "共 {n} 项",
   "{n} other": "其他 {n} 项", "{n} others": "其他 {n} 项", " and {n} more": " 等另外 {n} 个", "and {n} more": "另有 {n} 个",
   "Show all {n}": "显示全部 {n} 项", "Show the first {n}": "显示前 {n} 项", "Show the first {n} of {all}": "显示 {all} 项中的前 {n} 项", "Show fewer": "收起",
@@ -28307,6 +28525,10 @@ export const messages = {
   "Bars": "柱形", "Lines": "折线", "Plan use": "套餐用量", "Metered cost": "按量费用", "Per call": "每次调用", "Per million tokens": "每百万 token",
   "Group by": "分组", "by {key}": "按{key}", "Choose the group": "选择分组", "Split by": "拆分", "Choose the split": "选择拆分", "not split": "不拆分",
   "split by {key}": "按{key}拆分", "What is shown": "显示内容", "How it is drawn": "绘制方式", "Nothing of this in this range.": "此范围内没有该数据。",
+  "Here will be what model calls cost, grouped and split as you choose, at which hours, what the cache saved, and what prompts are made of.":
+    "这里将显示模型调用的费用（按您选择的方式分组与拆分）、所在时段、缓存节省的费用以及提示词的构成。",
+  "The first call that OpenClaw makes is here within a second of it.": "OpenClaw 首次调用后一秒内即会显示在此。",
+  "Another range or filter may have some; a new call is here within a second of it.": "换一个范围或筛选也许会有；新的调用一秒内即会显示在此。",
   "{title}. Arrow keys move, Enter selects, Escape leaves.": "{title}。方向键移动，回车选择，Esc 离开。",
   "Table": "表格", "Print": "打印", "Input": "输入", "Before": "此前", "Change": "变化", "new": "新增",
   "The first {n} of {all} were asked for.": "仅请求了 {all} 项中的前 {n} 项。", "{change} from {amount} the span before": "{change}，对比上一时段 {amount}",
@@ -28315,6 +28537,7 @@ export const messages = {
   "Recorded against list": "记录价与标价对比", "Recorded": "记录价", "By list": "标价", "Differs": "差异", "Both known": "两者皆有",
   "No call in this range has both a recorded cost and a list price.": "此范围内没有同时具有记录费用与标价的调用。",
   "Only calls that have both. The recorded cost counts; the list is a check.": "仅含两者皆有的调用。以记录费用为准；标价用于核对。",
+  "Calls paid by a plan are among them: these sums can be more than the metered cost.": "其中含由套餐支付的调用：这些合计可能高于按量费用。",
   "Cache": "缓存", "Read from the cache": "读自缓存", "Saved by reads": "读取节省", "Cost of writes": "写入费用", "Net gain": "净收益",
   "Share of the prompt read from the cache, by day": "每日提示词读自缓存的占比", "Where it broke": "何处失效", "Where it broke since {day}": "{day} 以来何处失效", "Hit rate": "命中率", "Read": "读取", "Written": "写入", "Saved": "节省",
   "No call lost half of what the call before it had in the cache.": "没有调用丢失前一次调用缓存内容的一半以上。",
@@ -28468,9 +28691,6 @@ export const messages = {
   "No tool was used.": "没有使用工具。",
   "Sub-agents, table": "子代理表",
   "Own cost": "自身费用",
-  "Project files": "项目文件",
-  "Tool list": "工具列表",
-  "Tool schemas": "工具架构",
   "Prompt": "提示词",
   "characters, measured by OpenClaw": "字符数，由 OpenClaw 测量",
   "live file": "当前文件",

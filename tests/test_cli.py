@@ -175,6 +175,14 @@ def test_report_as_a_table(small: CommandLine) -> None:
     assert "cache hit rate 0.0 %" in said
 
 
+def test_report_averages_over_the_calls_that_have_a_price(tmp_path: Path) -> None:
+    home = HandmadeHome(tmp_path / "home")
+    free = call("b", T0 + MINUTE, cost=None, provider="nowhere", model="new")
+    home.write("talk", [header("talk"), call("a", T0, cost=0.25), free])
+    table = rows_of(CommandLine(home.path, tmp_path).out("report", "--from", "all", "--by", "agent"))  # fmt: skip
+    assert table["total"][5:] == ["$0.2500 + 1 unpriced", "100.0 %", "$0.2500", "—"]
+
+
 def test_report_with_filters_tells_their_own_month_end(small: CommandLine) -> None:
     """Beside the figures of one agent, a projection over all would be read as its own."""
     assert "at month end about $0 (" in small.out("report", "--from", "all", "--agent", "nobody")

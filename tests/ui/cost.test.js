@@ -235,3 +235,132 @@ test("a part without a price stands in the legend, not as $0 and not as nothing"
   tokens.answers.usage.data.parts = data.parts;
   assert.match(String(page.view(tokens)), /<li data-key="acme\/paid">/);
 });
+
+test("a range of calls without a price says so, in the place of the chart and in every hour of the week", () => {
+  const state = stateFor("#/cost");
+  const free = (row) => ({ ...row, ...totals(0, { unpriced_calls: 10 }), parts: row.parts?.slice(0, 1).map((one) => ({ ...one, ...totals(0, { unpriced_calls: 10 }) })) });
+  const { data } = state.answers.usage;
+  state.answers.usage.data = { ...data, totals: totals(0, { model_calls: 20, unpriced_calls: 20 }), rows: data.rows.map(free), parts: [part("acme/free", 0, { unpriced_calls: 20, model_calls: 20 })] };
+  state.answers.usage.data.rows.forEach((row) => { row.parts[0].key = "acme/free"; });
+  state.answers.week.data = { ...week, rows: week.rows.map((row, i) => (i ? { ...row, ...totals(0, { model_calls: 0 }) } : free(row))) };
+  const text = String(page.view(state));
+  assert.match(text, /20 calls have no price: .*Models without a price/);
+  assert.doesNotMatch(text, /Nothing of this in this range/);
+  const heat = text.match(/<table class="heat">[\s\S]*?<\/table>/)[0];
+  assert.match(heat, /title="Mon 00:00: — \+ 10 unpriced calls">—</);
+  assert.match(heat, /<td class="num">—<\/td>/);
+  assert.match(heat, /<td class="num">\$0<\/td>/);
+  assert.doesNotMatch(text, /heat-key/);
+});
+
+test("an average is over the calls whose cost is known, a plan's among them; over tokens only where all are", () => {
+  const row = part("acme/a", 6e9, { model_calls: 10, unpriced_calls: 4, plan_cost_nano_usd: 3e9, total_tokens: 2e6 });
+  const shown = (one) => {
+    const state = stateFor("#/cost?by=agent&split=none");
+    state.answers.usage.data = usage("agent", "", ["a"], { rows: [one], totals: { ...one } });
+    const sheet = (kind) => String(page.sheet({ ...state, sheet: { kind, row: one, label: "", params: null } })).replace(/<[^>]*>/g, " ");
+    return { text: String(page.view(state)), csv: cost.toCsv(state.answers.usage.data, state.route).split("\r\n"), sheet };
+  };
+  const mixed = shown(row);
+  assert.match(mixed.text, /\$1\.500000000, over the 6 calls that have a price, plan use included">\$1\.50</);
+  assert.match(mixed.text, /calls without a price have is not known">—</);
+  assert.match(mixed.text, /6 of 10 calls have a price/);
+  assert.match(mixed.sheet("call"), /\(\$6\.000000000 \+ \$3\.000000000\) ÷ 6 calls = \$1\.500000000.*4 of 10 calls have none/s);
+  assert.doesNotMatch(mixed.sheet("million"), /÷/);
+  assert.match(mixed.csv[1], /,1\.500000000,,/);
+  const failed = shown({ ...row, cost_nano_usd: 0, unpriced_calls: 9, plan_cost_nano_usd: 0 });
+  assert.match(failed.text, /data-figure="call"[^>]*><span class="num" title="no price known">—</);
+  assert.match(failed.text, /<td class="num ">—<\/td><\/tr>/);
+  const whole = shown({ ...row, unpriced_calls: 0, plan_cost_nano_usd: 0 });
+  assert.match(whole.text, /title="\$0\.600000000">\$0\.6000</);
+  assert.match(whole.text, /title="\$3\.000000000">\$3\.00</);
+  assert.match(whole.sheet("million"), /\$6\.000000000 ÷ 2\.000000 million tokens = \$3\.000000000/);
+});
+
+test("the other parts are in the legend for their calls without a price alone, with the names of the models", () => {
+  const state = stateFor("#/cost");
+  const { data } = state.answers.usage;
+  data.parts = [data.parts[0], part("(other)", 0, { model_calls: 50, unpriced_calls: 43, plan_cost_nano_usd: 1e9 })];
+  state.answers.models.data = { ...models, rows: [...models.rows, { ...part("acme/free", 0, { unpriced_calls: 43 }), parts: [] }] };
+  const legend = String(page.view(state)).match(/<ul class="legend">[\s\S]*?<\/ul>/)[0];
+  const line = legend.match(/<li data-key="\(other\)">[\s\S]*?<\/li>/)[0];
+  assert.match(line, /\+43</);
+  assert.match(line, /title="Other; without a price: acme\/free"/);
+});
+
+test("the files have the calls without a price, names beside ids, and the parts of the split that is drawn", () => {
+  const answer = usage("session", "provider_model", ["id1", "(none)"]);
+  answer.rows[0].label = "=Inbox";
+  answer.rows[0].parts = [part("acme/a", 2e9), part("acme/free", 0, { model_calls: 3, unpriced_calls: 3 })];
+  answer.parts.push(part("acme/free", 0, { model_calls: 3, unpriced_calls: 3 }));
+  const route = routeOf("#/cost?by=session");
+  const csv = cost.toCsv(answer, route).trimEnd().split("\r\n");
+  assert.match(csv[0], /^"session","Name","Calls","Unpriced calls",.*,"acme\/a \(USD\)","\(other\) \(USD\)","acme\/free \(USD\)"$/);
+  assert.match(csv[1], /^"id1","'=Inbox",10,0,.*,2\.000000000,0\.000000000,$/);
+  assert.match(csv[2], /^"\(none\)",,10,0,/);
+  assert.match(csv[3], /^"total",,20,0,.*,6\.000000000,3\.000000000,$/);
+  assert.match(cost.toCsv(answer, routeOf("#/cost?by=session&show=calls")).split("\r\n")[0], /,"acme\/a","\(other\)","acme\/free"$/);
+  const json = JSON.parse(cost.toJson(answer, route));
+  assert.equal(json.split, "provider_model");
+  assert.equal(json.rows[0].label, "=Inbox");
+  assert.deepEqual(json.rows[0].parts.map((one) => [one.key, one.cost_nano_usd, one.unpriced]), [["acme/a", 2e9, 0], ["acme/free", null, 3]]);
+  assert.equal(json.total.parts.length, 3);
+  assert.doesNotMatch(String(page.view(stateFor("#/cost?by=session&sort=unpriced"))), />Unpriced calls</);
+});
+
+test("recorded against list says where plan use is among it", () => {
+  const state = stateFor("#/cost");
+  assert.doesNotMatch(String(page.view(state)), /Calls paid by a plan are among them/);
+  state.answers.usage.data.totals.plan_cost_nano_usd = 1e9;
+  assert.match(String(page.view(state)), /Calls paid by a plan are among them/);
+});
+
+test("where nothing was used the page says what would be here and what brings it, and has no files of nothing", () => {
+  const state = stateFor("#/cost?agent=nobody");
+  const zero = totals(0, { model_calls: 0 });
+  state.answers.usage.data = { ...state.answers.usage.data, totals: zero, rows: [], parts: [] };
+  state.answers.models.data = { ...models, rows: [] };
+  const text = String(page.view(state));
+  assert.match(text, /No model calls in this range.*Here will be what model calls cost.*href="#\/cost\?range=all".*Show all of it/s);
+  assert.doesNotMatch(text, /<table|data-action="(csv|json|print)"|\$0/);
+  assert.deepEqual(complaintsAbout(page.view(state)), []);
+  const all = stateFor("#/cost?range=all");
+  all.answers.usage.data = state.answers.usage.data;
+  assert.match(String(page.view(all)), /No model calls yet.*The first call/s);
+  all.coverage = { complete: false };
+  assert.match(String(page.view(all)), /data-key="figures"/);
+});
+
+test("a picture is read without a pointer: each part of a bar has a title, and there is a table of them", () => {
+  const text = String(page.view(stateFor("#/cost?by=tool&split=agent")));
+  assert.match(text, /<rect class="s1" [^>]*><title>acme\/a: \$4\.00<\/title><\/rect>/);
+  const twinOf = (view, key) => view.match(new RegExp(`<details class="twin" data-key="twin-${key}">[\\s\\S]*?</details>`))[0];
+  assert.match(twinOf(text, "cost"), /<summary>As a table.*acme\/a.*\$4\.00<\/td><td class="num">\$2\.00<\/td><td class="num">\$6\.00/s);
+  assert.match(twinOf(String(page.view(stateFor("#/cost"))), "cost"), /Fri 6 Nov 2026.*\$4\.00<\/td><td class="num">\$2\.00<\/td><td class="num">\$6\.00/s);
+  assert.match(twinOf(text, "cache"), /Fri 6 Nov 2026.*70\.0/s);
+});
+
+test("the bar of a session's prompt says its parts, and the panel what of it is measured", () => {
+  const text = String(page.view(stateFor("#/cost")));
+  assert.match(text, /role="img" aria-label="System prompt ≈1\.00\sk \(estimated\), Memory files ≈2\.00\sk \(estimated\), .*, Output 500 \(measured\)"/);
+  assert.match(text, /<title>Memory files ≈2\.00\sk \(estimated\)<\/title>/);
+  assert.match(text, /OpenClaw measured the characters of System prompt, Memory files, Tools, Skills; .* History, User are what is left/);
+});
+
+test("causes and the server's sentences are said in the person's language; filters and files keep the word", async () => {
+  const { useMessages } = await import("./assets/dom.js");
+  const { messages } = await import("./assets/zh.js");
+  const state = stateFor("#/cost?by=cause&split=none", { priceFault: { model: "acme/a", message: "input is a number from 0 to 100000, in USD per million tokens" } });
+  state.answers.usage.data = usage("cause", "", ["user", "subagent", "own_word"]);
+  useMessages(messages);
+  try {
+    const text = String(page.view(state));
+    assert.match(text, /data-kind="cause" data-value="subagent"[^>]*><bdi>子代理</);
+    assert.match(text, /<bdi>own_word</);
+    assert.match(text, /输入应为 0 到 100000 之间的数/);
+    assert.match(cost.toCsv(state.answers.usage.data, state.route), /"subagent",/);
+    assert.match(String(views.couldNotRead({ message: "unknown time zone 'Mars'; use a name like Europe/Berlin or UTC" })), /未知时区 &#39;Mars&#39;/);
+  } finally {
+    useMessages(null);
+  }
+});

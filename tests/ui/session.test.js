@@ -271,6 +271,8 @@ test("two sessions side by side: figures, differences and one picture", () => {
   assert.match(text, /title="\$3\.000000002"/);
   assert.match(text, /100\u00a0%/);
   assert.equal(text.match(/class="race-line/g).length, 2);
+  const twin = text.match(/<details class="twin" data-key="twin-race">[\s\S]*?<\/details>/)[0];
+  assert.match(twin, /<th scope="row">2<\/th><td class="num"><span class="num" title="\$0\.000003000">.*?<td class="num">—<\/td>/);
   clean(text);
   assert.deepEqual(session.difference(0, 5, "count"), { mark: "▲", text: "from nothing" });
   assert.deepEqual(session.difference(4, 2, "count"), { mark: "▼", text: "50\u00a0%" });
@@ -285,4 +287,11 @@ test("a session that does not exist says so", () => {
   const text = draw(state);
   assert.match(text, /There is no such session/);
   assert.match(text, /nope/);
+});
+
+test("the parts of a prompt have the names and the sizes that they have on Cost", () => {
+  const prompt = { generated_ms: NOW, system_chars: 20_000, project_chars: 9000, skills_chars: 1000, tools_list_chars: 2000, tools_schema_chars: 4000 };
+  const text = draw(stateOf("#/session/abc", { "session abc": detail({ prompt }) }));
+  const rows = [...text.match(/data-key="prompt"[\s\S]*?<\/section>/)[0].matchAll(/<th scope="row" class="name">(.*?)<\/th>.*?<td class="num">(.*?)<\/td>/g)].map(([, name, size]) => [name, size]);
+  assert.deepEqual(rows, [["System prompt", "8,000"], ["Memory files", "9,000"], ["Tools", "6,000"], ["Skills", "1,000"]]);
 });

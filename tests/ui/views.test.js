@@ -295,3 +295,35 @@ test("breakdown totals come from the answer, not from the rows on show", () => {
   assert.match(texts(text), /All 4,321 .*\$30\.00/);
   assert.equal(shown({ isAllShown: true }).match(/<tr data-key/g).length, 30);
 });
+
+test("where no call has a price, neither the month's end nor the chart is $0", () => {
+  const free = totals(0, { unpriced_calls: 10 });
+  const figure = { from_ms: 0, to_ms: NOW, totals: free, before: free, spark_nano_usd: [0, 0] };
+  const figures = { today: figure, week: figure, month: figure, month_end: { projected_nano_usd: 0, low_nano_usd: 0, high_nano_usd: 0, days_used: 7, basis: "x" } };
+  const text = page({ overview: overview({ figures, by_day: { days: ["2026-11-06"], partial_last: true, series: [] }, by_model: [{ key: "a/free", label: "free", ...free }], by_cause: [], by_agent: [], top_sessions: [], live: [] }) });
+  const part = (key) => texts(text.match(new RegExp(`data-key="${key}"[\\s\\S]*?</section>`))[0]);
+  assert.match(part("month-end"), /— \+ 10 unpriced calls .*cannot be projected/);
+  assert.match(part("by-day"), /— \+ 10 unpriced calls .*10 calls have no price: .* Set a price/);
+  assert.doesNotMatch(part("month-end") + part("by-day"), /\$0/);
+});
+
+test("the legend has what has no price: models of their own as a dash, those of Other as its mark", () => {
+  const free = (key, calls) => ({ key: `acme/${key}`, label: key, ...totals(0, { model_calls: calls, unpriced_calls: calls }) });
+  const rows = [{ key: "opus", label: "opus", ...totals(3e9) }, { key: "acme/rest", label: "rest", ...totals(1e9, { unpriced_calls: 4 }) }, ...["a", "b", "c", "d", "e", "f", "g", "h"].map((key) => free(key, 5))];
+  const legend = page({ overview: overview({ by_model: rows }) }).match(/<ul class="legend">[\s\S]*?<\/ul>/)[0];
+  const line = (key) => texts(legend.match(new RegExp(`<li data-key="${key}">[\\s\\S]*?</li>`))[0]);
+  assert.match(line("acme/a"), /a \+5 unpriced calls — —/);
+  assert.match(line("Other"), /Other \+14 unpriced calls \$1\.00/);
+  assert.doesNotMatch(legend, /acme\/h/);
+});
+
+test("an eighth model takes no colour of another, and has the same one whenever it is drawn", () => {
+  const seven = ["a", "b", "c", "d", "e", "f", "g"];
+  const { kept } = views.assignColours([], seven);
+  const alone = views.assignColours(kept, ["a", "h"]);
+  assert.deepEqual(alone.kept, kept);
+  assert.equal(views.slotOf(alone.kept, "h"), 8);
+  assert.equal(alone.shown.get("a"), 1);
+  assert.ok(alone.shown.get("h") > 1 && alone.shown.get("h") < 8);
+  assert.equal(views.assignColours(kept, ["h", "a"]).shown.get("h"), alone.shown.get("h"));
+});
