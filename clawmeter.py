@@ -25352,13 +25352,14 @@ const perMillion = (row) => (row.total_tokens && !row.unpriced_calls ? (averaged
 /** An average, with what it is over, or why there is none. */
 function average(kind, row) {
   const nano = kind === "call" ? perCall(row) : perMillion(row);
+  const least = kind === "million" && nano === null && row.total_tokens && row.unpriced_calls && !isGuess(row) ? (averaged(row) / row.total_tokens) * 1e6 : null;
   const why = [
     nano === null && kind === "million" && row.unpriced_calls ? t("how many tokens the calls without a price have is not known") : "",
     nano === null && kind === "call" && row.unpriced_calls ? t("no price known") : "",
     nano !== null && row.unpriced_calls ? t("over the {calls} that have a price", { calls: tn(pricedCalls(row), "{n} call", "{n} calls") }) : "",
     nano !== null && row.plan_cost_nano_usd ? t("plan use included") : "",
   ];
-  return html`<span class="num" title="${[nano === null ? "" : formatExactMoney(nano), ...why].filter(Boolean).join(", ")}">${formatMoney(nano)}</span>`;
+  return html`<span class="num" title="${[nano === null ? "" : formatExactMoney(nano), ...why].filter(Boolean).join(", ")}">${least === null ? formatMoney(nano) : `≥\u00a0${formatMoney(least)}`}</span>`;
 }
 
 /** Each column: its name, its value in a file and for sorting, and how it looks. */
@@ -25539,7 +25540,7 @@ function Figures(state) {
         totals.plan_cost_nano_usd ? t("plan use included") : null,
       ])}
       ${box("million", t("Per million tokens"), figure("million", all, average("million", totals)), [
-        totals.unpriced_calls ? t("not known: {calls} without a price", { calls: tn(totals.unpriced_calls, "{n} call", "{n} calls") }) : null,
+        totals.unpriced_calls ? t("at least: {calls} without a price", { calls: tn(totals.unpriced_calls, "{n} call", "{n} calls") }) : null,
         !totals.unpriced_calls && totals.plan_cost_nano_usd ? t("plan use included") : null,
         t("{prompt} in, {output} out", { prompt: formatTokens(prompt), output: formatTokens(totals.output_tokens) }),
       ])}
@@ -28410,7 +28411,7 @@ export const messages = {
   "{name}; without a price: {models}": "{name}；没有价格：{models}",
   "how many tokens the calls without a price have is not known": "没有价格的调用有多少 token 未知", "plan use included": "含套餐用量",
   "over the {calls} that have a price": "按有价格的{calls}计", "{priced} of {calls} have a price": "{calls}中有 {priced} 次有价格",
-  "not known: {calls} without a price": "未知：{calls}没有价格",
+  "at least: {calls} without a price": "至少：{calls}没有价格",
   "Metered cost and plan use, over the calls that have a price: {unpriced} of {all} have none.": "按量费用与套餐用量，除以有价格的调用数：{all}中有 {unpriced} 次没有价格。",
   "Metered cost and plan use, over all tokens. It is not known where calls without a price are among them: {unpriced} of {all} here.":
     "按量费用与套餐用量，除以全部 token。若其中有没有价格的调用则无法得知：此处 {all}中有 {unpriced} 次。",

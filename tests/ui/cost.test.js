@@ -263,7 +263,7 @@ test("an average is over the calls whose cost is known, a plan's among them; ove
   };
   const mixed = shown(row);
   assert.match(mixed.text, /\$1\.500000000, over the 6 calls that have a price, plan use included">\$1\.50</);
-  assert.match(mixed.text, /calls without a price have is not known">—</);
+  assert.match(mixed.text, /calls without a price have is not known">≥\u00a0\$4\.50</);
   assert.match(mixed.text, /6 of 10 calls have a price/);
   assert.match(mixed.sheet("call"), /\(\$6\.000000000 \+ \$3\.000000000\) ÷ 6 calls = \$1\.500000000.*4 of 10 calls have none/s);
   assert.doesNotMatch(mixed.sheet("million"), /÷/);
