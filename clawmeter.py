@@ -22174,6 +22174,8 @@ function asksNow() {
 }
 
 const questionOf = ({ path, params }) => `${path}?${JSON.stringify(params ?? {})}`;
+const PLACES = ["offset", "limit", "at_ms"]; // which part of a list is asked for: another part of it is still of that list
+const matterOf = ({ path, params }) => questionOf({ path, params: Object.fromEntries(Object.entries(params ?? {}).filter(([name]) => !PLACES.includes(name))) });
 
 function syncAsks() {
   if (state.needsLogin || !hasStarted) return;
@@ -22243,15 +22245,17 @@ async function readAnswer(key, signal, isCurrent) {
     const { body, total } = await fetchJson(path, params, signal);
     if (!isCurrent()) return;
     const change = { ...noteServer(body), ...settle(), connection: connectionNow() };
-    keep({ data: body, total, error: null, askedFor: params, asked: questionOf({ path, params }) }, change);
+    keep({ data: body, total, error: null, askedFor: params, asked: { path, params } }, change);
     if (key === "search") goToFound();
     clearTimeout(againTimer);
     if (indexing(state)) againTimer = setTimeout(refreshIfSeen, 1000);
   } catch (fault) {
     if (isCurrent() && fault instanceof ApiError && fault.status !== 401) {
       const connection = isGone(fault) ? "lost" : connectionNow();
-      // What was said to another question is no answer to this one; where nobody answers, the bar says that all is old.
-      const isOther = !isGone(fault) && state.answers[key]?.asked !== questionOf({ path, params });
+      // What was said to another question is no answer to this one. Where nobody answers, the bar says that all is old:
+      // then the list that a person scrolls stays.
+      const sameness = isGone(fault) ? matterOf : questionOf;
+      const isOther = sameness(state.answers[key]?.asked ?? {}) !== sameness({ path, params });
       keep({ error: { status: fault.status, message: fault.message }, ...(isOther ? { data: null, total: NaN } : {}) }, { ...settle(), connection });
     }
     throw fault;

@@ -748,6 +748,41 @@ def test_the_page_comes_back_when_the_server_does(tmp_path: Path, browser: Brows
         served.stop()
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "wrong"),
+    [
+        ("#/cost", "#/cost?range=7d", ".figure-number"),
+        ("#/cost", "#/cost?by=agent", ".grid-table"),
+        ("#/overview", "#/overview?range=7d", ".figure-number"),
+        ("#/sessions", "#/sessions?q=zzzz", "#h-session-list"),
+    ],
+)
+def test_without_a_server_old_numbers_get_no_new_labels(
+    visit: Any, before: str, after: str, wrong: str
+) -> None:
+    visitor = visit()
+    page = visitor.go(before)
+    expect(page.locator(f"main {wrong}").first).to_be_visible()
+    numbers = page.locator(f"main {wrong}").first.inner_text()
+    page.route("**/api/**", lambda route: route.abort())
+    page.evaluate(f"location.hash = '{after}'")
+    expect(page.locator("main")).to_contain_text("Clawmeter does not answer")
+    expect(page.locator(f"main {wrong}")).to_have_count(0)
+    page.unroute("**/api/**")
+    page.get_by_role("button", name="Try again").click()
+    expect(page.locator("main .grid")).to_be_visible()
+    # With the question as it was, the last numbers stay.
+    page.evaluate(f"location.hash = '{before}'")
+    expect(page.locator(f"main {wrong}").first).to_have_text(numbers, use_inner_text=True)
+    page.route("**/api/**", lambda route: route.abort())
+    page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")  # reads anew
+    expect(page.locator(".live")).to_contain_text("Reconnecting")
+    expect(page.locator(f"main {wrong}").first).to_have_text(numbers, use_inner_text=True)
+    # Those lines are the browser's own.
+    assert [fault for fault in visitor.faults if "Failed to load resource" not in fault] == []
+    visitor.faults.clear()
+
+
 # Languages, themes, widths
 
 
