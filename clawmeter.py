@@ -18947,7 +18947,7 @@ h3 { margin: 12px 0 4px; font-size: 12px; line-height: 16px; font-weight: 600; c
 .halves { display: grid; grid-template-columns: minmax(0, 7fr) minmax(0, 5fr); gap: 0 24px; margin-bottom: 8px; }
 .halves .activity li { padding: 4px 0; }
 .is-long .name { min-width: 128px; }
-.statement { display: none; grid-column: 1 / -1; }
+.statement, .print-only { display: none; grid-column: 1 / -1; }
 .prices { display: grid; gap: 8px; }
 .prices li + li { padding-top: 8px; border-top: 1px solid var(--line); }
 .price-fields { display: flex; flex-wrap: wrap; align-items: flex-end; gap: 8px 12px; margin-top: 4px; }
@@ -19133,19 +19133,32 @@ kbd {
 }
 @page { margin: 14mm; }
 @media print {
-  :root, :root[data-theme] {
+  /* Three times, so that it wins over the rules of the dark theme: paper is white. */
+  :root:root:root {
     color-scheme: light; --bg: #ffffff; --surface: #ffffff; --line: #d9d8d3; --ink: #000000; --ink-2: #3a3a38; --ink-3: #55544f;
+    --accent: #b8402a; --ok: #2b7a4b; --warn: #8f5e00; --bad: #b3261e;
+    --s1: #3b6fb6; --s2: #d1802f; --s3: #3f9a86; --s4: #b5557f; --s5: #7c6bb5; --s6: #8a9a2e; --s7: #c2573f; --s8: #6f7682;
     --rail: 0px;
   }
   .rail, #bar, .tools, .skip, .link, .no-print, .notice { display: none !important; }
-  .statement { display: block; }
+  .statement, .print-only { display: block; }
   .statement h2 { font-size: 20px; line-height: 28px; }
   #page { margin: 0; }
   main { padding: 0; }
   .scroll, .scroll.is-tall, .scroll.is-long, .scroll.is-window { overflow: visible; height: auto; max-height: none; }
   .panel, .figure { break-inside: avoid; border-color: var(--line); }
-  .panel[data-key="cost"] { break-inside: auto; }
-  thead { display: table-header-group; }
+  .panel[data-key="cost"], .panel:has(.is-window) { break-inside: auto; }
+  thead { display: table-header-group; break-inside: avoid; }
+  tfoot { display: table-row-group; }
+  /* A head that is repeated leaves out the buttons in it, and grids and boxes that flex are cut where rows were moved. */
+  .sort { display: contents; }
+  .sort-mark { display: none; }
+  .grid, .panel { display: block; }
+  .grid > :not(:last-child) { margin-bottom: 16px; }
+  .gap, .is-coming { display: none; }
+  .scroll.is-window { contain: none; min-height: 0; }
+  .plot, .strip-plot { max-width: 100%; height: auto; }
+  .halves { grid-template-columns: minmax(0, 1fr); }
   .scroll th, .scroll td { position: static !important; }
   .wide { display: none; }
   tr { break-inside: avoid; }
@@ -20196,7 +20209,8 @@ export const unseen = (text) => html`<span class="unseen">${text}</span>`;
 export const money = (nano) => html`<span class="num" title="${formatExactMoney(nano)}">${formatMoney(nano)}</span>`;
 export const tokens = (count) => html`
   <span class="num" title="${tn(count, "{n} token", "{n} tokens")}">${formatTokens(count)}</span>`;
-export const widthOf = (state, name) => state.widths[name] ?? 720;
+const PAPER = 650; // pixels of an A4 page between its margins and those of a panel
+export const widthOf = (state, name) => Math.min(state.widths[name] ?? 720, state.isPrinting ? PAPER : Infinity);
 /** The zone that the numbers on show were counted in. */
 export const zoneOf = (state) => state.route.zone || state.serverZone || "UTC";
 export const shareOf = (part, total) => (total ? part / total : 0);
@@ -20394,6 +20408,7 @@ export function sortHead({ value, name, sort, order, kind = "", action = "sort" 
 
 /** Which rows of a long list are in the document: those in sight and some around them. */
 export function windowOf(state, name, total) {
+  if (state.isPrinting) return { first: 0, last: total };
   const { first, last } = state.windows[name] ?? { first: 0, last: 40 };
   return { first: Math.max(0, Math.min(first - 6, total - 1)), last: Math.min(total, last + 6) };
 }
@@ -20422,6 +20437,12 @@ export function windowedTable({ name, state, label, heads, columns, total, rowHe
       </table>
     </div>`;
 }
+
+/** On paper: which rows of a list stand there, where it is not all of them. */
+export const printedRows = (first, last, all) => (last - first >= all ? null : html`
+  <p class="more print-only">${t("Rows {first} to {last} of {all}. CSV and JSON have all of them.", {
+    first: formatCount(first + 1), last: formatCount(last), all: formatCount(all),
+  })}</p>`);
 
 /** A button that opens a menu, and the menu while it is open; app.js closes it by Esc and by a click elsewhere. */
 export function menu({ name, state, label, button, body, shortcut = "", help = "", kind = "" }) {
@@ -22054,7 +22075,7 @@ function noteWindow(element) {
   if (seen?.first === first && seen?.last === last) return;
   dispatch({ windows: { ...state.windows, [name]: { first, last } } });
 }
-const noteWindows = () => document.querySelectorAll("[data-window]").forEach(noteWindow);
+const noteWindows = () => !state.isPrinting && document.querySelectorAll("[data-window]").forEach(noteWindow);
 document.addEventListener("scroll", (event) => {
   if (event.target.dataset?.window) noteWindow(event.target);
 }, { capture: true, passive: true });
@@ -22964,6 +22985,10 @@ function start() {
   fetchJson("/api/me").then(({ body }) => dispatch({ scope: body.scope }), () => {});
 }
 
+// On paper nothing scrolls: what is in memory is drawn whole, and as wide as the paper is.
+addEventListener("beforeprint", () => dispatchNow({ isPrinting: true }));
+addEventListener("afterprint", () => dispatch({ isPrinting: false }));
+
 document.addEventListener("visibilitychange", () => {
   if (state.needsLogin) return;
   if (document.visibilityState !== "visible") {
@@ -23208,7 +23233,24 @@ tr:hover > th > .mark-box ~ .state, tr:focus > th > .mark-box ~ .state, .mark-bo
   .turn-bar, .span-bar, .strip-plot { forced-color-adjust: none; }
   .session-list tr[data-row]:focus-visible > *, .turn-list tr[data-row]:focus-visible > * { outline: 2px solid Highlight; }
 }
-@media print { .list-tools, .tabs, .scrub { display: none; } .entries, .session-list.scroll.is-window, .turn-list.scroll.is-window { height: auto; max-height: none; overflow: visible; } }
+@media print {
+  .list-tools, .tabs, .scrub { display: none; }
+  .entries, .session-list.scroll.is-window, .turn-list.scroll.is-window { height: auto; max-height: none; overflow: visible; contain: none; }
+  .session-page.is-filling { display: block; height: auto; min-height: 0; }
+  .transcript-panel { break-inside: auto; }
+  .entry { contain: none; break-inside: avoid; }
+  /* The paper is narrower than the window: columns take what they need, and words wrap. */
+  .session-list, .turn-list { margin: 0; }
+  .session-list .grid-table, .turn-list .grid-table { table-layout: auto; font-size: 10px; line-height: 14px; }
+  .session-list .grid-table tr > :is(th, td) { width: auto; padding: 3px 6px 3px 0; font-size: 10px; }
+  .session-list .grid-table tr > :last-child { padding-right: 0; }
+  .session-list :is(thead th, tbody tr > :is(th, td):not(.num)) { white-space: normal; overflow-wrap: break-word; }
+  .session-list tbody tr > th.session-name:not(.num) { min-width: 112px; overflow-wrap: anywhere; }
+  .session-list th.num .sort { display: contents; }
+  .session-list tbody tr:not(.gap), .turn-list tbody tr[data-row] { height: auto; }
+  .session-list .context .thin { display: none; }
+  .session-list .context { display: inline; }
+}
 """
 
 # language=JavaScript
@@ -23220,7 +23262,7 @@ import {
 } from "./dom.js";
 import {
   askParams, bdi, context as contextUse, cost, dataOf, head, hrefTo, icon, menu, money, nothing, panel,
-  rangeName, segments, select, sessionName, sortHead, stateMark, tokens, treeCost, unseen, when, widthOf, windowOf, windowedTable,
+  printedRows, rangeName, segments, select, sessionName, sortHead, stateMark, tokens, treeCost, unseen, when, widthOf, windowOf, windowedTable,
 } from "./views.js";
 
 const LIST = "sessions";
@@ -23325,7 +23367,7 @@ export function listParams({ route }) {
 
 /** The part of the list that holds the rows in sight and as many again around them. */
 export function pageOf(state) {
-  const { first, last } = windowOf(state, LIST, dataOf(state, LIST)?.total ?? 0);
+  const { first, last } = windowOf({ ...state, isPrinting: false }, LIST, dataOf(state, LIST)?.total ?? 0);
   const offset = Math.max(0, Math.floor((first - 10) / PAGE_ROWS) * PAGE_ROWS);
   const limit = Math.max(2, Math.ceil((last + 10 - offset) / PAGE_ROWS)) * PAGE_ROWS;
   return { offset, limit };
@@ -23499,7 +23541,7 @@ export function Sessions(state) {
   const table = () => windowedTable({
     name: LIST, state, label: t("Sessions, table"), total: data.total, columns: columns.length, rowHeight: rowHeight(state),
     heads: columns.map((column) => (isNarrow(state) ? head(t(column.name), `${column.kind} col-${column.key}`) : Head(column, state))),
-    row: (i) => Row(i, state, data, columns), foot: Foot(state, data, columns),
+    row: (i) => (state.isPrinting && !data.rows[i - data.offset] ? null : Row(i, state, data, columns)), foot: Foot(state, data, columns),
     kind: `session-list ${isNarrow(state) ? "is-narrow" : ""}`,
   });
   return html`
@@ -23509,7 +23551,7 @@ export function Sessions(state) {
         title: html`${tn(data.total, "{n} session", "{n} sessions")} · ${cost(data.totals, true)}`, note: ranged,
         body: html`
           ${Tools(state)}
-          <div data-measure="${LIST}" data-key="list">${data.total ? table() : None(state)}</div>`,
+          <div data-measure="${LIST}" data-key="list">${data.total ? html`${table()}${printedRows(data.offset, data.offset + data.rows.length, data.total)}` : None(state)}</div>`,
       })}
     </div>`;
 }
@@ -24896,7 +24938,7 @@ import {
 import { lines, stackedBars, swatch, UNITS } from "./chart.js";
 import {
   BY_NAMES, FILTERS, NONE_KEY, OTHER_KEY, addDays, addMonths, answerOr, askParams, assignColours, bdi, change, cost, costShare, couldNotRead, dataOf, filterName, head,
-  isUnpriced, knownCost, money, nothing, panel, partial, rangeName, scrollingTable, segments, select, sessionLink, sessionName, shareOf, sharePercent, slotOf, sortHead,
+  isUnpriced, knownCost, money, nothing, panel, partial, printedRows, rangeName, scrollingTable, segments, select, sessionLink, sessionName, shareOf, sharePercent, slotOf, sortHead,
   tokens, unseen, when, widthOf, windowedTable, zoneOf,
 } from "./views.js";
 
@@ -25271,7 +25313,8 @@ function Table(usage, state) {
       </button>
       ${usage.row_count > rows.length ? t("The first {n} of {all} were asked for.", { n: formatCount(rows.length), all: formatCount(usage.row_count) }) : null}
     </p>` : null;
-  return html`${table}${more}`;
+  const from = isLatest ? rows.length - shown.length : 0;
+  return html`${table}${more}${printedRows(from, from + shown.length, usage.row_count)}`;
 }
 
 const dollars = (nano) => (nano === null ? "" : (nano < 0 ? "-" : "") + (BigInt(Math.abs(Math.round(nano))) / 1000000000n).toString()
@@ -28169,6 +28212,7 @@ export const messages = {
   "Name": "名称", "Share": "占比", "Total": "合计", "Share as a bar": "占比条", "As a bar": "条形图", "Other": "其他", "All": "全部", "All {n}": "共 {n} 项",
   "{n} other": "其他 {n} 项", "{n} others": "其他 {n} 项", " and {n} more": " 等另外 {n} 个", "and {n} more": "另有 {n} 个",
   "Show all {n}": "显示全部 {n} 项", "Show the first {n}": "显示前 {n} 项", "Show the first {n} of {all}": "显示 {all} 项中的前 {n} 项", "Show fewer": "收起",
+  "Rows {first} to {last} of {all}. CSV and JSON have all of them.": "第 {first} 至 {last} 行，共 {all} 行。全部内容见 CSV 和 JSON。",
 
   // Overview
   "yesterday by now": "（昨天此时）", "the 7 days before": "（此前 7 天）", "last month by now": "（上月此时）",

@@ -783,6 +783,43 @@ def test_without_a_server_old_numbers_get_no_new_labels(
     visitor.faults.clear()
 
 
+# Paper
+
+WIDER_THAN_PAPER = """() => [...document.querySelectorAll("main svg.plot, main table")]
+    .filter((one) => one.getBoundingClientRect().right > innerWidth + 1).map((one) => one.outerHTML.slice(0, 80))"""
+
+
+@pytest.mark.parametrize("theme", ["system", "dark"])
+def test_a_statement_is_printed_dark_on_white_and_as_wide_as_the_paper(
+    visit: Any, theme: str
+) -> None:
+    page = visit(color_scheme="dark").go("#/cost")
+    page.wait_for_selector("[data-chart=cache] .plot")
+    if theme == "dark":
+        page.locator('[data-menu="settings"] > button').click()
+        page.locator('[data-action="theme"][data-value="dark"]').click()
+        page.keyboard.press("Escape")
+    page.emulate_media(media="print", color_scheme="dark")
+    page.set_viewport_size({"width": 688, "height": 1000})  # A4 without its margins
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    colours = page.evaluate(
+        "[document.body, document.querySelector('tbody td')].map((one) => getComputedStyle(one).color)"
+    )
+    assert colours == ["rgb(0, 0, 0)"] * 2
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    assert page.evaluate(WIDER_THAN_PAPER) == []
+    plot, broke = (
+        page.locator("[data-chart=cache] .plot"),
+        page.locator("[data-key=cache] .activity"),
+    )
+    chart, box = plot.bounding_box(), broke.bounding_box()
+    assert chart and box and (chart["y"] + chart["height"] <= box["y"] or chart["x"] + chart["width"] <= box["x"])  # fmt: skip
+    # Heads come again on every page, sums do not.
+    shown = "(name) => getComputedStyle(document.querySelector(`[data-key=cost] ${name}`)).display"
+    assert [page.evaluate(shown, name) for name in ("thead", "tfoot")] == ["table-header-group", "table-row-group"]  # fmt: skip
+    page.evaluate("dispatchEvent(new Event('afterprint'))")
+
+
 # Languages, themes, widths
 
 

@@ -319,6 +319,29 @@ def test_columns_are_remembered(many: Served, open_tab: Any) -> None:
     assert page.query_selector("thead .col-agent") is None
 
 
+def test_the_list_is_printed_without_empty_pages(many: Served, open_tab: Any) -> None:
+    tab = open_tab(many)
+    page = tab.page
+    tab.go("#/sessions?range=all", "tr[data-row='1']")
+    pages = len(re.findall(rb"/Type\s*/Page\b", page.pdf(format="A4")))
+    assert 1 <= pages <= 10
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    page.emulate_media(media="print")
+    page.set_viewport_size({"width": 688, "height": 1000})  # A4 without its margins
+    rows = page.locator("tbody tr:visible").count()
+    assert rows >= 100
+    assert (
+        tab.text("main .print-only")
+        == f"Rows 1 to {rows} of 10,000. CSV and JSON have all of them."
+    )
+    paper = page.evaluate(
+        "[innerWidth, document.querySelector('.session-list table').getBoundingClientRect().right]"
+    )
+    assert paper[1] <= paper[0]
+    page.evaluate("dispatchEvent(new Event('afterprint'))")
+    wait_until(lambda: page.locator("tr.gap").count() > 0, "the window")
+
+
 def test_boxes_that_were_ticked_follow_the_list(many: Served, open_tab: Any) -> None:
     tab = open_tab(many)
     page = tab.page
