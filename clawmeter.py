@@ -20941,7 +20941,7 @@ function AttentionLine(one, i, state) {
   const isReachable = given !== null && (given.startsWith("/api/") || BUILT.has(parseRoute(given).page));
   const href = isReachable ? hrefHere(state, given) : null;
   let action = null;
-  if (isReachable) action = html`<a href="${href}" data-row>${actionName(one.action.label)}</a>`;
+  if (isReachable) action = html`<a href="${one.kind === "unpriced" ? hrefTo(state, "cost", [], [["at", "prices"]]) : href}" data-row>${actionName(one.action.label)}</a>`;
   else if (one.action) action = html`<span class="note">${actionName(one.action.label)}</span>`;
   return html`
     <li data-key="${one.kind}-${i}">
@@ -21715,7 +21715,7 @@ export function Page(state, page) {
 // Others may have actions: {name(element, context)}, keys(event, context), painted(context), heard(kind,
 // data, context) for each event of the stream (true: it is taken over, nothing need be read soon), and
 // styles: a sheet of their own. One that isLong leaves out what is below the fold while the state isArriving,
-// for the frame in which somebody comes there.
+// for the frame in which somebody comes there. A `place` in its route is the data-key of a panel that is brought into view.
 
 /** What the gateway says of a run goes into its row at once; that it began or ended has more to it. */
 function heardRun(kind, data, { state, dispatch }) {
@@ -21903,6 +21903,72 @@ function render() {
     focusNext = [];
   }
   page()?.painted?.(context());
+  arrive(!isArriving && !isNew.size);
+}
+
+// Where on a page somebody stood: each entry of the history has its own place, and a page that is gone back to is
+// scrolled there as soon as it is tall enough. The browser does so before the page is drawn, and fails.
+
+history.scrollRestoration = "manual";
+const scrolled = new Map(); // entry -> how far down
+let entry = "";             // the one on show
+let arrival = null;         // {y}: where to, or undefined for the place in the route; until it is reached or the person does something
+let arrivalTimer = 0;
+
+/** Another entry of the history may be on show: begin to go where a person was, or where the address says. */
+function noteEntry(y = scrolled.get(history.state?.entry)) {
+  if (!history.state?.entry) history.replaceState({ ...history.state, entry: `${Date.now()}-${Math.random()}` }, "");
+  if (history.state.entry === entry) return;
+  ({ entry } = history.state);
+  clearTimeout(arrivalTimer);
+  arrival = { y };
+  // Numbers that come late must not take the page out of somebody's hands.
+  arrivalTimer = setTimeout(leaveBe, y === undefined ? 10_000 : 1000);
+}
+
+function leaveBe() {
+  const isPlace = arrival?.y === undefined;
+  arrival = null;
+  if (isPlace && state.route.place) go({ place: "" }, true); // reached once is enough
+}
+
+function arrive(isSettled) {
+  if (!arrival) return;
+  const { y } = arrival;
+  const { place } = state.route;
+  if (y !== undefined) {
+    if (isSettled || document.documentElement.scrollHeight - innerHeight >= y) scrollTo(0, y);
+  } else if (place) {
+    const panel = document.querySelector(`main [data-key="${CSS.escape(place)}"]`);
+    const goal = panel?.querySelector("input, button") ?? panel;
+    goal?.scrollIntoView({ block: "center" });
+    if (!panel?.contains(document.activeElement)) goal?.focus({ preventScroll: true });
+  }
+  if (isSettled && isAnswered()) leaveBe();
+}
+
+for (const kind of ["wheel", "touchmove", "keydown", "pointerdown"]) {
+  addEventListener(kind, () => arrival && leaveBe(), { capture: true, passive: true });
+}
+addEventListener("scroll", () => {
+  // A link to the very address on show makes a new entry of the old one, and says nothing.
+  if (!history.state?.entry) history.replaceState({ ...history.state, entry }, "");
+  if (arrival?.y === undefined) scrolled.set(entry, scrollY);
+}, { passive: true });
+addEventListener("pagehide", () => {
+  try {
+    sessionStorage.setItem("clawmeter.place", JSON.stringify([entry, scrollY]));
+  } catch { /* storage switched off: a reload begins at the top */ }
+});
+
+/** How far down the page stood that is loaded anew. */
+function placeBefore() {
+  try {
+    const [before, y] = JSON.parse(sessionStorage.getItem("clawmeter.place")) ?? [];
+    return before === history.state?.entry && typeof y === "number" ? y : undefined;
+  } catch {
+    return undefined;
+  }
 }
 
 function showDialog(dialog, isWanted) {
@@ -22508,7 +22574,7 @@ function go(change, isReplacing = false) {
     location.hash = route;
     return;
   }
-  history.replaceState(null, "", route);
+  history.replaceState(history.state, "", route);
   followAddress();
 }
 
@@ -22530,6 +22596,7 @@ function followAddress() {
     loadPage(route.page);
     scrollTo(0, 0);
   }
+  noteEntry();
   dispatch(change);
   syncAsks(); // at once: an answer for the page before must not land on this one
 }
@@ -23018,6 +23085,7 @@ setInterval(() => {
 
 const startToken = takeToken();
 state = { ...state, route: parseRoute(location.hash, pages) };
+noteEntry(placeBefore());
 applyMoney();
 applyLanguage();
 loadPage(state.route.page);
@@ -24978,15 +25046,16 @@ function parse(params) {
     shown: oneOf(params.get("show"), Object.keys(SHOWN), DEFAULTS.shown),
     sort: oneOf(params.get("sort"), Object.keys(COLUMNS), DEFAULTS.sort),
     order: oneOf(params.get("order"), ["asc", "desc"], DEFAULTS.order),
+    place: oneOf(params.get("at"), ["prices"], ""),
   };
 }
 
-function format({ by = DEFAULTS.by, split, drawn, shown, sort, order }) {
+function format({ by = DEFAULTS.by, split, drawn, shown, sort, order, place }) {
   const usual = by === DEFAULTS.split ? "cause" : DEFAULTS.split;
   return [
     ["by", by === DEFAULTS.by ? "" : by], ["split", split === usual ? "" : split || "none"],
     ["as", drawn === DEFAULTS.drawn ? "" : drawn], ["show", shown === DEFAULTS.shown ? "" : shown],
-    ["sort", sort], ["order", sort && order === "asc" ? "asc" : ""],
+    ["sort", sort], ["order", sort && order === "asc" ? "asc" : ""], ["at", place],
   ];
 }
 

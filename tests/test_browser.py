@@ -783,6 +783,44 @@ def test_without_a_server_old_numbers_get_no_new_labels(
     visitor.faults.clear()
 
 
+# Where on a page
+
+SCROLLED = "() => Math.round(scrollY)"
+
+
+@pytest.mark.parametrize(("where", "down"), [("#/cost", 1800), ("#/overview", 600)])
+def test_back_leads_to_where_somebody_was(visit: Any, where: str, down: int) -> None:
+    visitor = visit()
+    page = visitor.go(where)
+    page.wait_for_function("y => document.documentElement.scrollHeight > y + innerHeight", arg=down)
+    visitor.settle()
+    page.evaluate("y => scrollTo(0, y)", down)
+    wait_until(lambda: page.evaluate(SCROLLED) == down)
+    page.locator(".rail-link[data-page=sessions]").click()
+    page.wait_for_selector("[data-key=session-list]")
+    assert page.evaluate(SCROLLED) == 0  # a page that is new begins at its top
+    page.go_back()
+    page.wait_for_selector(".figures")
+    wait_until(lambda: page.evaluate(SCROLLED) == down, "the place")
+    page.reload()
+    page.wait_for_selector(".figures")
+    wait_until(lambda: page.evaluate(SCROLLED) == down, "the place after a reload")
+
+
+def test_set_a_price_leads_to_its_field(visit: Any, world: World) -> None:
+    world.live.go_on(cost=None, model="nobody-knows", provider="nobody")
+    page = visit().go("#/overview")
+    page.get_by_role("link", name="Set a price").click()
+    field = page.locator("[data-key=prices] input").first
+    expect(field).to_be_focused()
+    expect(field).to_be_in_viewport()
+    wait_for_address(page, "^#/cost$")  # said once: it does not come again with the next range
+    visitor_sees = page.evaluate(
+        "document.querySelector('[data-key=prices] input').getBoundingClientRect().top"
+    )
+    assert 0 < visitor_sees < 900
+
+
 # Paper
 
 WIDER_THAN_PAPER = """() => [...document.querySelectorAll("main svg.plot, main table")]
