@@ -19121,6 +19121,7 @@ kbd {
   .panel-head { flex-wrap: wrap; }
   .tools { flex-wrap: wrap; gap: 8px; margin-left: 0; }
   .panel-head .tools:empty { display: none; }
+  .is-long .grid-table tr > :not(:last-child) { padding-right: 6px; }
   .table-head .tools { margin-left: auto; }
   .segments { flex-wrap: wrap; }
   .attention li { flex-wrap: wrap; gap: 2px 12px; }
@@ -19697,14 +19698,19 @@ function barLabels(model, at) {
   const every = Math.max(1, Math.ceil(62 / at.slot));
   const last = model.spans.length - 1;
   const y = at.height - 6;
+  const nameOf = (span) => span.short ?? (model.unit === "month" ? span.key.slice(0, 7) : formatDay(span.key));
+  // 3.2 is half an 11 px character.
+  const half = last < 0 ? 0 : nameOf(model.spans[last]).length * 3.2;
+  const lastLeft = Math.min(at.center(last), at.right - half) - half;
   return model.spans.map((span, i) => {
     if ((last - i) % every) return null;
     const isSoFar = model.isLastPartial && i === last;
     // "21 Nov so far" is wide: its neighbour gives way.
     if (model.isLastPartial && i === last - every && every * at.slot < 96) return null;
-    const name = span.short ?? (model.unit === "month" ? span.key.slice(0, 7) : formatDay(span.key));
+    const name = nameOf(span);
     const text = isSoFar ? t("{day} so far", { day: name }) : name;
-    // A label that would leave the picture hangs from its edge; 3.2 is half an 11 px character.
+    if (i === last - every && at.center(i) + text.length * 3.2 > lastLeft - 4) return null;
+    // A label that would leave the picture hangs from its edge.
     const isAtEdge = at.center(i) + text.length * 3.2 > at.right;
     const [x, anchor] = isAtEdge ? [at.right, "end"] : [at.center(i), "middle"];
     return html`<text class="tick" x="${round(x)}" y="${y}" text-anchor="${anchor}">${text}</text>`;
@@ -22832,6 +22838,8 @@ function searchKey(event) {
     const to = (at + (event.key === "ArrowDown" ? 1 : -1) + hits.length) % Math.max(1, hits.length);
     dispatch({ search: { ...state.search, chosen: hits[to]?.href ?? "" } });
     requestAnimationFrame(() => $(`hit-${to}`)?.scrollIntoView({ block: "nearest" }));
+  } else if (event.key === "Escape") {
+    dispatch({ search: null }); // by itself it would only empty the field
   } else if (event.key === "Enter") {
     dispatch({ search: { ...state.search, isGoing: true } });
     goToFound();
@@ -23015,7 +23023,13 @@ document.addEventListener("keydown", (event) => {
     event.target.click();
     return;
   }
-  if (event.target.closest?.("input, textarea, select, [contenteditable]") || $("help").open || state.sheet || state.confirm) return;
+  const isTick = event.target.type === "checkbox" || event.target.type === "radio"; // keys typed there are no text
+  if (isTick && event.key === " ") return;
+  if (event.key === "Enter" && event.target.dataset?.action === "find" && page()?.keys?.(event, context(event))) {
+    event.preventDefault();
+    return;
+  }
+  if ((!isTick && event.target.closest?.("input, textarea, select, [contenteditable]")) || $("help").open || state.sheet || state.confirm) return;
   if (page()?.keys?.(event, context(event))) {
     event.preventDefault();
     return;
@@ -23285,6 +23299,8 @@ tr:hover > th > .mark-box ~ .state, tr:focus > th > .mark-box ~ .state, .mark-bo
   .turn-marks, .turn-when { display: none; }
   .turn-cell { width: 44%; }
   .waterfall .span-cell { min-width: 96px; }
+  .span-ticks > :not(:first-child, :last-child) { display: none; }
+  .compared .compared-name { overflow-wrap: break-word; min-width: 96px; }
   .session-page.is-filling { height: auto; min-height: 0; }
   .entries { height: calc(100vh - 240px); min-height: 320px; flex: none; }
   .session-page .panel-head, [data-key="session-list"] > .panel-head { flex-wrap: wrap; }
@@ -24137,11 +24153,13 @@ function Legend(turns) {
     </ul>`;
 }
 
+const tryAgain = () => html`<button type="button" class="link" data-action="retry">${t("Try again")}</button>`;
+
 function Turns(state) {
   const data = turnsOf(state);
   const frame = (note, body) => panel({ key: "turns", title: t("Turns"), note, wide: "turns-panel", state, isSum: true, body });
   const error = state.answers[askKey("turns", idOf(state))]?.error;
-  if (!data) return frame(null, nothing(error ? t("The turns could not be read: {why}.", { why: error.message }) : t("Loading")));
+  if (!data) return frame(null, nothing(error ? html`${t("The turns could not be read: {why}.", { why: error.message })} ${tryAgain()}` : t("Loading")));
   const { turns, skipped } = data;
   if (!turns.length) return frame(null, nothing(t("Nothing was said in this session.")));
   const longest = Math.max(...turns.map((turn) => turn.duration_ms));
@@ -24572,7 +24590,7 @@ function Transcript(state, session) {
   const data = dataOf(state, key);
   const error = state.answers[key]?.error;
   const frame = (note, body) => panel({ key: "transcript", title: t("Transcript"), note, wide: "w12 transcript-panel", state, body });
-  if (!data) return frame(null, nothing(error ? t("The transcript could not be read: {why}.", { why: error.message }) : t("Loading")));
+  if (!data) return frame(null, nothing(error ? html`${t("The transcript could not be read: {why}.", { why: error.message })} ${tryAgain()}` : t("Loading")));
   if (!data.available) {
     return frame(null, html`
       <div class="none">${nothing(t("OpenClaw no longer has this transcript. The ledger keeps its numbers."))}
@@ -24981,6 +24999,14 @@ export const page = {
       if (event.target.dataset?.action === "find") go({ find: "" }, true);
       else if (!state.route.view && state.route.turn !== null) go({ turn: null });
       return false;
+    }
+    if (event.target.dataset?.action === "find") {
+      clearTimeout(typing);
+      const find = event.target.value.slice(0, 200);
+      const isKnown = find === state.route.find;
+      if (!isKnown) go({ find }, true);
+      if (find.trim()) seek({ q: find }, isKnown ? (event.shiftKey ? -1 : 1) : 0, context);
+      return true;
     }
     const row = event.target.closest?.("tr[data-row]");
     if (row && event.key === "Enter") {

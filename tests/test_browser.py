@@ -605,6 +605,10 @@ def test_search_finds_and_goes(page: Page) -> None:
     field = page.get_by_role("combobox", name="Search sessions, agents, models")
     expect(field).to_be_focused()
     page.keyboard.type("opus")
+    page.keyboard.press("Escape")  # closes, with words in it, too
+    expect(field).to_have_count(0)
+    page.keyboard.press("/")
+    page.keyboard.type("opus")
     hit = page.locator(".search-hits li").filter(has_text="claude-opus")
     expect(hit.first).to_be_visible()
     page.keyboard.press("ArrowDown")

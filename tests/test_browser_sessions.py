@@ -349,6 +349,10 @@ def test_boxes_that_were_ticked_follow_the_list(many: Served, open_tab: Any) -> 
     for row in "01":
         page.locator(f"tr[data-row='{row}'] .mark-box").check(force=True)
     page.wait_for_selector("tr.is-marked[data-row='1']")
+    page.keyboard.press("c")  # the focus is in the box, where keys are no text
+    page.wait_for_selector("[data-key=compared]")
+    page.go_back()
+    page.wait_for_selector("tr.is-marked[data-row='1']")
     page.locator(".compare-bar").get_by_role("button", name="Clear marks").click()
     page.wait_for_selector("tr.is-marked", state="detached")
     assert page.locator(".mark-box:checked").count() == 0
@@ -559,6 +563,35 @@ def test_search_marks_what_it_found(hostile: Served, open_tab: Any) -> None:
     tab.wait("document.querySelector('.entry.is-at')?.dataset.row === '4000'")
     page.fill("[data-action=find]", "no such words")
     tab.wait("document.querySelector('.finding').textContent.startsWith('none after')")
+    page.fill("[data-action=find]", "4")
+    tab.wait(
+        "document.querySelector('.finding').textContent === '' && document.querySelector('.entry.is-at mark')"
+    )
+    found = "document.querySelector('.entry.is-at')?.dataset.row"
+    first = page.evaluate(found)
+    page.keyboard.press("Enter")
+    tab.wait(f"first => ![undefined, first].includes({found})", first)
+    page.keyboard.press("Shift+Enter")
+    tab.wait(f"first => {found} === first", first)
+    assert page.evaluate("document.activeElement.dataset.action") == "find"
+    page.keyboard.press("Escape")
+    tab.wait("document.querySelector('[data-action=find]').value === ''")
+
+
+def test_a_turn_that_cannot_be_read_is_tried_again(hostile: Served, open_tab: Any) -> None:
+    tab = open_tab(hostile)
+    page = tab.page
+    for address, path, ready in (
+        ("#/session/evil", "turns", ".turn-list"),
+        ("#/session/evil?view=transcript", "transcript", ".entry"),
+    ):
+        page.route(f"**/api/{path}/*", lambda route: route.abort())
+        tab.go(address, "main [data-action=retry]")
+        page.unroute(f"**/api/{path}/*")
+        page.click("main [data-action=retry]")
+        page.wait_for_selector(ready)
+    assert [fault for fault in tab.faults if "Failed to load resource" not in fault] == []
+    tab.faults.clear()
 
 
 def test_a_transcript_is_copied_as_markdown(hostile: Served, open_tab: Any) -> None:
