@@ -23300,13 +23300,16 @@ tr:hover > th > .mark-box ~ .state, tr:focus > th > .mark-box ~ .state, .mark-bo
   .turn-cell { width: 44%; }
   .waterfall .span-cell { min-width: 96px; }
   .span-ticks > :not(:first-child, :last-child) { display: none; }
-  .compared .compared-name { overflow-wrap: break-word; min-width: 96px; }
+  .compared .compared-name { min-width: 84px; font-size: 12px; }
+  .compared .grid-table tbody td:last-child { white-space: normal; overflow-wrap: normal; }
+  .compared .grid-table tr > :not(:last-child) { padding-right: 6px; }
+  .compared .compared-text { overflow-wrap: anywhere; }
   .session-page.is-filling { height: auto; min-height: 0; }
   .entries { height: calc(100vh - 240px); min-height: 320px; flex: none; }
   .session-page .panel-head, [data-key="session-list"] > .panel-head { flex-wrap: wrap; }
   .session-page .side .panel-head h2 { flex: none; max-width: 100%; }
   .columns-menu { display: none; }
-  .compared .grid-table th[scope="row"] { white-space: normal; min-width: 84px; overflow-wrap: normal; }
+  .compared .grid-table th[scope="row"] { white-space: normal; min-width: 72px; overflow-wrap: normal; }
   .session-head .panel-head h2 { flex: 1 1 70%; min-width: 0; }
   .entry header { flex-wrap: wrap; }
   .entry { padding-left: 12px; }
@@ -24686,6 +24689,9 @@ export function Race(sides, width, height = 160) {
     </svg>`;
 }
 
+/** A key may be broken after its marks, and only then inside a word. */
+const breakable = (name) => name.split(/(?<=[:/_-])(?=.)/).map((part, i) => html`${i ? html`<wbr>` : null}${part}`);
+
 function Compared(state) {
   const ids = [idOf(state), state.route.with];
   const sides = ids.map((id) => sessionOf(state, id));
@@ -24695,7 +24701,7 @@ function Compared(state) {
   const name = (one, side) => html`
     <th scope="col" class="num compared-name">
       <span class="race-key is-${side}" aria-hidden="true"></span>
-      <a href="${hrefTo(state, "session", [one.id])}">${bdi(sessionName(one))}</a>
+      <a href="${hrefTo(state, "session", [one.id])}">${bdi(breakable(sessionName(one)))}</a>
       <span class="note"><bdi>${one.agent}</bdi> · ${when(one.started_ms, state)}</span>
     </th>`;
   const row = ([title, read, form]) => {
