@@ -22986,7 +22986,8 @@ document.addEventListener("submit", (event) => {
   if (token && !state.login.isBusy) signIn(token);
 });
 document.addEventListener("close", (event) => {
-  // Esc closes a dialog by itself; the state follows.
+  // Esc closes a dialog by itself; the state follows. It may be open again when that is said.
+  if (event.target.open) return;
   if (event.target === $("search") && state.search) dispatch({ search: null });
   if (event.target === $("sheet") && state.sheet) dispatch({ sheet: null });
   if (event.target === $("confirm") && state.confirm) dispatch({ confirm: null });
