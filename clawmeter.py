@@ -19031,7 +19031,7 @@ h3 { margin: 12px 0 4px; font-size: 12px; line-height: 16px; font-weight: 600; c
 .halves { display: grid; grid-template-columns: minmax(0, 7fr) minmax(0, 5fr); gap: 0 24px; margin-bottom: 8px; }
 .halves .activity li { padding: 4px 0; }
 .is-long .name { min-width: 128px; }
-.statement { display: none; grid-column: 1 / -1; }
+.statement, .print-only { display: none; grid-column: 1 / -1; }
 .prices { display: grid; gap: 8px; }
 .prices li + li { padding-top: 8px; border-top: 1px solid var(--line); }
 .price-fields { display: flex; flex-wrap: wrap; align-items: flex-end; gap: 8px 12px; margin-top: 4px; }
@@ -19205,6 +19205,7 @@ kbd {
   .panel-head { flex-wrap: wrap; }
   .tools { flex-wrap: wrap; gap: 8px; margin-left: 0; }
   .panel-head .tools:empty { display: none; }
+  .is-long .grid-table tr > :not(:last-child) { padding-right: 6px; }
   .table-head .tools { margin-left: auto; }
   .segments { flex-wrap: wrap; }
   .attention li { flex-wrap: wrap; gap: 2px 12px; }
@@ -19217,19 +19218,32 @@ kbd {
 }
 @page { margin: 14mm; }
 @media print {
-  :root, :root[data-theme] {
+  /* Three times, so that it wins over the rules of the dark theme: paper is white. */
+  :root:root:root {
     color-scheme: light; --bg: #ffffff; --surface: #ffffff; --line: #d9d8d3; --ink: #000000; --ink-2: #3a3a38; --ink-3: #55544f;
+    --accent: #b8402a; --ok: #2b7a4b; --warn: #8f5e00; --bad: #b3261e;
+    --s1: #3b6fb6; --s2: #d1802f; --s3: #3f9a86; --s4: #b5557f; --s5: #7c6bb5; --s6: #8a9a2e; --s7: #c2573f; --s8: #6f7682;
     --rail: 0px;
   }
   .rail, #bar, .tools, .skip, .link, .no-print, .notice { display: none !important; }
-  .statement { display: block; }
+  .statement, .print-only { display: block; }
   .statement h2 { font-size: 20px; line-height: 28px; }
   #page { margin: 0; }
   main { padding: 0; }
   .scroll, .scroll.is-tall, .scroll.is-long, .scroll.is-window { overflow: visible; height: auto; max-height: none; }
   .panel, .figure { break-inside: avoid; border-color: var(--line); }
-  .panel[data-key="cost"] { break-inside: auto; }
-  thead { display: table-header-group; }
+  .panel[data-key="cost"], .panel:has(.is-window) { break-inside: auto; }
+  thead { display: table-header-group; break-inside: avoid; }
+  tfoot { display: table-row-group; }
+  /* A head that is repeated leaves out the buttons in it, and grids and boxes that flex are cut where rows were moved. */
+  .sort { display: contents; }
+  .sort-mark { display: none; }
+  .grid, .panel { display: block; }
+  .grid > :not(:last-child) { margin-bottom: 16px; }
+  .gap, .is-coming { display: none; }
+  .scroll.is-window { contain: none; min-height: 0; }
+  .plot, .strip-plot { max-width: 100%; height: auto; }
+  .halves { grid-template-columns: minmax(0, 1fr); }
   .scroll th, .scroll td { position: static !important; }
   .wide { display: none; }
   tr { break-inside: avoid; }
@@ -19779,14 +19793,19 @@ function barLabels(model, at) {
   const every = Math.max(1, Math.ceil(62 / at.slot));
   const last = model.spans.length - 1;
   const y = at.height - 6;
+  const nameOf = (span) => span.short ?? (model.unit === "month" ? span.key.slice(0, 7) : formatDay(span.key));
+  // 3.2 is half an 11 px character.
+  const half = last < 0 ? 0 : nameOf(model.spans[last]).length * 3.2;
+  const lastLeft = Math.min(at.center(last), at.right - half) - half;
   return model.spans.map((span, i) => {
     if ((last - i) % every) return null;
     const isSoFar = model.isLastPartial && i === last;
     // "21 Nov so far" is wide: its neighbour gives way.
     if (model.isLastPartial && i === last - every && every * at.slot < 96) return null;
-    const name = span.short ?? (model.unit === "month" ? span.key.slice(0, 7) : formatDay(span.key));
+    const name = nameOf(span);
     const text = isSoFar ? t("{day} so far", { day: name }) : name;
-    // A label that would leave the picture hangs from its edge; 3.2 is half an 11 px character.
+    if (i === last - every && at.center(i) + text.length * 3.2 > lastLeft - 4) return null;
+    // A label that would leave the picture hangs from its edge.
     const isAtEdge = at.center(i) + text.length * 3.2 > at.right;
     const [x, anchor] = isAtEdge ? [at.right, "end"] : [at.center(i), "middle"];
     return html`<text class="tick" x="${round(x)}" y="${y}" text-anchor="${anchor}">${text}</text>`;
@@ -20297,7 +20316,8 @@ export const unseen = (text) => html`<span class="unseen">${text}</span>`;
 export const money = (nano) => html`<span class="num" title="${formatExactMoney(nano)}">${formatMoney(nano)}</span>`;
 export const tokens = (count) => html`
   <span class="num" title="${tn(count, "{n} token", "{n} tokens")}">${formatTokens(count)}</span>`;
-export const widthOf = (state, name) => state.widths[name] ?? 720;
+const PAPER = 650; // pixels of an A4 page between its margins and those of a panel
+export const widthOf = (state, name) => Math.min(state.widths[name] ?? 720, state.isPrinting ? PAPER : Infinity);
 /** The zone that the numbers on show were counted in. */
 export const zoneOf = (state) => state.route.zone || state.serverZone || "UTC";
 export const shareOf = (part, total) => (total ? part / total : 0);
@@ -20503,6 +20523,7 @@ export function sortHead({ value, name, sort, order, kind = "", action = "sort" 
 
 /** Which rows of a long list are in the document: those in sight and some around them. */
 export function windowOf(state, name, total) {
+  if (state.isPrinting) return { first: 0, last: total };
   const { first, last } = state.windows[name] ?? { first: 0, last: 40 };
   return { first: Math.max(0, Math.min(first - 6, total - 1)), last: Math.min(total, last + 6) };
 }
@@ -20531,6 +20552,12 @@ export function windowedTable({ name, state, label, heads, columns, total, rowHe
       </table>
     </div>`;
 }
+
+/** On paper: which rows of a list stand there, where it is not all of them. */
+export const printedRows = (first, last, all) => (last - first >= all ? null : html`
+  <p class="more print-only">${t("Rows {first} to {last} of {all}. CSV and JSON have all of them.", {
+    first: formatCount(first + 1), last: formatCount(last), all: formatCount(all),
+  })}</p>`);
 
 /** A button that opens a menu, and the menu while it is open; app.js closes it by Esc and by a click elsewhere. */
 export function menu({ name, state, label, button, body, shortcut = "", help = "", kind = "" }) {
@@ -21034,7 +21061,7 @@ function AttentionLine(one, i, state) {
   const isReachable = given !== null && (given.startsWith("/api/") || BUILT.has(parseRoute(given).page));
   const href = isReachable ? hrefHere(state, given) : null;
   let action = null;
-  if (isReachable) action = html`<a href="${href}" data-row>${actionName(one.action.label)}</a>`;
+  if (isReachable) action = html`<a href="${one.kind === "unpriced" ? hrefTo(state, "cost", [], [["at", "prices"]]) : href}" data-row>${actionName(one.action.label)}</a>`;
   else if (one.action) action = html`<span class="note">${actionName(one.action.label)}</span>`;
   return html`
     <li data-key="${one.kind}-${i}">
@@ -21826,7 +21853,7 @@ export function Page(state, page) {
 // Others may have actions: {name(element, context)}, keys(event, context), painted(context), heard(kind,
 // data, context) for each event of the stream (true: it is taken over, nothing need be read soon), and
 // styles: a sheet of their own. One that isLong leaves out what is below the fold while the state isArriving,
-// for the frame in which somebody comes there.
+// for the frame in which somebody comes there. A `place` in its route is the data-key of a panel that is brought into view.
 
 /** What the gateway says of a run goes into its row at once; that it began or ended has more to it. */
 function heardRun(kind, data, { state, dispatch }) {
@@ -22016,6 +22043,72 @@ function render() {
     focusNext = [];
   }
   page()?.painted?.(context());
+  arrive(!isArriving && !isNew.size);
+}
+
+// Where on a page somebody stood: each entry of the history has its own place, and a page that is gone back to is
+// scrolled there as soon as it is tall enough. The browser does so before the page is drawn, and fails.
+
+history.scrollRestoration = "manual";
+const scrolled = new Map(); // entry -> how far down
+let entry = "";             // the one on show
+let arrival = null;         // {y}: where to, or undefined for the place in the route; until it is reached or the person does something
+let arrivalTimer = 0;
+
+/** Another entry of the history may be on show: begin to go where a person was, or where the address says. */
+function noteEntry(y = scrolled.get(history.state?.entry)) {
+  if (!history.state?.entry) history.replaceState({ ...history.state, entry: `${Date.now()}-${Math.random()}` }, "");
+  if (history.state.entry === entry) return;
+  ({ entry } = history.state);
+  clearTimeout(arrivalTimer);
+  arrival = { y };
+  // Numbers that come late must not take the page out of somebody's hands.
+  arrivalTimer = setTimeout(leaveBe, y === undefined ? 10_000 : 1000);
+}
+
+function leaveBe() {
+  const isPlace = arrival?.y === undefined;
+  arrival = null;
+  if (isPlace && state.route.place) go({ place: "" }, true); // reached once is enough
+}
+
+function arrive(isSettled) {
+  if (!arrival) return;
+  const { y } = arrival;
+  const { place } = state.route;
+  if (y !== undefined) {
+    if (isSettled || document.documentElement.scrollHeight - innerHeight >= y) scrollTo(0, y);
+  } else if (place) {
+    const panel = document.querySelector(`main [data-key="${CSS.escape(place)}"]`);
+    const goal = panel?.querySelector("input, button") ?? panel;
+    goal?.scrollIntoView({ block: "center" });
+    if (!panel?.contains(document.activeElement)) goal?.focus({ preventScroll: true });
+  }
+  if (isSettled && isAnswered()) leaveBe();
+}
+
+for (const kind of ["wheel", "touchmove", "keydown", "pointerdown"]) {
+  addEventListener(kind, () => arrival && leaveBe(), { capture: true, passive: true });
+}
+addEventListener("scroll", () => {
+  // A link to the very address on show makes a new entry of the old one, and says nothing.
+  if (!history.state?.entry) history.replaceState({ ...history.state, entry }, "");
+  if (arrival?.y === undefined) scrolled.set(entry, scrollY);
+}, { passive: true });
+addEventListener("pagehide", () => {
+  try {
+    sessionStorage.setItem("clawmeter.place", JSON.stringify([entry, scrollY]));
+  } catch { /* storage switched off: a reload begins at the top */ }
+});
+
+/** How far down the page stood that is loaded anew. */
+function placeBefore() {
+  try {
+    const [before, y] = JSON.parse(sessionStorage.getItem("clawmeter.place")) ?? [];
+    return before === history.state?.entry && typeof y === "number" ? y : undefined;
+  } catch {
+    return undefined;
+  }
 }
 
 function showDialog(dialog, isWanted) {
@@ -22188,7 +22281,7 @@ function noteWindow(element) {
   if (seen?.first === first && seen?.last === last) return;
   dispatch({ windows: { ...state.windows, [name]: { first, last } } });
 }
-const noteWindows = () => document.querySelectorAll("[data-window]").forEach(noteWindow);
+const noteWindows = () => !state.isPrinting && document.querySelectorAll("[data-window]").forEach(noteWindow);
 document.addEventListener("scroll", (event) => {
   if (event.target.dataset?.window) noteWindow(event.target);
 }, { capture: true, passive: true });
@@ -22308,6 +22401,8 @@ function asksNow() {
 }
 
 const questionOf = ({ path, params }) => `${path}?${JSON.stringify(params ?? {})}`;
+const PLACES = ["offset", "limit", "at_ms"]; // which part of a list is asked for: another part of it is still of that list
+const matterOf = ({ path, params }) => questionOf({ path, params: Object.fromEntries(Object.entries(params ?? {}).filter(([name]) => !PLACES.includes(name))) });
 
 function syncAsks() {
   if (state.needsLogin || !hasStarted) return;
@@ -22377,15 +22472,17 @@ async function readAnswer(key, signal, isCurrent) {
     const { body, total } = await fetchJson(path, params, signal);
     if (!isCurrent()) return;
     const change = { ...noteServer(body), ...settle(), connection: connectionNow() };
-    keep({ data: body, total, error: null, askedFor: params, asked: questionOf({ path, params }) }, change);
+    keep({ data: body, total, error: null, askedFor: params, asked: { path, params } }, change);
     if (key === "search") goToFound();
     clearTimeout(againTimer);
     if (indexing(state)) againTimer = setTimeout(refreshIfSeen, 1000);
   } catch (fault) {
     if (isCurrent() && fault instanceof ApiError && fault.status !== 401) {
       const connection = isGone(fault) ? "lost" : connectionNow();
-      // What was said to another question is no answer to this one; where nobody answers, the bar says that all is old.
-      const isOther = !isGone(fault) && state.answers[key]?.asked !== questionOf({ path, params });
+      // What was said to another question is no answer to this one. Where nobody answers, the bar says that all is old:
+      // then the list that a person scrolls stays.
+      const sameness = isGone(fault) ? matterOf : questionOf;
+      const isOther = sameness(state.answers[key]?.asked ?? {}) !== sameness({ path, params });
       keep({ error: { status: fault.status, message: fault.message }, ...(isOther ? { data: null, total: NaN } : {}) }, { ...settle(), connection });
     }
     throw fault;
@@ -22617,7 +22714,7 @@ function go(change, isReplacing = false) {
     location.hash = route;
     return;
   }
-  history.replaceState(null, "", route);
+  history.replaceState(history.state, "", route);
   followAddress();
 }
 
@@ -22639,6 +22736,7 @@ function followAddress() {
     loadPage(route.page);
     scrollTo(0, 0);
   }
+  noteEntry();
   dispatch(change);
   syncAsks(); // at once: an answer for the page before must not land on this one
 }
@@ -22874,6 +22972,8 @@ function searchKey(event) {
     const to = (at + (event.key === "ArrowDown" ? 1 : -1) + hits.length) % Math.max(1, hits.length);
     dispatch({ search: { ...state.search, chosen: hits[to]?.href ?? "" } });
     requestAnimationFrame(() => $(`hit-${to}`)?.scrollIntoView({ block: "nearest" }));
+  } else if (event.key === "Escape") {
+    dispatch({ search: null }); // by itself it would only empty the field
   } else if (event.key === "Enter") {
     dispatch({ search: { ...state.search, isGoing: true } });
     goToFound();
@@ -23020,7 +23120,8 @@ document.addEventListener("submit", (event) => {
   if (token && !state.login.isBusy) signIn(token);
 });
 document.addEventListener("close", (event) => {
-  // Esc closes a dialog by itself; the state follows.
+  // Esc closes a dialog by itself; the state follows. It may be open again when that is said.
+  if (event.target.open) return;
   if (event.target === $("search") && state.search) dispatch({ search: null });
   if (event.target === $("sheet") && state.sheet) dispatch({ sheet: null });
   if (event.target === $("confirm") && state.confirm) dispatch({ confirm: null });
@@ -23057,7 +23158,13 @@ document.addEventListener("keydown", (event) => {
     event.target.click();
     return;
   }
-  if (event.target.closest?.("input, textarea, select, [contenteditable]") || $("help").open || state.sheet || state.confirm) return;
+  const isTick = event.target.type === "checkbox" || event.target.type === "radio"; // keys typed there are no text
+  if (isTick && event.key === " ") return;
+  if (event.key === "Enter" && event.target.dataset?.action === "find" && page()?.keys?.(event, context(event))) {
+    event.preventDefault();
+    return;
+  }
+  if ((!isTick && event.target.closest?.("input, textarea, select, [contenteditable]")) || $("help").open || state.sheet || state.confirm) return;
   if (page()?.keys?.(event, context(event))) {
     event.preventDefault();
     return;
@@ -23094,6 +23201,10 @@ function start() {
   fetchJson("/api/me").then(({ body }) => dispatch({ scope: body.scope }), () => {});
 }
 
+// On paper nothing scrolls: what is in memory is drawn whole, and as wide as the paper is.
+addEventListener("beforeprint", () => dispatchNow({ isPrinting: true }));
+addEventListener("afterprint", () => dispatch({ isPrinting: false }));
+
 document.addEventListener("visibilitychange", () => {
   if (state.needsLogin) return;
   if (document.visibilityState !== "visible") {
@@ -23123,6 +23234,7 @@ setInterval(() => {
 
 const startToken = takeToken();
 state = { ...state, route: parseRoute(location.hash, pages) };
+noteEntry(placeBefore());
 applyMoney();
 applyLanguage();
 loadPage(state.route.page);
@@ -23322,12 +23434,17 @@ tr:hover > th > .mark-box ~ .state, tr:focus > th > .mark-box ~ .state, .mark-bo
   .turn-marks, .turn-when { display: none; }
   .turn-cell { width: 44%; }
   .waterfall .span-cell { min-width: 96px; }
+  .span-ticks > :not(:first-child, :last-child) { display: none; }
+  .compared .compared-name { min-width: 84px; font-size: 12px; }
+  .compared .grid-table tbody td:last-child { white-space: normal; overflow-wrap: normal; }
+  .compared .grid-table tr > :not(:last-child) { padding-right: 6px; }
+  .compared .compared-text { overflow-wrap: anywhere; }
   .session-page.is-filling { height: auto; min-height: 0; }
   .entries { height: calc(100vh - 240px); min-height: 320px; flex: none; }
   .session-page .panel-head, [data-key="session-list"] > .panel-head { flex-wrap: wrap; }
   .session-page .side .panel-head h2 { flex: none; max-width: 100%; }
   .columns-menu { display: none; }
-  .compared .grid-table th[scope="row"] { white-space: normal; min-width: 84px; overflow-wrap: normal; }
+  .compared .grid-table th[scope="row"] { white-space: normal; min-width: 72px; overflow-wrap: normal; }
   .session-head .panel-head h2 { flex: 1 1 70%; min-width: 0; }
   .entry header { flex-wrap: wrap; }
   .entry { padding-left: 12px; }
@@ -23338,7 +23455,24 @@ tr:hover > th > .mark-box ~ .state, tr:focus > th > .mark-box ~ .state, .mark-bo
   .turn-bar, .span-bar, .strip-plot { forced-color-adjust: none; }
   .session-list tr[data-row]:focus-visible > *, .turn-list tr[data-row]:focus-visible > * { outline: 2px solid Highlight; }
 }
-@media print { .list-tools, .tabs, .scrub { display: none; } .entries, .session-list.scroll.is-window, .turn-list.scroll.is-window { height: auto; max-height: none; overflow: visible; } }
+@media print {
+  .list-tools, .tabs, .scrub { display: none; }
+  .entries, .session-list.scroll.is-window, .turn-list.scroll.is-window { height: auto; max-height: none; overflow: visible; contain: none; }
+  .session-page.is-filling { display: block; height: auto; min-height: 0; }
+  .transcript-panel { break-inside: auto; }
+  .entry { contain: none; break-inside: avoid; }
+  /* The paper is narrower than the window: columns take what they need, and words wrap. */
+  .session-list, .turn-list { margin: 0; }
+  .session-list .grid-table, .turn-list .grid-table { table-layout: auto; font-size: 10px; line-height: 14px; }
+  .session-list .grid-table tr > :is(th, td) { width: auto; padding: 3px 6px 3px 0; font-size: 10px; }
+  .session-list .grid-table tr > :last-child { padding-right: 0; }
+  .session-list :is(thead th, tbody tr > :is(th, td):not(.num)) { white-space: normal; overflow-wrap: break-word; }
+  .session-list tbody tr > th.session-name:not(.num) { min-width: 112px; overflow-wrap: anywhere; }
+  .session-list th.num .sort { display: contents; }
+  .session-list tbody tr:not(.gap), .turn-list tbody tr[data-row] { height: auto; }
+  .session-list .context .thin { display: none; }
+  .session-list .context { display: inline; }
+}
 """
 
 # language=JavaScript
@@ -23350,7 +23484,7 @@ import {
 } from "./dom.js";
 import {
   askParams, bdi, causeName, context as contextUse, cost, dataOf, head, hrefTo, icon, menu, money, nothing, panel,
-  rangeName, segments, select, sessionName, sortHead, stateMark, tokens, treeCost, unseen, when, widthOf, windowOf, windowedTable,
+  printedRows, rangeName, segments, select, sessionName, sortHead, stateMark, tokens, treeCost, unseen, when, widthOf, windowOf, windowedTable,
 } from "./views.js";
 
 const LIST = "sessions";
@@ -23455,7 +23589,7 @@ export function listParams({ route }) {
 
 /** The part of the list that holds the rows in sight and as many again around them. */
 export function pageOf(state) {
-  const { first, last } = windowOf(state, LIST, dataOf(state, LIST)?.total ?? 0);
+  const { first, last } = windowOf({ ...state, isPrinting: false }, LIST, dataOf(state, LIST)?.total ?? 0);
   const offset = Math.max(0, Math.floor((first - 10) / PAGE_ROWS) * PAGE_ROWS);
   const limit = Math.max(2, Math.ceil((last + 10 - offset) / PAGE_ROWS)) * PAGE_ROWS;
   return { offset, limit };
@@ -23629,7 +23763,7 @@ export function Sessions(state) {
   const table = () => windowedTable({
     name: LIST, state, label: t("Sessions, table"), total: data.total, columns: columns.length, rowHeight: rowHeight(state),
     heads: columns.map((column) => (isNarrow(state) ? head(t(column.name), `${column.kind} col-${column.key}`) : Head(column, state))),
-    row: (i) => Row(i, state, data, columns), foot: Foot(state, data, columns),
+    row: (i) => (state.isPrinting && !data.rows[i - data.offset] ? null : Row(i, state, data, columns)), foot: Foot(state, data, columns),
     kind: `session-list ${isNarrow(state) ? "is-narrow" : ""}`,
   });
   return html`
@@ -23639,7 +23773,7 @@ export function Sessions(state) {
         title: html`${tn(data.total, "{n} session", "{n} sessions")} · ${cost(data.totals, true)}`, note: ranged,
         body: html`
           ${Tools(state)}
-          <div data-measure="${LIST}" data-key="list">${data.total ? table() : None(state)}</div>`,
+          <div data-measure="${LIST}" data-key="list">${data.total ? html`${table()}${printedRows(data.offset, data.offset + data.rows.length, data.total)}` : None(state)}</div>`,
       })}
     </div>`;
 }
@@ -24157,11 +24291,13 @@ function Legend(turns) {
     </ul>`;
 }
 
+const tryAgain = () => html`<button type="button" class="link" data-action="retry">${t("Try again")}</button>`;
+
 function Turns(state) {
   const data = turnsOf(state);
   const frame = (note, body) => panel({ key: "turns", title: t("Turns"), note, wide: "turns-panel", state, isSum: true, body });
   const error = state.answers[askKey("turns", idOf(state))]?.error;
-  if (!data) return frame(null, nothing(error ? t("The turns could not be read: {why}.", { why: error.message }) : t("Loading")));
+  if (!data) return frame(null, nothing(error ? html`${t("The turns could not be read: {why}.", { why: error.message })} ${tryAgain()}` : t("Loading")));
   const { turns, skipped } = data;
   if (!turns.length) return frame(null, nothing(t("Nothing was said in this session.")));
   const longest = Math.max(...turns.map((turn) => turn.duration_ms));
@@ -24595,7 +24731,7 @@ function Transcript(state, session) {
   const data = dataOf(state, key);
   const error = state.answers[key]?.error;
   const frame = (note, body) => panel({ key: "transcript", title: t("Transcript"), note, wide: "w12 transcript-panel", state, body });
-  if (!data) return frame(null, nothing(error ? t("The transcript could not be read: {why}.", { why: error.message }) : t("Loading")));
+  if (!data) return frame(null, nothing(error ? html`${t("The transcript could not be read: {why}.", { why: error.message })} ${tryAgain()}` : t("Loading")));
   if (!data.available) {
     return frame(null, html`
       <div class="none">${nothing(t("OpenClaw no longer has this transcript. The ledger keeps its numbers."))}
@@ -24704,6 +24840,9 @@ function RaceTable(sides, names) {
   }));
 }
 
+/** A key may be broken after its marks, and only then inside a word. */
+const breakable = (name) => name.split(/(?<=[:/_-])(?=.)/).map((part, i) => html`${i ? html`<wbr>` : null}${part}`);
+
 function Compared(state) {
   const ids = [idOf(state), state.route.with];
   const sides = ids.map((id) => sessionOf(state, id));
@@ -24713,7 +24852,7 @@ function Compared(state) {
   const name = (one, side) => html`
     <th scope="col" class="num compared-name">
       <span class="race-key is-${side}" aria-hidden="true"></span>
-      <a href="${hrefTo(state, "session", [one.id])}">${bdi(sessionName(one))}</a>
+      <a href="${hrefTo(state, "session", [one.id])}">${bdi(breakable(sessionName(one)))}</a>
       <span class="note"><bdi>${one.agent}</bdi> · ${when(one.started_ms, state)}</span>
     </th>`;
   const row = ([title, read, form]) => {
@@ -25019,6 +25158,14 @@ export const page = {
       else if (!state.route.view && state.route.turn !== null) go({ turn: null });
       return false;
     }
+    if (event.target.dataset?.action === "find") {
+      clearTimeout(typing);
+      const find = event.target.value.slice(0, 200);
+      const isKnown = find === state.route.find;
+      if (!isKnown) go({ find }, true);
+      if (find.trim()) seek({ q: find }, isKnown ? (event.shiftKey ? -1 : 1) : 0, context);
+      return true;
+    }
     const row = event.target.closest?.("tr[data-row]");
     if (row && event.key === "Enter") {
       row.click();
@@ -25043,7 +25190,7 @@ import {
 import { lines, stackedBars, swatch, UNITS } from "./chart.js";
 import {
   BY_NAMES, FILTERS, NONE_KEY, OTHER_KEY, addDays, addMonths, answerOr, askParams, assignColours, bdi, causeName, change, coloursIn, cost, costShare, couldNotRead, dataOf, filterName, head, hrefTo,
-  isUnpriced, knownCost, money, noPrice, nothing, panel, partial, rangeName, scrollingTable, segments, select, sessionLink, sessionName, shareOf, sharePercent, sortHead, sumOf, twin,
+  isUnpriced, knownCost, money, noPrice, nothing, panel, partial, printedRows, rangeName, scrollingTable, segments, select, sessionLink, sessionName, shareOf, sharePercent, sortHead, sumOf, twin,
   tokens, unseen, when, widthOf, windowedTable, zoneOf,
 } from "./views.js";
 
@@ -25083,15 +25230,16 @@ function parse(params) {
     shown: oneOf(params.get("show"), Object.keys(SHOWN), DEFAULTS.shown),
     sort: oneOf(params.get("sort"), Object.keys(COLUMNS).filter((key) => !COLUMNS[key].isInFiles), DEFAULTS.sort),
     order: oneOf(params.get("order"), ["asc", "desc"], DEFAULTS.order),
+    place: oneOf(params.get("at"), ["prices"], ""),
   };
 }
 
-function format({ by = DEFAULTS.by, split, drawn, shown, sort, order }) {
+function format({ by = DEFAULTS.by, split, drawn, shown, sort, order, place }) {
   const usual = by === DEFAULTS.split ? "cause" : DEFAULTS.split;
   return [
     ["by", by === DEFAULTS.by ? "" : by], ["split", split === usual ? "" : split || "none"],
     ["as", drawn === DEFAULTS.drawn ? "" : drawn], ["show", shown === DEFAULTS.shown ? "" : shown],
-    ["sort", sort], ["order", sort && order === "asc" ? "asc" : ""],
+    ["sort", sort], ["order", sort && order === "asc" ? "asc" : ""], ["at", place],
   ];
 }
 
@@ -25469,7 +25617,8 @@ function Table(usage, state) {
       </button>
       ${usage.row_count > rows.length ? t("The first {n} of {all} were asked for.", { n: formatCount(rows.length), all: formatCount(usage.row_count) }) : null}
     </p>` : null;
-  return html`${table}${more}`;
+  const from = isLatest ? rows.length - shown.length : 0;
+  return html`${table}${more}${printedRows(from, from + shown.length, usage.row_count)}`;
 }
 
 const dollars = (nano) => (nano === null ? "" : (nano < 0 ? "-" : "") + (BigInt(Math.abs(Math.round(nano))) / 1000000000n).toString()
@@ -28469,6 +28618,7 @@ export const messages = {
   "Name": "名称", "Share": "占比", "Total": "合计", "Share as a bar": "占比条", "As a bar": "条形图", "Other": "其他", "All": "全部", "All {n}": "共 {n} 项",
   "{n} other": "其他 {n} 项", "{n} others": "其他 {n} 项", " and {n} more": " 等另外 {n} 个", "and {n} more": "另有 {n} 个",
   "Show all {n}": "显示全部 {n} 项", "Show the first {n}": "显示前 {n} 项", "Show the first {n} of {all}": "显示 {all} 项中的前 {n} 项", "Show fewer": "收起",
+  "Rows {first} to {last} of {all}. CSV and JSON have all of them.": "第 {first} 至 {last} 行，共 {all} 行。全部内容见 CSV 和 JSON。",
 
   // Overview
   "yesterday by now": "（昨天此时）", "the 7 days before": "（此前 7 天）", "last month by now": "（上月此时）",

@@ -603,6 +603,10 @@ def test_search_finds_and_goes(page: Page) -> None:
     field = page.get_by_role("combobox", name="Search sessions, agents, models")
     expect(field).to_be_focused()
     page.keyboard.type("opus")
+    page.keyboard.press("Escape")  # closes, with words in it, too
+    expect(field).to_have_count(0)
+    page.keyboard.press("/")
+    page.keyboard.type("opus")
     hit = page.locator(".search-hits li").filter(has_text="claude-opus")
     expect(hit.first).to_be_visible()
     page.keyboard.press("ArrowDown")
@@ -744,6 +748,117 @@ def test_the_page_comes_back_when_the_server_does(tmp_path: Path, browser: Brows
     finally:
         visitor.close()
         served.stop()
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "wrong"),
+    [
+        ("#/cost", "#/cost?range=7d", ".figure-number"),
+        ("#/cost", "#/cost?by=agent", ".grid-table"),
+        ("#/overview", "#/overview?range=7d", ".figure-number"),
+        ("#/sessions", "#/sessions?q=zzzz", "#h-session-list"),
+    ],
+)
+def test_without_a_server_old_numbers_get_no_new_labels(
+    visit: Any, before: str, after: str, wrong: str
+) -> None:
+    visitor = visit()
+    page = visitor.go(before)
+    expect(page.locator(f"main {wrong}").first).to_be_visible()
+    page.route("**/api/**", lambda route: route.abort())
+    page.evaluate(f"location.hash = '{after}'")
+    expect(page.locator("main")).to_contain_text("Clawmeter does not answer")
+    expect(page.locator(f"main {wrong}")).to_have_count(0)
+    page.unroute("**/api/**")
+    page.get_by_role("button", name="Try again").click()
+    expect(page.locator("main .grid")).to_be_visible()
+    # With the question as it was, the last numbers stay.
+    page.evaluate(f"location.hash = '{before}'")
+    expect(page.locator(f"main {wrong}").first).to_be_visible()
+    page.route("**/api/**", lambda route: route.abort())
+    page.evaluate("document.dispatchEvent(new Event('visibilitychange'))")  # reads anew
+    expect(page.locator(".live")).to_contain_text("Reconnecting")
+    expect(page.locator(f"main {wrong}").first).to_be_visible()
+    page.unroute("**/api/**")
+    expect(page.locator(".live.is-live")).to_be_visible()
+    # Those lines are the browser's own.
+    assert [fault for fault in visitor.faults if "Failed to load resource" not in fault] == []
+    visitor.faults.clear()
+
+
+# Where on a page
+
+SCROLLED = "() => Math.round(scrollY)"
+
+
+@pytest.mark.parametrize(("where", "down"), [("#/cost", 1800), ("#/overview", 600)])
+def test_back_leads_to_where_somebody_was(visit: Any, where: str, down: int) -> None:
+    visitor = visit()
+    page = visitor.go(where)
+    page.wait_for_function("y => document.documentElement.scrollHeight > y + innerHeight", arg=down)
+    visitor.settle()
+    page.evaluate("y => scrollTo(0, y)", down)
+    wait_until(lambda: page.evaluate(SCROLLED) == down)
+    page.locator(".rail-link[data-page=sessions]").click()
+    page.wait_for_selector("[data-key=session-list]")
+    assert page.evaluate(SCROLLED) == 0  # a page that is new begins at its top
+    page.go_back()
+    page.wait_for_selector(".figures")
+    wait_until(lambda: page.evaluate(SCROLLED) == down, "the place")
+    page.reload()
+    page.wait_for_selector(".figures")
+    wait_until(lambda: page.evaluate(SCROLLED) == down, "the place after a reload")
+
+
+def test_set_a_price_leads_to_its_field(visit: Any, world: World) -> None:
+    world.live.go_on(cost=None, model="nobody-knows", provider="nobody")
+    page = visit().go("#/overview")
+    page.get_by_role("link", name="Set a price").click()
+    field = page.locator("[data-key=prices] input").first
+    expect(field).to_be_focused()
+    expect(field).to_be_in_viewport()
+    wait_for_address(page, "^#/cost$")  # said once: it does not come again with the next range
+    visitor_sees = page.evaluate(
+        "document.querySelector('[data-key=prices] input').getBoundingClientRect().top"
+    )
+    assert 0 < visitor_sees < 900
+
+
+# Paper
+
+WIDER_THAN_PAPER = """() => [...document.querySelectorAll("main svg.plot, main table")]
+    .filter((one) => one.getBoundingClientRect().right > innerWidth + 1).map((one) => one.outerHTML.slice(0, 80))"""
+
+
+@pytest.mark.parametrize("theme", ["system", "dark"])
+def test_a_statement_is_printed_dark_on_white_and_as_wide_as_the_paper(
+    visit: Any, theme: str
+) -> None:
+    page = visit(color_scheme="dark").go("#/cost")
+    page.wait_for_selector("[data-chart=cache] .plot")
+    if theme == "dark":
+        page.locator('[data-menu="settings"] > button').click()
+        page.locator('[data-action="theme"][data-value="dark"]').click()
+        page.keyboard.press("Escape")
+    page.emulate_media(media="print", color_scheme="dark")
+    page.set_viewport_size({"width": 688, "height": 1000})  # A4 without its margins
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    colours = page.evaluate(
+        "[document.body, document.querySelector('tbody td')].map((one) => getComputedStyle(one).color)"
+    )
+    assert colours == ["rgb(0, 0, 0)"] * 2
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    assert page.evaluate(WIDER_THAN_PAPER) == []
+    plot, broke = (
+        page.locator("[data-chart=cache] .plot"),
+        page.locator("[data-key=cache] .activity"),
+    )
+    chart, box = plot.bounding_box(), broke.bounding_box()
+    assert chart and box and (chart["y"] + chart["height"] <= box["y"] or chart["x"] + chart["width"] <= box["x"])  # fmt: skip
+    # Heads come again on every page, sums do not.
+    shown = "(name) => getComputedStyle(document.querySelector(`[data-key=cost] ${name}`)).display"
+    assert [page.evaluate(shown, name) for name in ("thead", "tfoot")] == ["table-header-group", "table-row-group"]  # fmt: skip
+    page.evaluate("dispatchEvent(new Event('afterprint'))")
 
 
 # Languages, themes, widths

@@ -319,12 +319,39 @@ def test_columns_are_remembered(many: Served, open_tab: Any) -> None:
     assert page.query_selector("thead .col-agent") is None
 
 
+def test_the_list_is_printed_without_empty_pages(many: Served, open_tab: Any) -> None:
+    tab = open_tab(many)
+    page = tab.page
+    tab.go("#/sessions?range=all", "tr[data-row='1']")
+    pages = len(re.findall(rb"/Type\s*/Page\b", page.pdf(format="A4")))
+    assert 1 <= pages <= 10
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    page.emulate_media(media="print")
+    page.set_viewport_size({"width": 688, "height": 1000})  # A4 without its margins
+    rows = page.locator("tbody tr:visible").count()
+    assert rows >= 100
+    assert (
+        tab.text("main .print-only")
+        == f"Rows 1 to {rows} of 10,000. CSV and JSON have all of them."
+    )
+    paper = page.evaluate(
+        "[innerWidth, document.querySelector('.session-list table').getBoundingClientRect().right]"
+    )
+    assert paper[1] <= paper[0]
+    page.evaluate("dispatchEvent(new Event('afterprint'))")
+    wait_until(lambda: page.locator("tr.gap").count() > 0, "the window")
+
+
 def test_boxes_that_were_ticked_follow_the_list(many: Served, open_tab: Any) -> None:
     tab = open_tab(many)
     page = tab.page
     tab.go("#/sessions?range=all&sort=label", "tr[data-row='1']")
     for row in "01":
         page.locator(f"tr[data-row='{row}'] .mark-box").check(force=True)
+    page.wait_for_selector("tr.is-marked[data-row='1']")
+    page.keyboard.press("c")  # the focus is in the box, where keys are no text
+    page.wait_for_selector("[data-key=compared]")
+    page.go_back()
     page.wait_for_selector("tr.is-marked[data-row='1']")
     page.locator(".compare-bar").get_by_role("button", name="Clear marks").click()
     page.wait_for_selector("tr.is-marked", state="detached")
@@ -536,6 +563,35 @@ def test_search_marks_what_it_found(hostile: Served, open_tab: Any) -> None:
     tab.wait("document.querySelector('.entry.is-at')?.dataset.row === '4000'")
     page.fill("[data-action=find]", "no such words")
     tab.wait("document.querySelector('.finding').textContent.startsWith('none after')")
+    page.fill("[data-action=find]", "4")
+    tab.wait(
+        "document.querySelector('.finding').textContent === '' && document.querySelector('.entry.is-at mark')"
+    )
+    found = "document.querySelector('.entry.is-at')?.dataset.row"
+    first = page.evaluate(found)
+    page.keyboard.press("Enter")
+    tab.wait(f"first => ![undefined, first].includes({found})", first)
+    page.keyboard.press("Shift+Enter")
+    tab.wait(f"first => {found} === first", first)
+    assert page.evaluate("document.activeElement.dataset.action") == "find"
+    page.keyboard.press("Escape")
+    tab.wait("document.querySelector('[data-action=find]').value === ''")
+
+
+def test_a_turn_that_cannot_be_read_is_tried_again(hostile: Served, open_tab: Any) -> None:
+    tab = open_tab(hostile)
+    page = tab.page
+    for address, path, ready in (
+        ("#/session/evil", "turns", ".turn-list"),
+        ("#/session/evil?view=transcript", "transcript", ".entry"),
+    ):
+        page.route(f"**/api/{path}/*", lambda route: route.abort())
+        tab.go(address, "main [data-action=retry]")
+        page.unroute(f"**/api/{path}/*")
+        page.click("main [data-action=retry]")
+        page.wait_for_selector(ready)
+    assert [fault for fault in tab.faults if "Failed to load resource" not in fault] == []
+    tab.faults.clear()
 
 
 def test_a_transcript_is_copied_as_markdown(hostile: Served, open_tab: Any) -> None:

@@ -25,6 +25,17 @@ test("ticks start at 0, are round, at most five, and cover the greatest value", 
   assert.deepEqual(chart.niceTicks(17e9), [0, 5e9, 10e9, 15e9, 20e9]);
 });
 
+test("no label of the axis lies over another", () => {
+  const spans = Array.from({ length: 168 }, (_, i) => ({ key: `${i}`, label: `Sun ${i % 24}:00`, short: `Sun ${String(i % 24).padStart(2, "0")}:00` }));
+  const model = { measure: "cost", unit: "hour_of_week", spans, isLastPartial: false, series: [{ key: "a", label: "a", slot: 1, values: spans.map(() => 1e9) }] };
+  for (const width of [340, 700, 1000, 1300, 1500]) {
+    const labels = [...String(chart.stackedBars(model, width, 300)).matchAll(/x="([\d.]+)" y="294" text-anchor="(\w+)">([^<]+)</g)]
+      .map(([, x, anchor, text]) => [anchor === "end" ? x - text.length * 6.4 : x - text.length * 3.2, text.length * 6.4]);
+    assert.ok(labels.length > 2, `${width}: ${labels.length}`);
+    labels.slice(1).forEach(([left], i) => assert.ok(left >= labels[i][0] + labels[i][1], `${width}: ${i}`));
+  }
+});
+
 test("tick labels have only the decimals they need", () => {
   const labels = (max) => chart.ticksOf("cost", max).map(([, label]) => label).join(" ");
   assert.equal(labels(20e9), "$0 $5 $10 $15 $20");

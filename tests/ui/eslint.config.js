@@ -7,7 +7,7 @@ export default [
       sourceType: "module",
       globals: Object.fromEntries([
         "AbortController", "BigInt", "Blob", "BroadcastChannel", "CSS", "EventSource", "Intl", "ResizeObserver", "URL", "URLSearchParams", "addEventListener",
-        "clearTimeout", "document", "fetch", "getSelection", "globalThis", "history", "innerHeight", "localStorage", "location", "navigator",
+        "clearTimeout", "document", "fetch", "getSelection", "globalThis", "history", "innerHeight", "localStorage", "sessionStorage", "scrollY", "location", "navigator",
         "performance", "requestAnimationFrame", "scrollTo", "setInterval", "setTimeout", "window",
       ].map((name) => [name, "readonly"])),
     },
