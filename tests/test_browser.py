@@ -754,7 +754,7 @@ def test_the_page_comes_back_when_the_server_does(tmp_path: Path, browser: Brows
     ("before", "after", "wrong"),
     [
         ("#/cost", "#/cost?range=7d", ".figure-number"),
-        ("#/cost", "#/cost?by=agent", ".grid-table"),
+        ("#/cost", "#/cost?by=agent", "section[data-key=cost] > .scroll"),
         ("#/overview", "#/overview?range=7d", ".figure-number"),
         ("#/sessions", "#/sessions?q=zzzz", "#h-session-list"),
     ],
