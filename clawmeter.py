@@ -8170,7 +8170,10 @@ BY_SQL: Mapping[str, str] = {
     "tool": "u.tool",
 }
 #: What a person calls a key, where that is something else and the row of the key says it.
-LABEL_SQL: Mapping[str, str] = {"session": "ifnull(s.label, s.key)"}
+LABEL_SQL: Mapping[str, str] = {
+    "session": "ifnull(s.label, s.key)",
+    "session_key": "iif(s.key IS NULL, NULL, s.label)",
+}
 BY = (*BY_TIME, *BY_SQL)
 #: Those that a model alone tells.
 BY_MODEL = frozenset({"model", "provider", "provider_model"})
@@ -9274,13 +9277,14 @@ class Queries:
         """What a person calls the keys: a session's label or key."""
         if by not in ("session", "session_key") or not keys:
             return {}
-        column = "session_id" if by == "session" else "key"
+        # A key is its own label where no session that has it has another.
+        column, given = ("session_id", "ifnull(label, key)") if by == "session" else ("key", "label")  # fmt: skip
         out: dict[str, str] = {}
         for start in range(0, len(keys), 500):
             part = keys[start : start + 500]
             marks = ", ".join("?" * len(part))
             out |= db.execute(
-                f"SELECT {column}, ifnull(label, key) FROM sessions WHERE {column} IN ({marks}) AND model_calls > 0",
+                f"SELECT {column}, {given} FROM sessions WHERE {column} IN ({marks}) AND {given} IS NOT NULL AND model_calls > 0 ORDER BY last_ms",
                 part,
             )
         return {key: label for key, label in out.items() if label}
