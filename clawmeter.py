@@ -22620,6 +22620,8 @@ relay?.addEventListener("message", ({ data }) => {
   if (KINDS.includes(data.kind)) {
     hear(data.kind, data.data);
   } else {
+    // A new stream begins with what happens next: what fell between two of them is asked for.
+    if (data === "open") isStreamOpen = false;
     clearTimeout(retryTimer); // "open" or "free": the first to ask after the latter holds it
     retryTimer = setTimeout(openStream, data === "free" ? Math.random() * 250 : 0);
   }

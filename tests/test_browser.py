@@ -707,6 +707,25 @@ def test_twelve_windows_share_one_stream(visit: Any, world: World) -> None:
     wait_until(lambda: len(streams) == 1)
 
 
+def test_the_next_stream_makes_up_for_what_fell_between(visit: Any, world: World) -> None:
+    """When the window that holds the stream ends, another takes it: all that are left ask again."""
+    visitor = visit()
+    visitor.page.wait_for_selector(".live.is-live")
+    left = [visitor.context.new_page() for _ in range(2)]
+    for n, page in enumerate(left):
+        page.add_init_script(f"Math.random = () => {n * 0.99}")  # one is first to take it
+        page.goto(f"{visitor.url}/#/overview?range=today")
+        page.wait_for_selector(".live.is-live")
+        page.wait_for_function("() => document.styleSheets.length > 5")  # the last that it loads
+    wait_until(lambda: len(world.served.meter.stream) == 1)
+
+    def asks(page: Page) -> Any:
+        return page.expect_response(lambda r: "/api/overview" in r.url)
+
+    with asks(left[0]), asks(left[1]):
+        visitor.page.close(run_before_unload=True)
+
+
 def test_a_storm_of_updates_leaves_what_a_person_is_doing(visit: Any, world: World) -> None:
     page = visit().go("#/overview")
     page.wait_for_selector(".live.is-live")

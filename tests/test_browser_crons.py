@@ -117,12 +117,11 @@ def test_jobs_of_a_home_without_a_gateway(
 ) -> None:
     page = visit(meter_factory(real_homes("2026.9.6")), "#/crons?range=all")
     own = page.locator('[data-key="jobs"]')
-    assert own.locator("tbody tr").count() == 3
+    expect(own.locator("tbody tr")).to_have_count(3)
+    expect(row(page, "nightly")).to_contain_text("$0.0125")  # the first index is at its end
     assert "Changing a job needs the gateway" in own.inner_text()
     assert page.locator("[role=switch]").count() == 0
-    nightly = row(page, "nightly").inner_text()
-    assert re.search(r"every hour\s+paused\s+ok", nightly)
-    assert "$0.0125" in nightly
+    assert re.search(r"every hour\s+paused\s+ok", row(page, "nightly").inner_text())
     assert page.locator('[data-key="built-in"] tbody tr').count() == 7
     assert axe_complaints(page) == []
     page.keyboard.press("j")
