@@ -20321,7 +20321,8 @@ export const money = (nano) => html`<span class="num" title="${formatExactMoney(
 export const tokens = (count) => html`
   <span class="num" title="${tn(count, "{n} token", "{n} tokens")}">${formatTokens(count)}</span>`;
 const PAPER = 650; // pixels of an A4 page between its margins and those of a panel
-export const widthOf = (state, name) => Math.min(state.widths[name] ?? 720, state.isPrinting ? PAPER : Infinity);
+/** Pixels for what is drawn under that name; until it has stood there once, as many as a panel over the whole page has. */
+export const widthOf = (state, name) => Math.min(state.widths[name] ?? state.widths.wide ?? 720, state.isPrinting ? PAPER : Infinity);
 /** The zone that the numbers on show were counted in. */
 export const zoneOf = (state) => state.route.zone || state.serverZone || "UTC";
 export const shareOf = (part, total) => (total ? part / total : 0);
@@ -20485,7 +20486,7 @@ export function panel({ key, title, note = null, tools = null, wide, body, state
   const waits = isRanged && state.isSlow ? "is-waiting" : "";
   return html`
     <section class="panel ${wide} ${waits}" data-key="${key}" aria-labelledby="h-${key}">
-      <header class="panel-head">
+      <header class="panel-head"${wide === "w12" ? html` data-measure="wide"` : null}>
         <h2 id="h-${key}">${title}</h2>
         ${note ? html`<span class="note">${note}</span>` : null}
         ${isSum ? partial(state) : null}
@@ -20525,10 +20526,12 @@ export function sortHead({ value, name, sort, order, kind = "", action = "sort" 
     </th>`;
 }
 
+const FIRST_SIGHT = 20; // rows, until it is known how many there is room for
+
 /** Which rows of a long list are in the document: those in sight and some around them. */
 export function windowOf(state, name, total) {
   if (state.isPrinting) return { first: 0, last: total };
-  const { first, last } = state.windows[name] ?? { first: 0, last: 40 };
+  const { first, last } = state.windows[name] ?? { first: 0, last: FIRST_SIGHT };
   return { first: Math.max(0, Math.min(first - 6, total - 1)), last: Math.min(total, last + 6) };
 }
 
@@ -20719,6 +20722,8 @@ function RangePicker(state) {
   });
 }
 
+let zoneOptions = { of: "", markup: null }; // over four hundred that hardly ever change, in a bar that always does
+
 function ZonePicker({ route: { zone }, zones, serverZone, browserZone }) {
   const suggested = [["", serverZone ? t("{zone} (server)", { zone: serverZone }) : t("Server's zone")]];
   if (browserZone && browserZone !== serverZone) suggested.push([browserZone, t("{zone} (here)", { zone: browserZone })]);
@@ -20726,12 +20731,14 @@ function ZonePicker({ route: { zone }, zones, serverZone, browserZone }) {
   const isSuggested = (one) => suggested.some(([known]) => known === one);
   // An old link may name a zone that this browser does not list.
   const others = isSuggested(zone) || zones.includes(zone) ? zones : [zone, ...zones];
+  const of = JSON.stringify([others.length, zone, suggested]);
+  if (zoneOptions.of !== of) zoneOptions = { of, markup: html`${others.map((one) => (isSuggested(one) ? null : option(one, one, zone)))}` };
   return html`
     <label class="select zone-picker">
       ${unseen(t("Time zone"))}
       <select data-action="zone" data-shortcut="z" data-help="${t("Choose the time zone")}">
         <optgroup label="${t("Suggested")}">${suggested.map(([one, name]) => option(one, name, zone))}</optgroup>
-        <optgroup label="${t("All zones")}">${others.map((one) => (isSuggested(one) ? null : option(one, one, zone)))}</optgroup>
+        <optgroup label="${t("All zones")}">${zoneOptions.markup}</optgroup>
       </select>
     </label>`;
 }
@@ -22260,9 +22267,9 @@ const widths = new ResizeObserver((entries) => {
     const width = Math.round(contentRect.width);
     if (width > 0 && width !== state.widths[target.dataset.measure]) changed[target.dataset.measure] = width;
   }
-  if (!Object.keys(changed).length) return;
+  const isRight = Object.entries(changed).every(([name, width]) => width === widthOf(state, name));
   state = { ...state, widths: { ...state.widths, ...changed } };
-  render(); // at once: observers run before the paint, so the old width is never seen
+  if (!isRight) render(); // at once: observers run before the paint, so the old width is never seen
 });
 let measured = [];
 function watchWidths() {

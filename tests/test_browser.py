@@ -843,6 +843,28 @@ def test_set_a_price_leads_to_its_field(visit: Any, world: World) -> None:
     assert 0 < visitor_sees < 900
 
 
+@pytest.mark.parametrize("width", [390, 1440])
+def test_a_chart_has_its_width_the_first_time_it_is_drawn(visit: Any, width: int) -> None:
+    """Else all of a page is laid out twice when somebody comes there."""
+    page = visit(viewport={"width": width, "height": 900}).page
+    page.wait_for_selector(".figure-number")
+    page.evaluate(
+        """() => {
+            window.drawn = [];
+            new MutationObserver(() => {
+                const plot = document.querySelector(".flow-plot, [data-chart=cost] .plot");
+                if (plot) drawn.push(plot.getAttribute("width"));
+            }).observe(document.querySelector("main"), { subtree: true, childList: true, attributes: true });
+        }"""
+    )
+    for name, plot in (("cost", "[data-chart=cost] .plot"), ("flow", ".flow-plot")):
+        page.evaluate("drawn.length = 0")
+        page.locator(f".rail-link[data-page={name}]").first.click()
+        expect(page.locator(plot)).to_be_visible()
+        widths = page.evaluate("drawn")
+        assert set(widths) == {page.locator(plot).get_attribute("width")}, widths
+
+
 # Paper
 
 WIDER_THAN_PAPER = """() => [...document.querySelectorAll("main svg.plot, main table")]

@@ -122,7 +122,7 @@ test("a long list has only the rows in sight in the document", () => {
   const row = (i) => html`<tr data-key="${i}"><td>${i}</td></tr>`;
   const table = (windows) => String(views.windowedTable({ name: "all", state: stateOf({ windows }), label: "All", heads: "", columns: 1, total: 12_345, rowHeight: 31, row }));
   const keys = (text) => [...text.matchAll(/<tr data-key="(\d+)"/g)].map(([, key]) => Number(key));
-  assert.deepEqual([keys(table({}))[0], keys(table({})).at(-1)], [0, 45]);
+  assert.deepEqual([keys(table({}))[0], keys(table({})).at(-1)], [0, 25]);
   const middle = table({ all: { first: 5000, last: 5030 } });
   assert.deepEqual([keys(middle)[0], keys(middle).at(-1)], [4994, 5035]);
   const heights = [...middle.matchAll(/height="(\d+)"><\/svg>/g)].map(([, height]) => Number(height));
