@@ -8908,33 +8908,28 @@ class Queries:
             cells = self._cells(db, query, (query.by,), labels=labels)
             rows = {key: sums for (key,), sums in cells.items()}
         totals = Sums.total(rows.values())
-        rendered = [(key, sums.render()) for key, sums in rows.items()]
+        rendered = [sums.render_row(key, key) for key, sums in rows.items()]
+        if query.sort or query.by not in BY_TIME:
+            rendered.sort(key=operator.itemgetter("key"))
         if query.sort == "label":
             labels = labels or self._labels(db, query.by, list(rows))
-            rendered.sort(key=lambda r: (labels.get(r[0]) or r[0], r[0]))
-        elif query.sort == "key":
-            rendered.sort(key=lambda r: r[0])
-        elif query.sort:
-            figure = query.sort
-            rendered.sort(key=lambda r: (-r[1][figure], r[0]))
-        elif query.by not in BY_TIME:
-            rendered.sort(
-                key=lambda r: (
-                    -r[1]["cost_nano_usd"],
-                    -r[1]["plan_cost_nano_usd"],
-                    -r[1]["total_tokens"],
-                    r[0],
-                )
-            )
+            rendered.sort(key=lambda row: labels.get(row["key"]) or row["key"])
+        elif query.sort != "key" and (query.sort or query.by not in BY_TIME):
+            dearest = ("cost_nano_usd", "plan_cost_nano_usd", "total_tokens")
+            figures = (query.sort,) if query.sort else dearest
+            # Of equals the first by key stays first.
+            rendered.sort(key=operator.itemgetter(*figures), reverse=True)
         shown = rendered[query.offset : query.offset + query.limit]
-        labels = labels or self._labels(db, query.by, [k for k, _ in shown])
+        labels = labels or self._labels(db, query.by, [row["key"] for row in shown])
+        for row in shown:
+            row["label"] = labels.get(row["key"]) or row["key"]
         answer: Json = {
             "from_ms": query.from_ms,
             "to_ms": query.to_ms,
             "tz": query.zone.key,
             "by": query.by,
             "totals": totals.render(),
-            "rows": [{"key": k, "label": labels.get(k) or k, **t} for k, t in shown],
+            "rows": shown,
             "row_count": len(rendered),
             "coverage": self.coverage(db),
         }
