@@ -4,6 +4,7 @@
     python bench/bench.py cold HOME [--peers DIR]    cold index, alternating runs against tokscale and ccusage
     python bench/bench.py serve HOME                 restart, API, memory, idle CPU, transcript page
     python bench/bench.py fresh HOME                 append in OpenClaw -> number in the API, on a copy of the home
+    python bench/bench.py watch HOME                 the same on twelve open pages, the API beside 50 streams, a pointer over a chart ($CLAWMETER_CHROMIUM)
     python bench/bench.py page HOME                  bytes and requests of the first page
     python bench/bench.py browse HOME                page changes and scrolling in a real browser ($CLAWMETER_CHROMIUM, playwright)
 
@@ -18,6 +19,7 @@ import contextlib
 import gzip
 import http.client
 import json
+import math
 import os
 import re
 import shutil
@@ -315,53 +317,120 @@ def serve(args: argparse.Namespace) -> None:
             )
 
 
-def fresh(args: argparse.Namespace) -> None:
-    """How long an appended call takes to the API."""
+@contextlib.contextmanager
+def appending(home: Path) -> Iterator[tuple[http.client.HTTPConnection, str, Iterator[int]]]:
+    """A server on a copy of a home: (connection, token, calls). Each of `calls` appends one; it is the time of that in ms."""
     with tempfile.TemporaryDirectory() as folder:
-        home, state = Path(folder) / "home", Path(folder) / "state"
-        shutil.copytree(args.home, home, symlinks=True)
+        copy, state = Path(folder) / "home", Path(folder) / "state"
+        shutil.copytree(home, copy, symlinks=True)
         subprocess.run(
-            clawmeter("--home", str(home), "--state", str(state), "ingest"),
+            clawmeter("--home", str(copy), "--state", str(state), "ingest"),
             check=True,
             stdout=subprocess.DEVNULL,
         )
-        with serving(home, state) as (connection, token, _, _):
+
+        def calls() -> Iterator[int]:
+            command = [sys.executable, str(ROOT / "tests" / "corpus" / "append.py"), str(copy), "--rate", "2", "--count", "20"]  # fmt: skip
+            with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as writer:
+                for event in map(json.loads, writer.stdout or ()):
+                    if "wall_ms" in event:
+                        yield event["wall_ms"]
+
+        with serving(copy, state) as (connection, token, _, _):
             time.sleep(3)
-            lags = []
-            writer = subprocess.Popen(
-                [
-                    sys.executable,
-                    str(ROOT / "tests" / "corpus" / "append.py"),
-                    str(home),
-                    "--rate",
-                    "2",
-                    "--count",
-                    "20",
-                ],
-                stdout=subprocess.PIPE,
-                text=True,
-            )
-            calls = json.loads(get(connection, token, "/api/usage?from=all&by=month")[1])["totals"][
-                "model_calls"
-            ]
-            for line in writer.stdout or ():
-                event = json.loads(line)
-                if "wall_ms" not in event:
-                    break
-                calls += 1
-                while (
-                    json.loads(get(connection, token, "/api/usage?from=today")[1])
-                    and json.loads(get(connection, token, "/api/usage?from=all&by=month")[1])[
-                        "totals"
-                    ]["model_calls"]
-                    < calls
-                ):
-                    time.sleep(0.005)
-                lags.append(time.time() * 1000 - event["wall_ms"])
-            writer.wait()
-            print(
-                f"append to API: median {statistics.median(lags):.0f} ms, max {max(lags):.0f} ms over {len(lags)} calls"
-            )
+            yield connection, token, calls()
+
+
+def fresh(args: argparse.Namespace) -> None:
+    """How long an appended call takes to the API."""
+    with appending(args.home) as (connection, token, calls):
+
+        def counted() -> int:
+            answer = json.loads(get(connection, token, "/api/usage?from=all&by=month")[1])
+            return int(answer["totals"]["model_calls"])
+
+        wanted, lags = counted(), []
+        for wall_ms in calls:
+            wanted += 1
+            while counted() < wanted:
+                time.sleep(0.005)
+            lags.append(time.time() * 1000 - wall_ms)
+    print(f"append to API: median {statistics.median(lags):.0f} ms, max {max(lags):.0f} ms over {len(lags)} calls")  # fmt: skip
+
+
+#: Notes when the cost of today changes.
+NOTE = """() => {
+  const number = document.querySelector(".figures section[data-key=today] .figure-number");
+  window.changes = [];
+  new MutationObserver(() => changes.push(Date.now())).observe(number, { subtree: true, childList: true, attributes: true, characterData: true });
+}"""
+#: Moves the pointer over a chart, a step each frame; the milliseconds of each.
+SWEEP = """([chart, frames]) => new Promise((done) => {
+  const plot = document.querySelector(`[data-chart=${chart}]`);
+  plot.scrollIntoView({ block: "center" });
+  const { left, top, width, height } = plot.getBoundingClientRect();
+  const took = [];
+  let before = performance.now();
+  const step = (now) => {
+    took.push(now - before);
+    before = now;
+    if (took.length > frames) { done(took.slice(1)); return; }
+    const at = { bubbles: true, pointerType: "mouse", clientX: left + (width * took.length) / (frames + 1), clientY: top + height / 2 };
+    plot.dispatchEvent(new PointerEvent("pointermove", at));
+    requestAnimationFrame(step);
+  };
+  requestAnimationFrame(step);
+})"""
+
+
+def watch(args: argparse.Namespace) -> None:
+    """Many who look on: an appended call on twelve open pages, the API beside 50 streams, a pointer over a large chart."""
+    from playwright.sync_api import sync_playwright
+
+    def api(connection: http.client.HTTPConnection, token: str) -> str:
+        ms = sorted(get(connection, token, "/api/usage?from=30d&by=model")[0] for _ in range(100))
+        return f"median {ms[50]:.1f} ms, p95 {ms[95]:.1f} ms"
+
+    with appending(args.home) as (connection, token, calls), sync_playwright() as playwright:
+        print(f"API, nobody looks on: {api(connection, token)}")
+        streams = [http.client.HTTPConnection(connection.host, connection.port) for _ in range(50)]
+        for stream in streams:
+            stream.request("GET", "/api/stream", headers={"Authorization": f"Bearer {token}"})
+            if stream.getresponse().status != 200:
+                sys.exit("a stream was refused")
+        print(f"API, 50 streams: {api(connection, token)}")
+        browser = playwright.chromium.launch(
+            executable_path=os.environ["CLAWMETER_CHROMIUM"], args=["--no-sandbox"]
+        )
+        context = browser.new_context(viewport={"width": 1440, "height": 900})
+        tabs = [context.new_page() for _ in range(12)]
+        for tab in tabs:
+            tab.goto(f"http://{connection.host}:{connection.port}/#token={token}")
+            tab.wait_for_selector(".live.is-live")
+        for tab in tabs:
+            tab.evaluate(NOTE)
+        print(f"API, 50 streams and 12 pages: {api(connection, token)}")
+        written = list(calls)
+        time.sleep(1)
+        for name, some in (("first", tabs[:1]), ("12 pages", tabs)):
+            seen = [tab.evaluate("changes") for tab in some]
+            lags = [next((ms for ms in one if ms >= at), math.inf) - at for one in seen for at in written]  # fmt: skip
+            print(f"append to page, {name}: median {statistics.median(lags):.0f} ms, max {max(lags):.0f} ms over {len(lags)}")  # fmt: skip
+        for tab in tabs[1:]:
+            tab.close()
+        tabs[0].goto(f"{tabs[0].url.partition('#')[0]}#/cost?range=all&by=hour&drawn=lines")
+        tabs[0].wait_for_selector("[data-chart=cost] .plot")
+        time.sleep(2)
+        connection.close()  # the server has by now
+        hours = len(json.loads(get(connection, token, "/api/usage?from=all&by=hour")[1])["rows"])
+        frames = sorted(tabs[0].evaluate(SWEEP, ["cost", 400]))
+        print(
+            f"pointer over the chart of {hours:,} hours by model: median {statistics.median(frames):.0f} ms a frame, "
+            f"p95 {frames[int(len(frames) * 0.95)]:.0f} ms, max {frames[-1]:.0f} ms"
+        )
+        browser.close()
+        for stream in streams:
+            stream.close()
 
 
 def page(args: argparse.Namespace) -> None:
@@ -475,6 +544,7 @@ def main() -> None:
         ("cold", cold),
         ("serve", serve),
         ("fresh", fresh),
+        ("watch", watch),
         ("page", page),
         ("browse", browse),
     ):
