@@ -19852,12 +19852,13 @@ function plot(at, width, height, inside) {
     </svg>`;
 }
 
-/** Stacked, zero-based bars; `model` comes from coarsen() with `slot` (1 to 8) on each series. */
+/** Stacked, zero-based bars, with `isShare` each up to 100 %; `model` as of coarsen(), with `slot` (1 to 8) on each series. */
 export function stackedBars(model, width, height, lit = null) {
   const at = barLayout(model.spans.length, width, height);
   const totals = model.spans.map((_, i) => sum(model.series.map((one) => one.values[i])));
   const unit = UNITS[model.measure ?? "cost"];
-  const ticks = ticksOf(model.measure ?? "cost", Math.max(0, ...totals, ...(model.before ?? [])));
+  const ticks = model.isShare ? ticksOf("percent", 1)
+    : ticksOf(model.measure ?? "cost", Math.max(0, ...totals, ...(model.before ?? [])));
   const top = ticks[ticks.length - 1][0] || 1;
   const y = (value) => at.bottom - (value / top) * (at.bottom - at.top);
   const bars = model.spans.map((span, i) => {
@@ -19865,7 +19866,7 @@ export function stackedBars(model, width, height, lit = null) {
     const isSoFar = model.isLastPartial && i === model.spans.length - 1;
     let base = 0;
     const marks = model.series.map((one) => {
-      const value = one.values[i] || 0;
+      const value = (one.values[i] || 0) / (model.isShare ? totals[i] || 1 : 1);
       if (value <= 0) return null;
       const upper = y(base + value);
       const tall = Math.max(0.5, y(base) - upper);
@@ -19873,7 +19874,7 @@ export function stackedBars(model, width, height, lit = null) {
       const kind = lit !== null && lit !== one.key ? `s${one.slot} is-dim` : `s${one.slot}`;
       return html`
         <rect class="${kind}" data-series="${one.key}" x="${round(left)}" y="${round(upper)}" width="${round(at.bar)}"
-          height="${round(tall)}"><title>${one.label}: ${unit.format(value)}</title></rect>`;
+          height="${round(tall)}"><title>${one.label}: ${unit.format(one.values[i])}</title></rect>`;
     });
     return html`
       <g data-key="${span.key}">
@@ -19898,7 +19899,7 @@ export function stackedBars(model, width, height, lit = null) {
 
 /** A short line over each bar: as much as in the span before. */
 function spanBefore(model, at, y) {
-  if (!model.before) return null;
+  if (!model.before || model.isShare) return null;
   let path = "";
   model.before.forEach((value, i) => {
     if (value !== null) path += `M${round(at.center(i) - at.bar / 2 - 1)} ${round(y(value))}h${round(at.bar + 2)}`;
@@ -25203,7 +25204,7 @@ import {
 const DEFAULTS = { by: "day", split: "provider_model", drawn: "bars", shown: "cost", sort: "", order: "desc" };
 const BYS = Object.keys(BY_NAMES);
 const TIMES = ["hour", "day", "week", "month", "hour_of_week"];
-const DRAWN = [["bars", msg("Bars")], ["lines", msg("Lines")]];
+const DRAWN = [["bars", msg("Bars")], ["lines", msg("Lines")], ["share", msg("Share")]];
 /** What the chart measures: the field of a row, and its unit in chart.js. */
 const SHOWN = {
   cost: { name: msg("Cost"), field: "cost_nano_usd", unit: "cost" },
@@ -25232,7 +25233,7 @@ function parse(params) {
   const split = params.get("split") === "none" ? "" : oneOf(params.get("split"), BYS, by === DEFAULTS.split ? "cause" : DEFAULTS.split);
   return {
     by, split: split === by ? "" : split,
-    drawn: oneOf(params.get("as"), ["bars", "lines"], DEFAULTS.drawn),
+    drawn: oneOf(params.get("as"), DRAWN.map(([key]) => key), DEFAULTS.drawn),
     shown: oneOf(params.get("show"), Object.keys(SHOWN), DEFAULTS.shown),
     sort: oneOf(params.get("sort"), Object.keys(COLUMNS).filter((key) => !COLUMNS[key].isInFiles), DEFAULTS.sort),
     order: oneOf(params.get("order"), ["asc", "desc"], DEFAULTS.order),
@@ -25364,6 +25365,7 @@ function chartModel(state) {
   const model = {
     measure: unit,
     unit: usage.by,
+    isShare: drawnAs(state.route) === "share",
     spans: usage.rows.map((row) => keySpan(usage.by, row)),
     series: seriesOf(usage, state),
     // The last hour of today is still to come: that is a gap, and no hour is "so far".
@@ -25374,7 +25376,7 @@ function chartModel(state) {
     const isToCome = usage.rows.map((row) => Date.parse(row.key) > state.now);
     for (const one of model.series) one.values = one.values.map((value, i) => (isToCome[i] ? null : value));
   }
-  const room = (widthOf(state, "cost") - 52) / (state.route.drawn === "bars" ? 4 : 2);
+  const room = (widthOf(state, "cost") - 52) / (drawnAs(state.route) === "lines" ? 2 : 4);
   return joinSpans(model, Math.max(24, Math.floor(room)));
 }
 
@@ -25390,6 +25392,10 @@ function cacheModel(state) {
 }
 
 const isTimed = (usage) => TIMES.includes(usage.by);
+
+/** The ways in which a question can be drawn: lines along time, shares of parts. */
+const waysOf = ({ by, split }) => DRAWN.filter(([key]) => ({ lines: TIMES.includes(by), share: split !== "" })[key] ?? true);
+const drawnAs = (route) => oneOf(route.drawn, waysOf(route).map(([key]) => key), DEFAULTS.drawn);
 
 function charts(state) {
   const usage = dataOf(state, "usage");
@@ -25411,7 +25417,7 @@ function chartBox(name, label, drawing) {
 }
 
 function Chart(model, state) {
-  const draw = state.route.drawn === "lines" ? lines : stackedBars;
+  const draw = drawnAs(state.route) === "lines" ? lines : stackedBars;
   const label = t("{title}. Arrow keys move, Enter selects, Escape leaves.", { title: t(SHOWN[state.route.shown].name) });
   return chartBox("cost", label, draw(model, widthOf(state, "cost"), CHART_HEIGHT, state.lit));
 }
@@ -25421,18 +25427,20 @@ const shownOf = (row, field) => (field === "cost_nano_usd" ? knownCost(row) : ro
 
 const ranked = (usage, field) => usage.rows.map((row, i) => [row, i]).sort(([a], [b]) => b[field] - a[field]).slice(0, 12);
 
-/** Keys that are no time: one bar each, split, longest first. */
+/** Keys that are no time: one bar each, split, longest first; as shares each bar is as long as the others. */
 function Ranking(usage, state) {
   const { field, unit } = SHOWN[state.route.shown];
   const series = seriesOf(usage, state);
   const rows = ranked(usage, field);
   const most = Math.max(1, ...rows.map(([row]) => row[field]));
+  const isShare = drawnAs(state.route) === "share";
   const bar = (row, i) => {
     let left = 0;
+    const whole = isShare ? row[field] || 1 : most;
     return html`
       <svg class="thin is-thick" viewBox="0 0 1000 12" preserveAspectRatio="none" aria-hidden="true">
         ${series.map((one) => {
-          const wide = (one.values[i] / most) * 1000;
+          const wide = (one.values[i] / whole) * 1000;
           left += wide;
           const kind = state.lit !== null && state.lit !== one.key ? `s${one.slot} is-dim` : `s${one.slot}`;
           return wide > 0 ? html`
@@ -25464,8 +25472,10 @@ function SplitTable(usage, state) {
   const model = isTimed(usage) ? charts(state).cost.model : null;
   if (model && model.spans.length > MOST_TWIN_ROWS) return null; // the arrow keys say each of them
   const series = model?.series ?? seriesOf(usage, state);
+  const isShare = drawnAs(state.route) === "share";
+  const part = (value, total) => (isShare ? html`<td class="num" title="${write(value)}">${sharePercent(value, total, 1)}</td>` : html`<td class="num">${write(value)}</td>`);
   const line = (key, label, values, total) => html`
-    <tr data-key="${key}"><th scope="row" class="name">${label}</th>${values.map((value) => html`<td class="num">${write(value)}</td>`)}<td class="num">${write(total)}</td></tr>`;
+    <tr data-key="${key}"><th scope="row" class="name">${label}</th>${values.map((value) => part(value, total))}<td class="num">${write(total)}</td></tr>`;
   const rows = model
     ? model.spans.map((span, i) => line(span.key, span.label, series.map((one) => one.values[i]), series.reduce((sum, one) => sum + (one.values[i] ?? 0), 0)))
     : ranked(usage, field).map(([row, i]) => line(row.key, bdi(keySpan(usage.by, row).label), series.map((one) => one.values[i]), shownOf(row, field)));
@@ -25715,7 +25725,8 @@ function Figures(state) {
 
 function Main(state) {
   const usage = dataOf(state, "usage");
-  const { by, split, drawn, shown } = state.route;
+  const { by, split, shown } = state.route;
+  const ways = waysOf(state.route);
   const names = BYS.map((key) => [key, t(BY_NAMES[key]).toLowerCase()]);
   const tools = html`
     ${select({ action: "by", label: t("Group by"), options: names.map(([key, name]) => [key, t("by {key}", { key: name })]), chosen: by, shortcut: "b", help: t("Choose the group"), kind: "is-small" })}
@@ -25724,7 +25735,7 @@ function Main(state) {
       options: [["", t("not split")], ...names.filter(([key]) => key !== by).map(([key, name]) => [key, t("split by {key}", { key: name })])],
     })}
     ${segments({ action: "show", label: t("What is shown"), choices: Object.entries(SHOWN).map(([key, { name }]) => [key, t(name)]), chosen: shown })}
-    ${TIMES.includes(by) ? segments({ action: "drawn", label: t("How it is drawn"), choices: DRAWN.map(([key, name]) => [key, t(name)]), chosen: drawn }) : null}`;
+    ${ways.length > 1 ? segments({ action: "drawn", label: t("How it is drawn"), choices: ways.map(([key, name]) => [key, t(name)]), chosen: drawnAs(state.route) }) : null}`;
   const isBack = state.route.range.includes("..");
   const chart = isTimed(usage) ? Chart(charts(state).cost?.model ?? chartModel(state), state) : Ranking(usage, state);
   const hasCalls = usage.totals.model_calls > 0;

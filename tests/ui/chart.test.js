@@ -98,6 +98,19 @@ test("the tooltip lists every series by value, and the sum of a dragged span", (
   assert.equal(String(chart.tooltip(model, 99)), "");
 });
 
+test("as shares every bar with anything in it reaches 100 %, and an empty one stays empty", () => {
+  const model = {
+    isShare: true, before: [5e9, 5e9, 5e9], unit: "day", isLastPartial: false, spans: ["2026-01-01", "2026-01-02", "2026-01-03"].map((key) => ({ key, label: key })),
+    series: [{ key: "a", slot: 1, label: "a", values: [3e9, 1, 0] }, { key: "b", slot: 2, label: "b", values: [1e9, 0, 0] }],
+  };
+  const text = String(chart.stackedBars(model, 400, 232));
+  const heights = [...text.matchAll(/<g data-key="([^"]*)">(.*?)<\/g>/gs)].map(([, , marks]) => [...marks.matchAll(/height="([\d.]+)"/g)].map(([, height]) => Number(height)));
+  assert.deepEqual(heights, [[150, 50], [200], []]);
+  assert.match(text, />100\u00a0%<\/text>/);
+  assert.match(text, /<title>a: \$3\.00<\/title>/, "amounts are said");
+  assert.ok(!text.includes('class="before"'), "the span before is an amount");
+});
+
 test("a hostile series name is text everywhere", () => {
   const data = byDay(3);
   data.series[0].label = `</title></svg><script>alert(1)</script>`;
