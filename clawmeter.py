@@ -18922,6 +18922,7 @@ progress.is-warn { color: var(--warn); } progress.is-bad { color: var(--bad); }
 }
 .tip-table tbody td:last-child { color: var(--ink-3); }
 .tip-table .is-zero { color: var(--ink-3); }
+.tip-table .tip-text > td { padding-left: 6px; color: var(--ink-2); }
 .legend {
   display: grid; grid-template-columns: repeat(auto-fill, minmax(230px, 1fr)); gap: 0 16px;
   margin: auto -6px 0; padding-top: 8px;
@@ -19699,8 +19700,8 @@ CHART_JS = r"""// Numbers to SVG. Everything here is pure; colours are classes (
 // and positions are geometry because the content policy gives style attributes no effect.
 
 import {
-  html, t, formatCount, formatDay, formatExactMoney, formatMoney, formatMoneyTick, formatMonth, formatPercent,
-  formatTokens, shownPerNano,
+  html, t, formatCount, formatDay, formatDuration, formatExactMoney, formatMoney, formatMoneyTick, formatMonth,
+  formatPercent, formatTokens, shownPerNano,
 } from "./dom.js";
 
 const MARGIN = { top: 10, right: 4, bottom: 22, left: 48 };
@@ -19734,6 +19735,7 @@ export const UNITS = {
   tokens: { format: formatTokens, exact: formatCount },
   count: { format: formatCount, exact: formatCount },
   percent: { format: (share) => formatPercent(share), exact: (share) => formatPercent(share, 2) },
+  duration: { format: formatDuration, exact: formatDuration },
 };
 
 /** Ticks of an axis up to at least `max`: [[value, label], …]; money in round amounts of the currency on show. */
@@ -19787,9 +19789,13 @@ export function barLayout(count, width, height) {
     slot, bar, width, height,
     left: MARGIN.left, right: width - MARGIN.right, top: MARGIN.top, bottom: height - MARGIN.bottom,
     center: (i) => MARGIN.left + slot * (i + 0.5),
+    edges: (i) => [MARGIN.left + slot * i, MARGIN.left + slot * (i + 1)],
     indexAt: (x) => Math.max(0, Math.min(count - 1, Math.floor((x - MARGIN.left) / slot))),
   };
 }
+
+/** Where the spans of any chart are: next to each other, all as wide, unless the model says otherwise. */
+export const layout = (model, width, height) => model.layout?.(width, height) ?? barLayout(model.spans.length, width, height);
 
 /** Dates under the bars, as many as fit, counted back from the last one, which may be "so far". */
 function barLabels(model, at) {
@@ -19843,9 +19849,9 @@ function axis(at, ticks, y) {
 }
 
 /** The drawing around the marks: where it is, and the rectangle that feels the pointer. */
-function plot(at, width, height, inside) {
+export function plot(at, width, height, inside, kind = "") {
   return html`
-    <svg class="plot" width="${width}" height="${height}" viewBox="0 0 ${width} ${height}" aria-hidden="true">
+    <svg class="plot ${kind}" width="${width}" height="${height}" viewBox="0 0 ${width} ${height}" aria-hidden="true">
       ${inside}
       <g data-cross data-keep="1"></g>
       ${rect("touch", at.left, 0, at.right - at.left, height)}
@@ -19939,28 +19945,38 @@ export function lines(model, width, height, lit = null) {
   return plot(at, width, height, html`${axis(at, ticks, y)}<g class="lines">${drawn}</g>${barLabels(model, at)}`);
 }
 
-const ordered = (index, anchor) => [Math.min(index, anchor ?? index), Math.max(index, anchor ?? index)];
+/** The spans from `anchor` to `index`; a level, what is reached so far, has no sum, so it is read at one. */
+const reach = (model, index, anchor) => (model.isLevel ? [index, index]
+  : [Math.min(index, anchor ?? index), Math.max(index, anchor ?? index)]);
 
 /** The band under the pointer (or under the arrow keys), or from `anchor` to `index` while dragging. */
 export function crosshair(model, width, height, index, anchor = null) {
   if (index === null) return html``;
-  const at = barLayout(model.spans.length, width, height);
-  const [first, last] = ordered(index, anchor);
+  const at = layout(model, width, height);
+  const [first, last] = reach(model, index, anchor);
   const kind = anchor === null ? "band" : "band is-drag";
-  return rect(kind, at.left + first * at.slot, at.top, (last - first + 1) * at.slot, at.bottom - at.top);
+  const [left, right] = [at.edges(first)[0], at.edges(last)[1]];
+  return rect(kind, left, at.top, Math.max(1, right - left), at.bottom - at.top);
 }
+
+/** The sum of what is known of `values`; null where nothing is. */
+const sumKnown = (values) => (values.some((value) => value !== null) ? sum(values) : null);
 
 /** One tooltip with every series, greatest first; while dragging, the sum of the span. */
 export function tooltip(model, index, anchor = null) {
   if (index === null || !model.spans[index]) return html``;
   const unit = UNITS[model.measure ?? "cost"];
-  const [first, last] = ordered(index, anchor);
+  const [first, last] = reach(model, index, anchor);
   // A rate has no sum: its tooltip has one value a series and no total.
-  const isSum = model.measure !== "percent";
+  const isSum = model.measure !== "percent" && !model.isLevel;
   const rows = model.series
-    .map((one) => ({ ...one, value: isSum ? sum(one.values.slice(first, last + 1)) : one.values[index] ?? null }))
+    .map((one) => ({ ...one, value: isSum ? sumKnown(one.values.slice(first, last + 1)) : one.values[index] ?? null }))
     .sort((a, b) => b.value - a.value);
-  const total = sum(rows.map((row) => row.value));
+  const total = sumKnown(rows.map((row) => row.value));
+  const notes = [
+    ...(model.before ? [[t("Span before"), unit.format(sumKnown(model.before.slice(first, last + 1)))]] : []),
+    ...(model.notes?.(first, last) ?? []),
+  ].filter(([, value]) => value);
   const title = first === last ? spanName(model, first) : t("{from} to {to}", {
     from: model.spans[first].short ?? formatDay(model.spans[first].from),
     to: model.spans[last].short ?? formatDay(model.spans[last].to),
@@ -19977,22 +19993,21 @@ export function tooltip(model, index, anchor = null) {
       <tbody>
         ${shown.map((row) => html`
           <tr class="${row.value ? "" : "is-zero"}">
-            <td>${swatch(row.slot)}</td>
+            <td>${swatch(row.slot, row.kind)}</td>
             <th scope="row"><bdi>${row.label}</bdi></th>
             <td class="num">${unit.format(row.value)}</td>
             <td class="num">${isSum && total ? formatPercent(row.value / total) : ""}</td>
           </tr>`)}
-        ${model.before ? html`
-          <tr><td></td><th scope="row">${t("Span before")}</th><td class="num">${unit.format(sum(model.before.slice(first, last + 1)))}</td><td></td></tr>`
-          : null}
+        ${notes.map(([name, value, isText]) => (isText ? html`<tr class="tip-text"><td></td><td colspan="3">${value}</td></tr>`
+          : html`<tr><td></td><th scope="row">${name}</th><td class="num">${value}</td><td></td></tr>`))}
       </tbody>
     </table>`;
 }
 
-export function swatch(slot) {
+export function swatch(slot, kind = `s${slot}`) {
   return html`
     <svg class="swatch" width="10" height="10" viewBox="0 0 10 10" aria-hidden="true">
-      <rect class="s${slot}" width="10" height="10" rx="2"/>
+      <rect class="${kind}" width="10" height="10" rx="2"/>
     </svg>`;
 }
 
@@ -20510,6 +20525,14 @@ export function scrollingTable({ label, kind = "", heads, rows, foot = null }) {
 
 /** The numbers of a picture, for whoever cannot see it or point at it. */
 export const twin = (key, table) => html`<details class="twin" data-key="twin-${key}"><summary>${t("As a table")}</summary>${table}</details>`;
+
+/** A drawing with a crosshair: app.js finds its model by `name` among the page's charts(). */
+export const chartBox = (name, label, drawing) => html`
+  <div class="chart" data-chart="${name}" data-measure="${name}" tabindex="0" role="group" aria-roledescription="${t("chart")}"
+    aria-label="${label}">
+    ${drawing}
+    <div class="tip" data-tip data-keep="1" role="status"></div>
+  </div>`;
 
 export const head = (name, kind = "") => html`<th scope="col" class="${kind}">${name}</th>`;
 export const sortedHead = (name) => html`<th scope="col" class="num" aria-sort="descending">${name}</th>`;
@@ -21109,12 +21132,7 @@ function DayTable(model) {
 
 function DayChart(model, state) {
   const label = t("{title}, stacked by model. Arrow keys move, Enter selects, Escape leaves.", { title: unitTitle(model.unit) });
-  return html`
-    <div class="chart" data-chart="day" data-measure="day" tabindex="0" role="group" aria-roledescription="${t("chart")}"
-      aria-label="${label}">
-      ${stackedBars(model, widthOf(state, "day"), CHART_HEIGHT, state.lit)}
-      <div class="tip" data-tip data-keep="1" role="status"></div>
-    </div>`;
+  return chartBox("day", label, stackedBars(model, widthOf(state, "day"), CHART_HEIGHT, state.lit));
 }
 
 const LEGEND_UNPRICED = 6;
@@ -21854,7 +21872,8 @@ export function Page(state, page) {
 }
 
 // A page is such an object. parse() and format() are its own part of the address, asks() what it wants
-// from the server now, view() what it looks like; charts() the models under its crosshairs.
+// from the server now, view() what it looks like; charts() the models under its crosshairs, with choose(index,
+// context) where a click or Enter has something else to do with a span than to filter or take it for the range.
 // Others may have actions: {name(element, context)}, keys(event, context), painted(context), heard(kind,
 // data, context) for each event of the stream (true: it is taken over, nothing need be read soon), and
 // styles: a sheet of their own. One that isLong leaves out what is below the fold while the state isArriving,
@@ -21920,7 +21939,7 @@ APP_JS = r"""// What changes and what acts: state, the address, fetching, the li
 // plain state.
 
 import { patch, html, t, useFormat, useMessages, dayIn } from "./dom.js";
-import { barLayout, crosshair, tooltip } from "./chart.js";
+import { crosshair, layout, tooltip } from "./chart.js";
 import {
   BUILT, Bar, Confirmation, pauseNotes, DEFAULT_RANGE, FILTERS, Help, LANGUAGES, Page, Rail, Search, THEMES,
   addDays, addMonths, assignColours, coloursIn, dataOf, filterAsk, formatRoute, indexing, isGone, overviewPage, parseRoute,
@@ -22734,7 +22753,8 @@ function followAddress() {
   const before = state.route;
   const route = parseRoute(location.hash, pages);
   const change = { route, isMoreOpen: false, search: null, sheet: null, confirm: null };
-  cursor = null;
+  // What is chosen in a picture leaves it as it is: whoever walks along it goes on from there.
+  if (route.page !== before.page || chartsNow()[cursor?.chart]?.choose === undefined) cursor = null;
   if (route.page !== before.page) {
     resting[before.page] = state.answers;
     Object.assign(change, {
@@ -22765,7 +22785,7 @@ function chartsNow() {
 
 function layoutOf(name) {
   const { model, height } = chartsNow()[name];
-  return barLayout(model.spans.length, widthOf(state, name), height);
+  return layout(model, widthOf(state, name), height);
 }
 
 function paintCursor() {
@@ -22782,10 +22802,9 @@ function paintCursor() {
     patchCross(cross, crosshair(model, width, height, index, anchor));
     patch(tip, tooltip(model, index, anchor));
     if (index === null) continue;
-    const at = layoutOf(name);
-    const x = at.center(index);
+    const [before, after] = layoutOf(name).edges(index);
     const wide = tip.offsetWidth;
-    const left = x + at.slot / 2 + 12 + wide <= width ? x + at.slot / 2 + 12 : Math.max(0, x - at.slot / 2 - 12 - wide);
+    const left = after + 12 + wide <= width ? after + 12 : Math.max(0, before - 12 - wide);
     tip.style.setProperty("transform", `translate(${Math.round(left)}px, 8px)`);
   }
 }
@@ -22819,6 +22838,13 @@ function selectSpan(name, first, final) {
   if (from && to) go({ range: `${from}..${to}` });
 }
 
+/** What a click or Enter does with one span where that is the page's to say; false where it is not. */
+function chooseSpan(name, index, event) {
+  const { [name]: chart } = chartsNow();
+  chart?.choose?.(index, context(event));
+  return chart?.choose !== undefined;
+}
+
 /** The series drawn under the pointer: it lies below the rectangle that feels it. */
 function seriesAt(event, chart) {
   const mark = document.elementsFromPoint(event.clientX, event.clientY)
@@ -22836,8 +22862,9 @@ function touchDown(event, chart) {
 }
 function touchUp(event) {
   const chart = chartOf(event.target);
-  const series = chart && pointAt(event, chart) === cursor?.index && seriesAt(event, chart);
-  const kind = chart && chartsNow()[chart.dataset.chart].filterKind;
+  if (!chart || pointAt(event, chart) !== cursor?.index || chooseSpan(chart.dataset.chart, cursor.index, event)) return;
+  const series = seriesAt(event, chart);
+  const kind = chartsNow()[chart.dataset.chart].filterKind;
   if (series && kind) filterBy(kind, series);
 }
 
@@ -22880,6 +22907,7 @@ document.addEventListener("pointerup", (event) => {
     selectSpan(name, anchor, index);
     return;
   }
+  if (chooseSpan(name, index, event)) return;
   const chart = chartOf(event.target);
   const series = chart && seriesAt(event, chart);
   const kind = chartsNow()[name]?.filterKind ?? null;
@@ -22887,7 +22915,8 @@ document.addEventListener("pointerup", (event) => {
   if (series && kind && event.detail < 2) clickTimer = setTimeout(() => filterBy(kind, series), DOUBLE_CLICK_MS);
 });
 document.addEventListener("dblclick", (event) => {
-  if (!chartOf(event.target) || isTouched) return;
+  const chart = chartOf(event.target);
+  if (!chart || isTouched || chartsNow()[chart.dataset.chart].choose !== undefined) return;
   clearTimeout(clickTimer);
   go({ range: DEFAULT_RANGE });
 });
@@ -22911,7 +22940,9 @@ function chartKey(event, chart) {
   const anchor = event.shiftKey ? own?.anchor ?? own?.index ?? last : null;
   const to = { ArrowLeft: Math.max(0, index - 1), ArrowRight: Math.min(last, index + 1), Home: 0, End: last }[event.key];
   if (to !== undefined) moveCursor({ chart: name, index: to, anchor, isByKey: true });
-  else if (event.key === "Enter" && own) selectSpan(name, own.anchor ?? own.index, own.index);
+  else if (event.key === "Enter" && own) {
+    if (!chooseSpan(name, own.index, event)) selectSpan(name, own.anchor ?? own.index, own.index);
+  }
   else if (event.key === "Escape" && own) moveCursor(null);
   else return false;
   event.preventDefault();
@@ -23355,10 +23386,9 @@ tr:hover > th > .mark-box ~ .state, tr:focus > th > .mark-box ~ .state, .mark-bo
 .k-wait { fill: var(--line); } .k-event { fill: var(--ink-3); }
 .kinds { display: flex; flex-wrap: wrap; gap: 4px 16px; margin: 4px 0 8px; font-size: 12px; line-height: 18px; color: var(--ink-2); }
 .kinds li { display: inline-flex; align-items: center; gap: 6px; }
-.strip-plot { cursor: pointer; }
+.strip-plot .touch { cursor: pointer; }
 .cost-line { fill: none; stroke: var(--ink-2); stroke-width: 1.5; stroke-linejoin: round; }
 .strip-hit { fill: transparent; }
-.strip-turn:hover .strip-hit { fill: var(--ink); opacity: .06; }
 .strip-turn.is-chosen .strip-hit { fill: var(--accent); opacity: .16; }
 .mark-compacted { fill: var(--ink-2); } .mark-model { fill: none; stroke: var(--ink-2); stroke-width: 1.5; }
 .turn-list { margin: 0 -16px -12px; }
@@ -23426,7 +23456,6 @@ tr:hover > th > .mark-box ~ .state, tr:focus > th > .mark-box ~ .state, .mark-bo
 .compared .compared-text { white-space: normal; max-width: 320px; }
 .race-key { display: inline-block; width: 10px; height: 3px; margin-right: 6px; vertical-align: 3px; background: var(--s1); }
 .race-key.is-b { background: var(--s2); }
-.race-line { fill: none; stroke: var(--s1); stroke-width: 2; stroke-linejoin: round; } .race-line.is-b { stroke: var(--s2); }
 
 @media (max-width: 1279px) { .session-facts { grid-template-columns: repeat(4, minmax(0, 1fr)); } }
 @media (max-width: 639px) {
@@ -23953,10 +23982,10 @@ import {
   html, msg, t, tn, UNKNOWN, dayIn, formatAbsolute, formatClock, formatCount, formatDay, formatDuration, formatExactMoney,
   formatMoney, formatMoneyTick, formatPercent, formatTokens, shownPerNano,
 } from "./dom.js";
-import { niceTicks, round, shareBar, sum, swatch } from "./chart.js";
+import { lines, niceTicks, plot, round, shareBar, sum, swatch, UNITS } from "./chart.js";
 import {
-  abortButton, assignColours, bdi, causeName, cost, costShare, couldNotRead, dataOf, fateMark, head, hrefTo, icon, isUnpriced, knownCost, menu, money, nestSessions, nothing,
-  panel, partial, scrollingTable, sessionName, shareOf, stateMark, stateName, taskWords, tokens, treeCost, twin, unseen, when, widthOf, windowedTable, zoneOf,
+  abortButton, assignColours, bdi, causeName, chartBox, cost, costShare, couldNotRead, dataOf, fateMark, head, hrefTo, icon, isUnpriced, knownCost, menu, money, nestSessions, nothing,
+  panel, partial, scrollingTable, sessionName, shareOf, stateMark, stateName, sumOf, taskWords, tokens, treeCost, twin, unseen, when, widthOf, windowedTable, zoneOf,
 } from "./views.js";
 
 const KINDS = [
@@ -24154,10 +24183,10 @@ function moneyAxis(most) {
   return { ticks, top: ticks[ticks.length - 1].nano || 1 };
 }
 
-/** The cost up to and with each turn, in nano-USD. */
-export function cumulative(turns, before = 0) {
+/** What was spent up to and with each turn, and over how many calls; `before` is what came before the first. */
+export function soFar(turns, before) {
   let total = before;
-  return turns.map((turn) => (total += turn.cost_nano_usd));
+  return turns.map((turn) => (total = sumOf([total, turn])));
 }
 
 function segments(turn, x, width, top, height) {
@@ -24172,20 +24201,73 @@ function segments(turn, x, width, top, height) {
 
 const STRIP = { top: 8, line: 64, gap: 8, block: 22, bottom: 16, left: 52, right: 6 };
 
-export function Strip(turns, before, width, chosen, state) {
-  const inner = Math.max(60, width - STRIP.left - STRIP.right);
-  const blocks = stripOf(turns, inner);
-  const totals = cumulative(turns, before);
-  const most = totals[totals.length - 1] || 0;
-  const axis = moneyAxis(most);
+const STRIP_HEIGHT = STRIP.top + STRIP.line + STRIP.gap + STRIP.block + STRIP.bottom;
+const TWIN_ROWS = 100;
+
+const COUNTED = ["model_calls", "model_errors", "tool_errors", "retries", "failovers", "aborts", "compactions", "subagents"];
+
+/** Some turns as one, as far as its marks go. */
+const joined = (turns) => ({
+  ...Object.fromEntries(COUNTED.map((field) => [field, sum(turns.map((turn) => turn[field]))])),
+  new_model: turns.findLast((turn) => turn.new_model)?.new_model ?? null, is_heartbeat: turns.every((turn) => turn.is_heartbeat),
+});
+
+/** Where the blocks of the strip stand in the picture, for the drawing and the crosshair. */
+function stripLayout(blocks, width, height) {
+  const edges = (i) => [STRIP.left + blocks[i].x, STRIP.left + blocks[i].x + blocks[i].width];
+  return {
+    width, height, left: STRIP.left, right: width - STRIP.right, top: STRIP.top, bottom: height - STRIP.bottom, edges,
+    center: (i) => sum(edges(i)) / 2,
+    indexAt: (x) => {
+      const found = blocks.findIndex((_, i) => x < edges(i)[1]);
+      return found < 0 ? blocks.length - 1 : found;
+    },
+  };
+}
+
+/** What the strip shows: what turns took, by kind, and what they cost. `blocks` are of one or more turns: {first, last}. */
+export function stripModel({ turns, skipped, skipped_totals: before }, blocks, state) {
+  const within = (first, last) => turns.slice(blocks[first].first.n - skipped, blocks[last].last.n - skipped + 1);
+  const totals = soFar(turns, before);
+  const took = (kind, field) => ({
+    key: kind, kind: `k-${kind}`, label: t(SEGMENT_NAMES[kind]), values: blocks.map((_, i) => sum(within(i, i).map((turn) => turn[field]))),
+  });
+  return {
+    measure: "duration", unit: "turn", blocks, totals, layout: (width, height) => stripLayout(blocks, width, height),
+    spans: blocks.map(({ first, last }) => ({
+      key: String(first.n), short: t("Turn {n}", { n: formatCount(first.n + 1) }),
+      label: first === last ? t("Turn {n}, {time}", { n: formatCount(first.n + 1), time: momentText(first.from_ms, state) }) : turnsName(first, last),
+    })),
+    series: [took("model", "model_ms"), took("tool", "tool_ms"), took("wait", "wait_ms")],
+    notes: (first, last) => {
+      const all = within(first, last);
+      return [
+        [t("Tokens"), formatTokens(sum(all.map((turn) => turn.total_tokens)))], [t("Cost"), cost(sumOf(all))],
+        [t("Cost so far"), cost(totals[blocks[last].last.n - skipped])],
+        [t("Marks"), turnMarks(joined(all)).map(([, word]) => word).join(", "), true],
+      ];
+    },
+  };
+}
+
+const stripWidth = (state) => Math.max(60, widthOf(state, "strip") - STRIP.left - STRIP.right);
+
+const turnsModel = (data, state) => stripModel(data, stripOf(data.turns, stripWidth(state)), state);
+
+export function Strip(model, width, state) {
+  const { blocks, totals } = model;
+  const chosen = state.route.turn;
+  const height = STRIP_HEIGHT;
+  const at = model.layout(width, height);
+  const most = knownCost(totals[totals.length - 1]);
+  const axis = moneyAxis(most ?? 0);
   const y = (nano) => round(STRIP.top + STRIP.line - (nano / axis.top) * STRIP.line);
   const blockTop = STRIP.top + STRIP.line + STRIP.gap;
-  const height = blockTop + STRIP.block + STRIP.bottom;
-  const first = turns[0].n;
-  let path = `M${STRIP.left} ${y(before)}`;
-  for (const block of blocks) {
-    path += `L${round(STRIP.left + block.x + block.width)} ${y(totals[block.last.n - first])}`;
-  }
+  const start = blocks[0].first;
+  let path = `M${STRIP.left} ${y(totals[0].cost_nano_usd - start.cost_nano_usd)}`;
+  blocks.forEach((block, i) => {
+    path += `L${round(at.edges(i)[1])} ${y(totals[block.last.n - start.n].cost_nano_usd)}`;
+  });
   // Heartbeats often run on a model of their own: a mark for each change would say nothing then.
   const isChanging = blocks.filter((block) => block.newModel).length > 40;
   const marks = blocks.filter((block) => block.failed || block.compactions || (block.newModel && !isChanging));
@@ -24195,30 +24277,59 @@ export function Strip(turns, before, width, chosen, state) {
     if (block.compactions) return html`<rect class="mark-compacted" x="${x - 3}" y="${blockTop + STRIP.block + 4}" width="6" height="6"/>`;
     return html`<circle class="mark-model" cx="${x}" cy="${blockTop + STRIP.block + 7}" r="3"/>`;
   };
-  return html`
-    <svg class="plot strip-plot" width="${width}" height="${height}" viewBox="0 0 ${width} ${height}" role="img"
-      aria-label="${t("Turns by what they took, and the cost up to each: {money} in the end", { money: formatMoney(most) })}">
+  return plot(at, width, height, html`
       ${axis.ticks.filter((_, i, all) => i === 0 || i === all.length - 1).map(({ nano, text }) => html`
-        <line class="${nano ? "rule" : "base"}" x1="${STRIP.left}" x2="${width - STRIP.right}" y1="${y(nano)}" y2="${y(nano)}"/>
-        <text class="tick" x="${STRIP.left - 8}" y="${y(nano) + 4}" text-anchor="end">${text}</text>`)}
-      <path class="cost-line" d="${path}"/>
+        <line class="${nano ? "rule" : "base"}" x1="${at.left}" x2="${at.right}" y1="${y(nano)}" y2="${y(nano)}"/>
+        <text class="tick" x="${at.left - 8}" y="${y(nano) + 4}" text-anchor="end">${most === null ? UNKNOWN : text}</text>`)}
+      ${most === null ? null : html`<path class="cost-line" d="${path}"/>`}
       ${blocks.map((block) => {
     const x = round(STRIP.left + block.x);
     const wide = Math.max(0.6, block.width - (block.width > 4 ? 1 : 0));
     const isChosen = chosen !== null && chosen >= block.first.n && chosen <= block.last.n;
-    const name = block.first === block.last ? turnTitle(block.first, state)
-      : t("Turns {first} to {last}", { first: formatCount(block.first.n + 1), last: formatCount(block.last.n + 1) });
     return html`
-      <g class="strip-turn ${isChosen ? "is-chosen" : ""}" data-action="open-turn" data-value="${block.first.n}" data-key="s${block.first.n}">
-        <title>${name}</title>
+      <g class="strip-turn ${isChosen ? "is-chosen" : ""}" data-key="s${block.first.n}">
+        <title>${block.first === block.last ? turnTitle(block.first, state) : turnsName(block.first, block.last)}</title>
         <rect class="strip-hit" x="${x}" y="${STRIP.top}" width="${round(wide)}" height="${height - STRIP.top}"/>
         <rect class="k-wait" x="${x}" y="${blockTop}" width="${round(wide)}" height="${STRIP.block}"/>
         ${wide > 3 ? segments(block.first, x, wide, blockTop, STRIP.block)
       : html`<rect class="${block.failedCalls ? "k-failed" : "k-model"}" x="${x}" y="${blockTop}" width="${round(wide)}" height="${STRIP.block}"/>`}
       </g>`;
   })}
-      ${marks.map(mark)}
-    </svg>`;
+      ${marks.map(mark)}`, "strip-plot");
+}
+
+const turnsName = (first, last) => t("Turns {first} to {last}", { first: formatCount(first.n + 1), last: formatCount(last.n + 1) });
+
+/** What a picture of turns shows, in numbers: its series and what its tooltip says beside them. */
+function TurnTwin(key, title, model) {
+  const { format, exact } = UNITS[model.measure];
+  const notes = model.spans.map((_, i) => model.notes?.(i, i) ?? []);
+  return twin(key, scrollingTable({
+    label: t("{title}, table", { title }), kind: "is-tall",
+    heads: html`${head(t("Turn"))}${model.series.map((one) => head(bdi(one.label), "num"))}${(notes[0] ?? []).map(([name, , isText]) => head(name, isText ? "" : "num"))}`,
+    rows: model.spans.map((span, i) => html`
+      <tr data-key="${span.key}">
+        <th scope="row">${span.label}</th>
+        ${model.series.map(({ values }) => html`<td class="num" title="${exact(values[i])}">${format(values[i])}</td>`)}
+        ${notes[i].map(([, value, isText]) => html`<td class="${isText ? "" : "num"}">${value}</td>`)}
+      </tr>`),
+  }));
+}
+
+/** Of `count` things no more than `most`, evenly; the last is among them. */
+function thinned(count, most) {
+  const every = Math.max(1, Math.ceil(count / most));
+  return Array.from({ length: count }, (_, i) => i).filter((i) => (i + 1) % every === 0 || i === count - 1);
+}
+
+/** Turns one after the other, some at a time where there are many. */
+function chunksOf(turns, most) {
+  let from = 0;
+  return thinned(turns.length, most).map((to) => {
+    const block = { first: turns[from], last: turns[to] };
+    from = to + 1;
+    return block;
+  });
 }
 
 function turnTitle(turn, state) {
@@ -24272,10 +24383,12 @@ function TurnRow(turn, index, longest, state) {
 }
 
 /** "6 Nov 14:05": turns of a day stand under each other, so the time belongs to the date. */
-function moment(ms, state) {
+function momentText(ms, state) {
   const zone = zoneOf(state);
-  return html`<time datetime="${new Date(ms).toISOString()}" title="${formatAbsolute(ms, zone)}">${formatDay(dayIn(ms, zone))} ${formatClock(ms, zone).slice(0, 5)}</time>`;
+  return `${formatDay(dayIn(ms, zone))} ${formatClock(ms, zone).slice(0, 5)}`;
 }
+
+const moment = (ms, state) => html`<time datetime="${new Date(ms).toISOString()}" title="${formatAbsolute(ms, zoneOf(state))}">${momentText(ms, state)}</time>`;
 
 const turnShares = (turn) => t("models {model}, tools {tools}, waiting {waiting}", {
   model: formatDuration(turn.model_ms), tools: formatDuration(turn.tool_ms), waiting: formatDuration(turn.wait_ms),
@@ -24290,13 +24403,17 @@ function Legend(turns) {
   ];
   const has = { failed: turns.some((turn) => turn.model_errors), subagent: turns.some((turn) => turn.subagents) };
   const key = (kind, words) => html`
-    <li data-key="${kind}"><svg class="swatch" width="10" height="10" viewBox="0 0 10 10" aria-hidden="true"><rect class="k-${kind}" width="10" height="10" rx="2"/></svg>${words}</li>`;
+    <li data-key="${kind}">${swatch(null, `k-${kind}`)}${words}</li>`;
   return html`
     <ul class="kinds">
       ${all.map(([kind, took]) => key(kind, html`${t(SEGMENT_NAMES[kind])} <span class="note">${formatDuration(took)}</span>`))}
       ${Object.entries(has).map(([kind, is]) => (is ? key(kind, t(SEGMENT_NAMES[kind])) : null))}
     </ul>`;
 }
+
+const stripTitle = (data) => t("Turns by what they took, and the cost up to each: {money} in the end", {
+  money: formatMoney(knownCost(sumOf([data.skipped_totals, ...data.turns]))),
+});
 
 const tryAgain = () => html`<button type="button" class="link" data-action="retry">${t("Try again")}</button>`;
 
@@ -24319,8 +24436,9 @@ function Turns(state) {
     ? t("the last {n} of {total}", { n: formatCount(turns.length), total: formatCount(data.total) })
     : tn(data.total, "{n} turn", "{n} turns");
   return frame(note, html`
-    <div data-measure="strip" data-key="strip">${Strip(turns, data.skipped_totals.cost_nano_usd, widthOf(state, "strip"), state.route.turn, state)}</div>
+    ${chartBox("strip", t("{title}. Arrow keys move, Enter opens the turn, Escape leaves.", { title: stripTitle(data) }), Strip(turnsModel(data, state), widthOf(state, "strip"), state))}
     ${Legend(turns)}
+    ${TurnTwin("strip", stripTitle(data), stripModel(data, chunksOf(turns, TWIN_ROWS), state))}
     ${list}`);
 }
 
@@ -24811,40 +24929,43 @@ export function difference(a, b, form) {
   return { mark, text: share >= 10 ? `×${formatCount(share)}` : formatPercent(Math.abs(share - 1)) };
 }
 
-/** The cost of both sessions turn by turn, in one picture. */
-export function Race(sides, width, height = 160) {
-  const lines = sides.map((turns) => [0, ...cumulative(turns.turns, turns.skipped_totals.cost_nano_usd)]);
-  const most = Math.max(1, ...lines.map((line) => line[line.length - 1]));
-  const count = Math.max(1, ...lines.map((line) => line.length - 1));
-  const axis = moneyAxis(most);
-  const left = 56;
-  const x = (i) => round(left + (i / count) * (width - left - 8));
-  const y = (nano) => round(height - 20 - (nano / axis.top) * (height - 30));
-  return html`
-    <svg class="plot" width="${width}" height="${height}" viewBox="0 0 ${width} ${height}" role="img" aria-label="${t("Cost of both sessions, turn by turn")}">
-      ${axis.ticks.map(({ nano, text }) => html`
-        <line class="${nano ? "rule" : "base"}" x1="${left}" x2="${width - 8}" y1="${y(nano)}" y2="${y(nano)}"/>
-        <text class="tick" x="${left - 8}" y="${y(nano) + 4}" text-anchor="end">${text}</text>`)}
-      ${lines.map((line, side) => {
-    const every = Math.max(1, Math.floor(line.length / 400));
-    const points = line.map((nano, i) => [i, nano]).filter(([i]) => i % every === 0 || i === line.length - 1);
-    return html`<path class="race-line is-${side ? "b" : "a"}" d="${points.map(([i, nano], at) => `${at ? "L" : "M"}${x(i)} ${y(nano)}`).join("")}"/>`;
-  })}
-      <text class="tick" x="${width - 8}" y="${height - 4}" text-anchor="end">${tn(count, "{n} turn", "{n} turns")}</text>
-    </svg>`;
+const RACE_HEIGHT = 160;
+
+/** The cost of both sessions up to each turn; before what is known of one and after its end there is a gap. */
+export function raceModel(sides, names, most) {
+  const first = Math.min(...sides.map((side) => side.skipped));
+  const count = Math.max(...sides.map((side) => side.skipped + side.turns.length)) - first;
+  const at = thinned(count, most).map((i) => first + i);
+  return {
+    measure: "cost", unit: "turn", isLevel: true,
+    spans: at.map((n) => {
+      const name = t("Turn {n}", { n: formatCount(n + 1) });
+      return { key: String(n), label: name, short: n === at[at.length - 1] ? name : formatCount(n + 1) };
+    }),
+    series: sides.map(({ turns, skipped, skipped_totals: before }, i) => {
+      const totals = soFar(turns, before);
+      return { key: i ? "b" : "a", slot: i + 1, label: names[i], values: at.map((n) => (totals[n - skipped] ? knownCost(totals[n - skipped]) : null)) };
+    }),
+  };
 }
 
-/** The same in numbers, at no more turns than can be read. */
-function RaceTable(sides, names) {
-  const sums = sides.map((turns) => cumulative(turns.turns, turns.skipped_totals.cost_nano_usd));
-  const count = Math.max(...sums.map((one) => one.length));
-  const every = Math.max(1, Math.ceil(count / 100));
-  const at = Array.from({ length: count }, (_, i) => i).filter((i) => (i + 1) % every === 0 || i === count - 1);
-  return twin("race", scrollingTable({
-    label: t("{title}, table", { title: t("Cost of both sessions, turn by turn") }), kind: "is-tall",
-    heads: html`${head(t("Turn"))}${names.map((name) => head(bdi(name), "num"))}`,
-    rows: at.map((i) => html`<tr data-key="${i}"><th scope="row">${formatCount(i + 1)}</th>${sums.map((one) => html`<td class="num">${i < one.length ? money(one[i]) : UNKNOWN}</td>`)}</tr>`),
-  }));
+/** The two sessions that are compared, once both have come: what is drawn, at no more than `most` turns. */
+function raceOf(state, most) {
+  const ids = [idOf(state), state.route.with];
+  const [sessions, turns] = [sessionOf, turnsOf].map((read) => ids.map((id) => read(state, id)));
+  return [...sessions, ...turns].every(Boolean) ? raceModel(turns, sessions.map(sessionName), most) : null;
+}
+
+const drawnRace = (state) => raceOf(state, Math.max(24, Math.floor(widthOf(state, "race") / 2)));
+
+/** The cost of both sessions turn by turn, in one picture and in numbers. */
+function Race(state) {
+  const title = t("Cost of both sessions, turn by turn");
+  const model = drawnRace(state);
+  if (!model) return null;
+  return html`
+    ${chartBox("race", t("{title}. Arrow keys move, Escape leaves.", { title }), lines(model, widthOf(state, "race"), RACE_HEIGHT))}
+    ${TurnTwin("race", title, raceOf(state, TWIN_ROWS))}`;
 }
 
 /** A key may be broken after its marks, and only then inside a word. */
@@ -24873,15 +24994,13 @@ function Compared(state) {
   };
   const words = (title, read) => html`
     <tr data-key="${title}"><th scope="row">${title}</th>${sides.map((one) => html`<td class="num compared-text">${bdi(read(one) || UNKNOWN)}</td>`)}<td></td></tr>`;
-  const races = ids.map((id) => turnsOf(state, id));
   return html`
     <div class="grid" data-key="compare">
       ${panel({
     key: "compared", wide: "w12", state, title: t("Compare"), isSum: true,
     tools: html`<a class="link" href="${hrefTo(state, "session", [ids[1]], [["with", ids[0]]])}">${t("Swap")}</a> <a class="link" href="${hrefTo(state, "sessions")}" data-page="sessions">${t("All sessions")}</a>`,
     body: html`
-          <div data-measure="race" data-key="race">${races[0] && races[1] ? Race(races, widthOf(state, "race")) : null}</div>
-          ${races[0] && races[1] ? RaceTable(races, sides.map(sessionName)) : null}
+          ${Race(state)}
           ${scrollingTable({
       label: t("Both sessions, table"), kind: "compared",
       heads: html`${head(unseen(t("What")))}${name(sides[0], "a")}${name(sides[1], "b")}${head(t("Difference"), "num")}`,
@@ -25073,6 +25192,17 @@ function openTurn(n, { state, go }) {
   go({ turn: state.route.turn === n ? null : n });
 }
 
+function charts(state) {
+  if (state.route.with) {
+    const model = drawnRace(state);
+    return model ? { race: { model, height: RACE_HEIGHT, choose: null } } : {};
+  }
+  const data = turnsOf(state);
+  if (state.route.view || !data?.turns.length) return {};
+  const model = turnsModel(data, state);
+  return { strip: { model, height: STRIP_HEIGHT, choose: (i, context) => openTurn(model.blocks[i].first.n, context) } };
+}
+
 export const page = {
   styles: "sessions.css",
   parse(params) {
@@ -25110,6 +25240,7 @@ export const page = {
     return asks;
   },
   view: Session,
+  charts,
   actions: {
     "open-turn": (element, context) => openTurn(Number(element.dataset.value), context),
     "turn-close": (_, { go }) => go({ turn: null }),
@@ -25196,7 +25327,7 @@ import {
 } from "./dom.js";
 import { lines, stackedBars, swatch, UNITS } from "./chart.js";
 import {
-  BY_NAMES, FILTERS, NONE_KEY, OTHER_KEY, addDays, addMonths, answerOr, askParams, assignColours, bdi, causeName, change, coloursIn, cost, costShare, couldNotRead, dataOf, filterName, head, hrefTo,
+  BY_NAMES, FILTERS, NONE_KEY, OTHER_KEY, addDays, addMonths, answerOr, askParams, assignColours, bdi, causeName, change, chartBox, coloursIn, cost, costShare, couldNotRead, dataOf, filterName, head, hrefTo,
   isUnpriced, knownCost, money, noPrice, nothing, panel, partial, printedRows, rangeName, scrollingTable, segments, select, sessionLink, sessionName, shareOf, sharePercent, sortHead, sumOf, twin,
   tokens, unseen, when, widthOf, windowedTable, zoneOf,
 } from "./views.js";
@@ -25405,15 +25536,6 @@ function charts(state) {
   }
   if (dataOf(state, "cache")?.days.length) found.cache = { model: cacheModel(state), height: CACHE_HEIGHT };
   return found;
-}
-
-function chartBox(name, label, drawing) {
-  return html`
-    <div class="chart" data-chart="${name}" data-measure="${name}" tabindex="0" role="group" aria-roledescription="${t("chart")}"
-      aria-label="${label}">
-      ${drawing}
-      <div class="tip" data-tip data-keep="1" role="status"></div>
-    </div>`;
 }
 
 function Chart(model, state) {
@@ -28707,6 +28829,9 @@ export const messages = {
   "The first call that OpenClaw makes is here within a second of it.": "OpenClaw 首次调用后一秒内即会显示在此。",
   "Another range or filter may have some; a new call is here within a second of it.": "换一个范围或筛选也许会有；新的调用一秒内即会显示在此。",
   "{title}. Arrow keys move, Enter selects, Escape leaves.": "{title}。方向键移动，回车选择，Esc 离开。",
+  "{title}. Arrow keys move, Enter opens the turn, Escape leaves.": "{title}。方向键移动，回车打开该轮，Esc 离开。",
+  "{title}. Arrow keys move, Escape leaves.": "{title}。方向键移动，Esc 离开。",
+  "Turn {n}, {time}": "第 {n} 轮，{time}", "Cost so far": "累计费用",
   "Table": "表格", "Print": "打印", "Input": "输入", "Before": "此前", "Change": "变化", "new": "新增",
   "The first {n} of {all} were asked for.": "仅请求了 {all} 项中的前 {n} 项。", "{change} from {amount} the span before": "{change}，对比上一时段 {amount}",
   "what it would cost by the call; never in the sums": "若按次计费的价值；从不计入合计", "{prompt} in, {output} out": "输入 {prompt}，输出 {output}",
