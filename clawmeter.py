@@ -23403,15 +23403,23 @@ tr:hover > th > .mark-box ~ .state, tr:focus > th > .mark-box ~ .state, .mark-bo
 .turn-list .gap > * { padding: 0; border: 0; }
 .turn-n { width: 48px; color: var(--ink-3); }
 .turn-when { width: 104px; color: var(--ink-2); }
-.turn-cell { width: 26%; }
-.turn-list .wide { width: 64px; } .turn-list thead .num:not(.wide):not(.turn-n) { width: 82px; }
+.turn-list .wide { width: 60px; } .turn-list thead .num:not(.wide):not(.turn-n) { width: 80px; }
 .turn-bar, .span-bar { display: block; width: 100%; height: 12px; }
 .span-bar { height: 14px; }
-.turn-marks { overflow: hidden; text-overflow: ellipsis; }
-.waterfall .span-name { max-width: 280px; width: 24%; overflow: hidden; text-overflow: ellipsis; }
-.waterfall .span-name a { color: inherit; text-decoration: none; }
+/* A mark is cut only where it alone is wider than its cell: session.js counts those that have no room. */
+.turn-marks { width: 30%; }
+.turn-marks > div { display: flex; gap: 4px; }
+.turn-marks .mark { flex: none; }
+.turn-marks .mark:first-child { flex: 0 1 auto; overflow: hidden; text-overflow: ellipsis; }
+.waterfall .span-name { max-width: 280px; width: 30%; overflow: hidden; text-overflow: ellipsis; white-space: normal; }
+/* Marks that have no room beside a name go below it. */
+.waterfall .span-name a {
+  display: inline-block; max-width: calc(100% - 16px); overflow: hidden; text-overflow: ellipsis; white-space: nowrap; vertical-align: bottom;
+  color: inherit; text-decoration: none;
+}
+[data-key="turn"] .panel-head h2 { flex: none; }
 .waterfall .span-name a:hover { text-decoration: underline; text-underline-offset: 2px; }
-.waterfall .span-cell { width: 50%; min-width: 140px; }
+.waterfall .span-cell { width: 44%; min-width: 140px; }
 .waterfall.scroll.is-tall { height: auto; max-height: 420px; }
 .waterfall td, .waterfall tbody th { padding-top: 4px; padding-bottom: 4px; }
 .span-ticks { display: flex; justify-content: space-between; font-size: 11px; }
@@ -23457,6 +23465,8 @@ tr:hover > th > .mark-box ~ .state, tr:focus > th > .mark-box ~ .state, .mark-bo
 .race-key { display: inline-block; width: 10px; height: 3px; margin-right: 6px; vertical-align: 3px; background: var(--s1); }
 .race-key.is-b { background: var(--s2); }
 
+/* Beside the other panels there is room for the bar and its marks or for these, not for both. */
+@media (min-width: 1100px) and (max-width: 1399px) { .turn-list .wide { display: none; } }
 @media (max-width: 1279px) { .session-facts { grid-template-columns: repeat(4, minmax(0, 1fr)); } }
 @media (max-width: 639px) {
   .session-facts { grid-template-columns: repeat(2, minmax(0, 1fr)); }
@@ -23469,7 +23479,8 @@ tr:hover > th > .mark-box ~ .state, tr:focus > th > .mark-box ~ .state, .mark-bo
   .find { flex: 1 1 100%; }
   .turn-marks, .turn-when { display: none; }
   .turn-cell { width: 44%; }
-  .waterfall .span-cell { min-width: 96px; }
+  .waterfall .span-cell { min-width: 60px; }
+  .waterfall .span-name { max-width: 126px; }
   .span-ticks > :not(:first-child, :last-child) { display: none; }
   .compared .compared-name { min-width: 84px; font-size: 12px; }
   .compared .grid-table tbody td:last-child { white-space: normal; overflow-wrap: normal; }
@@ -24356,6 +24367,33 @@ function turnMarks(turn) {
   return marks;
 }
 
+const MARKS_SHARE = 0.3; // of the list's width, as the style sheet has it
+
+/** How many of some words fit as marks beside each other; one always does, cut if need be. */
+export function fitting(words, room) {
+  // 6.4 is an 11 px character, a Chinese one is twice as wide; 14 are around a mark, 34 for "+2".
+  const wide = (word) => [...word].reduce((total, letter) => total + (letter > "\u2e7f" ? 11 : 6.4), 14);
+  let left = room;
+  for (let i = 0; i < words.length; i++) {
+    left -= wide(words[i]);
+    if (left < (i < words.length - 1 ? 34 : 0)) return Math.max(1, i);
+  }
+  return words.length;
+}
+
+/** What happened in a turn, as far as there is room; the rest is counted, and all of it said to who points there. */
+function TurnMarks(turn, state) {
+  const marks = turnMarks(turn);
+  const words = marks.map(([, word]) => word);
+  const count = fitting(words, (widthOf(state, "strip") + 32) * MARKS_SHARE - 12);
+  const others = words.slice(count).join(", ");
+  return html`
+    <td class="turn-marks" title="${words.join(", ")}"><div>
+      ${marks.slice(0, count).map(([kind, word]) => html`<span class="mark ${kind}"><bdi>${word}</bdi></span> `)}
+      ${others ? html`<span class="mark"><span aria-hidden="true">+${formatCount(words.length - count)}</span>${unseen(others)}</span>` : null}
+    </div></td>`;
+}
+
 function TurnBar(turn, longest) {
   const width = (turn.duration_ms / Math.max(1, longest)) * 1000;
   return html`
@@ -24374,7 +24412,7 @@ function TurnRow(turn, index, longest, state) {
         aria-current="${isOpen ? "true" : "false"}" title="${turnTitle(turn, state)}">${formatCount(turn.n + 1)}</a></th>
       <td class="turn-when">${moment(turn.from_ms, state)}</td>
       <td class="turn-cell">${TurnBar(turn, longest)}</td>
-      <td class="turn-marks">${turnMarks(turn).map(([kind, word]) => html`<span class="mark ${kind}"><bdi>${word}</bdi></span> `)}</td>
+      ${TurnMarks(turn, state)}
       <td class="num wide">${formatCount(turn.model_calls)}</td>
       <td class="num wide">${tokens(turn.total_tokens)}</td>
       <td class="num">${cost(turn)}</td>
@@ -24449,12 +24487,15 @@ const MESSAGE_NAMES = {
   assistant: msg("Message without a call"), custom: msg("Tool, nested"),
 };
 
-/** The rows of a turn's waterfall: {kind, name, begin, end, …}, in order of their begin. */
+/**
+ * The rows of a turn's waterfall, {kind, name, begin, end, depth, …}: what a model call led to comes under it, tools
+ * before what they in turn began, and else by when they began. `waited` is how long nothing ran before one.
+ */
 export function spansOf(items, turn, below) {
   const spans = [];
   let upTo = turn.from_ms;
   let wasFailed = false;
-  let model = null;
+  let call = null;
   for (const item of items) {
     if (item.ts_ms === null) continue;
     if (item.kind === "model_call") {
@@ -24463,22 +24504,23 @@ export function spansOf(items, turn, below) {
       if (wasFailed) marks.push(t("retry"));
       if (item.is_failover) marks.push(t("failover"));
       if (item.stop_reason === "aborted") marks.push(t("aborted"));
-      if (model !== null && model !== item.model) marks.push(t("other model"));
-      spans.push({
+      if (call && call.name !== item.model) marks.push(t("other model"));
+      call = {
         kind: isFailed ? "failed" : "model", name: item.model, begin: item.ts_ms - (item.latency_ms ?? 0), end: item.ts_ms, marks,
         tokens: item.input_tokens + item.output_tokens + item.cache_read_tokens + item.cache_write_tokens,
         cost: item.cost_nano_usd, isPriced: true,
-      });
+      };
+      spans.push(call);
       wasFailed = isFailed;
-      model = item.model;
       upTo = Math.max(upTo, item.ts_ms);
     } else if (item.kind === "toolResult") {
       const begin = item.duration_ms === null ? Math.min(upTo, item.ts_ms) : item.ts_ms - item.duration_ms;
-      spans.push({ kind: "tool", name: item.tool ?? "?", begin, end: item.ts_ms, isFailed: item.is_error, marks: item.is_error ? [t("error")] : [] });
+      spans.push({ kind: "tool", name: item.tool ?? "?", begin, end: item.ts_ms, isFailed: item.is_error, marks: item.is_error ? [t("error")] : [], parent: call });
       upTo = Math.max(upTo, item.ts_ms);
     } else {
-      const name = item.kind === "custom" && item.tool ? item.tool : t(MESSAGE_NAMES[item.kind] ?? item.kind);
-      spans.push({ kind: "event", name, begin: item.ts_ms, end: item.ts_ms, marks: [] });
+      const isNested = item.kind === "custom" && Boolean(item.tool);
+      const name = isNested ? item.tool : t(MESSAGE_NAMES[item.kind] ?? item.kind);
+      spans.push({ kind: "event", name, begin: item.ts_ms, end: item.ts_ms, marks: [], isNested, parent: isNested ? call : null });
     }
   }
   for (const row of below) {
@@ -24487,7 +24529,47 @@ export function spansOf(items, turn, below) {
       marks: [], tokens: row.total_tokens, cost: treeCost(row), isPriced: true, id: row.id,
     });
   }
-  return spans.sort((a, b) => a.begin - b.begin || a.end - b.end);
+  findParents(spans);
+  spans.sort((a, b) => a.begin - b.begin || a.end - b.end);
+  let busy = turn.from_ms;
+  for (const span of spans) {
+    if (span.kind === "event" || span.kind === "subagent") continue;
+    span.waited = Math.max(0, span.begin - busy);
+    busy = Math.max(busy, span.end);
+  }
+  return asTree(spans);
+}
+
+/** The tools that what runs inside them belongs to: the ledger has no ids of tool calls, but it has the times. */
+function findParents(spans) {
+  const tools = spans.filter((span) => span.kind === "tool");
+  // A spawn has one sub-agent, which begins about when the spawn is answered.
+  const spawns = new Set(tools.filter((span) => span.name === "sessions_spawn" && !span.isFailed));
+  for (const span of spans) {
+    if (span.isNested) {
+      span.parent = tools.find((tool) => tool.begin <= span.begin && span.end <= tool.end) ?? span.parent;
+    } else if (span.kind === "subagent") {
+      const far = (one) => Math.abs(one.end - span.begin);
+      const [spawn] = [...spawns].filter((one) => one.begin <= span.begin).sort((a, b) => far(a) - far(b));
+      spawns.delete(spawn);
+      span.parent = spawn ?? spans.findLast((one) => one.kind === "model" && one.end <= span.begin) ?? null;
+    }
+  }
+}
+
+/** Spans as a tree, from the top down, each with its depth. */
+function asTree(spans) {
+  const children = new Map();
+  for (const span of spans) {
+    const siblings = children.get(span.parent ?? null);
+    if (siblings) siblings.push(span);
+    else children.set(span.parent ?? null, [span]);
+  }
+  const walk = (parent, depth) => (children.get(parent) ?? []).flatMap((span) => {
+    span.depth = depth;
+    return [span, ...walk(span, depth + 1)];
+  });
+  return walk(null, 0);
 }
 
 /** The spans without which the turn had ended earlier: from its end back, always the one that ended last. */
@@ -24503,23 +24585,25 @@ export function criticalPath(spans) {
 }
 
 function SpanRow(span, i, { from, length, critical, state }) {
-  const x = ((span.begin - from) / length) * 1000;
-  const wide = Math.max(3, ((span.end - span.begin) / length) * 1000);
+  const x = round(Math.max(0, Math.min(997, ((span.begin - from) / length) * 1000)));
+  const wide = round(Math.max(3, ((span.end - span.begin) / length) * 1000));
+  const waited = round(Math.min(x, ((span.waited ?? 0) / length) * 1000));
   const isCritical = critical.has(span);
   const name = span.id
     ? html`<a href="${hrefTo(state, "session", [span.id])}">${bdi(span.name)}</a>`
     : html`<a href="${hrefTo(state, "session", [idOf(state)], [["view", "transcript"], ["ms", Math.max(0, Math.round(span.end))]])}" title="${t("Show it in the transcript")}">${bdi(span.name)}</a>`;
   return html`
     <tr data-key="sp${i}" class="span is-${span.kind} ${isCritical ? "is-critical" : ""}">
-      <th scope="row" class="span-name">${name} ${span.marks.map((word) => html`<span class="mark ${span.isFailed || span.kind === "failed" ? "is-bad" : ""}">${word}</span> `)}</th>
+      <th scope="row" class="span-name depth-${span.depth}">${span.depth ? html`<span class="branch" aria-hidden="true">└</span>` : null}${name} ${span.marks.map((word) => html`<span class="mark ${span.isFailed || span.kind === "failed" ? "is-bad" : ""}">${word}</span> `)}</th>
       <td class="span-cell">
         <svg class="span-bar" viewBox="0 0 1000 14" preserveAspectRatio="none" aria-hidden="true">
           ${[250, 500, 750].map((at) => html`<rect class="span-rule" x="${at}" y="0" width="1" height="14"/>`)}
-          <rect class="k-${span.isFailed ? "failed" : span.kind}" x="${round(Math.max(0, Math.min(997, x)))}" y="2" width="${round(wide)}" height="10"/>
-          ${isCritical ? html`<rect class="span-critical" x="${round(Math.max(0, Math.min(997, x)))}" y="12.5" width="${round(wide)}" height="1.5"/>` : null}
+          ${waited > 1 ? html`<rect class="k-wait" x="${round(x - waited)}" y="5" width="${waited}" height="4"/>` : null}
+          <rect class="k-${span.isFailed ? "failed" : span.kind}" x="${x}" y="2" width="${wide}" height="10"/>
+          ${isCritical ? html`<rect class="span-critical" x="${x}" y="12.5" width="${wide}" height="1.5"/>` : null}
         </svg>
       </td>
-      <td class="num">${span.kind === "event" ? html`<span class="note">${formatDuration(Math.max(0, span.begin - from))}</span>` : formatDuration(span.end - span.begin)}</td>
+      <td class="num" title="${span.waited ? t("after {time} of waiting", { time: formatDuration(span.waited) }) : ""}">${span.kind === "event" ? html`<span class="note">${formatDuration(Math.max(0, span.begin - from))}</span>` : formatDuration(span.end - span.begin)}</td>
       <td class="num wide">${span.tokens === undefined ? null : tokens(span.tokens)}</td>
       <td class="num">${span.isPriced ? money(span.cost) : null}</td>
     </tr>`;
@@ -28831,7 +28915,7 @@ export const messages = {
   "{title}. Arrow keys move, Enter selects, Escape leaves.": "{title}。方向键移动，回车选择，Esc 离开。",
   "{title}. Arrow keys move, Enter opens the turn, Escape leaves.": "{title}。方向键移动，回车打开该轮，Esc 离开。",
   "{title}. Arrow keys move, Escape leaves.": "{title}。方向键移动，Esc 离开。",
-  "Turn {n}, {time}": "第 {n} 轮，{time}", "Cost so far": "累计费用",
+  "Turn {n}, {time}": "第 {n} 轮，{time}", "Cost so far": "累计费用", "after {time} of waiting": "等待 {time} 之后",
   "Table": "表格", "Print": "打印", "Input": "输入", "Before": "此前", "Change": "变化", "new": "新增",
   "The first {n} of {all} were asked for.": "仅请求了 {all} 项中的前 {n} 项。", "{change} from {amount} the span before": "{change}，对比上一时段 {amount}",
   "what it would cost by the call; never in the sums": "若按次计费的价值；从不计入合计", "{prompt} in, {output} out": "输入 {prompt}，输出 {output}",

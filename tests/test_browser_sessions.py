@@ -697,6 +697,45 @@ def test_two_sessions_are_read_turn_by_turn(turns: Served, open_tab: Any) -> Non
     expect(rows).to_have_count(0)
 
 
+def used(tool: str, *, failed: bool = False) -> dict[str, Any]:
+    """The result of a tool."""
+    return {
+        "role": "toolResult", "toolCallId": f"id-{tool}", "toolName": tool, "isError": failed,
+        "content": [{"type": "text", "text": "done"}],
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("width", [1440, 1100, 700])
+def test_marks_are_whole_and_tools_stand_under_their_call(
+    tmp_path: Path, serve: Any, open_tab: Any, width: int
+) -> None:
+    folder = home_of(tmp_path / "marks")
+    messages = [
+        said("go"), call(1, 0.5), used("exec", failed=True), call(2, 0.0, stopReason="error"),
+        call(3, 0.5, model="claude-haiku-4-5-20251001"), used("read"), call(4, 0.5, stopReason="aborted"),
+    ]  # fmt: skip
+    write_session(folder, "busy", NOW_MS - DAY_MS, messages)
+    tab = open_tab(serve(tmp_path / "marks"), viewport={"width": width, "height": 900})
+    tab.go("#/session/busy?turn=0", ".waterfall tbody tr")
+    cut = """() => [...document.querySelectorAll(".turn-marks .mark")].filter((one) => {
+        const [mark, cell] = [one, one.closest("td")].map((each) => each.getBoundingClientRect());
+        return mark.right > cell.right || mark.left < cell.left || one.scrollWidth > one.clientWidth;
+    }).map((one) => one.textContent)"""
+    assert tab.page.evaluate(cut) == []
+    marks = tab.page.locator("td.turn-marks").first
+    expect(marks).to_have_attribute(
+        "title", re.compile("^2 errors, 1 retry, failover, aborted, to ")
+    )
+    expect(marks).to_contain_text("2 errors")
+    left = """() => [...document.querySelectorAll(".waterfall .span-name a")].map((one) =>
+        [one.textContent, Math.round(one.getBoundingClientRect().left - one.closest("table").getBoundingClientRect().left)])"""
+    places = tab.page.evaluate(left)
+    calls = {left for name, left in places if name.startswith("claude")}
+    tools = {left for name, left in places if name in {"exec", "read"}}
+    assert (len(calls), len(tools)) == (1, 1)
+    assert min(tools) >= min(calls) + 8
+
+
 # --- sums, states, widths ------------------------------------------------------------------------
 
 

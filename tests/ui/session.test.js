@@ -219,8 +219,40 @@ test("a turn's waterfall: begins, ends, retries and what ran beside", () => {
     ["event", 1000, 1000], ["model", 1500, 3000], ["tool", 3100, 6500], ["subagent", 3200, 6100], ["tool", 3500, 6000], ["failed", 6700, 7000], ["model", 7500, 9000],
   ]);
   assert.deepEqual(spans.at(-1).marks, ["retry", "failover", "other model"]);
+  assert.deepEqual(spans.map((one) => one.depth), [0, 0, 1, 1, 1, 0, 0], "tools and sub-agents belong to the call that made them");
+  assert.deepEqual(spans.map((one) => one.waited ?? null), [null, 500, 100, null, 0, 200, 500], "the time in which nothing ran");
   const path = [...session.criticalPath(spans)].map((one) => one.end).sort((a, b) => a - b);
   assert.deepEqual(path, [3000, 6500, 7000, 9000], "the tool that ended first is not what was waited for");
+});
+
+test("a turn's waterfall is a tree: calls, their tools, and what those in turn began", () => {
+  const call = (ts) => ({ kind: "model_call", ts_ms: ts, latency_ms: 500, model: "opus", stop_reason: "toolUse", input_tokens: 1, output_tokens: 1, cache_read_tokens: 1, cache_write_tokens: 1, cost_nano_usd: 5, is_failover: false, tools: [] });
+  const tool = (name, ts, more = {}) => ({ kind: "toolResult", ts_ms: ts, tool: name, is_error: false, duration_ms: 90, ...more });
+  const kid = (id, began) => ({ id, key: null, label: id, started_ms: began, last_activity_ms: began + 5000, total_tokens: 9, tree_cost_nano_usd: 77 });
+  const items = [
+    { kind: "user", ts_ms: 1000, tool: null }, call(2000), { kind: "custom", ts_ms: 2095, tool: "web_search" }, tool("web_search", 2100),
+    call(3000), tool("sessions_spawn", 3100, { is_error: true }), tool("sessions_spawn", 3200), tool("sessions_spawn", 3300), call(4000), { kind: "compaction", ts_ms: 4100, tool: null },
+  ];
+  const spans = session.spansOf(items, { from_ms: 1000 }, [kid("a", 3201), kid("b", 3301), kid("c", 3400)]);
+  assert.deepEqual(spans.map(({ depth, name }) => `${"-".repeat(depth)}${name}`), [
+    "User message", "opus", "-web_search", "--web_search",
+    "opus", "-sessions_spawn", "-sessions_spawn", "--a", "-sessions_spawn", "--b", "-c",
+    "opus", "Context compacted",
+  ]);
+});
+
+test("marks that have no room are counted", () => {
+  assert.equal(session.fitting([], 100), 0);
+  assert.equal(session.fitting(["1 error", "compacted"], 300), 2);
+  assert.equal(session.fitting(["1 error", "compacted", "failover"], 180), 2);
+  assert.equal(session.fitting(["1 error", "compacted", "failover"], 150), 1, "with room for how many there are besides");
+  assert.equal(session.fitting(["to a-model-with-a-very-long-name"], 50), 1);
+  assert.equal(session.fitting(["已压缩上下文", "1 个错误"], 130), 1, "Chinese is wider");
+  const busy = turn(0, { model_errors: 1, tool_errors: 2, retries: 1, failovers: 1, compactions: 1, new_model: "haiku", subagents: 2 });
+  const text = draw(stateOf("#/session/abc", { "turns abc": turnsAnswer([busy]) }, { widths: { strip: 500 } }));
+  const cell = /<td class="turn-marks"(.*?)<\/td>/s.exec(text)[0];
+  assert.match(cell, /title="3 errors, 1 retry, failover, compacted, to haiku, 2 sub-agents"/);
+  assert.match(cell, /aria-hidden="true">\+5<.*failover, compacted/s);
 });
 
 test("an open turn shows its waterfall once it has come", () => {
