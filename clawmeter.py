@@ -18917,6 +18917,7 @@ progress.is-warn { color: var(--warn); } progress.is-bad { color: var(--bad); }
 }
 .tip-table tbody td:last-child { color: var(--ink-3); }
 .tip-table .is-zero { color: var(--ink-3); }
+.tip-table .tip-text > td { padding-left: 6px; color: var(--ink-2); }
 .legend {
   display: grid; grid-template-columns: repeat(auto-fill, minmax(230px, 1fr)); gap: 0 16px;
   margin: auto -6px 0; padding-top: 8px;
@@ -19694,8 +19695,8 @@ CHART_JS = r"""// Numbers to SVG. Everything here is pure; colours are classes (
 // and positions are geometry because the content policy gives style attributes no effect.
 
 import {
-  html, t, formatCount, formatDay, formatExactMoney, formatMoney, formatMoneyTick, formatMonth, formatPercent,
-  formatTokens, shownPerNano,
+  html, t, formatCount, formatDay, formatDuration, formatExactMoney, formatMoney, formatMoneyTick, formatMonth,
+  formatPercent, formatTokens, shownPerNano,
 } from "./dom.js";
 
 const MARGIN = { top: 10, right: 4, bottom: 22, left: 48 };
@@ -19729,6 +19730,7 @@ export const UNITS = {
   tokens: { format: formatTokens, exact: formatCount },
   count: { format: formatCount, exact: formatCount },
   percent: { format: (share) => formatPercent(share), exact: (share) => formatPercent(share, 2) },
+  duration: { format: formatDuration, exact: formatDuration },
 };
 
 /** Ticks of an axis up to at least `max`: [[value, label], …]; money in round amounts of the currency on show. */
@@ -19782,9 +19784,13 @@ export function barLayout(count, width, height) {
     slot, bar, width, height,
     left: MARGIN.left, right: width - MARGIN.right, top: MARGIN.top, bottom: height - MARGIN.bottom,
     center: (i) => MARGIN.left + slot * (i + 0.5),
+    edges: (i) => [MARGIN.left + slot * i, MARGIN.left + slot * (i + 1)],
     indexAt: (x) => Math.max(0, Math.min(count - 1, Math.floor((x - MARGIN.left) / slot))),
   };
 }
+
+/** Where the spans of any chart are: next to each other, all as wide, unless the model says otherwise. */
+export const layout = (model, width, height) => model.layout?.(width, height) ?? barLayout(model.spans.length, width, height);
 
 /** Dates under the bars, as many as fit, counted back from the last one, which may be "so far". */
 function barLabels(model, at) {
@@ -19838,21 +19844,22 @@ function axis(at, ticks, y) {
 }
 
 /** The drawing around the marks: where it is, and the rectangle that feels the pointer. */
-function plot(at, width, height, inside) {
+export function plot(at, width, height, inside, kind = "") {
   return html`
-    <svg class="plot" width="${width}" height="${height}" viewBox="0 0 ${width} ${height}" aria-hidden="true">
+    <svg class="plot ${kind}" width="${width}" height="${height}" viewBox="0 0 ${width} ${height}" aria-hidden="true">
       ${inside}
       <g data-cross data-keep="1"></g>
       ${rect("touch", at.left, 0, at.right - at.left, height)}
     </svg>`;
 }
 
-/** Stacked, zero-based bars; `model` comes from coarsen() with `slot` (1 to 8) on each series. */
+/** Stacked, zero-based bars, with `isShare` each up to 100 %; `model` as of coarsen(), with `slot` (1 to 8) on each series. */
 export function stackedBars(model, width, height, lit = null) {
   const at = barLayout(model.spans.length, width, height);
   const totals = model.spans.map((_, i) => sum(model.series.map((one) => one.values[i])));
   const unit = UNITS[model.measure ?? "cost"];
-  const ticks = ticksOf(model.measure ?? "cost", Math.max(0, ...totals, ...(model.before ?? [])));
+  const ticks = model.isShare ? ticksOf("percent", 1)
+    : ticksOf(model.measure ?? "cost", Math.max(0, ...totals, ...(model.before ?? [])));
   const top = ticks[ticks.length - 1][0] || 1;
   const y = (value) => at.bottom - (value / top) * (at.bottom - at.top);
   const bars = model.spans.map((span, i) => {
@@ -19860,7 +19867,7 @@ export function stackedBars(model, width, height, lit = null) {
     const isSoFar = model.isLastPartial && i === model.spans.length - 1;
     let base = 0;
     const marks = model.series.map((one) => {
-      const value = one.values[i] || 0;
+      const value = (one.values[i] || 0) / (model.isShare ? totals[i] || 1 : 1);
       if (value <= 0) return null;
       const upper = y(base + value);
       const tall = Math.max(0.5, y(base) - upper);
@@ -19868,7 +19875,7 @@ export function stackedBars(model, width, height, lit = null) {
       const kind = lit !== null && lit !== one.key ? `s${one.slot} is-dim` : `s${one.slot}`;
       return html`
         <rect class="${kind}" data-series="${one.key}" x="${round(left)}" y="${round(upper)}" width="${round(at.bar)}"
-          height="${round(tall)}"><title>${one.label}: ${unit.format(value)}</title></rect>`;
+          height="${round(tall)}"><title>${one.label}: ${unit.format(one.values[i])}</title></rect>`;
     });
     return html`
       <g data-key="${span.key}">
@@ -19893,7 +19900,7 @@ export function stackedBars(model, width, height, lit = null) {
 
 /** A short line over each bar: as much as in the span before. */
 function spanBefore(model, at, y) {
-  if (!model.before) return null;
+  if (!model.before || model.isShare) return null;
   let path = "";
   model.before.forEach((value, i) => {
     if (value !== null) path += `M${round(at.center(i) - at.bar / 2 - 1)} ${round(y(value))}h${round(at.bar + 2)}`;
@@ -19933,28 +19940,38 @@ export function lines(model, width, height, lit = null) {
   return plot(at, width, height, html`${axis(at, ticks, y)}<g class="lines">${drawn}</g>${barLabels(model, at)}`);
 }
 
-const ordered = (index, anchor) => [Math.min(index, anchor ?? index), Math.max(index, anchor ?? index)];
+/** The spans from `anchor` to `index`; a level, what is reached so far, has no sum, so it is read at one. */
+const reach = (model, index, anchor) => (model.isLevel ? [index, index]
+  : [Math.min(index, anchor ?? index), Math.max(index, anchor ?? index)]);
 
 /** The band under the pointer (or under the arrow keys), or from `anchor` to `index` while dragging. */
 export function crosshair(model, width, height, index, anchor = null) {
   if (index === null) return html``;
-  const at = barLayout(model.spans.length, width, height);
-  const [first, last] = ordered(index, anchor);
+  const at = layout(model, width, height);
+  const [first, last] = reach(model, index, anchor);
   const kind = anchor === null ? "band" : "band is-drag";
-  return rect(kind, at.left + first * at.slot, at.top, (last - first + 1) * at.slot, at.bottom - at.top);
+  const [left, right] = [at.edges(first)[0], at.edges(last)[1]];
+  return rect(kind, left, at.top, Math.max(1, right - left), at.bottom - at.top);
 }
+
+/** The sum of what is known of `values`; null where nothing is. */
+const sumKnown = (values) => (values.some((value) => value !== null) ? sum(values) : null);
 
 /** One tooltip with every series, greatest first; while dragging, the sum of the span. */
 export function tooltip(model, index, anchor = null) {
   if (index === null || !model.spans[index]) return html``;
   const unit = UNITS[model.measure ?? "cost"];
-  const [first, last] = ordered(index, anchor);
+  const [first, last] = reach(model, index, anchor);
   // A rate has no sum: its tooltip has one value a series and no total.
-  const isSum = model.measure !== "percent";
+  const isSum = model.measure !== "percent" && !model.isLevel;
   const rows = model.series
-    .map((one) => ({ ...one, value: isSum ? sum(one.values.slice(first, last + 1)) : one.values[index] ?? null }))
+    .map((one) => ({ ...one, value: isSum ? sumKnown(one.values.slice(first, last + 1)) : one.values[index] ?? null }))
     .sort((a, b) => b.value - a.value);
-  const total = sum(rows.map((row) => row.value));
+  const total = sumKnown(rows.map((row) => row.value));
+  const notes = [
+    ...(model.before ? [[t("Span before"), unit.format(sumKnown(model.before.slice(first, last + 1)))]] : []),
+    ...(model.notes?.(first, last) ?? []),
+  ].filter(([, value]) => value);
   const title = first === last ? spanName(model, first) : t("{from} to {to}", {
     from: model.spans[first].short ?? formatDay(model.spans[first].from),
     to: model.spans[last].short ?? formatDay(model.spans[last].to),
@@ -19971,22 +19988,21 @@ export function tooltip(model, index, anchor = null) {
       <tbody>
         ${shown.map((row) => html`
           <tr class="${row.value ? "" : "is-zero"}">
-            <td>${swatch(row.slot)}</td>
+            <td>${swatch(row.slot, row.kind)}</td>
             <th scope="row"><bdi>${row.label}</bdi></th>
             <td class="num">${unit.format(row.value)}</td>
             <td class="num">${isSum && total ? formatPercent(row.value / total) : ""}</td>
           </tr>`)}
-        ${model.before ? html`
-          <tr><td></td><th scope="row">${t("Span before")}</th><td class="num">${unit.format(sum(model.before.slice(first, last + 1)))}</td><td></td></tr>`
-          : null}
+        ${notes.map(([name, value, isText]) => (isText ? html`<tr class="tip-text"><td></td><td colspan="3">${value}</td></tr>`
+          : html`<tr><td></td><th scope="row">${name}</th><td class="num">${value}</td><td></td></tr>`))}
       </tbody>
     </table>`;
 }
 
-export function swatch(slot) {
+export function swatch(slot, kind = `s${slot}`) {
   return html`
     <svg class="swatch" width="10" height="10" viewBox="0 0 10 10" aria-hidden="true">
-      <rect class="s${slot}" width="10" height="10" rx="2"/>
+      <rect class="${kind}" width="10" height="10" rx="2"/>
     </svg>`;
 }
 
@@ -20505,6 +20521,14 @@ export function scrollingTable({ label, kind = "", heads, rows, foot = null }) {
 
 /** The numbers of a picture, for whoever cannot see it or point at it. */
 export const twin = (key, table) => html`<details class="twin" data-key="twin-${key}"><summary>${t("As a table")}</summary>${table}</details>`;
+
+/** A drawing with a crosshair: app.js finds its model by `name` among the page's charts(). */
+export const chartBox = (name, label, drawing) => html`
+  <div class="chart" data-chart="${name}" data-measure="${name}" tabindex="0" role="group" aria-roledescription="${t("chart")}"
+    aria-label="${label}">
+    ${drawing}
+    <div class="tip" data-tip data-keep="1" role="status"></div>
+  </div>`;
 
 export const head = (name, kind = "") => html`<th scope="col" class="${kind}">${name}</th>`;
 export const sortedHead = (name) => html`<th scope="col" class="num" aria-sort="descending">${name}</th>`;
@@ -21110,12 +21134,7 @@ function DayTable(model) {
 
 function DayChart(model, state) {
   const label = t("{title}, stacked by model. Arrow keys move, Enter selects, Escape leaves.", { title: unitTitle(model.unit) });
-  return html`
-    <div class="chart" data-chart="day" data-measure="day" tabindex="0" role="group" aria-roledescription="${t("chart")}"
-      aria-label="${label}">
-      ${stackedBars(model, widthOf(state, "day"), CHART_HEIGHT, state.lit)}
-      <div class="tip" data-tip data-keep="1" role="status"></div>
-    </div>`;
+  return chartBox("day", label, stackedBars(model, widthOf(state, "day"), CHART_HEIGHT, state.lit));
 }
 
 const LEGEND_UNPRICED = 6;
@@ -21855,7 +21874,8 @@ export function Page(state, page) {
 }
 
 // A page is such an object. parse() and format() are its own part of the address, asks() what it wants
-// from the server now, view() what it looks like; charts() the models under its crosshairs.
+// from the server now, view() what it looks like; charts() the models under its crosshairs, with choose(index,
+// context) where a click or Enter has something else to do with a span than to filter or take it for the range.
 // Others may have actions: {name(element, context)}, keys(event, context), painted(context), heard(kind,
 // data, context) for each event of the stream (true: it is taken over, nothing need be read soon), and
 // styles: a sheet of their own. One that isLong leaves out what is below the fold while the state isArriving,
@@ -21921,7 +21941,7 @@ APP_JS = r"""// What changes and what acts: state, the address, fetching, the li
 // plain state.
 
 import { patch, html, t, useFormat, useMessages, dayIn } from "./dom.js";
-import { barLayout, crosshair, tooltip } from "./chart.js";
+import { crosshair, layout, tooltip } from "./chart.js";
 import {
   BUILT, Bar, Confirmation, pauseNotes, DEFAULT_RANGE, FILTERS, Help, LANGUAGES, Page, Rail, Search, THEMES,
   addDays, addMonths, assignColours, coloursIn, dataOf, filterAsk, formatRoute, indexing, isGone, overviewPage, parseRoute,
@@ -22735,7 +22755,8 @@ function followAddress() {
   const before = state.route;
   const route = parseRoute(location.hash, pages);
   const change = { route, isMoreOpen: false, search: null, sheet: null, confirm: null };
-  cursor = null;
+  // What is chosen in a picture leaves it as it is: whoever walks along it goes on from there.
+  if (route.page !== before.page || chartsNow()[cursor?.chart]?.choose === undefined) cursor = null;
   if (route.page !== before.page) {
     resting[before.page] = state.answers;
     Object.assign(change, {
@@ -22766,7 +22787,7 @@ function chartsNow() {
 
 function layoutOf(name) {
   const { model, height } = chartsNow()[name];
-  return barLayout(model.spans.length, widthOf(state, name), height);
+  return layout(model, widthOf(state, name), height);
 }
 
 function paintCursor() {
@@ -22783,10 +22804,9 @@ function paintCursor() {
     patchCross(cross, crosshair(model, width, height, index, anchor));
     patch(tip, tooltip(model, index, anchor));
     if (index === null) continue;
-    const at = layoutOf(name);
-    const x = at.center(index);
+    const [before, after] = layoutOf(name).edges(index);
     const wide = tip.offsetWidth;
-    const left = x + at.slot / 2 + 12 + wide <= width ? x + at.slot / 2 + 12 : Math.max(0, x - at.slot / 2 - 12 - wide);
+    const left = after + 12 + wide <= width ? after + 12 : Math.max(0, before - 12 - wide);
     tip.style.setProperty("transform", `translate(${Math.round(left)}px, 8px)`);
   }
 }
@@ -22820,6 +22840,13 @@ function selectSpan(name, first, final) {
   if (from && to) go({ range: `${from}..${to}` });
 }
 
+/** What a click or Enter does with one span where that is the page's to say; false where it is not. */
+function chooseSpan(name, index, event) {
+  const { [name]: chart } = chartsNow();
+  chart?.choose?.(index, context(event));
+  return chart?.choose !== undefined;
+}
+
 /** The series drawn under the pointer: it lies below the rectangle that feels it. */
 function seriesAt(event, chart) {
   const mark = document.elementsFromPoint(event.clientX, event.clientY)
@@ -22837,8 +22864,9 @@ function touchDown(event, chart) {
 }
 function touchUp(event) {
   const chart = chartOf(event.target);
-  const series = chart && pointAt(event, chart) === cursor?.index && seriesAt(event, chart);
-  const kind = chart && chartsNow()[chart.dataset.chart].filterKind;
+  if (!chart || pointAt(event, chart) !== cursor?.index || chooseSpan(chart.dataset.chart, cursor.index, event)) return;
+  const series = seriesAt(event, chart);
+  const kind = chartsNow()[chart.dataset.chart].filterKind;
   if (series && kind) filterBy(kind, series);
 }
 
@@ -22881,6 +22909,7 @@ document.addEventListener("pointerup", (event) => {
     selectSpan(name, anchor, index);
     return;
   }
+  if (chooseSpan(name, index, event)) return;
   const chart = chartOf(event.target);
   const series = chart && seriesAt(event, chart);
   const kind = chartsNow()[name]?.filterKind ?? null;
@@ -22888,7 +22917,8 @@ document.addEventListener("pointerup", (event) => {
   if (series && kind && event.detail < 2) clickTimer = setTimeout(() => filterBy(kind, series), DOUBLE_CLICK_MS);
 });
 document.addEventListener("dblclick", (event) => {
-  if (!chartOf(event.target) || isTouched) return;
+  const chart = chartOf(event.target);
+  if (!chart || isTouched || chartsNow()[chart.dataset.chart].choose !== undefined) return;
   clearTimeout(clickTimer);
   go({ range: DEFAULT_RANGE });
 });
@@ -22912,7 +22942,9 @@ function chartKey(event, chart) {
   const anchor = event.shiftKey ? own?.anchor ?? own?.index ?? last : null;
   const to = { ArrowLeft: Math.max(0, index - 1), ArrowRight: Math.min(last, index + 1), Home: 0, End: last }[event.key];
   if (to !== undefined) moveCursor({ chart: name, index: to, anchor, isByKey: true });
-  else if (event.key === "Enter" && own) selectSpan(name, own.anchor ?? own.index, own.index);
+  else if (event.key === "Enter" && own) {
+    if (!chooseSpan(name, own.index, event)) selectSpan(name, own.anchor ?? own.index, own.index);
+  }
   else if (event.key === "Escape" && own) moveCursor(null);
   else return false;
   event.preventDefault();
@@ -23356,10 +23388,9 @@ tr:hover > th > .mark-box ~ .state, tr:focus > th > .mark-box ~ .state, .mark-bo
 .k-wait { fill: var(--line); } .k-event { fill: var(--ink-3); }
 .kinds { display: flex; flex-wrap: wrap; gap: 4px 16px; margin: 4px 0 8px; font-size: 12px; line-height: 18px; color: var(--ink-2); }
 .kinds li { display: inline-flex; align-items: center; gap: 6px; }
-.strip-plot { cursor: pointer; }
+.strip-plot .touch { cursor: pointer; }
 .cost-line { fill: none; stroke: var(--ink-2); stroke-width: 1.5; stroke-linejoin: round; }
 .strip-hit { fill: transparent; }
-.strip-turn:hover .strip-hit { fill: var(--ink); opacity: .06; }
 .strip-turn.is-chosen .strip-hit { fill: var(--accent); opacity: .16; }
 .mark-compacted { fill: var(--ink-2); } .mark-model { fill: none; stroke: var(--ink-2); stroke-width: 1.5; }
 .turn-list { margin: 0 -16px -12px; }
@@ -23374,15 +23405,23 @@ tr:hover > th > .mark-box ~ .state, tr:focus > th > .mark-box ~ .state, .mark-bo
 .turn-list .gap > * { padding: 0; border: 0; }
 .turn-n { width: 48px; color: var(--ink-3); }
 .turn-when { width: 104px; color: var(--ink-2); }
-.turn-cell { width: 26%; }
-.turn-list .wide { width: 64px; } .turn-list thead .num:not(.wide):not(.turn-n) { width: 82px; }
+.turn-list .wide { width: 60px; } .turn-list thead .num:not(.wide):not(.turn-n) { width: 80px; }
 .turn-bar, .span-bar { display: block; width: 100%; height: 12px; }
 .span-bar { height: 14px; }
-.turn-marks { overflow: hidden; text-overflow: ellipsis; }
-.waterfall .span-name { max-width: 280px; width: 24%; overflow: hidden; text-overflow: ellipsis; }
-.waterfall .span-name a { color: inherit; text-decoration: none; }
+/* A mark is cut only where it alone is wider than its cell: session.js counts those that have no room. */
+.turn-marks { width: 30%; }
+.turn-marks > div { display: flex; gap: 4px; }
+.turn-marks .mark { flex: none; }
+.turn-marks .mark:first-child { flex: 0 1 auto; overflow: hidden; text-overflow: ellipsis; }
+.waterfall .span-name { max-width: 280px; width: 30%; overflow: hidden; text-overflow: ellipsis; white-space: normal; }
+/* Marks that have no room beside a name go below it. */
+.waterfall .span-name a {
+  display: inline-block; max-width: calc(100% - 16px); overflow: hidden; text-overflow: ellipsis; white-space: nowrap; vertical-align: bottom;
+  color: inherit; text-decoration: none;
+}
+[data-key="turn"] .panel-head h2 { flex: none; }
 .waterfall .span-name a:hover { text-decoration: underline; text-underline-offset: 2px; }
-.waterfall .span-cell { width: 50%; min-width: 140px; }
+.waterfall .span-cell { width: 44%; min-width: 140px; }
 .waterfall.scroll.is-tall { height: auto; max-height: 420px; }
 .waterfall td, .waterfall tbody th { padding-top: 4px; padding-bottom: 4px; }
 .span-ticks { display: flex; justify-content: space-between; font-size: 11px; }
@@ -23427,8 +23466,9 @@ tr:hover > th > .mark-box ~ .state, tr:focus > th > .mark-box ~ .state, .mark-bo
 .compared .compared-text { white-space: normal; max-width: 320px; }
 .race-key { display: inline-block; width: 10px; height: 3px; margin-right: 6px; vertical-align: 3px; background: var(--s1); }
 .race-key.is-b { background: var(--s2); }
-.race-line { fill: none; stroke: var(--s1); stroke-width: 2; stroke-linejoin: round; } .race-line.is-b { stroke: var(--s2); }
 
+/* Beside the other panels there is room for the bar and its marks or for these, not for both. */
+@media (min-width: 1100px) and (max-width: 1399px) { .turn-list .wide { display: none; } }
 @media (max-width: 1279px) { .session-facts { grid-template-columns: repeat(4, minmax(0, 1fr)); } }
 @media (max-width: 639px) {
   .session-facts { grid-template-columns: repeat(2, minmax(0, 1fr)); }
@@ -23441,7 +23481,8 @@ tr:hover > th > .mark-box ~ .state, tr:focus > th > .mark-box ~ .state, .mark-bo
   .find { flex: 1 1 100%; }
   .turn-marks, .turn-when { display: none; }
   .turn-cell { width: 44%; }
-  .waterfall .span-cell { min-width: 96px; }
+  .waterfall .span-cell { min-width: 60px; }
+  .waterfall .span-name { max-width: 126px; }
   .span-ticks > :not(:first-child, :last-child) { display: none; }
   .compared .compared-name { min-width: 84px; font-size: 12px; }
   .compared .grid-table tbody td:last-child { white-space: normal; overflow-wrap: normal; }
@@ -23954,10 +23995,10 @@ import {
   html, msg, t, tn, UNKNOWN, dayIn, formatAbsolute, formatClock, formatCount, formatDay, formatDuration, formatExactMoney,
   formatMoney, formatMoneyTick, formatPercent, formatTokens, shownPerNano,
 } from "./dom.js";
-import { niceTicks, round, shareBar, sum, swatch } from "./chart.js";
+import { lines, niceTicks, plot, round, shareBar, sum, swatch, UNITS } from "./chart.js";
 import {
-  abortButton, assignColours, bdi, causeName, cost, costShare, couldNotRead, dataOf, fateMark, head, hrefTo, icon, isUnpriced, knownCost, menu, money, nestSessions, nothing,
-  panel, partial, scrollingTable, sessionName, shareOf, stateMark, stateName, taskWords, tokens, treeCost, twin, unseen, when, widthOf, windowedTable, zoneOf,
+  abortButton, assignColours, bdi, causeName, chartBox, cost, costShare, couldNotRead, dataOf, fateMark, head, hrefTo, icon, isUnpriced, knownCost, menu, money, nestSessions, nothing,
+  panel, partial, scrollingTable, sessionName, shareOf, stateMark, stateName, sumOf, taskWords, tokens, treeCost, twin, unseen, when, widthOf, windowedTable, zoneOf,
 } from "./views.js";
 
 const KINDS = [
@@ -24155,10 +24196,10 @@ function moneyAxis(most) {
   return { ticks, top: ticks[ticks.length - 1].nano || 1 };
 }
 
-/** The cost up to and with each turn, in nano-USD. */
-export function cumulative(turns, before = 0) {
+/** What was spent up to and with each turn, and over how many calls; `before` is what came before the first. */
+export function soFar(turns, before) {
   let total = before;
-  return turns.map((turn) => (total += turn.cost_nano_usd));
+  return turns.map((turn) => (total = sumOf([total, turn])));
 }
 
 function segments(turn, x, width, top, height) {
@@ -24173,20 +24214,73 @@ function segments(turn, x, width, top, height) {
 
 const STRIP = { top: 8, line: 64, gap: 8, block: 22, bottom: 16, left: 52, right: 6 };
 
-export function Strip(turns, before, width, chosen, state) {
-  const inner = Math.max(60, width - STRIP.left - STRIP.right);
-  const blocks = stripOf(turns, inner);
-  const totals = cumulative(turns, before);
-  const most = totals[totals.length - 1] || 0;
-  const axis = moneyAxis(most);
+const STRIP_HEIGHT = STRIP.top + STRIP.line + STRIP.gap + STRIP.block + STRIP.bottom;
+const TWIN_ROWS = 100;
+
+const COUNTED = ["model_calls", "model_errors", "tool_errors", "retries", "failovers", "aborts", "compactions", "subagents"];
+
+/** Some turns as one, as far as its marks go. */
+const joined = (turns) => ({
+  ...Object.fromEntries(COUNTED.map((field) => [field, sum(turns.map((turn) => turn[field]))])),
+  new_model: turns.findLast((turn) => turn.new_model)?.new_model ?? null, is_heartbeat: turns.every((turn) => turn.is_heartbeat),
+});
+
+/** Where the blocks of the strip stand in the picture, for the drawing and the crosshair. */
+function stripLayout(blocks, width, height) {
+  const edges = (i) => [STRIP.left + blocks[i].x, STRIP.left + blocks[i].x + blocks[i].width];
+  return {
+    width, height, left: STRIP.left, right: width - STRIP.right, top: STRIP.top, bottom: height - STRIP.bottom, edges,
+    center: (i) => sum(edges(i)) / 2,
+    indexAt: (x) => {
+      const found = blocks.findIndex((_, i) => x < edges(i)[1]);
+      return found < 0 ? blocks.length - 1 : found;
+    },
+  };
+}
+
+/** What the strip shows: what turns took, by kind, and what they cost. `blocks` are of one or more turns: {first, last}. */
+export function stripModel({ turns, skipped, skipped_totals: before }, blocks, state) {
+  const within = (first, last) => turns.slice(blocks[first].first.n - skipped, blocks[last].last.n - skipped + 1);
+  const totals = soFar(turns, before);
+  const took = (kind, field) => ({
+    key: kind, kind: `k-${kind}`, label: t(SEGMENT_NAMES[kind]), values: blocks.map((_, i) => sum(within(i, i).map((turn) => turn[field]))),
+  });
+  return {
+    measure: "duration", unit: "turn", blocks, totals, layout: (width, height) => stripLayout(blocks, width, height),
+    spans: blocks.map(({ first, last }) => ({
+      key: String(first.n), short: t("Turn {n}", { n: formatCount(first.n + 1) }),
+      label: first === last ? t("Turn {n}, {time}", { n: formatCount(first.n + 1), time: momentText(first.from_ms, state) }) : turnsName(first, last),
+    })),
+    series: [took("model", "model_ms"), took("tool", "tool_ms"), took("wait", "wait_ms")],
+    notes: (first, last) => {
+      const all = within(first, last);
+      return [
+        [t("Tokens"), formatTokens(sum(all.map((turn) => turn.total_tokens)))], [t("Cost"), cost(sumOf(all))],
+        [t("Cost so far"), cost(totals[blocks[last].last.n - skipped])],
+        [t("Marks"), turnMarks(joined(all)).map(([, word]) => word).join(", "), true],
+      ];
+    },
+  };
+}
+
+const stripWidth = (state) => Math.max(60, widthOf(state, "strip") - STRIP.left - STRIP.right);
+
+const turnsModel = (data, state) => stripModel(data, stripOf(data.turns, stripWidth(state)), state);
+
+export function Strip(model, width, state) {
+  const { blocks, totals } = model;
+  const chosen = state.route.turn;
+  const height = STRIP_HEIGHT;
+  const at = model.layout(width, height);
+  const most = knownCost(totals[totals.length - 1]);
+  const axis = moneyAxis(most ?? 0);
   const y = (nano) => round(STRIP.top + STRIP.line - (nano / axis.top) * STRIP.line);
   const blockTop = STRIP.top + STRIP.line + STRIP.gap;
-  const height = blockTop + STRIP.block + STRIP.bottom;
-  const first = turns[0].n;
-  let path = `M${STRIP.left} ${y(before)}`;
-  for (const block of blocks) {
-    path += `L${round(STRIP.left + block.x + block.width)} ${y(totals[block.last.n - first])}`;
-  }
+  const start = blocks[0].first;
+  let path = `M${STRIP.left} ${y(totals[0].cost_nano_usd - start.cost_nano_usd)}`;
+  blocks.forEach((block, i) => {
+    path += `L${round(at.edges(i)[1])} ${y(totals[block.last.n - start.n].cost_nano_usd)}`;
+  });
   // Heartbeats often run on a model of their own: a mark for each change would say nothing then.
   const isChanging = blocks.filter((block) => block.newModel).length > 40;
   const marks = blocks.filter((block) => block.failed || block.compactions || (block.newModel && !isChanging));
@@ -24196,30 +24290,59 @@ export function Strip(turns, before, width, chosen, state) {
     if (block.compactions) return html`<rect class="mark-compacted" x="${x - 3}" y="${blockTop + STRIP.block + 4}" width="6" height="6"/>`;
     return html`<circle class="mark-model" cx="${x}" cy="${blockTop + STRIP.block + 7}" r="3"/>`;
   };
-  return html`
-    <svg class="plot strip-plot" width="${width}" height="${height}" viewBox="0 0 ${width} ${height}" role="img"
-      aria-label="${t("Turns by what they took, and the cost up to each: {money} in the end", { money: formatMoney(most) })}">
+  return plot(at, width, height, html`
       ${axis.ticks.filter((_, i, all) => i === 0 || i === all.length - 1).map(({ nano, text }) => html`
-        <line class="${nano ? "rule" : "base"}" x1="${STRIP.left}" x2="${width - STRIP.right}" y1="${y(nano)}" y2="${y(nano)}"/>
-        <text class="tick" x="${STRIP.left - 8}" y="${y(nano) + 4}" text-anchor="end">${text}</text>`)}
-      <path class="cost-line" d="${path}"/>
+        <line class="${nano ? "rule" : "base"}" x1="${at.left}" x2="${at.right}" y1="${y(nano)}" y2="${y(nano)}"/>
+        <text class="tick" x="${at.left - 8}" y="${y(nano) + 4}" text-anchor="end">${most === null ? UNKNOWN : text}</text>`)}
+      ${most === null ? null : html`<path class="cost-line" d="${path}"/>`}
       ${blocks.map((block) => {
     const x = round(STRIP.left + block.x);
     const wide = Math.max(0.6, block.width - (block.width > 4 ? 1 : 0));
     const isChosen = chosen !== null && chosen >= block.first.n && chosen <= block.last.n;
-    const name = block.first === block.last ? turnTitle(block.first, state)
-      : t("Turns {first} to {last}", { first: formatCount(block.first.n + 1), last: formatCount(block.last.n + 1) });
     return html`
-      <g class="strip-turn ${isChosen ? "is-chosen" : ""}" data-action="open-turn" data-value="${block.first.n}" data-key="s${block.first.n}">
-        <title>${name}</title>
+      <g class="strip-turn ${isChosen ? "is-chosen" : ""}" data-key="s${block.first.n}">
+        <title>${block.first === block.last ? turnTitle(block.first, state) : turnsName(block.first, block.last)}</title>
         <rect class="strip-hit" x="${x}" y="${STRIP.top}" width="${round(wide)}" height="${height - STRIP.top}"/>
         <rect class="k-wait" x="${x}" y="${blockTop}" width="${round(wide)}" height="${STRIP.block}"/>
         ${wide > 3 ? segments(block.first, x, wide, blockTop, STRIP.block)
       : html`<rect class="${block.failedCalls ? "k-failed" : "k-model"}" x="${x}" y="${blockTop}" width="${round(wide)}" height="${STRIP.block}"/>`}
       </g>`;
   })}
-      ${marks.map(mark)}
-    </svg>`;
+      ${marks.map(mark)}`, "strip-plot");
+}
+
+const turnsName = (first, last) => t("Turns {first} to {last}", { first: formatCount(first.n + 1), last: formatCount(last.n + 1) });
+
+/** What a picture of turns shows, in numbers: its series and what its tooltip says beside them. */
+function TurnTwin(key, title, model) {
+  const { format, exact } = UNITS[model.measure];
+  const notes = model.spans.map((_, i) => model.notes?.(i, i) ?? []);
+  return twin(key, scrollingTable({
+    label: t("{title}, table", { title }), kind: "is-tall",
+    heads: html`${head(t("Turn"))}${model.series.map((one) => head(bdi(one.label), "num"))}${(notes[0] ?? []).map(([name, , isText]) => head(name, isText ? "" : "num"))}`,
+    rows: model.spans.map((span, i) => html`
+      <tr data-key="${span.key}">
+        <th scope="row">${span.label}</th>
+        ${model.series.map(({ values }) => html`<td class="num" title="${exact(values[i])}">${format(values[i])}</td>`)}
+        ${notes[i].map(([, value, isText]) => html`<td class="${isText ? "" : "num"}">${value}</td>`)}
+      </tr>`),
+  }));
+}
+
+/** Of `count` things no more than `most`, evenly; the last is among them. */
+function thinned(count, most) {
+  const every = Math.max(1, Math.ceil(count / most));
+  return Array.from({ length: count }, (_, i) => i).filter((i) => (i + 1) % every === 0 || i === count - 1);
+}
+
+/** Turns one after the other, some at a time where there are many. */
+function chunksOf(turns, most) {
+  let from = 0;
+  return thinned(turns.length, most).map((to) => {
+    const block = { first: turns[from], last: turns[to] };
+    from = to + 1;
+    return block;
+  });
 }
 
 function turnTitle(turn, state) {
@@ -24246,6 +24369,33 @@ function turnMarks(turn) {
   return marks;
 }
 
+const MARKS_SHARE = 0.3; // of the list's width, as the style sheet has it
+
+/** How many of some words fit as marks beside each other; one always does, cut if need be. */
+export function fitting(words, room) {
+  // 6.4 is an 11 px character, a Chinese one is twice as wide; 14 are around a mark, 34 for "+2".
+  const wide = (word) => [...word].reduce((total, letter) => total + (letter > "\u2e7f" ? 11 : 6.4), 14);
+  let left = room;
+  for (let i = 0; i < words.length; i++) {
+    left -= wide(words[i]);
+    if (left < (i < words.length - 1 ? 34 : 0)) return Math.max(1, i);
+  }
+  return words.length;
+}
+
+/** What happened in a turn, as far as there is room; the rest is counted, and all of it said to who points there. */
+function TurnMarks(turn, state) {
+  const marks = turnMarks(turn);
+  const words = marks.map(([, word]) => word);
+  const count = fitting(words, (widthOf(state, "strip") + 32) * MARKS_SHARE - 12);
+  const others = words.slice(count).join(", ");
+  return html`
+    <td class="turn-marks" title="${words.join(", ")}"><div>
+      ${marks.slice(0, count).map(([kind, word]) => html`<span class="mark ${kind}"><bdi>${word}</bdi></span> `)}
+      ${others ? html`<span class="mark"><span aria-hidden="true">+${formatCount(words.length - count)}</span>${unseen(others)}</span>` : null}
+    </div></td>`;
+}
+
 function TurnBar(turn, longest) {
   const width = (turn.duration_ms / Math.max(1, longest)) * 1000;
   return html`
@@ -24264,7 +24414,7 @@ function TurnRow(turn, index, longest, state) {
         aria-current="${isOpen ? "true" : "false"}" title="${turnTitle(turn, state)}">${formatCount(turn.n + 1)}</a></th>
       <td class="turn-when">${moment(turn.from_ms, state)}</td>
       <td class="turn-cell">${TurnBar(turn, longest)}</td>
-      <td class="turn-marks">${turnMarks(turn).map(([kind, word]) => html`<span class="mark ${kind}"><bdi>${word}</bdi></span> `)}</td>
+      ${TurnMarks(turn, state)}
       <td class="num wide">${formatCount(turn.model_calls)}</td>
       <td class="num wide">${tokens(turn.total_tokens)}</td>
       <td class="num">${cost(turn)}</td>
@@ -24273,10 +24423,12 @@ function TurnRow(turn, index, longest, state) {
 }
 
 /** "6 Nov 14:05": turns of a day stand under each other, so the time belongs to the date. */
-function moment(ms, state) {
+function momentText(ms, state) {
   const zone = zoneOf(state);
-  return html`<time datetime="${new Date(ms).toISOString()}" title="${formatAbsolute(ms, zone)}">${formatDay(dayIn(ms, zone))} ${formatClock(ms, zone).slice(0, 5)}</time>`;
+  return `${formatDay(dayIn(ms, zone))} ${formatClock(ms, zone).slice(0, 5)}`;
 }
+
+const moment = (ms, state) => html`<time datetime="${new Date(ms).toISOString()}" title="${formatAbsolute(ms, zoneOf(state))}">${momentText(ms, state)}</time>`;
 
 const turnShares = (turn) => t("models {model}, tools {tools}, waiting {waiting}", {
   model: formatDuration(turn.model_ms), tools: formatDuration(turn.tool_ms), waiting: formatDuration(turn.wait_ms),
@@ -24291,13 +24443,17 @@ function Legend(turns) {
   ];
   const has = { failed: turns.some((turn) => turn.model_errors), subagent: turns.some((turn) => turn.subagents) };
   const key = (kind, words) => html`
-    <li data-key="${kind}"><svg class="swatch" width="10" height="10" viewBox="0 0 10 10" aria-hidden="true"><rect class="k-${kind}" width="10" height="10" rx="2"/></svg>${words}</li>`;
+    <li data-key="${kind}">${swatch(null, `k-${kind}`)}${words}</li>`;
   return html`
     <ul class="kinds">
       ${all.map(([kind, took]) => key(kind, html`${t(SEGMENT_NAMES[kind])} <span class="note">${formatDuration(took)}</span>`))}
       ${Object.entries(has).map(([kind, is]) => (is ? key(kind, t(SEGMENT_NAMES[kind])) : null))}
     </ul>`;
 }
+
+const stripTitle = (data) => t("Turns by what they took, and the cost up to each: {money} in the end", {
+  money: formatMoney(knownCost(sumOf([data.skipped_totals, ...data.turns]))),
+});
 
 const tryAgain = () => html`<button type="button" class="link" data-action="retry">${t("Try again")}</button>`;
 
@@ -24320,8 +24476,9 @@ function Turns(state) {
     ? t("the last {n} of {total}", { n: formatCount(turns.length), total: formatCount(data.total) })
     : tn(data.total, "{n} turn", "{n} turns");
   return frame(note, html`
-    <div data-measure="strip" data-key="strip">${Strip(turns, data.skipped_totals.cost_nano_usd, widthOf(state, "strip"), state.route.turn, state)}</div>
+    ${chartBox("strip", t("{title}. Arrow keys move, Enter opens the turn, Escape leaves.", { title: stripTitle(data) }), Strip(turnsModel(data, state), widthOf(state, "strip"), state))}
     ${Legend(turns)}
+    ${TurnTwin("strip", stripTitle(data), stripModel(data, chunksOf(turns, TWIN_ROWS), state))}
     ${list}`);
 }
 
@@ -24332,12 +24489,15 @@ const MESSAGE_NAMES = {
   assistant: msg("Message without a call"), custom: msg("Tool, nested"),
 };
 
-/** The rows of a turn's waterfall: {kind, name, begin, end, …}, in order of their begin. */
+/**
+ * The rows of a turn's waterfall, {kind, name, begin, end, depth, …}: what a model call led to comes under it, tools
+ * before what they in turn began, and else by when they began. `waited` is how long nothing ran before one.
+ */
 export function spansOf(items, turn, below) {
   const spans = [];
   let upTo = turn.from_ms;
   let wasFailed = false;
-  let model = null;
+  let call = null;
   for (const item of items) {
     if (item.ts_ms === null) continue;
     if (item.kind === "model_call") {
@@ -24346,22 +24506,23 @@ export function spansOf(items, turn, below) {
       if (wasFailed) marks.push(t("retry"));
       if (item.is_failover) marks.push(t("failover"));
       if (item.stop_reason === "aborted") marks.push(t("aborted"));
-      if (model !== null && model !== item.model) marks.push(t("other model"));
-      spans.push({
+      if (call && call.name !== item.model) marks.push(t("other model"));
+      call = {
         kind: isFailed ? "failed" : "model", name: item.model, begin: item.ts_ms - (item.latency_ms ?? 0), end: item.ts_ms, marks,
         tokens: item.input_tokens + item.output_tokens + item.cache_read_tokens + item.cache_write_tokens,
         cost: item.cost_nano_usd, isPriced: true,
-      });
+      };
+      spans.push(call);
       wasFailed = isFailed;
-      model = item.model;
       upTo = Math.max(upTo, item.ts_ms);
     } else if (item.kind === "toolResult") {
       const begin = item.duration_ms === null ? Math.min(upTo, item.ts_ms) : item.ts_ms - item.duration_ms;
-      spans.push({ kind: "tool", name: item.tool ?? "?", begin, end: item.ts_ms, isFailed: item.is_error, marks: item.is_error ? [t("error")] : [] });
+      spans.push({ kind: "tool", name: item.tool ?? "?", begin, end: item.ts_ms, isFailed: item.is_error, marks: item.is_error ? [t("error")] : [], parent: call });
       upTo = Math.max(upTo, item.ts_ms);
     } else {
-      const name = item.kind === "custom" && item.tool ? item.tool : t(MESSAGE_NAMES[item.kind] ?? item.kind);
-      spans.push({ kind: "event", name, begin: item.ts_ms, end: item.ts_ms, marks: [] });
+      const isNested = item.kind === "custom" && Boolean(item.tool);
+      const name = isNested ? item.tool : t(MESSAGE_NAMES[item.kind] ?? item.kind);
+      spans.push({ kind: "event", name, begin: item.ts_ms, end: item.ts_ms, marks: [], isNested, parent: isNested ? call : null });
     }
   }
   for (const row of below) {
@@ -24370,7 +24531,47 @@ export function spansOf(items, turn, below) {
       marks: [], tokens: row.total_tokens, cost: treeCost(row), isPriced: true, id: row.id,
     });
   }
-  return spans.sort((a, b) => a.begin - b.begin || a.end - b.end);
+  findParents(spans);
+  spans.sort((a, b) => a.begin - b.begin || a.end - b.end);
+  let busy = turn.from_ms;
+  for (const span of spans) {
+    if (span.kind === "event" || span.kind === "subagent") continue;
+    span.waited = Math.max(0, span.begin - busy);
+    busy = Math.max(busy, span.end);
+  }
+  return asTree(spans);
+}
+
+/** The tools that what runs inside them belongs to: the ledger has no ids of tool calls, but it has the times. */
+function findParents(spans) {
+  const tools = spans.filter((span) => span.kind === "tool");
+  // A spawn has one sub-agent, which begins about when the spawn is answered.
+  const spawns = new Set(tools.filter((span) => span.name === "sessions_spawn" && !span.isFailed));
+  for (const span of spans) {
+    if (span.isNested) {
+      span.parent = tools.find((tool) => tool.begin <= span.begin && span.end <= tool.end) ?? span.parent;
+    } else if (span.kind === "subagent") {
+      const far = (one) => Math.abs(one.end - span.begin);
+      const [spawn] = [...spawns].filter((one) => one.begin <= span.begin).sort((a, b) => far(a) - far(b));
+      spawns.delete(spawn);
+      span.parent = spawn ?? spans.findLast((one) => one.kind === "model" && one.end <= span.begin) ?? null;
+    }
+  }
+}
+
+/** Spans as a tree, from the top down, each with its depth. */
+function asTree(spans) {
+  const children = new Map();
+  for (const span of spans) {
+    const siblings = children.get(span.parent ?? null);
+    if (siblings) siblings.push(span);
+    else children.set(span.parent ?? null, [span]);
+  }
+  const walk = (parent, depth) => (children.get(parent) ?? []).flatMap((span) => {
+    span.depth = depth;
+    return [span, ...walk(span, depth + 1)];
+  });
+  return walk(null, 0);
 }
 
 /** The spans without which the turn had ended earlier: from its end back, always the one that ended last. */
@@ -24386,23 +24587,25 @@ export function criticalPath(spans) {
 }
 
 function SpanRow(span, i, { from, length, critical, state }) {
-  const x = ((span.begin - from) / length) * 1000;
-  const wide = Math.max(3, ((span.end - span.begin) / length) * 1000);
+  const x = round(Math.max(0, Math.min(997, ((span.begin - from) / length) * 1000)));
+  const wide = round(Math.max(3, ((span.end - span.begin) / length) * 1000));
+  const waited = round(Math.min(x, ((span.waited ?? 0) / length) * 1000));
   const isCritical = critical.has(span);
   const name = span.id
     ? html`<a href="${hrefTo(state, "session", [span.id])}">${bdi(span.name)}</a>`
     : html`<a href="${hrefTo(state, "session", [idOf(state)], [["view", "transcript"], ["ms", Math.max(0, Math.round(span.end))]])}" title="${t("Show it in the transcript")}">${bdi(span.name)}</a>`;
   return html`
     <tr data-key="sp${i}" class="span is-${span.kind} ${isCritical ? "is-critical" : ""}">
-      <th scope="row" class="span-name">${name} ${span.marks.map((word) => html`<span class="mark ${span.isFailed || span.kind === "failed" ? "is-bad" : ""}">${word}</span> `)}</th>
+      <th scope="row" class="span-name depth-${span.depth}">${span.depth ? html`<span class="branch" aria-hidden="true">└</span>` : null}${name} ${span.marks.map((word) => html`<span class="mark ${span.isFailed || span.kind === "failed" ? "is-bad" : ""}">${word}</span> `)}</th>
       <td class="span-cell">
         <svg class="span-bar" viewBox="0 0 1000 14" preserveAspectRatio="none" aria-hidden="true">
           ${[250, 500, 750].map((at) => html`<rect class="span-rule" x="${at}" y="0" width="1" height="14"/>`)}
-          <rect class="k-${span.isFailed ? "failed" : span.kind}" x="${round(Math.max(0, Math.min(997, x)))}" y="2" width="${round(wide)}" height="10"/>
-          ${isCritical ? html`<rect class="span-critical" x="${round(Math.max(0, Math.min(997, x)))}" y="12.5" width="${round(wide)}" height="1.5"/>` : null}
+          ${waited > 1 ? html`<rect class="k-wait" x="${round(x - waited)}" y="5" width="${waited}" height="4"/>` : null}
+          <rect class="k-${span.isFailed ? "failed" : span.kind}" x="${x}" y="2" width="${wide}" height="10"/>
+          ${isCritical ? html`<rect class="span-critical" x="${x}" y="12.5" width="${wide}" height="1.5"/>` : null}
         </svg>
       </td>
-      <td class="num">${span.kind === "event" ? html`<span class="note">${formatDuration(Math.max(0, span.begin - from))}</span>` : formatDuration(span.end - span.begin)}</td>
+      <td class="num" title="${span.waited ? t("after {time} of waiting", { time: formatDuration(span.waited) }) : ""}">${span.kind === "event" ? html`<span class="note">${formatDuration(Math.max(0, span.begin - from))}</span>` : formatDuration(span.end - span.begin)}</td>
       <td class="num wide">${span.tokens === undefined ? null : tokens(span.tokens)}</td>
       <td class="num">${span.isPriced ? money(span.cost) : null}</td>
     </tr>`;
@@ -24812,40 +25015,43 @@ export function difference(a, b, form) {
   return { mark, text: share >= 10 ? `×${formatCount(share)}` : formatPercent(Math.abs(share - 1)) };
 }
 
-/** The cost of both sessions turn by turn, in one picture. */
-export function Race(sides, width, height = 160) {
-  const lines = sides.map((turns) => [0, ...cumulative(turns.turns, turns.skipped_totals.cost_nano_usd)]);
-  const most = Math.max(1, ...lines.map((line) => line[line.length - 1]));
-  const count = Math.max(1, ...lines.map((line) => line.length - 1));
-  const axis = moneyAxis(most);
-  const left = 56;
-  const x = (i) => round(left + (i / count) * (width - left - 8));
-  const y = (nano) => round(height - 20 - (nano / axis.top) * (height - 30));
-  return html`
-    <svg class="plot" width="${width}" height="${height}" viewBox="0 0 ${width} ${height}" role="img" aria-label="${t("Cost of both sessions, turn by turn")}">
-      ${axis.ticks.map(({ nano, text }) => html`
-        <line class="${nano ? "rule" : "base"}" x1="${left}" x2="${width - 8}" y1="${y(nano)}" y2="${y(nano)}"/>
-        <text class="tick" x="${left - 8}" y="${y(nano) + 4}" text-anchor="end">${text}</text>`)}
-      ${lines.map((line, side) => {
-    const every = Math.max(1, Math.floor(line.length / 400));
-    const points = line.map((nano, i) => [i, nano]).filter(([i]) => i % every === 0 || i === line.length - 1);
-    return html`<path class="race-line is-${side ? "b" : "a"}" d="${points.map(([i, nano], at) => `${at ? "L" : "M"}${x(i)} ${y(nano)}`).join("")}"/>`;
-  })}
-      <text class="tick" x="${width - 8}" y="${height - 4}" text-anchor="end">${tn(count, "{n} turn", "{n} turns")}</text>
-    </svg>`;
+const RACE_HEIGHT = 160;
+
+/** The cost of both sessions up to each turn; before what is known of one and after its end there is a gap. */
+export function raceModel(sides, names, most) {
+  const first = Math.min(...sides.map((side) => side.skipped));
+  const count = Math.max(...sides.map((side) => side.skipped + side.turns.length)) - first;
+  const at = thinned(count, most).map((i) => first + i);
+  return {
+    measure: "cost", unit: "turn", isLevel: true,
+    spans: at.map((n) => {
+      const name = t("Turn {n}", { n: formatCount(n + 1) });
+      return { key: String(n), label: name, short: n === at[at.length - 1] ? name : formatCount(n + 1) };
+    }),
+    series: sides.map(({ turns, skipped, skipped_totals: before }, i) => {
+      const totals = soFar(turns, before);
+      return { key: i ? "b" : "a", slot: i + 1, label: names[i], values: at.map((n) => (totals[n - skipped] ? knownCost(totals[n - skipped]) : null)) };
+    }),
+  };
 }
 
-/** The same in numbers, at no more turns than can be read. */
-function RaceTable(sides, names) {
-  const sums = sides.map((turns) => cumulative(turns.turns, turns.skipped_totals.cost_nano_usd));
-  const count = Math.max(...sums.map((one) => one.length));
-  const every = Math.max(1, Math.ceil(count / 100));
-  const at = Array.from({ length: count }, (_, i) => i).filter((i) => (i + 1) % every === 0 || i === count - 1);
-  return twin("race", scrollingTable({
-    label: t("{title}, table", { title: t("Cost of both sessions, turn by turn") }), kind: "is-tall",
-    heads: html`${head(t("Turn"))}${names.map((name) => head(bdi(name), "num"))}`,
-    rows: at.map((i) => html`<tr data-key="${i}"><th scope="row">${formatCount(i + 1)}</th>${sums.map((one) => html`<td class="num">${i < one.length ? money(one[i]) : UNKNOWN}</td>`)}</tr>`),
-  }));
+/** The two sessions that are compared, once both have come: what is drawn, at no more than `most` turns. */
+function raceOf(state, most) {
+  const ids = [idOf(state), state.route.with];
+  const [sessions, turns] = [sessionOf, turnsOf].map((read) => ids.map((id) => read(state, id)));
+  return [...sessions, ...turns].every(Boolean) ? raceModel(turns, sessions.map(sessionName), most) : null;
+}
+
+const drawnRace = (state) => raceOf(state, Math.max(24, Math.floor(widthOf(state, "race") / 2)));
+
+/** The cost of both sessions turn by turn, in one picture and in numbers. */
+function Race(state) {
+  const title = t("Cost of both sessions, turn by turn");
+  const model = drawnRace(state);
+  if (!model) return null;
+  return html`
+    ${chartBox("race", t("{title}. Arrow keys move, Escape leaves.", { title }), lines(model, widthOf(state, "race"), RACE_HEIGHT))}
+    ${TurnTwin("race", title, raceOf(state, TWIN_ROWS))}`;
 }
 
 /** A key may be broken after its marks, and only then inside a word. */
@@ -24874,15 +25080,13 @@ function Compared(state) {
   };
   const words = (title, read) => html`
     <tr data-key="${title}"><th scope="row">${title}</th>${sides.map((one) => html`<td class="num compared-text">${bdi(read(one) || UNKNOWN)}</td>`)}<td></td></tr>`;
-  const races = ids.map((id) => turnsOf(state, id));
   return html`
     <div class="grid" data-key="compare">
       ${panel({
     key: "compared", wide: "w12", state, title: t("Compare"), isSum: true,
     tools: html`<a class="link" href="${hrefTo(state, "session", [ids[1]], [["with", ids[0]]])}">${t("Swap")}</a> <a class="link" href="${hrefTo(state, "sessions")}" data-page="sessions">${t("All sessions")}</a>`,
     body: html`
-          <div data-measure="race" data-key="race">${races[0] && races[1] ? Race(races, widthOf(state, "race")) : null}</div>
-          ${races[0] && races[1] ? RaceTable(races, sides.map(sessionName)) : null}
+          ${Race(state)}
           ${scrollingTable({
       label: t("Both sessions, table"), kind: "compared",
       heads: html`${head(unseen(t("What")))}${name(sides[0], "a")}${name(sides[1], "b")}${head(t("Difference"), "num")}`,
@@ -25074,6 +25278,17 @@ function openTurn(n, { state, go }) {
   go({ turn: state.route.turn === n ? null : n });
 }
 
+function charts(state) {
+  if (state.route.with) {
+    const model = drawnRace(state);
+    return model ? { race: { model, height: RACE_HEIGHT, choose: null } } : {};
+  }
+  const data = turnsOf(state);
+  if (state.route.view || !data?.turns.length) return {};
+  const model = turnsModel(data, state);
+  return { strip: { model, height: STRIP_HEIGHT, choose: (i, context) => openTurn(model.blocks[i].first.n, context) } };
+}
+
 export const page = {
   styles: "sessions.css",
   parse(params) {
@@ -25111,6 +25326,7 @@ export const page = {
     return asks;
   },
   view: Session,
+  charts,
   actions: {
     "open-turn": (element, context) => openTurn(Number(element.dataset.value), context),
     "turn-close": (_, { go }) => go({ turn: null }),
@@ -25197,7 +25413,7 @@ import {
 } from "./dom.js";
 import { lines, stackedBars, swatch, UNITS } from "./chart.js";
 import {
-  BY_NAMES, FILTERS, NONE_KEY, OTHER_KEY, addDays, addMonths, answerOr, askParams, assignColours, bdi, causeName, change, coloursIn, cost, costShare, couldNotRead, dataOf, filterName, head, hrefTo,
+  BY_NAMES, FILTERS, NONE_KEY, OTHER_KEY, addDays, addMonths, answerOr, askParams, assignColours, bdi, causeName, change, chartBox, coloursIn, cost, costShare, couldNotRead, dataOf, filterName, head, hrefTo,
   isUnpriced, knownCost, money, noPrice, nothing, panel, partial, printedRows, rangeName, scrollingTable, segments, select, sessionLink, sessionName, shareOf, sharePercent, sortHead, sumOf, twin,
   tokens, unseen, when, widthOf, windowedTable, zoneOf,
 } from "./views.js";
@@ -25205,7 +25421,7 @@ import {
 const DEFAULTS = { by: "day", split: "provider_model", drawn: "bars", shown: "cost", sort: "", order: "desc" };
 const BYS = Object.keys(BY_NAMES);
 const TIMES = ["hour", "day", "week", "month", "hour_of_week"];
-const DRAWN = [["bars", msg("Bars")], ["lines", msg("Lines")]];
+const DRAWN = [["bars", msg("Bars")], ["lines", msg("Lines")], ["share", msg("Share")]];
 /** What the chart measures: the field of a row, and its unit in chart.js. */
 const SHOWN = {
   cost: { name: msg("Cost"), field: "cost_nano_usd", unit: "cost" },
@@ -25234,7 +25450,7 @@ function parse(params) {
   const split = params.get("split") === "none" ? "" : oneOf(params.get("split"), BYS, by === DEFAULTS.split ? "cause" : DEFAULTS.split);
   return {
     by, split: split === by ? "" : split,
-    drawn: oneOf(params.get("as"), ["bars", "lines"], DEFAULTS.drawn),
+    drawn: oneOf(params.get("as"), DRAWN.map(([key]) => key), DEFAULTS.drawn),
     shown: oneOf(params.get("show"), Object.keys(SHOWN), DEFAULTS.shown),
     sort: oneOf(params.get("sort"), Object.keys(COLUMNS).filter((key) => !COLUMNS[key].isInFiles), DEFAULTS.sort),
     order: oneOf(params.get("order"), ["asc", "desc"], DEFAULTS.order),
@@ -25366,6 +25582,7 @@ function chartModel(state) {
   const model = {
     measure: unit,
     unit: usage.by,
+    isShare: drawnAs(state.route) === "share",
     spans: usage.rows.map((row) => keySpan(usage.by, row)),
     series: seriesOf(usage, state),
     // The last hour of today is still to come: that is a gap, and no hour is "so far".
@@ -25376,7 +25593,7 @@ function chartModel(state) {
     const isToCome = usage.rows.map((row) => Date.parse(row.key) > state.now);
     for (const one of model.series) one.values = one.values.map((value, i) => (isToCome[i] ? null : value));
   }
-  const room = (widthOf(state, "cost") - 52) / (state.route.drawn === "bars" ? 4 : 2);
+  const room = (widthOf(state, "cost") - 52) / (drawnAs(state.route) === "lines" ? 2 : 4);
   return joinSpans(model, Math.max(24, Math.floor(room)));
 }
 
@@ -25393,6 +25610,10 @@ function cacheModel(state) {
 
 const isTimed = (usage) => TIMES.includes(usage.by);
 
+/** The ways in which a question can be drawn: lines along time, shares of parts. */
+const waysOf = ({ by, split }) => DRAWN.filter(([key]) => ({ lines: TIMES.includes(by), share: split !== "" })[key] ?? true);
+const drawnAs = (route) => oneOf(route.drawn, waysOf(route).map(([key]) => key), DEFAULTS.drawn);
+
 function charts(state) {
   const usage = dataOf(state, "usage");
   const found = {};
@@ -25403,17 +25624,8 @@ function charts(state) {
   return found;
 }
 
-function chartBox(name, label, drawing) {
-  return html`
-    <div class="chart" data-chart="${name}" data-measure="${name}" tabindex="0" role="group" aria-roledescription="${t("chart")}"
-      aria-label="${label}">
-      ${drawing}
-      <div class="tip" data-tip data-keep="1" role="status"></div>
-    </div>`;
-}
-
 function Chart(model, state) {
-  const draw = state.route.drawn === "lines" ? lines : stackedBars;
+  const draw = drawnAs(state.route) === "lines" ? lines : stackedBars;
   const label = t("{title}. Arrow keys move, Enter selects, Escape leaves.", { title: t(SHOWN[state.route.shown].name) });
   return chartBox("cost", label, draw(model, widthOf(state, "cost"), CHART_HEIGHT, state.lit));
 }
@@ -25423,18 +25635,20 @@ const shownOf = (row, field) => (field === "cost_nano_usd" ? knownCost(row) : ro
 
 const ranked = (usage, field) => usage.rows.map((row, i) => [row, i]).sort(([a], [b]) => b[field] - a[field]).slice(0, 12);
 
-/** Keys that are no time: one bar each, split, longest first. */
+/** Keys that are no time: one bar each, split, longest first; as shares each bar is as long as the others. */
 function Ranking(usage, state) {
   const { field, unit } = SHOWN[state.route.shown];
   const series = seriesOf(usage, state);
   const rows = ranked(usage, field);
   const most = Math.max(1, ...rows.map(([row]) => row[field]));
+  const isShare = drawnAs(state.route) === "share";
   const bar = (row, i) => {
     let left = 0;
+    const whole = isShare ? row[field] || 1 : most;
     return html`
       <svg class="thin is-thick" viewBox="0 0 1000 12" preserveAspectRatio="none" aria-hidden="true">
         ${series.map((one) => {
-          const wide = (one.values[i] / most) * 1000;
+          const wide = (one.values[i] / whole) * 1000;
           left += wide;
           const kind = state.lit !== null && state.lit !== one.key ? `s${one.slot} is-dim` : `s${one.slot}`;
           return wide > 0 ? html`
@@ -25466,8 +25680,10 @@ function SplitTable(usage, state) {
   const model = isTimed(usage) ? charts(state).cost.model : null;
   if (model && model.spans.length > MOST_TWIN_ROWS) return null; // the arrow keys say each of them
   const series = model?.series ?? seriesOf(usage, state);
+  const isShare = drawnAs(state.route) === "share";
+  const part = (value, total) => (isShare ? html`<td class="num" title="${write(value)}">${sharePercent(value, total, 1)}</td>` : html`<td class="num">${write(value)}</td>`);
   const line = (key, label, values, total) => html`
-    <tr data-key="${key}"><th scope="row" class="name">${label}</th>${values.map((value) => html`<td class="num">${write(value)}</td>`)}<td class="num">${write(total)}</td></tr>`;
+    <tr data-key="${key}"><th scope="row" class="name">${label}</th>${values.map((value) => part(value, total))}<td class="num">${write(total)}</td></tr>`;
   const rows = model
     ? model.spans.map((span, i) => line(span.key, span.label, series.map((one) => one.values[i]), series.reduce((sum, one) => sum + (one.values[i] ?? 0), 0)))
     : ranked(usage, field).map(([row, i]) => line(row.key, bdi(keySpan(usage.by, row).label), series.map((one) => one.values[i]), shownOf(row, field)));
@@ -25717,7 +25933,8 @@ function Figures(state) {
 
 function Main(state) {
   const usage = dataOf(state, "usage");
-  const { by, split, drawn, shown } = state.route;
+  const { by, split, shown } = state.route;
+  const ways = waysOf(state.route);
   const names = BYS.map((key) => [key, t(BY_NAMES[key]).toLowerCase()]);
   const tools = html`
     ${select({ action: "by", label: t("Group by"), options: names.map(([key, name]) => [key, t("by {key}", { key: name })]), chosen: by, shortcut: "b", help: t("Choose the group"), kind: "is-small" })}
@@ -25726,7 +25943,7 @@ function Main(state) {
       options: [["", t("not split")], ...names.filter(([key]) => key !== by).map(([key, name]) => [key, t("split by {key}", { key: name })])],
     })}
     ${segments({ action: "show", label: t("What is shown"), choices: Object.entries(SHOWN).map(([key, { name }]) => [key, t(name)]), chosen: shown })}
-    ${TIMES.includes(by) ? segments({ action: "drawn", label: t("How it is drawn"), choices: DRAWN.map(([key, name]) => [key, t(name)]), chosen: drawn }) : null}`;
+    ${ways.length > 1 ? segments({ action: "drawn", label: t("How it is drawn"), choices: ways.map(([key, name]) => [key, t(name)]), chosen: drawnAs(state.route) }) : null}`;
   const isBack = state.route.range.includes("..");
   const chart = isTimed(usage) ? Chart(charts(state).cost?.model ?? chartModel(state), state) : Ranking(usage, state);
   const hasCalls = usage.totals.model_calls > 0;
@@ -28698,6 +28915,9 @@ export const messages = {
   "The first call that OpenClaw makes is here within a second of it.": "OpenClaw 首次调用后一秒内即会显示在此。",
   "Another range or filter may have some; a new call is here within a second of it.": "换一个范围或筛选也许会有；新的调用一秒内即会显示在此。",
   "{title}. Arrow keys move, Enter selects, Escape leaves.": "{title}。方向键移动，回车选择，Esc 离开。",
+  "{title}. Arrow keys move, Enter opens the turn, Escape leaves.": "{title}。方向键移动，回车打开该轮，Esc 离开。",
+  "{title}. Arrow keys move, Escape leaves.": "{title}。方向键移动，Esc 离开。",
+  "Turn {n}, {time}": "第 {n} 轮，{time}", "Cost so far": "累计费用", "after {time} of waiting": "等待 {time} 之后",
   "Table": "表格", "Print": "打印", "Input": "输入", "Before": "此前", "Change": "变化", "new": "新增",
   "The first {n} of {all} were asked for.": "仅请求了 {all} 项中的前 {n} 项。", "{change} from {amount} the span before": "{change}，对比上一时段 {amount}",
   "what it would cost by the call; never in the sums": "若按次计费的价值；从不计入合计", "{prompt} in, {output} out": "输入 {prompt}，输出 {output}",

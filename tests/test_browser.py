@@ -526,6 +526,28 @@ def test_the_chart_is_read_and_used_by_keyboard(page: Page) -> None:
     assert last - first == clawmeter.timedelta(days=1)
 
 
+def test_shares_fill_every_bar_and_keep_the_amounts(visit: Any, world: World) -> None:
+    page = visit().go("#/cost?range=7d")
+    ways = page.get_by_role("group", name="How it is drawn")
+    ways.get_by_role("button", name="Share").click()
+    wait_for_address(page, "as=share")
+    page.reload()
+    expect(ways.get_by_role("button", name="Share")).to_have_attribute("aria-pressed", "true")
+    # From 100 % down to 0, whatever was spent on that day.
+    expect(page.locator("[data-chart=cost] .tick").filter(has_text="100")).to_have_count(1)
+    heights = page.locator("[data-chart=cost] .bars > g").evaluate_all(
+        "all => all.map((bar) => [...bar.querySelectorAll('[data-series]')].reduce((sum, one) => sum + Number(one.getAttribute('height')), 0))"
+    )
+    assert {round(height) for height in heights if height} == {268}
+    page.locator("[data-chart=cost]").focus()
+    page.keyboard.press("Home")
+    day = world.get("/api/usage", **{"from": "7d", "by": "day"})["rows"][0]
+    wanted = f"{day['cost_nano_usd'] / 1e9:,.2f}"
+    expect(page.locator("[data-chart=cost] .tip-table thead td").first).to_have_text(f"${wanted}")
+    page.locator("[data-key=twin-cost] summary").click()
+    expect(page.locator("[data-key=twin-cost] tbody tr").first).to_contain_text("%")
+
+
 def test_hours_are_selected_as_hours(visit: Any, world: World) -> None:
     rows = world.get("/api/usage", **{"from": "2d", "by": "hour"})["rows"]
     place = next(i for i, row in enumerate(rows) if row["cost_nano_usd"])
@@ -1042,6 +1064,7 @@ STATES: list[tuple[str, Any]] = [
     ("#/overview", open_help),
     ("#/cost?compare=1&range=7d", None),
     ("#/cost?as=lines&show=tokens", None),
+    ("#/cost?as=share", None),
     ("#/cost?by=agent&split=cause", open_formula),
 ]
 

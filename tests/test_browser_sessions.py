@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import requests
 from browsers import axe_complaints
+from playwright.sync_api import expect
 from served import Served, append_calls, wait_until
 
 if TYPE_CHECKING:
@@ -612,6 +613,127 @@ def test_a_session_is_found_by_its_key(hostile: Served, open_tab: Any) -> None:
     address = "#/session/agent%3Amain%3Atelegram%3Adirect%3A1"
     tab.go(f"{address}?turn=0", ".waterfall tbody tr")
     tab.go(f"{address}?view=transcript", ".entry")
+
+
+# --- pictures ------------------------------------------------------------------------------------
+
+
+def middle(tab: Tab, selector: str, place: int) -> tuple[float, float]:
+    """Where the mouse must be for a block of the strip."""
+    box = tab.page.locator(selector).nth(place).bounding_box()
+    assert box
+    return box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+
+
+@pytest.fixture
+def turns(tmp_path: Path, serve: Any) -> Served:
+    """Two sessions, of twelve turns and of five, each turn a dollar."""
+    folder = home_of(tmp_path / "turns")
+    for session, count in (("long", 12), ("short", 5)):
+        messages = [one for n in range(count) for one in (said(f"go {n}"), call(n, 1.0))]
+        write_session(folder, session, NOW_MS - DAY_MS, messages)
+    return serve(tmp_path / "turns")
+
+
+def test_the_strip_of_turns_is_walked_by_keys_and_by_mouse(turns: Served, open_tab: Any) -> None:
+    tab = open_tab(turns)
+    tab.go("#/session/long?range=7d", "[data-chart=strip] .strip-turn")
+    chart = tab.page.locator("[data-chart=strip]")
+    title = chart.locator(".tip-table thead th")
+    chart.focus()
+    tab.page.keyboard.press("End")
+    expect(title).to_contain_text("Turn 12,")
+    expect(chart.locator(".band")).to_have_count(1)
+    expect(chart.locator(".tip-table")).to_contain_text("Cost so far$12.00")
+    tab.page.keyboard.press("ArrowLeft")
+    tab.page.keyboard.press("Enter")
+    expect(tab.page.locator("[data-key=turn] h2")).to_have_text("Turn 11")
+    expect(title).to_contain_text("Turn 11,")
+    tab.page.keyboard.press("Shift+ArrowLeft")
+    expect(title).to_have_text("Turn 10 to Turn 11")
+    tab.page.keyboard.press("Escape")
+    expect(title).to_have_count(0)
+    tab.page.mouse.move(*middle(tab, ".strip-turn", 3))
+    expect(title).to_contain_text("Turn 4,")
+    tab.page.mouse.down()
+    tab.page.mouse.up()
+    expect(tab.page.locator("[data-key=turn] h2")).to_have_text("Turn 4")
+    # The range is of the other pages: nothing in this picture is a part of it.
+    chart.dispatch_event("dblclick")
+    tab.page.mouse.click(*middle(tab, ".strip-turn", 5))
+    expect(tab.page.locator("[data-key=turn] h2")).to_have_text("Turn 6")
+    assert "range=7d" in tab.page.url
+    tab.page.locator("[data-key=twin-strip] summary").click()
+    row = tab.page.locator("[data-key=twin-strip] tbody tr").last
+    expect(row.locator("td").nth(5)).to_have_text("$12.00")
+
+
+def test_a_finger_shows_a_turn_first_and_opens_it_then(turns: Served, open_tab: Any) -> None:
+    tab = open_tab(turns, has_touch=True, viewport={"width": 390, "height": 844})
+    tab.go("#/session/long", "[data-chart=strip] .strip-turn")
+    tab.page.locator("[data-chart=strip]").evaluate("one => one.scrollIntoView({block: 'center'})")
+    tab.page.touchscreen.tap(*middle(tab, ".strip-turn", 6))
+    expect(tab.page.locator(".tip-table thead th")).to_contain_text("Turn 7,")
+    expect(tab.page.locator("[data-key=turn]")).to_have_count(0)
+    tab.page.touchscreen.tap(*middle(tab, ".strip-turn", 6))
+    expect(tab.page.locator("[data-key=turn] h2")).to_have_text("Turn 7")
+
+
+def test_two_sessions_are_read_turn_by_turn(turns: Served, open_tab: Any) -> None:
+    tab = open_tab(turns)
+    tab.go("#/session/long?with=short", "[data-chart=race] .line")
+    chart = tab.page.locator("[data-chart=race]")
+    rows = chart.locator(".tip-table tr")
+    chart.focus()
+    for key in ("Home", *["ArrowRight"] * 4):
+        tab.page.keyboard.press(key)
+    expect(rows).to_have_text(["Turn 5", "long$5.00", "short$5.00"])
+    tab.page.keyboard.press("ArrowRight")
+    expect(rows).to_have_text(["Turn 6", "long$6.00", "short—"])
+    tab.page.set_viewport_size({"width": 900, "height": 700})
+    expect(chart.locator(".band")).to_have_count(1)
+    expect(rows).to_have_text(["Turn 6", "long$6.00", "short—"])
+    tab.page.keyboard.press("Escape")
+    expect(rows).to_have_count(0)
+
+
+def used(tool: str, *, failed: bool = False) -> dict[str, Any]:
+    """The result of a tool."""
+    return {
+        "role": "toolResult", "toolCallId": f"id-{tool}", "toolName": tool, "isError": failed,
+        "content": [{"type": "text", "text": "done"}],
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("width", [1440, 1100, 700])
+def test_marks_are_whole_and_tools_stand_under_their_call(
+    tmp_path: Path, serve: Any, open_tab: Any, width: int
+) -> None:
+    folder = home_of(tmp_path / "marks")
+    messages = [
+        said("go"), call(1, 0.5), used("exec", failed=True), call(2, 0.0, stopReason="error"),
+        call(3, 0.5, model="claude-haiku-4-5-20251001"), used("read"), call(4, 0.5, stopReason="aborted"),
+    ]  # fmt: skip
+    write_session(folder, "busy", NOW_MS - DAY_MS, messages)
+    tab = open_tab(serve(tmp_path / "marks"), viewport={"width": width, "height": 900})
+    tab.go("#/session/busy?turn=0", ".waterfall tbody tr")
+    cut = """() => [...document.querySelectorAll(".turn-marks .mark")].filter((one) => {
+        const [mark, cell] = [one, one.closest("td")].map((each) => each.getBoundingClientRect());
+        return mark.right > cell.right || mark.left < cell.left || one.scrollWidth > one.clientWidth;
+    }).map((one) => one.textContent)"""
+    assert tab.page.evaluate(cut) == []
+    marks = tab.page.locator("td.turn-marks").first
+    expect(marks).to_have_attribute(
+        "title", re.compile("^2 errors, 1 retry, failover, aborted, to ")
+    )
+    expect(marks).to_contain_text("2 errors")
+    left = """() => [...document.querySelectorAll(".waterfall .span-name a")].map((one) =>
+        [one.textContent, Math.round(one.getBoundingClientRect().left - one.closest("table").getBoundingClientRect().left)])"""
+    places = tab.page.evaluate(left)
+    calls = {left for name, left in places if name.startswith("claude")}
+    tools = {left for name, left in places if name in {"exec", "read"}}
+    assert (len(calls), len(tools)) == (1, 1)
+    assert min(tools) >= min(calls) + 8
 
 
 # --- sums, states, widths ------------------------------------------------------------------------

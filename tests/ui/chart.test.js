@@ -98,6 +98,40 @@ test("the tooltip lists every series by value, and the sum of a dragged span", (
   assert.equal(String(chart.tooltip(model, 99)), "");
 });
 
+test("a gap is a dash in the tooltip, a level is read and not summed, and notes stand below", () => {
+  const span = (key) => ({ key, label: key, short: key });
+  const model = { measure: "cost", unit: "turn", spans: ["a", "b", "c"].map(span), series: [{ key: "x", slot: 1, label: "x", values: [1e9, 3e9, null] }] };
+  assert.match(String(chart.tooltip(model, 2)), /<td class="num">—<\/td>/);
+  assert.match(String(chart.tooltip(model, 2, 0)), /a to c.*\$4\.00/s);
+  const level = { ...model, isLevel: true, notes: (first, last) => [["Note", `${first}-${last}`], ["Words", "said", true], ["Nothing", ""]] };
+  const text = String(chart.tooltip(level, 1, 0));
+  assert.match(text, /\$3\.00/);
+  assert.doesNotMatch(text, /\$4\.00|100\u00a0%|Nothing/);
+  assert.match(text, /Note<\/th><td class="num">1-1/);
+  assert.match(text, /colspan="3">said/);
+});
+
+test("spans may be as wide as the model says: the band is where they are drawn", () => {
+  const spans = [{ key: "a", label: "a" }, { key: "b", label: "b" }];
+  const edges = (i) => [[10, 40], [40, 300]][i];
+  const model = { spans, series: [], layout: () => ({ top: 5, bottom: 105, edges }) };
+  assert.match(String(chart.crosshair(model, 310, 110, 1)), /x="40" y="5" width="260" height="100"/);
+  assert.match(String(chart.crosshair(model, 310, 110, 1, 0)), /x="10" y="5" width="290"/);
+});
+
+test("as shares every bar with anything in it reaches 100 %, and an empty one stays empty", () => {
+  const model = {
+    isShare: true, before: [5e9, 5e9, 5e9], unit: "day", isLastPartial: false, spans: ["2026-01-01", "2026-01-02", "2026-01-03"].map((key) => ({ key, label: key })),
+    series: [{ key: "a", slot: 1, label: "a", values: [3e9, 1, 0] }, { key: "b", slot: 2, label: "b", values: [1e9, 0, 0] }],
+  };
+  const text = String(chart.stackedBars(model, 400, 232));
+  const heights = [...text.matchAll(/<g data-key="([^"]*)">(.*?)<\/g>/gs)].map(([, , marks]) => [...marks.matchAll(/height="([\d.]+)"/g)].map(([, height]) => Number(height)));
+  assert.deepEqual(heights, [[150, 50], [200], []]);
+  assert.match(text, />100\u00a0%<\/text>/);
+  assert.match(text, /<title>a: \$3\.00<\/title>/, "amounts are said");
+  assert.ok(!text.includes('class="before"'), "the span before is an amount");
+});
+
 test("a hostile series name is text everywhere", () => {
   const data = byDay(3);
   data.series[0].label = `</title></svg><script>alert(1)</script>`;

@@ -1,5 +1,6 @@
 import { test } from "node:test";
 import assert from "node:assert/strict";
+import { tooltip } from "./assets/chart.js";
 import * as cost from "./assets/cost.js";
 import * as views from "./assets/views.js";
 import { EVIL, NOW, complaintsAbout, hostile, stateOf, totals } from "./states.js";
@@ -53,11 +54,11 @@ function stateFor(hash, more = {}) {
 
 const HASHES = [
   "#/cost", "#/cost?as=lines&compare=1", "#/cost?by=agent&split=cause", "#/cost?by=hour&show=tokens", "#/cost?by=week&split=none", "#/cost?by=month&show=calls&sort=cost&order=asc",
-  "#/cost?by=hour_of_week", "#/cost?by=tool&split=day&show=plan", "#/cost?by=provider_model&range=all", "#/cost?by=session&split=agent",
+  "#/cost?as=share", "#/cost?as=share&by=agent&split=cause", "#/cost?as=share&split=none", "#/cost?by=hour_of_week", "#/cost?by=tool&split=day&show=plan", "#/cost?by=provider_model&range=all", "#/cost?by=session&split=agent",
 ];
 
 test("the address says all of it, and only what differs from the usual", () => {
-  for (const hash of ["#/cost", "#/cost?by=agent", "#/cost?by=agent&split=cause", "#/cost?split=none", "#/cost?by=provider_model&split=agent", "#/cost?range=7d&compare=1&agent=main&by=hour&as=lines&show=tokens&sort=share&order=asc"]) {
+  for (const hash of ["#/cost", "#/cost?by=agent", "#/cost?by=agent&split=cause", "#/cost?split=none", "#/cost?by=provider_model&split=agent", "#/cost?as=share", "#/cost?range=7d&compare=1&agent=main&by=hour&as=lines&show=tokens&sort=share&order=asc"]) {
     assert.equal(views.formatRoute(routeOf(hash), pages), hash);
   }
   const route = routeOf("#/cost?by=__proto__&split=constructor&as=<x>&show=toString&sort=valueOf");
@@ -77,6 +78,23 @@ test("every view of the page is well made, and hostile text stays text", () => {
     if (state.answers.usage.data.parts) state.answers.usage.data.parts = usage(state.route.by, state.route.split, ["x"]).parts.map((one) => ({ ...one, label: EVIL }));
     assert.ok(!/<script|<img/.test(String(page.view(state))), hash);
   }
+});
+
+test("shares: of time and of other keys, with a table of shares; the files keep the amounts", () => {
+  const ways = (hash) => [...(/aria-label="How it is drawn">(.*?)<\/span>/s.exec(String(page.view(stateFor(hash))))?.[1] ?? "").matchAll(/data-value="(\w+)"[^>]*aria-pressed="(\w+)"/g)].map(([, key, is]) => (is === "true" ? `[${key}]` : key));
+  assert.deepEqual(ways("#/cost?as=share"), ["bars", "lines", "[share]"]);
+  assert.deepEqual(ways("#/cost?as=share&by=agent"), ["bars", "[share]"]);
+  assert.deepEqual(ways("#/cost?as=share&split=none"), ["[bars]", "lines"], "what is not split has no shares");
+  assert.deepEqual(ways("#/cost?by=agent&split=none"), []);
+  const state = stateFor("#/cost?as=share");
+  assert.equal(page.charts(state).cost.model.isShare, true);
+  assert.match(String(tooltip(page.charts(state).cost.model, 0)), /\$3\.00.*\$2\.00<\/td>\s*<td class="num">67\u00a0%/s);
+  const twin = (hash) => /data-key="twin-cost">.*?<\/details>/s.exec(String(page.view(stateFor(hash))))[0];
+  assert.match(twin("#/cost?as=share"), /<td class="num" title="\$2\.00">66\.7\u00a0%<\/td><td class="num" title="\$1\.00">33\.3\u00a0%<\/td><td class="num">\$3\.00<\/td>/);
+  const bars = (hash) => [...String(page.view(stateFor(hash))).matchAll(/<svg class="thin is-thick".*?<\/svg>/gs)].slice(0, 2).map(([svg]) => [...svg.matchAll(/ width="([\d.]+)"/g)].reduce((sum, [, wide]) => sum + Number(wide), 0));
+  assert.deepEqual(bars("#/cost?by=agent").map(Math.round), [1000, 500]);
+  assert.deepEqual(bars("#/cost?by=agent&as=share").map(Math.round), [1000, 1000]);
+  assert.equal(cost.toCsv(state.answers.usage.data, state.route), cost.toCsv(state.answers.usage.data, routeOf("#/cost")));
 });
 
 test("while something is not there yet, or failed, the others stand", () => {

@@ -1,6 +1,7 @@
 import { test } from "node:test";
 import assert from "node:assert/strict";
 import * as session from "./assets/session.js";
+import { tooltip } from "./assets/chart.js";
 import { formatRoute, parseRoute } from "./assets/views.js";
 
 const { page } = session;
@@ -141,13 +142,61 @@ test("the strip has room for every turn and stays inside", () => {
     assert.ok(blocks.length <= width + 1);
     assert.equal(last.last.n, count - 1);
     blocks.slice(1).forEach((block, i) => assert.ok(Math.abs(blocks[i].x + blocks[i].width - block.x) < 1e-6));
-    clean(String(session.Strip(turns, 0, width, 1, stateOf("#/session/abc"))));
+    const state = stateOf("#/session/abc?turn=1");
+    const model = session.stripModel(turnsAnswer(turns), blocks, state);
+    clean(String(session.Strip(model, width + 58, state)));
+    // The pointer finds the block that is drawn under it.
+    const at = model.layout(width + 58, 118);
+    blocks.forEach((_, i) => assert.equal(at.indexAt(at.center(i)), i));
+    assert.deepEqual([at.indexAt(-5), at.indexAt(9999)], [0, blocks.length - 1]);
   }
 });
 
 test("the line of cost ends at the session's cost, to the nano-dollar", () => {
-  const totals = session.cumulative([turn(0, { cost_nano_usd: 3 }), turn(1, { cost_nano_usd: 4_999_999_999_998 })], 10);
-  assert.deepEqual(totals, [13, 5_000_000_000_011]);
+  const totals = session.soFar([turn(0, { cost_nano_usd: 3 }), turn(1, { cost_nano_usd: 4_999_999_999_998 })], { ...TOTALS, cost_nano_usd: 10 });
+  assert.deepEqual(totals.map((one) => one.cost_nano_usd), [13, 5_000_000_000_011]);
+});
+
+test("the strip's tooltip has what a turn took by kind, what it cost, the cost so far and its marks", () => {
+  const turns = [turn(0, { cost_nano_usd: 1e9 }), turn(1, { cost_nano_usd: 2e9, tool_errors: 2, compactions: 1 }), turn(2, { cost_nano_usd: 4e9, unpriced_calls: 1, wait_ms: 6000 })];
+  const state = stateOf("#/session/abc", { "turns abc": { ...turnsAnswer(turns), skipped_totals: { ...TOTALS, cost_nano_usd: 8e9 } } });
+  const { strip: { model, choose } } = page.charts(state);
+  const rows = (...place) => [...String(tooltip(model, ...place)).matchAll(/<tr[^>]*>(.*?)<\/tr>/gs)].map(([, row]) => row.replace(/<[^>]*>/g, " ").replace(/\s+/g, " ").trim());
+  assert.deepEqual(rows(1).slice(1), ["Model 5.0 s 63 %", "Tools 2.0 s 25 %", "Waiting 1.0 s 13 %", "Tokens 520", "Cost $2.00", "Cost so far $11.00", "2 errors, compacted"]);
+  assert.match(rows(1)[0], /^Turn 2, 6 Nov \d\d:\d\d 8\.0 s$/);
+  const all = rows(2, 0);
+  assert.equal(all[0], "Turn 1 to Turn 3 29 s");
+  assert.match(all.find((row) => row.startsWith("Cost ")), /\+1 .*\$7\.00/, "what has no price is said");
+  const went = [];
+  choose(1, { state, go: (change) => went.push(change) });
+  assert.deepEqual(went, [{ turn: 1 }]);
+});
+
+test("the strip and the race have their numbers as a table; what is not known is a dash", () => {
+  const none = { cost_nano_usd: 0, unpriced_calls: 4 };
+  const text = draw(stateOf("#/session/abc", { "turns abc": { ...turnsAnswer([turn(0, none), turn(1)]), skipped_totals: { ...TOTALS, cost_nano_usd: 0, model_calls: 0 } } }));
+  const twin = /<details class="twin" data-key="twin-strip">.*?<\/details>/s.exec(text)[0];
+  assert.deepEqual([...twin.matchAll(/<th scope="col"[^>]*>(.*?)<\/th>/g)].map(([, one]) => one.replace(/<[^>]*>/g, "")), ["Turn", "Model", "Tools", "Waiting", "Tokens", "Cost", "Cost so far", "Marks"]);
+  assert.match(/data-key="0">.*?<\/tr>/s.exec(twin)[0], /—/);
+  assert.doesNotMatch(twin, /\$0</);
+  const unknown = draw(stateOf("#/session/abc", { "turns abc": { ...turnsAnswer([turn(0, none)]), skipped_totals: { ...TOTALS, cost_nano_usd: 0, model_calls: 0 } } }));
+  assert.ok(!unknown.includes('class="cost-line"'), "no line at $0 where nothing has a price");
+});
+
+test("of two sessions only what is known of both is drawn: turn by turn, by the turn's own number", () => {
+  const sides = [
+    { ...turnsAnswer([turn(0), turn(1)]) },
+    { ...turnsAnswer([turn(1, { cost_nano_usd: 5 }), turn(2, { cost_nano_usd: 6 })]), skipped: 1, skipped_totals: { ...TOTALS, cost_nano_usd: 100 } },
+  ];
+  const model = session.raceModel(sides, ["one", "two"], 100);
+  assert.deepEqual(model.spans.map((span) => span.label), ["Turn 1", "Turn 2", "Turn 3"]);
+  assert.deepEqual(model.series.map((one) => one.values), [[1000, 3000, null], [null, 105, 111]]);
+  assert.match(String(tooltip(model, 0)), /one.*two.*—/s);
+  const long = session.raceModel([turnsAnswer(Array.from({ length: 1999 }, (_, n) => turn(n))), sides[0]], ["a", "b"], 300);
+  assert.ok(long.spans.length <= 300);
+  assert.equal(long.spans.at(-1).key, "1998");
+  const free = session.raceModel([turnsAnswer([turn(0, { cost_nano_usd: 0, unpriced_calls: 4 })])].map((one) => ({ ...one, skipped_totals: { ...TOTALS, cost_nano_usd: 0, model_calls: 0 } })), ["a"], 9);
+  assert.deepEqual(free.series[0].values, [null], "a session without a price did not cost $0");
 });
 
 test("turns are marked with what happened in them", () => {
@@ -170,8 +219,40 @@ test("a turn's waterfall: begins, ends, retries and what ran beside", () => {
     ["event", 1000, 1000], ["model", 1500, 3000], ["tool", 3100, 6500], ["subagent", 3200, 6100], ["tool", 3500, 6000], ["failed", 6700, 7000], ["model", 7500, 9000],
   ]);
   assert.deepEqual(spans.at(-1).marks, ["retry", "failover", "other model"]);
+  assert.deepEqual(spans.map((one) => one.depth), [0, 0, 1, 1, 1, 0, 0], "tools and sub-agents belong to the call that made them");
+  assert.deepEqual(spans.map((one) => one.waited ?? null), [null, 500, 100, null, 0, 200, 500], "the time in which nothing ran");
   const path = [...session.criticalPath(spans)].map((one) => one.end).sort((a, b) => a - b);
   assert.deepEqual(path, [3000, 6500, 7000, 9000], "the tool that ended first is not what was waited for");
+});
+
+test("a turn's waterfall is a tree: calls, their tools, and what those in turn began", () => {
+  const call = (ts) => ({ kind: "model_call", ts_ms: ts, latency_ms: 500, model: "opus", stop_reason: "toolUse", input_tokens: 1, output_tokens: 1, cache_read_tokens: 1, cache_write_tokens: 1, cost_nano_usd: 5, is_failover: false, tools: [] });
+  const tool = (name, ts, more = {}) => ({ kind: "toolResult", ts_ms: ts, tool: name, is_error: false, duration_ms: 90, ...more });
+  const kid = (id, began) => ({ id, key: null, label: id, started_ms: began, last_activity_ms: began + 5000, total_tokens: 9, tree_cost_nano_usd: 77 });
+  const items = [
+    { kind: "user", ts_ms: 1000, tool: null }, call(2000), { kind: "custom", ts_ms: 2095, tool: "web_search" }, tool("web_search", 2100),
+    call(3000), tool("sessions_spawn", 3100, { is_error: true }), tool("sessions_spawn", 3200), tool("sessions_spawn", 3300), call(4000), { kind: "compaction", ts_ms: 4100, tool: null },
+  ];
+  const spans = session.spansOf(items, { from_ms: 1000 }, [kid("a", 3201), kid("b", 3301), kid("c", 3400)]);
+  assert.deepEqual(spans.map(({ depth, name }) => `${"-".repeat(depth)}${name}`), [
+    "User message", "opus", "-web_search", "--web_search",
+    "opus", "-sessions_spawn", "-sessions_spawn", "--a", "-sessions_spawn", "--b", "-c",
+    "opus", "Context compacted",
+  ]);
+});
+
+test("marks that have no room are counted", () => {
+  assert.equal(session.fitting([], 100), 0);
+  assert.equal(session.fitting(["1 error", "compacted"], 300), 2);
+  assert.equal(session.fitting(["1 error", "compacted", "failover"], 180), 2);
+  assert.equal(session.fitting(["1 error", "compacted", "failover"], 150), 1, "with room for how many there are besides");
+  assert.equal(session.fitting(["to a-model-with-a-very-long-name"], 50), 1);
+  assert.equal(session.fitting(["已压缩上下文", "1 个错误"], 130), 1, "Chinese is wider");
+  const busy = turn(0, { model_errors: 1, tool_errors: 2, retries: 1, failovers: 1, compactions: 1, new_model: "haiku", subagents: 2 });
+  const text = draw(stateOf("#/session/abc", { "turns abc": turnsAnswer([busy]) }, { widths: { strip: 500 } }));
+  const cell = /<td class="turn-marks"(.*?)<\/td>/s.exec(text)[0];
+  assert.match(cell, /title="3 errors, 1 retry, failover, compacted, to haiku, 2 sub-agents"/);
+  assert.match(cell, /aria-hidden="true">\+5<.*failover, compacted/s);
 });
 
 test("an open turn shows its waterfall once it has come", () => {
@@ -270,9 +351,9 @@ test("two sessions side by side: figures, differences and one picture", () => {
   const text = draw(state);
   assert.match(text, /title="\$3\.000000002"/);
   assert.match(text, /100\u00a0%/);
-  assert.equal(text.match(/class="race-line/g).length, 2);
+  assert.equal(text.match(/<g class="line l[12]"/g).length, 2);
   const twin = text.match(/<details class="twin" data-key="twin-race">[\s\S]*?<\/details>/)[0];
-  assert.match(twin, /<th scope="row">2<\/th><td class="num"><span class="num" title="\$0\.000003000">.*?<td class="num">—<\/td>/);
+  assert.match(twin, /<th scope="row">Turn 2<\/th>\s*<td class="num" title="\$0\.000003000">.*?<\/td><td class="num" title="[^"$]*">—<\/td>/);
   clean(text);
   assert.deepEqual(session.difference(0, 5, "count"), { mark: "▲", text: "from nothing" });
   assert.deepEqual(session.difference(4, 2, "count"), { mark: "▼", text: "50\u00a0%" });
