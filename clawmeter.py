@@ -19422,6 +19422,17 @@ export function tn(count, one, many, values = {}) {
   return t(count === 1 ? one : many, { ...values, n: formatCount(count) });
 }
 
+const chain = (parts, join) => parts.filter(Boolean).reduce((all, next) => (all === "" ? next : join(all, next)), "");
+
+/** Facts in a row, "3 files, indexed 100 %"; what is empty is left out. With markup among them, markup. */
+export const joined = (...facts) => chain(facts, (all, fact) => t("{all}, {fact}", { all, fact }));
+
+/** Names of one kind of thing: "exec, read". */
+export const listed = (names) => chain(names, (a, b) => t("{a}, {b}", { a, b }));
+
+/** Whole sentences: "this failed; that, too". */
+export const inTurn = (sentences) => chain(sentences, (all, next) => t("{all}; {next}", { all, next }));
+
 /** A sentence of the server, if it is one of `known`, where {1}, {2} stand for its numbers. */
 export function tServer(text, known) {
   const numbers = [];
@@ -19442,7 +19453,10 @@ export function tPhrase(text, known) {
   return text;
 }
 
-/** What the server says of itself and of the gateway, in pieces; paths, names and reasons in it stay as they are. */
+/**
+ * What the server says of itself and of the gateway, in pieces; paths, names and reasons in it stay as they are.
+ * The first that fits is taken: what is more exact stands before what is less.
+ */
 export const SERVER_WORDS = [
   msg("not connected"), msg("the gateway is not connected"), msg("not running"), msg("refuses"), msg("waits for approval"),
   msg("not compatible"), msg("connecting"), msg("connected, {marks}"), msg("{mark}, suspended"), msg("{mark}, slow"),
@@ -19450,7 +19464,8 @@ export const SERVER_WORDS = [
   msg("{what}; nothing is lost, and reading goes on when it can be written again"), msg("reading failed: {why}"),
   msg("the machine cannot be measured: {why}"), msg("cannot start the price process: {why}"),
   msg("the price process failed: {why}; calls without a recorded cost have no price until it answers"),
-  msg("cannot read {path}: {why}"), msg("cannot read the ledger {path}: {why}"), msg("cannot write the ledger {path}: {why}"),
+  msg("cannot read the time {text}: use a date (2026-11-06), week (2026-W45), month (2026-11) or time (2026-11-06T08:00), epoch ms, today, yesterday, week, month, 7d or all"),
+  msg("cannot read the ledger {path}: {why}"), msg("cannot read {path}: {why}"), msg("cannot write the ledger {path}: {why}"),
   msg("cannot list {path}: {why}"), msg("{path} cannot be read"),
   msg("{why}; it is damaged: restart Clawmeter, which keeps the file aside and reads everything anew"),
   msg("{n} line could not be read; the last one: {where}"), msg("{n} lines could not be read; the last one: {where}"),
@@ -19481,6 +19496,35 @@ export const SERVER_WORDS = [
   msg("{path} holds no list of cron jobs"),
   msg("a cron job cannot be read: {why}"),
   msg("the gateway is not used (--no-gateway)"),
+  msg("{method} could not be sent: {why}"), msg("{what}; it may have been done all the same"), msg("{method}: no answer in {n} s"),
+  msg("{method}: no answer in time"), msg("no reason given"), msg("{path}: the archive is not finished: it has {n} of {all} bytes"),
+  msg("{path}: the archive is damaged or not finished ({why})"), msg("OpenClaw no longer has this transcript; the ledger keeps its numbers"),
+  msg("a cron job has no id"), msg("a cron job is not an object"), msg("an index worker ended early"), msg("an index worker ended with status {n}"),
+  msg("it is not an object"),
+  msg("it accepted the connection, but does not answer"), msg("it answers, but not as a gateway"), msg("it changed while it was opened"),
+  msg("it holds another kind of key"), msg("it is a hard link, and may be a file of somewhere else"),
+  msg("it is a link, which may lead out of the workspace"), msg("it is no file"), msg("it is not a folder"), msg("it is not a plain file"),
+  msg("it is not the name of a memory file"), msg("its name has characters that cannot be seen"), msg("its workspace is not known"),
+  msg("negative, not a number, over 10⁹ tokens or over $10,000 in one call"), msg("no time"),
+  msg("no agent {name} in a config, on disk or in the ledger"), msg("no call of this model is in the ledger; its name is provider/model"),
+  msg("no further run"), msg("no interval"), msg("not a time"), msg("not a cron expression: {text}"), msg("started by an event, not by the clock"),
+  msg("this expression cannot be computed here: {text}"), msg("unknown time zone {name}"), msg("no openclaw.json"),
+  msg("no session {name} in the ledger"), msg("no tick in {n} s"), msg("no workspace of agent {name} is known"), msg("not possible on this system"),
+  msg("start Clawmeter with history"), msg("without history nothing would remember what a pause has switched off"),
+  msg("the first index is under way, and what is done is kept in the ledger that it fills: try again when it is complete"),
+  msg("the first index is under way: {n} %"), msg("the gateway closed the connection"), msg("closed by the gateway ({why})"),
+  msg("the gateway has no such cron job"), msg("the job has been changed since you looked at it; this is how it is now"),
+  msg("the gateway is being paused or resumed at this moment"), msg("the gateway is not paused"), msg("the gateway knows of no run of this session"),
+  msg("the gateway had no run of this session to abort"),
+  msg("the gateway aborted nothing: the run has ended by itself, or it was not sent as a chat message, and others this version of OpenClaw does not end"),
+  msg("the gateway sent a frame of impossible length"), msg("the gateway sent what is no WebSocket frame"),
+  msg("the ledger {path} has schema {n}, this Clawmeter knows {known}"), msg("there is no such cron job"),
+  msg("there is no such file; reload the page"), msg("there is no such login; it may have ended"), msg("there is no such price"),
+  msg("this price is in clawmeter.toml; change it there"), msg("{n} live streams are open already; close a page"), msg("the server is shutting down"),
+  msg("{what}; it was kept as {path}, and a new ledger is built from what OpenClaw still has"), msg("{path} is not a ledger of Clawmeter"),
+  msg("{path} is damaged ({why})"), msg("it was found in use"), msg("{path} was written by a newer Clawmeter (schema {n}, this one knows {known})"),
+  msg("{where}: not JSON ({why})"), msg("{where}: not a JSON object"), msg("{what}; skipped"), msg("{where}: an entry of a form we do not know ({why})"), msg("{where}: longer than {size}"), msg("{where}: a line is longer than {size}"), msg("{where}: a damaged zstd frame ({why})"), msg("{where}: damaged ({why})"), msg("Permission denied"), msg("No such file or directory"),
+  msg("Is a directory"), msg("Not a directory"), msg("Input/output error"), msg("No space left on device"), msg("Connection refused"),
 ];
 
 export const fromServer = (text) => tPhrase(text, SERVER_WORDS);
@@ -19591,15 +19635,22 @@ export function formatPercent(share, digits = 0) {
 export function formatDuration(ms) {
   if (isUnknown(ms)) return UNKNOWN;
   const seconds = Math.max(0, ms) / 1000;
-  if (seconds === 0) return `0${NBSP}s`;
-  if (seconds < 0.05) return `<${NBSP}${writeNumber(0.1, 1)}${NBSP}s`;
-  if (seconds < 9.95) return `${writeNumber(seconds, 1)}${NBSP}s`;
+  const s = (n) => t("{n}\u00a0s", { n });
+  const m = (n) => t("{n}\u00a0m", { n });
+  const h = (n) => t("{n}\u00a0h", { n });
+  const d = (n) => t("{n}\u00a0d", { n });
+  if (seconds === 0) return s(0);
+  if (seconds < 0.05) return `<${NBSP}${s(writeNumber(0.1, 1))}`;
+  if (seconds < 9.95) return s(writeNumber(seconds, 1));
   const whole = Math.round(seconds);
-  const two = (a, unitA, b, unitB) => `${a}${NBSP}${unitA}` + (b ? ` ${b}${NBSP}${unitB}` : "");
-  if (whole < 60) return `${whole}${NBSP}s`;
-  if (whole < 3600) return two(Math.floor(whole / 60), "m", whole % 60, "s");
-  if (whole < 86400) return two(Math.floor(whole / 3600), "h", Math.floor((whole % 3600) / 60), "m");
-  return two(Math.floor(whole / 86400), "d", Math.floor((whole % 86400) / 3600), "h");
+  const two = (size, major, below, minor) => {
+    const rest = Math.floor((whole % size) / below);
+    return major(Math.floor(whole / size)) + (rest ? ` ${minor(rest)}` : "");
+  };
+  if (whole < 60) return s(whole);
+  if (whole < 3600) return two(60, m, 1, s);
+  if (whole < 86400) return two(3600, h, 60, m);
+  return two(86400, d, 3600, h);
 }
 
 const clocks = new Map();
@@ -19873,11 +19924,11 @@ export function stackedBars(model, width, height, lit = null) {
       const kind = lit !== null && lit !== one.key ? `s${one.slot} is-dim` : `s${one.slot}`;
       return html`
         <rect class="${kind}" data-series="${one.key}" x="${round(left)}" y="${round(upper)}" width="${round(at.bar)}"
-          height="${round(tall)}"><title>${one.label}: ${unit.format(value)}</title></rect>`;
+          height="${round(tall)}"><title>${t("{name}: {value}", { name: one.label, value: unit.format(value) })}</title></rect>`;
     });
     return html`
       <g data-key="${span.key}">
-        <title>${spanName(model, i)}: ${unit.format(totals[i])}</title>
+        <title>${t("{name}: {value}", { name: spanName(model, i), value: unit.format(totals[i]) })}</title>
         ${marks}
         ${isSoFar && base > 0
           ? html`<g class="hatch" fill="url(#hatch)">${rect("", left, y(base), at.bar, at.bottom - y(base))}</g>`
@@ -20067,7 +20118,7 @@ VIEWS_JS = r"""// What every page is made of (addresses, small parts, panels, ta
 // with the members that overviewPage has at the end of this file.
 
 import {
-  fromServer, html, msg, ownHref, t, tn, tServer, UNKNOWN, dayIn, formatAbsolute, formatAgo, formatBytes, formatClock,
+  fromServer, html, joined, listed, msg, ownHref, t, tn, tServer, UNKNOWN, dayIn, formatAbsolute, formatAgo, formatBytes, formatClock,
   formatCount, formatDay, formatDuration, formatExactMoney, formatMoney, formatMonth, formatPercent, formatTokens,
   isConverted,
 } from "./dom.js";
@@ -20626,8 +20677,8 @@ function LiveState(state) {
     words = html`${word}<span class="live-more">${t(", last update")}</span> ${formatClock(updatedMs, zoneOf(state))}`;
   } else if (connection === "live" && way) {
     words = html`
-      <span class="live-more">${word}, ${indexingWords(way)}</span>
-      <span class="live-less">${word}, ${Math.floor(way.percent)}\u00a0%</span>`;
+      <span class="live-more">${joined(word, indexingWords(way))}</span>
+      <span class="live-less">${joined(word, formatPercent(Math.floor(way.percent) / 100))}</span>`;
   }
   const hint = updatedMs ? t("Last update {time}", { time: formatAbsolute(updatedMs, zoneOf(state)) }) : word;
   return html`<span class="live ${mark}" title="${hint}">${dot()}<span class="live-word">${words}</span></span>`;
@@ -21026,7 +21077,7 @@ function attentionWords(one, { coverage, by_model: models }) {
   if (one.kind === "unpriced") {
     const unpriced = models.filter((row) => row.unpriced_calls);
     const calls = unpriced.reduce((sum, row) => sum + row.unpriced_calls, 0);
-    const names = unpriced.slice(0, 3).map((row) => row.key).join(", ");
+    const names = listed(unpriced.slice(0, 3).map((row) => row.key));
     if (calls) {
       return t("{calls} without a price ({names}): tokens are counted, the cost is not known", {
         calls: tn(calls, "{n} call", "{n} calls"), names: unpriced.length > 3 ? names + t(" and {n} more", { n: unpriced.length - 3 }) : names,
@@ -21158,7 +21209,7 @@ function ByDay(state) {
     : null;
   return panel({
     key: "by-day", title: unitTitle(model.unit), wide: "w8", state, isRanged: true,
-    note: html`${rangeName(state.route.range)}, ${cost({ ...used, cost_nano_usd: total }, true)}`,
+    note: joined(rangeName(state.route.range), cost({ ...used, cost_nano_usd: total }, true)),
     tools: html`
       ${back}
       ${model.series.length ? html`<button type="button" class="link" data-action="table">${state.isTable ? t("Show chart") : t("Show table")}</button>` : null}`,
@@ -21333,7 +21384,7 @@ function GatewayLine(state) {
     loop?.degraded ? html`<span class="is-warn">${t("slow")}</span>` : null,
     gateway.suspended ? html`<span class="is-warn">${t("suspended, takes no new work")}</span>` : null,
   ].filter(Boolean);
-  return html`<p class="more" data-key="gateway">${t("Gateway")}: ${parts.map((part, i) => html`${i ? " · " : ""}${part}`)}</p>`;
+  return html`<p class="more" data-key="gateway">${t("{name}: {value}", { name: t("Gateway"), value: html`${parts.map((part, i) => html`${i ? " · " : ""}${part}`)}` })}</p>`;
 }
 
 function Now(state) {
@@ -21417,7 +21468,7 @@ function Activity(state) {
         <span class="did ${one.kind === "failed" ? "is-bad" : ""}">
           ${icon(isKnown ? one.kind : "other", 12)}${isKnown ? t(DEEDS[one.kind]) : one.kind}
         </span>
-        <span class="activity-text" title="${name}${one.text ? `: ${deedWords(one.text)}` : ""}">
+        <span class="activity-text" title="${one.text ? t("{name}: {value}", { name, value: deedWords(one.text) }) : name}">
           ${sessionLink(state, one.session, name)}${one.text ? html` <span class="note">${bdi(deedWords(one.text))}</span>` : null}
         </span>
         ${when(one.ts_ms, state)}
@@ -21486,7 +21537,7 @@ function Breakdown(state) {
   if (!usage) {
     if (!usageError) return frame(nothing(t("Loading")));
     return frame(nothing(html`
-      ${t("The breakdown could not be read: {why}.", { why: usageError })}
+      ${t("The breakdown could not be read: {why}.", { why: fromServer(usageError) })}
       <button type="button" class="link" data-action="retry">${t("Try again")}</button>`));
   }
   if (!usage.rows.length) return frame(nothing(t("No model calls in this range.")));
@@ -21509,39 +21560,40 @@ function Strip(state) {
   const versions = source.openclaw_versions;
   const version = versions.length > 2
     ? t("{version} and {n} older", { version: versions[versions.length - 1], n: versions.length - 1 })
-    : versions.join(", ") || (state.overview.gateway.version ?? UNKNOWN);
+    : listed(versions) || (state.overview.gateway.version ?? UNKNOWN);
   const homes = source.homes.length
     ? html`<span class="mono" title="${source.homes.join("\n")}">${bdi(source.homes[0])}</span>
       ${source.homes.length > 1 ? t(" and {n} more", { n: source.homes.length - 1 }) : ""}`
     : t("none found");
-  const counted = tn(source.files, "{n} file", "{n} files")
-    + (source.databases ? `, ${tn(source.databases, "{n} database", "{n} databases")}` : "");
+  const counted = [
+    tn(source.files, "{n} file", "{n} files"), source.databases ? tn(source.databases, "{n} database", "{n} databases") : "",
+  ];
   const read = indexing(state)
     ? html`
       ${indexingWords(indexing(state))}
       <progress class="is-warn" max="100" value="${source.indexed_percent}" aria-label="${t("Indexed")}"></progress>`
     : coverage.complete === false ? t("indexed in part") : t("indexed {n}\u00a0%", { n: 100 });
-  const faults = [
+  const faults = joined(
     coverage.unreadable ? t("{n} unreadable", { n: formatCount(coverage.unreadable) }) : "",
     coverage.bad_lines ? tn(coverage.bad_lines, "{n} bad line", "{n} bad lines") : "",
     coverage.implausible ? tn(coverage.implausible, "{n} implausible call", "{n} implausible calls") : "",
-  ].filter(Boolean).join(", ");
+  );
   const sizes = [
     tn(all.model_calls, "{n} call", "{n} calls"), tn(all.sessions, "{n} session", "{n} sessions"),
     tn(source.agents, "{n} agent", "{n} agents"),
-  ].join(", ");
+  ];
   return html`
     <footer class="strip w12" data-key="strip" aria-label="${t("Sources")}">
       <dl>
         ${item("openclaw", "OpenClaw", version)}
         ${item("gateway", t("Gateway"), html`${bdi(fromServer(source.gateway))} ${gatewayActions(state.overview.gateway, state)}`)}
         ${item("home", t("Home"), homes)}
-        ${item("sources", t("Sources"), html`${counted}, ${read}`)}
+        ${item("sources", t("Sources"), joined(...counted, read))}
         ${faults ? item("faults", t("Not counted"), faults, "is-warn") : null}
         ${item("lag", t("Lag"), formatDuration(source.lag_ms))}
         ${item("disk", t("Disk"), t("ledger {size}, {free} free", { size: formatBytes(source.ledger_bytes), free: formatBytes(source.disk_free_bytes) }))}
         ${item("memory", t("Memory"), formatBytes(source.rss_bytes))}
-        ${item("all", t("All time"), html`${partial(state)} ${cost(all, true)}, ${sizes}`)}
+        ${item("all", t("All time"), html`${partial(state)} ${joined(cost(all, true), ...sizes)}`)}
         ${item("version", "Clawmeter", state.version)}
       </dl>
     </footer>`;
@@ -21595,7 +21647,7 @@ const LEFT = {
 export function pauseNotes(pause) {
   if (!pause.paused) {
     return [
-      pause.locked.length ? t("OpenClaw lets nobody switch off its own jobs: {names}.", { names: pause.locked.join(", ") }) : "",
+      pause.locked.length ? t("OpenClaw lets nobody switch off its own jobs: {names}.", { names: listed(pause.locked) }) : "",
       t("Messages that arrive are still answered: no version of OpenClaw can refuse them."),
       t("OpenClaw forgets that heartbeats are stopped when it restarts."),
     ].filter(Boolean);
@@ -21648,7 +21700,7 @@ export const auditAsk = (state) => ({
 
 function AuditRow(row, state) {
   const [mark, word] = OUTCOMES[row.outcome];
-  const why = row.outcome === "ok" || !row.answer?.message ? null : html`<span class="note">${bdi(row.answer.message)}</span>`;
+  const why = row.outcome === "ok" || !row.answer?.message ? null : html`<span class="note">${bdi(fromServer(row.answer.message))}</span>`;
   return html`
     <tr data-key="${row.id}">
       <td>${when(row.ts_ms, state)}</td>
@@ -21662,7 +21714,7 @@ function AuditRow(row, state) {
 /** What people asked of the gateway, latest first; `auditAsk` brings it. */
 export function AuditTable(state) {
   const { data, total, error } = state.answers.actions ?? {};
-  if (!data) return nothing(error ? t("The list could not be read: {why}.", { why: error.message }) : t("Loading"));
+  if (!data) return nothing(error ? t("The list could not be read: {why}.", { why: fromServer(error.message) }) : t("Loading"));
   if (!data.length) return nothing(t("Nobody has done anything yet: what is sent to a gateway from here is listed with its answer."));
   const table = scrollingTable({
     label: t("{title}, table", { title: t("Actions") }), kind: "audit",
@@ -21918,7 +21970,7 @@ APP_JS = r"""// What changes and what acts: state, the address, fetching, the li
 // What it looks like is views.js and the pages' own modules; this file decides when, and hands over
 // plain state.
 
-import { patch, html, t, useFormat, useMessages, dayIn } from "./dom.js";
+import { fromServer, patch, html, inTurn, t, useFormat, useMessages, dayIn } from "./dom.js";
 import { barLayout, crosshair, tooltip } from "./chart.js";
 import {
   BUILT, Bar, Confirmation, pauseNotes, DEFAULT_RANGE, FILTERS, Help, LANGUAGES, Page, Rail, Search, THEMES,
@@ -22177,13 +22229,20 @@ async function confirm(question) {
   try {
     const { body } = await fetchJson(question.plan);
     const { steps, gateway, problems = [] } = body;
-    if (isMine()) dispatch({ confirm: { ...state.confirm, steps, gateway, notes: question.notes?.(body), fault: problems.join("; ") } });
+    if (isMine()) dispatch({ confirm: { ...state.confirm, steps, gateway, notes: question.notes?.(body), fault: problemWords(problems) } });
   } catch (fault) {
     if (isMine()) dispatch({ confirm: { ...state.confirm, fault: faultWords(fault) } });
   }
 }
 
-const faultWords = ({ status, message }) => (status === 0 ? t("Clawmeter does not answer. Is it running?") : message);
+const faultWords = ({ status, message }) => (status === 0 ? t("Clawmeter does not answer. Is it running?") : fromServer(message));
+
+/** What of several requests failed: each is named, and then said in the server's words. */
+const problemWords = (problems) => inTurn(problems.map((problem) => {
+  const [, name, why] = /^(.+?): (.+)$/.exec(problem) ?? [];
+  const whole = fromServer(problem);
+  return why && whole === problem ? t("{name}: {value}", { name, value: fromServer(why) }) : whole;
+}));
 
 async function sendConfirmed() {
   const { steps, isBusy, send: { method, path, body }, done, then } = state.confirm;
@@ -22195,7 +22254,7 @@ async function sendConfirmed() {
     const problems = answer?.problems ?? [];
     // Done, but not all of it: that stays to be read.
     const words = t("All but this:");
-    const rest = problems.length ? { ...asked, title: done, words, steps: null, notes: [], isBusy: false, isDone: true, fault: problems.join("; ") } : null;
+    const rest = problems.length ? { ...asked, title: done, words, steps: null, notes: [], isBusy: false, isDone: true, fault: problemWords(problems) } : null;
     if (state.confirm === asked) dispatch({ confirm: rest });
     say(done);
     then?.(answer);
@@ -22677,7 +22736,7 @@ async function login(token) {
   }
   if (response.status === 401 || response.status === 403) return t("That token is not valid here.");
   const body = await response.json().catch(() => null);
-  return body?.error?.message ?? t("The server said {status}.", { status: response.status });
+  return fromServer(body?.error?.message ?? "") || t("The server said {status}.", { status: response.status });
 }
 
 async function signIn(token) {
@@ -23486,7 +23545,7 @@ SESSIONS_JS = r"""// The list of sessions: 10,000 rows and more, of which the do
 // server sorts, filters and sums. Whole sessions are shown: the range chooses those active in it.
 
 import {
-  html, msg, t, tn, UNKNOWN, formatCount, formatDuration,
+  html, joined, msg, t, tn, UNKNOWN, formatCount, formatDuration,
 } from "./dom.js";
 import {
   askParams, bdi, causeName, context as contextUse, cost, dataOf, head, hrefTo, icon, menu, money, nothing, panel,
@@ -23522,7 +23581,7 @@ function errors(row) {
   if (!errorsOf(row)) return html`<span class="note">0</span>`;
   const tools = tn(row.tool_errors, "{n} tool error", "{n} tool errors");
   const calls = tn(row.model_errors, "{n} failed call", "{n} failed calls");
-  return html`<span class="is-bad" title="${tools}, ${calls}">${formatCount(errorsOf(row))}</span>`;
+  return html`<span class="is-bad" title="${joined(tools, calls)}">${formatCount(errorsOf(row))}</span>`;
 }
 
 /** What it cost with all sub-agents below it; faint where there is nothing below. */
@@ -23949,7 +24008,7 @@ SESSION_JS = r"""// One session: what it cost and why (turns, their calls and to
 // (its transcript, read from disk a part at a time), and two sessions side by side.
 
 import {
-  html, msg, t, tn, UNKNOWN, dayIn, formatAbsolute, formatClock, formatCount, formatDay, formatDuration, formatExactMoney,
+  fromServer, html, joined, listed, msg, t, tn, UNKNOWN, dayIn, formatAbsolute, formatClock, formatCount, formatDay, formatDuration, formatExactMoney,
   formatMoney, formatMoneyTick, formatPercent, formatTokens, shownPerNano,
 } from "./dom.js";
 import { niceTicks, round, shareBar, sum, swatch } from "./chart.js";
@@ -24091,7 +24150,7 @@ function Head(state, session) {
   const words = fateWords(session, sessionLink(state));
   const who = [
     [t("Agent"), session.agent], [t("Channel"), session.channel], [t("Cause"), causeName(session.cause)],
-    [t("Models"), session.models.map((one) => one.model).join(", ")], [t("Thinking"), session.thinking_level],
+    [t("Models"), listed(session.models.map((one) => one.model))], [t("Thinking"), session.thinking_level],
   ].filter(([, value]) => value);
   const tab = (view, name) => html`
     <a class="tab" href="${hrefTo(state, "session", [session.id], view ? [["view", view]] : [])}" data-key="tab-${view || "-"}"
@@ -24303,7 +24362,7 @@ function Turns(state) {
   const data = turnsOf(state);
   const frame = (note, body) => panel({ key: "turns", title: t("Turns"), note, wide: "turns-panel", state, isSum: true, body });
   const error = state.answers[askKey("turns", idOf(state))]?.error;
-  if (!data) return frame(null, nothing(error ? html`${t("The turns could not be read: {why}.", { why: error.message })} ${tryAgain()}` : t("Loading")));
+  if (!data) return frame(null, nothing(error ? html`${t("The turns could not be read: {why}.", { why: fromServer(error.message) })} ${tryAgain()}` : t("Loading")));
   const { turns, skipped } = data;
   if (!turns.length) return frame(null, nothing(t("Nothing was said in this session.")));
   const longest = Math.max(...turns.map((turn) => turn.duration_ms));
@@ -24420,7 +24479,8 @@ function Turn(state, session) {
     <button type="button" class="icon-button" data-action="turn-step" data-value="-1" title="${t("Turn before")}" data-shortcut="[" data-help="${t("Turn before")}">${icon("left")}${unseen(t("Turn before"))}</button>
     <button type="button" class="icon-button" data-action="turn-step" data-value="1" title="${t("Turn after")}" data-shortcut="]" data-help="${t("Turn after")}">${icon("right")}${unseen(t("Turn after"))}</button>
     ${close}`;
-  const note = html`${when(turn.from_ms, state)}, ${formatDuration(turn.duration_ms)} (${turnShares(turn)}), ${money(knownCost(turn))}`;
+  const took = t("{what} ({details})", { what: formatDuration(turn.duration_ms), details: turnShares(turn) });
+  const note = joined(when(turn.from_ms, state), took, money(knownCost(turn)));
   const error = state.answers[askKey("spans", idOf(state))]?.error;
   if (!items || !isIts) return frame(note, turnNav, error ? couldNotRead(error) : nothing(t("Loading")));
   const until = untilOf(data, turn);
@@ -24507,7 +24567,7 @@ function Below(session, state) {
     </tr>`;
   return panel({
     key: "below", title: t("Sub-agents"), wide: "", state,
-    note: html`${tn(nested.length, "{n} session", "{n} sessions")}, ${money(session.subagents.every(isUnpriced) ? null : session.tree_cost_nano_usd - session.cost_nano_usd)}`,
+    note: joined(tn(nested.length, "{n} session", "{n} sessions"), money(session.subagents.every(isUnpriced) ? null : session.tree_cost_nano_usd - session.cost_nano_usd)),
     body: scrollingTable({
       label: t("Sub-agents, table"), kind: rows.length > 12 ? "is-long" : "",
       heads: html`${head(html`<span class="state-word">${t("State")}</span>`)}${head(t("Session"))}${head(t("Model"), "mid")}${head(t("Lasted"), "num")}
@@ -24553,7 +24613,7 @@ function Stored(session, state) {
     body: html`
       <ul class="stored">
         ${session.sources.slice(0, 12).map((one) => html`
-          <li data-key="${one.path}"><span class="note">${t(SOURCE_KINDS[one.kind] ?? one.kind)}${one.state === "ok" ? "" : `, ${one.state in SOURCE_STATES ? t(SOURCE_STATES[one.state]) : one.state}`}</span> <code class="mono"><bdi>${one.path}</bdi></code></li>`)}
+          <li data-key="${one.path}"><span class="note">${joined(t(SOURCE_KINDS[one.kind] ?? one.kind), one.state === "ok" ? "" : one.state in SOURCE_STATES ? t(SOURCE_STATES[one.state]) : one.state)}</span> <code class="mono"><bdi>${one.path}</bdi></code></li>`)}
       </ul>
       ${session.sources.length > 12 ? html`<p class="more">${t("and {n} more", { n: formatCount(session.sources.length - 12) })}</p>` : null}`,
   });
@@ -24737,7 +24797,7 @@ function Transcript(state, session) {
   const data = dataOf(state, key);
   const error = state.answers[key]?.error;
   const frame = (note, body) => panel({ key: "transcript", title: t("Transcript"), note, wide: "w12 transcript-panel", state, body });
-  if (!data) return frame(null, nothing(error ? html`${t("The transcript could not be read: {why}.", { why: error.message })} ${tryAgain()}` : t("Loading")));
+  if (!data) return frame(null, nothing(error ? html`${t("The transcript could not be read: {why}.", { why: fromServer(error.message) })} ${tryAgain()}` : t("Loading")));
   if (!data.available) {
     return frame(null, html`
       <div class="none">${nothing(t("OpenClaw no longer has this transcript. The ledger keeps its numbers."))}
@@ -24771,7 +24831,8 @@ export function toMarkdown(session, entries, zone) {
   for (const entry of entries) {
     const { name } = entryKind(entry);
     const facts = [entry.tool_name, entry.kind === "assistant" ? entry.model : null, entry.is_error ? t("error") : null].filter(Boolean).map((fact) => harmless(fact));
-    parts.push(`## ${entry.n + 1}. ${name}${facts.length ? ` (${facts.join(", ")})` : ""}, ${formatAbsolute(entry.ts_ms, zone)}`);
+    const what = facts.length ? t("{what} ({details})", { what: name, details: joined(...facts) }) : name;
+    parts.push(`## ${entry.n + 1}. ${joined(what, formatAbsolute(entry.ts_ms, zone))}`);
     for (const one of entry.thinking) parts.push(`> ${harmless(one).replace(/\n/g, "\n> ")}`);
     if (entry.text) parts.push(TALKING.has(entry.kind) ? harmless(entry.text) : fence(plain(laidOut(entry.text)), ""));
     for (const call of entry.tool_calls) parts.push(`**${harmless(call.name)}**\n\n${fence(JSON.stringify(call.arguments, null, 2) ?? "", "json")}`);
@@ -24886,7 +24947,7 @@ function Compared(state) {
       heads: html`${head(unseen(t("What")))}${name(sides[0], "a")}${name(sides[1], "b")}${head(t("Difference"), "num")}`,
       rows: html`
               ${words(t("State"), stateName)}${words(t("Channel"), (one) => one.channel)}${words(t("Cause"), (one) => causeName(one.cause))}
-              ${words(t("Models"), (one) => one.models.map((model) => model.model).join(", "))}${COMPARED.map(row)}`,
+              ${words(t("Models"), (one) => listed(one.models.map((model) => model.model)))}${COMPARED.map(row)}`,
     })}`,
   })}
     </div>`;
@@ -24899,7 +24960,7 @@ function Missing(state, id, error) {
   return html`
     <section class="panel empty" data-key="missing" role="alert">
       <h2>${isUnknown ? t("There is no such session") : t("This session could not be read")}</h2>
-      <p>${isUnknown ? t("The ledger has no session with this id or key.") : error?.message}</p>
+      <p>${isUnknown ? t("The ledger has no session with this id or key.") : fromServer(error?.message)}</p>
       <p><code class="mono"><bdi>${id.slice(0, 200)}</bdi></code></p>
       <p><a class="button" href="${hrefTo(state, "sessions")}" data-page="sessions">${t("All sessions")}</a></p>
     </section>`;
@@ -25031,7 +25092,7 @@ async function seek(question, step, context) {
     }
     tell(step < 0 ? t("none before this place") : t("none after this place"));
   } catch (fault) {
-    if (turn === search) tell(t("The search failed: {why}", { why: fault.message }));
+    if (turn === search) tell(t("The search failed: {why}", { why: fromServer(fault.message) }));
   }
 }
 
@@ -25052,7 +25113,7 @@ async function copyMarkdown(context) {
       tell(t("read {n} of {total}", { n: formatCount(entries.length), total: formatCount(total) }));
     }
   } catch (fault) {
-    tell(t("The transcript could not be read: {why}.", { why: fault.message }));
+    tell(t("The transcript could not be read: {why}.", { why: fromServer(fault.message) }));
     return;
   }
   const text = toMarkdown(session, entries, zoneOf(state));
@@ -25151,7 +25212,7 @@ export const page = {
         const { entries: [entry] } = await context.read(api("transcript", id), { offset: n, limit: 1, ...(kinds.length ? { kinds: kinds.join(",") } : {}) });
         if (entry) context.dispatch({ whole: { ...context.state.whole, [`${id} ${entry.id} ${entry.ts_ms}`]: entry } });
       } catch (fault) {
-        context.dispatch({ finding: { id, words: t("The transcript could not be read: {why}.", { why: fault.message }) } });
+        context.dispatch({ finding: { id, words: t("The transcript could not be read: {why}.", { why: fromServer(fault.message) }) } });
       }
     },
     markdown: (_, context) => copyMarkdown(context),
@@ -25190,7 +25251,7 @@ COST_JS = r"""// The Cost page: what was spent, grouped and split by any two key
 // cache, list prices, what prompts are made of, models without a price.
 
 import {
-  fromServer, html, msg, t, tn, UNKNOWN, dayIn, formatAbsolute, formatClock, formatCount, formatDay, formatDuration, formatExactMoney, formatMoney, formatMonth,
+  fromServer, html, joined, listed, msg, t, tn, UNKNOWN, dayIn, formatAbsolute, formatClock, formatCount, formatDay, formatDuration, formatExactMoney, formatMoney, formatMonth,
   formatPercent, formatTokens,
 } from "./dom.js";
 import { lines, stackedBars, swatch, UNITS } from "./chart.js";
@@ -25436,7 +25497,7 @@ function Ranking(usage, state) {
           left += wide;
           const kind = state.lit !== null && state.lit !== one.key ? `s${one.slot} is-dim` : `s${one.slot}`;
           return wide > 0 ? html`
-            <rect class="${kind}" x="${(left - wide).toFixed(2)}" y="0" width="${wide.toFixed(2)}" height="12"><title>${one.label}: ${UNITS[unit].format(one.values[i])}</title></rect>` : null;
+            <rect class="${kind}" x="${(left - wide).toFixed(2)}" y="0" width="${wide.toFixed(2)}" height="12"><title>${t("{name}: {value}", { name: one.label, value: UNITS[unit].format(one.values[i]) })}</title></rect>` : null;
         })}
       </svg>`;
   };
@@ -25483,7 +25544,7 @@ function Legend(usage, state) {
   const series = partsOf(usage, state).filter((one) => one.total !== 0 || (isCost && one.totals.unpriced_calls > 0));
   const drawn = new Set(series.map((one) => one.key));
   const unseenModels = usage.split === "provider_model" ? dataOf(state, "models")?.rows.filter((row) => row.unpriced_calls && !drawn.has(row.key)).map((row) => row.key) ?? [] : [];
-  const nameOfPart = (one) => (one.key === OTHER_KEY && isCost && unseenModels.length ? t("{name}; without a price: {models}", { name: one.label, models: unseenModels.join(", ") }) : one.label);
+  const nameOfPart = (one) => (one.key === OTHER_KEY && isCost && unseenModels.length ? t("{name}; without a price: {models}", { name: one.label, models: listed(unseenModels) }) : one.label);
   const total = series.reduce((sum, one) => sum + one.total, 0);
   const kind = filterKindOf(usage.split);
   return html`
@@ -25522,7 +25583,7 @@ function average(kind, row) {
     nano !== null && row.unpriced_calls ? t("over the {calls} that have a price", { calls: tn(pricedCalls(row), "{n} call", "{n} calls") }) : "",
     nano !== null && row.plan_cost_nano_usd ? t("plan use included") : "",
   ];
-  return html`<span class="num" title="${[nano === null ? "" : formatExactMoney(nano), ...why].filter(Boolean).join(", ")}">${least === null ? formatMoney(nano) : `≥\u00a0${formatMoney(least)}`}</span>`;
+  return html`<span class="num" title="${joined(nano === null ? "" : formatExactMoney(nano), ...why)}">${least === null ? formatMoney(nano) : `≥\u00a0${formatMoney(least)}`}</span>`;
 }
 
 /** Each column: its name, its value in a file and for sorting, and how it looks. */
@@ -25767,7 +25828,7 @@ function Week(state) {
     const cell = (row) => {
       const step = heatStep(row[field], most);
       const missing = field === "cost_nano_usd" && row.unpriced_calls ? ` + ${tn(row.unpriced_calls, "{n} unpriced call", "{n} unpriced calls")}` : "";
-      const words = `${keySpan("hour_of_week", row).label}: ${write(row)}${missing}`;
+      const words = t("{name}: {value}", { name: keySpan("hour_of_week", row).label, value: write(row) + missing });
       // An hour of which nothing is known is not one in which nothing was spent.
       const isUnknown = isUnseen(row);
       return html`<td class="h${step}${isUnknown ? " is-unknown" : ""}" title="${words}">${isUnknown ? UNKNOWN : unseen(write(row))}</td>`;
@@ -25789,7 +25850,7 @@ function Week(state) {
       ${most === 0 ? null : html`<p class="heat-key"><span>0</span>${[0, 1, 2, 3, 4, 5].map((step) => html`<i class="h${step}"></i>`)}<span>${UNITS[unit].format(most)}</span></p>`}`;
   };
   return panel({
-    key: "week", title: t("Hours of the week"), note: `${t(name)}, ${zoneOf(state)}`, wide: "w8", state, isRanged: true,
+    key: "week", title: t("Hours of the week"), note: joined(t(name), zoneOf(state)), wide: "w8", state, isRanged: true,
     body: answerOr(state, "week", body),
   });
 }
@@ -25931,8 +25992,8 @@ const promptTokens = (part) => `${part.isCounted ? "" : "≈"}${formatTokens(par
 /** `isNamed`: nothing else beside it says its parts. */
 function promptBar(parts, isNamed = false) {
   const total = parts.reduce((sum, part) => sum + part.tokens, 0) || 1;
-  const words = (part) => `${t(part.name)} ${promptTokens(part)} (${part.isCounted ? t("measured") : t("estimated")})`;
-  const named = isNamed ? html` role="img" aria-label="${parts.map(words).join(", ")}"` : html` aria-hidden="true"`;
+  const words = (part) => t("{what} ({details})", { what: `${t(part.name)} ${promptTokens(part)}`, details: part.isCounted ? t("measured") : t("estimated") });
+  const named = isNamed ? html` role="img" aria-label="${joined(...parts.map(words))}"` : html` aria-hidden="true"`;
   let left = 0;
   return html`
     <svg class="thin is-thick" viewBox="0 0 1000 12" preserveAspectRatio="none"${named}>
@@ -25962,8 +26023,8 @@ function Composition(state) {
       </ul>
       <p class="more">
         ${t("Tokens of a call. OpenClaw measured the characters of {measured}; their tokens (≈) are estimated at {n} characters each, and {rest} are what is left of the prompt. {output} is measured.", {
-          measured: parts.filter((part) => part.chars !== null).map((part) => t(part.name)).join(", "), n: CHARS_PER_TOKEN,
-          rest: parts.filter((part) => part.chars === null && !part.isCounted).map((part) => t(part.name)).join(", "), output: t("Output"),
+          measured: listed(parts.filter((part) => part.chars !== null).map((part) => t(part.name))), n: CHARS_PER_TOKEN,
+          rest: listed(parts.filter((part) => part.chars === null && !part.isCounted).map((part) => t(part.name))), output: t("Output"),
         })}
       </p>
       ${scrollingTable({
@@ -26000,7 +26061,7 @@ function Prices(state) {
   const form = (row) => html`
     <li data-key="${row.key}">
       <form data-action="price" data-value="${row.key}">
-        <p><b>${bdi(row.key)}</b> <span class="note">${tn(row.unpriced_calls, "{n} unpriced call", "{n} unpriced calls")}, ${tn(row.total_tokens, "{n} token", "{n} tokens")}</span></p>
+        <p><b>${bdi(row.key)}</b> <span class="note">${joined(tn(row.unpriced_calls, "{n} unpriced call", "{n} unpriced calls"), tn(row.total_tokens, "{n} token", "{n} tokens"))}</span></p>
         <div class="price-fields">
           ${PRICE_FIELDS.map(([field, name], i) => html`
             <label>${t(name)}<input class="field" name="${field}" inputmode="decimal" autocomplete="off"${i < 2 ? html` required` : html` placeholder="${t("as input")}"`}></label>`)}
@@ -26012,7 +26073,7 @@ function Prices(state) {
   const known = (price) => html`
     <li data-key="${price.model}" class="price-set">
       <b>${bdi(price.model)}</b>
-      <span class="note">${PRICE_FIELDS.filter(([field]) => price[field] !== null).map(([field, name]) => `${t(name)} $${price[field]}`).join(", ")}</span>
+      <span class="note">${joined(...PRICE_FIELDS.filter(([field]) => price[field] !== null).map(([field, name]) => `${t(name)} $${price[field]}`))}</span>
       ${price.source === "prices.toml"
         ? html`<button type="button" class="link" data-action="drop-price" data-value="${price.model}">${t("Remove")}</button>`
         : html`<span class="note">${t("in {file}", { file: price.source })}</span>`}
@@ -26064,7 +26125,7 @@ function Terms(data, isPlan) {
   const kinds = [["input", msg("input")], ["output", msg("output")], ["cache_read", msg("cache read")], ["cache_write", msg("cache write")]];
   const price = (part) => {
     const [tier] = part.price.tiers;
-    return kinds.map(([kind, name]) => `${t(name)} ${usd(tier[kind] / 1e6)}`).join(", ")
+    return joined(...kinds.map(([kind, name]) => `${t(name)} ${usd(tier[kind] / 1e6)}`))
       + (part.price.tiers.length > 1 ? t("; another above {n} prompt tokens", { n: formatTokens(part.price.tiers[1].above) }) : "")
       + (part.price_changed ? t("; changed in this span") : "");
   };
@@ -26178,12 +26239,12 @@ function view(state) {
   const usage = dataOf(state, "usage");
   // While it is still read, zeros are what there is so far.
   if (usage.totals.model_calls === 0 && !usage.before?.totals.model_calls && state.coverage?.complete !== false) return Empty(state);
-  const narrowed = FILTERS.filter(([kind]) => filters[kind]).map(([kind, name]) => `${t(name)} ${filters[kind]}`).join(", ");
+  const narrowed = FILTERS.filter(([kind]) => filters[kind]).map(([kind, name]) => `${t(name)} ${filters[kind]}`);
   return html`
     <div class="grid" data-key="cost">
       <header class="statement" data-key="statement">
         <h2>${t("Clawmeter statement")}</h2>
-        <p>${rangeName(range)}, ${zone}${narrowed ? `, ${narrowed}` : ""}. ${t("Made at {time}.", { time: formatClock(state.now, zone) })}</p>
+        <p>${joined(rangeName(range), zone, ...narrowed)} · ${t("Made at {time}.", { time: formatClock(state.now, zone) })}</p>
       </header>
       ${Figures(state)}
       ${Main(state)}
@@ -26295,7 +26356,7 @@ a.flow-card, .flow-card[role="button"], a.flow-edge { cursor: pointer; }
 FLOW_JS = r"""// The Flow page: what went from channels through the gateway and agents to models, tools and nodes,
 // drawn as cards with ribbons between them, as wide as what went along.
 
-import { html, msg, t, tn, UNKNOWN, formatCount, formatDuration, formatMoney, formatTokens } from "./dom.js";
+import { html, joined, msg, t, tn, UNKNOWN, formatCount, formatDuration, formatMoney, formatTokens } from "./dom.js";
 import {
   BUILT, NONE_KEY, OTHER_KEY, askParams, bdi, cost, dataOf, head, hrefTo, knownCost, money, nothing, panel, rangeName, scrollingTable, segments, slotOf,
   tokens, widthOf,
@@ -26544,7 +26605,7 @@ function Card(node, place, data, lit, state) {
   const errors = node.errors || 0;
   // In a narrow card the unit is left to the buttons above.
   const short = place.width < 110 && shown === "calls" && node.kind !== "node" ? formatTokens(node.tool_calls ?? node.model_calls) : number;
-  const words = [`${t(KINDS[node.kind].name)} ${name}`, number, errors ? errorWords(errors) : "", node.running ? t("{n} running", { n: formatCount(node.running) }) : ""].filter(Boolean).join(", ");
+  const words = joined(`${t(KINDS[node.kind].name)} ${name}`, number, errors ? errorWords(errors) : "", node.running ? t("{n} running", { n: formatCount(node.running) }) : "");
   const kind = `flow-card is-${node.kind} ${lightOf(lit, node.id)}`;
   const edge = place.width < 110 ? 7 : 10;
   const left = place.x + edge;
@@ -26674,7 +26735,7 @@ function view(state) {
     <div class="grid" data-key="flow">
       ${panel({
         key: "flow", title: t("Flow"), wide: "w12", state, isRanged: true, body,
-        note: html`${rangeName(state.route.range)}, ${tn(data.totals.model_calls, "{n} call", "{n} calls")}, ${cost(data.totals)}`,
+        note: joined(rangeName(state.route.range), tn(data.totals.model_calls, "{n} call", "{n} calls"), cost(data.totals)),
         tools: html`
           ${segments({ action: "show", label: t("What the width stands for"), chosen: shown, choices: Object.entries(SHOWN).map(([key, { name }]) => [key, t(name)]) })}
           ${isFolded && !state.isTable ? html`
@@ -26874,7 +26935,7 @@ CRONS_JS = r"""// Cron jobs: what runs by the clock, when next, how the last run
 // with all of its runs. `rest[0]` of the address is the job that is open.
 
 import {
-  fromServer, html, msg, t, tn, UNKNOWN, dayIn, formatAbsolute, formatClock, formatCount, formatDay, formatDuration, formatMoney, formatPercent, formatTokens, tPhrase,
+  fromServer, html, inTurn, joined, msg, t, tn, UNKNOWN, dayIn, formatAbsolute, formatClock, formatCount, formatDay, formatDuration, formatMoney, formatPercent, formatTokens, tPhrase,
 } from "./dom.js";
 import {
   askParams, bdi, command, cost, couldNotRead, dataOf, fact, head, hrefTo, icon, isUnpriced, mayAct, money, nothing, option, panel, rangeName, scrollingTable,
@@ -26892,9 +26953,10 @@ const START_MS = 600_000; // a run that was asked for begins within that, or not
 const SCHEDULE_WORDS = [
   msg("every minute"), msg("every hour"), msg("every day"), msg("every week"), msg("every second"),
   msg("every {n} seconds"), msg("every {n} minutes"), msg("every {n} hours"), msg("every {n} days"), msg("every {n} weeks"),
+  msg("every {n} milliseconds"), msg("once, at an unknown time"), msg("at an unknown interval"),
   msg("{words} on weekdays"), msg("{words} on weekends"), msg("{words} every day"), msg("{words} on the last day of the month"),
   msg("{words} on day {days} of the month"), msg("{words} at minute {n}"), msg("{words} from {from} to {to}"), msg("{words} on {days}"),
-  msg("at {times}"), msg("once, at {time}"), msg("by cron, {expr}"), msg("when a command ends"), msg("when a command says something"),
+  msg("at {times}"), msg("once, at {time}"), msg("by cron, {expr}"), msg("by {kind}"), msg("when a command ends"), msg("when a command says something"),
   msg("{a} and {b}"), msg("{a}, {b}"), msg("Monday"), msg("Tuesday"), msg("Wednesday"), msg("Thursday"), msg("Friday"),
   msg("Saturday"), msg("Sunday"),
 ];
@@ -26941,7 +27003,7 @@ const nextOf = (job) => (isOn(job) ? job.next_runs_ms[0] ?? null : null);
 function NextRun(job, state) {
   if (job.removed) return html`<span class="note">${t("removed")}</span>`;
   if (!job.enabled) return html`<span class="note">${t("paused")}</span>`;
-  if (job.problem) return html`<span class="is-warn" title="${job.problem}">${t("not known")}</span>`;
+  if (job.problem) return html`<span class="is-warn" title="${fromServer(job.problem)}">${t("not known")}</span>`;
   return until(nextOf(job), state);
 }
 
@@ -27039,7 +27101,7 @@ function Notes(data) {
   const bad = data.bad_jobs ? tn(data.bad_jobs, "{n} job could not be read", "{n} jobs could not be read") : "";
   return html`
     ${data.why_not ? html`<p class="note cron-note">${t("Read from {source}. Changing a job needs the gateway: {why}.", { source: data.source === "files" ? t("OpenClaw's files") : t("the gateway"), why: fromServer(data.why_not) })}</p>` : null}
-    ${bad || data.problems.length ? html`<p class="note is-warn cron-note">${[bad, ...data.problems.map(fromServer)].filter(Boolean).join(". ")}</p>` : null}`;
+    ${bad || data.problems.length ? html`<p class="note is-warn cron-note">${inTurn([bad, ...data.problems.map(fromServer)])}</p>` : null}`;
 }
 
 function None(data) {
@@ -27082,7 +27144,7 @@ const wordFor = (table, key) => (key && Object.hasOwn(table, key) ? t(table[key]
 
 function deliveryWords({ mode, channel, to }) {
   const where = [channel === "last" ? t("where the agent was last spoken to") : channel, to].filter(Boolean).join(" ");
-  return where ? `${wordFor(DELIVERIES, mode)}, ${where}` : wordFor(DELIVERIES, mode);
+  return joined(wordFor(DELIVERIES, mode), where);
 }
 
 function Definition(job, state) {
@@ -27100,7 +27162,7 @@ function Definition(job, state) {
     body: html`
       <dl class="cron-lines">
         ${line(t("Schedule"), exact)}
-        ${line(t("Next runs"), runs.length ? html`<ol>${runs}</ol>` : job.enabled ? job.problem ?? t("none") : t("none while it is paused"))}
+        ${line(t("Next runs"), runs.length ? html`<ol>${runs}</ol>` : job.enabled ? fromServer(job.problem ?? "") || t("none") : t("none while it is paused"))}
         ${line(t("Does"), wordFor(PAYLOADS, payload.kind))}
         ${line(t("In"), wordFor(TARGETS, job.session_target))}
         ${line(t("Model"), payload.model ? bdi(payload.model) : "")}
@@ -27458,9 +27520,9 @@ async function submitForm(context) {
   if (!definition.name) return refuse(t("It needs a name."));
   if (definition.payload && !form.text.trim()) return refuse(t("Say what it is to do."));
   if (definition.schedule) {
-    const preview = params ? await read("/api/cron-preview", params).catch((fault) => ({ problem: fault.message })) : { problem: t("Say when it is to run.") };
+    const preview = params ? await read("/api/cron-preview", params).catch((fault) => ({ problem: fromServer(fault.message) })) : { problem: t("Say when it is to run.") };
     if (context.state.sheet?.form !== form) return null; // closed or changed meanwhile
-    if (preview.problem) return refuse(preview.problem);
+    if (preview.problem) return refuse(fromServer(preview.problem));
   }
   const close = () => dispatch({ sheet: null });
   if (!job) {
@@ -27577,7 +27639,7 @@ HEALTH_JS = r"""// Is everything well: the gateway and its log, what is read and
 // to be delivered, how near the providers' limits are, and whether the gateway counts as we do.
 
 import {
-  fromServer, html, msg, t, tn, UNKNOWN, formatAbsolute, formatBytes, formatClock, formatCount, formatDuration, formatMoney, formatPercent, formatTokens,
+  fromServer, html, joined, listed, msg, t, tn, UNKNOWN, formatAbsolute, formatBytes, formatClock, formatCount, formatDuration, formatMoney, formatPercent, formatTokens,
 } from "./dom.js";
 import { shareBar, sparkline } from "./chart.js";
 import {
@@ -27673,7 +27735,7 @@ function StateLine(state) {
   let [kind, words] = ["is-ok", t("All is well")];
   if (all.length) [kind, words] = [isBad ? "is-bad" : "is-warn", tn(all.length, "{n} thing needs attention", "{n} things need attention")];
   // Half of the answer says nothing about the other half.
-  else if (!health) [kind, words] = error ? ["is-warn", t("This could not be read: {why}.", { why: error.message })] : ["", t("Loading")];
+  else if (!health) [kind, words] = error ? ["is-warn", t("This could not be read: {why}.", { why: fromServer(error.message) })] : ["", t("Loading")];
   return html`
     <section class="panel w12 state-line ${kind}" data-key="state" aria-labelledby="h-state">
       <h2 id="h-state">${kind === "is-ok" || kind === "" ? dot() : icon(isBad ? "bad" : "warn")}<span role="status">${words}</span></h2>
@@ -27716,9 +27778,9 @@ function Gateway(state) {
         ${fact("port", t("Port"), html`${mono(check.url)} <span class="${check.listening ? "is-ok" : "is-warn"}">${port}</span>`)}
         ${check.services.map((one) => fact(one.name, t("Service"), html`${mono(one.name)} <span class="${one.is_running ? "is-ok" : one.is_failed ? "is-bad" : "note"}">${bdi(one.state)}</span>`))}
         ${check.services.length ? null : fact("service", t("Service"), html`<span class="note">${t("not set up as one, or not to be seen from here")}</span>`)}
-        ${isOn ? fact("since", t("Connected"), html`${when(told.connected_ms, { ...state, now })}, ${t("protocol {n}", { n: told.protocol ?? UNKNOWN })}`) : null}
-        ${frames ? fact("frames", t("Frames"), html`${tn(frames.received, "{n} received", "{n} received")}${lost ? html`, <span class="is-warn">${tn(lost, "{n} lost or not understood", "{n} lost or not understood")}</span>` : null}`) : null}
-        ${told?.missing.length ? fact("missing", t("Not in this version"), told.missing.join(", ")) : null}
+        ${isOn ? fact("since", t("Connected"), joined(when(told.connected_ms, { ...state, now }), t("protocol {n}", { n: told.protocol ?? UNKNOWN }))) : null}
+        ${frames ? fact("frames", t("Frames"), joined(tn(frames.received, "{n} received", "{n} received"), lost ? html`<span class="is-warn">${tn(lost, "{n} lost or not understood", "{n} lost or not understood")}</span>` : null)) : null}
+        ${told?.missing.length ? fact("missing", t("Not in this version"), listed(told.missing)) : null}
       </dl>`,
   });
 }
@@ -27744,16 +27806,16 @@ function Machine(state) {
           text: t("{size} of {all} free", { size: formatBytes(memory.available_bytes), all: formatBytes(memory.total_bytes) }),
         })}
         ${disks.map((disk) => Gauge({
-          key: `disk-${disk.path}`, name: t("Disk of {what}", { what: disk.holds.map((one) => held[one] ?? one).join(", ") }), hint: disk.path, share: disk.used_share,
+          key: `disk-${disk.path}`, name: t("Disk of {what}", { what: listed(disk.holds.map((one) => held[one] ?? one)) }), hint: disk.path, share: disk.used_share,
           level: disk.used_share >= 0.95 ? "is-bad" : disk.used_share >= 0.85 ? "is-warn" : "",
           text: t("{size} of {all} free", { size: formatBytes(disk.free_bytes), all: formatBytes(disk.total_bytes) }),
         }))}
         ${gpus.map((gpu, i) => Gauge({
           key: `gpu-${i}`, name: bdi(gpu.name), share: gpu.used_share,
-          text: [
+          text: joined(
             gpu.memory_total_bytes === null ? "" : t("{size} of {all} used", { size: formatBytes(gpu.memory_used_bytes), all: formatBytes(gpu.memory_total_bytes) }),
             gpu.temperature_c === null ? "" : `${formatCount(gpu.temperature_c)} °C`,
-          ].filter(Boolean).join(", "),
+          ),
         }))}
       </div>
       <p class="more">${t("Clawmeter itself: {size}, {share} of a core, {n} threads", {
@@ -27785,7 +27847,7 @@ function Sources(state) {
   const { sources, store, implausible, homes } = health;
   const rows = sumUp(sources);
   const faulty = sources.filter((one) => one.state !== "ok" || one.bad_lines);
-  const note = html`${t("lag {time}", { time: formatDuration(health.lag_ms) })}, ${t("ledger {size}", { size: formatBytes(store.size_bytes) })}`;
+  const note = joined(t("lag {time}", { time: formatDuration(health.lag_ms) }), t("ledger {size}", { size: formatBytes(store.size_bytes) }));
   return frame(note, html`
     ${unread(state, "health")}
     ${rows.length ? scrollingTable({
@@ -27808,7 +27870,7 @@ function Sources(state) {
         ${faulty.slice(0, SHOWN_ROWS).map((one) => html`
           <li data-key="${one.path}">
             <p class="mono"><bdi>${one.path}</bdi></p>
-            <p class="note">${one.state === "ok" ? tn(one.bad_lines, "{n} bad line", "{n} bad lines") : t("unreadable")}${one.last_error ? html`: <bdi>${one.last_error}</bdi>` : null}</p>
+            <p class="note">${one.state === "ok" ? tn(one.bad_lines, "{n} bad line", "{n} bad lines") : t("unreadable")}${one.last_error ? html`: <bdi>${fromServer(one.last_error)}</bdi>` : null}</p>
           </li>`)}
       </ul>
       ${faulty.length > SHOWN_ROWS ? html`<p class="more">${t("and {n} more", { n: formatCount(faulty.length - SHOWN_ROWS) })}</p>` : null}` : null}
@@ -27816,11 +27878,11 @@ function Sources(state) {
       <h3 class="part-head">${t("Left out of the sums, for their numbers cannot be")}</h3>
       <ul class="faults">
         ${implausible.slice(0, 10).map((one, i) => html`
-          <li data-key="implausible-${i}"><p>${when(one.ts_ms, state)} <span class="note"><bdi>${one.reason}</bdi></span></p><p class="mono"><bdi>${one.usage}</bdi></p></li>`)}
+          <li data-key="implausible-${i}"><p>${when(one.ts_ms, state)} <span class="note"><bdi>${fromServer(one.reason)}</bdi></span></p><p class="mono"><bdi>${one.usage}</bdi></p></li>`)}
       </ul>` : null}
     <dl class="fact-lines">
-      ${homes.map((one) => fact(one.path, t("Home"), html`${mono(one.path)} <span class="note">${bdi(one.found_by)}${one.version ? html`, OpenClaw ${bdi(one.version)}` : null}</span>${one.problem ? html` <span class="is-warn">${bdi(one.problem)}</span>` : null}`))}
-      ${fact("ledger", t("Ledger"), html`${mono(store.path)} <span class="note">${tn(store.model_calls, "{n} call", "{n} calls")}, ${tn(store.sessions, "{n} session", "{n} sessions")}</span>${store.notice ? html` <span class="is-warn">${bdi(store.notice)}</span>` : null}`)}
+      ${homes.map((one) => fact(one.path, t("Home"), html`${mono(one.path)} <span class="note">${joined(bdi(fromServer(one.found_by)), one.version && html`OpenClaw ${bdi(one.version)}`)}</span>${one.problem ? html` <span class="is-warn">${bdi(fromServer(one.problem))}</span>` : null}`))}
+      ${fact("ledger", t("Ledger"), html`${mono(store.path)} <span class="note">${joined(tn(store.model_calls, "{n} call", "{n} calls"), tn(store.sessions, "{n} session", "{n} sessions"))}</span>${store.notice ? html` <span class="is-warn">${bdi(fromServer(store.notice))}</span>` : null}`)}
     </dl>`);
 }
 
@@ -27831,7 +27893,7 @@ function Delivery(state) {
   const { queues, failures } = delivery;
   const oldest = delivery.oldest_ms === null ? null : now - delivery.oldest_ms;
   const frame = (body) => panel({ key: "delivery", title: t("Delivery queue"), wide: "w12", state, body });
-  if (delivery.problem) return frame(html`<p class="advice is-warn">${bdi(delivery.problem)}</p>`);
+  if (delivery.problem) return frame(html`<p class="advice is-warn">${bdi(fromServer(delivery.problem))}</p>`);
   if (!queues.length) return frame(nothing(t("Nothing has ever waited to be delivered. Messages to and from channels stand here until they have arrived.")));
   return frame(html`
     <dl class="facts">
@@ -27920,7 +27982,7 @@ function LogErrors(errors, state) {
       <ul class="faults">
         ${errors.map((one, i) => html`
           <li data-key="error-${i}">
-            <p><b class="is-bad">${formatCount(one.count)}×</b> <span class="note">${one.subsystem ? html`${bdi(one.subsystem)}, ` : null}${t("last {time}", { time: when(one.last_ms, state) })}</span></p>
+            <p><b class="is-bad">${formatCount(one.count)}×</b> <span class="note">${joined(one.subsystem && bdi(one.subsystem), t("last {time}", { time: when(one.last_ms, state) }))}</span></p>
             <p class="mono"><bdi>${one.text}</bdi></p>
           </li>`)}
       </ul>
@@ -27953,14 +28015,14 @@ function Log(state) {
   if (data.source === "none") {
     return frame(null, nothing(t("There is no log to be seen: the gateway is not connected, and no log file of OpenClaw was found.")));
   }
-  const note = html`${isPaused ? t("paused") : t("live")}, ${t(SOURCE_NAMES[data.source])} ${mono(data.path ?? "")}`;
+  const note = html`${joined(isPaused ? t("paused") : t("live"), t(SOURCE_NAMES[data.source]))} ${mono(data.path ?? "")}`;
   const zone = zoneOf(state);
   const isNarrowed = route.level || route.subsystem || route.find;
   const lines = [...data.lines].reverse();
   return frame(note, html`
     ${filters}
     ${isPaused ? null : unread(state, "logs")}
-    ${data.problem ? html`<p class="advice is-warn">${bdi(data.problem)}</p>` : null}
+    ${data.problem ? html`<p class="advice is-warn">${bdi(fromServer(data.problem))}</p>` : null}
     ${LogErrors(data.errors, state)}
     ${lines.length ? html`
       <div class="scroll log" tabindex="0" role="log" aria-label="${t("Lines of the log, newest first")}" aria-live="off">
@@ -28045,7 +28107,7 @@ function Reconciliation(state) {
     body: html`
       <p class="advice">${t("The gateway has sums of its own (sessions.usage). Here they are compared with ours, day by day and model by model. It counts through all of its transcripts for this, so only when you ask.")}</p>
       <p><button type="button" class="button" data-action="reconcile" aria-disabled="${isBusy ? "true" : "false"}">${isBusy ? t("The gateway is counting") : t("Compare {range}", { range: rangeName(state.route.range) })}</button></p>
-      <div role="status">${error ? html`<p class="advice is-bad">${t("The gateway could not be asked: {why}", { why: bdi(error) })}</p>` : null}</div>
+      <div role="status">${error ? html`<p class="advice is-bad">${t("The gateway could not be asked: {why}", { why: bdi(fromServer(error)) })}</p>` : null}</div>
       ${data ? Reconciled({ data, isAll }) : null}`,
   });
 }
@@ -28190,7 +28252,7 @@ AGENTS_CSS = r"""/* Agents */
 AGENTS_JS = r"""// The agents: what each is, what it costs and does; one agent with its memory files, which are shown
 // as text: nothing in them is a link, an image or markup of its own, and what hides is marked.
 
-import { html, t, tn, UNKNOWN, formatBytes, formatCount } from "./dom.js";
+import { fromServer, html, inTurn, joined, listed, t, tn, UNKNOWN, formatBytes, formatCount } from "./dom.js";
 import { shareBar, sparkline } from "./chart.js";
 import {
   Shares, askParams, bdi, causeName, cost, costShare, dataOf, fact, fateMark, head, hrefTo, icon, nothing, panel, partial, rangeName, scrollingTable, segments, sessionLink,
@@ -28226,7 +28288,7 @@ function heartbeatWords({ heartbeat }) {
 }
 
 const list = (names, most = 3) => (names.length
-  ? html`${names.slice(0, most).map((name, i) => html`${i ? ", " : ""}${bdi(name)}`)}${names.length > most ? t(" and {n} more", { n: names.length - most }) : ""}`
+  ? html`${listed(names.slice(0, most).map(bdi))}${names.length > most ? t(" and {n} more", { n: names.length - most }) : ""}`
   : UNKNOWN);
 
 /** A model without its provider. */
@@ -28269,7 +28331,7 @@ function Agents(state) {
     <div class="grid" data-key="agents">
       ${panel({
         key: "agents", wide: "w12", state, isRanged: true, title: html`${tn(rows.length, "{n} agent", "{n} agents")} · ${cost(totals, true)}`,
-        note: `${rangeName(state.route.range)}, ${words}`,
+        note: joined(rangeName(state.route.range), words),
         body: rows.length ? table : nothing(t("No agent is in openclaw.json, and none has left a folder.")),
       })}
     </div>`;
@@ -28298,7 +28360,7 @@ function Head(row, state) {
         ${fact("cost", t("Cost"), html`${cost(row, true)} ${partial(state)}<span class="note">${rangeName(state.route.range)}</span>`, { kind: "is-number" })}
         ${fact("days", t("By day"), row.spark_nano_usd.some(Boolean) ? sparkline(row.spark_nano_usd, 160) : UNKNOWN)}
         ${fact("tokens", t("Tokens"), html`${tokens(row.total_tokens)}<span class="note">${tn(row.model_calls, "{n} call", "{n} calls")}</span>`, { kind: "is-number" })}
-        ${fact("sessions", t("Running"), html`<span class="num">${formatCount(row.running)}</span><span class="note">${perSession}, ${t("last active")} ${when(row.last_activity_ms, state)}</span>`, { kind: "is-number" })}
+        ${fact("sessions", t("Running"), html`<span class="num">${formatCount(row.running)}</span><span class="note">${joined(perSession, html`${t("last active")} ${when(row.last_activity_ms, state)}`)}</span>`, { kind: "is-number" })}
         ${fact("model", t("Model"), html`${bdi(row.model ?? UNKNOWN)}${row.fallbacks.length ? html`<span class="note">${t("then")} ${list(row.fallbacks)}</span>` : null}`)}
         ${fact("heartbeat", t("Heartbeat"), html`${heartbeatWords(row)}${row.heartbeat?.model ? html`<span class="note">${bdi(row.heartbeat.model)}</span>` : null}`)}
         ${fact("channels", t("Channels"), list(row.channels, 8))}
@@ -28314,7 +28376,7 @@ function Files(row, state) {
     if (file.problem) {
       return html`
         <li class="is-refused" data-key="${file.name}"><span>${name}</span>
-          <span class="note is-warn" title="${file.problem}">${icon("warn", 12)} ${t("not opened")}${unseen(`: ${file.problem}`)}</span></li>`;
+          <span class="note is-warn" title="${fromServer(file.problem)}">${icon("warn", 12)} ${t("not opened")}${unseen(`: ${fromServer(file.problem)}`)}</span></li>`;
     }
     const isOpen = state.route.file === file.name;
     return html`
@@ -28324,7 +28386,7 @@ function Files(row, state) {
   const notes = row.files.filter((file) => file.name.startsWith("memory/"));
   const own = row.files.filter((file) => !file.name.startsWith("memory/"));
   const group = (name, files) => (files.length ? html`<h3>${name}</h3><ul>${files.map(line)}</ul>` : null);
-  const why = row.files_problem ? nothing(row.files_problem) : row.files.length ? null : nothing(t("No memory file is in this workspace."));
+  const why = row.files_problem ? nothing(bdi(fromServer(row.files_problem))) : row.files.length ? null : nothing(t("No memory file is in this workspace."));
   return panel({
     key: "files", title: t("Memory files"), wide: "", state, note: row.files.length ? tn(row.files.length, "{n} file", "{n} files") : null,
     body: html`
@@ -28453,7 +28515,7 @@ function FileView(state) {
   const answer = state.answers[fileKey(state)];
   const close = html`<a class="icon-button" href="${hrefTo(state, "agents", [idOf(state)])}" title="${t("Close")}">${icon("close", 12)}${unseen(t("Close"))}</a>`;
   if (!answer?.data) {
-    const why = answer?.error ? t("This file could not be read: {why}.", { why: answer.error.message }) : t("Loading");
+    const why = answer?.error ? t("This file could not be read: {why}.", { why: fromServer(answer.error.message) }) : t("Loading");
     return panel({ key: "file", title: bdi(file), wide: "", state, tools: close, body: nothing(why) });
   }
   const { clipped, size_bytes: size, changed_ms: changed } = answer.data;
@@ -28467,7 +28529,7 @@ function FileView(state) {
     key: "file", title: bdi(file), wide: "", state, tools: html`${isLong ? null : choice}${close}`,
     note: html`${formatBytes(size)} · ${when(changed, state)}`,
     body: html`
-      ${notices.length ? html`<p class="file-notice">${icon("warn", 12)}${notices.join("; ")}</p>` : null}
+      ${notices.length ? html`<p class="file-notice">${icon("warn", 12)}${inTurn(notices)}</p>` : null}
       ${markup}`,
   });
 }
@@ -28557,6 +28619,8 @@ ZH_JS = r"""// Chinese, by the English text (dom.js, t()). {names} stay as they 
 
 export const messages = {
   // Numbers and time
+  "{n}\u00a0s": "{n}\u00a0秒", "{n}\u00a0m": "{n}\u00a0分", "{n}\u00a0h": "{n}\u00a0小时", "{n}\u00a0d": "{n}\u00a0天",
+  "{all}, {fact}": "{all}，{fact}", "{all}; {next}": "{all}；{next}", "{name}: {value}": "{name}：{value}", "{what} ({details})": "{what}（{details}）",
   "not known": "未知", "now": "刚刚", "{n}\u00a0s ago": "{n}\u00a0秒前", "{n}\u00a0m ago": "{n}\u00a0分钟前", "{n}\u00a0h ago": "{n}\u00a0小时前",
   "Week of {day}": "{day} 起的一周", "{day} so far": "{day} 至今", "{day}, so far": "{day}，至今", ", so far": "，至今",
   "user": "用户", "subagent": "子代理", "cron": "定时任务", "hook": "钩子", "unknown": "未知",
@@ -28993,7 +29057,8 @@ export const messages = {
   "{words} on weekdays": "工作日{words}", "{words} on weekends": "周末{words}", "{words} every day": "每天{words}",
   "{words} on the last day of the month": "每月最后一天{words}", "{words} on day {days} of the month": "每月 {days} 日{words}",
   "{words} at minute {n}": "{words}的第 {n} 分钟", "{words} from {from} to {to}": "{from} 至 {to} {words}", "{words} on {days}": "{days}{words}",
-  "at {times}": " {times}", "once, at {time}": "一次，{time}", "by cron, {expr}": "按 cron 表达式 {expr}", "when a command ends": "命令结束时",
+  "at {times}": " {times}", "once, at {time}": "一次，{time}", "by cron, {expr}": "按 cron 表达式 {expr}", "by {kind}": "按{kind}",
+  "every {n} milliseconds": "每 {n} 毫秒", "once, at an unknown time": "一次，时间未知", "at an unknown interval": "间隔未知", "when a command ends": "命令结束时",
   "when a command says something": "命令有输出时", "{a} and {b}": "{a}和{b}", "{a}, {b}": "{a}、{b}", "Monday": "周一", "Tuesday": "周二",
   "Wednesday": "周三", "Thursday": "周四", "Friday": "周五", "Saturday": "周六", "Sunday": "周日", "{words}, {zone}": "{words}，{zone}", "ok": "成功",
   "skipped": "已跳过", "running": "运行中", "interrupted": "已中断", "superseded": "已被取代", "not recorded": "未记录", "due now": "即将运行",
@@ -29116,6 +29181,47 @@ export const messages = {
   "{path} holds no list of cron jobs": "{path} 中没有定时任务列表",
   "a cron job cannot be read: {why}": "有一个定时任务无法读取：{why}",
   "the gateway is not used (--no-gateway)": "未使用网关（--no-gateway）",
+  "{method} could not be sent: {why}": "{method} 未能发送：{why}", "{what}; it may have been done all the same": "{what}；但可能已被执行",
+  "{method}: no answer in {n} s": "{method}：{n} 秒内没有应答", "{method}: no answer in time": "{method}：没有及时应答", "no reason given": "未说明原因",
+  "{path}: the archive is not finished: it has {n} of {all} bytes": "{path}：归档不完整：{all} 字节中只有 {n} 字节",
+  "{path}: the archive is damaged or not finished ({why})": "{path}：归档已损坏或不完整（{why}）",
+  "OpenClaw no longer has this transcript; the ledger keeps its numbers": "OpenClaw 已没有此记录；账本保留其数字", "a cron job has no id": "有一个定时任务没有 ID",
+  "a cron job is not an object": "有一个定时任务不是对象", "an index worker ended early": "索引进程提前结束", "an index worker ended with status {n}": "索引进程以状态 {n} 结束",
+  "it is not an object": "它不是对象",
+  "cannot read the time {text}: use a date (2026-11-06), week (2026-W45), month (2026-11) or time (2026-11-06T08:00), epoch ms, today, yesterday, week, month, 7d or all": "无法识别时间 {text}：请使用日期（2026-11-06）、周（2026-W45）、月（2026-11）或时刻（2026-11-06T08:00）、epoch 毫秒、today、yesterday、week、month、7d 或 all",
+  "it accepted the connection, but does not answer": "它接受了连接，但没有应答", "it answers, but not as a gateway": "它有应答，但不是网关",
+  "it changed while it was opened": "它在打开时发生了变化", "it holds another kind of key": "其中是另一种密钥",
+  "it is a hard link, and may be a file of somewhere else": "它是硬链接，可能是别处的文件", "it is a link, which may lead out of the workspace": "它是链接，可能指向工作区之外",
+  "it is no file": "它不是文件", "it is not a folder": "它不是文件夹", "it is not a plain file": "它不是普通文件", "it is not the name of a memory file": "这不是记忆文件的名称",
+  "its name has characters that cannot be seen": "其名称含有不可见字符", "its workspace is not known": "其工作区未知",
+  "negative, not a number, over 10⁹ tokens or over $10,000 in one call": "为负数、不是数字、单次调用超过 10⁹ 个 token 或超过 $10,000", "no time": "没有时间",
+  "no agent {name} in a config, on disk or in the ledger": "配置、磁盘和账本中都没有代理 {name}",
+  "no call of this model is in the ledger; its name is provider/model": "账本中没有此模型的调用；其名称应为 provider/model", "no further run": "不再运行",
+  "no interval": "没有间隔", "not a time": "不是时间", "not a cron expression: {text}": "不是 cron 表达式：{text}",
+  "started by an event, not by the clock": "由事件触发，而非按时间", "this expression cannot be computed here: {text}": "此处无法计算该表达式：{text}",
+  "unknown time zone {name}": "未知时区 {name}", "no openclaw.json": "没有 openclaw.json", "no session {name} in the ledger": "账本中没有会话 {name}",
+  "no tick in {n} s": "{n} 秒内没有心跳信号", "no workspace of agent {name} is known": "代理 {name} 的工作区未知", "not possible on this system": "此系统不支持",
+  "start Clawmeter with history": "请启用历史功能后启动 Clawmeter",
+  "without history nothing would remember what a pause has switched off": "没有历史功能，就无法记住暂停关闭了什么",
+  "the first index is under way, and what is done is kept in the ledger that it fills: try again when it is complete": "首次索引正在进行，操作记录也写入同一账本：请在完成后重试",
+  "the first index is under way: {n} %": "首次索引正在进行：{n} %", "the gateway closed the connection": "网关关闭了连接",
+  "closed by the gateway ({why})": "被网关关闭（{why}）", "the gateway has no such cron job": "网关没有这个定时任务",
+  "the job has been changed since you looked at it; this is how it is now": "该任务在您查看之后已被更改；以下为其现状",
+  "the gateway is being paused or resumed at this moment": "网关此刻正在被暂停或恢复", "the gateway is not paused": "网关未暂停",
+  "the gateway knows of no run of this session": "网关没有此会话的运行", "the gateway had no run of this session to abort": "网关没有此会话可中止的运行",
+  "the gateway aborted nothing: the run has ended by itself, or it was not sent as a chat message, and others this version of OpenClaw does not end": "网关没有中止任何运行：该运行已自行结束，或不是由聊天消息发起，而此版本的 OpenClaw 不会结束其他运行",
+  "the gateway sent a frame of impossible length": "网关发来了长度不可能的帧", "the gateway sent what is no WebSocket frame": "网关发来的不是 WebSocket 帧",
+  "the ledger {path} has schema {n}, this Clawmeter knows {known}": "账本 {path} 的结构版本为 {n}，此 Clawmeter 支持 {known}",
+  "there is no such cron job": "没有这个定时任务", "there is no such file; reload the page": "没有这个文件；请重新加载页面",
+  "there is no such login; it may have ended": "没有这个登录；可能已结束", "there is no such price": "没有这个价格",
+  "this price is in clawmeter.toml; change it there": "此价格在 clawmeter.toml 中；请在那里更改",
+  "{n} live streams are open already; close a page": "已打开 {n} 个实时连接；请关闭一个页面", "the server is shutting down": "服务器正在关闭",
+  "{what}; it was kept as {path}, and a new ledger is built from what OpenClaw still has": "{what}；已另存为 {path}，并根据 OpenClaw 现有的数据重建账本",
+  "{path} is not a ledger of Clawmeter": "{path} 不是 Clawmeter 的账本", "{path} is damaged ({why})": "{path} 已损坏（{why}）", "it was found in use": "在使用中发现",
+  "{path} was written by a newer Clawmeter (schema {n}, this one knows {known})": "{path} 由更新的 Clawmeter 写入（结构版本 {n}，此版本支持 {known}）",
+  "{where}: not JSON ({why})": "{where}：不是 JSON（{why}）", "{where}: not a JSON object": "{where}：不是 JSON 对象", "{what}; skipped": "{what}；已跳过", "{where}: an entry of a form we do not know ({why})": "{where}：格式未知的条目（{why}）", "{where}: longer than {size}": "{where}：超过 {size}", "{where}: a line is longer than {size}": "{where}：有一行超过 {size}", "{where}: a damaged zstd frame ({why})": "{where}：zstd 帧已损坏（{why}）", "{where}: damaged ({why})": "{where}：已损坏（{why}）", "Permission denied": "权限不足",
+  "No such file or directory": "没有该文件或文件夹", "Is a directory": "是文件夹", "Not a directory": "不是文件夹", "Input/output error": "输入输出错误",
+  "No space left on device": "磁盘空间已满", "Connection refused": "连接被拒绝",
   "openclaw.json has no gateway.auth.token": "openclaw.json 中没有 gateway.auth.token",
   "see the log, or run `clawmeter doctor`": "请查看日志，或运行 `clawmeter doctor`", "see the log of the gateway": "请查看网关日志",
   "give the user that runs Clawmeter read access to it": "请让运行 Clawmeter 的用户能够读取它",
