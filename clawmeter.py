@@ -8051,6 +8051,11 @@ class KeptJobs:
             return found[2]
 
 
+def name_of_cron(job: Json) -> str:
+    """What a person calls a cron job."""
+    return str(job["display_name"] or job["name"])
+
+
 class CronBook:
     """Where the jobs of a Clawmeter come from: the gateway while it is there, else the files. Asked only when somebody looks."""
 
@@ -8093,6 +8098,10 @@ class CronBook:
     def stored(self) -> CronJobs:
         """All jobs as the files have them: without a word to the gateway, for what looks often."""
         return self._stored.get()
+
+    def names(self) -> dict[str, str]:
+        """What a person calls each job, by its id, as the files have them."""
+        return {job["id"]: name_of_cron(job) for job in self.stored().jobs}
 
     def _read(self) -> CronJobs:
         if self.state.status != "connected":
@@ -8169,11 +8178,9 @@ BY_SQL: Mapping[str, str] = {
     "cron_job": f"ifnull(s.cron_job, '{NONE_KEY}')",
     "tool": "u.tool",
 }
-#: What a person calls a key, where that is something else and the row of the key says it.
-LABEL_SQL: Mapping[str, str] = {
-    "session": "ifnull(s.label, s.key)",
-    "session_key": "iif(s.key IS NULL, NULL, s.label)",
-}
+#: What a person calls a key, where that is something else and the row of the key alone says it. Not a session key:
+#: several sessions have it, and which of their labels counts is no matter of the order of rows (Queries._labels).
+LABEL_SQL: Mapping[str, str] = {"session": "ifnull(s.label, s.key)"}
 BY = (*BY_TIME, *BY_SQL)
 #: Those that a model alone tells.
 BY_MODEL = frozenset({"model", "provider", "provider_model"})
@@ -9272,9 +9279,10 @@ class Queries:
         first, last = day_number(start, zone), day_number(end - 1, zone)
         return list(dict.fromkeys(time_key(by, day_from_number(d)) for d in range(first, last + 1)))
 
-    @staticmethod
-    def _labels(db: sqlite3.Connection, by: str, keys: Sequence[str]) -> dict[str, str]:
-        """What a person calls the keys: a session's label or key."""
+    def _labels(self, db: sqlite3.Connection, by: str, keys: Sequence[str]) -> dict[str, str]:
+        """What a person calls the keys: a session's label or key, of several the latest; a cron job's name."""
+        if by == "cron_job":
+            return self._cron_names(db)
         if by not in ("session", "session_key") or not keys:
             return {}
         # A key is its own label where no session that has it has another.
@@ -9284,10 +9292,10 @@ class Queries:
             part = keys[start : start + 500]
             marks = ", ".join("?" * len(part))
             out |= db.execute(
-                f"SELECT {column}, {given} FROM sessions WHERE {column} IN ({marks}) AND {given} IS NOT NULL AND model_calls > 0 ORDER BY last_ms",
+                f"SELECT {column}, {given} FROM sessions WHERE {column} IN ({marks}) AND {given} IS NOT NULL AND {given} <> '' AND model_calls > 0 ORDER BY last_ms, id",
                 part,
             )
-        return {key: label for key, label in out.items() if label}
+        return out
 
     def coverage(self, db: sqlite3.Connection) -> Json:
         """C of the API: how much of what OpenClaw has on disk the numbers cover."""
@@ -9298,7 +9306,12 @@ class Queries:
             found = self.coverages.get(db, "coverage", lambda: self._read_coverage(db))
             found = {**found, "as_of_ms": self.now_ms()}
         status = self.status() if self.status else {}
-        problems = len(status.get("problems", ())) + len(status.get("findings", ())) + found["unreadable"]  # fmt: skip
+        findings = status.get("findings")
+        if (
+            findings is None
+        ):  # nobody watches the machine and the gateway: how many there are is not known
+            return {**found, "problems": None}
+        problems = len(status["problems"]) + len(findings) + found["unreadable"]
         problems += (found["bad_lines"] > 0) + (self.gateway.status in GATEWAY_TROUBLE)
         return {**found, "problems": problems}
 
@@ -10057,9 +10070,8 @@ class Queries:
         gone = []
         for job_id in costs:
             if job_id not in known:
-                agent, label = owners.get(job_id, (None, None))
-                name = re.sub(r"^(Automation|Cron): ", "", label or "") or job_id
-                gone.append({**parse_cron_job({"id": job_id, "name": name, "agentId": agent, "enabled": False}), "source": "ledger", "removed": True, "schedule_text": None})  # fmt: skip
+                agent, name = owners.get(job_id, (None, ""))
+                gone.append({**parse_cron_job({"id": job_id, "name": name or job_id, "agentId": agent, "enabled": False}), "source": "ledger", "removed": True, "schedule_text": None})  # fmt: skip
         out = []
         for job in (*jobs, *gone):
             runs, ok, failed, duration = counted.get(job["id"], (0, 0, 0, None))
@@ -10076,10 +10088,16 @@ class Queries:
         return out
 
     @staticmethod
-    def _read_cron_owners(db: sqlite3.Connection) -> dict[str, tuple[str | None, str | None]]:
-        """Agent and label of the latest session of each cron job."""
+    def _read_cron_owners(db: sqlite3.Connection) -> dict[str, tuple[str | None, str]]:
+        """Agent of the latest session of each cron job, and the name of the job that is in its label, or nothing."""
         rows = db.execute("SELECT cron_job, agent, label, max(ifnull(last_ms, 0)) FROM sessions WHERE cron_job IS NOT NULL GROUP BY cron_job")  # fmt: skip
-        return {job: (agent, label) for job, agent, label, _ in rows}
+        return {job: (agent, re.sub(r"^(Automation|Cron): ", "", label or "")) for job, agent, label, _ in rows}  # fmt: skip
+
+    def _cron_names(self, db: sqlite3.Connection) -> dict[str, str]:
+        """Names of cron jobs by id. The gateway is not asked for them: a job that no file has left its name in its sessions."""
+        owners = self.lists.get(db, "cron owners", lambda: self._read_cron_owners(db))
+        names = {job: name for job, (_, name) in owners.items() if name}
+        return names | (self.cron_book.names() if self.cron_book else {})
 
     def _recent_runs(self, db: sqlite3.Connection, job_id: str) -> list[Json]:
         """The last runs of a job, oldest first, for a small picture."""
@@ -10744,7 +10762,7 @@ class Queries:
         failed.sort(key=lambda job: -(job["last_run_at_ms"] or 0))
         out = []
         for job in failed[:3]:
-            name = plain(job["display_name"] or job["name"], 60)
+            name = plain(name_of_cron(job), 60)
             why = plain(job["last_error"] or "no reason given", 160)
             href = f"#/crons/{urllib.parse.quote(job['id'], safe='')}"
             out.append({"level": "bad", "kind": "cron", "text": f"Cron job {name} failed: {why}", "action": {"label": "See the job", "href": href}})  # fmt: skip
@@ -13543,7 +13561,9 @@ class Clawmeter:
         self.gateway_log = GatewayLog(
             lambda params: self.gateway.ask("logs.tail", params, 5.0), self._find_log, self._secrets
         )
-        self.findings: list[Json] = []
+        self.findings: list[Json] | None = (
+            None  # until the machine is looked at; a command never does
+        )
         self.port_open = Held(10.0, lambda: is_listening(self._gateway_url()))
         self.store.watchers.append(self._announce)
         self.watcher = Watcher(self.homes, poll=settings.poll)
@@ -14597,7 +14617,7 @@ SHAPES = {
     "cache_write_tokens:i total_tokens:i cost_usd:n cost_nano_usd:i recorded_cost_nano_usd:i "
     "plan_cost_nano_usd:i unpriced_calls:i",
     "Coverage": "complete:b indexed_bytes:i total_bytes:i bad_lines:i unreadable:i "
-    "implausible:i as_of_ms:i first_index:b problems:i",
+    "implausible:i as_of_ms:i first_index:b problems:i?",
     "Part": "key:s label:s +Totals",
     "Row": "parts?:[Part] +Part",
     "Before": "from_ms:i to_ms:i totals:Totals rows:[Row]",
@@ -15077,7 +15097,7 @@ class Api:
             if expected and expected != job["config_revision"]:
                 return self._say_changed(call, cron_id)
             try:
-                self._change_crons(call, "cron.update", params, kind, nameof_cron(job))
+                self._change_crons(call, "cron.update", params, kind, name_of_cron(job))
             except CallRefusedError as error:
                 if error.http_status != 409:
                     raise
@@ -15091,7 +15111,7 @@ class Api:
             job = self._find_cron(cron_id)
             if expected and expected != job["config_revision"]:
                 return self._say_changed(call, cron_id)
-            self._change_crons(call, "cron.remove", {"id": cron_id}, "cron.delete", nameof_cron(job))  # fmt: skip
+            self._change_crons(call, "cron.remove", {"id": cron_id}, "cron.delete", name_of_cron(job))  # fmt: skip
         return {"id": cron_id}
 
     def run_cron(self, call: Call, cron_id: str) -> object:
@@ -15104,7 +15124,7 @@ class Api:
 
         def run() -> None:
             try:
-                done.set_result(self._change_crons(call, "cron.run", params, "cron.run", nameof_cron(job), LONGEST_RUN_S))  # fmt: skip
+                done.set_result(self._change_crons(call, "cron.run", params, "cron.run", name_of_cron(job), LONGEST_RUN_S))  # fmt: skip
             except Exception as error:  # noqa: BLE001 - of the thread that waits
                 done.set_exception(error)
 
@@ -15471,11 +15491,6 @@ def read_json(request: Request, what: str, names: Collection[str]) -> Json:
 #: How long the answer to `cron.run` is waited for, and how long it may take until OpenClaw 2026.2 gives one.
 STARTED_S = 10.0
 LONGEST_RUN_S = 3600.0
-
-
-def nameof_cron(job: Json) -> str:
-    """What a person calls a cron job."""
-    return str(job["display_name"] or job["name"])
 
 
 def read_cron_job(request: Request) -> Json:
@@ -17563,7 +17578,10 @@ def open_queries(settings: Settings, *, index: bool = True) -> Iterator[tuple[Qu
         configs = [read_config(h.path, os.environ) for h in homes]
         lists = ListPrices()
         ledger = LedgerFile(settings.ledger_path)
-        queries = Queries(ledger, settings, homes=homes, configs=configs)
+        crons = CronBook(
+            homes, lambda *_: None, GatewayState()
+        )  # by the files: no gateway is asked
+        queries = Queries(ledger, settings, homes=homes, configs=configs, crons=crons)
         with ledger.reading() as db:
             row = db.execute("SELECT value FROM meta WHERE key = 'as_of_ms'").fetchone()
         say(
@@ -17886,8 +17904,10 @@ def cmd_report(args: argparse.Namespace) -> int:
             tuple((k, sound(v)) for k, v in filters.items() if v),
         )
         compared = queries.compared(query)
-        with queries.ledger.reading() as db:
-            projection = queries._projection(db, query, queries.now_ms())  # noqa: SLF001
+        projection = None
+        if query.to_ms != query.from_ms:  # of nothing nothing can be projected
+            with queries.ledger.reading() as db:
+                projection = queries._projection(db, query, queries.now_ms())  # noqa: SLF001
     print_report(answer, compared, projection)
     return 0
 
@@ -17919,8 +17939,10 @@ def print_report(answer: Json, compared: Json, projection: Json | None) -> None:
     )
     zone = ZoneInfo(answer["tz"])
     totals = answer["totals"]
+    start, end = day_of(answer["from_ms"], zone), day_of(answer["to_ms"] - 1, zone)
+    span = f"{start} to {end}" if answer["to_ms"] > answer["from_ms"] else f"no time: the range from {start} ends before it begins"  # fmt: skip
     table = Table(
-        title=f"{day_of(answer['from_ms'], zone)} to {day_of(answer['to_ms'] - 1, zone)} ({answer['tz']}), by {answer['by'].replace('_', ' ')}",
+        title=f"{span} ({answer['tz']}), by {answer['by'].replace('_', ' ')}",
         title_justify="left",
         show_footer=True,
     )
@@ -18480,10 +18502,17 @@ def cmd_demo(args: argparse.Namespace) -> int:
 
 
 def demo_settings(args: argparse.Namespace, root: Path) -> Settings:
-    """The settings of a demo in `root`: whatever else is set, its made-up numbers go into a ledger of its own."""
-    settings = settings_from(args, homes=[str(root)], state_dir=str(root / "state"))
+    """The settings of a demo in `root`: whatever else is set, its made-up numbers go into a ledger of its own.
+
+    A state directory that is named with --state has its tokens and settings; one from the environment is that of the
+    real numbers.
+    """
+    state = root / "state"
+    settings = settings_from(
+        args, homes=[str(root)], state_dir=getattr(args, "state_dir", None) or str(state)
+    )
     limits = {"openai/gpt-5.2": RateLimit(500, 800_000), "google": RateLimit(60)}
-    return replace(settings, db=None, agents_dir=None, gateway=False, limits=limits)
+    return replace(settings, db=state / "clawmeter.db", agents_dir=None, gateway=False, limits=limits)  # fmt: skip
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -23340,7 +23369,7 @@ SESSIONS_CSS = r"""/* Sessions and Session */
 .session-list thead .col-session { width: 204px; } .session-list .col-agent { width: 76px; } .session-list .col-channel { width: 80px; }
 .session-list .col-cause { width: 78px; } .session-list .col-model { width: 128px; } .session-list .col-calls { width: 60px; }
 .session-list .col-tokens { width: 68px; } .session-list .col-tools { width: 58px; } .session-list .col-errors { width: 56px; }
-.session-list .col-duration { width: 86px; } .session-list .col-context { width: 88px; } .session-list .col-cost { width: 104px; }
+.session-list .col-duration { width: 104px; } .session-list .col-context { width: 88px; } .session-list .col-cost { width: 104px; }
 .session-list .col-tree { width: 80px; } .session-list .col-started { width: 80px; } .session-list .col-active { width: 92px; }
 .session-list tbody td { overflow: hidden; text-overflow: ellipsis; }
 @media (min-width: 1600px) { .session-list thead .col-session { width: 380px; } }
@@ -25586,10 +25615,13 @@ function average(kind, row) {
   return html`<span class="num" title="${joined(nano === null ? "" : formatExactMoney(nano), ...why)}">${least === null ? formatMoney(nano) : `≥\u00a0${formatMoney(least)}`}</span>`;
 }
 
+/** Whether keys are ids, which say nothing to a person: a file has their names beside them. */
+const isIdFor = (by) => ["session", "cron_job"].includes(by);
+
 /** Each column: its name, its value in a file and for sorting, and how it looks. */
 const COLUMNS = {
   key: { name: null, value: (row) => row.key },
-  label: { name: msg("Name"), value: (row) => (row.key === NONE_KEY ? "" : row.label ?? ""), isInFiles: true, isWanted: (usage) => ["session", "cron_job"].includes(usage.by) },
+  label: { name: msg("Name"), value: (row) => (row.key === NONE_KEY ? "" : row.label ?? ""), isInFiles: true, isWanted: (usage) => isIdFor(usage.by) },
   calls: { name: msg("Calls"), value: (row) => row.model_calls, cell: (row) => formatCount(row.model_calls) },
   unpriced: { name: msg("Unpriced calls"), value: (row) => row.unpriced_calls, isInFiles: true },
   input: { name: msg("Input"), value: (row) => row.input_tokens, cell: (row) => tokens(row.input_tokens), kind: "wide" },
@@ -25724,7 +25756,7 @@ export function toCsv(usage, route) {
 export function toJson(usage, route) {
   const columns = fileColumnsOf(usage);
   const part = (one) => ({
-    key: one.key, calls: one.model_calls, unpriced: one.unpriced_calls, tokens: one.total_tokens,
+    key: one.key, ...(isIdFor(usage.split) ? { label: COLUMNS.label.value(one) } : null), calls: one.model_calls, unpriced: one.unpriced_calls, tokens: one.total_tokens,
     cost_nano_usd: knownCost(one), plan_nano_usd: one.plan_cost_nano_usd,
   });
   const object = (row) => ({
@@ -28691,9 +28723,9 @@ export const messages = {
   "Rows {first} to {last} of {all}. CSV and JSON have all of them.": "第 {first} 至 {last} 行，共 {all} 行。全部内容见 CSV 和 JSON。",
 
   // Overview
-  "yesterday by now": "（昨天此时）", "the 7 days before": "（此前 7 天）", "last month by now": "（上月此时）",
+  "yesterday by now": "昨天此时", "the 7 days before": "此前 7 天", "last month by now": "上月此时",
   "up": "上升", "down": "下降", "nothing yet, nor {before}": "暂无，{before}也没有", "nothing {before}": "{before}为零",
-  "{change} from {amount} {before}": "{change}，对比 {amount}{before}", "{amount} over": "超出 {amount}",
+  "{change} from {amount} {before}": "{change}，对比{before}的 {amount}", "{amount} over": "超出 {amount}",
   "{over} the {limit} {budget}": "{over}（{budget} {limit}）", "{share} of {limit} {budget}": "{budget} {limit} 的 {share}",
   "daily budget": "每日预算", "monthly budget": "每月预算", "{over} the monthly budget": "{over}（每月预算）",
   "{amount} under the monthly budget": "低于每月预算 {amount}", "and {amount} worth of plan use": "另有套餐用量，价值 {amount}",
@@ -28832,7 +28864,7 @@ export const messages = {
   "Clear the filters": "清除筛选",
   "Show all time": "显示全部时间",
   "No session yet. It is here within a second of its first entry.": "尚无会话。第一条记录出现后一秒内会显示在这里。",
-  "active in {range}; the figures are those of whole sessions": "在{range}内活跃；数字为整个会话的合计",
+  "active in {range}; the figures are those of whole sessions": "{range}内活跃；数字为整个会话的合计",
   "Sessions, table": "会话表",
   "Two sessions marked, c compares them": "已标记两个会话，按 c 比较",
   "{n} tool error": "{n} 个工具错误",
@@ -29059,7 +29091,7 @@ export const messages = {
   "{words} at minute {n}": "{words}的第 {n} 分钟", "{words} from {from} to {to}": "{from} 至 {to} {words}", "{words} on {days}": "{days}{words}",
   "at {times}": " {times}", "once, at {time}": "一次，{time}", "by cron, {expr}": "按 cron 表达式 {expr}", "by {kind}": "按{kind}",
   "every {n} milliseconds": "每 {n} 毫秒", "once, at an unknown time": "一次，时间未知", "at an unknown interval": "间隔未知", "when a command ends": "命令结束时",
-  "when a command says something": "命令有输出时", "{a} and {b}": "{a}和{b}", "{a}, {b}": "{a}、{b}", "Monday": "周一", "Tuesday": "周二",
+  "when a command says something": "命令有输出时", "{a} and {b}": "{a}、{b}", "{a}, {b}": "{a}、{b}", "Monday": "周一", "Tuesday": "周二",
   "Wednesday": "周三", "Thursday": "周四", "Friday": "周五", "Saturday": "周六", "Sunday": "周日", "{words}, {zone}": "{words}，{zone}", "ok": "成功",
   "skipped": "已跳过", "running": "运行中", "interrupted": "已中断", "superseded": "已被取代", "not recorded": "未记录", "due now": "即将运行",
   "in {time}": "{time}后", "removed": "已删除", "paused": "已暂停", "{runs}, {failed}; dearest {cost}": "{runs}，{failed}；最贵 {cost}",
@@ -29068,7 +29100,7 @@ export const messages = {
   "Last run": "上次运行", "Runs": "运行", "Success": "成功率", "running, {time}": "运行中，{time}", "never": "从未", "On": "开", "Off": "关",
   "{name} runs by its schedule": "{name} 按计划运行", "failed {n} time": "失败 {n} 次", "failed {n} times": "连续失败 {n} 次",
   "{n} job could not be read": "{n} 个任务无法读取", "{n} jobs could not be read": "{n} 个任务无法读取",
-  "Read from {source}. Changing a job needs the gateway: {why}.": "读取自{source}。更改任务需要网关：{why}。", "OpenClaw's files": "OpenClaw 的文件",
+  "Read from {source}. Changing a job needs the gateway: {why}.": "来源：{source}。更改任务需要网关：{why}。", "OpenClaw's files": "OpenClaw 的文件",
   "the gateway": "网关",
   "No cron job yet. Here will be what OpenClaw runs by the clock, when next, and what each run costs.": "还没有定时任务。这里会显示 OpenClaw 按时运行什么、下次何时运行、每次运行的费用。",
   "New cron job": "新建定时任务", "{n} cron job": "{n} 个定时任务", "{n} cron jobs": "{n} 个定时任务", "Cron jobs, table": "定时任务表",
