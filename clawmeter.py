@@ -21823,7 +21823,7 @@ function Failure({ error, hasNumbers }) {
   if (hasNumbers) {
     return html`
       <div class="notice is-bad" data-key="failure" role="alert">
-        <p><b>${t(title)}.</b> ${why(error)} ${t("These are the last numbers.")}</p>
+        <p><b>${t("{sentence}.", { sentence: t(title) })}</b> ${why(error)} ${t("These are the last numbers.")}</p>
         ${retry}
       </div>`;
   }
@@ -23366,10 +23366,10 @@ SESSIONS_CSS = r"""/* Sessions and Session */
 /* Fixed widths: the columns of a list of which some dozen rows are in the document would jump while it is scrolled,
    and each step would cost a layout of every cell. Where there is room, the columns share it. */
 .session-list .grid-table, .turn-list .grid-table { table-layout: fixed; border-collapse: separate; border-spacing: 0; }
-.session-list thead .col-session { width: 204px; } .session-list .col-agent { width: 76px; } .session-list .col-channel { width: 80px; }
+.session-list thead .col-session { width: 194px; } .session-list .col-agent { width: 76px; } .session-list .col-channel { width: 80px; }
 .session-list .col-cause { width: 78px; } .session-list .col-model { width: 128px; } .session-list .col-calls { width: 60px; }
 .session-list .col-tokens { width: 68px; } .session-list .col-tools { width: 58px; } .session-list .col-errors { width: 56px; }
-.session-list .col-duration { width: 104px; } .session-list .col-context { width: 88px; } .session-list .col-cost { width: 104px; }
+.session-list .col-duration { width: 98px; } .session-list .col-context { width: 88px; } .session-list .col-cost { width: 104px; }
 .session-list .col-tree { width: 80px; } .session-list .col-started { width: 80px; } .session-list .col-active { width: 92px; }
 .session-list tbody td { overflow: hidden; text-overflow: ellipsis; }
 @media (min-width: 1600px) { .session-list thead .col-session { width: 380px; } }
@@ -28069,8 +28069,10 @@ function Log(state) {
         </ol>
       </div>` : nothing(isNarrowed ? t("No line is like that.") : t("The log has no line yet."))}
     <p class="more">
-      ${t("{n} of the last {all} lines", { n: formatCount(Math.min(data.total, lines.length)), all: formatCount(data.kept) })}${data.skipped_bytes ? html`, ${t("{size} were too much to follow and are left out", { size: formatBytes(data.skipped_bytes) })}` : null}.
-      ${t("What looks like a secret is taken out.")}
+      ${t("{lines}. What looks like a secret is taken out.", { lines: joined(
+        t("{n} of the last {all} lines", { n: formatCount(Math.min(data.total, lines.length)), all: formatCount(data.kept) }),
+        data.skipped_bytes && t("{size} were too much to follow and are left out", { size: formatBytes(data.skipped_bytes) }),
+      ) })}
     </p>`);
 }
 
@@ -28284,7 +28286,7 @@ AGENTS_CSS = r"""/* Agents */
 AGENTS_JS = r"""// The agents: what each is, what it costs and does; one agent with its memory files, which are shown
 // as text: nothing in them is a link, an image or markup of its own, and what hides is marked.
 
-import { fromServer, html, inTurn, joined, listed, t, tn, UNKNOWN, formatBytes, formatCount } from "./dom.js";
+import { fromServer, html, inTurn, joined, listed, t, tn, UNKNOWN, formatBytes, formatCount, formatDuration } from "./dom.js";
 import { shareBar, sparkline } from "./chart.js";
 import {
   Shares, askParams, bdi, causeName, cost, costShare, dataOf, fact, fateMark, head, hrefTo, icon, nothing, panel, partial, rangeName, scrollingTable, segments, sessionLink,
@@ -28313,10 +28315,18 @@ function agentMarks(row) {
 
 const stateOf = (row) => (row.state ? stateMark({ ...row, inferred: false }) : html`<span class="state is-ended" title="${t("has never run")}"></span>`);
 
+const UNIT_MS = { s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 };
+
+/** A duration as OpenClaw's config has it, "1h30m", written as all of them; what is none stays as it is. */
+export function configDuration(text) {
+  if (!/^(\d+[smhd])+$/.test(text)) return bdi(text);
+  return formatDuration([...text.matchAll(/(\d+)(.)/g)].reduce((sum, [, n, unit]) => sum + n * UNIT_MS[unit], 0));
+}
+
 function heartbeatWords({ heartbeat }) {
   if (!heartbeat) return UNKNOWN;
   if (!heartbeat.every) return t("off");
-  return html`${t("every {time}", { time: bdi(heartbeat.every) })}${heartbeat.hours ? html`<span class="note"> ${bdi(heartbeat.hours)}</span>` : null}`;
+  return html`${t("every {time}", { time: configDuration(heartbeat.every) })}${heartbeat.hours ? html`<span class="note"> ${bdi(heartbeat.hours)}</span>` : null}`;
 }
 
 const list = (names, most = 3) => (names.length
@@ -28652,7 +28662,7 @@ ZH_JS = r"""// Chinese, by the English text (dom.js, t()). {names} stay as they 
 export const messages = {
   // Numbers and time
   "{n}\u00a0s": "{n}\u00a0秒", "{n}\u00a0m": "{n}\u00a0分", "{n}\u00a0h": "{n}\u00a0小时", "{n}\u00a0d": "{n}\u00a0天",
-  "{all}, {fact}": "{all}，{fact}", "{all}; {next}": "{all}；{next}", "{name}: {value}": "{name}：{value}", "{what} ({details})": "{what}（{details}）",
+  "{all}, {fact}": "{all}，{fact}", "{sentence}.": "{sentence}。", "{all}; {next}": "{all}；{next}", "{name}: {value}": "{name}：{value}", "{what} ({details})": "{what}（{details}）",
   "not known": "未知", "now": "刚刚", "{n}\u00a0s ago": "{n}\u00a0秒前", "{n}\u00a0m ago": "{n}\u00a0分钟前", "{n}\u00a0h ago": "{n}\u00a0小时前",
   "Week of {day}": "{day} 起的一周", "{day} so far": "{day} 至今", "{day}, so far": "{day}，至今", ", so far": "，至今",
   "user": "用户", "subagent": "子代理", "cron": "定时任务", "hook": "钩子", "unknown": "未知",
@@ -29282,7 +29292,7 @@ export const messages = {
   "{n} cores, load {loads}": "{n} 核，负载 {loads}",
   "load of the last 1, 5 and 15 minutes": "最近 1、5、15 分钟的负载",
   "{size} of {all} free": "{all} 中可用 {size}",
-  "Disk of {what}": "{what} 的磁盘",
+  "Disk of {what}": "{what}的磁盘",
   "{size} of {all} used": "{all} 中已用 {size}",
   "Clawmeter itself: {size}, {share} of a core, {n} threads": "Clawmeter 自身：{size}，单核的 {share}，{n} 个线程",
   "lag {time}": "延迟 {time}",
@@ -29344,7 +29354,7 @@ export const messages = {
   "The log has no line yet.": "日志还没有内容。",
   "{n} of the last {all} lines": "最近 {all} 行中的 {n} 行",
   "{size} were too much to follow and are left out": "有 {size} 来不及跟读，已略去",
-  "What looks like a secret is taken out.": "疑似机密的内容已去除。",
+  "{lines}. What looks like a secret is taken out.": "{lines}。疑似机密的内容已去除。",
   "By day and model": "按日和模型",
   "Day, UTC": "日期（UTC）",
   "Our tokens": "我方 Token",
@@ -29369,7 +29379,7 @@ export const messages = {
   "{range}, by days of UTC": "{range}，按 UTC 日期",
   "The gateway has sums of its own (sessions.usage). Here they are compared with ours, day by day and model by model. It counts through all of its transcripts for this, so only when you ask.": "网关有自己的合计（sessions.usage）。此处逐日、逐模型与我方比较。为此它要统计全部会话记录，因此仅在您要求时进行。",
   "The gateway is counting": "网关正在统计",
-  "Compare {range}": "比较{range}",
+  "Compare {range}": "比较 {range}",
   "The gateway could not be asked: {why}": "无法询问网关：{why}",
   "The comparison is there": "比较结果已就绪",
   "{n} problem": "{n} 个问题",

@@ -2,6 +2,7 @@ import { test } from "node:test";
 import assert from "node:assert/strict";
 import { readFileSync, readdirSync } from "node:fs";
 import { formatDuration, fromServer, html, inTurn, joined, listed, useMessages } from "./assets/dom.js";
+import { configDuration } from "./assets/agents.js";
 import { messages } from "./assets/zh.js";
 
 const folder = new URL("./assets/", import.meta.url);
@@ -78,6 +79,8 @@ test("durations are those of the language", () => {
       [11_520_000, "3 小时 12 分"], [7_200_000, "2 小时"], [90_000_000, "1 天 1 小时"],
     ];
     for (const [ms, text] of cases) assert.equal(formatDuration(ms).replaceAll("\u00a0", " "), text);
+    assert.equal(configDuration("1h30m").replaceAll("\u00a0", " "), "1 小时 30 分");
+    assert.equal(String(configDuration("<b>")), "<bdi>&lt;b&gt;</bdi>");
   } finally {
     useMessages(null);
   }
