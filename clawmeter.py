@@ -8051,6 +8051,11 @@ class KeptJobs:
             return found[2]
 
 
+def name_of_cron(job: Json) -> str:
+    """What a person calls a cron job."""
+    return str(job["display_name"] or job["name"])
+
+
 class CronBook:
     """Where the jobs of a Clawmeter come from: the gateway while it is there, else the files. Asked only when somebody looks."""
 
@@ -8093,6 +8098,10 @@ class CronBook:
     def stored(self) -> CronJobs:
         """All jobs as the files have them: without a word to the gateway, for what looks often."""
         return self._stored.get()
+
+    def names(self) -> dict[str, str]:
+        """What a person calls each job, by its id, as the files have them."""
+        return {job["id"]: name_of_cron(job) for job in self.stored().jobs}
 
     def _read(self) -> CronJobs:
         if self.state.status != "connected":
@@ -8169,11 +8178,9 @@ BY_SQL: Mapping[str, str] = {
     "cron_job": f"ifnull(s.cron_job, '{NONE_KEY}')",
     "tool": "u.tool",
 }
-#: What a person calls a key, where that is something else and the row of the key says it.
-LABEL_SQL: Mapping[str, str] = {
-    "session": "ifnull(s.label, s.key)",
-    "session_key": "iif(s.key IS NULL, NULL, s.label)",
-}
+#: What a person calls a key, where that is something else and the row of the key alone says it. Not a session key:
+#: several sessions have it, and which of their labels counts is no matter of the order of rows (Queries._labels).
+LABEL_SQL: Mapping[str, str] = {"session": "ifnull(s.label, s.key)"}
 BY = (*BY_TIME, *BY_SQL)
 #: Those that a model alone tells.
 BY_MODEL = frozenset({"model", "provider", "provider_model"})
@@ -9267,9 +9274,10 @@ class Queries:
         first, last = day_number(start, zone), day_number(end - 1, zone)
         return list(dict.fromkeys(time_key(by, day_from_number(d)) for d in range(first, last + 1)))
 
-    @staticmethod
-    def _labels(db: sqlite3.Connection, by: str, keys: Sequence[str]) -> dict[str, str]:
-        """What a person calls the keys: a session's label or key."""
+    def _labels(self, db: sqlite3.Connection, by: str, keys: Sequence[str]) -> dict[str, str]:
+        """What a person calls the keys: a session's label or key, of several the latest; a cron job's name."""
+        if by == "cron_job":
+            return self._cron_names(db)
         if by not in ("session", "session_key") or not keys:
             return {}
         # A key is its own label where no session that has it has another.
@@ -9279,10 +9287,10 @@ class Queries:
             part = keys[start : start + 500]
             marks = ", ".join("?" * len(part))
             out |= db.execute(
-                f"SELECT {column}, {given} FROM sessions WHERE {column} IN ({marks}) AND {given} IS NOT NULL AND model_calls > 0 ORDER BY last_ms",
+                f"SELECT {column}, {given} FROM sessions WHERE {column} IN ({marks}) AND {given} IS NOT NULL AND {given} <> '' AND model_calls > 0 ORDER BY last_ms, id",
                 part,
             )
-        return {key: label for key, label in out.items() if label}
+        return out
 
     def coverage(self, db: sqlite3.Connection) -> Json:
         """C of the API: how much of what OpenClaw has on disk the numbers cover."""
@@ -9293,7 +9301,12 @@ class Queries:
             found = self.coverages.get(db, "coverage", lambda: self._read_coverage(db))
             found = {**found, "as_of_ms": self.now_ms()}
         status = self.status() if self.status else {}
-        problems = len(status.get("problems", ())) + len(status.get("findings", ())) + found["unreadable"]  # fmt: skip
+        findings = status.get("findings")
+        if (
+            findings is None
+        ):  # nobody watches the machine and the gateway: how many there are is not known
+            return {**found, "problems": None}
+        problems = len(status["problems"]) + len(findings) + found["unreadable"]
         problems += (found["bad_lines"] > 0) + (self.gateway.status in GATEWAY_TROUBLE)
         return {**found, "problems": problems}
 
@@ -10052,9 +10065,8 @@ class Queries:
         gone = []
         for job_id in costs:
             if job_id not in known:
-                agent, label = owners.get(job_id, (None, None))
-                name = re.sub(r"^(Automation|Cron): ", "", label or "") or job_id
-                gone.append({**parse_cron_job({"id": job_id, "name": name, "agentId": agent, "enabled": False}), "source": "ledger", "removed": True, "schedule_text": None})  # fmt: skip
+                agent, name = owners.get(job_id, (None, ""))
+                gone.append({**parse_cron_job({"id": job_id, "name": name or job_id, "agentId": agent, "enabled": False}), "source": "ledger", "removed": True, "schedule_text": None})  # fmt: skip
         out = []
         for job in (*jobs, *gone):
             runs, ok, failed, duration = counted.get(job["id"], (0, 0, 0, None))
@@ -10071,10 +10083,16 @@ class Queries:
         return out
 
     @staticmethod
-    def _read_cron_owners(db: sqlite3.Connection) -> dict[str, tuple[str | None, str | None]]:
-        """Agent and label of the latest session of each cron job."""
+    def _read_cron_owners(db: sqlite3.Connection) -> dict[str, tuple[str | None, str]]:
+        """Agent of the latest session of each cron job, and the name of the job that is in its label, or nothing."""
         rows = db.execute("SELECT cron_job, agent, label, max(ifnull(last_ms, 0)) FROM sessions WHERE cron_job IS NOT NULL GROUP BY cron_job")  # fmt: skip
-        return {job: (agent, label) for job, agent, label, _ in rows}
+        return {job: (agent, re.sub(r"^(Automation|Cron): ", "", label or "")) for job, agent, label, _ in rows}  # fmt: skip
+
+    def _cron_names(self, db: sqlite3.Connection) -> dict[str, str]:
+        """Names of cron jobs by id. The gateway is not asked for them: a job that no file has left its name in its sessions."""
+        owners = self.lists.get(db, "cron owners", lambda: self._read_cron_owners(db))
+        names = {job: name for job, (_, name) in owners.items() if name}
+        return names | (self.cron_book.names() if self.cron_book else {})
 
     def _recent_runs(self, db: sqlite3.Connection, job_id: str) -> list[Json]:
         """The last runs of a job, oldest first, for a small picture."""
@@ -10739,7 +10757,7 @@ class Queries:
         failed.sort(key=lambda job: -(job["last_run_at_ms"] or 0))
         out = []
         for job in failed[:3]:
-            name = plain(job["display_name"] or job["name"], 60)
+            name = plain(name_of_cron(job), 60)
             why = plain(job["last_error"] or "no reason given", 160)
             href = f"#/crons/{urllib.parse.quote(job['id'], safe='')}"
             out.append({"level": "bad", "kind": "cron", "text": f"Cron job {name} failed: {why}", "action": {"label": "See the job", "href": href}})  # fmt: skip
@@ -13538,7 +13556,9 @@ class Clawmeter:
         self.gateway_log = GatewayLog(
             lambda params: self.gateway.ask("logs.tail", params, 5.0), self._find_log, self._secrets
         )
-        self.findings: list[Json] = []
+        self.findings: list[Json] | None = (
+            None  # until the machine is looked at; a command never does
+        )
         self.port_open = Held(10.0, lambda: is_listening(self._gateway_url()))
         self.store.watchers.append(self._announce)
         self.watcher = Watcher(self.homes, poll=settings.poll)
@@ -14592,7 +14612,7 @@ SHAPES = {
     "cache_write_tokens:i total_tokens:i cost_usd:n cost_nano_usd:i recorded_cost_nano_usd:i "
     "plan_cost_nano_usd:i unpriced_calls:i",
     "Coverage": "complete:b indexed_bytes:i total_bytes:i bad_lines:i unreadable:i "
-    "implausible:i as_of_ms:i first_index:b problems:i",
+    "implausible:i as_of_ms:i first_index:b problems:i?",
     "Part": "key:s label:s +Totals",
     "Row": "parts?:[Part] +Part",
     "Before": "from_ms:i to_ms:i totals:Totals rows:[Row]",
@@ -15072,7 +15092,7 @@ class Api:
             if expected and expected != job["config_revision"]:
                 return self._say_changed(call, cron_id)
             try:
-                self._change_crons(call, "cron.update", params, kind, nameof_cron(job))
+                self._change_crons(call, "cron.update", params, kind, name_of_cron(job))
             except CallRefusedError as error:
                 if error.http_status != 409:
                     raise
@@ -15086,7 +15106,7 @@ class Api:
             job = self._find_cron(cron_id)
             if expected and expected != job["config_revision"]:
                 return self._say_changed(call, cron_id)
-            self._change_crons(call, "cron.remove", {"id": cron_id}, "cron.delete", nameof_cron(job))  # fmt: skip
+            self._change_crons(call, "cron.remove", {"id": cron_id}, "cron.delete", name_of_cron(job))  # fmt: skip
         return {"id": cron_id}
 
     def run_cron(self, call: Call, cron_id: str) -> object:
@@ -15099,7 +15119,7 @@ class Api:
 
         def run() -> None:
             try:
-                done.set_result(self._change_crons(call, "cron.run", params, "cron.run", nameof_cron(job), LONGEST_RUN_S))  # fmt: skip
+                done.set_result(self._change_crons(call, "cron.run", params, "cron.run", name_of_cron(job), LONGEST_RUN_S))  # fmt: skip
             except Exception as error:  # noqa: BLE001 - of the thread that waits
                 done.set_exception(error)
 
@@ -15466,11 +15486,6 @@ def read_json(request: Request, what: str, names: Collection[str]) -> Json:
 #: How long the answer to `cron.run` is waited for, and how long it may take until OpenClaw 2026.2 gives one.
 STARTED_S = 10.0
 LONGEST_RUN_S = 3600.0
-
-
-def nameof_cron(job: Json) -> str:
-    """What a person calls a cron job."""
-    return str(job["display_name"] or job["name"])
 
 
 def read_cron_job(request: Request) -> Json:
@@ -17558,7 +17573,10 @@ def open_queries(settings: Settings, *, index: bool = True) -> Iterator[tuple[Qu
         configs = [read_config(h.path, os.environ) for h in homes]
         lists = ListPrices()
         ledger = LedgerFile(settings.ledger_path)
-        queries = Queries(ledger, settings, homes=homes, configs=configs)
+        crons = CronBook(
+            homes, lambda *_: None, GatewayState()
+        )  # by the files: no gateway is asked
+        queries = Queries(ledger, settings, homes=homes, configs=configs, crons=crons)
         with ledger.reading() as db:
             row = db.execute("SELECT value FROM meta WHERE key = 'as_of_ms'").fetchone()
         say(
@@ -17881,8 +17899,10 @@ def cmd_report(args: argparse.Namespace) -> int:
             tuple((k, sound(v)) for k, v in filters.items() if v),
         )
         compared = queries.compared(query)
-        with queries.ledger.reading() as db:
-            projection = queries._projection(db, query, queries.now_ms())  # noqa: SLF001
+        projection = None
+        if query.to_ms != query.from_ms:  # of nothing nothing can be projected
+            with queries.ledger.reading() as db:
+                projection = queries._projection(db, query, queries.now_ms())  # noqa: SLF001
     print_report(answer, compared, projection)
     return 0
 
@@ -17914,8 +17934,10 @@ def print_report(answer: Json, compared: Json, projection: Json | None) -> None:
     )
     zone = ZoneInfo(answer["tz"])
     totals = answer["totals"]
+    start, end = day_of(answer["from_ms"], zone), day_of(answer["to_ms"] - 1, zone)
+    span = f"{start} to {end}" if answer["to_ms"] > answer["from_ms"] else f"no time: the range from {start} ends before it begins"  # fmt: skip
     table = Table(
-        title=f"{day_of(answer['from_ms'], zone)} to {day_of(answer['to_ms'] - 1, zone)} ({answer['tz']}), by {answer['by'].replace('_', ' ')}",
+        title=f"{span} ({answer['tz']}), by {answer['by'].replace('_', ' ')}",
         title_justify="left",
         show_footer=True,
     )
@@ -18475,10 +18497,17 @@ def cmd_demo(args: argparse.Namespace) -> int:
 
 
 def demo_settings(args: argparse.Namespace, root: Path) -> Settings:
-    """The settings of a demo in `root`: whatever else is set, its made-up numbers go into a ledger of its own."""
-    settings = settings_from(args, homes=[str(root)], state_dir=str(root / "state"))
+    """The settings of a demo in `root`: whatever else is set, its made-up numbers go into a ledger of its own.
+
+    A state directory that is named with --state has its tokens and settings; one from the environment is that of the
+    real numbers.
+    """
+    state = root / "state"
+    settings = settings_from(
+        args, homes=[str(root)], state_dir=getattr(args, "state_dir", None) or str(state)
+    )
     limits = {"openai/gpt-5.2": RateLimit(500, 800_000), "google": RateLimit(60)}
-    return replace(settings, db=None, agents_dir=None, gateway=False, limits=limits)
+    return replace(settings, db=state / "clawmeter.db", agents_dir=None, gateway=False, limits=limits)  # fmt: skip
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -19418,6 +19447,17 @@ export function tn(count, one, many, values = {}) {
   return t(count === 1 ? one : many, { ...values, n: formatCount(count) });
 }
 
+const chain = (parts, join) => parts.filter(Boolean).reduce((all, next) => (all === "" ? next : join(all, next)), "");
+
+/** Facts in a row, "3 files, indexed 100 %"; what is empty is left out. With markup among them, markup. */
+export const joined = (...facts) => chain(facts, (all, fact) => t("{all}, {fact}", { all, fact }));
+
+/** Names of one kind of thing: "exec, read". */
+export const listed = (names) => chain(names, (a, b) => t("{a}, {b}", { a, b }));
+
+/** Whole sentences: "this failed; that, too". */
+export const inTurn = (sentences) => chain(sentences, (all, next) => t("{all}; {next}", { all, next }));
+
 /** A sentence of the server, if it is one of `known`, where {1}, {2} stand for its numbers. */
 export function tServer(text, known) {
   const numbers = [];
@@ -19438,7 +19478,10 @@ export function tPhrase(text, known) {
   return text;
 }
 
-/** What the server says of itself and of the gateway, in pieces; paths, names and reasons in it stay as they are. */
+/**
+ * What the server says of itself and of the gateway, in pieces; paths, names and reasons in it stay as they are.
+ * The first that fits is taken: what is more exact stands before what is less.
+ */
 export const SERVER_WORDS = [
   msg("not connected"), msg("the gateway is not connected"), msg("not running"), msg("refuses"), msg("waits for approval"),
   msg("not compatible"), msg("connecting"), msg("connected, {marks}"), msg("{mark}, suspended"), msg("{mark}, slow"),
@@ -19446,7 +19489,8 @@ export const SERVER_WORDS = [
   msg("{what}; nothing is lost, and reading goes on when it can be written again"), msg("reading failed: {why}"),
   msg("the machine cannot be measured: {why}"), msg("cannot start the price process: {why}"),
   msg("the price process failed: {why}; calls without a recorded cost have no price until it answers"),
-  msg("cannot read {path}: {why}"), msg("cannot read the ledger {path}: {why}"), msg("cannot write the ledger {path}: {why}"),
+  msg("cannot read the time {text}: use a date (2026-11-06), week (2026-W45), month (2026-11) or time (2026-11-06T08:00), epoch ms, today, yesterday, week, month, 7d or all"),
+  msg("cannot read the ledger {path}: {why}"), msg("cannot read {path}: {why}"), msg("cannot write the ledger {path}: {why}"),
   msg("cannot list {path}: {why}"), msg("{path} cannot be read"),
   msg("{why}; it is damaged: restart Clawmeter, which keeps the file aside and reads everything anew"),
   msg("{n} line could not be read; the last one: {where}"), msg("{n} lines could not be read; the last one: {where}"),
@@ -19477,6 +19521,35 @@ export const SERVER_WORDS = [
   msg("{path} holds no list of cron jobs"),
   msg("a cron job cannot be read: {why}"),
   msg("the gateway is not used (--no-gateway)"),
+  msg("{method} could not be sent: {why}"), msg("{what}; it may have been done all the same"), msg("{method}: no answer in {n} s"),
+  msg("{method}: no answer in time"), msg("no reason given"), msg("{path}: the archive is not finished: it has {n} of {all} bytes"),
+  msg("{path}: the archive is damaged or not finished ({why})"), msg("OpenClaw no longer has this transcript; the ledger keeps its numbers"),
+  msg("a cron job has no id"), msg("a cron job is not an object"), msg("an index worker ended early"), msg("an index worker ended with status {n}"),
+  msg("it is not an object"),
+  msg("it accepted the connection, but does not answer"), msg("it answers, but not as a gateway"), msg("it changed while it was opened"),
+  msg("it holds another kind of key"), msg("it is a hard link, and may be a file of somewhere else"),
+  msg("it is a link, which may lead out of the workspace"), msg("it is no file"), msg("it is not a folder"), msg("it is not a plain file"),
+  msg("it is not the name of a memory file"), msg("its name has characters that cannot be seen"), msg("its workspace is not known"),
+  msg("negative, not a number, over 10⁹ tokens or over $10,000 in one call"), msg("no time"),
+  msg("no agent {name} in a config, on disk or in the ledger"), msg("no call of this model is in the ledger; its name is provider/model"),
+  msg("no further run"), msg("no interval"), msg("not a time"), msg("not a cron expression: {text}"), msg("started by an event, not by the clock"),
+  msg("this expression cannot be computed here: {text}"), msg("unknown time zone {name}"), msg("no openclaw.json"),
+  msg("no session {name} in the ledger"), msg("no tick in {n} s"), msg("no workspace of agent {name} is known"), msg("not possible on this system"),
+  msg("start Clawmeter with history"), msg("without history nothing would remember what a pause has switched off"),
+  msg("the first index is under way, and what is done is kept in the ledger that it fills: try again when it is complete"),
+  msg("the first index is under way: {n} %"), msg("the gateway closed the connection"), msg("closed by the gateway ({why})"),
+  msg("the gateway has no such cron job"), msg("the job has been changed since you looked at it; this is how it is now"),
+  msg("the gateway is being paused or resumed at this moment"), msg("the gateway is not paused"), msg("the gateway knows of no run of this session"),
+  msg("the gateway had no run of this session to abort"),
+  msg("the gateway aborted nothing: the run has ended by itself, or it was not sent as a chat message, and others this version of OpenClaw does not end"),
+  msg("the gateway sent a frame of impossible length"), msg("the gateway sent what is no WebSocket frame"),
+  msg("the ledger {path} has schema {n}, this Clawmeter knows {known}"), msg("there is no such cron job"),
+  msg("there is no such file; reload the page"), msg("there is no such login; it may have ended"), msg("there is no such price"),
+  msg("this price is in clawmeter.toml; change it there"), msg("{n} live streams are open already; close a page"), msg("the server is shutting down"),
+  msg("{what}; it was kept as {path}, and a new ledger is built from what OpenClaw still has"), msg("{path} is not a ledger of Clawmeter"),
+  msg("{path} is damaged ({why})"), msg("it was found in use"), msg("{path} was written by a newer Clawmeter (schema {n}, this one knows {known})"),
+  msg("{where}: not JSON ({why})"), msg("{where}: not a JSON object"), msg("{what}; skipped"), msg("{where}: an entry of a form we do not know ({why})"), msg("{where}: longer than {size}"), msg("{where}: a line is longer than {size}"), msg("{where}: a damaged zstd frame ({why})"), msg("{where}: damaged ({why})"), msg("Permission denied"), msg("No such file or directory"),
+  msg("Is a directory"), msg("Not a directory"), msg("Input/output error"), msg("No space left on device"), msg("Connection refused"),
 ];
 
 export const fromServer = (text) => tPhrase(text, SERVER_WORDS);
@@ -19587,15 +19660,22 @@ export function formatPercent(share, digits = 0) {
 export function formatDuration(ms) {
   if (isUnknown(ms)) return UNKNOWN;
   const seconds = Math.max(0, ms) / 1000;
-  if (seconds === 0) return `0${NBSP}s`;
-  if (seconds < 0.05) return `<${NBSP}${writeNumber(0.1, 1)}${NBSP}s`;
-  if (seconds < 9.95) return `${writeNumber(seconds, 1)}${NBSP}s`;
+  const s = (n) => t("{n}\u00a0s", { n });
+  const m = (n) => t("{n}\u00a0m", { n });
+  const h = (n) => t("{n}\u00a0h", { n });
+  const d = (n) => t("{n}\u00a0d", { n });
+  if (seconds === 0) return s(0);
+  if (seconds < 0.05) return `<${NBSP}${s(writeNumber(0.1, 1))}`;
+  if (seconds < 9.95) return s(writeNumber(seconds, 1));
   const whole = Math.round(seconds);
-  const two = (a, unitA, b, unitB) => `${a}${NBSP}${unitA}` + (b ? ` ${b}${NBSP}${unitB}` : "");
-  if (whole < 60) return `${whole}${NBSP}s`;
-  if (whole < 3600) return two(Math.floor(whole / 60), "m", whole % 60, "s");
-  if (whole < 86400) return two(Math.floor(whole / 3600), "h", Math.floor((whole % 3600) / 60), "m");
-  return two(Math.floor(whole / 86400), "d", Math.floor((whole % 86400) / 3600), "h");
+  const two = (size, major, below, minor) => {
+    const rest = Math.floor((whole % size) / below);
+    return major(Math.floor(whole / size)) + (rest ? ` ${minor(rest)}` : "");
+  };
+  if (whole < 60) return s(whole);
+  if (whole < 3600) return two(60, m, 1, s);
+  if (whole < 86400) return two(3600, h, 60, m);
+  return two(86400, d, 3600, h);
 }
 
 const clocks = new Map();
@@ -19875,11 +19955,11 @@ export function stackedBars(model, width, height, lit = null) {
       const kind = lit !== null && lit !== one.key ? `s${one.slot} is-dim` : `s${one.slot}`;
       return html`
         <rect class="${kind}" data-series="${one.key}" x="${round(left)}" y="${round(upper)}" width="${round(at.bar)}"
-          height="${round(tall)}"><title>${one.label}: ${unit.format(one.values[i])}</title></rect>`;
+          height="${round(tall)}"><title>${t("{name}: {value}", { name: one.label, value: unit.format(one.values[i]) })}</title></rect>`;
     });
     return html`
       <g data-key="${span.key}">
-        <title>${spanName(model, i)}: ${unit.format(totals[i])}</title>
+        <title>${t("{name}: {value}", { name: spanName(model, i), value: unit.format(totals[i]) })}</title>
         ${marks}
         ${isSoFar && base > 0
           ? html`<g class="hatch" fill="url(#hatch)">${rect("", left, y(base), at.bar, at.bottom - y(base))}</g>`
@@ -20078,7 +20158,7 @@ VIEWS_JS = r"""// What every page is made of (addresses, small parts, panels, ta
 // with the members that overviewPage has at the end of this file.
 
 import {
-  fromServer, html, msg, ownHref, t, tn, tServer, UNKNOWN, dayIn, formatAbsolute, formatAgo, formatBytes, formatClock,
+  fromServer, html, joined, listed, msg, ownHref, t, tn, tServer, UNKNOWN, dayIn, formatAbsolute, formatAgo, formatBytes, formatClock,
   formatCount, formatDay, formatDuration, formatExactMoney, formatMoney, formatMonth, formatPercent, formatTokens,
   isConverted,
 } from "./dom.js";
@@ -20648,8 +20728,8 @@ function LiveState(state) {
     words = html`${word}<span class="live-more">${t(", last update")}</span> ${formatClock(updatedMs, zoneOf(state))}`;
   } else if (connection === "live" && way) {
     words = html`
-      <span class="live-more">${word}, ${indexingWords(way)}</span>
-      <span class="live-less">${word}, ${Math.floor(way.percent)}\u00a0%</span>`;
+      <span class="live-more">${joined(word, indexingWords(way))}</span>
+      <span class="live-less">${joined(word, formatPercent(Math.floor(way.percent) / 100))}</span>`;
   }
   const hint = updatedMs ? t("Last update {time}", { time: formatAbsolute(updatedMs, zoneOf(state)) }) : word;
   return html`<span class="live ${mark}" title="${hint}">${dot()}<span class="live-word">${words}</span></span>`;
@@ -21052,7 +21132,7 @@ function attentionWords(one, { coverage, by_model: models }) {
   if (one.kind === "unpriced") {
     const unpriced = models.filter((row) => row.unpriced_calls);
     const calls = unpriced.reduce((sum, row) => sum + row.unpriced_calls, 0);
-    const names = unpriced.slice(0, 3).map((row) => row.key).join(", ");
+    const names = listed(unpriced.slice(0, 3).map((row) => row.key));
     if (calls) {
       return t("{calls} without a price ({names}): tokens are counted, the cost is not known", {
         calls: tn(calls, "{n} call", "{n} calls"), names: unpriced.length > 3 ? names + t(" and {n} more", { n: unpriced.length - 3 }) : names,
@@ -21179,7 +21259,7 @@ function ByDay(state) {
     : null;
   return panel({
     key: "by-day", title: unitTitle(model.unit), wide: "w8", state, isRanged: true,
-    note: html`${rangeName(state.route.range)}, ${cost({ ...used, cost_nano_usd: total }, true)}`,
+    note: joined(rangeName(state.route.range), cost({ ...used, cost_nano_usd: total }, true)),
     tools: html`
       ${back}
       ${model.series.length ? html`<button type="button" class="link" data-action="table">${state.isTable ? t("Show chart") : t("Show table")}</button>` : null}`,
@@ -21354,7 +21434,7 @@ function GatewayLine(state) {
     loop?.degraded ? html`<span class="is-warn">${t("slow")}</span>` : null,
     gateway.suspended ? html`<span class="is-warn">${t("suspended, takes no new work")}</span>` : null,
   ].filter(Boolean);
-  return html`<p class="more" data-key="gateway">${t("Gateway")}: ${parts.map((part, i) => html`${i ? " · " : ""}${part}`)}</p>`;
+  return html`<p class="more" data-key="gateway">${t("{name}: {value}", { name: t("Gateway"), value: html`${parts.map((part, i) => html`${i ? " · " : ""}${part}`)}` })}</p>`;
 }
 
 function Now(state) {
@@ -21438,7 +21518,7 @@ function Activity(state) {
         <span class="did ${one.kind === "failed" ? "is-bad" : ""}">
           ${icon(isKnown ? one.kind : "other", 12)}${isKnown ? t(DEEDS[one.kind]) : one.kind}
         </span>
-        <span class="activity-text" title="${name}${one.text ? `: ${deedWords(one.text)}` : ""}">
+        <span class="activity-text" title="${one.text ? t("{name}: {value}", { name, value: deedWords(one.text) }) : name}">
           ${sessionLink(state, one.session, name)}${one.text ? html` <span class="note">${bdi(deedWords(one.text))}</span>` : null}
         </span>
         ${when(one.ts_ms, state)}
@@ -21507,7 +21587,7 @@ function Breakdown(state) {
   if (!usage) {
     if (!usageError) return frame(nothing(t("Loading")));
     return frame(nothing(html`
-      ${t("The breakdown could not be read: {why}.", { why: usageError })}
+      ${t("The breakdown could not be read: {why}.", { why: fromServer(usageError) })}
       <button type="button" class="link" data-action="retry">${t("Try again")}</button>`));
   }
   if (!usage.rows.length) return frame(nothing(t("No model calls in this range.")));
@@ -21530,39 +21610,40 @@ function Strip(state) {
   const versions = source.openclaw_versions;
   const version = versions.length > 2
     ? t("{version} and {n} older", { version: versions[versions.length - 1], n: versions.length - 1 })
-    : versions.join(", ") || (state.overview.gateway.version ?? UNKNOWN);
+    : listed(versions) || (state.overview.gateway.version ?? UNKNOWN);
   const homes = source.homes.length
     ? html`<span class="mono" title="${source.homes.join("\n")}">${bdi(source.homes[0])}</span>
       ${source.homes.length > 1 ? t(" and {n} more", { n: source.homes.length - 1 }) : ""}`
     : t("none found");
-  const counted = tn(source.files, "{n} file", "{n} files")
-    + (source.databases ? `, ${tn(source.databases, "{n} database", "{n} databases")}` : "");
+  const counted = [
+    tn(source.files, "{n} file", "{n} files"), source.databases ? tn(source.databases, "{n} database", "{n} databases") : "",
+  ];
   const read = indexing(state)
     ? html`
       ${indexingWords(indexing(state))}
       <progress class="is-warn" max="100" value="${source.indexed_percent}" aria-label="${t("Indexed")}"></progress>`
     : coverage.complete === false ? t("indexed in part") : t("indexed {n}\u00a0%", { n: 100 });
-  const faults = [
+  const faults = joined(
     coverage.unreadable ? t("{n} unreadable", { n: formatCount(coverage.unreadable) }) : "",
     coverage.bad_lines ? tn(coverage.bad_lines, "{n} bad line", "{n} bad lines") : "",
     coverage.implausible ? tn(coverage.implausible, "{n} implausible call", "{n} implausible calls") : "",
-  ].filter(Boolean).join(", ");
+  );
   const sizes = [
     tn(all.model_calls, "{n} call", "{n} calls"), tn(all.sessions, "{n} session", "{n} sessions"),
     tn(source.agents, "{n} agent", "{n} agents"),
-  ].join(", ");
+  ];
   return html`
     <footer class="strip w12" data-key="strip" aria-label="${t("Sources")}">
       <dl>
         ${item("openclaw", "OpenClaw", version)}
         ${item("gateway", t("Gateway"), html`${bdi(fromServer(source.gateway))} ${gatewayActions(state.overview.gateway, state)}`)}
         ${item("home", t("Home"), homes)}
-        ${item("sources", t("Sources"), html`${counted}, ${read}`)}
+        ${item("sources", t("Sources"), joined(...counted, read))}
         ${faults ? item("faults", t("Not counted"), faults, "is-warn") : null}
         ${item("lag", t("Lag"), formatDuration(source.lag_ms))}
         ${item("disk", t("Disk"), t("ledger {size}, {free} free", { size: formatBytes(source.ledger_bytes), free: formatBytes(source.disk_free_bytes) }))}
         ${item("memory", t("Memory"), formatBytes(source.rss_bytes))}
-        ${item("all", t("All time"), html`${partial(state)} ${cost(all, true)}, ${sizes}`)}
+        ${item("all", t("All time"), html`${partial(state)} ${joined(cost(all, true), ...sizes)}`)}
         ${item("version", "Clawmeter", state.version)}
       </dl>
     </footer>`;
@@ -21616,7 +21697,7 @@ const LEFT = {
 export function pauseNotes(pause) {
   if (!pause.paused) {
     return [
-      pause.locked.length ? t("OpenClaw lets nobody switch off its own jobs: {names}.", { names: pause.locked.join(", ") }) : "",
+      pause.locked.length ? t("OpenClaw lets nobody switch off its own jobs: {names}.", { names: listed(pause.locked) }) : "",
       t("Messages that arrive are still answered: no version of OpenClaw can refuse them."),
       t("OpenClaw forgets that heartbeats are stopped when it restarts."),
     ].filter(Boolean);
@@ -21669,7 +21750,7 @@ export const auditAsk = (state) => ({
 
 function AuditRow(row, state) {
   const [mark, word] = OUTCOMES[row.outcome];
-  const why = row.outcome === "ok" || !row.answer?.message ? null : html`<span class="note">${bdi(row.answer.message)}</span>`;
+  const why = row.outcome === "ok" || !row.answer?.message ? null : html`<span class="note">${bdi(fromServer(row.answer.message))}</span>`;
   return html`
     <tr data-key="${row.id}">
       <td>${when(row.ts_ms, state)}</td>
@@ -21683,7 +21764,7 @@ function AuditRow(row, state) {
 /** What people asked of the gateway, latest first; `auditAsk` brings it. */
 export function AuditTable(state) {
   const { data, total, error } = state.answers.actions ?? {};
-  if (!data) return nothing(error ? t("The list could not be read: {why}.", { why: error.message }) : t("Loading"));
+  if (!data) return nothing(error ? t("The list could not be read: {why}.", { why: fromServer(error.message) }) : t("Loading"));
   if (!data.length) return nothing(t("Nobody has done anything yet: what is sent to a gateway from here is listed with its answer."));
   const table = scrollingTable({
     label: t("{title}, table", { title: t("Actions") }), kind: "audit",
@@ -21763,7 +21844,7 @@ function Failure({ error, hasNumbers }) {
   if (hasNumbers) {
     return html`
       <div class="notice is-bad" data-key="failure" role="alert">
-        <p><b>${t(title)}.</b> ${why(error)} ${t("These are the last numbers.")}</p>
+        <p><b>${t("{sentence}.", { sentence: t(title) })}</b> ${why(error)} ${t("These are the last numbers.")}</p>
         ${retry}
       </div>`;
   }
@@ -21940,7 +22021,7 @@ APP_JS = r"""// What changes and what acts: state, the address, fetching, the li
 // What it looks like is views.js and the pages' own modules; this file decides when, and hands over
 // plain state.
 
-import { patch, html, t, useFormat, useMessages, dayIn } from "./dom.js";
+import { fromServer, patch, html, inTurn, t, useFormat, useMessages, dayIn } from "./dom.js";
 import { crosshair, layout, tooltip } from "./chart.js";
 import {
   BUILT, Bar, Confirmation, pauseNotes, DEFAULT_RANGE, FILTERS, Help, LANGUAGES, Page, Rail, Search, THEMES,
@@ -22199,13 +22280,20 @@ async function confirm(question) {
   try {
     const { body } = await fetchJson(question.plan);
     const { steps, gateway, problems = [] } = body;
-    if (isMine()) dispatch({ confirm: { ...state.confirm, steps, gateway, notes: question.notes?.(body), fault: problems.join("; ") } });
+    if (isMine()) dispatch({ confirm: { ...state.confirm, steps, gateway, notes: question.notes?.(body), fault: problemWords(problems) } });
   } catch (fault) {
     if (isMine()) dispatch({ confirm: { ...state.confirm, fault: faultWords(fault) } });
   }
 }
 
-const faultWords = ({ status, message }) => (status === 0 ? t("Clawmeter does not answer. Is it running?") : message);
+const faultWords = ({ status, message }) => (status === 0 ? t("Clawmeter does not answer. Is it running?") : fromServer(message));
+
+/** What of several requests failed: each is named, and then said in the server's words. */
+const problemWords = (problems) => inTurn(problems.map((problem) => {
+  const [, name, why] = /^(.+?): (.+)$/.exec(problem) ?? [];
+  const whole = fromServer(problem);
+  return why && whole === problem ? t("{name}: {value}", { name, value: fromServer(why) }) : whole;
+}));
 
 async function sendConfirmed() {
   const { steps, isBusy, send: { method, path, body }, done, then } = state.confirm;
@@ -22217,7 +22305,7 @@ async function sendConfirmed() {
     const problems = answer?.problems ?? [];
     // Done, but not all of it: that stays to be read.
     const words = t("All but this:");
-    const rest = problems.length ? { ...asked, title: done, words, steps: null, notes: [], isBusy: false, isDone: true, fault: problems.join("; ") } : null;
+    const rest = problems.length ? { ...asked, title: done, words, steps: null, notes: [], isBusy: false, isDone: true, fault: problemWords(problems) } : null;
     if (state.confirm === asked) dispatch({ confirm: rest });
     say(done);
     then?.(answer);
@@ -22699,7 +22787,7 @@ async function login(token) {
   }
   if (response.status === 401 || response.status === 403) return t("That token is not valid here.");
   const body = await response.json().catch(() => null);
-  return body?.error?.message ?? t("The server said {status}.", { status: response.status });
+  return fromServer(body?.error?.message ?? "") || t("The server said {status}.", { status: response.status });
 }
 
 async function signIn(token) {
@@ -23312,10 +23400,10 @@ SESSIONS_CSS = r"""/* Sessions and Session */
 /* Fixed widths: the columns of a list of which some dozen rows are in the document would jump while it is scrolled,
    and each step would cost a layout of every cell. Where there is room, the columns share it. */
 .session-list .grid-table, .turn-list .grid-table { table-layout: fixed; border-collapse: separate; border-spacing: 0; }
-.session-list thead .col-session { width: 204px; } .session-list .col-agent { width: 76px; } .session-list .col-channel { width: 80px; }
+.session-list thead .col-session { width: 194px; } .session-list .col-agent { width: 76px; } .session-list .col-channel { width: 80px; }
 .session-list .col-cause { width: 78px; } .session-list .col-model { width: 128px; } .session-list .col-calls { width: 60px; }
 .session-list .col-tokens { width: 68px; } .session-list .col-tools { width: 58px; } .session-list .col-errors { width: 56px; }
-.session-list .col-duration { width: 86px; } .session-list .col-context { width: 88px; } .session-list .col-cost { width: 104px; }
+.session-list .col-duration { width: 98px; } .session-list .col-context { width: 88px; } .session-list .col-cost { width: 104px; }
 .session-list .col-tree { width: 80px; } .session-list .col-started { width: 80px; } .session-list .col-active { width: 92px; }
 .session-list tbody td { overflow: hidden; text-overflow: ellipsis; }
 @media (min-width: 1600px) { .session-list thead .col-session { width: 380px; } }
@@ -23529,7 +23617,7 @@ SESSIONS_JS = r"""// The list of sessions: 10,000 rows and more, of which the do
 // server sorts, filters and sums. Whole sessions are shown: the range chooses those active in it.
 
 import {
-  html, msg, t, tn, UNKNOWN, formatCount, formatDuration,
+  html, joined, msg, t, tn, UNKNOWN, formatCount, formatDuration,
 } from "./dom.js";
 import {
   askParams, bdi, causeName, context as contextUse, cost, dataOf, head, hrefTo, icon, menu, money, nothing, panel,
@@ -23565,7 +23653,7 @@ function errors(row) {
   if (!errorsOf(row)) return html`<span class="note">0</span>`;
   const tools = tn(row.tool_errors, "{n} tool error", "{n} tool errors");
   const calls = tn(row.model_errors, "{n} failed call", "{n} failed calls");
-  return html`<span class="is-bad" title="${tools}, ${calls}">${formatCount(errorsOf(row))}</span>`;
+  return html`<span class="is-bad" title="${joined(tools, calls)}">${formatCount(errorsOf(row))}</span>`;
 }
 
 /** What it cost with all sub-agents below it; faint where there is nothing below. */
@@ -23992,7 +24080,7 @@ SESSION_JS = r"""// One session: what it cost and why (turns, their calls and to
 // (its transcript, read from disk a part at a time), and two sessions side by side.
 
 import {
-  html, msg, t, tn, UNKNOWN, dayIn, formatAbsolute, formatClock, formatCount, formatDay, formatDuration, formatExactMoney,
+  fromServer, html, joined, listed, msg, t, tn, UNKNOWN, dayIn, formatAbsolute, formatClock, formatCount, formatDay, formatDuration, formatExactMoney,
   formatMoney, formatMoneyTick, formatPercent, formatTokens, shownPerNano,
 } from "./dom.js";
 import { lines, niceTicks, plot, round, shareBar, sum, swatch, UNITS } from "./chart.js";
@@ -24134,7 +24222,7 @@ function Head(state, session) {
   const words = fateWords(session, sessionLink(state));
   const who = [
     [t("Agent"), session.agent], [t("Channel"), session.channel], [t("Cause"), causeName(session.cause)],
-    [t("Models"), session.models.map((one) => one.model).join(", ")], [t("Thinking"), session.thinking_level],
+    [t("Models"), listed(session.models.map((one) => one.model))], [t("Thinking"), session.thinking_level],
   ].filter(([, value]) => value);
   const tab = (view, name) => html`
     <a class="tab" href="${hrefTo(state, "session", [session.id], view ? [["view", view]] : [])}" data-key="tab-${view || "-"}"
@@ -24220,7 +24308,7 @@ const TWIN_ROWS = 100;
 const COUNTED = ["model_calls", "model_errors", "tool_errors", "retries", "failovers", "aborts", "compactions", "subagents"];
 
 /** Some turns as one, as far as its marks go. */
-const joined = (turns) => ({
+const merged = (turns) => ({
   ...Object.fromEntries(COUNTED.map((field) => [field, sum(turns.map((turn) => turn[field]))])),
   new_model: turns.findLast((turn) => turn.new_model)?.new_model ?? null, is_heartbeat: turns.every((turn) => turn.is_heartbeat),
 });
@@ -24257,7 +24345,7 @@ export function stripModel({ turns, skipped, skipped_totals: before }, blocks, s
       return [
         [t("Tokens"), formatTokens(sum(all.map((turn) => turn.total_tokens)))], [t("Cost"), cost(sumOf(all))],
         [t("Cost so far"), cost(totals[blocks[last].last.n - skipped])],
-        [t("Marks"), turnMarks(joined(all)).map(([, word]) => word).join(", "), true],
+        [t("Marks"), listed(turnMarks(merged(all)).map(([, word]) => word)), true],
       ];
     },
   };
@@ -24388,9 +24476,9 @@ function TurnMarks(turn, state) {
   const marks = turnMarks(turn);
   const words = marks.map(([, word]) => word);
   const count = fitting(words, (widthOf(state, "strip") + 32) * MARKS_SHARE - 12);
-  const others = words.slice(count).join(", ");
+  const others = listed(words.slice(count));
   return html`
-    <td class="turn-marks" title="${words.join(", ")}"><div>
+    <td class="turn-marks" title="${listed(words)}"><div>
       ${marks.slice(0, count).map(([kind, word]) => html`<span class="mark ${kind}"><bdi>${word}</bdi></span> `)}
       ${others ? html`<span class="mark"><span aria-hidden="true">+${formatCount(words.length - count)}</span>${unseen(others)}</span>` : null}
     </div></td>`;
@@ -24461,7 +24549,7 @@ function Turns(state) {
   const data = turnsOf(state);
   const frame = (note, body) => panel({ key: "turns", title: t("Turns"), note, wide: "turns-panel", state, isSum: true, body });
   const error = state.answers[askKey("turns", idOf(state))]?.error;
-  if (!data) return frame(null, nothing(error ? html`${t("The turns could not be read: {why}.", { why: error.message })} ${tryAgain()}` : t("Loading")));
+  if (!data) return frame(null, nothing(error ? html`${t("The turns could not be read: {why}.", { why: fromServer(error.message) })} ${tryAgain()}` : t("Loading")));
   const { turns, skipped } = data;
   if (!turns.length) return frame(null, nothing(t("Nothing was said in this session.")));
   const longest = Math.max(...turns.map((turn) => turn.duration_ms));
@@ -24625,7 +24713,8 @@ function Turn(state, session) {
     <button type="button" class="icon-button" data-action="turn-step" data-value="-1" title="${t("Turn before")}" data-shortcut="[" data-help="${t("Turn before")}">${icon("left")}${unseen(t("Turn before"))}</button>
     <button type="button" class="icon-button" data-action="turn-step" data-value="1" title="${t("Turn after")}" data-shortcut="]" data-help="${t("Turn after")}">${icon("right")}${unseen(t("Turn after"))}</button>
     ${close}`;
-  const note = html`${when(turn.from_ms, state)}, ${formatDuration(turn.duration_ms)} (${turnShares(turn)}), ${money(knownCost(turn))}`;
+  const took = t("{what} ({details})", { what: formatDuration(turn.duration_ms), details: turnShares(turn) });
+  const note = joined(when(turn.from_ms, state), took, money(knownCost(turn)));
   const error = state.answers[askKey("spans", idOf(state))]?.error;
   if (!items || !isIts) return frame(note, turnNav, error ? couldNotRead(error) : nothing(t("Loading")));
   const until = untilOf(data, turn);
@@ -24712,7 +24801,7 @@ function Below(session, state) {
     </tr>`;
   return panel({
     key: "below", title: t("Sub-agents"), wide: "", state,
-    note: html`${tn(nested.length, "{n} session", "{n} sessions")}, ${money(session.subagents.every(isUnpriced) ? null : session.tree_cost_nano_usd - session.cost_nano_usd)}`,
+    note: joined(tn(nested.length, "{n} session", "{n} sessions"), money(session.subagents.every(isUnpriced) ? null : session.tree_cost_nano_usd - session.cost_nano_usd)),
     body: scrollingTable({
       label: t("Sub-agents, table"), kind: rows.length > 12 ? "is-long" : "",
       heads: html`${head(html`<span class="state-word">${t("State")}</span>`)}${head(t("Session"))}${head(t("Model"), "mid")}${head(t("Lasted"), "num")}
@@ -24758,7 +24847,7 @@ function Stored(session, state) {
     body: html`
       <ul class="stored">
         ${session.sources.slice(0, 12).map((one) => html`
-          <li data-key="${one.path}"><span class="note">${t(SOURCE_KINDS[one.kind] ?? one.kind)}${one.state === "ok" ? "" : `, ${one.state in SOURCE_STATES ? t(SOURCE_STATES[one.state]) : one.state}`}</span> <code class="mono"><bdi>${one.path}</bdi></code></li>`)}
+          <li data-key="${one.path}"><span class="note">${joined(t(SOURCE_KINDS[one.kind] ?? one.kind), one.state === "ok" ? "" : one.state in SOURCE_STATES ? t(SOURCE_STATES[one.state]) : one.state)}</span> <code class="mono"><bdi>${one.path}</bdi></code></li>`)}
       </ul>
       ${session.sources.length > 12 ? html`<p class="more">${t("and {n} more", { n: formatCount(session.sources.length - 12) })}</p>` : null}`,
   });
@@ -24942,7 +25031,7 @@ function Transcript(state, session) {
   const data = dataOf(state, key);
   const error = state.answers[key]?.error;
   const frame = (note, body) => panel({ key: "transcript", title: t("Transcript"), note, wide: "w12 transcript-panel", state, body });
-  if (!data) return frame(null, nothing(error ? html`${t("The transcript could not be read: {why}.", { why: error.message })} ${tryAgain()}` : t("Loading")));
+  if (!data) return frame(null, nothing(error ? html`${t("The transcript could not be read: {why}.", { why: fromServer(error.message) })} ${tryAgain()}` : t("Loading")));
   if (!data.available) {
     return frame(null, html`
       <div class="none">${nothing(t("OpenClaw no longer has this transcript. The ledger keeps its numbers."))}
@@ -24976,7 +25065,8 @@ export function toMarkdown(session, entries, zone) {
   for (const entry of entries) {
     const { name } = entryKind(entry);
     const facts = [entry.tool_name, entry.kind === "assistant" ? entry.model : null, entry.is_error ? t("error") : null].filter(Boolean).map((fact) => harmless(fact));
-    parts.push(`## ${entry.n + 1}. ${name}${facts.length ? ` (${facts.join(", ")})` : ""}, ${formatAbsolute(entry.ts_ms, zone)}`);
+    const what = facts.length ? t("{what} ({details})", { what: name, details: joined(...facts) }) : name;
+    parts.push(`## ${entry.n + 1}. ${joined(what, formatAbsolute(entry.ts_ms, zone))}`);
     for (const one of entry.thinking) parts.push(`> ${harmless(one).replace(/\n/g, "\n> ")}`);
     if (entry.text) parts.push(TALKING.has(entry.kind) ? harmless(entry.text) : fence(plain(laidOut(entry.text)), ""));
     for (const call of entry.tool_calls) parts.push(`**${harmless(call.name)}**\n\n${fence(JSON.stringify(call.arguments, null, 2) ?? "", "json")}`);
@@ -25092,7 +25182,7 @@ function Compared(state) {
       heads: html`${head(unseen(t("What")))}${name(sides[0], "a")}${name(sides[1], "b")}${head(t("Difference"), "num")}`,
       rows: html`
               ${words(t("State"), stateName)}${words(t("Channel"), (one) => one.channel)}${words(t("Cause"), (one) => causeName(one.cause))}
-              ${words(t("Models"), (one) => one.models.map((model) => model.model).join(", "))}${COMPARED.map(row)}`,
+              ${words(t("Models"), (one) => listed(one.models.map((model) => model.model)))}${COMPARED.map(row)}`,
     })}`,
   })}
     </div>`;
@@ -25105,7 +25195,7 @@ function Missing(state, id, error) {
   return html`
     <section class="panel empty" data-key="missing" role="alert">
       <h2>${isUnknown ? t("There is no such session") : t("This session could not be read")}</h2>
-      <p>${isUnknown ? t("The ledger has no session with this id or key.") : error?.message}</p>
+      <p>${isUnknown ? t("The ledger has no session with this id or key.") : fromServer(error?.message)}</p>
       <p><code class="mono"><bdi>${id.slice(0, 200)}</bdi></code></p>
       <p><a class="button" href="${hrefTo(state, "sessions")}" data-page="sessions">${t("All sessions")}</a></p>
     </section>`;
@@ -25237,7 +25327,7 @@ async function seek(question, step, context) {
     }
     tell(step < 0 ? t("none before this place") : t("none after this place"));
   } catch (fault) {
-    if (turn === search) tell(t("The search failed: {why}", { why: fault.message }));
+    if (turn === search) tell(t("The search failed: {why}", { why: fromServer(fault.message) }));
   }
 }
 
@@ -25258,7 +25348,7 @@ async function copyMarkdown(context) {
       tell(t("read {n} of {total}", { n: formatCount(entries.length), total: formatCount(total) }));
     }
   } catch (fault) {
-    tell(t("The transcript could not be read: {why}.", { why: fault.message }));
+    tell(t("The transcript could not be read: {why}.", { why: fromServer(fault.message) }));
     return;
   }
   const text = toMarkdown(session, entries, zoneOf(state));
@@ -25369,7 +25459,7 @@ export const page = {
         const { entries: [entry] } = await context.read(api("transcript", id), { offset: n, limit: 1, ...(kinds.length ? { kinds: kinds.join(",") } : {}) });
         if (entry) context.dispatch({ whole: { ...context.state.whole, [`${id} ${entry.id} ${entry.ts_ms}`]: entry } });
       } catch (fault) {
-        context.dispatch({ finding: { id, words: t("The transcript could not be read: {why}.", { why: fault.message }) } });
+        context.dispatch({ finding: { id, words: t("The transcript could not be read: {why}.", { why: fromServer(fault.message) }) } });
       }
     },
     markdown: (_, context) => copyMarkdown(context),
@@ -25408,7 +25498,7 @@ COST_JS = r"""// The Cost page: what was spent, grouped and split by any two key
 // cache, list prices, what prompts are made of, models without a price.
 
 import {
-  fromServer, html, msg, t, tn, UNKNOWN, dayIn, formatAbsolute, formatClock, formatCount, formatDay, formatDuration, formatExactMoney, formatMoney, formatMonth,
+  fromServer, html, joined, listed, msg, t, tn, UNKNOWN, dayIn, formatAbsolute, formatClock, formatCount, formatDay, formatDuration, formatExactMoney, formatMoney, formatMonth,
   formatPercent, formatTokens,
 } from "./dom.js";
 import { lines, stackedBars, swatch, UNITS } from "./chart.js";
@@ -25652,7 +25742,7 @@ function Ranking(usage, state) {
           left += wide;
           const kind = state.lit !== null && state.lit !== one.key ? `s${one.slot} is-dim` : `s${one.slot}`;
           return wide > 0 ? html`
-            <rect class="${kind}" x="${(left - wide).toFixed(2)}" y="0" width="${wide.toFixed(2)}" height="12"><title>${one.label}: ${UNITS[unit].format(one.values[i])}</title></rect>` : null;
+            <rect class="${kind}" x="${(left - wide).toFixed(2)}" y="0" width="${wide.toFixed(2)}" height="12"><title>${t("{name}: {value}", { name: one.label, value: UNITS[unit].format(one.values[i]) })}</title></rect>` : null;
         })}
       </svg>`;
   };
@@ -25701,7 +25791,7 @@ function Legend(usage, state) {
   const series = partsOf(usage, state).filter((one) => one.total !== 0 || (isCost && one.totals.unpriced_calls > 0));
   const drawn = new Set(series.map((one) => one.key));
   const unseenModels = usage.split === "provider_model" ? dataOf(state, "models")?.rows.filter((row) => row.unpriced_calls && !drawn.has(row.key)).map((row) => row.key) ?? [] : [];
-  const nameOfPart = (one) => (one.key === OTHER_KEY && isCost && unseenModels.length ? t("{name}; without a price: {models}", { name: one.label, models: unseenModels.join(", ") }) : one.label);
+  const nameOfPart = (one) => (one.key === OTHER_KEY && isCost && unseenModels.length ? t("{name}; without a price: {models}", { name: one.label, models: listed(unseenModels) }) : one.label);
   const total = series.reduce((sum, one) => sum + one.total, 0);
   const kind = filterKindOf(usage.split);
   return html`
@@ -25740,13 +25830,16 @@ function average(kind, row) {
     nano !== null && row.unpriced_calls ? t("over the {calls} that have a price", { calls: tn(pricedCalls(row), "{n} call", "{n} calls") }) : "",
     nano !== null && row.plan_cost_nano_usd ? t("plan use included") : "",
   ];
-  return html`<span class="num" title="${[nano === null ? "" : formatExactMoney(nano), ...why].filter(Boolean).join(", ")}">${least === null ? formatMoney(nano) : `≥\u00a0${formatMoney(least)}`}</span>`;
+  return html`<span class="num" title="${joined(nano === null ? "" : formatExactMoney(nano), ...why)}">${least === null ? formatMoney(nano) : `≥\u00a0${formatMoney(least)}`}</span>`;
 }
+
+/** Whether keys are ids, which say nothing to a person: a file has their names beside them. */
+const isIdFor = (by) => ["session", "cron_job"].includes(by);
 
 /** Each column: its name, its value in a file and for sorting, and how it looks. */
 const COLUMNS = {
   key: { name: null, value: (row) => row.key },
-  label: { name: msg("Name"), value: (row) => (row.key === NONE_KEY ? "" : row.label ?? ""), isInFiles: true, isWanted: (usage) => ["session", "cron_job"].includes(usage.by) },
+  label: { name: msg("Name"), value: (row) => (row.key === NONE_KEY ? "" : row.label ?? ""), isInFiles: true, isWanted: (usage) => isIdFor(usage.by) },
   calls: { name: msg("Calls"), value: (row) => row.model_calls, cell: (row) => formatCount(row.model_calls) },
   unpriced: { name: msg("Unpriced calls"), value: (row) => row.unpriced_calls, isInFiles: true },
   input: { name: msg("Input"), value: (row) => row.input_tokens, cell: (row) => tokens(row.input_tokens), kind: "wide" },
@@ -25881,7 +25974,7 @@ export function toCsv(usage, route) {
 export function toJson(usage, route) {
   const columns = fileColumnsOf(usage);
   const part = (one) => ({
-    key: one.key, calls: one.model_calls, unpriced: one.unpriced_calls, tokens: one.total_tokens,
+    key: one.key, ...(isIdFor(usage.split) ? { label: COLUMNS.label.value(one) } : null), calls: one.model_calls, unpriced: one.unpriced_calls, tokens: one.total_tokens,
     cost_nano_usd: knownCost(one), plan_nano_usd: one.plan_cost_nano_usd,
   });
   const object = (row) => ({
@@ -25986,7 +26079,7 @@ function Week(state) {
     const cell = (row) => {
       const step = heatStep(row[field], most);
       const missing = field === "cost_nano_usd" && row.unpriced_calls ? ` + ${tn(row.unpriced_calls, "{n} unpriced call", "{n} unpriced calls")}` : "";
-      const words = `${keySpan("hour_of_week", row).label}: ${write(row)}${missing}`;
+      const words = t("{name}: {value}", { name: keySpan("hour_of_week", row).label, value: write(row) + missing });
       // An hour of which nothing is known is not one in which nothing was spent.
       const isUnknown = isUnseen(row);
       return html`<td class="h${step}${isUnknown ? " is-unknown" : ""}" title="${words}">${isUnknown ? UNKNOWN : unseen(write(row))}</td>`;
@@ -26008,7 +26101,7 @@ function Week(state) {
       ${most === 0 ? null : html`<p class="heat-key"><span>0</span>${[0, 1, 2, 3, 4, 5].map((step) => html`<i class="h${step}"></i>`)}<span>${UNITS[unit].format(most)}</span></p>`}`;
   };
   return panel({
-    key: "week", title: t("Hours of the week"), note: `${t(name)}, ${zoneOf(state)}`, wide: "w8", state, isRanged: true,
+    key: "week", title: t("Hours of the week"), note: joined(t(name), zoneOf(state)), wide: "w8", state, isRanged: true,
     body: answerOr(state, "week", body),
   });
 }
@@ -26150,8 +26243,8 @@ const promptTokens = (part) => `${part.isCounted ? "" : "≈"}${formatTokens(par
 /** `isNamed`: nothing else beside it says its parts. */
 function promptBar(parts, isNamed = false) {
   const total = parts.reduce((sum, part) => sum + part.tokens, 0) || 1;
-  const words = (part) => `${t(part.name)} ${promptTokens(part)} (${part.isCounted ? t("measured") : t("estimated")})`;
-  const named = isNamed ? html` role="img" aria-label="${parts.map(words).join(", ")}"` : html` aria-hidden="true"`;
+  const words = (part) => t("{what} ({details})", { what: `${t(part.name)} ${promptTokens(part)}`, details: part.isCounted ? t("measured") : t("estimated") });
+  const named = isNamed ? html` role="img" aria-label="${joined(...parts.map(words))}"` : html` aria-hidden="true"`;
   let left = 0;
   return html`
     <svg class="thin is-thick" viewBox="0 0 1000 12" preserveAspectRatio="none"${named}>
@@ -26181,8 +26274,8 @@ function Composition(state) {
       </ul>
       <p class="more">
         ${t("Tokens of a call. OpenClaw measured the characters of {measured}; their tokens (≈) are estimated at {n} characters each, and {rest} are what is left of the prompt. {output} is measured.", {
-          measured: parts.filter((part) => part.chars !== null).map((part) => t(part.name)).join(", "), n: CHARS_PER_TOKEN,
-          rest: parts.filter((part) => part.chars === null && !part.isCounted).map((part) => t(part.name)).join(", "), output: t("Output"),
+          measured: listed(parts.filter((part) => part.chars !== null).map((part) => t(part.name))), n: CHARS_PER_TOKEN,
+          rest: listed(parts.filter((part) => part.chars === null && !part.isCounted).map((part) => t(part.name))), output: t("Output"),
         })}
       </p>
       ${scrollingTable({
@@ -26219,7 +26312,7 @@ function Prices(state) {
   const form = (row) => html`
     <li data-key="${row.key}">
       <form data-action="price" data-value="${row.key}">
-        <p><b>${bdi(row.key)}</b> <span class="note">${tn(row.unpriced_calls, "{n} unpriced call", "{n} unpriced calls")}, ${tn(row.total_tokens, "{n} token", "{n} tokens")}</span></p>
+        <p><b>${bdi(row.key)}</b> <span class="note">${joined(tn(row.unpriced_calls, "{n} unpriced call", "{n} unpriced calls"), tn(row.total_tokens, "{n} token", "{n} tokens"))}</span></p>
         <div class="price-fields">
           ${PRICE_FIELDS.map(([field, name], i) => html`
             <label>${t(name)}<input class="field" name="${field}" inputmode="decimal" autocomplete="off"${i < 2 ? html` required` : html` placeholder="${t("as input")}"`}></label>`)}
@@ -26231,7 +26324,7 @@ function Prices(state) {
   const known = (price) => html`
     <li data-key="${price.model}" class="price-set">
       <b>${bdi(price.model)}</b>
-      <span class="note">${PRICE_FIELDS.filter(([field]) => price[field] !== null).map(([field, name]) => `${t(name)} $${price[field]}`).join(", ")}</span>
+      <span class="note">${joined(...PRICE_FIELDS.filter(([field]) => price[field] !== null).map(([field, name]) => `${t(name)} $${price[field]}`))}</span>
       ${price.source === "prices.toml"
         ? html`<button type="button" class="link" data-action="drop-price" data-value="${price.model}">${t("Remove")}</button>`
         : html`<span class="note">${t("in {file}", { file: price.source })}</span>`}
@@ -26283,7 +26376,7 @@ function Terms(data, isPlan) {
   const kinds = [["input", msg("input")], ["output", msg("output")], ["cache_read", msg("cache read")], ["cache_write", msg("cache write")]];
   const price = (part) => {
     const [tier] = part.price.tiers;
-    return kinds.map(([kind, name]) => `${t(name)} ${usd(tier[kind] / 1e6)}`).join(", ")
+    return joined(...kinds.map(([kind, name]) => `${t(name)} ${usd(tier[kind] / 1e6)}`))
       + (part.price.tiers.length > 1 ? t("; another above {n} prompt tokens", { n: formatTokens(part.price.tiers[1].above) }) : "")
       + (part.price_changed ? t("; changed in this span") : "");
   };
@@ -26397,12 +26490,12 @@ function view(state) {
   const usage = dataOf(state, "usage");
   // While it is still read, zeros are what there is so far.
   if (usage.totals.model_calls === 0 && !usage.before?.totals.model_calls && state.coverage?.complete !== false) return Empty(state);
-  const narrowed = FILTERS.filter(([kind]) => filters[kind]).map(([kind, name]) => `${t(name)} ${filters[kind]}`).join(", ");
+  const narrowed = FILTERS.filter(([kind]) => filters[kind]).map(([kind, name]) => `${t(name)} ${filters[kind]}`);
   return html`
     <div class="grid" data-key="cost">
       <header class="statement" data-key="statement">
         <h2>${t("Clawmeter statement")}</h2>
-        <p>${rangeName(range)}, ${zone}${narrowed ? `, ${narrowed}` : ""}. ${t("Made at {time}.", { time: formatClock(state.now, zone) })}</p>
+        <p>${joined(rangeName(range), zone, ...narrowed)} · ${t("Made at {time}.", { time: formatClock(state.now, zone) })}</p>
       </header>
       ${Figures(state)}
       ${Main(state)}
@@ -26514,7 +26607,7 @@ a.flow-card, .flow-card[role="button"], a.flow-edge { cursor: pointer; }
 FLOW_JS = r"""// The Flow page: what went from channels through the gateway and agents to models, tools and nodes,
 // drawn as cards with ribbons between them, as wide as what went along.
 
-import { html, msg, t, tn, UNKNOWN, formatCount, formatDuration, formatMoney, formatTokens } from "./dom.js";
+import { html, joined, msg, t, tn, UNKNOWN, formatCount, formatDuration, formatMoney, formatTokens } from "./dom.js";
 import {
   BUILT, NONE_KEY, OTHER_KEY, askParams, bdi, cost, dataOf, head, hrefTo, knownCost, money, nothing, panel, rangeName, scrollingTable, segments, slotOf,
   tokens, widthOf,
@@ -26763,7 +26856,7 @@ function Card(node, place, data, lit, state) {
   const errors = node.errors || 0;
   // In a narrow card the unit is left to the buttons above.
   const short = place.width < 110 && shown === "calls" && node.kind !== "node" ? formatTokens(node.tool_calls ?? node.model_calls) : number;
-  const words = [`${t(KINDS[node.kind].name)} ${name}`, number, errors ? errorWords(errors) : "", node.running ? t("{n} running", { n: formatCount(node.running) }) : ""].filter(Boolean).join(", ");
+  const words = joined(`${t(KINDS[node.kind].name)} ${name}`, number, errors ? errorWords(errors) : "", node.running ? t("{n} running", { n: formatCount(node.running) }) : "");
   const kind = `flow-card is-${node.kind} ${lightOf(lit, node.id)}`;
   const edge = place.width < 110 ? 7 : 10;
   const left = place.x + edge;
@@ -26893,7 +26986,7 @@ function view(state) {
     <div class="grid" data-key="flow">
       ${panel({
         key: "flow", title: t("Flow"), wide: "w12", state, isRanged: true, body,
-        note: html`${rangeName(state.route.range)}, ${tn(data.totals.model_calls, "{n} call", "{n} calls")}, ${cost(data.totals)}`,
+        note: joined(rangeName(state.route.range), tn(data.totals.model_calls, "{n} call", "{n} calls"), cost(data.totals)),
         tools: html`
           ${segments({ action: "show", label: t("What the width stands for"), chosen: shown, choices: Object.entries(SHOWN).map(([key, { name }]) => [key, t(name)]) })}
           ${isFolded && !state.isTable ? html`
@@ -27093,7 +27186,7 @@ CRONS_JS = r"""// Cron jobs: what runs by the clock, when next, how the last run
 // with all of its runs. `rest[0]` of the address is the job that is open.
 
 import {
-  fromServer, html, msg, t, tn, UNKNOWN, dayIn, formatAbsolute, formatClock, formatCount, formatDay, formatDuration, formatMoney, formatPercent, formatTokens, tPhrase,
+  fromServer, html, inTurn, joined, msg, t, tn, UNKNOWN, dayIn, formatAbsolute, formatClock, formatCount, formatDay, formatDuration, formatMoney, formatPercent, formatTokens, tPhrase,
 } from "./dom.js";
 import {
   askParams, bdi, command, cost, couldNotRead, dataOf, fact, head, hrefTo, icon, isUnpriced, mayAct, money, nothing, option, panel, rangeName, scrollingTable,
@@ -27111,9 +27204,10 @@ const START_MS = 600_000; // a run that was asked for begins within that, or not
 const SCHEDULE_WORDS = [
   msg("every minute"), msg("every hour"), msg("every day"), msg("every week"), msg("every second"),
   msg("every {n} seconds"), msg("every {n} minutes"), msg("every {n} hours"), msg("every {n} days"), msg("every {n} weeks"),
+  msg("every {n} milliseconds"), msg("once, at an unknown time"), msg("at an unknown interval"),
   msg("{words} on weekdays"), msg("{words} on weekends"), msg("{words} every day"), msg("{words} on the last day of the month"),
   msg("{words} on day {days} of the month"), msg("{words} at minute {n}"), msg("{words} from {from} to {to}"), msg("{words} on {days}"),
-  msg("at {times}"), msg("once, at {time}"), msg("by cron, {expr}"), msg("when a command ends"), msg("when a command says something"),
+  msg("at {times}"), msg("once, at {time}"), msg("by cron, {expr}"), msg("by {kind}"), msg("when a command ends"), msg("when a command says something"),
   msg("{a} and {b}"), msg("{a}, {b}"), msg("Monday"), msg("Tuesday"), msg("Wednesday"), msg("Thursday"), msg("Friday"),
   msg("Saturday"), msg("Sunday"),
 ];
@@ -27160,7 +27254,7 @@ const nextOf = (job) => (isOn(job) ? job.next_runs_ms[0] ?? null : null);
 function NextRun(job, state) {
   if (job.removed) return html`<span class="note">${t("removed")}</span>`;
   if (!job.enabled) return html`<span class="note">${t("paused")}</span>`;
-  if (job.problem) return html`<span class="is-warn" title="${job.problem}">${t("not known")}</span>`;
+  if (job.problem) return html`<span class="is-warn" title="${fromServer(job.problem)}">${t("not known")}</span>`;
   return until(nextOf(job), state);
 }
 
@@ -27258,7 +27352,7 @@ function Notes(data) {
   const bad = data.bad_jobs ? tn(data.bad_jobs, "{n} job could not be read", "{n} jobs could not be read") : "";
   return html`
     ${data.why_not ? html`<p class="note cron-note">${t("Read from {source}. Changing a job needs the gateway: {why}.", { source: data.source === "files" ? t("OpenClaw's files") : t("the gateway"), why: fromServer(data.why_not) })}</p>` : null}
-    ${bad || data.problems.length ? html`<p class="note is-warn cron-note">${[bad, ...data.problems.map(fromServer)].filter(Boolean).join(". ")}</p>` : null}`;
+    ${bad || data.problems.length ? html`<p class="note is-warn cron-note">${inTurn([bad, ...data.problems.map(fromServer)])}</p>` : null}`;
 }
 
 function None(data) {
@@ -27301,7 +27395,7 @@ const wordFor = (table, key) => (key && Object.hasOwn(table, key) ? t(table[key]
 
 function deliveryWords({ mode, channel, to }) {
   const where = [channel === "last" ? t("where the agent was last spoken to") : channel, to].filter(Boolean).join(" ");
-  return where ? `${wordFor(DELIVERIES, mode)}, ${where}` : wordFor(DELIVERIES, mode);
+  return joined(wordFor(DELIVERIES, mode), where);
 }
 
 function Definition(job, state) {
@@ -27319,7 +27413,7 @@ function Definition(job, state) {
     body: html`
       <dl class="cron-lines">
         ${line(t("Schedule"), exact)}
-        ${line(t("Next runs"), runs.length ? html`<ol>${runs}</ol>` : job.enabled ? job.problem ?? t("none") : t("none while it is paused"))}
+        ${line(t("Next runs"), runs.length ? html`<ol>${runs}</ol>` : job.enabled ? fromServer(job.problem ?? "") || t("none") : t("none while it is paused"))}
         ${line(t("Does"), wordFor(PAYLOADS, payload.kind))}
         ${line(t("In"), wordFor(TARGETS, job.session_target))}
         ${line(t("Model"), payload.model ? bdi(payload.model) : "")}
@@ -27677,9 +27771,9 @@ async function submitForm(context) {
   if (!definition.name) return refuse(t("It needs a name."));
   if (definition.payload && !form.text.trim()) return refuse(t("Say what it is to do."));
   if (definition.schedule) {
-    const preview = params ? await read("/api/cron-preview", params).catch((fault) => ({ problem: fault.message })) : { problem: t("Say when it is to run.") };
+    const preview = params ? await read("/api/cron-preview", params).catch((fault) => ({ problem: fromServer(fault.message) })) : { problem: t("Say when it is to run.") };
     if (context.state.sheet?.form !== form) return null; // closed or changed meanwhile
-    if (preview.problem) return refuse(preview.problem);
+    if (preview.problem) return refuse(fromServer(preview.problem));
   }
   const close = () => dispatch({ sheet: null });
   if (!job) {
@@ -27796,7 +27890,7 @@ HEALTH_JS = r"""// Is everything well: the gateway and its log, what is read and
 // to be delivered, how near the providers' limits are, and whether the gateway counts as we do.
 
 import {
-  fromServer, html, msg, t, tn, UNKNOWN, formatAbsolute, formatBytes, formatClock, formatCount, formatDuration, formatMoney, formatPercent, formatTokens,
+  fromServer, html, joined, listed, msg, t, tn, UNKNOWN, formatAbsolute, formatBytes, formatClock, formatCount, formatDuration, formatMoney, formatPercent, formatTokens,
 } from "./dom.js";
 import { shareBar, sparkline } from "./chart.js";
 import {
@@ -27892,7 +27986,7 @@ function StateLine(state) {
   let [kind, words] = ["is-ok", t("All is well")];
   if (all.length) [kind, words] = [isBad ? "is-bad" : "is-warn", tn(all.length, "{n} thing needs attention", "{n} things need attention")];
   // Half of the answer says nothing about the other half.
-  else if (!health) [kind, words] = error ? ["is-warn", t("This could not be read: {why}.", { why: error.message })] : ["", t("Loading")];
+  else if (!health) [kind, words] = error ? ["is-warn", t("This could not be read: {why}.", { why: fromServer(error.message) })] : ["", t("Loading")];
   return html`
     <section class="panel w12 state-line ${kind}" data-key="state" aria-labelledby="h-state">
       <h2 id="h-state">${kind === "is-ok" || kind === "" ? dot() : icon(isBad ? "bad" : "warn")}<span role="status">${words}</span></h2>
@@ -27935,9 +28029,9 @@ function Gateway(state) {
         ${fact("port", t("Port"), html`${mono(check.url)} <span class="${check.listening ? "is-ok" : "is-warn"}">${port}</span>`)}
         ${check.services.map((one) => fact(one.name, t("Service"), html`${mono(one.name)} <span class="${one.is_running ? "is-ok" : one.is_failed ? "is-bad" : "note"}">${bdi(one.state)}</span>`))}
         ${check.services.length ? null : fact("service", t("Service"), html`<span class="note">${t("not set up as one, or not to be seen from here")}</span>`)}
-        ${isOn ? fact("since", t("Connected"), html`${when(told.connected_ms, { ...state, now })}, ${t("protocol {n}", { n: told.protocol ?? UNKNOWN })}`) : null}
-        ${frames ? fact("frames", t("Frames"), html`${tn(frames.received, "{n} received", "{n} received")}${lost ? html`, <span class="is-warn">${tn(lost, "{n} lost or not understood", "{n} lost or not understood")}</span>` : null}`) : null}
-        ${told?.missing.length ? fact("missing", t("Not in this version"), told.missing.join(", ")) : null}
+        ${isOn ? fact("since", t("Connected"), joined(when(told.connected_ms, { ...state, now }), t("protocol {n}", { n: told.protocol ?? UNKNOWN }))) : null}
+        ${frames ? fact("frames", t("Frames"), joined(tn(frames.received, "{n} received", "{n} received"), lost ? html`<span class="is-warn">${tn(lost, "{n} lost or not understood", "{n} lost or not understood")}</span>` : null)) : null}
+        ${told?.missing.length ? fact("missing", t("Not in this version"), listed(told.missing)) : null}
       </dl>`,
   });
 }
@@ -27963,16 +28057,16 @@ function Machine(state) {
           text: t("{size} of {all} free", { size: formatBytes(memory.available_bytes), all: formatBytes(memory.total_bytes) }),
         })}
         ${disks.map((disk) => Gauge({
-          key: `disk-${disk.path}`, name: t("Disk of {what}", { what: disk.holds.map((one) => held[one] ?? one).join(", ") }), hint: disk.path, share: disk.used_share,
+          key: `disk-${disk.path}`, name: t("Disk of {what}", { what: listed(disk.holds.map((one) => held[one] ?? one)) }), hint: disk.path, share: disk.used_share,
           level: disk.used_share >= 0.95 ? "is-bad" : disk.used_share >= 0.85 ? "is-warn" : "",
           text: t("{size} of {all} free", { size: formatBytes(disk.free_bytes), all: formatBytes(disk.total_bytes) }),
         }))}
         ${gpus.map((gpu, i) => Gauge({
           key: `gpu-${i}`, name: bdi(gpu.name), share: gpu.used_share,
-          text: [
+          text: joined(
             gpu.memory_total_bytes === null ? "" : t("{size} of {all} used", { size: formatBytes(gpu.memory_used_bytes), all: formatBytes(gpu.memory_total_bytes) }),
             gpu.temperature_c === null ? "" : `${formatCount(gpu.temperature_c)} °C`,
-          ].filter(Boolean).join(", "),
+          ),
         }))}
       </div>
       <p class="more">${t("Clawmeter itself: {size}, {share} of a core, {n} threads", {
@@ -28004,7 +28098,7 @@ function Sources(state) {
   const { sources, store, implausible, homes } = health;
   const rows = sumUp(sources);
   const faulty = sources.filter((one) => one.state !== "ok" || one.bad_lines);
-  const note = html`${t("lag {time}", { time: formatDuration(health.lag_ms) })}, ${t("ledger {size}", { size: formatBytes(store.size_bytes) })}`;
+  const note = joined(t("lag {time}", { time: formatDuration(health.lag_ms) }), t("ledger {size}", { size: formatBytes(store.size_bytes) }));
   return frame(note, html`
     ${unread(state, "health")}
     ${rows.length ? scrollingTable({
@@ -28027,7 +28121,7 @@ function Sources(state) {
         ${faulty.slice(0, SHOWN_ROWS).map((one) => html`
           <li data-key="${one.path}">
             <p class="mono"><bdi>${one.path}</bdi></p>
-            <p class="note">${one.state === "ok" ? tn(one.bad_lines, "{n} bad line", "{n} bad lines") : t("unreadable")}${one.last_error ? html`: <bdi>${one.last_error}</bdi>` : null}</p>
+            <p class="note">${one.state === "ok" ? tn(one.bad_lines, "{n} bad line", "{n} bad lines") : t("unreadable")}${one.last_error ? html`: <bdi>${fromServer(one.last_error)}</bdi>` : null}</p>
           </li>`)}
       </ul>
       ${faulty.length > SHOWN_ROWS ? html`<p class="more">${t("and {n} more", { n: formatCount(faulty.length - SHOWN_ROWS) })}</p>` : null}` : null}
@@ -28035,11 +28129,11 @@ function Sources(state) {
       <h3 class="part-head">${t("Left out of the sums, for their numbers cannot be")}</h3>
       <ul class="faults">
         ${implausible.slice(0, 10).map((one, i) => html`
-          <li data-key="implausible-${i}"><p>${when(one.ts_ms, state)} <span class="note"><bdi>${one.reason}</bdi></span></p><p class="mono"><bdi>${one.usage}</bdi></p></li>`)}
+          <li data-key="implausible-${i}"><p>${when(one.ts_ms, state)} <span class="note"><bdi>${fromServer(one.reason)}</bdi></span></p><p class="mono"><bdi>${one.usage}</bdi></p></li>`)}
       </ul>` : null}
     <dl class="fact-lines">
-      ${homes.map((one) => fact(one.path, t("Home"), html`${mono(one.path)} <span class="note">${bdi(one.found_by)}${one.version ? html`, OpenClaw ${bdi(one.version)}` : null}</span>${one.problem ? html` <span class="is-warn">${bdi(one.problem)}</span>` : null}`))}
-      ${fact("ledger", t("Ledger"), html`${mono(store.path)} <span class="note">${tn(store.model_calls, "{n} call", "{n} calls")}, ${tn(store.sessions, "{n} session", "{n} sessions")}</span>${store.notice ? html` <span class="is-warn">${bdi(store.notice)}</span>` : null}`)}
+      ${homes.map((one) => fact(one.path, t("Home"), html`${mono(one.path)} <span class="note">${joined(bdi(fromServer(one.found_by)), one.version && html`OpenClaw ${bdi(one.version)}`)}</span>${one.problem ? html` <span class="is-warn">${bdi(fromServer(one.problem))}</span>` : null}`))}
+      ${fact("ledger", t("Ledger"), html`${mono(store.path)} <span class="note">${joined(tn(store.model_calls, "{n} call", "{n} calls"), tn(store.sessions, "{n} session", "{n} sessions"))}</span>${store.notice ? html` <span class="is-warn">${bdi(fromServer(store.notice))}</span>` : null}`)}
     </dl>`);
 }
 
@@ -28050,7 +28144,7 @@ function Delivery(state) {
   const { queues, failures } = delivery;
   const oldest = delivery.oldest_ms === null ? null : now - delivery.oldest_ms;
   const frame = (body) => panel({ key: "delivery", title: t("Delivery queue"), wide: "w12", state, body });
-  if (delivery.problem) return frame(html`<p class="advice is-warn">${bdi(delivery.problem)}</p>`);
+  if (delivery.problem) return frame(html`<p class="advice is-warn">${bdi(fromServer(delivery.problem))}</p>`);
   if (!queues.length) return frame(nothing(t("Nothing has ever waited to be delivered. Messages to and from channels stand here until they have arrived.")));
   return frame(html`
     <dl class="facts">
@@ -28139,7 +28233,7 @@ function LogErrors(errors, state) {
       <ul class="faults">
         ${errors.map((one, i) => html`
           <li data-key="error-${i}">
-            <p><b class="is-bad">${formatCount(one.count)}×</b> <span class="note">${one.subsystem ? html`${bdi(one.subsystem)}, ` : null}${t("last {time}", { time: when(one.last_ms, state) })}</span></p>
+            <p><b class="is-bad">${formatCount(one.count)}×</b> <span class="note">${joined(one.subsystem && bdi(one.subsystem), t("last {time}", { time: when(one.last_ms, state) }))}</span></p>
             <p class="mono"><bdi>${one.text}</bdi></p>
           </li>`)}
       </ul>
@@ -28172,14 +28266,14 @@ function Log(state) {
   if (data.source === "none") {
     return frame(null, nothing(t("There is no log to be seen: the gateway is not connected, and no log file of OpenClaw was found.")));
   }
-  const note = html`${isPaused ? t("paused") : t("live")}, ${t(SOURCE_NAMES[data.source])} ${mono(data.path ?? "")}`;
+  const note = html`${joined(isPaused ? t("paused") : t("live"), t(SOURCE_NAMES[data.source]))} ${mono(data.path ?? "")}`;
   const zone = zoneOf(state);
   const isNarrowed = route.level || route.subsystem || route.find;
   const lines = [...data.lines].reverse();
   return frame(note, html`
     ${filters}
     ${isPaused ? null : unread(state, "logs")}
-    ${data.problem ? html`<p class="advice is-warn">${bdi(data.problem)}</p>` : null}
+    ${data.problem ? html`<p class="advice is-warn">${bdi(fromServer(data.problem))}</p>` : null}
     ${LogErrors(data.errors, state)}
     ${lines.length ? html`
       <div class="scroll log" tabindex="0" role="log" aria-label="${t("Lines of the log, newest first")}" aria-live="off">
@@ -28194,8 +28288,10 @@ function Log(state) {
         </ol>
       </div>` : nothing(isNarrowed ? t("No line is like that.") : t("The log has no line yet."))}
     <p class="more">
-      ${t("{n} of the last {all} lines", { n: formatCount(Math.min(data.total, lines.length)), all: formatCount(data.kept) })}${data.skipped_bytes ? html`, ${t("{size} were too much to follow and are left out", { size: formatBytes(data.skipped_bytes) })}` : null}.
-      ${t("What looks like a secret is taken out.")}
+      ${t("{lines}. What looks like a secret is taken out.", { lines: joined(
+        t("{n} of the last {all} lines", { n: formatCount(Math.min(data.total, lines.length)), all: formatCount(data.kept) }),
+        data.skipped_bytes && t("{size} were too much to follow and are left out", { size: formatBytes(data.skipped_bytes) }),
+      ) })}
     </p>`);
 }
 
@@ -28264,7 +28360,7 @@ function Reconciliation(state) {
     body: html`
       <p class="advice">${t("The gateway has sums of its own (sessions.usage). Here they are compared with ours, day by day and model by model. It counts through all of its transcripts for this, so only when you ask.")}</p>
       <p><button type="button" class="button" data-action="reconcile" aria-disabled="${isBusy ? "true" : "false"}">${isBusy ? t("The gateway is counting") : t("Compare {range}", { range: rangeName(state.route.range) })}</button></p>
-      <div role="status">${error ? html`<p class="advice is-bad">${t("The gateway could not be asked: {why}", { why: bdi(error) })}</p>` : null}</div>
+      <div role="status">${error ? html`<p class="advice is-bad">${t("The gateway could not be asked: {why}", { why: bdi(fromServer(error)) })}</p>` : null}</div>
       ${data ? Reconciled({ data, isAll }) : null}`,
   });
 }
@@ -28409,7 +28505,7 @@ AGENTS_CSS = r"""/* Agents */
 AGENTS_JS = r"""// The agents: what each is, what it costs and does; one agent with its memory files, which are shown
 // as text: nothing in them is a link, an image or markup of its own, and what hides is marked.
 
-import { html, t, tn, UNKNOWN, formatBytes, formatCount } from "./dom.js";
+import { fromServer, html, inTurn, joined, listed, t, tn, UNKNOWN, formatBytes, formatCount, formatDuration } from "./dom.js";
 import { shareBar, sparkline } from "./chart.js";
 import {
   Shares, askParams, bdi, causeName, cost, costShare, dataOf, fact, fateMark, head, hrefTo, icon, nothing, panel, partial, rangeName, scrollingTable, segments, sessionLink,
@@ -28438,14 +28534,22 @@ function agentMarks(row) {
 
 const stateOf = (row) => (row.state ? stateMark({ ...row, inferred: false }) : html`<span class="state is-ended" title="${t("has never run")}"></span>`);
 
+const UNIT_MS = { s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 };
+
+/** A duration as OpenClaw's config has it, "1h30m", written as all of them; what is none stays as it is. */
+export function configDuration(text) {
+  if (!/^(\d+[smhd])+$/.test(text)) return bdi(text);
+  return formatDuration([...text.matchAll(/(\d+)(.)/g)].reduce((sum, [, n, unit]) => sum + n * UNIT_MS[unit], 0));
+}
+
 function heartbeatWords({ heartbeat }) {
   if (!heartbeat) return UNKNOWN;
   if (!heartbeat.every) return t("off");
-  return html`${t("every {time}", { time: bdi(heartbeat.every) })}${heartbeat.hours ? html`<span class="note"> ${bdi(heartbeat.hours)}</span>` : null}`;
+  return html`${t("every {time}", { time: configDuration(heartbeat.every) })}${heartbeat.hours ? html`<span class="note"> ${bdi(heartbeat.hours)}</span>` : null}`;
 }
 
 const list = (names, most = 3) => (names.length
-  ? html`${names.slice(0, most).map((name, i) => html`${i ? ", " : ""}${bdi(name)}`)}${names.length > most ? t(" and {n} more", { n: names.length - most }) : ""}`
+  ? html`${listed(names.slice(0, most).map(bdi))}${names.length > most ? t(" and {n} more", { n: names.length - most }) : ""}`
   : UNKNOWN);
 
 /** A model without its provider. */
@@ -28488,7 +28592,7 @@ function Agents(state) {
     <div class="grid" data-key="agents">
       ${panel({
         key: "agents", wide: "w12", state, isRanged: true, title: html`${tn(rows.length, "{n} agent", "{n} agents")} · ${cost(totals, true)}`,
-        note: `${rangeName(state.route.range)}, ${words}`,
+        note: joined(rangeName(state.route.range), words),
         body: rows.length ? table : nothing(t("No agent is in openclaw.json, and none has left a folder.")),
       })}
     </div>`;
@@ -28517,7 +28621,7 @@ function Head(row, state) {
         ${fact("cost", t("Cost"), html`${cost(row, true)} ${partial(state)}<span class="note">${rangeName(state.route.range)}</span>`, { kind: "is-number" })}
         ${fact("days", t("By day"), row.spark_nano_usd.some(Boolean) ? sparkline(row.spark_nano_usd, 160) : UNKNOWN)}
         ${fact("tokens", t("Tokens"), html`${tokens(row.total_tokens)}<span class="note">${tn(row.model_calls, "{n} call", "{n} calls")}</span>`, { kind: "is-number" })}
-        ${fact("sessions", t("Running"), html`<span class="num">${formatCount(row.running)}</span><span class="note">${perSession}, ${t("last active")} ${when(row.last_activity_ms, state)}</span>`, { kind: "is-number" })}
+        ${fact("sessions", t("Running"), html`<span class="num">${formatCount(row.running)}</span><span class="note">${joined(perSession, html`${t("last active")} ${when(row.last_activity_ms, state)}`)}</span>`, { kind: "is-number" })}
         ${fact("model", t("Model"), html`${bdi(row.model ?? UNKNOWN)}${row.fallbacks.length ? html`<span class="note">${t("then")} ${list(row.fallbacks)}</span>` : null}`)}
         ${fact("heartbeat", t("Heartbeat"), html`${heartbeatWords(row)}${row.heartbeat?.model ? html`<span class="note">${bdi(row.heartbeat.model)}</span>` : null}`)}
         ${fact("channels", t("Channels"), list(row.channels, 8))}
@@ -28533,7 +28637,7 @@ function Files(row, state) {
     if (file.problem) {
       return html`
         <li class="is-refused" data-key="${file.name}"><span>${name}</span>
-          <span class="note is-warn" title="${file.problem}">${icon("warn", 12)} ${t("not opened")}${unseen(`: ${file.problem}`)}</span></li>`;
+          <span class="note is-warn" title="${fromServer(file.problem)}">${icon("warn", 12)} ${t("not opened")}${unseen(`: ${fromServer(file.problem)}`)}</span></li>`;
     }
     const isOpen = state.route.file === file.name;
     return html`
@@ -28543,7 +28647,7 @@ function Files(row, state) {
   const notes = row.files.filter((file) => file.name.startsWith("memory/"));
   const own = row.files.filter((file) => !file.name.startsWith("memory/"));
   const group = (name, files) => (files.length ? html`<h3>${name}</h3><ul>${files.map(line)}</ul>` : null);
-  const why = row.files_problem ? nothing(row.files_problem) : row.files.length ? null : nothing(t("No memory file is in this workspace."));
+  const why = row.files_problem ? nothing(bdi(fromServer(row.files_problem))) : row.files.length ? null : nothing(t("No memory file is in this workspace."));
   return panel({
     key: "files", title: t("Memory files"), wide: "", state, note: row.files.length ? tn(row.files.length, "{n} file", "{n} files") : null,
     body: html`
@@ -28672,7 +28776,7 @@ function FileView(state) {
   const answer = state.answers[fileKey(state)];
   const close = html`<a class="icon-button" href="${hrefTo(state, "agents", [idOf(state)])}" title="${t("Close")}">${icon("close", 12)}${unseen(t("Close"))}</a>`;
   if (!answer?.data) {
-    const why = answer?.error ? t("This file could not be read: {why}.", { why: answer.error.message }) : t("Loading");
+    const why = answer?.error ? t("This file could not be read: {why}.", { why: fromServer(answer.error.message) }) : t("Loading");
     return panel({ key: "file", title: bdi(file), wide: "", state, tools: close, body: nothing(why) });
   }
   const { clipped, size_bytes: size, changed_ms: changed } = answer.data;
@@ -28686,7 +28790,7 @@ function FileView(state) {
     key: "file", title: bdi(file), wide: "", state, tools: html`${isLong ? null : choice}${close}`,
     note: html`${formatBytes(size)} · ${when(changed, state)}`,
     body: html`
-      ${notices.length ? html`<p class="file-notice">${icon("warn", 12)}${notices.join("; ")}</p>` : null}
+      ${notices.length ? html`<p class="file-notice">${icon("warn", 12)}${inTurn(notices)}</p>` : null}
       ${markup}`,
   });
 }
@@ -28776,6 +28880,8 @@ ZH_JS = r"""// Chinese, by the English text (dom.js, t()). {names} stay as they 
 
 export const messages = {
   // Numbers and time
+  "{n}\u00a0s": "{n}\u00a0秒", "{n}\u00a0m": "{n}\u00a0分", "{n}\u00a0h": "{n}\u00a0小时", "{n}\u00a0d": "{n}\u00a0天",
+  "{all}, {fact}": "{all}，{fact}", "{sentence}.": "{sentence}。", "{all}; {next}": "{all}；{next}", "{name}: {value}": "{name}：{value}", "{what} ({details})": "{what}（{details}）",
   "not known": "未知", "now": "刚刚", "{n}\u00a0s ago": "{n}\u00a0秒前", "{n}\u00a0m ago": "{n}\u00a0分钟前", "{n}\u00a0h ago": "{n}\u00a0小时前",
   "Week of {day}": "{day} 起的一周", "{day} so far": "{day} 至今", "{day}, so far": "{day}，至今", ", so far": "，至今",
   "user": "用户", "subagent": "子代理", "cron": "定时任务", "hook": "钩子", "unknown": "未知",
@@ -28846,9 +28952,9 @@ export const messages = {
   "Rows {first} to {last} of {all}. CSV and JSON have all of them.": "第 {first} 至 {last} 行，共 {all} 行。全部内容见 CSV 和 JSON。",
 
   // Overview
-  "yesterday by now": "（昨天此时）", "the 7 days before": "（此前 7 天）", "last month by now": "（上月此时）",
+  "yesterday by now": "昨天此时", "the 7 days before": "此前 7 天", "last month by now": "上月此时",
   "up": "上升", "down": "下降", "nothing yet, nor {before}": "暂无，{before}也没有", "nothing {before}": "{before}为零",
-  "{change} from {amount} {before}": "{change}，对比 {amount}{before}", "{amount} over": "超出 {amount}",
+  "{change} from {amount} {before}": "{change}，对比{before}的 {amount}", "{amount} over": "超出 {amount}",
   "{over} the {limit} {budget}": "{over}（{budget} {limit}）", "{share} of {limit} {budget}": "{budget} {limit} 的 {share}",
   "daily budget": "每日预算", "monthly budget": "每月预算", "{over} the monthly budget": "{over}（每月预算）",
   "{amount} under the monthly budget": "低于每月预算 {amount}", "and {amount} worth of plan use": "另有套餐用量，价值 {amount}",
@@ -28990,7 +29096,7 @@ export const messages = {
   "Clear the filters": "清除筛选",
   "Show all time": "显示全部时间",
   "No session yet. It is here within a second of its first entry.": "尚无会话。第一条记录出现后一秒内会显示在这里。",
-  "active in {range}; the figures are those of whole sessions": "在{range}内活跃；数字为整个会话的合计",
+  "active in {range}; the figures are those of whole sessions": "{range}内活跃；数字为整个会话的合计",
   "Sessions, table": "会话表",
   "Two sessions marked, c compares them": "已标记两个会话，按 c 比较",
   "{n} tool error": "{n} 个工具错误",
@@ -29215,8 +29321,9 @@ export const messages = {
   "{words} on weekdays": "工作日{words}", "{words} on weekends": "周末{words}", "{words} every day": "每天{words}",
   "{words} on the last day of the month": "每月最后一天{words}", "{words} on day {days} of the month": "每月 {days} 日{words}",
   "{words} at minute {n}": "{words}的第 {n} 分钟", "{words} from {from} to {to}": "{from} 至 {to} {words}", "{words} on {days}": "{days}{words}",
-  "at {times}": " {times}", "once, at {time}": "一次，{time}", "by cron, {expr}": "按 cron 表达式 {expr}", "when a command ends": "命令结束时",
-  "when a command says something": "命令有输出时", "{a} and {b}": "{a}和{b}", "{a}, {b}": "{a}、{b}", "Monday": "周一", "Tuesday": "周二",
+  "at {times}": " {times}", "once, at {time}": "一次，{time}", "by cron, {expr}": "按 cron 表达式 {expr}", "by {kind}": "按{kind}",
+  "every {n} milliseconds": "每 {n} 毫秒", "once, at an unknown time": "一次，时间未知", "at an unknown interval": "间隔未知", "when a command ends": "命令结束时",
+  "when a command says something": "命令有输出时", "{a} and {b}": "{a}、{b}", "{a}, {b}": "{a}、{b}", "Monday": "周一", "Tuesday": "周二",
   "Wednesday": "周三", "Thursday": "周四", "Friday": "周五", "Saturday": "周六", "Sunday": "周日", "{words}, {zone}": "{words}，{zone}", "ok": "成功",
   "skipped": "已跳过", "running": "运行中", "interrupted": "已中断", "superseded": "已被取代", "not recorded": "未记录", "due now": "即将运行",
   "in {time}": "{time}后", "removed": "已删除", "paused": "已暂停", "{runs}, {failed}; dearest {cost}": "{runs}，{failed}；最贵 {cost}",
@@ -29225,7 +29332,7 @@ export const messages = {
   "Last run": "上次运行", "Runs": "运行", "Success": "成功率", "running, {time}": "运行中，{time}", "never": "从未", "On": "开", "Off": "关",
   "{name} runs by its schedule": "{name} 按计划运行", "failed {n} time": "失败 {n} 次", "failed {n} times": "连续失败 {n} 次",
   "{n} job could not be read": "{n} 个任务无法读取", "{n} jobs could not be read": "{n} 个任务无法读取",
-  "Read from {source}. Changing a job needs the gateway: {why}.": "读取自{source}。更改任务需要网关：{why}。", "OpenClaw's files": "OpenClaw 的文件",
+  "Read from {source}. Changing a job needs the gateway: {why}.": "来源：{source}。更改任务需要网关：{why}。", "OpenClaw's files": "OpenClaw 的文件",
   "the gateway": "网关",
   "No cron job yet. Here will be what OpenClaw runs by the clock, when next, and what each run costs.": "还没有定时任务。这里会显示 OpenClaw 按时运行什么、下次何时运行、每次运行的费用。",
   "New cron job": "新建定时任务", "{n} cron job": "{n} 个定时任务", "{n} cron jobs": "{n} 个定时任务", "Cron jobs, table": "定时任务表",
@@ -29338,6 +29445,47 @@ export const messages = {
   "{path} holds no list of cron jobs": "{path} 中没有定时任务列表",
   "a cron job cannot be read: {why}": "有一个定时任务无法读取：{why}",
   "the gateway is not used (--no-gateway)": "未使用网关（--no-gateway）",
+  "{method} could not be sent: {why}": "{method} 未能发送：{why}", "{what}; it may have been done all the same": "{what}；但可能已被执行",
+  "{method}: no answer in {n} s": "{method}：{n} 秒内没有应答", "{method}: no answer in time": "{method}：没有及时应答", "no reason given": "未说明原因",
+  "{path}: the archive is not finished: it has {n} of {all} bytes": "{path}：归档不完整：{all} 字节中只有 {n} 字节",
+  "{path}: the archive is damaged or not finished ({why})": "{path}：归档已损坏或不完整（{why}）",
+  "OpenClaw no longer has this transcript; the ledger keeps its numbers": "OpenClaw 已没有此记录；账本保留其数字", "a cron job has no id": "有一个定时任务没有 ID",
+  "a cron job is not an object": "有一个定时任务不是对象", "an index worker ended early": "索引进程提前结束", "an index worker ended with status {n}": "索引进程以状态 {n} 结束",
+  "it is not an object": "它不是对象",
+  "cannot read the time {text}: use a date (2026-11-06), week (2026-W45), month (2026-11) or time (2026-11-06T08:00), epoch ms, today, yesterday, week, month, 7d or all": "无法识别时间 {text}：请使用日期（2026-11-06）、周（2026-W45）、月（2026-11）或时刻（2026-11-06T08:00）、epoch 毫秒、today、yesterday、week、month、7d 或 all",
+  "it accepted the connection, but does not answer": "它接受了连接，但没有应答", "it answers, but not as a gateway": "它有应答，但不是网关",
+  "it changed while it was opened": "它在打开时发生了变化", "it holds another kind of key": "其中是另一种密钥",
+  "it is a hard link, and may be a file of somewhere else": "它是硬链接，可能是别处的文件", "it is a link, which may lead out of the workspace": "它是链接，可能指向工作区之外",
+  "it is no file": "它不是文件", "it is not a folder": "它不是文件夹", "it is not a plain file": "它不是普通文件", "it is not the name of a memory file": "这不是记忆文件的名称",
+  "its name has characters that cannot be seen": "其名称含有不可见字符", "its workspace is not known": "其工作区未知",
+  "negative, not a number, over 10⁹ tokens or over $10,000 in one call": "为负数、不是数字、单次调用超过 10⁹ 个 token 或超过 $10,000", "no time": "没有时间",
+  "no agent {name} in a config, on disk or in the ledger": "配置、磁盘和账本中都没有代理 {name}",
+  "no call of this model is in the ledger; its name is provider/model": "账本中没有此模型的调用；其名称应为 provider/model", "no further run": "不再运行",
+  "no interval": "没有间隔", "not a time": "不是时间", "not a cron expression: {text}": "不是 cron 表达式：{text}",
+  "started by an event, not by the clock": "由事件触发，而非按时间", "this expression cannot be computed here: {text}": "此处无法计算该表达式：{text}",
+  "unknown time zone {name}": "未知时区 {name}", "no openclaw.json": "没有 openclaw.json", "no session {name} in the ledger": "账本中没有会话 {name}",
+  "no tick in {n} s": "{n} 秒内没有心跳信号", "no workspace of agent {name} is known": "代理 {name} 的工作区未知", "not possible on this system": "此系统不支持",
+  "start Clawmeter with history": "请启用历史功能后启动 Clawmeter",
+  "without history nothing would remember what a pause has switched off": "没有历史功能，就无法记住暂停关闭了什么",
+  "the first index is under way, and what is done is kept in the ledger that it fills: try again when it is complete": "首次索引正在进行，操作记录也写入同一账本：请在完成后重试",
+  "the first index is under way: {n} %": "首次索引正在进行：{n} %", "the gateway closed the connection": "网关关闭了连接",
+  "closed by the gateway ({why})": "被网关关闭（{why}）", "the gateway has no such cron job": "网关没有这个定时任务",
+  "the job has been changed since you looked at it; this is how it is now": "该任务在您查看之后已被更改；以下为其现状",
+  "the gateway is being paused or resumed at this moment": "网关此刻正在被暂停或恢复", "the gateway is not paused": "网关未暂停",
+  "the gateway knows of no run of this session": "网关没有此会话的运行", "the gateway had no run of this session to abort": "网关没有此会话可中止的运行",
+  "the gateway aborted nothing: the run has ended by itself, or it was not sent as a chat message, and others this version of OpenClaw does not end": "网关没有中止任何运行：该运行已自行结束，或不是由聊天消息发起，而此版本的 OpenClaw 不会结束其他运行",
+  "the gateway sent a frame of impossible length": "网关发来了长度不可能的帧", "the gateway sent what is no WebSocket frame": "网关发来的不是 WebSocket 帧",
+  "the ledger {path} has schema {n}, this Clawmeter knows {known}": "账本 {path} 的结构版本为 {n}，此 Clawmeter 支持 {known}",
+  "there is no such cron job": "没有这个定时任务", "there is no such file; reload the page": "没有这个文件；请重新加载页面",
+  "there is no such login; it may have ended": "没有这个登录；可能已结束", "there is no such price": "没有这个价格",
+  "this price is in clawmeter.toml; change it there": "此价格在 clawmeter.toml 中；请在那里更改",
+  "{n} live streams are open already; close a page": "已打开 {n} 个实时连接；请关闭一个页面", "the server is shutting down": "服务器正在关闭",
+  "{what}; it was kept as {path}, and a new ledger is built from what OpenClaw still has": "{what}；已另存为 {path}，并根据 OpenClaw 现有的数据重建账本",
+  "{path} is not a ledger of Clawmeter": "{path} 不是 Clawmeter 的账本", "{path} is damaged ({why})": "{path} 已损坏（{why}）", "it was found in use": "在使用中发现",
+  "{path} was written by a newer Clawmeter (schema {n}, this one knows {known})": "{path} 由更新的 Clawmeter 写入（结构版本 {n}，此版本支持 {known}）",
+  "{where}: not JSON ({why})": "{where}：不是 JSON（{why}）", "{where}: not a JSON object": "{where}：不是 JSON 对象", "{what}; skipped": "{what}；已跳过", "{where}: an entry of a form we do not know ({why})": "{where}：格式未知的条目（{why}）", "{where}: longer than {size}": "{where}：超过 {size}", "{where}: a line is longer than {size}": "{where}：有一行超过 {size}", "{where}: a damaged zstd frame ({why})": "{where}：zstd 帧已损坏（{why}）", "{where}: damaged ({why})": "{where}：已损坏（{why}）", "Permission denied": "权限不足",
+  "No such file or directory": "没有该文件或文件夹", "Is a directory": "是文件夹", "Not a directory": "不是文件夹", "Input/output error": "输入输出错误",
+  "No space left on device": "磁盘空间已满", "Connection refused": "连接被拒绝",
   "openclaw.json has no gateway.auth.token": "openclaw.json 中没有 gateway.auth.token",
   "see the log, or run `clawmeter doctor`": "请查看日志，或运行 `clawmeter doctor`", "see the log of the gateway": "请查看网关日志",
   "give the user that runs Clawmeter read access to it": "请让运行 Clawmeter 的用户能够读取它",
@@ -29366,7 +29514,7 @@ export const messages = {
   "{n} cores, load {loads}": "{n} 核，负载 {loads}",
   "load of the last 1, 5 and 15 minutes": "最近 1、5、15 分钟的负载",
   "{size} of {all} free": "{all} 中可用 {size}",
-  "Disk of {what}": "{what} 的磁盘",
+  "Disk of {what}": "{what}的磁盘",
   "{size} of {all} used": "{all} 中已用 {size}",
   "Clawmeter itself: {size}, {share} of a core, {n} threads": "Clawmeter 自身：{size}，单核的 {share}，{n} 个线程",
   "lag {time}": "延迟 {time}",
@@ -29428,7 +29576,7 @@ export const messages = {
   "The log has no line yet.": "日志还没有内容。",
   "{n} of the last {all} lines": "最近 {all} 行中的 {n} 行",
   "{size} were too much to follow and are left out": "有 {size} 来不及跟读，已略去",
-  "What looks like a secret is taken out.": "疑似机密的内容已去除。",
+  "{lines}. What looks like a secret is taken out.": "{lines}。疑似机密的内容已去除。",
   "By day and model": "按日和模型",
   "Day, UTC": "日期（UTC）",
   "Our tokens": "我方 Token",
@@ -29453,7 +29601,7 @@ export const messages = {
   "{range}, by days of UTC": "{range}，按 UTC 日期",
   "The gateway has sums of its own (sessions.usage). Here they are compared with ours, day by day and model by model. It counts through all of its transcripts for this, so only when you ask.": "网关有自己的合计（sessions.usage）。此处逐日、逐模型与我方比较。为此它要统计全部会话记录，因此仅在您要求时进行。",
   "The gateway is counting": "网关正在统计",
-  "Compare {range}": "比较{range}",
+  "Compare {range}": "比较 {range}",
   "The gateway could not be asked: {why}": "无法询问网关：{why}",
   "The comparison is there": "比较结果已就绪",
   "{n} problem": "{n} 个问题",

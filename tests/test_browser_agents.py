@@ -103,7 +103,7 @@ def test_the_list(tab: Tab) -> None:
     assert "deleted" in rows[0]
     assert "$2.00" in rows[0]
     assert "Running" in rows[1]
-    assert "every 30m" in rows[2]
+    assert "every 30\u00a0m" in rows[2]
     assert "3 agents · $2.75" in tab.text(".panel-head")
     assert not tab.page.query_selector(".agent-list img, .agent-list script")
     tab.page.keyboard.press("g")

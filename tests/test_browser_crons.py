@@ -181,6 +181,19 @@ def test_chinese_says_schedules_in_chinese(
     assert "每小时" in row(page, "nightly").inner_text()
 
 
+def test_chinese_says_what_is_wrong_with_the_jobs_in_chinese(
+    tmp_path: Path, meter_factory: Any, visit: Callable[..., Page]
+) -> None:
+    folder = tmp_path / ".openclaw" / "cron"
+    folder.mkdir(parents=True)
+    (tmp_path / ".openclaw" / "agents").mkdir()
+    odd = {"id": "odd", "name": "odd", "schedule": {"kind": "cron", "expr": "at tea time", "tz": "UTC"}}  # fmt: skip
+    (folder / "jobs.json").write_text(json.dumps({"version": 1, "jobs": [None, odd]}))
+    page = visit(meter_factory(tmp_path), "#/crons", locale="zh-CN")
+    page.locator(".cron-note.is-warn", has_text="有一个定时任务不是对象").wait_for()
+    row(page, "odd").locator("[title='不是 cron 表达式：at tea time']").wait_for()
+
+
 # --- with a gateway ------------------------------------------------------------------------------
 
 

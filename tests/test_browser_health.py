@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -218,6 +219,9 @@ def test_chinese(visit: Callable[..., Page]) -> None:
     page = visit(locale="zh-CN")
     expect(page.locator("[data-key=headroom] h2")).to_have_text("提供方余量")
     expect(page.locator("[data-key=state]")).to_contain_text("项需要注意")
+    expect(page.locator("[data-key=state]")).to_contain_text("有消息已等待投递 9 分")
+    # A whole sentence of the server, with what is wrong and what it did about it.
+    expect(page.locator("[data-key=state]")).to_contain_text(re.compile(r"有 1 行无法读取；最后一行：\S+ line \d+：不是 JSON.*；已跳过"))  # fmt: skip
 
 
 def test_numbers_come_again_by_themselves(visit: Callable[..., Page], world: World) -> None:

@@ -195,6 +195,29 @@ def test_report_names_a_session_by_its_label_and_id(small: CommandLine) -> None:
     assert "1 of 2 rows shown" in small.out("report", "--from", "all", "--by", "session", "--limit", "1")  # fmt: skip
 
 
+def test_report_of_an_upside_down_range_says_so(small: CommandLine) -> None:
+    said = small.out("report", "--from", "2026-11-06", "--to", "2026-11-01")
+    assert said.splitlines()[0].strip() == "no time: the range from 2026-11-06 ends before it begins (UTC), by day"  # fmt: skip
+    assert rows_of(said)["total"][0] == "0"
+    assert "month end" not in said  # nothing can be projected from it
+
+
+def test_what_nobody_watches_is_not_known_to_a_report(small: CommandLine) -> None:
+    """The server counts what is wrong with machine and gateway, too: without it their number is not zero."""
+    with small.serving("serve", "--no-gateway") as url:
+        token = (small.state / "token").read_text().strip()
+        bearer = {"Authorization": f"Bearer {token}"}
+
+        def told() -> Any:
+            answer = requests.get(f"{url}/api/usage?from=all", headers=bearer, timeout=10).json()
+            return answer["coverage"]["problems"]
+
+        wait_until(lambda: type(told()) is int, "a look at the machine")
+        beside = json.loads(small.run("report", "--from", "all", "--json").stdout)
+    alone = small.json("report", "--from", "all", "--json")
+    assert [one["coverage"]["problems"] for one in (beside, alone)] == [None, None]
+
+
 def test_formula_shows_how_a_cost_came_about(small: CommandLine) -> None:
     said = small.out("report", "--formula", "talk")
     assert said.splitlines() == [
@@ -298,6 +321,7 @@ def test_beside_a_running_server(small: CommandLine) -> None:
         assert report.returncode == 0
         assert "A running Clawmeter has the ledger; its numbers as of 20" in report.stderr
         asked = small.json("api", "/api/usage?from=all&by=model")
+        asked["coverage"]["problems"] = None  # only the server looks at the machine and the gateway
         assert without_clock(json.loads(report.stdout)) == without_clock(asked)
         assert asked["totals"]["cost_nano_usd"] == 3 * 10**9
         exported = small.run("export", "csv", "--out-dir", str(small.folder / "out"))
@@ -410,7 +434,9 @@ def test_demo(small: CommandLine) -> None:
         small.child.send_signal(signal.SIGINT)
         assert small.child.wait(PATIENCE_S) == 0
     assert not ledger.exists()
-    assert not state.exists()
+    # The state directory is the one that was named; the made-up numbers are gone with their folder.
+    assert state == small.state
+    assert not list(state.glob("*.db*"))
     assert not [p for p in small.folder.iterdir() if p.name.startswith("clawmeter-")]
 
 

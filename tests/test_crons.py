@@ -403,6 +403,23 @@ def test_a_job_that_is_gone_keeps_its_cost_and_its_runs(handmade: clawmeter.Claw
         handmade.queries.cron("job-3")
 
 
+def test_cost_by_job_has_the_names_of_the_jobs(handmade: clawmeter.Clawmeter) -> None:
+    def rows(**asked: str) -> list[tuple[str, str]]:
+        answer = handmade.queries.usage(from_="all", **asked)
+        return sorted((row["key"], row["label"]) for row in answer["parts" if "split" in asked else "rows"])  # fmt: skip
+
+    named = [("(none)", "(none)"), ("job-1", "hourly")]
+    assert rows(by="cron_job") == rows(by="cron_job", sort="label") == rows(by="model", split="cron_job") == named  # fmt: skip
+    # A job that is gone has left its name in the label of its sessions; without one its id is all there is.
+    path = handmade.homes[0].path / "cron" / "jobs.json"
+    path.write_text(json.dumps({"version": 1, "jobs": []}))
+    handmade.crons.forget()
+    assert rows(by="cron_job") == [("(none)", "(none)"), ("job-1", "job-1")]
+    with handmade.store.transaction() as db:
+        db.execute("UPDATE sessions SET label = 'Cron: as it was' WHERE session_id = 's2'")
+    assert rows(by="cron_job") == [("(none)", "(none)"), ("job-1", "as it was")]
+
+
 def test_filters_hold_for_jobs_and_their_costs(handmade: clawmeter.Clawmeter) -> None:
     assert handmade.queries.crons(agent="main")["totals"]["cost_nano_usd"] == 70_000_000
     other = handmade.queries.crons(agent="nobody")

@@ -191,6 +191,8 @@ def test_coverage_counts_what_is_wrong(home: HandmadeHome, meter_factory: Any) -
     """… so that every page can say so."""
     meter = meter_factory(home.path)
     meter.index()
+    assert meter.queries.overview()["coverage"]["problems"] is None  # nobody has looked yet
+    meter.findings = []
     before = meter.queries.overview()["coverage"]["problems"]
     meter.failures["reading"] = "reading failed"
     meter.findings = [{"level": "warn"}, {"level": "bad"}]

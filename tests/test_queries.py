@@ -17,6 +17,7 @@ from clawmeter import BY, BY_TIME, QueryError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 HOUR = 60 * MINUTE
 DAY = 24 * HOUR
@@ -457,6 +458,28 @@ def test_what_cannot_be_asked(name: str, value: str, reader: Reader) -> None:
 def test_labels_name_sessions(reader: Reader) -> None:
     rows = reader.meter.queries.usage(from_="all", by="session")["rows"]
     assert {r["key"]: r["label"] for r in rows} == {sid: key or sid for _, sid, key, _ in SESSIONS}
+
+
+@pytest.mark.parametrize("is_latest_first", [True, False])
+def test_a_key_of_several_sessions_has_the_label_of_the_latest(
+    is_latest_first: bool, tmp_path: Path, meter_factory: Any
+) -> None:
+    """However the rows are told, split or not, and in whichever order the sessions were read."""
+    home = HandmadeHome(tmp_path / "home")
+    ids = ["a", "b", "c"] if is_latest_first else ["c", "b", "a"]
+    for place, sid in enumerate(ids):
+        home.write(sid, [header(sid), call(f"call-{sid}", T0 - place * DAY, cost=0.25)])
+    home.index(dict.fromkeys(["agent:main:main"], "a"))
+    meter = meter_factory(home.path)
+    meter.index()
+    with meter.store.transaction() as db:
+        for label, sid in zip(("", "newest", "oldest"), ids, strict=True):
+            db.execute("UPDATE sessions SET key = 'agent:main:main', label = ? WHERE session_id = ?", (label, sid))  # fmt: skip
+    for asked in ({}, {"split": "model"}, {"sort": "label"}):
+        rows = meter.queries.usage(from_="all", by="session_key", **asked)["rows"]
+        assert [(r["key"], r["label"]) for r in rows] == [("agent:main:main", "newest")]
+    parts = meter.queries.usage(from_="all", by="model", split="session_key")["parts"]
+    assert [(p["key"], p["label"]) for p in parts] == [("agent:main:main", "newest")]
 
 
 @pytest.mark.parametrize("split", BY)

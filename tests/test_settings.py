@@ -562,4 +562,13 @@ def test_demo_never_writes_into_the_ledger_that_is_set(tmp_path: Path, monkeypat
     args = clawmeter.build_parser().parse_args(["demo", "--port", "0"])
     found = clawmeter.demo_settings(args, tmp_path / "demo")
     assert found.ledger_path == tmp_path / "demo" / "state" / "clawmeter.db"
+    assert found.state_dir == tmp_path / "demo" / "state"
     assert (found.homes, found.port) == ((tmp_path / "demo",), 0)
+
+
+def test_demo_has_the_state_directory_that_is_named(tmp_path: Path) -> None:
+    """For its token and settings; its made-up numbers stay in the temporary folder, and go with it."""
+    args = clawmeter.build_parser().parse_args(["demo", "--state", str(tmp_path / "mine")])
+    found = clawmeter.demo_settings(args, tmp_path / "demo")
+    assert found.state_dir == tmp_path / "mine"
+    assert found.ledger_path == tmp_path / "demo" / "state" / "clawmeter.db"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
+import os
 import re
 import subprocess
 from html.parser import HTMLParser
@@ -11,8 +13,10 @@ from typing import Any
 
 import pytest
 from pagetools import first_line, need, npm_folder, write_assets
+from sentences import HOLE, is_known, sentences
 
 import clawmeter
+import history
 from clawmeter import ASSETS, INDEX_HTML
 
 SCRIPTS = [name for name in ASSETS if name.endswith(".js")]
@@ -164,14 +168,47 @@ def test_every_answer_has_the_policy(client: Any, path: str) -> None:
     assert headers["X-Content-Type-Options"] == "nosniff"
 
 
-def test_what_the_page_translates_of_the_server_is_what_the_server_says() -> None:
-    """Its sentences are known by their words: one that is worded anew in Python would be English in Chinese pages."""
+def server_words() -> list[str]:
     words = re.search(r"SERVER_WORDS = \[(.*?)\n\];", ASSETS["dom.js"][1], re.DOTALL)
     assert words
-    sentences = re.findall(r'msg\("(.*?)"\)', words[1])
-    assert len(sentences) > 40
+    return re.findall(r'msg\("(.*?)"\)', words[1])
+
+
+def server_code() -> str:
+    """Both modules without what is sent to browsers."""
     code = Path(clawmeter.__file__).read_text(encoding="utf-8")
-    for text in (text for _, text in ASSETS.values()):
+    for _, text in ASSETS.values():
         code = code.replace(text, "")
-    parts = {piece.strip(" ,") for one in sentences for piece in re.split(r"\{\w+\}|;", one)}
-    assert sorted(part for part in parts if part not in code) == []
+    return code + Path(history.__file__).read_text(encoding="utf-8")
+
+
+def test_what_the_page_translates_of_the_server_is_what_the_server_says() -> None:
+    """Its sentences are known by their words: one that is worded anew in Python would be English in Chinese pages."""
+    known = server_words()
+    assert len(known) > 40
+    said = server_code() + "".join(os.strerror(number) for number in errno.errorcode)
+    parts = {piece.strip(" ,:()") for one in known for piece in re.split(r"\{\w+\}|;", one)}
+    assert sorted(part for part in parts if part not in said) == []
+
+
+def test_what_the_server_says_has_a_translation() -> None:
+    """Also what it begins to say: a problem, a refusal, an advice that is new in Python."""
+    found = sentences(server_code())
+    assert len(found) > 90
+    known = server_words()
+    assert sorted(one.replace(HOLE, "…") for one in found if not is_known(one, known)) == []
+
+
+def test_a_sentence_that_is_new_is_found() -> None:
+    code = """def look(path):
+        if not path:
+            msg = f"{path} is gone, and so is its folder"
+            raise SourceError(msg)
+        return {"why_not": "nobody may do this" if path else "everybody may", "label": "not of these"}
+    """
+    assert sentences(code) == {f"{HOLE} is gone, and so is its folder", "nobody may do this", "everybody may"}  # fmt: skip
+    assert (
+        is_known("cannot read /old words: it is gone", ["cannot read {path}: {why}", "it is gone"])
+        is False
+    )
+    assert is_known(f"cannot read {HOLE}: it is gone", ["cannot read {path}: {why}", "it is gone"])

@@ -323,6 +323,9 @@ test("the files have the calls without a price, names beside ids, and the parts 
   assert.equal(json.rows[0].label, "=Inbox");
   assert.deepEqual(json.rows[0].parts.map((one) => [one.key, one.cost_nano_usd, one.unpriced]), [["acme/a", 2e9, 0], ["acme/free", null, 3]]);
   assert.equal(json.total.parts.length, 3);
+  const split = usage("model", "cron_job", ["acme/a"]);
+  split.rows[0].parts = [{ ...part("job-1", 1e9), label: "nightly" }, part("(none)", 1e9)];
+  assert.deepEqual(JSON.parse(cost.toJson(split, routeOf("#/cost?by=model&split=cron_job"))).rows[0].parts.map((one) => [one.key, one.label]), [["job-1", "nightly"], ["(none)", ""]]);
   assert.doesNotMatch(String(page.view(stateFor("#/cost?by=session&sort=unpriced"))), />Unpriced calls</);
 });
 
