@@ -8281,6 +8281,35 @@ def filters_of(**given: str | None) -> Filters:
 
 
 _PROMPT_PARTS = ("system_chars", "files_chars", "skills_chars", "tools_chars")
+
+_CACHE_MONEY = ("saved_nano_usd", "write_cost_nano_usd", "write_extra_nano_usd")
+
+
+def _cache_term(price: Price, read: int, written: int) -> Json:
+    """What the cache saved and cost at one price; rounded once, so that tokens times price is what stands there."""
+    money = (
+        read * (price.input - price.cache_read),
+        written * price.cache_write,
+        written * (price.cache_write - price.input),
+    )
+    return {
+        "input": price.input, "cache_read": price.cache_read, "cache_write": price.cache_write,
+        "cache_read_tokens": read, "cache_write_tokens": written, **dict(zip(_CACHE_MONEY, map(nano_from_pico, money), strict=True)),
+    }  # fmt: skip
+
+
+def _cache_use(rows: Sequence[Json], counts: Sequence[int]) -> Json:
+    """Calls and tokens, and the money of some rows; null where there are calls and none has a price."""
+    names = ("model_calls", "prompt_tokens", "cache_read_tokens", "cache_write_tokens")
+    return {
+        **dict(zip(names, counts, strict=True)),
+        **{
+            name: sum(row[name] for row in rows) if rows or not counts[0] else None
+            for name in _CACHE_MONEY
+        },
+    }
+
+
 #: As providers put it for English text; what is made of it is called an estimate.
 CHARS_PER_TOKEN = 4
 #: What a session of a list must be: an index may name one that never was.
@@ -10550,7 +10579,7 @@ class Queries:
         ]
         return {
             "from_ms": start, "to_ms": end, "totals": self.totals(db, start, end, zone, filters).render(),
-            "before": self.totals(db, before, before_end, zone, filters).render(), "spark_nano_usd": line,
+            "before": self.totals(db, before, before_end, zone, filters).render(), "before_from_ms": before, "before_to_ms": before_end, "spark_nano_usd": line,
         }  # fmt: skip
 
     def _projection(self, db: sqlite3.Connection, asked: UsageQuery, now: int) -> Json:
@@ -10559,42 +10588,36 @@ class Queries:
         today = day_of(now, zone)
         first = today.replace(day=1)
         next_month = (first + timedelta(days=32)).replace(day=1)
-        spent = self.totals(
-            db,
-            midnight_ms(first, zone),
-            midnight_ms(today + timedelta(days=1), zone),
-            zone,
-            filters,
-        ).values[5]
+        end = midnight_ms(today + timedelta(days=1), zone)
+        spent = self.totals(db, midnight_ms(first, zone), end, zone, filters).values[5]
         begun = db.execute("SELECT min(slot) FROM usage_quarter_hours").fetchone()[0]
         available = (today - day_of(begun * SLOT_MS, zone)).days if begun is not None else 0
         used = min(14, available)
-        empty = {
-            "projected_nano_usd": None,
-            "low_nano_usd": None,
-            "high_nano_usd": None,
-            "days_used": used,
-        }
+        since = midnight_ms(today - timedelta(days=used), zone)
+        # What calls without a price cost is in no day that it is made from.
+        made_from = self.totals(db, min(since, midnight_ms(first, zone)), end, zone, filters)
+        known = {
+            "days_used": used, "from_ms": since, "to_ms": midnight_ms(today, zone), "spent_nano_usd": spent,
+            "unpriced_calls": made_from.render()["unpriced_calls"],
+        }  # fmt: skip
         if used < 3:
-            return {**empty, "basis": "needs three full days of use"}
-        query = UsageQuery(
-            midnight_ms(today - timedelta(days=used), zone),
-            midnight_ms(today, zone),
-            zone,
-            "day",
-            filters,
-        )
+            terms = ("projected", "low", "high", "days", "today", "rest_of_today", "days_left", "margin")  # fmt: skip
+            return {**dict.fromkeys((f"{term}_nano_usd" for term in terms), None), **known, "days_left": None, "basis": "needs three full days of use"}  # fmt: skip
+        query = UsageQuery(since, midnight_ms(today, zone), zone, "day", filters)
         values = [s.values[5] for s in self._time_rows(db, query).values()]
         today_so_far = self.totals(db, midnight_ms(today, zone), now + 1, zone, filters).values[5]
         mean = sum(values) / len(values)
         spread = math.sqrt(sum((v - mean) ** 2 for v in values) / (len(values) - 1))
         rest = (next_month - today).days - 1
-        rest_of_today = max(0.0, mean - today_so_far)
-        projected = spent + rest_of_today + rest * mean
-        margin = 1.28 * spread * math.sqrt(rest + 1)
+        # Each term is rounded by itself: what is shown of them adds up to the figure.
+        rest_of_today = max(0, round(mean - today_so_far))
+        days_left = round(rest * mean)
+        projected = spent + rest_of_today + days_left
+        margin = round(1.28 * spread * math.sqrt(rest + 1))
         return {
-            "projected_nano_usd": round(projected), "low_nano_usd": round(max(spent, projected - margin)), "high_nano_usd": round(projected + margin),
-            "days_used": used, "basis": f"spent so far, and the mean of the last {used} full days for the {rest} days left; the range holds in 8 of 10 months like them",
+            "projected_nano_usd": projected, "low_nano_usd": max(spent, projected - margin), "high_nano_usd": projected + margin,
+            "days_nano_usd": sum(values), "today_nano_usd": today_so_far, "rest_of_today_nano_usd": rest_of_today,
+            "days_left_nano_usd": days_left, "margin_nano_usd": margin, **known, "days_left": rest, "basis": f"spent so far, and the mean of the last {used} full days for the {rest} days left; the range holds in 8 of 10 months like them",
         }  # fmt: skip
 
     def _stacked_days(
@@ -10919,8 +10942,9 @@ class Queries:
         Saved is what cached tokens would have cost as fresh input, less what they cost. A model without a price
         has its tokens here and null for money.
         """
-        # Of each model: calls, prompt, read, written, saved, write cost, write extra.
+        # Of each model: calls, prompt, read, written; of these the tokens read and written at each price that held.
         models: dict[str, list[int]] = {}
+        priced: dict[str, dict[Price, list[int]]] = {}
         unknown: set[str] = set()
         days: dict[str, list[int]] = {}
         with self.ledger.reading() as db:
@@ -10929,21 +10953,18 @@ class Queries:
             days = {key: [0, 0] for key in self._time_keys(db, query)}
             for (day, key), sums in self._cells(db, query, ("day", "provider_model")).items():
                 calls, fresh, _, read, written, *_ = sums.values
-                row = models.setdefault(key, [0] * 7)
+                row = models.setdefault(key, [0] * 4)
                 by_day = days.setdefault(day, [0, 0])
                 by_day[0] += fresh + read + written
                 by_day[1] += read
-                money = (0, 0, 0)
                 tariff = self._day_price(prices, ids.get(key), day)
                 if tariff is None:
                     unknown.add(key)
                 else:
-                    money = (
-                        nano_from_pico(read * (tariff.input - tariff.cache_read)),
-                        nano_from_pico(written * tariff.cache_write),
-                        nano_from_pico(written * (tariff.cache_write - tariff.input)),
-                    )
-                added = (calls, fresh + read + written, read, written, *money)
+                    at_price = priced.setdefault(key, {}).setdefault(tariff, [0, 0])
+                    at_price[0] += read
+                    at_price[1] += written
+                added = (calls, fresh + read + written, read, written)
                 models[key] = [a + b for a, b in zip(row, added, strict=True)]
             since = max(
                 cast("int", query.from_ms),
@@ -10951,23 +10972,17 @@ class Queries:
             )
             breaks = self._cache_breaks(db, query, since)
 
-        def render(values: Sequence[int], *, is_priced: bool) -> Json:
-            calls, prompt, read, written, saved, cost, extra = values
-            return {
-                "model_calls": calls, "prompt_tokens": prompt, "cache_read_tokens": read, "cache_write_tokens": written,
-                "saved_nano_usd": saved if is_priced else None, "write_cost_nano_usd": cost if is_priced else None,
-                "write_extra_nano_usd": extra if is_priced else None,
-            }  # fmt: skip
-
-        total = [sum(column) for column in zip(*models.values(), strict=True)] or [0] * 7
+        rows: list[Json] = []
+        for key, counts in models.items():
+            terms = [] if key in unknown else [_cache_term(p, *t) for p, t in priced[key].items()]
+            rows.append({"key": key, "label": key.split("/", 1)[1], **_cache_use(terms, counts), "terms": terms})  # fmt: skip
+        rows.sort(key=lambda row: (-(row["saved_nano_usd"] or 0), -row["prompt_tokens"]))
+        total = [sum(column) for column in zip([0] * 4, *models.values(), strict=True)]
         return {
             "from_ms": query.from_ms, "to_ms": query.to_ms, "tz": query.zone.key,
-            "totals": render(total, is_priced=models.keys() != unknown or not models),
+            "totals": _cache_use([term for row in rows for term in row["terms"]], total),
             "unpriced_models": sorted(unknown),
-            "rows": [
-                {"key": k, "label": k.split("/", 1)[1], **render(v, is_priced=k not in unknown)}
-                for k, v in sorted(models.items(), key=lambda item: (-item[1][4], -item[1][1]))
-            ],
+            "rows": rows,
             "days": [{"key": k, "prompt_tokens": p, "cache_read_tokens": c} for k, (p, c) in days.items()],
             "breaks": breaks,
             "breaks_from_ms": since,
@@ -11055,6 +11070,7 @@ class Queries:
         user, prompt = (sum(column) for column in zip((0, 0), *shares, strict=True))
         calls = sum(row["model_calls"] for row in rows)
         asked = sum(row["prompt_tokens"] for row in rows)
+        output = sum(row["output_tokens"] for row in rows)
         average = (
             {part: round(sum(row[part] for row in rows) / len(rows)) for part in _PROMPT_PARTS}
             if rows
@@ -11066,8 +11082,10 @@ class Queries:
                 **average,
                 "prompt_tokens": round(asked / calls),
                 "user_tokens": user * asked // (prompt * calls) if prompt else None,
-                "output_tokens": round(sum(row["output_tokens"] for row in rows) / calls),
+                "output_tokens": round(output / calls),
             } if average else None,
+            # What the averages are made of.
+            "model_calls": calls, "prompt_tokens": asked, "output_tokens": output, "sampled_prompt_tokens": prompt, "sampled_user_tokens": user,
             "rows": rows[:20],
         }  # fmt: skip
 
@@ -11218,14 +11236,17 @@ class Queries:
         """How a cost came about: calls of each model and basis, what each kind of token cost, and the price that held last."""
         parts = []
         totals = Sums()
+        compared = ", ".join(f"{sql} AS {name}" for name, sql in MEASURES if "compared" in name)
+        comparable = ", ".join(f"sum(iif(u.compared_recorded_nano, {n}, 0))" for n in ("1", *(f"u.{kind}" for kind in _USAGE), "u.compared_recorded_nano", "u.compared_list_nano"))  # fmt: skip
         with self.ledger.reading() as db:
             query = self._limit_range(db, self._asked(from_, to, tz, given))
             joins, conditions, values = self._joins(query, key="s. m.")
             for model_id, basis, plan, calls, i, o, w, c, cost, recorded, listed, *kinds, first, last in db.execute(
                 "SELECT u.model, u.basis, u.flags & 4 > 0, count(*), sum(u.input_tokens), sum(u.output_tokens), sum(u.cache_write_tokens), "
                 "sum(u.cache_read_tokens), sum(u.cost_nano), sum(ifnull(u.recorded_nano, 0)), sum(u.list_nano), "
-                "sum(u.cost_input), sum(u.cost_output), sum(u.cost_cache_read), sum(u.cost_cache_write), min(u.ts_ms), max(u.ts_ms) "
-                f"FROM (SELECT c.*, c.flags & 1 AS heartbeat FROM model_calls c WHERE c.ts_ms >= ? AND c.ts_ms < ?) u{joins} WHERE true{conditions} "
+                "sum(u.cost_input), sum(u.cost_output), sum(u.cost_cache_read), sum(u.cost_cache_write), "
+                f"{comparable}, min(u.ts_ms), max(u.ts_ms) "
+                f"FROM (SELECT c.*, {compared}, c.flags & 1 AS heartbeat FROM model_calls c WHERE c.ts_ms >= ? AND c.ts_ms < ?) u{joins} WHERE true{conditions} "
                 "GROUP BY 1, 2, 3", (query.from_ms, query.to_ms, *values)
             ):  # fmt: skip
                 provider, model, _ = prices.names[model_id]
@@ -11243,6 +11264,7 @@ class Queries:
                     "input_usd": kinds[0], "output_usd": kinds[1], "cache_read_usd": kinds[2], "cache_write_usd": kinds[3],
                     "price": {"basis": used[1].basis, "tiers": [asdict(t) for t in used[1].tiers]} if used[1] else None,
                     "price_changed": used[0] != used[1],
+                    "compared": dict(zip(("model_calls", *_USAGE, "recorded_nano_usd", "list_nano_usd"), kinds[4:], strict=True)),
                 })  # fmt: skip
         parts.sort(
             key=lambda p: (-(p["cost_nano_usd"] or 0), p["provider"], p["model"], p["basis"])
@@ -14667,8 +14689,11 @@ SHAPES = {
     "reason:s?",
     "Alert": "",
     "Ingest": "new_calls:i calls:i seconds:n coverage:Coverage",
-    "Span": "from_ms:i to_ms:i totals:Totals before:Totals spark_nano_usd:[i]",
-    "MonthEnd": "projected_nano_usd:i? low_nano_usd:i? high_nano_usd:i? days_used:i basis:s",
+    "Span": "from_ms:i to_ms:i totals:Totals before:Totals before_from_ms:i before_to_ms:i "
+    "spark_nano_usd:[i]",
+    "MonthEnd": "projected_nano_usd:i? low_nano_usd:i? high_nano_usd:i? spent_nano_usd:i days_used:i "
+    "from_ms:i to_ms:i days_nano_usd:i? today_nano_usd:i? rest_of_today_nano_usd:i? days_left:i? "
+    "days_left_nano_usd:i? margin_nano_usd:i? unpriced_calls:i basis:s",
     "Figures": "today:Span week:Span month:Span month_end:MonthEnd",
     "Series": "key:s label:s cost_nano_usd:[i] total_nano_usd:i",
     "ByDay": "days:[s] partial_last:b series:[Series]",
@@ -14712,7 +14737,9 @@ SHAPES = {
     "CronPreview": "text:s? next_runs_ms:[i] problem:s?",
     "CacheUse": "model_calls:i prompt_tokens:i cache_read_tokens:i cache_write_tokens:i "
     "saved_nano_usd:i? write_cost_nano_usd:i? write_extra_nano_usd:i?",
-    "CacheModel": "key:s label:s +CacheUse",
+    "CacheTerm": "input:i cache_read:i cache_write:i cache_read_tokens:i cache_write_tokens:i "
+    "saved_nano_usd:i write_cost_nano_usd:i write_extra_nano_usd:i",
+    "CacheModel": "key:s label:s terms:[CacheTerm] +CacheUse",
     "CacheDay": "key:s prompt_tokens:i cache_read_tokens:i",
     "CacheBreak": "ts_ms:i gap_ms:i lost_tokens:i reason:=compacted,model,expired,changed session:s "
     "agent:s label:s? model:s",
@@ -14732,13 +14759,16 @@ SHAPES = {
     "PromptRow": "session:s agent:s key:s? label:s? model_calls:i cost_nano_usd:i unpriced_calls:i files:[pair] "
     "+PromptSizes",
     "Composition": "from_ms:i to_ms:i tz:s sessions:i measured_sessions:i average:PromptSizes? "
+    "model_calls:i prompt_tokens:i output_tokens:i sampled_prompt_tokens:i sampled_user_tokens:i "
     "rows:[PromptRow]",
     "Tier": "input:i output:i cache_read:i cache_write:i above:i",
     "TariffInfo": "basis:s tiers:[Tier]",
     "Term": "provider:s model:s basis:s billing_mode:=metered,plan model_calls:i input_tokens:i "
     "output_tokens:i cache_read_tokens:i cache_write_tokens:i cost_nano_usd:i? "
     "recorded_nano_usd:i list_nano_usd:i? input_usd:n? output_usd:n? cache_read_usd:n? "
-    "cache_write_usd:n? price:TariffInfo? price_changed:b",
+    "cache_write_usd:n? price:TariffInfo? price_changed:b compared:TermCompared",
+    "TermCompared": "model_calls:i input_tokens:i output_tokens:i cache_read_tokens:i "
+    "cache_write_tokens:i recorded_nano_usd:i list_nano_usd:i",
     "Explanation": "from_ms:i to_ms:i tz:s totals:Totals parts:[Term]",
     "SetPrice": "model:s input:n? output:n? cache_read:n? cache_write:n? "
     "source:=clawmeter.toml,prices.toml",
@@ -17990,8 +18020,10 @@ def print_report(answer: Json, compared: Json, projection: Json | None) -> None:
             f"beside it {format_usd(totals['plan_cost_nano_usd'])} of API value used on plans"
         )
     if projection and projection["projected_nano_usd"] is not None:
+        missing = projection["unpriced_calls"]
+        unpriced = f" + {missing:,} unpriced" if missing else ""
         notes.append(
-            f"at month end about {format_usd(projection['projected_nano_usd'])} ({format_usd(projection['low_nano_usd'])} to {format_usd(projection['high_nano_usd'])})"
+            f"at month end about {format_usd(projection['projected_nano_usd'])} ({format_usd(projection['low_nano_usd'])} to {format_usd(projection['high_nano_usd'])}){unpriced}"
         )
     percent = compared["list_differs_percent"]
     if percent is not None and abs(percent) > 1:
