@@ -8288,6 +8288,35 @@ def filters_of(**given: str | None) -> Filters:
 
 
 _PROMPT_PARTS = ("system_chars", "files_chars", "skills_chars", "tools_chars")
+
+_CACHE_MONEY = ("saved_nano_usd", "write_cost_nano_usd", "write_extra_nano_usd")
+
+
+def _cache_term(price: Price, read: int, written: int) -> Json:
+    """What the cache saved and cost at one price; rounded once, so that tokens times price is what stands there."""
+    money = (
+        read * (price.input - price.cache_read),
+        written * price.cache_write,
+        written * (price.cache_write - price.input),
+    )
+    return {
+        "input": price.input, "cache_read": price.cache_read, "cache_write": price.cache_write,
+        "cache_read_tokens": read, "cache_write_tokens": written, **dict(zip(_CACHE_MONEY, map(nano_from_pico, money), strict=True)),
+    }  # fmt: skip
+
+
+def _cache_use(rows: Sequence[Json], counts: Sequence[int]) -> Json:
+    """Calls and tokens, and the money of some rows; null where there are calls and none has a price."""
+    names = ("model_calls", "prompt_tokens", "cache_read_tokens", "cache_write_tokens")
+    return {
+        **dict(zip(names, counts, strict=True)),
+        **{
+            name: sum(row[name] for row in rows) if rows or not counts[0] else None
+            for name in _CACHE_MONEY
+        },
+    }
+
+
 #: As providers put it for English text; what is made of it is called an estimate.
 CHARS_PER_TOKEN = 4
 #: What a session of a list must be: an index may name one that never was.
@@ -10563,7 +10592,7 @@ class Queries:
         ]
         return {
             "from_ms": start, "to_ms": end, "totals": self.totals(db, start, end, zone, filters).render(),
-            "before": self.totals(db, before, before_end, zone, filters).render(), "spark_nano_usd": line,
+            "before": self.totals(db, before, before_end, zone, filters).render(), "before_from_ms": before, "before_to_ms": before_end, "spark_nano_usd": line,
         }  # fmt: skip
 
     def _projection(self, db: sqlite3.Connection, asked: UsageQuery, now: int) -> Json:
@@ -10572,42 +10601,36 @@ class Queries:
         today = day_of(now, zone)
         first = today.replace(day=1)
         next_month = (first + timedelta(days=32)).replace(day=1)
-        spent = self.totals(
-            db,
-            midnight_ms(first, zone),
-            midnight_ms(today + timedelta(days=1), zone),
-            zone,
-            filters,
-        ).values[5]
+        end = midnight_ms(today + timedelta(days=1), zone)
+        spent = self.totals(db, midnight_ms(first, zone), end, zone, filters).values[5]
         begun = db.execute("SELECT min(slot) FROM usage_quarter_hours").fetchone()[0]
         available = (today - day_of(begun * SLOT_MS, zone)).days if begun is not None else 0
         used = min(14, available)
-        empty = {
-            "projected_nano_usd": None,
-            "low_nano_usd": None,
-            "high_nano_usd": None,
-            "days_used": used,
-        }
+        since = midnight_ms(today - timedelta(days=used), zone)
+        # What calls without a price cost is in no day that it is made from.
+        made_from = self.totals(db, min(since, midnight_ms(first, zone)), end, zone, filters)
+        known = {
+            "days_used": used, "from_ms": since, "to_ms": midnight_ms(today, zone), "spent_nano_usd": spent,
+            "unpriced_calls": made_from.render()["unpriced_calls"],
+        }  # fmt: skip
         if used < 3:
-            return {**empty, "basis": "needs three full days of use"}
-        query = UsageQuery(
-            midnight_ms(today - timedelta(days=used), zone),
-            midnight_ms(today, zone),
-            zone,
-            "day",
-            filters,
-        )
+            terms = ("projected", "low", "high", "days", "today", "rest_of_today", "days_left", "margin")  # fmt: skip
+            return {**dict.fromkeys((f"{term}_nano_usd" for term in terms), None), **known, "days_left": None, "basis": "needs three full days of use"}  # fmt: skip
+        query = UsageQuery(since, midnight_ms(today, zone), zone, "day", filters)
         values = [s.values[5] for s in self._time_rows(db, query).values()]
         today_so_far = self.totals(db, midnight_ms(today, zone), now + 1, zone, filters).values[5]
         mean = sum(values) / len(values)
         spread = math.sqrt(sum((v - mean) ** 2 for v in values) / (len(values) - 1))
         rest = (next_month - today).days - 1
-        rest_of_today = max(0.0, mean - today_so_far)
-        projected = spent + rest_of_today + rest * mean
-        margin = 1.28 * spread * math.sqrt(rest + 1)
+        # Each term is rounded by itself: what is shown of them adds up to the figure.
+        rest_of_today = max(0, round(mean - today_so_far))
+        days_left = round(rest * mean)
+        projected = spent + rest_of_today + days_left
+        margin = round(1.28 * spread * math.sqrt(rest + 1))
         return {
-            "projected_nano_usd": round(projected), "low_nano_usd": round(max(spent, projected - margin)), "high_nano_usd": round(projected + margin),
-            "days_used": used, "basis": f"spent so far, and the mean of the last {used} full days for the {rest} days left; the range holds in 8 of 10 months like them",
+            "projected_nano_usd": projected, "low_nano_usd": max(spent, projected - margin), "high_nano_usd": projected + margin,
+            "days_nano_usd": sum(values), "today_nano_usd": today_so_far, "rest_of_today_nano_usd": rest_of_today,
+            "days_left_nano_usd": days_left, "margin_nano_usd": margin, **known, "days_left": rest, "basis": f"spent so far, and the mean of the last {used} full days for the {rest} days left; the range holds in 8 of 10 months like them",
         }  # fmt: skip
 
     def _stacked_days(
@@ -10932,8 +10955,9 @@ class Queries:
         Saved is what cached tokens would have cost as fresh input, less what they cost. A model without a price
         has its tokens here and null for money.
         """
-        # Of each model: calls, prompt, read, written, saved, write cost, write extra.
+        # Of each model: calls, prompt, read, written; of these the tokens read and written at each price that held.
         models: dict[str, list[int]] = {}
+        priced: dict[str, dict[Price, list[int]]] = {}
         unknown: set[str] = set()
         days: dict[str, list[int]] = {}
         with self.ledger.reading() as db:
@@ -10942,21 +10966,18 @@ class Queries:
             days = {key: [0, 0] for key in self._time_keys(db, query)}
             for (day, key), sums in self._cells(db, query, ("day", "provider_model")).items():
                 calls, fresh, _, read, written, *_ = sums.values
-                row = models.setdefault(key, [0] * 7)
+                row = models.setdefault(key, [0] * 4)
                 by_day = days.setdefault(day, [0, 0])
                 by_day[0] += fresh + read + written
                 by_day[1] += read
-                money = (0, 0, 0)
                 tariff = self._day_price(prices, ids.get(key), day)
                 if tariff is None:
                     unknown.add(key)
                 else:
-                    money = (
-                        nano_from_pico(read * (tariff.input - tariff.cache_read)),
-                        nano_from_pico(written * tariff.cache_write),
-                        nano_from_pico(written * (tariff.cache_write - tariff.input)),
-                    )
-                added = (calls, fresh + read + written, read, written, *money)
+                    at_price = priced.setdefault(key, {}).setdefault(tariff, [0, 0])
+                    at_price[0] += read
+                    at_price[1] += written
+                added = (calls, fresh + read + written, read, written)
                 models[key] = [a + b for a, b in zip(row, added, strict=True)]
             since = max(
                 cast("int", query.from_ms),
@@ -10964,23 +10985,17 @@ class Queries:
             )
             breaks = self._cache_breaks(db, query, since)
 
-        def render(values: Sequence[int], *, is_priced: bool) -> Json:
-            calls, prompt, read, written, saved, cost, extra = values
-            return {
-                "model_calls": calls, "prompt_tokens": prompt, "cache_read_tokens": read, "cache_write_tokens": written,
-                "saved_nano_usd": saved if is_priced else None, "write_cost_nano_usd": cost if is_priced else None,
-                "write_extra_nano_usd": extra if is_priced else None,
-            }  # fmt: skip
-
-        total = [sum(column) for column in zip(*models.values(), strict=True)] or [0] * 7
+        rows: list[Json] = []
+        for key, counts in models.items():
+            terms = [] if key in unknown else [_cache_term(p, *t) for p, t in priced[key].items()]
+            rows.append({"key": key, "label": key.split("/", 1)[1], **_cache_use(terms, counts), "terms": terms})  # fmt: skip
+        rows.sort(key=lambda row: (-(row["saved_nano_usd"] or 0), -row["prompt_tokens"]))
+        total = [sum(column) for column in zip([0] * 4, *models.values(), strict=True)]
         return {
             "from_ms": query.from_ms, "to_ms": query.to_ms, "tz": query.zone.key,
-            "totals": render(total, is_priced=models.keys() != unknown or not models),
+            "totals": _cache_use([term for row in rows for term in row["terms"]], total),
             "unpriced_models": sorted(unknown),
-            "rows": [
-                {"key": k, "label": k.split("/", 1)[1], **render(v, is_priced=k not in unknown)}
-                for k, v in sorted(models.items(), key=lambda item: (-item[1][4], -item[1][1]))
-            ],
+            "rows": rows,
             "days": [{"key": k, "prompt_tokens": p, "cache_read_tokens": c} for k, (p, c) in days.items()],
             "breaks": breaks,
             "breaks_from_ms": since,
@@ -11068,6 +11083,7 @@ class Queries:
         user, prompt = (sum(column) for column in zip((0, 0), *shares, strict=True))
         calls = sum(row["model_calls"] for row in rows)
         asked = sum(row["prompt_tokens"] for row in rows)
+        output = sum(row["output_tokens"] for row in rows)
         average = (
             {part: round(sum(row[part] for row in rows) / len(rows)) for part in _PROMPT_PARTS}
             if rows
@@ -11079,8 +11095,10 @@ class Queries:
                 **average,
                 "prompt_tokens": round(asked / calls),
                 "user_tokens": user * asked // (prompt * calls) if prompt else None,
-                "output_tokens": round(sum(row["output_tokens"] for row in rows) / calls),
+                "output_tokens": round(output / calls),
             } if average else None,
+            # What the averages are made of.
+            "model_calls": calls, "prompt_tokens": asked, "output_tokens": output, "sampled_prompt_tokens": prompt, "sampled_user_tokens": user,
             "rows": rows[:20],
         }  # fmt: skip
 
@@ -11231,14 +11249,17 @@ class Queries:
         """How a cost came about: calls of each model and basis, what each kind of token cost, and the price that held last."""
         parts = []
         totals = Sums()
+        compared = ", ".join(f"{sql} AS {name}" for name, sql in MEASURES if "compared" in name)
+        comparable = ", ".join(f"sum(iif(u.compared_recorded_nano, {n}, 0))" for n in ("1", *(f"u.{kind}" for kind in _USAGE), "u.compared_recorded_nano", "u.compared_list_nano"))  # fmt: skip
         with self.ledger.reading() as db:
             query = self._limit_range(db, self._asked(from_, to, tz, given))
             joins, conditions, values = self._joins(query, key="s. m.")
             for model_id, basis, plan, calls, i, o, w, c, cost, recorded, listed, *kinds, first, last in db.execute(
                 "SELECT u.model, u.basis, u.flags & 4 > 0, count(*), sum(u.input_tokens), sum(u.output_tokens), sum(u.cache_write_tokens), "
                 "sum(u.cache_read_tokens), sum(u.cost_nano), sum(ifnull(u.recorded_nano, 0)), sum(u.list_nano), "
-                "sum(u.cost_input), sum(u.cost_output), sum(u.cost_cache_read), sum(u.cost_cache_write), min(u.ts_ms), max(u.ts_ms) "
-                f"FROM (SELECT c.*, c.flags & 1 AS heartbeat FROM model_calls c WHERE c.ts_ms >= ? AND c.ts_ms < ?) u{joins} WHERE true{conditions} "
+                "sum(u.cost_input), sum(u.cost_output), sum(u.cost_cache_read), sum(u.cost_cache_write), "
+                f"{comparable}, min(u.ts_ms), max(u.ts_ms) "
+                f"FROM (SELECT c.*, {compared}, c.flags & 1 AS heartbeat FROM model_calls c WHERE c.ts_ms >= ? AND c.ts_ms < ?) u{joins} WHERE true{conditions} "
                 "GROUP BY 1, 2, 3", (query.from_ms, query.to_ms, *values)
             ):  # fmt: skip
                 provider, model, _ = prices.names[model_id]
@@ -11256,6 +11277,7 @@ class Queries:
                     "input_usd": kinds[0], "output_usd": kinds[1], "cache_read_usd": kinds[2], "cache_write_usd": kinds[3],
                     "price": {"basis": used[1].basis, "tiers": [asdict(t) for t in used[1].tiers]} if used[1] else None,
                     "price_changed": used[0] != used[1],
+                    "compared": dict(zip(("model_calls", *_USAGE, "recorded_nano_usd", "list_nano_usd"), kinds[4:], strict=True)),
                 })  # fmt: skip
         parts.sort(
             key=lambda p: (-(p["cost_nano_usd"] or 0), p["provider"], p["model"], p["basis"])
@@ -14682,8 +14704,11 @@ SHAPES = {
     "reason:s?",
     "Alert": "",
     "Ingest": "new_calls:i calls:i seconds:n coverage:Coverage",
-    "Span": "from_ms:i to_ms:i totals:Totals before:Totals spark_nano_usd:[i]",
-    "MonthEnd": "projected_nano_usd:i? low_nano_usd:i? high_nano_usd:i? days_used:i basis:s",
+    "Span": "from_ms:i to_ms:i totals:Totals before:Totals before_from_ms:i before_to_ms:i "
+    "spark_nano_usd:[i]",
+    "MonthEnd": "projected_nano_usd:i? low_nano_usd:i? high_nano_usd:i? spent_nano_usd:i days_used:i "
+    "from_ms:i to_ms:i days_nano_usd:i? today_nano_usd:i? rest_of_today_nano_usd:i? days_left:i? "
+    "days_left_nano_usd:i? margin_nano_usd:i? unpriced_calls:i basis:s",
     "Figures": "today:Span week:Span month:Span month_end:MonthEnd",
     "Series": "key:s label:s cost_nano_usd:[i] total_nano_usd:i",
     "ByDay": "days:[s] partial_last:b series:[Series]",
@@ -14727,7 +14752,9 @@ SHAPES = {
     "CronPreview": "text:s? next_runs_ms:[i] problem:s?",
     "CacheUse": "model_calls:i prompt_tokens:i cache_read_tokens:i cache_write_tokens:i "
     "saved_nano_usd:i? write_cost_nano_usd:i? write_extra_nano_usd:i?",
-    "CacheModel": "key:s label:s +CacheUse",
+    "CacheTerm": "input:i cache_read:i cache_write:i cache_read_tokens:i cache_write_tokens:i "
+    "saved_nano_usd:i write_cost_nano_usd:i write_extra_nano_usd:i",
+    "CacheModel": "key:s label:s terms:[CacheTerm] +CacheUse",
     "CacheDay": "key:s prompt_tokens:i cache_read_tokens:i",
     "CacheBreak": "ts_ms:i gap_ms:i lost_tokens:i reason:=compacted,model,expired,changed session:s "
     "agent:s label:s? model:s",
@@ -14747,13 +14774,16 @@ SHAPES = {
     "PromptRow": "session:s agent:s key:s? label:s? model_calls:i cost_nano_usd:i unpriced_calls:i files:[pair] "
     "+PromptSizes",
     "Composition": "from_ms:i to_ms:i tz:s sessions:i measured_sessions:i average:PromptSizes? "
+    "model_calls:i prompt_tokens:i output_tokens:i sampled_prompt_tokens:i sampled_user_tokens:i "
     "rows:[PromptRow]",
     "Tier": "input:i output:i cache_read:i cache_write:i above:i",
     "TariffInfo": "basis:s tiers:[Tier]",
     "Term": "provider:s model:s basis:s billing_mode:=metered,plan model_calls:i input_tokens:i "
     "output_tokens:i cache_read_tokens:i cache_write_tokens:i cost_nano_usd:i? "
     "recorded_nano_usd:i list_nano_usd:i? input_usd:n? output_usd:n? cache_read_usd:n? "
-    "cache_write_usd:n? price:TariffInfo? price_changed:b",
+    "cache_write_usd:n? price:TariffInfo? price_changed:b compared:TermCompared",
+    "TermCompared": "model_calls:i input_tokens:i output_tokens:i cache_read_tokens:i "
+    "cache_write_tokens:i recorded_nano_usd:i list_nano_usd:i",
     "Explanation": "from_ms:i to_ms:i tz:s totals:Totals parts:[Term]",
     "SetPrice": "model:s input:n? output:n? cache_read:n? cache_write:n? "
     "source:=clawmeter.toml,prices.toml",
@@ -18007,8 +18037,10 @@ def print_report(answer: Json, compared: Json, projection: Json | None) -> None:
             f"beside it {format_usd(totals['plan_cost_nano_usd'])} of API value used on plans"
         )
     if projection and projection["projected_nano_usd"] is not None:
+        missing = projection["unpriced_calls"]
+        unpriced = f" + {missing:,} unpriced" if missing else ""
         notes.append(
-            f"at month end about {format_usd(projection['projected_nano_usd'])} ({format_usd(projection['low_nano_usd'])} to {format_usd(projection['high_nano_usd'])})"
+            f"at month end about {format_usd(projection['projected_nano_usd'])} ({format_usd(projection['low_nano_usd'])} to {format_usd(projection['high_nano_usd'])}){unpriced}"
         )
     percent = compared["list_differs_percent"]
     if percent is not None and abs(percent) > 1:
@@ -18951,12 +18983,10 @@ progress.is-warn { color: var(--warn); } progress.is-bad { color: var(--bad); }
   display: grid; grid-template-columns: repeat(auto-fill, minmax(230px, 1fr)); gap: 0 16px;
   margin: auto -6px 0; padding-top: 8px;
 }
-.legend button {
-  display: flex; align-items: center; gap: 8px; width: 100%; padding: 3px 6px; border-radius: 6px;
-  font-size: 12px; line-height: 18px; text-align: left;
-}
-.legend button:hover { background: var(--bg); }
-.legend button[aria-pressed="true"] { box-shadow: inset 0 0 0 1px var(--accent); }
+.legend li { display: flex; align-items: center; gap: 8px; min-width: 0; padding-right: 6px; font-size: 12px; line-height: 18px; }
+.legend-part { display: flex; flex: 1; align-items: center; gap: 8px; min-width: 0; padding: 3px 6px; border-radius: 6px; text-align: left; }
+button.legend-part:hover { background: var(--bg); }
+.legend-part[aria-pressed="true"] { box-shadow: inset 0 0 0 1px var(--accent); }
 .legend-name { flex: 1; min-width: 0; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
 .legend .share { width: 34px; text-align: right; white-space: nowrap; }
 .swatch { flex: none; display: inline-block; vertical-align: -1px; }
@@ -19039,7 +19069,6 @@ h3 { margin: 12px 0 4px; font-size: 12px; line-height: 16px; font-weight: 600; c
 .twin .is-tall { height: auto; max-height: 288px; }
 .before { fill: none; stroke: var(--ink); stroke-width: 1.5; }
 .is-part > * { color: var(--ink-2); }
-.legend-item { display: flex; align-items: center; gap: 8px; padding: 3px 6px; font-size: 12px; line-height: 18px; }
 .heat { table-layout: fixed; border-collapse: separate; border-spacing: 2px; min-width: 560px; }
 .heat th { font-size: 11px; color: var(--ink-3); line-height: 16px; white-space: nowrap; }
 .heat tr > :first-child { width: 36px; } .heat tr > :last-child { width: 72px; font-size: 12px; }
@@ -19088,6 +19117,7 @@ h3 { margin: 12px 0 4px; font-size: 12px; line-height: 16px; font-weight: 600; c
 .button.is-danger { background: var(--bad); border-color: var(--bad); color: var(--surface); font-weight: 600; }
 .button[aria-disabled="true"] { opacity: .6; cursor: default; }
 .formula { font-family: var(--mono); font-size: 13px; }
+.scroll + .formula { margin-top: 8px; }
 .formula-price { display: block; font-size: 12px; line-height: 16px; color: var(--ink-3); white-space: normal; }
 
 /* Strip */
@@ -19593,12 +19623,17 @@ export function formatCount(value) {
 export const isConverted = () => chosen.currency !== "USD";
 
 /** Money from integer nano-USD: $1,234.56; $0.0421; < $0.0001; in another currency ≈€1,141.20. */
-export function formatMoney(nano) {
+export const formatMoney = (nano) => writeMoney(nano, chosen);
+
+/** The price of a million tokens at so many pico-dollars a token: in dollars, whatever currency is on show. */
+export const formatPrice = (pico) => writeMoney(isUnknown(pico) ? null : pico * 1000, { currency: "USD", rate: 1 });
+
+function writeMoney(nano, { currency, rate }) {
   if (isUnknown(nano)) return UNKNOWN;
   if (chosen.isHidden) return HIDDEN;
-  const size = Math.abs(nano) * chosen.rate;
-  const sign = `${nano < 0 ? "−" : ""}${isConverted() && size ? "≈" : ""}`;
-  const write = (value, digits) => numberFormat(digits, chosen.currency).format(value);
+  const size = Math.abs(nano) * rate;
+  const sign = `${nano < 0 ? "−" : ""}${currency !== "USD" && size ? "≈" : ""}`;
+  const write = (value, digits) => numberFormat(digits, currency).format(value);
   if (size === 0) return write(0, 0);
   if (size < 1e5) return `${sign}<${NBSP}${write(0.0001, 4)}`;
   // 0.99996 would print as 1.0000: what rounds to a dollar is written as a dollar.
@@ -20159,7 +20194,7 @@ VIEWS_JS = r"""// What every page is made of (addresses, small parts, panels, ta
 
 import {
   fromServer, html, joined, listed, msg, ownHref, t, tn, tServer, UNKNOWN, dayIn, formatAbsolute, formatAgo, formatBytes, formatClock,
-  formatCount, formatDay, formatDuration, formatExactMoney, formatMoney, formatMonth, formatPercent, formatTokens,
+  formatCount, formatDay, formatDuration, formatExactMoney, formatMoney, formatMonth, formatPercent, formatPrice, formatTokens,
   isConverted,
 } from "./dom.js";
 import { coarsen, rangeBar, shareBar, sparkline, stackedBars, swatch } from "./chart.js";
@@ -21007,7 +21042,151 @@ export function Bar(state) {
     </div>`;
 }
 
+// How a figure came about: the button around a number, and the sheet with its terms
+
+export const filterKindOf = (by) => (by === "provider_model" ? "model" : FILTERS.some(([kind]) => kind === by) ? by : null);
+
+/** What narrows an answer to one row of it; null where the ledger cannot narrow it that far. */
+export function narrowTo(by, key) {
+  const kind = by === "session" ? by : filterKindOf(by);
+  return kind ? { [kind]: key } : null;
+}
+
+/** Of a week or month at an end of the range only a part was counted. */
+export function withinRange({ from, to }, usage) {
+  if (!usage) return { from, to };
+  const wallOf = (ms) => formatAbsolute(ms, usage.tz).slice(0, 16).replace(" ", "T");
+  const start = from.includes("T") ? from : `${from}T00:00`;
+  const end = to.includes("T") ? to : `${addDays(to, 1)}T00:00`;
+  return { from: start < wallOf(usage.from_ms) ? String(usage.from_ms) : from, to: end > wallOf(usage.to_ms) ? String(usage.to_ms) : to };
+}
+
+export const between = ({ from_ms: from, to_ms: to }) => ({ from: String(from), to: String(to) });
+
+/** A number that says how it came about when it is pressed; `from`, the row's key and `part` are how its page finds it again. */
+export function figure(kind, { key = "" }, shown, { from = "usage", part = "" } = {}) {
+  return html`
+    <button type="button" class="figure-button" data-action="formula" data-figure="${kind}" data-from="${from}" data-value="${key}"
+      data-part="${part}" aria-haspopup="dialog">${shown}</button>`;
+}
+
+/** The action of such a button: `find(state, {from, value, part})` is {row, label, params, by?}; `params` narrow the explanation, null where nothing can. */
+export const openFormula = (find) => ({ dataset }, { dispatch, state }) => {
+  const found = find(state, dataset);
+  if (found) dispatch({ sheet: { kind: dataset.figure, label: "", params: null, ...found } });
+};
+
+const explainParams = ({ route, sheet }) => ({ ...askParams(route), ...sheet.params });
+/** What a page asks for the sheet that is open. */
+export const formulaAsks = (state) => (state.sheet?.params ? [{ key: "explain", path: "/api/explain", on: [], params: explainParams(state) }] : []);
+
+export function sheetFrame(title, body) {
+  return html`
+    <header class="sheet-head"><h2 id="sheet-title">${title}</h2>
+      <button type="button" class="link" data-action="sheet-close">${t("Close")}</button></header>
+    ${body}`;
+}
+
+/** A figure above its terms. These are in dollars; what is shown in another currency says how it came to that. */
+export function sheetFigure(nano, state) {
+  const { currency, rates } = state;
+  return html`
+    <p class="figure-number">${money(nano)}</p>
+    ${isConverted() && typeof nano === "number" ? html`
+      <p class="formula">${formatExactMoney(nano)} × ${rates[currency]} = ${formatMoney(nano)}</p>
+      <p class="note">${t("Prices and terms are in US dollars; 1 USD = {rate} {currency} is the rate that you set.", { rate: rates[currency], currency })}</p>` : null}`;
+}
+
+/** Terms that add up to a figure: lines are [name, how it came about, nano-dollars]. */
+export function sumTable(lines, total) {
+  return scrollingTable({
+    label: t("{title}, table", { title: t("Terms") }),
+    heads: html`${head(t("Term"))}${head(t("Amount"), "num")}`,
+    rows: lines.map(([name, how, nano], i) => html`
+      <tr data-key="${i}"><th scope="row">${name}<span class="formula-price">${how}</span></th><td class="num">${formatExactMoney(nano)}</td></tr>`),
+    foot: html`<tr><th scope="row">${t("Sum")}</th><td class="num">${formatExactMoney(total)}</td></tr>`,
+  });
+}
+
+const PRICE_BASES = {
+  recorded: msg("as OpenClaw recorded it"), override: msg("your price"), config: msg("price in openclaw.json"), list: msg("list price"),
+  local: msg("runs on this machine: free"), unpriced: msg("no price known"),
+};
+/** The kinds of tokens with a price of their own: field, name of a column, name in a sentence. */
+export const TOKEN_KINDS = [
+  ["input", msg("Input"), msg("input")], ["output", msg("Output"), msg("output")],
+  ["cache_read", msg("Cache read"), msg("cache read")], ["cache_write", msg("Cache write"), msg("cache write")],
+];
+const COST_SUM = [[msg("Cost"), (part) => part.cost_nano_usd]];
+
+/** Parts of an explanation with their tokens and prices, and the sums that they add up to: [[name, part => nano-dollars], …]. */
+export function Terms(parts, sums = COST_SUM) {
+  const price = ({ price: { tiers }, price_changed: isChanged }) => joined(...TOKEN_KINDS.map(([kind, , name]) => `${t(name)} ${formatPrice(tiers[0][kind])}`))
+    + (tiers.length > 1 ? t("; another above {n} prompt tokens", { n: formatTokens(tiers[1].above) }) : "")
+    + (isChanged ? t("; changed in this span") : "");
+  const words = (part) => {
+    if (!part.price || part.basis === "local") return "";
+    return part.basis === "recorded" ? t("; by list it is {price}", { price: price(part) }) : `: ${price(part)}`;
+  };
+  const exact = (usd) => (typeof usd === "number" ? formatExactMoney(usd * 1e9) : "");
+  const amount = (nano) => (nano === null ? UNKNOWN : html`<span title="${formatExactMoney(nano)}">${formatExactMoney(nano)}</span>`);
+  const line = (part, i) => html`
+    <tr data-key="${i}">
+      <th scope="row">${bdi(`${part.provider}/${part.model}`)}<span class="formula-price">${t(PRICE_BASES[part.basis] ?? part.basis)}${words(part)}</span></th>
+      <td class="num">${formatCount(part.model_calls)}</td>
+      ${TOKEN_KINDS.map(([kind]) => html`<td class="num" title="${exact(part[`${kind}_usd`])}">${formatTokens(part[`${kind}_tokens`])}</td>`)}
+      ${sums.map(([, valueOf]) => html`<td class="num">${amount(valueOf(part))}</td>`)}
+    </tr>`;
+  const total = (valueOf) => parts.reduce((sum, part) => sum + (valueOf(part) ?? 0), 0);
+  return scrollingTable({
+    label: t("{title}, table", { title: t("Terms") }),
+    heads: html`${head(t("Model and price, USD per million tokens"))}${head(t("Calls"), "num")}${TOKEN_KINDS.map(([, name]) => head(t(name), "num"))}${sums.map(([name]) => head(t(name), "num"))}`,
+    rows: parts.map(line),
+    foot: html`<tr><th scope="row">${t("Sum")}</th><td class="num">${formatCount(total((part) => part.model_calls))}</td>
+      ${TOKEN_KINDS.map(() => html`<td></td>`)}${sums.map(([, valueOf]) => html`<td class="num">${formatExactMoney(total(valueOf))}</td>`)}</tr>`,
+  });
+}
+
+/** What draw(explanation) makes of the answer for the figure of the open sheet, or why there is none. */
+export function explained(state, draw) {
+  const { params, by } = state.sheet;
+  if (params === null) {
+    return html`<p class="note">${by === "tool"
+      ? t("A call with several tools is shared between them in equal parts; no single price stands behind this row.")
+      : t("The terms of such a row cannot be listed by themselves. Those of a day, session or model can.")}</p>`;
+  }
+  const answer = state.answers.explain;
+  if (answer?.data && JSON.stringify(answer.askedFor) === JSON.stringify(explainParams(state))) return draw(answer.data);
+  return answer?.error ? couldNotRead(answer.error) : nothing(t("Loading"));
+}
+
+/** Kinds of figures: the name, its value of a row, which calls are in it, and in words what it is of them. */
+export const FORMULAS = {
+  cost: {
+    name: msg("Metered cost"), value: knownCost, modes: ["metered"],
+    words: () => t("The sum over all calls of what OpenClaw recorded; where it recorded nothing, tokens times price, rounded to the nano-dollar for each call."),
+  },
+  plan: {
+    name: msg("Plan use"), value: (row) => row.plan_cost_nano_usd, modes: ["plan"],
+    words: () => t("Calls paid by a plan: what they would have cost by the call, each by the price below. They are in no sum of money spent."),
+  },
+};
+
+/** The sheet of a figure of these kinds; `formula` of one may say what was done with the sum of its terms. */
+export function FormulaSheet(state, formulas = FORMULAS) {
+  const { kind, row, label } = state.sheet;
+  const { name, value, modes, words, formula } = formulas[kind];
+  const nano = value(row);
+  return sheetFrame(`${t(name)}${label ? `: ${label}` : ""}`, html`
+    ${sheetFigure(nano, state)}
+    ${formula && nano !== null ? html`<p class="formula">${formula(row)} = ${formatExactMoney(nano)}</p>` : null}
+    <p class="note">${words(row)}</p>
+    ${explained(state, ({ parts }) => Terms(parts.filter((part) => (row.billing_mode ? [row.billing_mode] : modes).includes(part.billing_mode))))}`);
+}
+
 // Overview: figures
+
+const SPANS = { today: msg("Today"), week: msg("7 days"), month: msg("This month") };
 
 export function change(totals, before) {
   const now = totals.cost_nano_usd;
@@ -21020,16 +21199,16 @@ export function change(totals, before) {
   return share > 0 ? { mark: "▲", word: t("up"), text } : { mark: "▼", word: t("down"), text };
 }
 
-function Change({ figure, against }) {
-  if (isUnpriced(figure.totals) || isUnpriced(figure.before)) return null;
-  const { mark, word, text } = change(figure.totals, figure.before);
+function Change({ key, span, against }) {
+  if (isUnpriced(span.totals) || isUnpriced(span.before)) return null;
+  const { mark, word, text } = change(span.totals, span.before);
   if (text === "") return html`<p class="figure-change">${t("nothing yet, nor {before}", { before: against })}</p>`;
   if (text === "nothing") return html`<p class="figure-change">${t("nothing {before}", { before: against })}</p>`;
-  const { cost_nano_usd: then } = figure.before;
+  const then = figure("cost", { key }, money(span.before.cost_nano_usd), { from: "before" });
   return html`
     <p class="figure-change">
       ${mark ? html`<span class="arrow" aria-hidden="true">${mark}</span>${unseen(`${word} `)}` : null}
-      ${t("{change} from {amount} {before}", { change: html`<b>${text}</b>`, amount: money(then), before: against })}
+      ${t("{change} from {amount} {before}", { change: html`<b>${text}</b>`, amount: then, before: against })}
     </p>`;
 }
 
@@ -21060,13 +21239,14 @@ function figureFrame({ key, label, number, spark = null, body, state }) {
     </section>`;
 }
 
-function Figure({ key, label, figure, against, budget, state }) {
-  const plan = figure.totals.plan_cost_nano_usd;
+function Figure({ key, label, span, against, budget, state }) {
+  const plan = span.totals.plan_cost_nano_usd;
+  const shown = (kind, number) => figure(kind, { key }, number, { from: "spans" });
   return figureFrame({
-    key, label, state, number: cost(figure.totals, true), spark: sparkline(figure.spark_nano_usd),
+    key, label, state, number: shown("cost", cost(span.totals, true)), spark: sparkline(span.spark_nano_usd),
     body: html`
-      ${Change({ figure, against })}
-      ${plan ? html`<p class="figure-plan">${t("and {amount} worth of plan use", { amount: formatMoney(plan) })}</p>` : null}
+      ${Change({ key, span, against })}
+      ${plan ? html`<p class="figure-plan">${t("and {amount} worth of plan use", { amount: shown("plan", money(plan)) })}</p>` : null}
       ${budget}`,
   });
 }
@@ -21077,15 +21257,16 @@ const BASES = [
 ];
 const basisWords = (basis) => tServer(basis, BASES);
 
+const withoutUnpriced = (calls) => tn(calls, "without {n} call that has no price", "without {n} calls that have no price");
+
 function MonthEnd(state) {
-  const { month_end: end, month, week } = state.overview.figures;
+  const { month_end: end, month } = state.overview.figures;
   const frame = (number, body) => figureFrame({ key: "month-end", label: t("At month end"), number, body, state });
   if (end?.projected_nano_usd === null || end?.projected_nano_usd === undefined) {
     const why = end?.basis ? basisWords(end.basis) : t("a projection needs a few days of use");
     return frame(html`<span class="num">${UNKNOWN}</span>`, html`<p class="figure-change">${why}</p>`);
   }
-  // Early in a month the days it is projected from are those of the week.
-  const { unpriced_calls: missing } = month.totals.model_calls ? month.totals : week.totals;
+  const missing = end.unpriced_calls;
   if (end.projected_nano_usd === 0 && missing) {
     return frame(cost({ cost_nano_usd: 0, model_calls: missing, unpriced_calls: missing }, true), html`<p class="figure-change">${t("calls without a price cannot be projected")}</p>`);
   }
@@ -21097,10 +21278,11 @@ function MonthEnd(state) {
       over: html`<strong class="is-bad">▲ ${t("{amount} over", { amount: formatMoney(apart) })}</strong>`,
     })
     : t("{amount} under the monthly budget", { amount: formatMoney(-apart) });
-  return frame(money(end.projected_nano_usd), html`
+  return frame(figure("month-end", {}, money(end.projected_nano_usd), { from: "month_end" }), html`
     <p class="figure-change" title="${basisWords(end.basis)}">
       ${t("between {low} and {high}", { low: formatMoney(end.low_nano_usd), high: formatMoney(end.high_nano_usd) })}
     </p>
+    ${missing ? html`<p class="figure-plan">${withoutUnpriced(missing)}</p>` : null}
     ${budget === null ? null : html`<p class="figure-change">${over}</p>`}
     ${rangeBar({
       spent: month.totals.cost_nano_usd, projected: end.projected_nano_usd,
@@ -21112,15 +21294,15 @@ function Figures(state) {
   const { figures } = state.overview;
   // A budget is for all agents together: it says nothing about one of them.
   const budgets = isFiltered(state) ? {} : state.overview.budgets;
-  const spentOf = (figure) => figure.totals.cost_nano_usd;
+  const spentOf = (span) => span.totals.cost_nano_usd;
   const daily = Budget({ spent: spentOf(figures.today), limitUsd: budgets.daily_usd, words: t("daily budget") });
   const monthly = Budget({ spent: spentOf(figures.month), limitUsd: budgets.monthly_usd, words: t("monthly budget") });
-  const figure = (key, label, against, budget) => Figure({ key, label, figure: figures[key], against, budget, state });
+  const shown = (key, against, budget) => Figure({ key, label: t(SPANS[key]), span: figures[key], against, budget, state });
   return html`
     <div class="figures" data-key="figures">
-      ${figure("today", t("Today"), t("yesterday by now"), daily)}
-      ${figure("week", t("7 days"), t("the 7 days before"), null)}
-      ${figure("month", t("This month"), t("last month by now"), monthly)}
+      ${shown("today", t("yesterday by now"), daily)}
+      ${shown("week", t("the 7 days before"), null)}
+      ${shown("month", t("last month by now"), monthly)}
       ${MonthEnd(state)}
     </div>`;
 }
@@ -21195,8 +21377,12 @@ function Attention(state) {
 const UNIT_TITLES = { day: msg("Cost by day"), week: msg("Cost by week"), month: msg("Cost by month") };
 const unitTitle = (unit) => t(UNIT_TITLES[unit]);
 
+const dayTotal = (model, i) => model.series.reduce((sum, one) => sum + one.values[i], 0);
+
 function DayTable(model) {
   const last = model.spans.length - 1;
+  // The others are several, and of nothing there is nothing to tell.
+  const shown = (span, nano, part = "") => (nano && part !== null ? figure("cost", span, money(nano), { from: "days", part }) : money(nano));
   return scrollingTable({
     label: t("{title}, table", { title: unitTitle(model.unit) }), kind: "is-tall",
     heads: html`
@@ -21206,8 +21392,8 @@ function DayTable(model) {
     rows: model.spans.map((span, i) => html`
       <tr>
         <th scope="row">${model.isLastPartial && i === last ? t("{day}, so far", { day: span.label }) : span.label}</th>
-        ${model.series.map((one) => html`<td class="num">${formatMoney(one.values[i])}</td>`)}
-        <td class="num">${formatMoney(model.series.reduce((sum, one) => sum + one.values[i], 0))}</td>
+        ${model.series.map((one, j, all) => html`<td class="num">${shown(span, one.values[i], isOther(one, j, all) ? null : one.key)}</td>`)}
+        <td class="num">${shown(span, dayTotal(model, i))}</td>
       </tr>`),
   });
 }
@@ -21217,11 +21403,24 @@ function DayChart(model, state) {
   return chartBox("day", label, stackedBars(model, widthOf(state, "day"), CHART_HEIGHT, state.lit));
 }
 
+/** A part of a chart: what it is called, which, pressed, narrows the page to it or lights it; its amount and share. */
+export function legendLine({ key, label, title = label, slot, kind = null, isLit = null, amount, share }) {
+  const light = isLit === null ? null : html` data-light="${key}" aria-pressed="${isLit ? "true" : "false"}"`;
+  return html`
+    <li data-key="${key}">
+      <button type="button" class="legend-part" data-action="${kind ? "filter" : "light"}" data-kind="${kind ?? ""}" data-value="${key}"${light}>
+        ${swatch(slot)}<span class="legend-name" title="${title}">${bdi(label)}</span>
+      </button>
+      ${amount}<span class="share">${share}</span>
+    </li>`;
+}
+
 const LEGEND_UNPRICED = 6;
 
 function Legend(model, total, { lit, overview, palette }) {
   // The chart has what was paid; how much of a model's use has no price stands in the sums of the range.
-  const unpriced = new Map(overview.by_model.map((row) => [row.key, row.unpriced_calls]));
+  const rows = new Map(overview.by_model.map((row) => [row.key, row]));
+  const opened = (row, amount) => (rows.has(row.key) ? figure("cost", row, amount, { from: "by_model" }) : amount);
   const drawn = new Set(model.series.map((one) => one.key));
   // A model of which nothing is known has no bar, but it was used.
   const free = overview.by_model.filter((row) => row.unpriced_calls && !row.cost_nano_usd && !drawn.has(row.key)).slice(0, LEGEND_UNPRICED);
@@ -21229,24 +21428,14 @@ function Legend(model, total, { lit, overview, palette }) {
   const others = sumOf(overview.by_model.filter((row) => !drawn.has(row.key))).unpriced_calls;
   return html`
     <ul class="legend">
-      ${model.series.map((one, i, all) => html`
-        <li data-key="${one.key}">
-          <button type="button" data-action="${isOther(one, i, all) ? "light" : "filter"}" data-kind="model" data-value="${one.key}"
-            data-light="${one.key}" aria-pressed="${lit === one.key ? "true" : "false"}">
-            ${swatch(one.slot)}
-            <span class="legend-name" title="${one.label}">${bdi(one.label)}</span>
-            ${cost({ cost_nano_usd: one.total_nano_usd, unpriced_calls: isOther(one, i, all) ? others : unpriced.get(one.key) })}
-            <span class="share">${sharePercent(one.total_nano_usd, total)}</span>
-          </button>
-        </li>`)}
-      ${free.map((row) => html`
-        <li data-key="${row.key}">
-          <button type="button" data-action="filter" data-kind="model" data-value="${row.key}">
-            ${swatch(slotOf(palette, row.key))}
-            <span class="legend-name" title="${row.key}">${bdi(row.key.slice(row.key.indexOf("/") + 1))}</span>
-            ${cost(row)}<span class="share">${costShare(row, total)}</span>
-          </button>
-        </li>`)}
+      ${model.series.map((one, i, all) => legendLine({
+        ...one, kind: isOther(one, i, all) ? null : "model", isLit: lit === one.key, share: sharePercent(one.total_nano_usd, total),
+        amount: opened(one, cost({ cost_nano_usd: one.total_nano_usd, unpriced_calls: isOther(one, i, all) ? others : rows.get(one.key)?.unpriced_calls })),
+      }))}
+      ${free.map((row) => legendLine({
+        key: row.key, label: row.key.slice(row.key.indexOf("/") + 1), title: row.key, slot: slotOf(palette, row.key), kind: "model",
+        amount: opened(row, cost(row)), share: costShare(row, total),
+      }))}
     </ul>`;
 }
 
@@ -21259,7 +21448,7 @@ function ByDay(state) {
     : null;
   return panel({
     key: "by-day", title: unitTitle(model.unit), wide: "w8", state, isRanged: true,
-    note: joined(rangeName(state.route.range), cost({ ...used, cost_nano_usd: total }, true)),
+    note: joined(rangeName(state.route.range), figure("cost", {}, cost(used, true), { from: "range" })),
     tools: html`
       ${back}
       ${model.series.length ? html`<button type="button" class="link" data-action="table">${state.isTable ? t("Show chart") : t("Show table")}</button>` : null}`,
@@ -21271,7 +21460,7 @@ function ByDay(state) {
   });
 }
 
-/** What the dearest of some rows cost, as bars with their share; with `kind` a name narrows the page to it. */
+/** What the dearest of some rows cost, as bars with their share; with `kind` a name narrows the page to it, and a figure opens its formula. */
 export function Shares({ key, title, kind = "", rows, total = sumCost(rows), state }) {
   const line = (name, nano, shown, share, hint) => html`
     <tr>
@@ -21282,7 +21471,8 @@ export function Shares({ key, title, kind = "", rows, total = sumCost(rows), sta
     </tr>`;
   const named = (row) => {
     const name = row.key === NONE_KEY ? t("none") : key === "by-cause" ? causeName(row.key) : row.label || row.key;
-    return line(kind ? filterName(kind, row.key, name) : bdi(name), row.cost_nano_usd, cost(row), costShare(row, total), name);
+    const shown = kind ? figure("cost", row, cost(row), { from: `by_${kind}` }) : cost(row);
+    return line(kind ? filterName(kind, row.key, name) : bdi(name), row.cost_nano_usd, shown, costShare(row, total), name);
   };
   const rest = rows.slice(7);
   const isKnown = !rest.every(isUnpriced);
@@ -21407,7 +21597,7 @@ function LiveRow(told, depth, state) {
       <td class="mid model">${bdi(row.model ?? UNKNOWN)}</td>
       <td class="num wide">${context(row)}</td>
       <td class="num wide">${tokens(row.total_tokens)}</td>
-      <td class="num">${cost(row)}</td>
+      <td class="num">${figure("cost", { key: row.id }, cost(row), { from: "live" })}</td>
       <td class="num">${formatDuration(elapsed(row, state))}</td>
       ${canAbort(state) ? abortCell(row, state) : null}
     </tr>`;
@@ -21469,9 +21659,10 @@ function Dearest(state) {
   const rows = state.overview.top_sessions;
   const isDearer = (row) => row.tree_cost_nano_usd > row.cost_nano_usd;
   const hasTrees = rows.some(isDearer);
+  const shown = (kind, row, number) => figure(kind, { key: row.id }, number, { from: "top_sessions" });
   const tree = (row) => html`
     <td class="num wide">
-      ${isDearer(row) ? money(row.tree_cost_nano_usd) : html`<span class="note">${money(treeCost(row))}</span>`}
+      ${isDearer(row) ? shown("tree", row, money(row.tree_cost_nano_usd)) : html`<span class="note">${money(treeCost(row))}</span>`}
     </td>`;
   const line = (row) => html`
     <tr data-key="${row.id}">
@@ -21480,7 +21671,7 @@ function Dearest(state) {
       <td class="mid model">${bdi(row.model ?? UNKNOWN)}</td>
       <td class="num wide">${formatCount(row.model_calls)}</td>
       <td class="num wide">${tokens(row.total_tokens)}</td>
-      <td class="num">${cost(row)}</td>
+      <td class="num">${shown("cost", row, cost(row))}</td>
       ${hasTrees ? tree(row) : null}
       <td class="num">${when(row.last_activity_ms, state)}</td>
     </tr>`;
@@ -21544,7 +21735,7 @@ function BreakdownTable(usage, { palette, isAllShown }) {
     <td class="num wide">${tokens(row.cache_read_tokens)}</td>
     <td class="num wide">${tokens(row.cache_write_tokens)}</td>
     <td class="num mid">${tokens(row.total_tokens)}</td>
-    <td class="num">${cost(row)}</td>`;
+    <td class="num">${figure("cost", row, cost(row))}</td>`;
   const line = (row) => {
     const name = usage.by === "cause" ? causeName(row.key) : row.label || row.key;
     const shown = row.key === NONE_KEY ? html`<span class="note">${t("none")}</span>` : shownName(row, name);
@@ -21643,7 +21834,7 @@ function Strip(state) {
         ${item("lag", t("Lag"), formatDuration(source.lag_ms))}
         ${item("disk", t("Disk"), t("ledger {size}, {free} free", { size: formatBytes(source.ledger_bytes), free: formatBytes(source.disk_free_bytes) }))}
         ${item("memory", t("Memory"), formatBytes(source.rss_bytes))}
-        ${item("all", t("All time"), html`${partial(state)} ${joined(cost(all, true), ...sizes)}`)}
+        ${item("all", t("All time"), html`${partial(state)} ${joined(figure("cost", {}, cost(all, true), { from: "all_time" }), ...sizes)}`)}
         ${item("version", "Clawmeter", state.version)}
       </dl>
     </footer>`;
@@ -21860,12 +22051,12 @@ function Failure({ error, hasNumbers }) {
 function Skeleton(state) {
   if (!state.isSlow) return html``;
   const ghost = (kind) => html`<span class="ghost ${kind}"></span>`;
-  const figure = () => html`<div class="figure skeleton">${ghost("")}${ghost("is-number")}${ghost("is-wide")}</div>`;
+  const box = () => html`<div class="figure skeleton">${ghost("")}${ghost("is-number")}${ghost("is-wide")}</div>`;
   const block = (wide) => html`<div class="panel skeleton ${wide}">${ghost("is-number")}</div>`;
   return html`
     <div class="grid" data-key="skeleton" aria-busy="true">
       <p class="unseen" role="status">${t("Loading")}</p>
-      <div class="figures">${[1, 2, 3, 4].map(figure)}</div>
+      <div class="figures">${[1, 2, 3, 4].map(box)}</div>
       ${block("w8 is-tall")}${block("w4 is-tall")}${block("w12")}
     </div>`;
 }
@@ -21977,6 +22168,86 @@ const forOverview = (state) => ({
   usageError: state.answers.usage?.error?.message ?? "",
 });
 
+// Overview: how its figures came about
+
+/** Of all calls ever of a session, whatever the page is narrowed to. */
+const whole = (session) => ({ from: "all", to: "", ...Object.fromEntries(FILTERS.map(([kind]) => [kind, ""])), session });
+
+/** Where a figure is found again: the row it is of, how that is called, and what narrows an explanation to it. */
+const SOURCES = {
+  spans: ({ figures }, key) => ({ row: figures[key].totals, label: t(SPANS[key]), params: between(figures[key]) }),
+  before: ({ figures }, key) => {
+    const { before: row, before_from_ms: from_ms, before_to_ms: to_ms } = figures[key];
+    return { row, label: t("{span}, the span before", { span: t(SPANS[key]) }), params: between({ from_ms, to_ms }) };
+  },
+  month_end: ({ figures }) => ({ row: figures.month_end }),
+  range: ({ by_model: rows }) => ({ row: sumOf(rows), params: {} }),
+  all_time: ({ all_time: row }) => ({ row, label: t("All time"), params: { from: "all", to: "" } }),
+  by_model: ({ by_model: rows }, key) => ({ row: rows.find((one) => one.key === key), label: key, params: { model: key } }),
+  by_cause: ({ by_cause: rows }, key) => ({ row: rows.find((one) => one.key === key), label: causeName(key), params: { cause: key } }),
+  by_agent: ({ by_agent: rows }, key) => ({ row: rows.find((one) => one.key === key), label: key, params: { agent: key } }),
+  live: ({ live: rows }, id) => sessionRow(rows, id, whole(id)),
+  top_sessions: ({ top_sessions: rows }, id) => sessionRow(rows, id, { session: id }),
+};
+
+function sessionRow(rows, id, params) {
+  const row = rows.find((one) => one.id === id);
+  return { row, label: row && sessionName(row), params };
+}
+
+function findFigure(state, { from, value, part }) {
+  const { overview, usage } = state;
+  let found;
+  if (from === "usage") {
+    const row = value ? usage?.rows.find((one) => one.key === value) : usage?.totals;
+    found = { row, by: usage?.by, label: value && (row?.label || value), params: value ? narrowTo(usage?.by, value) : {} };
+  } else if (from === "days") {
+    const model = dayModel(state);
+    const i = model.spans.findIndex((span) => span.key === value);
+    const nano = part ? model.series.find((one) => one.key === part)?.values[i] : dayTotal(model, i);
+    found = i < 0 ? {} : {
+      row: nano === undefined ? null : { cost_nano_usd: nano }, label: joined(model.spans[i].label, part),
+      params: { ...withinRange(model.spans[i], overview), ...(part ? { model: part } : {}) },
+    };
+  } else found = SOURCES[from](overview, value);
+  return found.row ? found : null;
+}
+
+/** The projection: what is spent, and the days that are left at the mean of the last full ones. */
+function MonthEndSheet(state) {
+  const { row: end } = state.sheet;
+  const mean = `${formatExactMoney(end.days_nano_usd)} ÷ ${end.days_used}`;
+  const basis = basisWords(end.basis);
+  const days = (count) => tn(count, "{n} day", "{n} days");
+  return sheetFrame(t("At month end"), html`
+    ${sheetFigure(end.projected_nano_usd, state)}
+    <p class="note">${basis.charAt(0).toUpperCase()}${basis.slice(1)}${end.unpriced_calls ? `; ${withoutUnpriced(end.unpriced_calls)}` : ""}</p>
+    ${sumTable([
+      [t("Spent so far"), t("metered cost of this month"), end.spent_nano_usd],
+      [t("Rest of today"), html`${mean} − ${t("{amount} of today, at least nothing", { amount: formatExactMoney(end.today_nano_usd) })}`, end.rest_of_today_nano_usd],
+      [t("Days left"), html`${days(end.days_left)} × ${mean}`, end.days_left_nano_usd],
+    ], end.projected_nano_usd)}
+    <p class="formula">± ${formatExactMoney(end.margin_nano_usd)}: ${t("between {low} and {high}", { low: formatExactMoney(end.low_nano_usd), high: formatExactMoney(end.high_nano_usd) })}</p>
+    <p class="note">${t("1.28 times the standard deviation of these days, times the root of the days left with today; not below what is spent.")}</p>`);
+}
+
+function TreeSheet(state) {
+  const { row, label } = state.sheet;
+  return sheetFrame(t("{name}: {value}", { name: t("With sub-agents"), value: label }), html`
+    ${sheetFigure(row.tree_cost_nano_usd, state)}
+    ${sumTable([
+      [t("Own"), t("metered cost of its own calls in this range"), row.cost_nano_usd],
+      [t("Sub-agents"), t("that of all sessions below it in this range"), row.tree_cost_nano_usd - row.cost_nano_usd],
+    ], row.tree_cost_nano_usd)}`);
+}
+
+function overviewSheet(state) {
+  const { kind } = state.sheet;
+  if (kind === "actions") return sheetFrame(t("Actions"), AuditTable(state));
+  if (kind === "month-end") return MonthEndSheet(state);
+  return kind === "tree" ? TreeSheet(state) : FormulaSheet(state);
+}
+
 export const overviewPage = {
   parse: (params) => ({ by: BREAKDOWNS.includes(params.get("by")) ? params.get("by") : BREAKDOWNS[0] }),
   format: ({ by }) => [["by", by && by !== BREAKDOWNS[0] ? by : ""]],
@@ -21984,11 +22255,9 @@ export const overviewPage = {
     { key: "overview", path: "/api/overview", params: askParams(route), on: ["usage", "session", "gateway", "health"] },
     { key: "usage", path: "/api/usage", params: { ...askParams(route), by: route.by, limit: 500 }, on: ["usage"] },
     ...(sheet?.kind === "actions" ? [auditAsk({ auditLimit })] : []),
+    ...formulaAsks({ route, sheet }),
   ],
-  sheet: (state) => html`
-    <header class="sheet-head"><h2 id="sheet-title">${t("Actions")}</h2>
-      <button type="button" class="link" data-action="sheet-close">${t("Close")}</button></header>
-    ${AuditTable(state)}`,
+  sheet: overviewSheet,
   view: (state) => Overview(forOverview(state)),
   heard: heardRun,
   charts: (state) => (dataOf(state, "overview")
@@ -21996,6 +22265,7 @@ export const overviewPage = {
     : {}),
   actions: {
     by: (element, { go }) => go({ by: element.value }),
+    formula: openFormula((state, dataset) => findFigure(forOverview(state), dataset)),
     table: (_, { state, dispatch }) => dispatch({ isTable: !state.isTable }),
     "show-all": (_, { state, dispatch }) => dispatch({ isAllShown: !state.isAllShown }),
   },
@@ -25498,14 +25768,14 @@ COST_JS = r"""// The Cost page: what was spent, grouped and split by any two key
 // cache, list prices, what prompts are made of, models without a price.
 
 import {
-  fromServer, html, joined, listed, msg, t, tn, UNKNOWN, dayIn, formatAbsolute, formatClock, formatCount, formatDay, formatDuration, formatExactMoney, formatMoney, formatMonth,
-  formatPercent, formatTokens,
+  fromServer, html, joined, listed, msg, t, tn, UNKNOWN, dayIn, formatClock, formatCount, formatDay, formatDuration, formatExactMoney, formatMoney, formatMonth,
+  formatPercent, formatPrice, formatTokens,
 } from "./dom.js";
 import { lines, stackedBars, swatch, UNITS } from "./chart.js";
 import {
-  BY_NAMES, FILTERS, NONE_KEY, OTHER_KEY, addDays, addMonths, answerOr, askParams, assignColours, bdi, causeName, change, chartBox, coloursIn, cost, costShare, couldNotRead, dataOf, filterName, head, hrefTo,
-  isUnpriced, knownCost, money, noPrice, nothing, panel, partial, printedRows, rangeName, scrollingTable, segments, select, sessionLink, sessionName, shareOf, sharePercent, sortHead, sumOf, twin,
-  tokens, unseen, when, widthOf, windowedTable, zoneOf,
+  BY_NAMES, FILTERS, FORMULAS, FormulaSheet, NONE_KEY, OTHER_KEY, Terms, TOKEN_KINDS, addDays, addMonths, answerOr, askParams, assignColours, bdi, between, causeName, change, chartBox, coloursIn, cost, costShare,
+  dataOf, explained, figure, filterKindOf, filterName, formulaAsks, head, hrefTo, isUnpriced, knownCost, legendLine, money, narrowTo, noPrice, nothing, openFormula, panel, partial, printedRows, rangeName,
+  scrollingTable, segments, select, sessionLink, sessionName, shareOf, sharePercent, sheetFigure, sheetFrame, sortHead, sumOf, twin, tokens, unseen, when, widthOf, windowedTable, withinRange, zoneOf,
 } from "./views.js";
 
 const DEFAULTS = { by: "day", split: "provider_model", drawn: "bars", shown: "cost", sort: "", order: "desc" };
@@ -25575,8 +25845,9 @@ function asks(state) {
     { key: "composition", path: "/api/composition", on: ["usage", "session"], params: range, ...SLOWER },
     { key: "prices", path: "/api/prices", on: [], params: {} },
   ];
-  if (state.sheet?.params) wanted.push({ key: "explain", path: "/api/explain", on: [], params: { ...range, ...state.sheet.params } });
-  return wanted;
+  // Only call by call is it known which of a model's calls a plan paid for.
+  if (dataOf(state, "models")?.rows.some(isMixed)) wanted.push({ key: "billing", path: "/api/explain", on: ["usage"], params: range, ...SLOWER });
+  return [...wanted, ...formulaAsks(state)];
 }
 
 // Keys as people read them
@@ -25618,8 +25889,6 @@ export function keySpan(by, row) {
   if (by === "cause") return { key, label: causeName(key) };
   return { key, label: row.label || key };
 }
-
-const filterKindOf = (by) => (by === "provider_model" ? "model" : FILTERS.some(([kind]) => kind === by) ? by : null);
 
 // The chart
 
@@ -25732,6 +26001,7 @@ function Ranking(usage, state) {
   const rows = ranked(usage, field);
   const most = Math.max(1, ...rows.map(([row]) => row[field]));
   const isShare = drawnAs(state.route) === "share";
+  const shown = (row) => (unit === "cost" ? figure(state.route.shown, row, money(shownOf(row, field))) : UNITS[unit].format(shownOf(row, field)));
   const bar = (row, i) => {
     let left = 0;
     const whole = isShare ? row[field] || 1 : most;
@@ -25754,7 +26024,7 @@ function Ranking(usage, state) {
           <tr data-key="${row.key}">
             <th scope="row" class="name">${nameOf(usage.by, row, state)}</th>
             <td class="bar-cell">${bar(row, i)}</td>
-            <td class="num" title="${UNITS[unit].exact(shownOf(row, field))}">${UNITS[unit].format(shownOf(row, field))}</td>
+            <td class="num" title="${UNITS[unit].exact(shownOf(row, field))}">${shown(row)}</td>
           </tr>`)}
       </tbody>
     </table>`;
@@ -25794,18 +26064,15 @@ function Legend(usage, state) {
   const nameOfPart = (one) => (one.key === OTHER_KEY && isCost && unseenModels.length ? t("{name}; without a price: {models}", { name: one.label, models: listed(unseenModels) }) : one.label);
   const total = series.reduce((sum, one) => sum + one.total, 0);
   const kind = filterKindOf(usage.split);
+  const amount = ({ total: value, totals }) => (unit === "cost"
+    ? figure(state.route.shown, totals, isCost ? cost(totals) : money(value), { from: "parts" })
+    : html`<span class="num" title="${UNITS[unit].exact(value)}">${UNITS[unit].format(value)}</span>`);
   return html`
     <ul class="legend">
-      ${series.map((one) => html`
-        <li data-key="${one.key}">
-          <button type="button" data-action="${kind && one.key !== OTHER_KEY ? "filter" : "light"}" data-kind="${kind ?? ""}"
-            data-value="${one.key}" data-light="${one.key}" aria-pressed="${state.lit === one.key ? "true" : "false"}">
-            ${swatch(one.slot)}
-            <span class="legend-name" title="${nameOfPart(one)}">${bdi(one.label)}</span>
-            ${isCost ? cost(one.totals) : html`<span class="num" title="${UNITS[unit].exact(one.total)}">${UNITS[unit].format(one.total)}</span>`}
-            <span class="share">${isCost ? costShare(one.totals, total) : sharePercent(one.total, total)}</span>
-          </button>
-        </li>`)}
+      ${series.map((one) => legendLine({
+        ...one, title: nameOfPart(one), kind: one.key === OTHER_KEY ? null : kind, isLit: state.lit === one.key, amount: amount(one),
+        share: isCost ? costShare(one.totals, total) : sharePercent(one.total, total),
+      }))}
     </ul>`;
 }
 
@@ -25860,7 +26127,7 @@ const COLUMNS = {
   share: { name: msg("Share"), value: (row, usage) => (row.unpriced_calls && !row.cost_nano_usd ? null : shareOf(row.cost_nano_usd, usage.totals.cost_nano_usd)), cell: (row, _, usage) => costShare(row, usage.totals.cost_nano_usd, 1) },
   before: {
     name: msg("Before"), isMoney: true, value: (row) => (row.before ? knownCost(row.before) : null), isWanted: (usage) => Boolean(usage.before),
-    cell: (row) => (row.before ? money(knownCost(row.before)) : UNKNOWN), kind: "mid",
+    cell: (row) => (row.before ? figure("cost", row.before, money(knownCost(row.before)), { from: "before" }) : UNKNOWN), kind: "mid",
   },
   change: {
     name: msg("Change"), isWanted: (usage) => Boolean(usage.before),
@@ -25896,13 +26163,6 @@ function nameOf(by, row, state) {
   if (kind && row.key !== NONE_KEY) return filterName(kind, row.key, label);
   // A session without a label has its key for one, and that is long.
   return by === "session" ? sessionLink(state, row.key, sessionName({ key: label })) : bdi(label);
-}
-
-/** A number that says how it came about when it is pressed. */
-function figure(kind, row, shown) {
-  return html`
-    <button type="button" class="figure-button" data-action="formula" data-figure="${kind}" data-value="${row.key ?? ""}"
-      aria-haspopup="dialog">${shown}</button>`;
 }
 
 function Table(usage, state) {
@@ -26002,7 +26262,7 @@ function Figures(state) {
       ${notes.filter(Boolean).map((note) => html`<p class="figure-change">${note}</p>`)}
     </section>`;
   const compared = before ? t("{change} from {amount} the span before", {
-    change: html`<b>${changeText(totals, before.totals)}</b>`, amount: money(knownCost(before.totals)),
+    change: html`<b>${changeText(totals, before.totals)}</b>`, amount: figure("cost", before.totals, money(knownCost(before.totals)), { from: "before" }),
   }) : null;
   return html`
     <div class="figures" data-key="figures">
@@ -26106,13 +26366,14 @@ function Week(state) {
   });
 }
 
+const differs = ({ list_differs_percent: percent }) => (percent === null ? UNKNOWN : `${percent > 0 ? "+" : ""}${formatPercent(percent / 100, 1)}`);
+
 function Compared(state) {
   const body = (data) => {
     if (!data.rows.length) return nothing(t("No call in this range has both a recorded cost and a list price."));
-    const percent = (value) => (value === null ? UNKNOWN : `${value > 0 ? "+" : ""}${formatPercent(value / 100, 1)}`);
+    const shown = (kind, row, number) => html`<td class="num">${figure(kind, row, number, { from: "compared" })}</td>`;
     const line = (row) => html`
-      <td class="num">${money(row.recorded_nano_usd)}</td><td class="num">${money(row.list_nano_usd)}</td>
-      <td class="num">${percent(row.list_differs_percent)}</td>`;
+      ${shown("recorded", row, money(row.recorded_nano_usd))}${shown("list", row, money(row.list_nano_usd))}${shown("differs", row, differs(row))}`;
     return html`
       ${scrollingTable({
         label: t("{title}, table", { title: t("Recorded against list") }),
@@ -26135,10 +26396,11 @@ function Cache(state) {
   const body = (data) => {
     const { totals } = data;
     if (!totals.prompt_tokens) return nothing(t("No model calls in this range."));
-    const net = totals.saved_nano_usd === null ? null : totals.saved_nano_usd - totals.write_extra_nano_usd;
     const item = (kind, name, shown) => html`<div data-key="${kind}"><dt>${name}</dt><dd>${shown}</dd></div>`;
-    const cacheFigure = (kind, nano) => html`
-      <button type="button" class="figure-button" data-action="cache-formula" data-figure="${kind}">${money(nano)}</button>`;
+    const amount = (kind, row) => {
+      const nano = CACHE_FIGURES[kind].value(row);
+      return nano === null ? UNKNOWN : figure(kind, row, money(nano), { from: "cache" });
+    };
     const model = cacheModel(state);
     const isCut = data.breaks_from_ms > data.from_ms;
     const line = (row) => html`
@@ -26146,8 +26408,7 @@ function Cache(state) {
         <th scope="row" class="name">${filterName("model", row.key, row.label)}</th>
         <td class="num">${sharePercent(row.cache_read_tokens, row.prompt_tokens)}</td>
         <td class="num wide">${tokens(row.cache_read_tokens)}</td><td class="num wide">${tokens(row.cache_write_tokens)}</td>
-        <td class="num">${row.saved_nano_usd === null ? UNKNOWN : money(row.saved_nano_usd)}</td>
-        <td class="num mid">${row.write_cost_nano_usd === null ? UNKNOWN : money(row.write_cost_nano_usd)}</td>
+        <td class="num">${amount("cache-saved", row)}</td><td class="num mid">${amount("cache-writes", row)}</td>
       </tr>`;
     const broke = (one) => html`
       <li data-key="${one.ts_ms}-${one.session}">
@@ -26161,9 +26422,7 @@ function Cache(state) {
     return html`
       <dl class="facts">
         ${item("rate", t("Read from the cache"), html`<b>${sharePercent(totals.cache_read_tokens, totals.prompt_tokens, 1)}</b>`)}
-        ${item("saved", t("Saved by reads"), totals.saved_nano_usd === null ? UNKNOWN : cacheFigure("saved", totals.saved_nano_usd))}
-        ${item("writes", t("Cost of writes"), totals.write_cost_nano_usd === null ? UNKNOWN : cacheFigure("writes", totals.write_cost_nano_usd))}
-        ${item("net", t("Net gain"), net === null ? UNKNOWN : cacheFigure("net", net))}
+        ${["saved", "writes", "net"].map((kind) => item(kind, t(CACHE_FIGURES[`cache-${kind}`].name), amount(`cache-${kind}`, totals)))}
       </dl>
       <div class="halves">
         <div>
@@ -26192,26 +26451,49 @@ function Cache(state) {
   return panel({ key: "cache", title: t("Cache"), wide: "w12", state, isRanged: true, body: answerOr(state, "cache", body) });
 }
 
+const isMixed = (row) => row.cost_nano_usd > 0 && row.plan_cost_nano_usd > 0;
+const MODE_NAMES = { metered: msg("Metered"), plan: msg("On a plan") };
+
+/** The calls of a model that were paid one by one, or by a plan, of the parts of an explanation. */
+export function billed(parts, model, mode) {
+  const mine = parts.filter((part) => `${part.provider}/${part.model}` === model && part.billing_mode === mode);
+  const sum = (valueOf) => mine.reduce((total, part) => total + valueOf(part), 0);
+  const tokensOf = (part) => TOKEN_KINDS.reduce((total, [kind]) => total + part[`${kind}_tokens`], 0);
+  const nano = sum((part) => part.cost_nano_usd ?? 0);
+  return {
+    key: model, billing_mode: mode, model_calls: sum((part) => part.model_calls), unpriced_calls: sum((part) => (part.basis === "unpriced" ? part.model_calls : 0)),
+    output_tokens: sum((part) => part.output_tokens), cache_read_tokens: sum((part) => part.cache_read_tokens), total_tokens: sum(tokensOf),
+    cost_nano_usd: mode === "plan" ? 0 : nano, plan_cost_nano_usd: mode === "plan" ? nano : 0,
+  };
+}
+
 function Models(state) {
-  const cells = (row, total) => html`
-    <td class="num">${formatCount(row.model_calls)}</td>
-    <td class="num">${cost(row)}</td>
-    <td class="num">${average("call", row)}</td>
-    <td class="num mid">${average("million", row)}</td>
-    <td class="num wide">${row.model_calls ? formatTokens(row.output_tokens / row.model_calls) : UNKNOWN}</td>
-    <td class="num wide">${sharePercent(row.cache_read_tokens, row.total_tokens - row.output_tokens)}</td>
-    <td class="num share wide">${costShare(row, total, 1)}</td>`;
+  const cells = (row, { totals }, { from = "models", part = "" } = {}) => {
+    const shown = (kind, number) => figure(kind, row, number, { from, part });
+    const isPlan = row.billing_mode === "plan";
+    return html`
+      <td class="num">${formatCount(row.model_calls)}</td>
+      <td class="num">${isPlan ? null : shown("cost", cost(row))}</td>
+      ${totals.plan_cost_nano_usd ? html`<td class="num mid">${row.billing_mode === "metered" ? null : shown("plan", money(row.plan_cost_nano_usd))}</td>` : null}
+      <td class="num">${shown("call", average("call", row))}</td>
+      <td class="num mid">${shown("million", average("million", row))}</td>
+      <td class="num wide">${row.model_calls ? formatTokens(row.output_tokens / row.model_calls) : UNKNOWN}</td>
+      <td class="num wide">${sharePercent(row.cache_read_tokens, row.total_tokens - row.output_tokens)}</td>
+      <td class="num share wide">${isPlan ? null : costShare(row, totals.cost_nano_usd, 1)}</td>`;
+  };
   const body = (usage) => {
-    const total = usage.totals.cost_nano_usd;
     const { shown: slots } = assignColours(state.palette, coloursIn(usage));
+    const billing = dataOf(state, "billing");
+    const below = (key, name, shown) => html`<tr class="is-part" data-key="${key}"><th scope="row" class="name depth-2">${name}</th>${shown}</tr>`;
+    const modes = (row) => (billing && isMixed(row) ? Object.keys(MODE_NAMES) : []).map((mode) => below(`${row.key}-${mode}`, t(MODE_NAMES[mode]), cells(billed(billing.parts, row.key, mode), usage, { from: "billing", part: mode })));
+    const causes = (row) => (row.parts.length > 1 ? row.parts : []).map((part) => below(`${row.key}-${part.key}`, filterName("cause", part.key, causeName(part.key)), cells({ ...part, key: row.key }, usage, { part: part.key })));
     return scrollingTable({
       label: t("{title}, table", { title: t("Models compared") }),
-      heads: html`${head(t("Model, and what for"))}${head(t("Calls"), "num")}${head(t("Cost"), "num")}${head(t("Per call"), "num")}
-        ${head(t("Per million tokens"), "num mid")}${head(t("Output per call"), "num wide")}${head(t("Cached"), "num wide")}${head(t("Share"), "num wide")}`,
+      heads: html`${head(t("Model, and what for"))}${head(t("Calls"), "num")}${head(t("Cost"), "num")}${usage.totals.plan_cost_nano_usd ? head(t("Plan use"), "num mid") : null}
+        ${head(t("Per call"), "num")}${head(t("Per million tokens"), "num mid")}${head(t("Output per call"), "num wide")}${head(t("Cached"), "num wide")}${head(t("Share"), "num wide")}`,
       rows: usage.rows.slice(0, 12).flatMap((row) => [
-        html`<tr data-key="${row.key}"><th scope="row" class="name">${swatch(slots.get(row.key) ?? 8)} ${filterName("model", row.key, row.label)}</th>${cells(row, total)}</tr>`,
-        ...(row.parts.length > 1 ? row.parts : []).map((part) => html`
-          <tr class="is-part" data-key="${row.key}-${part.key}"><th scope="row" class="name depth-2">${filterName("cause", part.key, causeName(part.key))}</th>${cells(part, total)}</tr>`),
+        html`<tr data-key="${row.key}"><th scope="row" class="name">${swatch(slots.get(row.key) ?? 8)} ${filterName("model", row.key, row.label)}</th>${cells(row, usage)}</tr>`,
+        ...modes(row), ...causes(row),
       ]),
     });
   };
@@ -26267,9 +26549,9 @@ function Composition(state) {
       ${promptBar(parts)}
       <ul class="legend">
         ${parts.map((part) => html`
-          <li data-key="${part.key}" class="legend-item" title="${mark(part)}">
-            ${swatch(part.slot)}<span class="legend-name">${t(part.name)}</span>
-            <span class="num">${promptTokens(part)}</span><span class="share">${sharePercent(part.tokens, total)}</span>
+          <li data-key="${part.key}" title="${mark(part)}">
+            <span class="legend-part">${swatch(part.slot)}<span class="legend-name">${t(part.name)}</span></span>
+            ${figure("prompt", {}, html`<span class="num">${promptTokens(part)}</span>`, { from: "prompts" })}<span class="share">${sharePercent(part.tokens, total)}</span>
           </li>`)}
       </ul>
       <p class="more">
@@ -26286,9 +26568,9 @@ function Composition(state) {
             <th scope="row" class="name" title="${row.session}">${nameOf("session", { key: row.session, label: row.label || row.key || row.session }, state)}</th>
             <td class="bar-cell mid">${promptBar(promptParts(row, row.model_calls), true)}</td>
             <td class="num">${formatCount(row.model_calls)}</td>
-            <td class="num">${formatTokens(row.prompt_tokens / row.model_calls)}</td>
+            <td class="num">${figure("prompt", { key: row.session }, formatTokens(row.prompt_tokens / row.model_calls), { from: "prompts" })}</td>
             <td class="mid">${row.files[0] ? html`${bdi(row.files[0][0])} <span class="note">${t("{n} characters", { n: formatTokens(row.files[0][1]) })}</span>` : UNKNOWN}</td>
-            <td class="num">${cost(row)}</td>
+            <td class="num">${figure("cost", { key: row.session }, cost(row), { from: "composition" })}</td>
           </tr>`),
       })}`;
   };
@@ -26301,8 +26583,6 @@ function Composition(state) {
   });
 }
 
-const PRICE_FIELDS = [["input", msg("Input")], ["output", msg("Output")], ["cache_read", msg("Cache read")], ["cache_write", msg("Cache write")]];
-
 function Prices(state) {
   const models = dataOf(state, "models");
   const unpriced = models?.rows.filter((row) => row.unpriced_calls > 0) ?? [];
@@ -26314,7 +26594,7 @@ function Prices(state) {
       <form data-action="price" data-value="${row.key}">
         <p><b>${bdi(row.key)}</b> <span class="note">${joined(tn(row.unpriced_calls, "{n} unpriced call", "{n} unpriced calls"), tn(row.total_tokens, "{n} token", "{n} tokens"))}</span></p>
         <div class="price-fields">
-          ${PRICE_FIELDS.map(([field, name], i) => html`
+          ${TOKEN_KINDS.map(([field, name], i) => html`
             <label>${t(name)}<input class="field" name="${field}" inputmode="decimal" autocomplete="off"${i < 2 ? html` required` : html` placeholder="${t("as input")}"`}></label>`)}
           <button type="submit" class="button">${t("Set the price")}</button>
         </div>
@@ -26324,7 +26604,7 @@ function Prices(state) {
   const known = (price) => html`
     <li data-key="${price.model}" class="price-set">
       <b>${bdi(price.model)}</b>
-      <span class="note">${joined(...PRICE_FIELDS.filter(([field]) => price[field] !== null).map(([field, name]) => `${t(name)} $${price[field]}`))}</span>
+      <span class="note">${joined(...TOKEN_KINDS.filter(([field]) => price[field] !== null).map(([field, name]) => `${t(name)} $${price[field]}`))}</span>
       ${price.source === "prices.toml"
         ? html`<button type="button" class="link" data-action="drop-price" data-value="${price.model}">${t("Remove")}</button>`
         : html`<span class="note">${t("in {file}", { file: price.source })}</span>`}
@@ -26340,128 +26620,177 @@ function Prices(state) {
 
 // How a figure came about
 
-const FORMULAS = {
-  cost: { name: msg("Metered cost"), value: knownCost },
-  plan: { name: msg("Plan use"), value: (row) => row.plan_cost_nano_usd },
-  call: { name: msg("Per call"), value: perCall },
-  million: { name: msg("Per million tokens"), value: perMillion },
-};
-const BASES = {
-  recorded: msg("as OpenClaw recorded it"), override: msg("your price"), config: msg("price in openclaw.json"), list: msg("list price"),
-  local: msg("runs on this machine: free"), unpriced: msg("no price known"),
+const ofCalls = (row) => ({ unpriced: formatCount(row.unpriced_calls), all: tn(row.model_calls, "{n} call", "{n} calls") });
+const whole = (row) => (row.plan_cost_nano_usd && row.cost_nano_usd ? `(${formatExactMoney(row.cost_nano_usd)} + ${formatExactMoney(row.plan_cost_nano_usd)})` : formatExactMoney(averaged(row)));
+const BOTH = ["metered", "plan"];
+
+const KINDS = {
+  ...FORMULAS,
+  call: {
+    name: msg("Per call"), value: perCall, modes: BOTH,
+    formula: (row) => `${whole(row)} ÷ ${tn(pricedCalls(row), "{n} call", "{n} calls")}`,
+    words: (row) => (row.billing_mode
+      ? t("Over the calls that have a price: {unpriced} of {all} have none.", ofCalls(row))
+      : t("Metered cost and plan use, over the calls that have a price: {unpriced} of {all} have none.", ofCalls(row))),
+  },
+  million: {
+    name: msg("Per million tokens"), value: perMillion, modes: BOTH,
+    formula: (row) => `${whole(row)} ÷ ${t("{n} million tokens", { n: row.total_tokens < 5e5 ? (row.total_tokens / 1e6).toPrecision(3) : (row.total_tokens / 1e6).toFixed(6) })}`,
+    words: (row) => (row.billing_mode
+      ? t("Over all tokens. It is not known where calls without a price are among them: {unpriced} of {all} here.", ofCalls(row))
+      : t("Metered cost and plan use, over all tokens. It is not known where calls without a price are among them: {unpriced} of {all} here.", ofCalls(row))),
+  },
 };
 
 /** What narrows an explanation to one row; null where the ledger cannot narrow it that far. */
 export function rowParams(by, key, usage = null) {
   if (!key) return {};
-  const kind = filterKindOf(by) ?? (by === "session" ? "session" : null);
-  if (kind) return { [kind]: key };
+  const narrowed = narrowTo(by, key);
+  if (narrowed) return narrowed;
   const { from, to } = keySpan(by, { key });
   return from ? withinRange({ from, to }, usage) : null;
 }
 
-/** Of a week or month at an end of the range only a part was counted. */
-function withinRange({ from, to }, usage) {
-  if (!usage) return { from, to };
-  const wallOf = (ms) => formatAbsolute(ms, usage.tz).slice(0, 16).replace(" ", "T");
-  const start = from.includes("T") ? from : `${from}T00:00`;
-  const end = to.includes("T") ? to : `${addDays(to, 1)}T00:00`;
-  return { from: start < wallOf(usage.from_ms) ? String(usage.from_ms) : from, to: end > wallOf(usage.to_ms) ? String(usage.to_ms) : to };
+const titled = (name, label) => (label ? t("{name}: {value}", { name, value: label }) : name);
+
+/** Recorded against list: each of the three figures with both sums, over the calls that have both. */
+function ComparedSheet(state) {
+  const { kind, row, label } = state.sheet;
+  const { recorded_nano_usd: recorded, list_nano_usd: list } = row;
+  const { name, value } = {
+    recorded: { name: t("Recorded"), value: recorded }, list: { name: t("By list"), value: list },
+    differs: { name: t("Differs"), value: null },
+  }[kind];
+  return sheetFrame(titled(name, label), html`
+    ${kind === "differs" ? html`<p class="figure-number">${differs(row)}</p>` : sheetFigure(value, state)}
+    ${recorded ? html`<p class="formula">(${formatExactMoney(list)} − ${formatExactMoney(recorded)}) ÷ ${formatExactMoney(recorded)} = ${differs(row)}</p>` : null}
+    <p class="note">${t("Only calls with a recorded cost and a list price, metered or of a plan. By list is their tokens times price, rounded to the nano-dollar for each call.")}</p>
+    ${explained(state, ({ parts }) => Terms(
+      parts.filter((part) => part.compared.model_calls).map(({ provider, model, basis, price, price_changed, compared }) => ({ provider, model, basis, price, price_changed, ...compared })),
+      [[msg("Recorded"), (part) => part.recorded_nano_usd], [msg("By list"), (part) => part.list_nano_usd]],
+    ))}`);
 }
 
-const usd = (value) => (value === null ? UNKNOWN : formatMoney(value * 1e9));
+const difference = (more, less) => `${formatPrice(more)} − ${formatPrice(less)}`;
+const netOf = (use) => (use.saved_nano_usd === null ? null : use.saved_nano_usd - use.write_extra_nano_usd);
+const READ = [msg("Read"), (term) => term.cache_read_tokens, (term) => difference(term.input, term.cache_read), (term) => term.saved_nano_usd];
+/** Figures of the cache: the name, the value of a sum or term, and what it is made of: [name, tokens, price, nano-dollars] of a term. */
+const CACHE_FIGURES = {
+  "cache-saved": {
+    name: msg("Saved by reads"), value: (use) => use.saved_nano_usd, factors: [READ],
+    words: msg("Tokens read from the cache, times what an input token costs more than a cached one."),
+  },
+  "cache-writes": {
+    name: msg("Cost of writes"), value: (use) => use.write_cost_nano_usd,
+    factors: [[msg("Written"), (term) => term.cache_write_tokens, (term) => formatPrice(term.cache_write), (term) => term.write_cost_nano_usd]],
+    words: msg("Tokens written to the cache, times the price of writing one."),
+  },
+  "cache-net": {
+    name: msg("Net gain"), value: netOf,
+    factors: [READ, [msg("Written"), (term) => term.cache_write_tokens, (term) => difference(term.cache_write, term.input), (term) => -term.write_extra_nano_usd]],
+    words: msg("What reads saved, less what writes cost above fresh input."),
+  },
+};
 
-function Terms(data, isPlan) {
-  const parts = data.parts.filter((part) => (part.billing_mode === "plan") === isPlan);
-  const kinds = [["input", msg("input")], ["output", msg("output")], ["cache_read", msg("cache read")], ["cache_write", msg("cache write")]];
-  const price = (part) => {
-    const [tier] = part.price.tiers;
-    return joined(...kinds.map(([kind, name]) => `${t(name)} ${usd(tier[kind] / 1e6)}`))
-      + (part.price.tiers.length > 1 ? t("; another above {n} prompt tokens", { n: formatTokens(part.price.tiers[1].above) }) : "")
-      + (part.price_changed ? t("; changed in this span") : "");
-  };
-  const words = (part) => {
-    if (!part.price || part.basis === "local") return "";
-    return part.basis === "recorded" ? t("; by list it is {price}", { price: price(part) }) : `: ${price(part)}`;
-  };
-  const line = (part, i) => html`
-    <tr data-key="${i}">
-      <th scope="row">${bdi(`${part.provider}/${part.model}`)}<span class="formula-price">${t(BASES[part.basis] ?? part.basis)}${words(part)}</span></th>
-      <td class="num">${formatCount(part.model_calls)}</td>
-      ${kinds.map(([kind]) => html`<td class="num" title="${part[`${kind}_usd`] === null ? "" : usd(part[`${kind}_usd`])}">${formatTokens(part[`${kind}_tokens`])}</td>`)}
-      <td class="num">${part.cost_nano_usd === null ? UNKNOWN : html`<span title="${formatExactMoney(part.cost_nano_usd)}">${formatExactMoney(part.cost_nano_usd)}</span>`}</td>
-    </tr>`;
-  const total = isPlan ? data.totals.plan_cost_nano_usd : data.totals.cost_nano_usd;
-  return scrollingTable({
-    label: t("{title}, table", { title: t("Terms") }),
-    heads: html`${head(t("Model and price, USD per million tokens"))}${head(t("Calls"), "num")}${PRICE_FIELDS.map(([, name]) => head(t(name), "num"))}${head(t("Cost"), "num")}`,
-    rows: parts.map(line),
-    foot: html`<tr><th scope="row">${t("Sum")}</th><td class="num">${formatCount(parts.reduce((sum, part) => sum + part.model_calls, 0))}</td>
-      ${kinds.map(() => html`<td></td>`)}<td class="num">${formatExactMoney(total)}</td></tr>`,
-  });
+function CacheSheet(state) {
+  const { kind, row, label } = state.sheet;
+  const { name, value, factors, words } = CACHE_FIGURES[kind];
+  const line = (model, [what, tokensOf, priceOf, valueOf], term, i) => html`
+    <tr data-key="${model.key}-${what}-${i}"><th scope="row">${bdi(model.key)}</th><td>${t(what)}</td><td class="num">${formatCount(tokensOf(term))}</td>
+      <td class="num">${priceOf(term)}</td><td class="num">${formatExactMoney(valueOf(term))}</td></tr>`;
+  const linesOf = (model) => (value(model) === null
+    ? html`<tr data-key="${model.key}"><th scope="row">${bdi(model.key)}</th><td colspan="3">${t("no price known")}</td><td class="num">${UNKNOWN}</td></tr>`
+    : factors.flatMap((factor) => model.terms.map((term, i) => (factor[1](term) ? line(model, factor, term, i) : null))));
+  return sheetFrame(titled(t(name), label), html`
+    ${sheetFigure(value(row), state)}
+    <p class="note">${t(words)} ${t("At each price that held, rounded once to the nano-dollar.")}</p>
+    ${scrollingTable({
+      label: t("{title}, table", { title: t("Terms") }),
+      heads: html`${head(t("Model"))}${head(t("What"))}${head(t("Tokens"), "num")}${head(t("Price, USD per million tokens"), "num")}${head(t("Amount"), "num")}`,
+      rows: (row.terms ? [row] : row.rows).flatMap(linesOf),
+      foot: html`<tr><th scope="row">${t("Sum")}</th><td></td><td></td><td></td><td class="num">${value(row) === null ? UNKNOWN : formatExactMoney(value(row))}</td></tr>`,
+    })}`);
 }
 
-function sheetFrame(title, body) {
-  return html`
-    <header class="sheet-head"><h2 id="sheet-title">${title}</h2>
-      <button type="button" class="link" data-action="sheet-close">${t("Close")}</button></header>
-    ${body}`;
+/** What a prompt is estimated to be made of, part by part. */
+function PromptSheet(state) {
+  const { row: { sizes, calls, prompt, output, user }, label } = state.sheet;
+  const parts = promptParts(sizes, calls);
+  const counted = (count) => t("{n} tokens in {calls}", { n: formatCount(count), calls: tn(prompt.calls, "{n} call", "{n} calls") });
+  const how = (part) => {
+    if (part.chars !== null) return t("{n} characters measured, at {each} a token", { n: formatCount(part.chars), each: CHARS_PER_TOKEN });
+    if (part.isCounted) return t("{name}: {value}", { name: t("measured"), value: counted(output) });
+    if (part.key === "user") return t("{name}: {value}", { name: t("estimated: what prompts grew by where a message came in"), value: user });
+    return t("estimated: the rest of the prompt, {prompt}", { prompt: counted(prompt.tokens) });
+  };
+  return sheetFrame(titled(t("What prompts are made of"), label), html`
+    <p class="figure-number"><span class="num">${formatTokens(sizes.prompt_tokens / calls)}</span></p>
+    <p class="formula">${formatCount(prompt.tokens)} ÷ ${tn(prompt.calls, "{n} call", "{n} calls")} = ${formatCount(prompt.tokens / prompt.calls)}</p>
+    <p class="note">${t("Tokens of a prompt on average; the parts but the output add up to it.")}</p>
+    ${scrollingTable({
+      label: t("{title}, table", { title: t("Terms") }),
+      heads: html`${head(t("Part"))}${head(t("Tokens"), "num")}`,
+      rows: parts.map((part) => html`<tr data-key="${part.key}"><th scope="row">${t(part.name)}<span class="formula-price">${how(part)}</span></th><td class="num">${part.isCounted ? "" : "≈"}${formatCount(part.tokens)}</td></tr>`),
+      foot: html`<tr><th scope="row">${t("Prompt")}</th><td class="num">${formatCount(parts.reduce((sum, part) => sum + (part.isCounted ? 0 : part.tokens), 0))}</td></tr>`,
+    })}`);
+}
+
+/** Where a figure is found again: the row it is of, how that is called, and what narrows an explanation to it. */
+const SOURCES = {
+  usage: (usage, key) => {
+    const row = key ? usage.rows.find((one) => one.key === key) : usage.totals;
+    return row && { row, by: usage.by, label: key ? keySpan(usage.by, row).label : "", params: rowParams(usage.by, key, usage) };
+  },
+  before: ({ by, before, tz }, key) => {
+    const row = key ? before.rows.find((one) => one.key === key) : before.totals;
+    const params = row && rowParams(by, key, { ...before, tz });
+    const label = t("the span before");
+    return row && { row, by, label: joined(key && keySpan(by, row).label, label), params: params && { ...between(before), ...params } };
+  },
+  parts: ({ split, parts, ...usage }, key) => {
+    const row = parts.find((one) => one.key === key);
+    return row && { row, by: split, label: keySpan(split, row).label, params: key === OTHER_KEY ? null : rowParams(split, key, usage) };
+  },
+  models: (usage, key, cause) => {
+    const model = usage.rows.find((one) => one.key === key);
+    const row = cause ? model?.parts.find((one) => one.key === cause) : model;
+    return row && { row, label: joined(model.label, cause && causeName(cause)), params: { model: key, ...(cause ? { cause } : {}) } };
+  },
+  billing: ({ parts }, key, mode) => ({ row: billed(parts, key, mode), label: joined(key, t(MODE_NAMES[mode])), params: { model: key } }),
+  compared: (data, key) => {
+    const row = key ? data.rows.find((one) => one.key === key) : data;
+    return row && { row, label: key && row.label, params: key ? { model: key } : {} };
+  },
+  cache: (data, key) => {
+    const row = key ? data.rows.find((one) => one.key === key) : { ...data.totals, rows: data.rows };
+    return row && { row, label: key };
+  },
+  composition: (data, key) => {
+    const row = data.rows.find((one) => one.session === key);
+    return row && { row, label: sessionName({ key: row.label || row.key || key }), params: { session: key } };
+  },
+  prompts: (data, key) => {
+    const row = key ? data.rows.find((one) => one.session === key) : data;
+    const { model_calls: calls, prompt_tokens: asked, output_tokens: output } = row ?? {};
+    const [grown, sampled] = key ? [row?.user_tokens, asked] : [data.sampled_user_tokens, data.sampled_prompt_tokens];
+    return row && {
+      label: key ? sessionName({ key: row.label || row.key || key }) : t("A call on average"),
+      row: { sizes: key ? row : data.average, calls: key ? calls : 1, prompt: { tokens: asked, calls }, output, user: t("{n} of {all} tokens", { n: formatCount(grown), all: formatCount(sampled) }) },
+    };
+  },
+};
+const ANSWERS = { before: "usage", parts: "usage", prompts: "composition" }; // sources that are not named like their answer
+
+function findFigure(state, { from, value, part }) {
+  const data = dataOf(state, ANSWERS[from] ?? from);
+  return data && SOURCES[from](data, value, part);
 }
 
 function sheet(state) {
-  const { kind, row, label } = state.sheet;
-  if (kind.startsWith("cache-")) return CacheSheet(state, kind.slice(6));
-  const { name, value } = FORMULAS[kind];
-  const nano = value(row);
-  const division = nano !== null && (kind === "call" || kind === "million") ? html`
-    <p class="formula">${row.plan_cost_nano_usd ? `(${formatExactMoney(row.cost_nano_usd)} + ${formatExactMoney(row.plan_cost_nano_usd)})` : formatExactMoney(row.cost_nano_usd)} ÷ ${kind === "call"
-      ? tn(pricedCalls(row), "{n} call", "{n} calls")
-      : t("{n} million tokens", { n: formatCount(row.total_tokens / 1e6) === "0" ? (row.total_tokens / 1e6).toPrecision(3) : (row.total_tokens / 1e6).toFixed(6) })} = ${formatExactMoney(nano)}</p>` : null;
-  const words = kind === "plan"
-    ? t("Calls paid by a plan: what they would have cost by the call, each by the price below. They are in no sum of money spent.")
-    : kind === "call" ? t("Metered cost and plan use, over the calls that have a price: {unpriced} of {all} have none.", {
-      unpriced: formatCount(row.unpriced_calls), all: tn(row.model_calls, "{n} call", "{n} calls"),
-    })
-    : kind === "million" ? t("Metered cost and plan use, over all tokens. It is not known where calls without a price are among them: {unpriced} of {all} here.", {
-      unpriced: formatCount(row.unpriced_calls), all: tn(row.model_calls, "{n} call", "{n} calls"),
-    })
-    : t("The sum over all calls of what OpenClaw recorded; where it recorded nothing, tokens times price, rounded to the nano-dollar for each call.");
-  const answer = state.answers.explain;
-  const isNow = answer?.data && JSON.stringify(answer.askedFor) === JSON.stringify({ ...askParams(state.route), ...state.sheet.params });
-  return sheetFrame(`${t(name)}${label ? `: ${label}` : ""}`, html`
-    <p class="figure-number">${money(nano)}</p>
-    ${division}
-    <p class="note">${words}</p>
-    ${state.sheet.params === null
-      ? html`<p class="note">${state.sheet.by === "tool"
-        ? t("A call with several tools is shared between them in equal parts; no single price stands behind this row.")
-        : t("The terms of such a row cannot be listed by themselves. Those of a day, session or model can.")}</p>`
-      : isNow ? Terms(answer.data, kind === "plan") : answer?.error ? couldNotRead(answer.error) : nothing(t("Loading"))}`);
-}
-
-function CacheSheet(state, kind) {
-  const { totals, rows } = dataOf(state, "cache");
-  const words = {
-    saved: t("For each model and day: tokens read from the cache, times what an input token costs more than a cached one."),
-    writes: t("For each model and day: tokens written to the cache, times the price of writing one."),
-    net: t("What reads saved, less what writes cost above fresh input."),
-  };
-  const valueOf = {
-    saved: (row) => row.saved_nano_usd, writes: (row) => row.write_cost_nano_usd, net: (row) => (row.saved_nano_usd === null ? null : row.saved_nano_usd - row.write_extra_nano_usd),
-  }[kind];
-  const names = { saved: t("Saved by reads"), writes: t("Cost of writes"), net: t("Net gain") };
-  const exact = (row) => (valueOf(row) === null ? UNKNOWN : formatExactMoney(valueOf(row)));
-  return sheetFrame(names[kind], html`
-    <p class="figure-number">${money(valueOf(totals))}</p>
-    <p class="note">${words[kind]}</p>
-    ${scrollingTable({
-      label: t("{title}, table", { title: t("Terms") }),
-      heads: html`${head(t("Model"))}${head(t("Read"), "num")}${head(t("Written"), "num")}${head(names[kind], "num")}`,
-      rows: rows.map((row) => html`
-        <tr data-key="${row.key}"><th scope="row">${bdi(row.key)}</th><td class="num">${formatCount(row.cache_read_tokens)}</td>
-          <td class="num">${formatCount(row.cache_write_tokens)}</td><td class="num">${exact(row)}</td></tr>`),
-      foot: html`<tr><th scope="row">${t("Sum")}</th><td class="num">${formatCount(totals.cache_read_tokens)}</td><td class="num">${formatCount(totals.cache_write_tokens)}</td><td class="num">${exact(totals)}</td></tr>`,
-    })}`);
+  const { kind } = state.sheet;
+  if (kind in CACHE_FIGURES) return CacheSheet(state);
+  if (kind === "prompt") return PromptSheet(state);
+  return kind in KINDS ? FormulaSheet(state, KINDS) : ComparedSheet(state);
 }
 
 // The page
@@ -26524,19 +26853,11 @@ const actions = {
   csv: (_, { state, download }) => download(fileName(dataOf(state, "usage"), "csv"), "text/csv", toCsv(dataOf(state, "usage"), state.route)),
   json: (_, { state, download }) => download(fileName(dataOf(state, "usage"), "json"), "application/json", toJson(dataOf(state, "usage"), state.route)),
   print: () => globalThis.print(),
-  formula: (element, { dispatch, state }) => {
-    const usage = dataOf(state, "usage");
-    const key = element.dataset.value;
-    const found = key ? usage.rows.find((row) => row.key === key) : { ...usage.totals, key: "" };
-    if (!found) return;
-    const params = rowParams(usage.by, key, usage);
-    dispatch({ sheet: { kind: element.dataset.figure, by: usage.by, row: found, label: key ? keySpan(usage.by, found).label : "", params } });
-  },
-  "cache-formula": (element, { dispatch }) => dispatch({ sheet: { kind: `cache-${element.dataset.figure}`, row: null, label: "", params: null } }),
+  formula: openFormula(findFigure),
   price: async (form, { dispatch, send, say, refresh }) => {
     const model = form.dataset.value;
     const body = { model };
-    for (const [field] of PRICE_FIELDS) {
+    for (const [field] of TOKEN_KINDS) {
       const value = readNumber(form.elements[field].value);
       if (value !== null) body[field] = value;
     }
@@ -29053,8 +29374,23 @@ export const messages = {
   "The sum over all calls of what OpenClaw recorded; where it recorded nothing, tokens times price, rounded to the nano-dollar for each call.":
     "所有调用中 OpenClaw 记录费用之和；未记录时为 token 数乘以价格，每次调用取整到纳美元。",
   "A call with several tools is shared between them in equal parts; no single price stands behind this row.": "含多个工具的调用在工具间均分；此行没有单一价格。",
-  "For each model and day: tokens read from the cache, times what an input token costs more than a cached one.": "按模型与日：读自缓存的 token 数，乘以输入 token 与缓存 token 的差价。",
-  "For each model and day: tokens written to the cache, times the price of writing one.": "按模型与日：写入缓存的 token 数，乘以写入单价。",
+  "Tokens read from the cache, times what an input token costs more than a cached one.": "读自缓存的 token 数，乘以输入 token 与缓存 token 的差价。",
+  "Tokens written to the cache, times the price of writing one.": "写入缓存的 token 数，乘以写入单价。",
+  "At each price that held, rounded once to the nano-dollar.": "按各有效价格计算，每项只取整一次，到纳美元。",
+  "Price, USD per million tokens": "价格，美元／百万 token", "Amount": "金额", "Term": "项", "Part": "部分",
+  "Prices and terms are in US dollars; 1 USD = {rate} {currency} is the rate that you set.": "价格与各项以美元计；1 USD = {rate} {currency} 是您设定的汇率。",
+  "Only calls with a recorded cost and a list price, metered or of a plan. By list is their tokens times price, rounded to the nano-dollar for each call.": "仅含同时有记录价与标价的调用，按量与套餐皆计。标价为其 token 数乘以价格，每次调用取整到纳美元。",
+  "Over the calls that have a price: {unpriced} of {all} have none.": "按有价格的调用计算：{all}中有 {unpriced} 次没有价格。",
+  "Over all tokens. It is not known where calls without a price are among them: {unpriced} of {all} here.": "按全部 token 计算。其中有没有价格的调用时则不可知：此处为{all}中的 {unpriced} 次。",
+  "Metered": "按量", "On a plan": "套餐内", "the span before": "上一时段", "{span}, the span before": "{span}，上一时段",
+  "{n} tokens in {calls}": "{calls}共 {n} 个 token", "{n} of {all} tokens": "{all} 个 token 中的 {n} 个",
+  "{n} characters measured, at {each} a token": "实测 {n} 个字符，每 token {each} 个", "estimated: the rest of the prompt, {prompt}": "估算：提示的其余部分，{prompt}",
+  "Tokens of a prompt on average; the parts but the output add up to it.": "每个提示的平均 token 数；除输出外各部分之和即为此数。",
+  "without {n} call that has no price": "不含 {n} 次没有价格的调用", "without {n} calls that have no price": "不含 {n} 次没有价格的调用",
+  "Spent so far": "至今已用", "metered cost of this month": "本月的按量费用", "Rest of today": "今天余下", "{amount} of today, at least nothing": "今天已用的 {amount}，最低为零",
+  "Days left": "剩余天数", "{n} day": "{n} 天",
+  "1.28 times the standard deviation of these days, times the root of the days left with today; not below what is spent.": "这些天的标准差乘以 1.28，再乘以含今天在内剩余天数的平方根；不低于已用金额。",
+  "Own": "自身", "metered cost of its own calls in this range": "此范围内自身调用的按量费用", "that of all sessions below it in this range": "此范围内其下所有会话的按量费用",
   "What reads saved, less what writes cost above fresh input.": "读取节省额，减去写入比新输入多出的费用。",
   "Clawmeter statement": "Clawmeter 对账单", "Made at {time}.": "生成于 {time}。",
   // Sessions and Session

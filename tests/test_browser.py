@@ -362,6 +362,106 @@ def test_every_figure_opens_its_formula(visit: Any) -> None:
         expect(sheet.locator("h2")).to_have_count(0)
 
 
+def kinds_of_figures(page: Page) -> list[dict[str, str]]:
+    """One button of each kind and source of figures, of the sums and of the rows."""
+    found = page.locator("main .figure-button:visible").evaluate_all(
+        "all => all.map((one) => ({...one.dataset}))"
+    )
+    return list(
+        {
+            (one["figure"], one["from"], bool(one["value"]), bool(one["part"])): one
+            for one in reversed(found)
+        }.values()
+    )
+
+
+SHEET_SUMS = {"cost", "plan", "tree", "month-end", "cache-saved", "cache-writes", "cache-net"}
+
+
+def check_formula(page: Page, one: dict[str, str]) -> None:
+    """Open a figure by the keyboard: the result of its sheet is the figure, to the nano-dollar."""
+    wanted = "".join(
+        f"[data-{name}={json.dumps(one[name])}]" for name in ("figure", "from", "value", "part")
+    )
+    button = page.locator(f"main .figure-button{wanted}:visible").first
+    title = button.evaluate(
+        "one => [...one.querySelectorAll('.num[title]')].at(-1)?.title.match(/^[−]?\\$[\\d,]+\\.\\d{9}/)?.[0]"
+    )
+    button.focus()
+    page.keyboard.press("Enter")
+    sheet = page.locator("#sheet")
+    # Of a tool, an hour of the week or the others together there are no terms.
+    expect(sheet.locator("tfoot")).to_be_visible()
+    if title:
+        assert exact(sheet.locator(".figure-number")) == nano(title), one
+    if title and one["figure"] in {"call", "million"}:
+        expect(sheet.locator(".formula").first).to_contain_text(f"= {title}")
+    elif title and one["figure"] in {"recorded", "list"}:
+        column = 0 if one["figure"] == "recorded" else 1
+        assert nano(sheet.locator("tfoot td").nth(5 + column).inner_text()) == nano(title), one
+    elif title and one["figure"] in SHEET_SUMS:
+        assert nano(sheet.locator("tfoot td").last.inner_text()) == nano(title), one
+    page.keyboard.press("Escape")
+    expect(sheet.locator("h2")).to_have_count(0)
+
+
+def test_each_figure_of_cost_is_the_result_of_its_formula(visit: Any) -> None:
+    page = visit().go("#/cost?range=7d&compare=1")
+    for key in ("models", "cache", "compared", "composition"):
+        page.wait_for_selector(f"section[data-key={key}] .scroll table .figure-button")
+    kinds = kinds_of_figures(page)
+    assert {one["from"] for one in kinds} >= {"usage", "before", "parts", "models", "cache", "compared", "composition", "prompts"}  # fmt: skip
+    for one in kinds:
+        if one["from"] != "parts" or one["value"] != "(other)":
+            check_formula(page, one)
+    bare = "main .num[title*='$']:not(.figure-button .num, .twin .num)"
+    assert page.locator(bare).evaluate_all("all => all.map((one) => one.outerHTML)") == []
+
+
+def test_each_figure_of_overview_is_the_result_of_its_formula(visit: Any) -> None:
+    page = visit().go("#/overview?range=7d")
+    page.wait_for_selector("section[data-key=breakdown] tfoot")
+    page.get_by_role("button", name="Show table").click()
+    page.wait_for_selector("section[data-key=by-day] table .figure-button")
+    kinds = kinds_of_figures(page)
+    assert {one["from"] for one in kinds} >= {"spans", "before", "month_end", "range", "days", "by_model", "by_cause", "by_agent", "live", "top_sessions", "usage", "all_time"}  # fmt: skip
+    for one in kinds:
+        check_formula(page, one)
+
+
+def test_the_formula_of_a_filtered_page_is_of_what_is_shown(visit: Any, world: World) -> None:
+    """But a session that runs is shown with all that it cost ever."""
+    asked = {"from": "today", "by": "agent", "agent": "live@openclaw"}
+    before = world.get("/api/usage", **asked)["totals"]
+    world.live.go_on()
+    wait_until(lambda: world.get("/api/usage", **asked)["totals"] != before)
+    page = visit().go("#/overview?range=today&agent=live@openclaw&by=agent")
+    expect(page.locator("section[data-key=breakdown] tbody tr")).to_have_count(1)
+    expect(page.locator("section[data-key=now] .figure-button").first).to_be_visible()
+    for one in kinds_of_figures(page):
+        check_formula(page, one)
+
+
+def test_a_formula_in_another_currency_says_its_rate(visit: Any) -> None:
+    visitor = visit()
+    page = visitor.go("#/cost?range=7d")
+    page.evaluate(
+        "kept => Object.entries(kept).forEach(([name, value]) => localStorage.setItem(`clawmeter.${name}`, JSON.stringify(value)))",
+        {"currency": "EUR", "rates": {"EUR": 0.92}},
+    )
+    page.reload()
+    expect(page.locator(".bar .mark")).to_contain_text("EUR")
+    page.locator("section[data-key=models] .figure-button[data-figure=cost]").first.click()
+    sheet = page.locator("#sheet")
+    expect(sheet.locator("tfoot")).to_be_visible()
+    expect(sheet.locator(".figure-number")).to_contain_text("≈€")
+    expect(sheet.locator(".formula").first).to_contain_text("× 0.92 = ≈€")
+    expect(sheet.locator(".note").first).to_contain_text(
+        "1 USD = 0.92 EUR is the rate that you set"
+    )
+    expect(sheet.locator(".formula-price").first).to_contain_text("input $")
+
+
 def test_a_dialog_closes_when_pressed_beside_and_not_by_a_selection(visit: Any) -> None:
     page = visit().go("#/cost?range=all&by=agent")
     page.locator("section[data-key=cost] .figure-button").first.click()
@@ -1055,6 +1155,16 @@ def open_formula(page: Page) -> None:
     page.wait_for_selector("#sheet tfoot")
 
 
+def open_projection(page: Page) -> None:
+    page.locator("section[data-key=month-end] .figure-button").click()
+    page.wait_for_selector("#sheet tfoot")
+
+
+def open_cache_formula(page: Page) -> None:
+    page.locator("section[data-key=cache] .figure-button").first.click()
+    page.wait_for_selector("#sheet tfoot")
+
+
 STATES: list[tuple[str, Any]] = [
     ("#/overview", None),
     ("#/overview?agent=main", open_range),
@@ -1066,6 +1176,8 @@ STATES: list[tuple[str, Any]] = [
     ("#/cost?as=lines&show=tokens", None),
     ("#/cost?as=share", None),
     ("#/cost?by=agent&split=cause", open_formula),
+    ("#/overview", open_projection),
+    ("#/cost", open_cache_formula),
 ]
 
 

@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -187,6 +188,18 @@ def test_report_with_filters_tells_their_own_month_end(small: CommandLine) -> No
     """Beside the figures of one agent, a projection over all would be read as its own."""
     assert "at month end about $0 (" in small.out("report", "--from", "all", "--agent", "nobody")
     assert rows_of(small.out("report", "--from", "all", "--agent", "nobody"))["total"][0] == "0"
+
+
+def test_report_says_what_is_missing_from_the_month_end(tmp_path: Path) -> None:
+    now = int(time.time() * 1000)
+    home = HandmadeHome(tmp_path / "home")
+    free = call("b", now - 2 * 24 * 60 * MINUTE, cost=None, provider="nowhere", model="new")
+    home.write("talk", [header("talk"), call("a", now - 9 * 24 * 60 * MINUTE, cost=0.25), free])
+    cli = CommandLine(home.path, tmp_path)
+    line = next(one for one in cli.out("report").splitlines() if "at month end" in one)
+    assert line.endswith(") + 1 unpriced")
+    priced = cli.out("report", "--model", "acme-1")
+    assert next(one for one in priced.splitlines() if "at month end" in one).endswith(")")
 
 
 def test_report_names_a_session_by_its_label_and_id(small: CommandLine) -> None:

@@ -217,6 +217,34 @@ def test_what_the_cache_saved_is_by_the_prices(meter: Any) -> None:
     assert found["totals"]["saved_nano_usd"] > 0
 
 
+def test_what_the_cache_saved_is_tokens_times_price_to_the_nano_dollar(meter: Any) -> None:
+    found = everything(meter.queries, "cache", meter.store.prices)
+    money = ("saved_nano_usd", "write_cost_nano_usd", "write_extra_nano_usd")
+    terms = 0
+    for row in found["rows"]:
+        for term in row["terms"]:
+            read, written = term["cache_read_tokens"], term["cache_write_tokens"]
+            exact = (
+                read * (term["input"] - term["cache_read"]),
+                written * term["cache_write"],
+                written * (term["cache_write"] - term["input"]),
+            )
+            assert [term[name] for name in money] == [round(Decimal(one) / 1000) for one in exact]
+            terms += 1
+        if row["saved_nano_usd"] is None:
+            assert not row["terms"]
+            continue
+        for name in (*money, "cache_read_tokens", "cache_write_tokens"):
+            assert sum(term[name] for term in row["terms"]) == row[name]
+    assert terms
+
+
+def test_a_range_without_a_call_saved_nothing(meter: Any) -> None:
+    day = {"from_": "2020-01-01", "to": "2020-01-01"}
+    found = everything(meter.queries, "cache", meter.store.prices, **day)
+    assert set(found["totals"].values()) == {0}
+
+
 def test_a_broken_cache_is_found_with_its_reason(tmp_path: Path, meter_factory: Any) -> None:
     home = HandmadeHome(tmp_path / "home")
 
@@ -297,6 +325,44 @@ def test_recorded_against_list_adds_up_over_models(meter: Any) -> None:
     for figure in ("recorded_nano_usd", "list_nano_usd"):
         assert sum(row[figure] for row in found["rows"]) == found[figure]
     assert found["recorded_nano_usd"] > 0
+
+
+def test_an_explanation_has_the_sums_of_recorded_against_list(meter: Any) -> None:
+    queries, book = meter.queries, meter.store.prices
+    found = everything(queries, "comparison")
+    for narrowed, row in [({}, found), *(({"model": row["key"]}, row) for row in found["rows"])]:
+        parts = everything(queries, "explain", book, session=None, **narrowed)["parts"]
+        for figure in ("recorded_nano_usd", "list_nano_usd"):
+            assert sum(part["compared"][figure] for part in parts) == row[figure]
+        for part in parts:
+            assert part["compared"]["model_calls"] <= part["model_calls"]
+            assert part["compared"]["input_tokens"] <= part["input_tokens"]
+
+
+# Overview
+
+
+def test_a_projection_is_the_sum_of_its_terms_and_counts_what_has_no_price(
+    tmp_path: Path, meter_factory: Any
+) -> None:
+    meter = meter_factory(clawmeter.make_demo_home(tmp_path / "demo", now_ms=NOW, days=9))
+    meter.clock = meter.queries.clock = lambda: NOW / 1000
+    meter.index()
+    figures = meter.queries.overview()["figures"]
+    end = figures["month_end"]
+    spent, rest_of_today = end["spent_nano_usd"], end["rest_of_today_nano_usd"]
+    assert spent == figures["month"]["totals"]["cost_nano_usd"]
+    assert spent + rest_of_today + end["days_left_nano_usd"] == end["projected_nano_usd"]
+    mean = Decimal(end["days_nano_usd"]) / end["days_used"]
+    assert end["days_left_nano_usd"] == round(end["days_left"] * mean)
+    assert rest_of_today == max(0, round(mean - end["today_nano_usd"]))
+    assert end["high_nano_usd"] == end["projected_nano_usd"] + end["margin_nano_usd"]
+    asked = {"from_": str(end["from_ms"]), "to": str(end["to_ms"])}
+    days = everything(meter.queries, "explain", meter.store.prices, session=None, **asked)
+    assert days["totals"]["cost_nano_usd"] == end["days_nano_usd"]
+    first = min(end["from_ms"], figures["month"]["from_ms"])
+    missing = meter.queries.usage(from_=str(first), by="model")["totals"]["unpriced_calls"]
+    assert end["unpriced_calls"] == missing > 0
 
 
 # Prices that a person sets

@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { tooltip } from "./assets/chart.js";
 import * as cost from "./assets/cost.js";
 import * as views from "./assets/views.js";
+import { useFormat } from "./assets/dom.js";
 import { EVIL, NOW, complaintsAbout, hostile, stateOf, totals } from "./states.js";
 
 const { page } = cost;
@@ -24,8 +25,8 @@ const cache = {
   from_ms: 0, to_ms: NOW + 1, tz: "UTC", unpriced_models: ["acme/b"],
   totals: { model_calls: 5, prompt_tokens: 1000, cache_read_tokens: 700, cache_write_tokens: 100, saved_nano_usd: 5e9, write_cost_nano_usd: 1e9, write_extra_nano_usd: 2e8 },
   rows: [
-    { key: "acme/a", label: "a", model_calls: 5, prompt_tokens: 1000, cache_read_tokens: 700, cache_write_tokens: 100, saved_nano_usd: 5e9, write_cost_nano_usd: 1e9, write_extra_nano_usd: 2e8 },
-    { key: "acme/b", label: "b", model_calls: 1, prompt_tokens: 10, cache_read_tokens: 0, cache_write_tokens: 0, saved_nano_usd: null, write_cost_nano_usd: null, write_extra_nano_usd: null },
+    { key: "acme/a", label: "a", model_calls: 5, prompt_tokens: 1000, cache_read_tokens: 700, cache_write_tokens: 100, saved_nano_usd: 5e9, write_cost_nano_usd: 1e9, write_extra_nano_usd: 2e8, terms: [{ input: 3e6, cache_read: 3e5, cache_write: 3_750_000, cache_read_tokens: 700, cache_write_tokens: 100, saved_nano_usd: 5e9, write_cost_nano_usd: 1e9, write_extra_nano_usd: 2e8 }] },
+    { key: "acme/b", label: "b", model_calls: 1, prompt_tokens: 10, cache_read_tokens: 0, cache_write_tokens: 0, saved_nano_usd: null, write_cost_nano_usd: null, write_extra_nano_usd: null, terms: [] },
   ],
   days: [{ key: "2026-11-05", prompt_tokens: 0, cache_read_tokens: 0 }, { key: "2026-11-06", prompt_tokens: 1000, cache_read_tokens: 700 }],
   breaks_from_ms: 0, breaks: [{ ts_ms: NOW - 5e6, gap_ms: 4e5, lost_tokens: 21_000, reason: "expired", session: "s1", agent: "main", label: null, model: "a" }],
@@ -33,6 +34,7 @@ const cache = {
 const composition = {
   from_ms: 0, to_ms: NOW, tz: "UTC", sessions: 4, measured_sessions: 2,
   average: { system_chars: 4000, files_chars: 8000, skills_chars: 400, tools_chars: 1600, prompt_tokens: 10_000, user_tokens: 1500, output_tokens: 500 },
+  model_calls: 8, prompt_tokens: 80_000, output_tokens: 4000, sampled_prompt_tokens: 80_000, sampled_user_tokens: 12_000,
   rows: [{ session: "s1", agent: "main", key: "agent:main:x", label: null, model_calls: 4, cost_nano_usd: 1e9, prompt_tokens: 40_000, user_tokens: null, output_tokens: 2000, system_chars: 4000, files_chars: 8000, skills_chars: 400, tools_chars: 1600, files: [["AGENTS.md", 8000]] }],
 };
 const compared = { recorded_nano_usd: 3e9, list_nano_usd: 3.3e9, list_differs_percent: 10, rows: [{ key: "acme/a", label: "a", recorded_nano_usd: 3e9, list_nano_usd: 3.3e9, list_differs_percent: 10 }] };
@@ -41,7 +43,7 @@ const prices = [{ model: "acme/c", input: 1, output: 2, cache_read: null, cache_
 const models = usage("provider_model", "cause", ["acme/a"], { rows: [{ ...part("acme/a", 3e9, { unpriced_calls: 2 }), parts: [part("user", 2e9), part("cron", 1e9)] }] });
 const explain = {
   from_ms: 0, to_ms: NOW, tz: "UTC", totals: totals(3e9),
-  parts: [{ provider: "acme", model: "a", basis: "list", billing_mode: "metered", model_calls: 3, input_tokens: 1, output_tokens: 2, cache_read_tokens: 3, cache_write_tokens: 4, cost_nano_usd: 3e9, recorded_nano_usd: 0, list_nano_usd: 3e9, input_usd: 1, output_usd: 1, cache_read_usd: 0.5, cache_write_usd: null, price: { basis: "list", tiers: [{ input: 3e6, output: 15e6, cache_read: 3e5, cache_write: 3e6, above: 0 }, { input: 6e6, output: 15e6, cache_read: 3e5, cache_write: 3e6, above: 200_000 }] }, price_changed: true }],
+  parts: [{ provider: "acme", model: "a", basis: "list", billing_mode: "metered", model_calls: 3, input_tokens: 1, output_tokens: 2, cache_read_tokens: 3, cache_write_tokens: 4, cost_nano_usd: 3e9, recorded_nano_usd: 0, list_nano_usd: 3e9, input_usd: 1, output_usd: 1, cache_read_usd: 0.5, cache_write_usd: null, price: { basis: "list", tiers: [{ input: 3e6, output: 15e6, cache_read: 3e5, cache_write: 3e6, above: 0 }, { input: 6e6, output: 15e6, cache_read: 3e5, cache_write: 3e6, above: 200_000 }] }, price_changed: true, compared: { model_calls: 2, input_tokens: 1, output_tokens: 2, cache_read_tokens: 3, cache_write_tokens: 4, recorded_nano_usd: 3e9, list_nano_usd: 3_300_000_000 } }],
 };
 
 function stateFor(hash, more = {}) {
@@ -168,7 +170,7 @@ test("an explanation is asked for what its row is", () => {
 test("a sheet shows the terms only of what was asked", () => {
   const state = stateFor("#/cost");
   const row = { ...state.answers.usage.data.totals, key: "" };
-  for (const kind of ["cost", "plan", "call", "million", "cache-saved", "cache-writes", "cache-net"]) {
+  for (const kind of ["cost", "plan", "call", "million"]) {
     state.sheet = { kind, row, label: EVIL, params: {} };
     state.answers.explain.askedFor = { ...views.askParams(state.route) };
     assert.deepEqual(complaintsAbout(page.sheet(state)), []);
@@ -177,6 +179,89 @@ test("a sheet shows the terms only of what was asked", () => {
   assert.match(String(page.sheet(state)), /acme\/a.*\$3\.000000000/s);
   state.answers.explain.askedFor = { from: "7d" };
   assert.doesNotMatch(String(page.sheet(state)), /acme\/a/);
+});
+
+const texts = (markup) => String(markup).replace(/<[^>]*>/g, " ").replace(/\s+/g, " ");
+const BUTTON = /data-figure="([^"]*)" data-from="([^"]*)" data-value="([^"]*)"\s+data-part="([^"]*)"/g;
+
+/** The sheets behind all figures of the page, by kind, source, key and part. */
+function sheetsOf(state) {
+  const found = new Map();
+  for (const [, figure, from, value, part] of String(page.view(state)).matchAll(BUTTON)) {
+    page.actions.formula({ dataset: { figure, from, value, part } }, { state, dispatch: ({ sheet }) => found.set([figure, from, value, part].join(" ").trim(), sheet) });
+    assert.ok(found.has([figure, from, value, part].join(" ").trim()), `${figure} ${from} ${value} opens`);
+  }
+  return found;
+}
+
+/** The sheet of a figure, its explanation answered. */
+function opened(state, name) {
+  const sheet = sheetsOf(state).get(name);
+  assert.ok(sheet, name);
+  state.answers.explain.askedFor = { ...views.askParams(state.route), ...sheet.params };
+  return page.sheet({ ...state, sheet });
+}
+
+test("every figure opens its formula", () => {
+  const state = stateFor("#/cost?compare=1");
+  const sheets = sheetsOf(state);
+  const kinds = new Set([...sheets.keys()].map((name) => name.split(" ").slice(0, 2).join(" ")));
+  for (const kind of ["cost usage", "plan usage", "call usage", "million usage", "cost before", "cost parts", "cost models", "call models", "million models", "recorded compared", "list compared", "differs compared", "cache-saved cache", "cache-writes cache", "cache-net cache", "prompt prompts", "cost composition"]) assert.ok(kinds.has(kind), kind);
+  for (const name of sheets.keys()) assert.deepEqual(complaintsAbout(opened(state, name)), [], name);
+  assert.deepEqual(sheets.get("cost models acme/a cron").params, { model: "acme/a", cause: "cron" });
+  assert.deepEqual(sheets.get("list compared acme/a").params, { model: "acme/a" });
+  assert.deepEqual(sheets.get("cost before").params, { from: "0", to: "1" });
+});
+
+test("what the cache saved and cost is tokens times price, to the nano-dollar", () => {
+  const state = stateFor("#/cost");
+  assert.match(texts(opened(state, "cache-saved cache acme/a")), /\$5\.00 .*Read 700 \$3\.00 − \$0\.3000 \$5\.000000000 Sum \$5\.000000000/);
+  assert.match(texts(opened(state, "cache-writes cache acme/a")), /Written 100 \$3\.75 \$1\.000000000 Sum \$1\.000000000/);
+  assert.match(texts(opened(state, "cache-net cache")), /\$4\.80 .*\$5\.000000000 .*Written 100 \$3\.75 − \$3\.00 −\$0\.200000000 .*acme\/b no price known — Sum \$4\.800000000/);
+});
+
+test("recorded against list shows both sums over the calls that have both", () => {
+  const text = texts(opened(stateFor("#/cost"), "differs compared acme/a"));
+  assert.match(text, /\+10\.0 % \(\$3\.300000000 − \$3\.000000000\) ÷ \$3\.000000000 = \+10\.0 %/);
+  assert.match(text, /acme\/a .* 2 1 2 3 4 \$3\.000000000 \$3\.300000000 Sum 2 \$3\.000000000 \$3\.300000000/);
+});
+
+test("the parts of a prompt say how they were estimated", () => {
+  const text = texts(opened(stateFor("#/cost"), "prompt prompts"));
+  assert.match(text, /80,000 ÷ 8 calls = 10,000/);
+  assert.match(text, /System prompt 4,000 characters measured, at 4 a token ≈1,000/);
+  assert.match(text, /User estimated: .*: 12,000 of 80,000 tokens ≈1,500 Output measured: 4,000 tokens in 8 calls 500 Prompt 10,000/);
+});
+
+test("in another currency prices and terms stay in dollars, and the conversion is said", () => {
+  const state = stateFor("#/cost", { currency: "EUR", rates: { EUR: 0.92 } });
+  useFormat({ currency: "EUR", rate: 0.92 });
+  try {
+    const text = texts(opened(state, "cost models acme/a"));
+    assert.match(text, /≈€2\.76 \$3\.000000000 × 0\.92 = ≈€2\.76 .*1 USD = 0\.92 EUR is the rate that you set/);
+    assert.match(text, /USD per million tokens .*input \$3\.00, output \$15\.00/);
+  } finally {
+    useFormat({ currency: "USD", rate: 1 });
+  }
+  assert.doesNotMatch(texts(opened(stateFor("#/cost"), "cost models acme/a")), /the rate that you set/);
+});
+
+test("a model that was paid both ways has its metered calls and those of a plan apart", () => {
+  const state = stateFor("#/cost");
+  const both = { plan_cost_nano_usd: 2e9 };
+  state.answers.models.data = { ...models, totals: { ...models.totals, ...both }, rows: [{ ...part("acme/a", 3e9, both), parts: [] }] };
+  assert.equal(page.asks(state).find((ask) => ask.key === "billing")?.path, "/api/explain");
+  assert.equal(page.asks(stateFor("#/cost")).find((ask) => ask.key === "billing"), undefined);
+  const [metered] = explain.parts;
+  state.answers.billing = { data: { ...explain, parts: [metered, { ...metered, billing_mode: "plan", model_calls: 4, cost_nano_usd: 2e9 }, { ...metered, model: "b" }] }, error: null };
+  const rows = [...String(page.view(state)).match(/data-key="models"[\s\S]*?<\/section>/)[0].matchAll(/<tr class="is-part"[\s\S]*?<\/tr>/g)].map(([row]) => texts(row));
+  assert.match(rows[0], /Metered 3 \$3\.00 \$1\.00 \$300,000\.00 /);
+  assert.match(rows[1], /On a plan 4 \$2\.00 \$0\.5000 /);
+  assert.equal(rows.length, 2);
+  state.answers.explain = { data: state.answers.billing.data, error: null };
+  const text = texts(opened(state, "call billing acme/a plan"));
+  assert.match(text, /\$2\.000000000 ÷ 4 calls = \$0\.500000000/);
+  assert.match(text, /Sum 4 \$2\.000000000/);
 });
 
 test("what has no price has no cost a call, no place in a ranking and no formula of $0", () => {
@@ -229,8 +314,7 @@ test("the parts of a prompt add up to it, and none is less than nothing", () => 
   assert.ok(small.every((one) => one.tokens >= 0));
 });
 
-test("amounts that are hidden are hidden everywhere on the page", async () => {
-  const { useFormat } = await import("./assets/dom.js");
+test("amounts that are hidden are hidden everywhere on the page", () => {
   useFormat({ isHidden: true });
   try {
     for (const hash of HASHES) assert.doesNotMatch(String(page.view(stateFor(hash, { isHidden: true }))).replace(/>(Input|Output) \$[\d., A-Za-z$]*</g, ""), /\$\d/, hash);

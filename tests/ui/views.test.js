@@ -8,12 +8,17 @@ function session(id, more = {}) {
   return { id, agent: "main", key: "agent:main:telegram:direct:1", channel: "telegram", cause: "user", label: "Inbox", model: "opus", state: "running", inferred: true, started_ms: NOW - 9e5, last_activity_ms: NOW - 2000, duration_ms: 192_000, tree_cost_nano_usd: 4e8, parent_session: null, context_tokens: 124_000, context_window: 200_000, ...totals(4e8), ...more };
 }
 
+const monthEnd = {
+  projected_nano_usd: 50e9, low_nano_usd: 40e9, high_nano_usd: 60e9, spent_nano_usd: 12e9, days_used: 14, from_ms: 0, to_ms: NOW, days_nano_usd: 28e9,
+  today_nano_usd: 1e9, rest_of_today_nano_usd: 1e9, days_left: 18, days_left_nano_usd: 37e9, margin_nano_usd: 10e9, unpriced_calls: 0, basis: "14 days",
+};
+
 function overview(more = {}) {
-  const figure = { from_ms: 0, to_ms: NOW, totals: totals(12.4e9), before: totals(11.02e9), spark_nano_usd: [1, 2, 3] };
+  const figure = { from_ms: 0, to_ms: NOW, totals: totals(12.4e9), before: totals(11.02e9), before_from_ms: -NOW, before_to_ms: 0, spark_nano_usd: [1, 2, 3] };
   return {
     as_of_ms: NOW, tz: "Europe/Berlin", from_ms: 0, to_ms: NOW,
     coverage: { complete: true, indexed_bytes: 1, total_bytes: 1, bad_lines: 0, unreadable: 0, implausible: 0, as_of_ms: NOW },
-    figures: { today: figure, week: figure, month: figure, month_end: { projected_nano_usd: 50e9, low_nano_usd: 40e9, high_nano_usd: 60e9, days_used: 20, basis: "20 days" } },
+    figures: { today: figure, week: figure, month: figure, month_end: monthEnd },
     budgets: { daily_usd: null, monthly_usd: null }, all_time: { sessions: 3, ...totals(99e9) },
     by_day: { days: ["2026-11-05", "2026-11-06"], partial_last: true, series: [{ key: "opus", label: "opus", cost_nano_usd: [1e9, 2e9], total_nano_usd: 3e9 }, { key: "Other", label: "Other", cost_nano_usd: [1e9, 0], total_nano_usd: 1e9 }] },
     by_cause: [{ key: "user", label: "user", ...totals(3e9) }], by_agent: [{ key: "main", label: "main", ...totals(4e9) }], by_model: [],
@@ -158,6 +163,49 @@ test("an unknown projection is a dash with its reason", () => {
   assert.match(texts(page({ overview: overview({ figures }) })), /At month end — needs 3 days/);
 });
 
+test("a projection says which calls are missing from it, and of what it is the sum", () => {
+  const figures = { ...overview().figures, month_end: { ...monthEnd, unpriced_calls: 7 } };
+  assert.match(texts(page({ overview: overview({ figures }) })), /At month end \$50\.00 between \$40\.00 and \$60\.00 without 7 calls that have no price/);
+  assert.doesNotMatch(texts(page()), /that have no price/);
+  const sheet = views.overviewPage.sheet(state({ sheet: { kind: "month-end", row: figures.month_end, label: "", params: null } }));
+  assert.deepEqual(complaintsAbout(sheet), []);
+  assert.match(texts(String(sheet)), /14 days; without 7 calls that have no price .*Spent so far .* \$12\.000000000 Rest of today \$28\.000000000 ÷ 14 − \$1\.000000000 .* \$1\.000000000 Days left 18 days × \$28\.000000000 ÷ 14 \$37\.000000000 Sum \$50\.000000000 ± \$10\.000000000/);
+});
+
+/** What a figure of a page opens: the sheet that its button would give the state. */
+function opened(page, s, [, figure, from, value, part]) {
+  let sheet = null;
+  const plain = (text) => text.replaceAll("&amp;", "&").replaceAll("&quot;", '"');
+  page.actions.formula({ dataset: { figure, from, value: plain(value), part: plain(part) } }, { state: s, dispatch: (change) => { ({ sheet } = change); } });
+  return sheet;
+}
+const BUTTON = /data-figure="([^"]*)" data-from="([^"]*)" data-value="([^"]*)"\s+data-part="([^"]*)"/g;
+
+test("every figure of Overview opens its formula, and asks for no more than it is of", () => {
+  const rows = [{ key: "opus", label: "opus", ...totals(3e9) }];
+  const usage = { by: "model", rows, totals: totals(3e9), row_count: 1 };
+  const top = [session("s1", { tree_cost_nano_usd: 9e8 })];
+  for (const isTable of [false, true]) {
+    const s = state({ overview: overview({ by_model: rows, top_sessions: top, figures: { ...overview().figures, month: { ...overview().figures.month, totals: totals(12e9, { plan_cost_nano_usd: 5e9 }) } } }), usage, isTable, filters: { agent: "main" } });
+    const buttons = [...String(draw(s)).matchAll(BUTTON)];
+    const sheets = new Map(buttons.map((one) => [one.slice(1).join(" "), opened(views.overviewPage, s, one)]));
+    for (const [name, sheet] of sheets) {
+      assert.ok(sheet, name);
+      const markup = views.overviewPage.sheet({ ...s, sheet });
+      assert.deepEqual(complaintsAbout(markup), [], name);
+    }
+    const kinds = new Set(buttons.map(([, figure, from]) => `${figure} ${from}`));
+    const always = ["cost spans", "plan spans", "cost before", "month-end month_end", "cost range", "cost by_cause", "cost by_model", "cost by_agent", "cost live", "cost top_sessions", "tree top_sessions", "cost usage", "cost all_time"];
+    assert.deepEqual([...kinds].sort(), [...always, ...(isTable ? ["cost days"] : [])].sort());
+    assert.deepEqual(sheets.get("cost before today ").params, { from: String(-NOW), to: "0" });
+    assert.deepEqual(sheets.get("cost usage opus ").params, { model: "opus" });
+    assert.deepEqual(sheets.get("cost top_sessions s1 ").params, { session: "s1" });
+    const { from, agent, session: id } = sheets.get("cost live s1 ").params;
+    assert.deepEqual([from, agent, id], ["all", "", "s1"]); // it is of the whole session, whatever is filtered
+    if (isTable) assert.deepEqual(sheets.get("cost days 2026-11-05 opus").params, { from: "2026-11-05", to: "2026-11-05", model: "opus" });
+  }
+});
+
 test("budgets: share, over, and the month end against them", () => {
   const text = texts(page({ overview: overview({ budgets: { daily_usd: 20, monthly_usd: 10 } }) }));
   assert.match(text, /62 % of \$20\.00 daily budget/);
@@ -299,7 +347,7 @@ test("breakdown totals come from the answer, not from the rows on show", () => {
 test("where no call has a price, neither the month's end nor the chart is $0", () => {
   const free = totals(0, { unpriced_calls: 10 });
   const figure = { from_ms: 0, to_ms: NOW, totals: free, before: free, spark_nano_usd: [0, 0] };
-  const figures = { today: figure, week: figure, month: figure, month_end: { projected_nano_usd: 0, low_nano_usd: 0, high_nano_usd: 0, days_used: 7, basis: "x" } };
+  const figures = { today: figure, week: figure, month: figure, month_end: { ...monthEnd, projected_nano_usd: 0, low_nano_usd: 0, high_nano_usd: 0, unpriced_calls: 10 } };
   const text = page({ overview: overview({ figures, by_day: { days: ["2026-11-06"], partial_last: true, series: [] }, by_model: [{ key: "a/free", label: "free", ...free }], by_cause: [], by_agent: [], top_sessions: [], live: [] }) });
   const part = (key) => texts(text.match(new RegExp(`data-key="${key}"[\\s\\S]*?</section>`))[0]);
   assert.match(part("month-end"), /— \+ 10 unpriced calls .*cannot be projected/);
