@@ -34,7 +34,7 @@ from typing import TYPE_CHECKING
 import psutil
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 ROOT = Path(__file__).resolve().parents[1]
 MAKER = ROOT / "tests" / "corpus" / "make_home.py"
@@ -318,8 +318,10 @@ def serve(args: argparse.Namespace) -> None:
 
 
 @contextlib.contextmanager
-def appending(home: Path) -> Iterator[tuple[http.client.HTTPConnection, str, Iterator[int]]]:
-    """A server on a copy of a home: (connection, token, calls). Each of `calls` appends one; it is the time of that in ms."""
+def appending(
+    home: Path,
+) -> Iterator[tuple[http.client.HTTPConnection, str, Callable[[], Iterator[int]]]]:
+    """A server on a copy of a home: (connection, token, calls). calls() appends 20 calls and gives the time of each in ms."""
     with tempfile.TemporaryDirectory() as folder:
         copy, state = Path(folder) / "home", Path(folder) / "state"
         shutil.copytree(home, copy, symlinks=True)
@@ -338,7 +340,7 @@ def appending(home: Path) -> Iterator[tuple[http.client.HTTPConnection, str, Ite
 
         with serving(copy, state) as (connection, token, _, _):
             time.sleep(3)
-            yield connection, token, calls()
+            yield connection, token, calls
 
 
 def fresh(args: argparse.Namespace) -> None:
@@ -350,7 +352,7 @@ def fresh(args: argparse.Namespace) -> None:
             return int(answer["totals"]["model_calls"])
 
         wanted, lags = counted(), []
-        for wall_ms in calls:
+        for wall_ms in calls():
             wanted += 1
             while counted() < wanted:
                 time.sleep(0.005)
@@ -387,41 +389,49 @@ def watch(args: argparse.Namespace) -> None:
     """Many who look on: an appended call on twelve open pages, the API beside 50 streams, a pointer over a large chart."""
     from playwright.sync_api import sync_playwright
 
-    def api(connection: http.client.HTTPConnection, token: str) -> str:
-        ms = sorted(get(connection, token, "/api/usage?from=30d&by=model")[0] for _ in range(100))
-        return f"median {ms[50]:.1f} ms, p95 {ms[95]:.1f} ms"
-
     with appending(args.home) as (connection, token, calls), sync_playwright() as playwright:
-        print(f"API, nobody looks on: {api(connection, token)}")
+
+        def time_api(name: str) -> None:
+            path = "/api/usage?from=30d&by=model"
+            connection.close()  # the server has, where nobody asked for a while
+            ms = sorted(get(connection, token, path)[0] for _ in range(100))
+            print(f"API, {name}: median {ms[50]:.1f} ms, p95 {ms[95]:.1f} ms")
+
+        def time_pages(name: str) -> None:
+            for tab in tabs:
+                tab.wait_for_selector(".live.is-live")
+                tab.evaluate(NOTE)
+            written = list(calls())
+            time.sleep(3)
+            seen = [tab.evaluate("changes") for tab in tabs]
+            lags = [next((ms for ms in one if ms >= at), math.inf) - at for one in seen for at in written]  # fmt: skip
+            print(f"append to page, {name}: median {statistics.median(lags):.0f} ms, max {max(lags):.0f} ms over {len(lags)}")  # fmt: skip
+
+        time_api("nobody looks on")
         streams = [http.client.HTTPConnection(connection.host, connection.port) for _ in range(50)]
         for stream in streams:
             stream.request("GET", "/api/stream", headers={"Authorization": f"Bearer {token}"})
             if stream.getresponse().status != 200:
                 sys.exit("a stream was refused")
-        print(f"API, 50 streams: {api(connection, token)}")
+        time_api("50 streams")
         browser = playwright.chromium.launch(
             executable_path=os.environ["CLAWMETER_CHROMIUM"], args=["--no-sandbox"]
         )
         context = browser.new_context(viewport={"width": 1440, "height": 900})
-        tabs = [context.new_page() for _ in range(12)]
-        for tab in tabs:
-            tab.goto(f"http://{connection.host}:{connection.port}/#token={token}")
-            tab.wait_for_selector(".live.is-live")
-        for tab in tabs:
-            tab.evaluate(NOTE)
-        print(f"API, 50 streams and 12 pages: {api(connection, token)}")
-        written = list(calls)
-        time.sleep(1)
-        for name, some in (("first", tabs[:1]), ("12 pages", tabs)):
-            seen = [tab.evaluate("changes") for tab in some]
-            lags = [next((ms for ms in one if ms >= at), math.inf) - at for one in seen for at in written]  # fmt: skip
-            print(f"append to page, {name}: median {statistics.median(lags):.0f} ms, max {max(lags):.0f} ms over {len(lags)}")  # fmt: skip
+        url = f"http://{connection.host}:{connection.port}"
+        tabs = [context.new_page()]
+        tabs[0].goto(f"{url}/#token={token}")
+        time_pages("1 page")
+        while len(tabs) < 12:
+            tabs.append(context.new_page())
+            tabs[-1].goto(url)
+        time_pages("12 pages")
+        time_api("50 streams and 12 pages")
         for tab in tabs[1:]:
             tab.close()
-        tabs[0].goto(f"{tabs[0].url.partition('#')[0]}#/cost?range=all&by=hour&drawn=lines")
+        tabs[0].goto(f"{url}/#/cost?range=all&by=hour&drawn=lines")
         tabs[0].wait_for_selector("[data-chart=cost] .plot")
         time.sleep(2)
-        connection.close()  # the server has by now
         hours = len(json.loads(get(connection, token, "/api/usage?from=all&by=hour")[1])["rows"])
         frames = sorted(tabs[0].evaluate(SWEEP, ["cost", 400]))
         print(
