@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -52,9 +53,12 @@ class Visitor:
         return self
 
     def go(self, address: str) -> Page:
-        """Open a page of the application by its address, and wait for its numbers."""
+        """Open a page of the application by its address, and wait for its numbers: those of the page before may still stand there."""
         self.page.goto(f"{self.url}/{address}")
-        self.page.wait_for_selector("main .grid:not([data-key=skeleton], [data-key=first-index])")
+        name = re.split(r"[/?]", address.removeprefix("#/"))[0]
+        link = f".rail-link[data-page={'sessions' if name == 'session' else name}]"
+        grid = "main .grid:not([data-key=skeleton], [data-key=first-index])"
+        self.page.wait_for_selector(f"body:has({link}[aria-current=page]) {grid}")
         return self.page
 
     def settle(self) -> Page:

@@ -1198,6 +1198,50 @@ def test_axe_finds_nothing(visit: Any, theme: str, width: int) -> None:
     assert not found, "\n".join(found)
 
 
+#: What moves on a page, with a place that waits for its numbers among it.
+MOVING = """() => {
+    document.querySelector("main").append(Object.assign(document.createElement("div"), { className: "panel skeleton" }));
+    return [...document.querySelectorAll("*")].filter((one) => {
+        const style = getComputedStyle(one);
+        return style.animationName !== "none" || style.transitionDuration.split(", ").some((time) => parseFloat(time) > 0);
+    }).map((one) => one.className);
+}"""
+
+
+@pytest.mark.parametrize("where", ["#/overview", "#/cost", "#/sessions"])
+@pytest.mark.parametrize("motion", ["reduce", "no-preference"])
+def test_nothing_moves_for_who_wants_that(visit: Any, where: str, motion: str) -> None:
+    visitor = visit(reduced_motion=motion)
+    visitor.go(where)
+    moving = visitor.settle().evaluate(MOVING)
+    assert moving == ([] if motion == "reduce" else ["panel skeleton"])
+
+
+def test_forced_colours_leave_charts_their_series(visit: Any) -> None:
+    """Only what the colour itself says keeps it; text, borders and buttons are in the person's colours."""
+    visitor = visit(forced_colors="active")
+    visitor.go("#/cost?by=day&split=provider_model")
+    page = visitor.settle()
+    fills = page.locator("[data-chart=cost] .plot [data-series]").evaluate_all(
+        "all => all.map((one) => [one.dataset.series, getComputedStyle(one).fill])"
+    )
+    series = {name for name, _ in fills}
+    assert len(series) > 3
+    assert len({fill for _, fill in fills}) == len(series)
+    swatches = page.locator(".legend .swatch rect").evaluate_all(
+        "all => all.map((one) => getComputedStyle(one).fill)"
+    )
+    assert {fill for _, fill in fills} <= set(swatches)
+    colours = page.evaluate(
+        """() => {
+            const probe = Object.assign(document.createElement("p"), { className: "note" });
+            document.querySelector("main").append(probe);
+            return [getComputedStyle(probe).color, getComputedStyle(document.body).color, getComputedStyle(document.documentElement).color];
+        }"""
+    )
+    assert len(set(colours)) == 1  # a note is no longer grey
+
+
 def test_hostile_names_are_text(visit: Any) -> None:
     visitor = visit()
     for where in (
