@@ -10112,9 +10112,10 @@ class Queries:
 
     @staticmethod
     def _read_cron_owners(db: sqlite3.Connection) -> dict[str, tuple[str | None, str]]:
-        """Agent of the latest session of each cron job, and the name of the job that is in its label, or nothing."""
-        rows = db.execute("SELECT cron_job, agent, label, max(ifnull(last_ms, 0)) FROM sessions WHERE cron_job IS NOT NULL GROUP BY cron_job")  # fmt: skip
-        return {job: (agent, re.sub(r"^(Automation|Cron): ", "", label or "")) for job, agent, label, _ in rows}  # fmt: skip
+        """Agent of the latest session of each cron job, and the name of the job that is in the latest label, or nothing."""
+        latest = "SELECT cron_job, {}, max(ifnull(last_ms, 0)) FROM sessions WHERE cron_job IS NOT NULL{} GROUP BY cron_job"
+        labels = {job: label for job, label, _ in db.execute(latest.format("label", " AND label <> ''"))}  # fmt: skip
+        return {job: (agent, re.sub(r"^(Automation|Cron): ", "", labels.get(job, ""))) for job, agent, _ in db.execute(latest.format("agent", ""))}  # fmt: skip
 
     def _cron_names(self, db: sqlite3.Connection) -> dict[str, str]:
         """Names of cron jobs by id. The gateway is not asked for them: a job that no file has left its name in its sessions."""
@@ -17964,7 +17965,9 @@ def print_report(answer: Json, compared: Json, projection: Json | None) -> None:
     zone = ZoneInfo(answer["tz"])
     totals = answer["totals"]
     start, end = day_of(answer["from_ms"], zone), day_of(answer["to_ms"] - 1, zone)
-    span = f"{start} to {end}" if answer["to_ms"] > answer["from_ms"] else f"no time: the range from {start} ends before it begins"  # fmt: skip
+    span = f"{start} to {end}"
+    if answer["to_ms"] <= answer["from_ms"]:
+        span = f"no time: the range from {start} is empty or ends before it begins"
     table = Table(
         title=f"{span} ({answer['tz']}), by {answer['by'].replace('_', ' ')}",
         title_justify="left",
@@ -19621,13 +19624,17 @@ export function formatCount(value) {
 /** Whether money is shown in another currency than the dollars it is counted in. */
 export const isConverted = () => chosen.currency !== "USD";
 
+/** The price of a million tokens at so many pico-dollars a token: to the last digit, in dollars, whatever currency is on show. */
+export function formatPrice(pico) {
+  if (isUnknown(pico)) return UNKNOWN;
+  if (chosen.isHidden) return HIDDEN;
+  const digits = pico % 1e4 ? 6 - /0*$/.exec(String(Math.abs(pico)))[0].length : pico ? 2 : 0;
+  return `${pico < 0 ? "−" : ""}${numberFormat(digits, "USD").format(Math.abs(pico) / 1e6)}`;
+}
+
 /** Money from integer nano-USD: $1,234.56; $0.0421; < $0.0001; in another currency ≈€1,141.20. */
-export const formatMoney = (nano) => writeMoney(nano, chosen);
-
-/** The price of a million tokens at so many pico-dollars a token: in dollars, whatever currency is on show. */
-export const formatPrice = (pico) => writeMoney(isUnknown(pico) ? null : pico * 1000, { currency: "USD", rate: 1 });
-
-function writeMoney(nano, { currency, rate }) {
+export function formatMoney(nano) {
+  const { currency, rate } = chosen;
   if (isUnknown(nano)) return UNKNOWN;
   if (chosen.isHidden) return HIDDEN;
   const size = Math.abs(nano) * rate;
@@ -20030,6 +20037,7 @@ export function lines(model, width, height, lit = null) {
   const top = ticks[ticks.length - 1][0] || 1;
   const y = (value) => round(at.bottom - (value / top) * (at.bottom - at.top));
   const isSparse = model.spans.length <= 62;
+  const isAlone = (values, i) => (values[i - 1] ?? null) === null && (values[i + 1] ?? null) === null;
   const drawn = model.series.map((one) => {
     const kind = lit !== null && lit !== one.key ? `l${one.slot} is-dim` : `l${one.slot}`;
     const soFar = model.isLastPartial ? one.values.length - 1 : one.values.length;
@@ -20047,8 +20055,8 @@ export function lines(model, width, height, lit = null) {
         <title>${one.label}</title>
         <path d="${path}" data-series="${one.key}"/>
         ${tail ? html`<path class="is-so-far" d="${tail}" data-series="${one.key}"/>` : null}
-        ${isSparse ? one.values.map((value, i) => (value === null ? null
-          : html`<circle cx="${round(at.center(i))}" cy="${y(value)}" r="2" data-series="${one.key}"/>`)) : null}
+        ${one.values.map((value, i) => (value !== null && (isSparse || isAlone(one.values, i))
+          ? html`<circle cx="${round(at.center(i))}" cy="${y(value)}" r="2" data-series="${one.key}"/>` : null))}
       </g>`;
   });
   return plot(at, width, height, html`${axis(at, ticks, y)}<g class="lines">${drawn}</g>${barLabels(model, at)}`);
@@ -21045,8 +21053,16 @@ export function Bar(state) {
 
 export const filterKindOf = (by) => (by === "provider_model" ? "model" : FILTERS.some(([kind]) => kind === by) ? by : null);
 
+/** What narrows an answer to one model of one provider: a model of another may be called like both together. */
+export function ofModel(key) {
+  const slash = key.indexOf("/");
+  return slash < 0 ? { model: key } : { provider: key.slice(0, slash), model: key.slice(slash + 1) };
+}
+
 /** What narrows an answer to one row of it; null where the ledger cannot narrow it that far. */
 export function narrowTo(by, key) {
+  if (by === "provider_model") return ofModel(key);
+  if (by === "session_key") return key === NONE_KEY ? null : { session: key };
   const kind = by === "session" ? by : filterKindOf(by);
   return kind ? { [kind]: key } : null;
 }
@@ -21087,10 +21103,10 @@ export function sheetFrame(title, body) {
 }
 
 /** A figure above its terms. These are in dollars; what is shown in another currency says how it came to that. */
-export function sheetFigure(nano, state) {
+export function sheetFigure(nano, state, least = "") {
   const { currency, rates } = state;
   return html`
-    <p class="figure-number">${money(nano)}</p>
+    <p class="figure-number">${least}${money(nano)}</p>
     ${isConverted() && typeof nano === "number" ? html`
       <p class="formula">${formatExactMoney(nano)} × ${rates[currency]} = ${formatMoney(nano)}</p>
       <p class="note">${t("Prices and terms are in US dollars; 1 USD = {rate} {currency} is the rate that you set.", { rate: rates[currency], currency })}</p>` : null}`;
@@ -21136,13 +21152,13 @@ export function Terms(parts, sums = COST_SUM) {
       ${TOKEN_KINDS.map(([kind]) => html`<td class="num" title="${exact(part[`${kind}_usd`])}">${formatTokens(part[`${kind}_tokens`])}</td>`)}
       ${sums.map(([, valueOf]) => html`<td class="num">${amount(valueOf(part))}</td>`)}
     </tr>`;
-  const total = (valueOf) => parts.reduce((sum, part) => sum + (valueOf(part) ?? 0), 0);
+  const total = (valueOf) => (parts.length && parts.every((part) => valueOf(part) === null) ? null : parts.reduce((sum, part) => sum + (valueOf(part) ?? 0), 0));
   return scrollingTable({
     label: t("{title}, table", { title: t("Terms") }),
     heads: html`${head(t("Model and price, USD per million tokens"))}${head(t("Calls"), "num")}${TOKEN_KINDS.map(([, name]) => head(t(name), "num"))}${sums.map(([name]) => head(t(name), "num"))}`,
     rows: parts.map(line),
     foot: html`<tr><th scope="row">${t("Sum")}</th><td class="num">${formatCount(total((part) => part.model_calls))}</td>
-      ${TOKEN_KINDS.map(() => html`<td></td>`)}${sums.map(([, valueOf]) => html`<td class="num">${formatExactMoney(total(valueOf))}</td>`)}</tr>`,
+      ${TOKEN_KINDS.map(() => html`<td></td>`)}${sums.map(([, valueOf]) => html`<td class="num">${amount(total(valueOf))}</td>`)}</tr>`,
   });
 }
 
@@ -21174,11 +21190,13 @@ export const FORMULAS = {
 /** The sheet of a figure of these kinds; `formula` of one may say what was done with the sum of its terms. */
 export function FormulaSheet(state, formulas = FORMULAS) {
   const { kind, row, label } = state.sheet;
-  const { name, value, modes, words, formula } = formulas[kind];
+  const { name, value, modes, words, formula, isLeast } = formulas[kind];
   const nano = value(row);
+  const least = nano !== null && isLeast?.(row) ? "≥\u00a0" : "";
   return sheetFrame(`${t(name)}${label ? `: ${label}` : ""}`, html`
-    ${sheetFigure(nano, state)}
+    ${sheetFigure(nano, state, least)}
     ${formula && nano !== null ? html`<p class="formula">${formula(row)} = ${formatExactMoney(nano)}</p>` : null}
+    ${kind === "cost" && row.unpriced_calls ? html`<p class="note">${withoutUnpriced(row.unpriced_calls)}</p>` : null}
     <p class="note">${words(row)}</p>
     ${explained(state, ({ parts }) => Terms(parts.filter((part) => (row.billing_mode ? [row.billing_mode] : modes).includes(part.billing_mode))))}`);
 }
@@ -23147,6 +23165,13 @@ function layoutOf(name) {
   return layout(model, widthOf(state, name), height);
 }
 
+/** Spans may have come or gone: who walks with the keys stays at theirs, a pointer stays where it is. */
+function holdCursor(spans) {
+  const found = cursor.isByKey && spans[cursor.index]?.key !== cursor.key ? spans.findIndex(({ key }) => key === cursor.key) : -1;
+  if (found >= 0) cursor = { ...cursor, index: found, anchor: cursor.anchor === null ? null : Math.max(0, cursor.anchor + found - cursor.index) };
+  if (cursor.index >= spans.length) cursor = null;
+}
+
 function paintCursor() {
   for (const chart of document.querySelectorAll("[data-chart]")) {
     const name = chart.dataset.chart;
@@ -23154,7 +23179,7 @@ function paintCursor() {
     const cross = chart.querySelector("[data-cross]");
     if (!shown || !cross) continue;
     const { model, height } = shown;
-    if (cursor?.chart === name && cursor.index >= model.spans.length) cursor = null;
+    if (cursor?.chart === name) holdCursor(model.spans);
     const { index, anchor } = cursor?.chart === name ? cursor : { index: null, anchor: null };
     const width = widthOf(state, name);
     const tip = chart.querySelector("[data-tip]");
@@ -23293,12 +23318,13 @@ for (const kind of ["pointerover", "focusin"]) {
 
 function chartKey(event, chart) {
   const name = chart.dataset.chart;
-  const last = chartsNow()[name].model.spans.length - 1;
+  const { spans } = chartsNow()[name].model;
+  const last = spans.length - 1;
   const own = cursor?.chart === name ? cursor : null;
   const index = own?.index ?? last + 1;
   const anchor = event.shiftKey ? own?.anchor ?? own?.index ?? last : null;
   const to = { ArrowLeft: Math.max(0, index - 1), ArrowRight: Math.min(last, index + 1), Home: 0, End: last }[event.key];
-  if (to !== undefined) moveCursor({ chart: name, index: to, anchor, isByKey: true });
+  if (to !== undefined) moveCursor({ chart: name, index: to, anchor, isByKey: true, key: spans[to].key });
   else if (event.key === "Enter" && own) {
     if (!chooseSpan(name, own.index, event)) selectSpan(name, own.anchor ?? own.index, own.index);
   }
@@ -24622,7 +24648,13 @@ export function stripModel({ turns, skipped, skipped_totals: before }, blocks, s
 
 const stripWidth = (state) => Math.max(60, widthOf(state, "strip") - STRIP.left - STRIP.right);
 
-const turnsModel = (data, state) => stripModel(data, stripOf(data.turns, stripWidth(state)), state);
+const strips = new WeakMap(); // answer -> {of, model}: the times of hundreds of turns in words, for every frame that is drawn
+
+function turnsModel(data, state) {
+  const of = [stripWidth(state), zoneOf(state), state.language].join();
+  if (strips.get(data)?.of !== of) strips.set(data, { of, model: stripModel(data, stripOf(data.turns, stripWidth(state)), state) });
+  return strips.get(data).model;
+}
 
 export function Strip(model, width, state) {
   const { blocks, totals } = model;
@@ -24865,7 +24897,7 @@ export function spansOf(items, turn, below) {
       if (item.stop_reason === "aborted") marks.push(t("aborted"));
       if (call && call.name !== item.model) marks.push(t("other model"));
       call = {
-        kind: isFailed ? "failed" : "model", name: item.model, begin: item.ts_ms - (item.latency_ms ?? 0), end: item.ts_ms, marks,
+        kind: isFailed ? "failed" : "model", name: item.model, begin: item.ts_ms - (item.latency_ms ?? 0), end: item.ts_ms, marks, isUntimed: item.latency_ms === null,
         tokens: item.input_tokens + item.output_tokens + item.cache_read_tokens + item.cache_write_tokens,
         cost: item.cost_nano_usd, isPriced: true,
       };
@@ -24893,7 +24925,7 @@ export function spansOf(items, turn, below) {
   let busy = turn.from_ms;
   for (const span of spans) {
     if (span.kind === "event" || span.kind === "subagent") continue;
-    span.waited = Math.max(0, span.begin - busy);
+    if (!span.isUntimed) span.waited = Math.max(0, span.begin - busy);
     busy = Math.max(busy, span.end);
   }
   return asTree(spans);
@@ -24962,7 +24994,7 @@ function SpanRow(span, i, { from, length, critical, state }) {
           ${isCritical ? html`<rect class="span-critical" x="${x}" y="12.5" width="${wide}" height="1.5"/>` : null}
         </svg>
       </td>
-      <td class="num" title="${span.waited ? t("after {time} of waiting", { time: formatDuration(span.waited) }) : ""}">${span.kind === "event" ? html`<span class="note">${formatDuration(Math.max(0, span.begin - from))}</span>` : formatDuration(span.end - span.begin)}</td>
+      <td class="num" title="${span.waited ? t("after {time} of waiting", { time: formatDuration(span.waited) }) : ""}">${span.kind === "event" ? html`<span class="note">${formatDuration(Math.max(0, span.begin - from))}</span>` : span.isUntimed ? UNKNOWN : formatDuration(span.end - span.begin)}</td>
       <td class="num wide">${span.tokens === undefined ? null : tokens(span.tokens)}</td>
       <td class="num">${span.isPriced ? money(span.cost) : null}</td>
     </tr>`;
@@ -25380,7 +25412,9 @@ const RACE_HEIGHT = 160;
 export function raceModel(sides, names, most) {
   const first = Math.min(...sides.map((side) => side.skipped));
   const count = Math.max(...sides.map((side) => side.skipped + side.turns.length)) - first;
-  const at = thinned(count, most).map((i) => first + i);
+  // However short one is beside the other, where it begins and ends is among the points.
+  const ends = sides.flatMap(({ skipped, turns }) => (turns.length ? [skipped - first, skipped - first + turns.length - 1] : []));
+  const at = [...new Set([...thinned(count, most), ...ends])].sort((a, b) => a - b).map((i) => first + i);
   return {
     measure: "cost", unit: "turn", isLevel: true,
     spans: at.map((n) => {
@@ -25774,7 +25808,7 @@ import { lines, stackedBars, swatch, UNITS } from "./chart.js";
 import {
   BY_NAMES, FILTERS, FORMULAS, FormulaSheet, NONE_KEY, OTHER_KEY, Terms, TOKEN_KINDS, addDays, addMonths, answerOr, askParams, assignColours, bdi, between, causeName, change, chartBox, coloursIn, cost, costShare,
   dataOf, explained, figure, filterKindOf, filterName, formulaAsks, head, hrefTo, isUnpriced, knownCost, legendLine, money, narrowTo, noPrice, nothing, openFormula, panel, partial, printedRows, rangeName,
-  scrollingTable, segments, select, sessionLink, sessionName, shareOf, sharePercent, sheetFigure, sheetFrame, sortHead, sumOf, twin, tokens, unseen, when, widthOf, windowedTable, withinRange, zoneOf,
+  ofModel, scrollingTable, segments, select, sessionLink, sessionName, shareOf, sharePercent, sheetFigure, sheetFrame, sortHead, sumOf, twin, tokens, unseen, when, widthOf, windowedTable, withinRange, zoneOf,
 } from "./views.js";
 
 const DEFAULTS = { by: "day", split: "provider_model", drawn: "bars", shown: "cost", sort: "", order: "desc" };
@@ -26084,12 +26118,14 @@ const pricedCalls = (row) => row.model_calls - row.unpriced_calls;
 // A few calls that failed and cost nothing are no measure of those without a price.
 const isGuess = (row) => row.unpriced_calls > 0 && averaged(row) === 0;
 const perCall = (row) => (pricedCalls(row) > 0 && !isGuess(row) ? averaged(row) / pricedCalls(row) : null);
-const perMillion = (row) => (row.total_tokens && !row.unpriced_calls ? (averaged(row) / row.total_tokens) * 1e6 : null);
+/** At least so much where calls without a price are among those whose tokens these are. */
+const leastMillion = (row) => (row.total_tokens && !isGuess(row) ? (averaged(row) / row.total_tokens) * 1e6 : null);
+const perMillion = (row) => (row.unpriced_calls ? null : leastMillion(row));
 
 /** An average, with what it is over, or why there is none. */
 function average(kind, row) {
   const nano = kind === "call" ? perCall(row) : perMillion(row);
-  const least = kind === "million" && nano === null && row.total_tokens && row.unpriced_calls && !isGuess(row) ? (averaged(row) / row.total_tokens) * 1e6 : null;
+  const least = kind === "million" && nano === null ? leastMillion(row) : null;
   const why = [
     nano === null && kind === "million" && row.unpriced_calls ? t("how many tokens the calls without a price have is not known") : "",
     nano === null && kind === "call" && row.unpriced_calls ? t("no price known") : "",
@@ -26550,7 +26586,7 @@ function Composition(state) {
         ${parts.map((part) => html`
           <li data-key="${part.key}" title="${mark(part)}">
             <span class="legend-part">${swatch(part.slot)}<span class="legend-name">${t(part.name)}</span></span>
-            ${figure("prompt", {}, html`<span class="num">${promptTokens(part)}</span>`, { from: "prompts" })}<span class="share">${sharePercent(part.tokens, total)}</span>
+            ${figure("prompt", {}, html`<span class="num">${promptTokens(part)}</span>`, { from: "prompts", part: part.key })}<span class="share">${sharePercent(part.tokens, total)}</span>
           </li>`)}
       </ul>
       <p class="more">
@@ -26633,11 +26669,11 @@ const KINDS = {
       : t("Metered cost and plan use, over the calls that have a price: {unpriced} of {all} have none.", ofCalls(row))),
   },
   million: {
-    name: msg("Per million tokens"), value: perMillion, modes: BOTH,
+    name: msg("Per million tokens"), value: leastMillion, isLeast: (row) => row.unpriced_calls > 0, modes: BOTH,
     formula: (row) => `${whole(row)} ÷ ${t("{n} million tokens", { n: row.total_tokens < 5e5 ? (row.total_tokens / 1e6).toPrecision(3) : (row.total_tokens / 1e6).toFixed(6) })}`,
     words: (row) => (row.billing_mode
-      ? t("Over all tokens. It is not known where calls without a price are among them: {unpriced} of {all} here.", ofCalls(row))
-      : t("Metered cost and plan use, over all tokens. It is not known where calls without a price are among them: {unpriced} of {all} here.", ofCalls(row))),
+      ? t("Over all tokens; at least so much where calls without a price are among them: {unpriced} of {all} here.", ofCalls(row))
+      : t("Metered cost and plan use, over all tokens; at least so much where calls without a price are among them: {unpriced} of {all} here.", ofCalls(row))),
   },
 };
 
@@ -26713,8 +26749,9 @@ function CacheSheet(state) {
 
 /** What a prompt is estimated to be made of, part by part. */
 function PromptSheet(state) {
-  const { row: { sizes, calls, prompt, output, user }, label } = state.sheet;
+  const { row: { sizes, calls, prompt, output, user, part: chosen }, label } = state.sheet;
   const parts = promptParts(sizes, calls);
+  const one = parts.find((part) => part.key === chosen);
   const counted = (count) => t("{n} tokens in {calls}", { n: formatCount(count), calls: tn(prompt.calls, "{n} call", "{n} calls") });
   const how = (part) => {
     if (part.chars !== null) return t("{n} characters measured, at {each} a token", { n: formatCount(part.chars), each: CHARS_PER_TOKEN });
@@ -26722,8 +26759,9 @@ function PromptSheet(state) {
     if (part.key === "user") return t("{name}: {value}", { name: t("estimated: what prompts grew by where a message came in"), value: user });
     return t("estimated: the rest of the prompt, {prompt}", { prompt: counted(prompt.tokens) });
   };
-  return sheetFrame(titled(t("What prompts are made of"), label), html`
-    <p class="figure-number"><span class="num">${formatTokens(sizes.prompt_tokens / calls)}</span></p>
+  return sheetFrame(titled(one ? t(one.name) : t("What prompts are made of"), label), html`
+    <p class="figure-number"><span class="num">${one ? promptTokens(one) : formatTokens(sizes.prompt_tokens / calls)}</span></p>
+    ${one ? html`<p class="note">${how(one)}</p>` : null}
     <p class="formula">${formatCount(prompt.tokens)} ÷ ${tn(prompt.calls, "{n} call", "{n} calls")} = ${formatCount(prompt.tokens / prompt.calls)}</p>
     <p class="note">${t("Tokens of a prompt on average; the parts but the output add up to it.")}</p>
     ${scrollingTable({
@@ -26753,12 +26791,12 @@ const SOURCES = {
   models: (usage, key, cause) => {
     const model = usage.rows.find((one) => one.key === key);
     const row = cause ? model?.parts.find((one) => one.key === cause) : model;
-    return row && { row, label: joined(model.label, cause && causeName(cause)), params: { model: key, ...(cause ? { cause } : {}) } };
+    return row && { row, label: joined(model.label, cause && causeName(cause)), params: { ...ofModel(key), ...(cause ? { cause } : {}) } };
   },
-  billing: ({ parts }, key, mode) => ({ row: billed(parts, key, mode), label: joined(key, t(MODE_NAMES[mode])), params: { model: key } }),
+  billing: ({ parts }, key, mode) => ({ row: billed(parts, key, mode), label: joined(key, t(MODE_NAMES[mode])), params: ofModel(key) }),
   compared: (data, key) => {
     const row = key ? data.rows.find((one) => one.key === key) : data;
-    return row && { row, label: key && row.label, params: key ? { model: key } : {} };
+    return row && { row, label: key && row.label, params: key ? ofModel(key) : {} };
   },
   cache: (data, key) => {
     const row = key ? data.rows.find((one) => one.key === key) : { ...data.totals, rows: data.rows };
@@ -26768,13 +26806,13 @@ const SOURCES = {
     const row = data.rows.find((one) => one.session === key);
     return row && { row, label: sessionName({ key: row.label || row.key || key }), params: { session: key } };
   },
-  prompts: (data, key) => {
+  prompts: (data, key, part) => {
     const row = key ? data.rows.find((one) => one.session === key) : data;
     const { model_calls: calls, prompt_tokens: asked, output_tokens: output } = row ?? {};
     const [grown, sampled] = key ? [row?.user_tokens, asked] : [data.sampled_user_tokens, data.sampled_prompt_tokens];
     return row && {
       label: key ? sessionName({ key: row.label || row.key || key }) : t("A call on average"),
-      row: { sizes: key ? row : data.average, calls: key ? calls : 1, prompt: { tokens: asked, calls }, output, user: t("{n} of {all} tokens", { n: formatCount(grown), all: formatCount(sampled) }) },
+      row: { part, sizes: key ? row : data.average, calls: key ? calls : 1, prompt: { tokens: asked, calls }, output, user: t("{n} of {all} tokens", { n: formatCount(grown), all: formatCount(sampled) }) },
     };
   },
 };
@@ -29222,8 +29260,8 @@ export const messages = {
   "over the {calls} that have a price": "按有价格的{calls}计", "{priced} of {calls} have a price": "{calls}中有 {priced} 次有价格",
   "at least: {calls} without a price": "至少：{calls}没有价格",
   "Metered cost and plan use, over the calls that have a price: {unpriced} of {all} have none.": "按量费用与套餐用量，除以有价格的调用数：{all}中有 {unpriced} 次没有价格。",
-  "Metered cost and plan use, over all tokens. It is not known where calls without a price are among them: {unpriced} of {all} here.":
-    "按量费用与套餐用量，除以全部 token。若其中有没有价格的调用则无法得知：此处 {all}中有 {unpriced} 次。",
+  "Metered cost and plan use, over all tokens; at least so much where calls without a price are among them: {unpriced} of {all} here.":
+    "按量费用与套餐用量，除以全部 token；其中有没有价格的调用时，此为下限：此处{all}中有 {unpriced} 次。",
   "{n} call has no price: its tokens are counted, its cost is not known.": "{n} 次调用没有价格：token 已计入，费用未知。",
   "{n} calls have no price: their tokens are counted, their cost is not known.": "{n} 次调用没有价格：token 已计入，费用未知。",
   "calls without a price cannot be projected": "没有价格的调用无法预测", "{dash}: calls without a price.": "{dash}：没有价格的调用。",
@@ -29380,7 +29418,7 @@ export const messages = {
   "Prices and terms are in US dollars; 1 USD = {rate} {currency} is the rate that you set.": "价格与各项以美元计；1 USD = {rate} {currency} 是您设定的汇率。",
   "Only calls with a recorded cost and a list price, metered or of a plan. By list is their tokens times price, rounded to the nano-dollar for each call.": "仅含同时有记录价与标价的调用，按量与套餐皆计。标价为其 token 数乘以价格，每次调用取整到纳美元。",
   "Over the calls that have a price: {unpriced} of {all} have none.": "按有价格的调用计算：{all}中有 {unpriced} 次没有价格。",
-  "Over all tokens. It is not known where calls without a price are among them: {unpriced} of {all} here.": "按全部 token 计算。其中有没有价格的调用时则不可知：此处为{all}中的 {unpriced} 次。",
+  "Over all tokens; at least so much where calls without a price are among them: {unpriced} of {all} here.": "按全部 token 计算；其中有没有价格的调用时，此为下限：此处为{all}中的 {unpriced} 次。",
   "Metered": "按量", "On a plan": "套餐内", "the span before": "上一时段", "{span}, the span before": "{span}，上一时段",
   "{n} tokens in {calls}": "{calls}共 {n} 个 token", "{n} of {all} tokens": "{all} 个 token 中的 {n} 个",
   "{n} characters measured, at {each} a token": "实测 {n} 个字符，每 token {each} 个", "estimated: the rest of the prompt, {prompt}": "估算：提示的其余部分，{prompt}",

@@ -418,6 +418,9 @@ def test_cost_by_job_has_the_names_of_the_jobs(handmade: clawmeter.Clawmeter) ->
     with handmade.store.transaction() as db:
         db.execute("UPDATE sessions SET label = 'Cron: as it was' WHERE session_id = 's2'")
     assert rows(by="cron_job") == [("(none)", "(none)"), ("job-1", "as it was")]
+    with handmade.store.transaction() as db:
+        db.execute("INSERT INTO sessions (agent, session_id, cron_job, last_ms) SELECT agent, 's2 again', cron_job, last_ms + 1 FROM sessions WHERE session_id = 's2'")  # fmt: skip
+    assert rows(by="cron_job") == [("(none)", "(none)"), ("job-1", "as it was")]
 
 
 def test_filters_hold_for_jobs_and_their_costs(handmade: clawmeter.Clawmeter) -> None:

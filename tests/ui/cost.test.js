@@ -154,7 +154,7 @@ test("rows of time stand beside the same place in the span before, other rows be
 });
 
 test("an explanation is asked for what its row is", () => {
-  assert.deepEqual(cost.rowParams("provider_model", "acme/a"), { model: "acme/a" });
+  assert.deepEqual(cost.rowParams("provider_model", "acme/a"), { provider: "acme", model: "a" });
   assert.deepEqual(cost.rowParams("session", "s1"), { session: "s1" });
   assert.deepEqual(cost.rowParams("week", "2026-W45"), { from: "2026-11-02", to: "2026-11-08" });
   assert.equal(cost.rowParams("tool", "exec"), null);
@@ -208,16 +208,28 @@ test("every figure opens its formula", () => {
   const kinds = new Set([...sheets.keys()].map((name) => name.split(" ").slice(0, 2).join(" ")));
   for (const kind of ["cost usage", "plan usage", "call usage", "million usage", "cost before", "cost parts", "cost models", "call models", "million models", "recorded compared", "list compared", "differs compared", "cache-saved cache", "cache-writes cache", "cache-net cache", "prompt prompts", "cost composition"]) assert.ok(kinds.has(kind), kind);
   for (const name of sheets.keys()) assert.deepEqual(complaintsAbout(opened(state, name)), [], name);
-  assert.deepEqual(sheets.get("cost models acme/a cron").params, { model: "acme/a", cause: "cron" });
-  assert.deepEqual(sheets.get("list compared acme/a").params, { model: "acme/a" });
+  assert.deepEqual(sheets.get("cost models acme/a cron").params, { provider: "acme", model: "a", cause: "cron" });
+  assert.deepEqual(sheets.get("list compared acme/a").params, { provider: "acme", model: "a" });
   assert.deepEqual(sheets.get("cost before").params, { from: "0", to: "1" });
 });
 
 test("what the cache saved and cost is tokens times price, to the nano-dollar", () => {
   const state = stateFor("#/cost");
-  assert.match(texts(opened(state, "cache-saved cache acme/a")), /\$5\.00 .*Read 700 \$3\.00 − \$0\.3000 \$5\.000000000 Sum \$5\.000000000/);
+  assert.match(texts(opened(state, "cache-saved cache acme/a")), /\$5\.00 .*Read 700 \$3\.00 − \$0\.30 \$5\.000000000 Sum \$5\.000000000/);
   assert.match(texts(opened(state, "cache-writes cache acme/a")), /Written 100 \$3\.75 \$1\.000000000 Sum \$1\.000000000/);
   assert.match(texts(opened(state, "cache-net cache")), /\$4\.80 .*\$5\.000000000 .*Written 100 \$3\.75 − \$3\.00 −\$0\.200000000 .*acme\/b no price known — Sum \$4\.800000000/);
+});
+
+test("where nothing has a price the terms have no sum", () => {
+  const parts = [{ ...explain.parts[0], basis: "unpriced", price: null, cost_nano_usd: null }];
+  assert.match(texts(views.Terms(parts)), /Sum 3? ?.*—/);
+  assert.doesNotMatch(texts(views.Terms(parts)), /\$0/);
+});
+
+test("a model is told from one of another provider that is called like both together", () => {
+  assert.deepEqual(views.narrowTo("provider_model", "openrouter/openai/gpt-5"), { provider: "openrouter", model: "openai/gpt-5" });
+  assert.deepEqual(views.narrowTo("session_key", "agent:main:main"), { session: "agent:main:main" });
+  assert.equal(views.narrowTo("session_key", "(none)"), null);
 });
 
 test("recorded against list shows both sums over the calls that have both", () => {
@@ -227,7 +239,9 @@ test("recorded against list shows both sums over the calls that have both", () =
 });
 
 test("the parts of a prompt say how they were estimated", () => {
-  const text = texts(opened(stateFor("#/cost"), "prompt prompts"));
+  const text = texts(opened(stateFor("#/cost"), "prompt prompts  system_chars"));
+  assert.match(text, /System prompt: A call on average Close ≈1\.00 k 4,000 characters measured/);
+  assert.match(texts(opened(stateFor("#/cost"), "prompt prompts  output")), /Output: A call on average Close 500 measured/);
   assert.match(text, /80,000 ÷ 8 calls = 10,000/);
   assert.match(text, /System prompt 4,000 characters measured, at 4 a token ≈1,000/);
   assert.match(text, /User estimated: .*: 12,000 of 80,000 tokens ≈1,500 Output measured: 4,000 tokens in 8 calls 500 Prompt 10,000/);
@@ -368,11 +382,13 @@ test("an average is over the calls whose cost is known, a plan's among them; ove
   assert.match(mixed.text, /calls without a price have is not known">≥\u00a0\$4\.50</);
   assert.match(mixed.text, /6 of 10 calls have a price/);
   assert.match(mixed.sheet("call"), /\(\$6\.000000000 \+ \$3\.000000000\) ÷ 6 calls = \$1\.500000000.*4 of 10 calls have none/s);
-  assert.doesNotMatch(mixed.sheet("million"), /÷/);
+  assert.match(mixed.sheet("million"), /≥\u00a0 *\$4\.50.*\$3\.000000000\) ÷ 2\.000000 million tokens = \$4\.500000000.*at least so much/s);
   assert.match(mixed.csv[1], /,1\.500000000,,/);
   const failed = shown({ ...row, cost_nano_usd: 0, unpriced_calls: 9, plan_cost_nano_usd: 0 });
   assert.match(failed.text, /data-figure="call"[^>]*><span class="num" title="no price known">—</);
   assert.match(failed.text, /<td class="num ">—<\/td><\/tr>/);
+  assert.match(failed.sheet("million"), /—/);
+  assert.doesNotMatch(failed.sheet("million"), /÷|≥/);
   const whole = shown({ ...row, unpriced_calls: 0, plan_cost_nano_usd: 0 });
   assert.match(whole.text, /title="\$0\.600000000">\$0\.6000</);
   assert.match(whole.text, /title="\$3\.000000000">\$3\.00</);

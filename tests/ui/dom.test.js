@@ -136,3 +136,8 @@ test("numbers follow the locale, the currency is marked as converted, and hidden
     dom.useFormat({ locale: "en-US", currency: "USD", rate: 1, isHidden: false });
   }
 });
+
+test("a price has all its digits, and two of them at least", () => {
+  const prices = [[3_000_000, "$3.00"], [30_000, "$0.03"], [4_125_000, "$4.125"], [1_234_500, "$1.2345"], [3625, "$0.003625"], [10, "$0.00001"], [-2_700_000, "−$2.70"], [0, "$0"], [null, "—"]];
+  for (const [pico, text] of prices) assert.equal(dom.formatPrice(pico), text);
+});

@@ -1,7 +1,7 @@
 import { test } from "node:test";
 import assert from "node:assert/strict";
 import * as session from "./assets/session.js";
-import { tooltip } from "./assets/chart.js";
+import { lines, tooltip } from "./assets/chart.js";
 import { formatRoute, parseRoute } from "./assets/views.js";
 
 const { page } = session;
@@ -195,6 +195,15 @@ test("of two sessions only what is known of both is drawn: turn by turn, by the 
   const long = session.raceModel([turnsAnswer(Array.from({ length: 1999 }, (_, n) => turn(n))), sides[0]], ["a", "b"], 300);
   assert.ok(long.spans.length <= 300);
   assert.equal(long.spans.at(-1).key, "1998");
+  for (const count of [1, 3]) {
+    const short = turnsAnswer(Array.from({ length: count }, (_, n) => turn(n)));
+    for (const most of [100, 550]) {
+      const uneven = session.raceModel([turnsAnswer(Array.from({ length: 1000 }, (_, n) => turn(n))), short], ["a", "b"], most);
+      const known = uneven.series[1].values.filter((value) => value !== null);
+      assert.equal(known.at(-1), session.soFar(short.turns, short.skipped_totals).at(-1).cost_nano_usd, "what a short one cost is not thinned away");
+      assert.match(String(lines(uneven, 1100, 160)), count === 1 ? /<circle[^>]*data-series="b"/ : /<path d="M[^"]*L[^"]*" data-series="b"/);
+    }
+  }
   const free = session.raceModel([turnsAnswer([turn(0, { cost_nano_usd: 0, unpriced_calls: 4 })])].map((one) => ({ ...one, skipped_totals: { ...TOTALS, cost_nano_usd: 0, model_calls: 0 } })), ["a"], 9);
   assert.deepEqual(free.series[0].values, [null], "a session without a price did not cost $0");
 });
@@ -223,6 +232,8 @@ test("a turn's waterfall: begins, ends, retries and what ran beside", () => {
   assert.deepEqual(spans.map((one) => one.waited ?? null), [null, 500, 100, null, 0, 200, 500], "the time in which nothing ran");
   const path = [...session.criticalPath(spans)].map((one) => one.end).sort((a, b) => a - b);
   assert.deepEqual(path, [3000, 6500, 7000, 9000], "the tool that ended first is not what was waited for");
+  const untimed = session.spansOf([call(25_000, 5000), tool(40_000, 15_000), call(95_000, null)], { from_ms: 20_000 }, []);
+  assert.deepEqual(untimed.map((one) => one.waited ?? null), [0, 0, null], "where a call has no latency it is not known how long was waited");
 });
 
 test("a turn's waterfall is a tree: calls, their tools, and what those in turn began", () => {
