@@ -20200,7 +20200,7 @@ VIEWS_JS = r"""// What every page is made of (addresses, small parts, panels, ta
 // with the members that overviewPage has at the end of this file.
 
 import {
-  fromServer, html, joined, listed, msg, ownHref, t, tn, tServer, UNKNOWN, dayIn, formatAbsolute, formatAgo, formatBytes, formatClock,
+  fromServer, html, inTurn, joined, listed, msg, ownHref, t, tn, tServer, UNKNOWN, dayIn, formatAbsolute, formatAgo, formatBytes, formatClock,
   formatCount, formatDay, formatDuration, formatExactMoney, formatMoney, formatMonth, formatPercent, formatPrice, formatTokens,
   isConverted,
 } from "./dom.js";
@@ -22238,13 +22238,16 @@ function MonthEndSheet(state) {
   const days = (count) => tn(count, "{n} day", "{n} days");
   return sheetFrame(t("At month end"), html`
     ${sheetFigure(end.projected_nano_usd, state)}
-    <p class="note">${basis.charAt(0).toUpperCase()}${basis.slice(1)}${end.unpriced_calls ? `; ${withoutUnpriced(end.unpriced_calls)}` : ""}</p>
+    <p class="note">${inTurn([basis.charAt(0).toUpperCase() + basis.slice(1), end.unpriced_calls ? withoutUnpriced(end.unpriced_calls) : ""])}</p>
     ${sumTable([
       [t("Spent so far"), t("metered cost of this month"), end.spent_nano_usd],
       [t("Rest of today"), html`${mean} − ${t("{amount} of today, at least nothing", { amount: formatExactMoney(end.today_nano_usd) })}`, end.rest_of_today_nano_usd],
       [t("Days left"), html`${days(end.days_left)} × ${mean}`, end.days_left_nano_usd],
     ], end.projected_nano_usd)}
-    <p class="formula">± ${formatExactMoney(end.margin_nano_usd)}: ${t("between {low} and {high}", { low: formatExactMoney(end.low_nano_usd), high: formatExactMoney(end.high_nano_usd) })}</p>
+    <p class="formula">${t("{name}: {value}", {
+      name: `± ${formatExactMoney(end.margin_nano_usd)}`,
+      value: t("between {low} and {high}", { low: formatExactMoney(end.low_nano_usd), high: formatExactMoney(end.high_nano_usd) }),
+    })}</p>
     <p class="note">${t("1.28 times the standard deviation of these days, times the root of the days left with today; not below what is spent.")}</p>`);
 }
 
