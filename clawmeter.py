@@ -9179,6 +9179,15 @@ class Queries:
             return hour_keys(start // SLOT_MS, -(-end // SLOT_MS), query.zone)
         return self.time_keys(query.by, start, end, query.zone)
 
+    def _slots_of(self, db: sqlite3.Connection, query: UsageQuery, key: str) -> list[int]:
+        """The slots with calls that are in one hour of the week, by the clocks of the query's zone."""
+        start, end = self._time_span(db, query)
+        found = db.execute(
+            "SELECT DISTINCT slot FROM usage_quarter_hours WHERE slot >= ? AND slot < ?",
+            (start // SLOT_MS, -(-end // SLOT_MS)),
+        )
+        return [slot for (slot,) in found if hour_of_week(hour_key(slot, query.zone)) == key]
+
     @staticmethod
     def _time_namer(zone: ZoneInfo, by: str) -> Callable[[int, bool], str]:
         """(t of a segment, whether that is a day) -> the key of an hour, day, week or month."""
@@ -11244,6 +11253,7 @@ class Queries:
         from_: str | None,
         to: str | None,
         tz: str | None,
+        hour_of_week: str | None = None,
         **given: str | None,
     ) -> Json:
         """How a cost came about: calls of each model and basis, what each kind of token cost, and the price that held last."""
@@ -11254,6 +11264,10 @@ class Queries:
         with self.ledger.reading() as db:
             query = self._limit_range(db, self._asked(from_, to, tz, given))
             joins, conditions, values = self._joins(query, key="s. m.")
+            if hour_of_week is not None:
+                conditions += f" AND u.ts_ms / {SLOT_MS} IN (SELECT value FROM json_each(?))"
+                slots = self._slots_of(db, query, parse_choice(hour_of_week, "hour_of_week", HOURS_OF_WEEK, ""))  # fmt: skip
+                values = [*values, json.dumps(slots)]
             for model_id, basis, plan, calls, i, o, w, c, cost, recorded, listed, *kinds, first, last in db.execute(
                 "SELECT u.model, u.basis, u.flags & 4 > 0, count(*), sum(u.input_tokens), sum(u.output_tokens), sum(u.cache_write_tokens), "
                 "sum(u.cache_read_tokens), sum(u.cost_nano), sum(ifnull(u.recorded_nano, 0)), sum(u.list_nano), "
@@ -14506,7 +14520,16 @@ ROUTES = (
         "explain",
         "How a cost came about: calls, tokens and prices of each model",
         "Explanation",
-        (*RANGE, *FILTERS, Param("session", "only this session id", _NAME)),
+        (
+            *RANGE,
+            *FILTERS,
+            Param("session", "only this session id", _NAME),
+            Param(
+                "hour_of_week",
+                "only this hour of the week: 1T00 to 7T23",
+                {"type": "string", "pattern": "^[1-7]T([01][0-9]|2[0-3])$"},
+            ),
+        ),
     ),
     Route(
         "/api/flow",
@@ -21063,6 +21086,7 @@ export function ofModel(key) {
 export function narrowTo(by, key) {
   if (by === "provider_model") return ofModel(key);
   if (by === "session_key") return key === NONE_KEY ? null : { session: key };
+  if (by === "hour_of_week") return { hour_of_week: key };
   const kind = by === "session" ? by : filterKindOf(by);
   return kind ? { [kind]: key } : null;
 }
@@ -21274,7 +21298,7 @@ const BASES = [
 ];
 const basisWords = (basis) => tServer(basis, BASES);
 
-const withoutUnpriced = (calls) => tn(calls, "without {n} call that has no price", "without {n} calls that have no price");
+export const withoutUnpriced = (calls) => tn(calls, "without {n} call that has no price", "without {n} calls that have no price");
 
 function MonthEnd(state) {
   const { month_end: end, month } = state.overview.figures;
@@ -25811,7 +25835,7 @@ import { lines, stackedBars, swatch, UNITS } from "./chart.js";
 import {
   BY_NAMES, FILTERS, FORMULAS, FormulaSheet, NONE_KEY, OTHER_KEY, Terms, TOKEN_KINDS, addDays, addMonths, answerOr, askParams, assignColours, bdi, between, causeName, change, chartBox, coloursIn, cost, costShare,
   dataOf, explained, figure, filterKindOf, filterName, formulaAsks, head, hrefTo, isUnpriced, knownCost, legendLine, money, narrowTo, noPrice, nothing, openFormula, panel, partial, printedRows, rangeName,
-  ofModel, scrollingTable, segments, select, sessionLink, sessionName, shareOf, sharePercent, sheetFigure, sheetFrame, sortHead, sumOf, twin, tokens, unseen, when, widthOf, windowedTable, withinRange, zoneOf,
+  ofModel, scrollingTable, segments, select, sessionLink, sessionName, shareOf, sharePercent, sheetFigure, sheetFrame, sortHead, sumOf, sumTable, twin, tokens, unseen, when, widthOf, windowedTable, withinRange, withoutUnpriced, zoneOf,
 } from "./views.js";
 
 const DEFAULTS = { by: "day", split: "provider_model", drawn: "bars", shown: "cost", sort: "", order: "desc" };
@@ -26091,7 +26115,8 @@ function SplitTable(usage, state) {
 
 function Legend(usage, state) {
   if (!usage.split) return null;
-  const { field, unit } = SHOWN[state.route.shown];
+  const { shown } = state.route;
+  const { field, unit } = SHOWN[shown];
   const isCost = field === "cost_nano_usd";
   // What has no price has no bar either, but it was used.
   const series = partsOf(usage, state).filter((one) => one.total !== 0 || (isCost && one.totals.unpriced_calls > 0));
@@ -26101,7 +26126,7 @@ function Legend(usage, state) {
   const total = series.reduce((sum, one) => sum + one.total, 0);
   const kind = filterKindOf(usage.split);
   const amount = ({ total: value, totals }) => (unit === "cost"
-    ? figure(state.route.shown, totals, isCost ? cost(totals) : money(value), { from: "parts" })
+    ? figure(totals.key === OTHER_KEY ? "sum" : shown, totals, isCost ? cost(totals) : money(value), totals.key === OTHER_KEY ? { from: "rest", part: shown } : { from: "parts" })
     : html`<span class="num" title="${UNITS[unit].exact(value)}">${UNITS[unit].format(value)}</span>`);
   return html`
     <ul class="legend">
@@ -26390,7 +26415,9 @@ function Week(state) {
           <tbody>
             ${WEEKDAYS.map((day, i) => {
               const rows = usage.rows.slice(i * 24, i * 24 + 24);
-              return html`<tr><th scope="row">${t(day)}</th>${rows.map(cell)}<td class="num">${write(total(rows))}</td></tr>`;
+              const all = total(rows);
+              const shown = unit === "cost" && all[field] ? figure("sum", { key: String(i + 1) }, write(all), { from: "weekday", part: state.route.shown }) : write(all);
+              return html`<tr><th scope="row">${t(day)}</th>${rows.map(cell)}<td class="num">${shown}</td></tr>`;
             })}
           </tbody>
         </table>
@@ -26750,6 +26777,15 @@ function CacheSheet(state) {
     })}`);
 }
 
+/** A figure that other figures add up to. */
+function SumSheet(state) {
+  const { row: { nano, shown, terms, unpriced_calls: missing }, label } = state.sheet;
+  return sheetFrame(titled(t(SHOWN[shown].name), label), html`
+    ${sheetFigure(nano, state)}
+    ${shown === "cost" && missing ? html`<p class="note">${withoutUnpriced(missing)}</p>` : null}
+    ${sumTable(terms, nano)}`);
+}
+
 /** What a prompt is estimated to be made of, part by part. */
 function PromptSheet(state) {
   const { row: { sizes, calls, prompt, output, user, part: chosen }, label } = state.sheet;
@@ -26789,7 +26825,19 @@ const SOURCES = {
   },
   parts: ({ split, parts, ...usage }, key) => {
     const row = parts.find((one) => one.key === key);
-    return row && { row, by: split, label: keySpan(split, row).label, params: key === OTHER_KEY ? null : rowParams(split, key, usage) };
+    return row && { row, by: split, label: keySpan(split, row).label, params: rowParams(split, key, usage) };
+  },
+  rest: ({ split, parts, totals }, key, shown) => {
+    const { field } = SHOWN[shown];
+    const row = parts.find((one) => one.key === key);
+    const terms = parts.filter((one) => one !== row).map((one) => [keySpan(split, one).label, "", -one[field]]);
+    return row && { row: { ...row, nano: row[field], shown, terms: [[t("All"), "", totals[field]], ...terms] }, label: t("Other") };
+  },
+  weekday: ({ rows }, day, shown) => {
+    const { field } = SHOWN[shown];
+    const hours = rows.filter(({ key }) => key[0] === day);
+    const terms = hours.filter((row) => row[field]).map((row) => [keySpan("hour_of_week", row).label, "", row[field]]);
+    return { row: { ...sumOf(hours), nano: hours.reduce((sum, row) => sum + row[field], 0), shown, terms }, label: t(WEEKDAYS[Number(day) - 1]) };
   },
   models: (usage, key, cause) => {
     const model = usage.rows.find((one) => one.key === key);
@@ -26819,7 +26867,7 @@ const SOURCES = {
     };
   },
 };
-const ANSWERS = { before: "usage", parts: "usage", prompts: "composition" }; // sources that are not named like their answer
+const ANSWERS = { before: "usage", parts: "usage", rest: "usage", weekday: "week", prompts: "composition" }; // sources that are not named like their answer
 
 function findFigure(state, { from, value, part }) {
   const data = dataOf(state, ANSWERS[from] ?? from);
@@ -26830,6 +26878,7 @@ function sheet(state) {
   const { kind } = state.sheet;
   if (kind in CACHE_FIGURES) return CacheSheet(state);
   if (kind === "prompt") return PromptSheet(state);
+  if (kind === "sum") return SumSheet(state);
   return kind in KINDS ? FormulaSheet(state, KINDS) : ComparedSheet(state);
 }
 

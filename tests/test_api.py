@@ -140,7 +140,7 @@ def test_every_parameter_reaches_its_query(client: Any) -> None:
     session = client.get("/api/sessions").json[0]["id"]
     agent = client.get("/api/agents").json["rows"][0]["id"]
     values = {"from": "30d", "to": "today", "tz": "Europe/Berlin", "kinds": "tools,errors"}
-    values |= {"among": "tools", "after": "0-0"}
+    values |= {"among": "tools", "after": "0-0", "hour_of_week": "1T00"}
     job = client.get("/api/crons").json["jobs"][0]["id"]
     needed = {"timeline": {"session": session}, "cron_preview": {"kind": "cron"}}
     for route in ROUTES:

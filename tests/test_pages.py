@@ -184,6 +184,19 @@ def test_an_explanation_has_the_sums_of_usage(meter: Any, kind: str | None) -> N
         assert all(p["cost_nano_usd"] is None for p in priced if p["basis"] == "unpriced")
 
 
+def test_an_explanation_of_an_hour_of_the_week_has_its_sums(meter: Any) -> None:
+    queries, book = meter.queries, meter.store.prices
+    zone = "Asia/Kolkata"  # half an hour beside the hours of UTC
+    rows = queries.usage(from_="all", by="hour_of_week", tz=zone)["rows"]
+    used = [row for row in rows if row["model_calls"]]
+    assert len(used) > 5
+    for row in used:
+        found = everything(queries, "explain", book, session=None, tz=zone, hour_of_week=row["key"])
+        assert found["totals"] == {name: row[name] for name in found["totals"]}
+    with pytest.raises(clawmeter.QueryError, match="hour_of_week"):
+        everything(queries, "explain", book, session=None, hour_of_week="8T00")
+
+
 def test_an_explanation_of_priced_calls_is_tokens_times_price(meter: Any) -> None:
     found = everything(meter.queries, "explain", meter.store.prices, session=None)
     checked = 0

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { tooltip } from "./assets/chart.js";
 import * as cost from "./assets/cost.js";
 import * as views from "./assets/views.js";
-import { useFormat } from "./assets/dom.js";
+import { formatExactMoney, useFormat } from "./assets/dom.js";
 import { EVIL, NOW, complaintsAbout, hostile, stateOf, totals } from "./states.js";
 
 const { page } = cost;
@@ -224,6 +224,18 @@ test("where nothing has a price the terms have no sum", () => {
   const parts = [{ ...explain.parts[0], basis: "unpriced", price: null, cost_nano_usd: null }];
   assert.match(texts(views.Terms(parts)), /Sum 3? ?.*—/);
   assert.doesNotMatch(texts(views.Terms(parts)), /\$0/);
+});
+
+test("what other figures add up to is their sum", () => {
+  const state = stateFor("#/cost");
+  const { data } = state.answers.usage;
+  Object.assign(data.parts[1], { unpriced_calls: 2 });
+  const rest = texts(opened(state, "sum rest (other) cost"));
+  assert.match(rest, new RegExp(`Cost: Other .*without 2 calls that have no price.*Sum ${formatExactMoney(data.parts[1].cost_nano_usd).replace("$", "\\$")}`));
+  const week = state.answers.week.data.rows;
+  const day = week.filter(({ key }) => key[0] === "3");
+  const sheet = texts(opened(state, "sum weekday 3 cost"));
+  assert.match(sheet, new RegExp(`Cost: Wed .*Sum ${formatExactMoney(day.reduce((sum, row) => sum + row.cost_nano_usd, 0)).replace("$", "\\$")}`));
 });
 
 test("a model is told from one of another provider that is called like both together", () => {
